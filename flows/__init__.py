@@ -1,0 +1,1 @@
+"""Prefect flows: order, retries, limits and schedules, and nothing else."""

@@ -1,0 +1,129 @@
+"""What each kind of plug-in must be: the only thing that stages and plug-ins know of one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+FloatArray = NDArray[np.float32]
+Example = str | bytes
+"""One input: a text, a molecule's SMILES, or an image's bytes."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What a teacher gives for some examples.
+
+    Attributes:
+        values: `(n_examples, dim)`, float32; a missing row holds zeros.
+        present: `(n_examples,)`, bool; false where the teacher cannot embed the example.
+    """
+
+    values: FloatArray
+    present: NDArray[np.bool_]
+
+
+class Teacher(Protocol):
+    """A frozen source of embeddings. Building one loads no weights; the first `embed` does."""
+
+    name: str
+    dim: int
+
+    @property
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+        """Whatever changes the embeddings, and nothing else.
+
+        The sha256 of the weights (or a hub revision), the version of the family's code, prompt, pooling,
+        preprocessing and precision. The store's keys are made of it. Reads files, loads no model.
+        """
+
+    def embed(self, examples: Sequence[Example]) -> Embeddings:
+        """Embed examples, in order; equal inputs give equal rows, whatever stands beside them."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One expectation about a table, in the vocabulary of Great Expectations.
+
+    Attributes:
+        type: The expectation's snake-case type: `expect_column_values_to_be_unique`.
+        kwargs: Its arguments: `{"column": "id"}`.
+        because: What is wrong when it fails, in one sentence for a person.
+    """
+
+    type: str
+    kwargs: Mapping[str, object]
+    because: str
+
+
+class Modality(Protocol):
+    """How examples of one kind are read, named and checked."""
+
+    name: str
+    column: str
+    """The column of a corpus or a task that holds the example."""
+
+    def content_id(self, example: Example) -> str:
+        """Return a name for the content: 32 hexadecimal digits; equal content, equal name."""
+
+    def near_key(self, example: Example) -> str:
+        """Return a key that trivially different examples share (case, spacing, punctuation)."""
+
+    def corpus_rules(self) -> Sequence[Rule]:
+        """Return what a corpus must fulfil, over its own and the derived columns."""
+
+
+class Student(Protocol):
+    """A small trainable encoder. `build` and `load` are its classmethods (see `students`)."""
+
+    dim: int
+    module: nn.Module
+
+    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Turn examples into what `forward` takes."""
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return embeddings, `(batch, dim)`, not normalised."""
+
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors) and settings; the same student writes the same bytes."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a head expects of one teacher, given the student: a mixture of Gaussians.
+
+    Attributes:
+        mean: `(batch, modes, teacher_dim)`.
+        log_scale: Logarithm of the standard deviation, `(batch, modes, teacher_dim)`.
+        log_weights: Logarithm of the modes' weights, `(batch, modes)`; sums to one over the modes.
+    """
+
+    mean: Tensor
+    log_scale: Tensor
+    log_weights: Tensor
+
+
+class DistillationLoss(Protocol):
+    """One objective for one teacher, unreduced. Options are keyword arguments of the function."""
+
+    def __call__(self, prediction: Prediction, target: Tensor, mask: Tensor) -> Tensor:
+        """Return `(batch,)`; zero where `mask` (`(batch,)`, bool) is false.
+
+        `target` is the teacher's standardised embeddings, `(batch, teacher_dim)`.
+        """
+
+
+class GeometryTerm(Protocol):
+    """A relational objective, which looks at the student's embeddings beside the teachers'."""
+
+    def __call__(
+        self, student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor]
+    ) -> Tensor:
+        """Return `(batch,)` for `student` `(batch, dim)` and one `(batch, teacher_dim)` a teacher."""

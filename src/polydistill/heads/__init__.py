@@ -1,0 +1,10 @@
+"""The room of every head: one file an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from polydistill.plugins import Registry
+
+HEADS: Registry[Callable[..., Any]] = Registry("head", __name__)

@@ -1,0 +1,1 @@
+"""Edges: each outside service behind a protocol of the core."""

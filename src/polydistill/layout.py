@@ -1,0 +1,102 @@
+"""Where everything lies in a project folder: the one place that knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one modality in the project folder `root`."""
+
+    root: Path
+    modality: str
+
+    @property
+    def artifacts(self) -> Path:
+        """What stages pass to one another; DVC's, ignored by git."""
+        return self.root / "artifacts" / self.modality
+
+    @property
+    def reports(self) -> Path:
+        """What a person reads."""
+        return self.root / "reports" / self.modality
+
+    @property
+    def local(self) -> Path:
+        """Third-party tasks, fetched here and never passed on."""
+        return self.artifacts / "local"
+
+    @property
+    def local_status(self) -> Path:
+        """Which third-party tasks are there, and why the others are not."""
+        return self.local / "status.json"
+
+    def embeddings(self, part: str, teacher: str) -> Path:
+        """A teacher's embeddings; `part` is `corpus` or `benchmark`."""
+        return self.artifacts / "embeddings" / part / teacher
+
+    @property
+    def student(self) -> Path:
+        """The distilled student's bundle."""
+        return self.artifacts / "student"
+
+    @property
+    def undistilled(self) -> Path:
+        """The student as it was before its first step."""
+        return self.artifacts / "undistilled"
+
+    @property
+    def heads(self) -> Path:
+        """The heads, kept beside the student."""
+        return self.artifacts / "heads"
+
+    @property
+    def history(self) -> Path:
+        """Step, teacher, split, nats."""
+        return self.artifacts / "history.parquet"
+
+    @property
+    def predictions(self) -> Path:
+        """Task, example, seed, model, prediction, target, score."""
+        return self.artifacts / "predictions.parquet"
+
+    @property
+    def validation(self) -> Path:
+        """What the expectations said of the data."""
+        return self.reports / "validation.json"
+
+    @property
+    def data_docs(self) -> Path:
+        """The same, as pages for a browser."""
+        return self.reports / "data_docs"
+
+    @property
+    def distillation(self) -> Path:
+        """The distill stage's metrics."""
+        return self.reports / "distill.json"
+
+    @property
+    def scores(self) -> Path:
+        """Model, task type, task: main score."""
+        return self.reports / "scores.json"
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.reports / "index.html"
+
+    @property
+    def verdict(self) -> Path:
+        """What the gate said last; of this machine, not of DVC's."""
+        return self.scratch / "gate" / f"{self.modality}.json"
+
+    @property
+    def scratch(self) -> Path:
+        """Times, run ids and unfinished work: nothing that a rerun needs."""
+        return self.root / ".polydistill"
+
+    def work(self, stage: str, key: str) -> Path:
+        """Unfinished work of a stage, removed on success."""
+        return self.scratch / "work" / stage / key

@@ -1,0 +1,10 @@
+"""The room of every loss: one file an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from polydistill.plugins import Registry
+
+LOSSES: Registry[Callable[..., Any]] = Registry("loss", __name__)

@@ -1,0 +1,81 @@
+"""Registries: one file in a room adds one entry, and nothing else has to change.
+
+A room's `__init__.py` holds `LOSSES = Registry[...]("loss", __name__)`; the file `gaussian_nll.py` in it
+registers `gaussian-nll`. Names are read off the folder, so listing them imports nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Generic, TypeVar
+
+from polydistill.errors import ParamsError, UnknownNameError
+
+Entry = TypeVar("Entry", bound=Callable[..., object])
+
+
+class Registry(Generic[Entry]):
+    """The entries of one room, by their public kebab-case names.
+
+    Args:
+        kind: What an entry is called in messages, in the singular: `loss`.
+        package: The room's dotted name: `polydistill.losses`.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, name: str) -> Callable[[Entry], Entry]:
+        """Return a decorator that adds an entry under `name`, which its file is named after."""
+
+        def add(entry: Entry) -> Entry:
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def names(self) -> list[str]:
+        """List the known names, sorted, from the room's file names, without importing them."""
+        room = import_module(self.package)
+        files = (module.name for module in pkgutil.iter_modules(room.__path__))
+        return sorted(file.replace("_", "-") for file in files if not file.startswith("_"))
+
+    def get(self, name: str) -> Entry:
+        """Import the file of `name` and return its entry.
+
+        Raises:
+            UnknownNameError: No file of this room is named so.
+        """
+        if name not in self._entries:
+            if name not in self.names():
+                raise UnknownNameError(self.kind, name, self.names())
+            import_module(f"{self.package}.{name.replace('-', '_')}")
+        return self._entries[name]
+
+    def check(self, name: str, options: Mapping[str, object], *, given: frozenset[str]) -> None:
+        """Refuse an unknown name, an unknown option or a missing one, before anything runs.
+
+        Args:
+            name: The entry.
+            options: What `params.yaml` says beside the name.
+            given: Arguments that the caller passes itself, and that are no options.
+
+        Raises:
+            UnknownNameError: `name`, or a key of `options`, is not known.
+            ParamsError: The entry needs an option that is not there.
+        """
+        arguments = inspect.signature(self.get(name)).parameters
+        known = {key for key in arguments if key not in given and key != "self"}
+        for key in options:
+            if key not in known:
+                raise UnknownNameError(f"option of {self.kind} {name!r}", key, known)
+        needed = {key for key in known if arguments[key].default is inspect.Parameter.empty}
+        if missing := sorted(needed - set(options)):
+            raise ParamsError(
+                f"{self.kind} {name!r} needs the option {missing[0]!r} in params.yaml."
+            )

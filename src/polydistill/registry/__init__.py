@@ -1,0 +1,1 @@
+"""Promotion: the gate and its policy; pure, with the registry behind a protocol."""

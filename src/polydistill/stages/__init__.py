@@ -1,0 +1,1 @@
+"""One function a stage: files in, files out, a report back."""

@@ -1,0 +1,10 @@
+"""The room of every teacher family: one file an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from polydistill.plugins import Registry
+
+TEACHERS: Registry[Callable[..., Any]] = Registry("teacher family", __name__)

@@ -1,0 +1,1 @@
+"""Trainer wiring: tensors only, no files of the store, no services."""
