@@ -11,7 +11,8 @@ PolydistillError                      exit 1
 ├── StoreError(OSError)               exit 4   embeddings or artifacts on disk are damaged or do not fit
 │   └── DiskSpaceError                exit 4   there is not enough room
 ├── StageError(RuntimeError)          exit 5   a stage or an outside tool (DVC, MLflow, Prefect) failed
-│   └── DivergedError                 exit 5   training left the region of finite numbers
+│   ├── DivergedError                 exit 5   training left the region of finite numbers
+│   └── InfrastructureError           exit 5   a lock or a signal stopped it: worth another try
 └── GateRefusedError(RuntimeError)    exit 6   a challenger did not pass the gate
 """
 
@@ -98,6 +99,10 @@ class StageError(PolydistillError, RuntimeError):
 
 class DivergedError(StageError):
     """Training left the region of finite numbers."""
+
+
+class InfrastructureError(StageError):
+    """A lock, or a signal from outside, stopped what would have worked: worth another try."""
 
 
 class GateRefusedError(PolydistillError, RuntimeError):

@@ -1,0 +1,57 @@
+# `make help` lists the targets. Each makes .venv from requirements.lock when it is missing.
+SHELL := /bin/bash
+MODALITY ?= text
+PYTHON ?= python3
+UV := 0.13.9
+BIN := .venv/bin
+export OMP_WAIT_POLICY ?= PASSIVE
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+
+.PHONY: help run test test-all check format bench quality export lock
+.DEFAULT_GOAL := help
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.ready: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps uv==$(UV) pip --editable .
+	@touch $@
+
+.venv: .venv/.ready
+
+run: .venv/.ready  ## The whole main job: data, teachers, student, benchmark, registry, report (QUICK=1: small)
+	@$(BIN)/polydistill run $(MODALITY) $(if $(QUICK),--quick)
+
+test: .venv/.ready  ## The tests, under ten minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not gpu and not network" $(ARGS)
+
+test-all: .venv/.ready  ## Every test that this machine can run, the slow ones too
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not gpu" $(ARGS)
+
+check: .venv/.ready  ## Format, lint, types, import contracts
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.ready  ## Format the code
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+bench: .venv/.ready  ## Ratios against peers, measured side by side: bench/results/
+	@$(BIN)/python -m bench
+
+quality: .venv/.ready  ## Three seeds with intervals: docs/results/quality.md (long)
+	@$(BIN)/polydistill quality $(MODALITY)
+
+export: .venv/.ready  ## Sorted-JSON exports of the champion's run and the registry: mlruns/exports/
+	@$(BIN)/polydistill export $(MODALITY)
+
+lock: .venv/.ready  ## Resolve pyproject.toml into requirements.lock (CPU torch, no CUDA)
+	@$(BIN)/uv pip compile --quiet --no-emit-find-links --no-header --no-annotate \
+	  --extra all --extra dev pyproject.toml -o requirements.lock
+	@sed -i 's/+cpu$$//' requirements.lock
+	@! grep -E '^(nvidia|triton|cuda)' requirements.lock

@@ -1,0 +1,69 @@
+"""One task a DVC stage, in graph order, the teachers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import wait
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from polydistill.errors import InfrastructureError
+from polydistill.integrations import dvc
+from polydistill.integrations.dvc import StageState
+from polydistill.integrations.processes import stopped_on_failure
+
+ROOT = Path()
+RETRY_DELAY_S = 10
+TEACHERS_AT_ONCE: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
+
+
+def is_infrastructure_error(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Say whether a failed task is worth another try: a lock or a signal stopped it."""
+    return isinstance(state.result(raise_on_failure=False), InfrastructureError)
+
+
+@task(
+    task_run_name="{stage}",
+    retries=2,
+    retry_delay_seconds=RETRY_DELAY_S,
+    retry_condition_fn=is_infrastructure_error,
+    cache_policy=NO_CACHE,
+)
+def reproduce(stage: str) -> StageState:
+    """Bring one DVC stage up to date and say whether it ran, was restored, or was unchanged."""
+    return dvc.reproduce(ROOT, stage)
+
+
+@flow(name="pipeline", task_runner=TEACHERS_AT_ONCE)
+def pipeline(modality: str) -> list[StageState]:
+    """Validate, embed with every teacher side by side, distill, evaluate.
+
+    A failed teacher does not stop the one beside it, whose work is kept; it stops what comes after.
+    """
+    states: list[StageState] = []
+    try:
+        with stopped_on_failure():
+            for group in dvc.stage_groups(ROOT, modality):
+                futures = reproduce.map(group)
+                wait(list(futures))
+                states += futures.result()
+    finally:
+        record(modality, states)
+    return states
+
+
+def record(modality: str, states: Sequence[StageState]) -> None:
+    """Keep a table of what each stage took beside the flow run."""
+    create_table_artifact(
+        key=f"stages-{modality}",
+        table=[asdict(state) for state in states],
+        description=f"Stages of {modality}: ran, restored from DVC's cache, or unchanged.",
+    )

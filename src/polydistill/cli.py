@@ -1,0 +1,246 @@
+"""The command line: parses, hands integrations to a stage, prints. Heavy imports wait in the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polydistill import environment
+from polydistill.console import ProgressLines, errors_for_people, plain, relative, show
+
+EPILOG = (
+    "Exit codes: 0 done · 1 error · 2 params or usage · 3 data · 4 store or disk · "
+    "5 stage or service failed · 6 the gate refused."
+)
+app = typer.Typer(
+    help="Distil many pretrained embedding models into one small student.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Make the project's data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ROOT = Path()
+
+
+def main() -> None:
+    """Run the command line."""
+    environment.prepare()
+    app()
+
+
+@data_app.command("build", epilog="Example: polydistill data build")
+def data_build(
+    *,
+    refetch: Annotated[bool, typer.Option(help="Read Debian's package lists anew.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make data/ from public packages; afterwards `dvc add data` versions it."""
+    with errors_for_people():
+        from polydistill.stages.data import build_data
+
+        report = build_data(ROOT, refetch=refetch, progress=ProgressLines("data"))
+        show(report, as_json=as_json)
+
+
+@app.command("local-data", epilog="Example: polydistill local-data text")
+def local_data(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Fetch third-party benchmark tasks that may not be passed on."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.stages.local_data import fetch_local_data
+
+        show(fetch_local_data(ROOT, load_params(ROOT), modality), as_json=as_json)
+
+
+@app.command(epilog="Example: polydistill validate text")
+def validate(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Check the corpus and every task against the expectations."""
+    with errors_for_people():
+        from polydistill.integrations.great_expectations import GreatExpectationsChecker
+        from polydistill.layout import Layout
+        from polydistill.params import load_params
+        from polydistill.stages.validate import validate as run_validation
+
+        checker = GreatExpectationsChecker(Layout(ROOT, modality).data_docs)
+        show(run_validation(ROOT, load_params(ROOT), modality, checker), as_json=as_json)
+
+
+@app.command(epilog="Example: polydistill embed text minilm-l6")
+def embed(
+    modality: Modality,
+    teacher: Annotated[str, typer.Argument(help="A teacher that params.yaml switches on.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Embed the corpus and the benchmark inputs with one teacher."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.stages.embed import embed as run_embedding
+
+        progress = ProgressLines("embed")
+        report = run_embedding(ROOT, load_params(ROOT), modality, teacher, progress=progress)
+        show(report, as_json=as_json)
+
+
+@app.command(epilog="Example: polydistill distill text")
+def distill(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Train the student on the embeddings of all teachers."""
+    with errors_for_people():
+        from polydistill.integrations.mlflow import MlflowTracker
+        from polydistill.params import load_params
+        from polydistill.stages.distill import distill as run_distillation
+
+        params = load_params(ROOT)
+        tracker = MlflowTracker(ROOT, modality)
+        progress = ProgressLines("distill")
+        report = run_distillation(ROOT, params, modality, tracker=tracker, progress=progress)
+        show(report, as_json=as_json)
+
+
+@app.command(epilog="Example: polydistill evaluate text")
+def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Score student, undistilled student and teachers on every task."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.stages.evaluate import evaluate as run_evaluation
+
+        report = run_evaluation(
+            ROOT, load_params(ROOT), modality, progress=ProgressLines("evaluate")
+        )
+        show(report, as_json=as_json)
+
+
+@app.command(epilog="Example: polydistill publish text")
+def publish(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Register the student as challenger, once, whichever way it came."""
+    with errors_for_people():
+        from polydistill.integrations.mlflow import publish as publish_student
+        from polydistill.params import load_params
+
+        show(publish_student(ROOT, load_params(ROOT), modality), as_json=as_json)
+
+
+@app.command(epilog="Example: polydistill promote text --dry-run")
+def promote(
+    modality: Modality,
+    *,
+    dry_run: Annotated[bool, typer.Option(help="Say the verdict, move nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the challenger champion if it passes the gate; exit 6 if it does not."""
+    with errors_for_people():
+        from polydistill.errors import GateRefusedError
+        from polydistill.integrations.mlflow import promote as promote_challenger
+        from polydistill.params import load_params
+
+        verdict = promote_challenger(ROOT, load_params(ROOT), modality, dry_run=dry_run)
+        show(verdict, as_json=as_json)
+        if verdict.refused:
+            raise GateRefusedError(verdict.reason)
+
+
+@app.command(epilog="Example: polydistill report text")
+def report(
+    modality: Modality,
+    *,
+    speed: Annotated[bool, typer.Option(help="Measure student and teachers.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the HTML report and print the table."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.report.page import write_report
+        from polydistill.report.summary import render, summarise
+
+        params = load_params(ROOT)
+        page = write_report(ROOT, params, modality, speed=speed)
+        summary = summarise(ROOT, params, modality)
+        if as_json:
+            show({"page": relative(page), **plain(summary)}, as_json=True)
+            return
+        from rich.console import Console
+
+        Console().print(render(summary))
+        typer.echo(f"Report: {relative(page)}")
+
+
+@app.command(epilog="Example: polydistill export text")
+def export(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Write the champion's run and the registry as sorted JSON to mlruns/exports/."""
+    with errors_for_people():
+        from polydistill.integrations.mlflow import export as export_champion
+
+        show(
+            {"files": [relative(path) for path in export_champion(ROOT, modality)]}, as_json=as_json
+        )
+
+
+@app.command(epilog="Example: polydistill run text --quick")
+def run(
+    modality: Modality,
+    *,
+    quick: Annotated[
+        bool, typer.Option(help="Two teachers and 2,000 rows, in a workspace of its own.")
+    ] = False,
+) -> None:
+    """Do the whole main job: data, teachers, student, benchmark, registry, gate, report."""
+    with errors_for_people():
+        from polydistill.run import run_flow
+
+        raise typer.Exit(run_flow(ROOT, modality, quick=quick))
+
+
+@app.command(epilog="Example: polydistill doctor")
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check versions, disk, data, the DVC remote and the tracking store."""
+    with errors_for_people():
+        from polydistill.doctor import examine
+
+        findings = examine(ROOT)
+        if as_json:
+            show({"findings": [plain(finding) for finding in findings]}, as_json=True)
+        else:
+            for finding in findings:
+                advice = f"  → {finding.advice}" if finding.advice else ""
+                typer.echo(
+                    f"{'✓' if finding.ok else '✗'} {finding.what:<22} {finding.found}{advice}"
+                )
+        if not all(finding.ok for finding in findings):
+            raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: polydistill encode models:/student-text@champion texts.txt -o out.npy"
+)
+def encode(
+    model: Annotated[str, typer.Argument(help="A model of the registry, or a bundle's folder.")],
+    examples: Annotated[Path, typer.Argument(help="A text file, one example a line.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the (n, dim) array goes.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Embed the lines of a file with a student."""
+    with errors_for_people():
+        import numpy as np
+
+        from polydistill.errors import MissingDataError, ParamsError
+        from polydistill.integrations.mlflow import load_model
+
+        if not examples.exists():
+            raise MissingDataError(f"No file {examples}: give a text file, one example a line.")
+        if output.suffix != ".npy":
+            raise ParamsError(f"--output must end in .npy, got {str(output)!r}.")
+        lines = examples.read_text(encoding="utf-8").splitlines()
+        embeddings = load_model(ROOT, model).predict(lines)
+        np.save(output, embeddings, allow_pickle=False)
+        show(
+            {"rows": len(embeddings), "dim": embeddings.shape[1], "file": str(output)},
+            as_json=as_json,
+        )

@@ -1,0 +1,101 @@
+"""What a person sees of a command: progress lines, errors and reports."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from polydistill.errors import PolydistillError
+
+INTERVAL_S = 3.0
+
+
+class ProgressLines:
+    """Progress as plain lines, at most one every few seconds, so that logs and pipes read well too."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._started: dict[str, float] = {}
+        self._shown: dict[str, float] = {}
+
+    def __call__(self, what: str, done: int, total: int, **figures: float) -> None:
+        """See `progress.Progress`."""
+        now = time.monotonic()
+        started = self._started.setdefault(what, now)
+        if done < total and now - self._shown.get(what, started) < INTERVAL_S:
+            return
+        self._shown[what] = now
+        elapsed = now - started
+        parts = [f"{self._stage:<9}", f"{what:<28}", f"{done:>7,}/{total:,}"]
+        if elapsed > 0 and done:
+            rate = done / elapsed
+            parts.append(f"{rate:>8,.0f}/s")
+            if done < total:
+                parts.append(f"ETA {_clock((total - done) / rate)}")
+        parts += [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()]
+        typer.echo("  ".join(parts))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def show(report: object, *, as_json: bool) -> None:
+    """Print a stage's report: its fields as an aligned list, or as one JSON object."""
+    if as_json:
+        typer.echo(json.dumps(plain(report), sort_keys=True))
+        return
+    fields = plain(report)
+    width = max((len(name) for name in fields), default=0)
+    for name, value in fields.items():
+        typer.echo(f"  {name.replace('_', ' '):<{width}}  {_text(value)}")
+
+
+def plain(report: object) -> dict[str, Any]:
+    """Turn a dataclass or a mapping into plain values that JSON can hold."""
+    if is_dataclass(report) and not isinstance(report, type):
+        fields = asdict(report)
+    elif isinstance(report, Mapping):
+        fields = dict(report)
+    else:
+        fields = {"result": report}
+    result: dict[str, Any] = json.loads(json.dumps(fields, default=str))
+    return result
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items()) or "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(item) for item in value) or "–"
+    return "–" if value is None else str(value)
+
+
+@contextmanager
+def errors_for_people() -> Iterator[None]:
+    """Turn our own errors into a message of one screen and their exit code; others keep their trace."""
+    try:
+        yield
+    except PolydistillError as error:
+        typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
+        raise typer.Exit(error.exit_code) from error
+
+
+def relative(path: Path) -> str:
+    """Name a path from where the person stands."""
+    here = Path().resolve()
+    return (
+        str(path.resolve().relative_to(here)) if path.resolve().is_relative_to(here) else str(path)
+    )

@@ -1,0 +1,35 @@
+"""Start the whole main job: the flow module, in the project folder or in a workspace beside it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from polydistill.errors import StageError
+from polydistill.workspace import make_workspace
+
+QUICK = {
+    "text.corpus.rows": 2000,
+    "embed": {
+        "text-minilm-l6": {
+            "modality": "text",
+            "teacher": "minilm-l6",
+            "module": "sentence_transformers",
+        },
+        "text-glove-50d": {"modality": "text", "teacher": "glove-50d", "module": "static_vectors"},
+    },
+}
+"""Two teachers and 2,000 rows: the same path, in minutes."""
+
+
+def run_flow(root: Path, modality: str, *, quick: bool = False) -> int:
+    """Run `flows.retrain` in its own process, and return its exit code.
+
+    A quick run has a workspace, and so a registry and reports, of its own: it leaves the project alone.
+    """
+    folder = make_workspace(root, "quick", QUICK) if quick else root
+    if not (folder / "flows" / "retrain.py").exists():
+        raise StageError(f"No flows/retrain.py in {folder.resolve()}: run in a project folder.")
+    command = [sys.executable, "-m", "flows.retrain", modality]
+    return subprocess.run(command, cwd=folder, check=False).returncode  # noqa: S603

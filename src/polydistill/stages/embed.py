@@ -1,0 +1,106 @@
+"""Embed the corpus and the benchmark inputs with one teacher."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from polydistill.errors import StageError, UnknownNameError
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import Params
+from polydistill.progress import Progress, silent
+from polydistill.store import needed_bytes, write_embeddings
+from polydistill.tables import benchmark_inputs, read_corpus, read_tasks
+from polydistill.teachers import TEACHERS
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """What the stage did.
+
+    Attributes:
+        teacher: Whose embeddings they are.
+        n_corpus: Examples of the corpus.
+        n_benchmark: Distinct inputs of all tasks.
+        disk_bytes: Estimate of what they take on disk.
+        shards_computed: Shards that were embedded now.
+        shards_reused: Shards that were there already.
+        rebuilt: Files that were damaged, and embedded anew.
+    """
+
+    teacher: str
+    n_corpus: int
+    n_benchmark: int
+    disk_bytes: int
+    shards_computed: int
+    shards_reused: int
+    rebuilt: tuple[str, ...]
+
+
+def embed(
+    root: Path, params: Params, modality: str, teacher: str, *, progress: Progress = silent
+) -> EmbedReport:
+    """Bring a teacher's stored embeddings up to date, computing only what is missing.
+
+    Raises:
+        UnknownNameError: `params.yaml` does not switch this teacher on.
+        StageError: The data has not passed validation.
+        StoreError: See `store.write_embeddings`.
+    """
+    layout, block = Layout(root, modality), params.modality(modality)
+    active = params.active_teachers(modality)
+    if teacher not in active:
+        raise UnknownNameError("teacher that is switched on", teacher, active)
+    _require_valid(layout)
+    kind = MODALITIES.get(modality)()
+    row = active[teacher]
+    source = TEACHERS.get(row.family)(name=teacher, threads=params.threads, **row.options)
+    tasks = read_tasks(root, block.tasks, kind)
+    tables = {
+        "corpus": read_corpus(root, block.corpus, kind),
+        "benchmark": benchmark_inputs(tasks, block.tasks, kind),
+    }
+    started, reports = time.monotonic(), []
+    for part, table in tables.items():
+        report = write_embeddings(
+            layout.embeddings(part, teacher),
+            layout.work("embed", f"{modality}-{teacher}-{part}"),
+            table["id"].tolist(),
+            table[kind.column].tolist(),
+            source,
+            dtype=block.store.dtype,
+            shard_rows=block.store.shard_rows,
+            progress=progress,
+        )
+        reports.append(report)
+    n_rows = sum(map(len, tables.values()))
+    if all(report.reused == 0 for report in reports):
+        _note_speed(layout, teacher, n_rows / (time.monotonic() - started))
+    return EmbedReport(
+        teacher=teacher,
+        n_corpus=len(tables["corpus"]),
+        n_benchmark=len(tables["benchmark"]),
+        disk_bytes=needed_bytes(n_rows, source.dim, block.store.dtype),
+        shards_computed=sum(report.computed for report in reports),
+        shards_reused=sum(report.reused for report in reports),
+        rebuilt=tuple(name for report in reports for name in report.rebuilt),
+    )
+
+
+def _require_valid(layout: Layout) -> None:
+    path = layout.validation
+    if not path.exists():
+        raise StageError(f"No {path}: run `polydistill validate {layout.modality}` first.")
+    if not json.loads(path.read_text(encoding="utf-8"))["success"]:
+        raise StageError(f"{path} says that the data is not valid: mend it, and validate again.")
+
+
+def _note_speed(layout: Layout, teacher: str, rows_per_s: float) -> None:
+    """Leave a whole run's speed where nothing depends on it."""
+    folder = layout.scratch / "timings" / layout.modality
+    folder.mkdir(parents=True, exist_ok=True)
+    note = json.dumps({"rows_per_s": round(rows_per_s, 1)}) + "\n"
+    (folder / f"{teacher}.json").write_text(note, encoding="utf-8")

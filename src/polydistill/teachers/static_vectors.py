@@ -1,0 +1,81 @@
+"""Word vectors, averaged with weights that fall with a word's frequency."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.errors import DataError
+from polydistill.locate import locate, weights_sha256
+from polydistill.teachers import TEACHERS
+from polydistill.teachers._batches import all_present, unit_length
+
+VERSION = 1
+TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\sa-z0-9]")
+SMOOTHING = 1e-3
+"""SIF's `a`: words more frequent than this count less."""
+
+
+@TEACHERS.register("static-vectors")
+class StaticVectorsTeacher:
+    """A table of word vectors, ordered by falling frequency; a text without known words is zeros.
+
+    Args:
+        name: What it is called here.
+        threads: Unused: one thread is enough.
+        vocabulary: A Parquet file with a column `index` of words, as a path or `package:…`.
+        vectors: A `.npy` file, one row a word.
+        dim: Width of the vectors.
+
+    References:
+        Arora, Liang and Ma 2017, "A simple but tough-to-beat baseline for sentence embeddings"; word
+        probabilities follow Zipf's law in the vocabulary's order.
+    """
+
+    def __init__(self, name: str, threads: int, *, vocabulary: str, vectors: str, dim: int) -> None:  # noqa: ARG002
+        self.name, self.dim = name, dim
+        self._vocabulary, self._vectors = vocabulary, vectors
+
+    @property
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+        """See `contracts.Teacher.identity`."""
+        return {
+            "family": "static-vectors",
+            "version": VERSION,
+            "weights": weights_sha256(locate(self._vectors)),
+            "vocabulary": weights_sha256(locate(self._vocabulary)),
+        }
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        import pandas as pd  # noqa: PLC0415
+
+        words = pd.read_parquet(locate(self._vocabulary))["index"]
+        return {word: place for place, word in enumerate(words)}
+
+    @cached_property
+    def _table(self) -> FloatArray:
+        vectors = np.load(locate(self._vectors), mmap_mode="r", allow_pickle=False)
+        if vectors.shape != (len(self._places), self.dim):
+            raise DataError(
+                f"Teacher {self.name!r}: vectors must have shape {(len(self._places), self.dim)}, "
+                f"got {vectors.shape}."
+            )
+        rank = np.arange(1, len(vectors) + 1)
+        probability = (1 / rank) / np.sum(1 / rank)
+        weights = (SMOOTHING / (SMOOTHING + probability)).astype(np.float32)
+        return np.asarray(vectors, dtype=np.float32) * weights[:, None]
+
+    def embed(self, examples: Sequence[Example]) -> Embeddings:
+        """See `contracts.Teacher.embed`."""
+        values = np.zeros((len(examples), self.dim), dtype=np.float32)
+        for row, example in enumerate(examples):
+            words = TOKEN.findall(str(example).lower())
+            known = [self._places[word] for word in words if word in self._places]
+            if known:
+                values[row] = self._table[known].mean(axis=0)
+        return all_present(unit_length(values))
