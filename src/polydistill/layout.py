@@ -58,6 +58,11 @@ class Layout:
         return self.artifacts / "history.parquet"
 
     @property
+    def mteb(self) -> Path:
+        """Mteb's results, `<model>/<task>.json`."""
+        return self.artifacts / "mteb"
+
+    @property
     def predictions(self) -> Path:
         """Task, example, seed, model, prediction, target, score."""
         return self.artifacts / "predictions.parquet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import re
 import sys
 from pathlib import Path
@@ -53,6 +54,20 @@ def _in_package(source: str) -> Path:
     )
 
 
+def package_version(package: str) -> str:
+    """Return the version of an installed distribution whose code makes the embeddings.
+
+    Raises:
+        MissingDataError: It is not installed.
+    """
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingDataError(
+            f'No package {package!r}: pip install "polydistill[text-teachers]".'
+        ) from None
+
+
 def _snapshot(repository: str, revision: str) -> Path:
     """Bring one commit of a hub repository into the local cache."""
     if not _FULL_REVISION.fullmatch(revision):
@@ -61,8 +76,8 @@ def _snapshot(repository: str, revision: str) -> Path:
             f"got {revision!r}: a branch can change under our feet."
         )
     try:
-        from huggingface_hub import snapshot_download  # noqa: PLC0415
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise MissingExtraError(f"The hub model {repository!r}", "text") from error
     try:
@@ -97,6 +112,7 @@ def weights_sha256(path: Path) -> str:
             ".onnx",
             ".json",
             ".txt",
+            ".model",
             ".npy",
             ".npz",
             ".parquet",

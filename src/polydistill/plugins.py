@@ -69,7 +69,8 @@ class Registry(Generic[Entry]):
             UnknownNameError: `name`, or a key of `options`, is not known.
             ParamsError: The entry needs an option that is not there.
         """
-        arguments = inspect.signature(self.get(name)).parameters
+        entry = self.get(name)  # students are made by their classmethod `build`
+        arguments = inspect.signature(getattr(entry, "build", entry)).parameters
         known = {key for key in arguments if key not in given and key != "self"}
         for key in options:
             if key not in known:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from polydistill.errors import StageError
+from polydistill.params import load_params
+from polydistill.stages.resolve import resolve
 from polydistill.workspace import make_workspace
 
 QUICK = {
@@ -31,5 +33,6 @@ def run_flow(root: Path, modality: str, *, quick: bool = False) -> int:
     folder = make_workspace(root, "quick", QUICK) if quick else root
     if not (folder / "flows" / "retrain.py").exists():
         raise StageError(f"No flows/retrain.py in {folder.resolve()}: run in a project folder.")
+    resolve(load_params(folder), modality)
     command = [sys.executable, "-m", "flows.retrain", modality]
     return subprocess.run(command, cwd=folder, check=False).returncode  # noqa: S603

@@ -7,60 +7,69 @@ is missing, and the folder's bytes do not depend on how it came about.
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
-import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from polydistill.contracts import Embeddings, Example, FloatArray, Teacher
-from polydistill.errors import DiskSpaceError, ShapeError, StoreError
+from polydistill.contracts import Embeddings, Example, Teacher
+from polydistill.errors import ShapeError, StoreError
 from polydistill.progress import Progress, silent
+from polydistill.shards import (
+    beside_of,
+    find_shards,
+    free_bytes,
+    full_disk_explained,
+    plan_shards,
+    read_index,
+    read_shard,
+    require_space,
+    seal,
+    sha256_of,
+    swap_in,
+    verified,
+    write_shard,
+)
 
-INDEX = "index.json"
-BATCH_ROWS = 256
-HEADROOM = 1.1  # ids and Arrow's framing, beside the numbers
+__all__ = ["StoredEmbeddings", "WriteReport", "free_bytes", "needed_bytes"]
+__all__ += ["open_embeddings", "write_embeddings"]
+
+ROW_OVERHEAD_BYTES = 40  # an id of 32 characters, its offset, and Arrow's framing
+HEADROOM = 1.1
+NAMED = 3  # rows that an error names
+ORDER_TOLERANCE = 1e-3  # embeddings nearer to one another than this tell no order
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What `write_embeddings` did, in shards.
+    """What `write_embeddings` did.
 
     Attributes:
-        computed: Embedded now.
-        reused: Found whole, in the folder or in unfinished work.
-        rebuilt: Found damaged, and embedded anew; the files' names.
+        computed: Shards embedded now; those in `rebuilt` are among them.
+        reused: Shards found whole, in the folder or in unfinished work.
+        rebuilt: The files that were found damaged.
+        rows_computed: Rows embedded now.
     """
 
     computed: int
     reused: int
     rebuilt: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Shard:
-    file: str
-    key: str
-    start: int
-    stop: int
+    rows_computed: int
 
 
 def needed_bytes(n_examples: int, dim: int, dtype: str) -> int:
     """Estimate the bytes that embeddings take on disk."""
-    return int(n_examples * (dim * np.dtype(dtype).itemsize + 40) * HEADROOM)
+    return int(n_examples * (dim * np.dtype(dtype).itemsize + ROW_OVERHEAD_BYTES) * HEADROOM)
 
 
-def write_embeddings(
+def write_embeddings(  # noqa: PLR0913  the store's one way in
     folder: Path,
     work: Path,
     ids: Sequence[str],
@@ -69,6 +78,7 @@ def write_embeddings(
     *,
     dtype: str = "float16",
     shard_rows: int = 4096,
+    batch_size: int = 256,
     progress: Progress = silent,
 ) -> WriteReport:
     """Bring `folder` to hold the teacher's embeddings of `examples`, in order.
@@ -81,39 +91,59 @@ def write_embeddings(
         teacher: Who embeds what is missing.
         dtype: `float16` or `float32`.
         shard_rows: Rows of a shard; batches never cross one.
+        batch_size: Rows handed to the teacher at once, like lengths together.
         progress: Told after each batch.
 
     Raises:
         ShapeError: The teacher returns another shape than `(n, dim)`.
-        StoreError: It returns NaN or infinity, or a number that float16 cannot hold.
+        StoreError: It returns NaN or infinity, a number that `dtype` cannot hold, or rows out of order.
         DiskSpaceError: There is not enough room; nothing half-written is left.
     """
     if len(ids) != len(examples):
-        raise ShapeError(
-            f"`ids` must have {len(examples)} entries, one an example, got {len(ids)}."
-        )
-    shards = list(_plan(ids, teacher, dtype, shard_rows))
-    have, rebuilt = _usable(shards, [folder, work])
-    missing_rows = sum(shard.stop - shard.start for shard in shards if shard.file not in have)
-    _require_space(folder, needed_bytes(missing_rows, teacher.dim, dtype))
-    work.mkdir(parents=True, exist_ok=True)
-    done = len(ids) - missing_rows
-    with _disk_errors(work):
-        for shard in shards:
-            if shard.file in have:
-                continue
-            rows = slice(shard.start, shard.stop)
-            batches = []
-            for batch in _embed(teacher, ids[rows], examples[rows], dtype):
-                batches.append(batch)
-                done += len(batch[1])
+        raise ShapeError(f"`ids` must have length {len(examples)}, one an example, got {len(ids)}.")
+    identity = {**teacher.identity, "dim": teacher.dim, "dtype": dtype}
+    shards = plan_shards(ids, identity, shard_rows)
+    files, damaged = find_shards(shards, [folder, work, *beside_of(folder)])
+    missing = [shard for shard in shards if shard.file not in files]
+    rows_computed = sum(len(shard.ids) for shard in missing)
+    require_space(work, needed_bytes(rows_computed, teacher.dim, dtype))
+    if missing:
+        _require_order(teacher, examples)
+    done = len(ids) - rows_computed
+    with full_disk_explained(work):
+        work.mkdir(parents=True, exist_ok=True)
+        for shard in missing:
+            values = np.zeros((len(shard.ids), teacher.dim), dtype=dtype)
+            present = np.zeros(len(shard.ids), dtype=np.bool_)
+            inputs = examples[shard.rows]
+            for at in _batches(inputs, batch_size):
+                batch = _embed(teacher, [shard.ids[i] for i in at], [inputs[i] for i in at], dtype)
+                values[at], present[at] = batch
+                done += len(at)
                 progress(teacher.name, done, len(ids))
-            _write_shard(work / shard.file, shard.key, ids[rows], batches, teacher.dim, dtype)
-            have[shard.file] = work / shard.file
-        _assemble(folder, shards, have, teacher, dtype, len(ids))
-    shutil.rmtree(work)
-    computed = sum(path.parent == work for path in have.values())
-    return WriteReport(computed, len(shards) - computed, tuple(rebuilt))
+            files[shard.file] = write_shard(work, shard, values, present)
+        entries = [
+            {
+                "file": shard.file,
+                "first_id": shard.ids[0],
+                "key": shard.key,
+                "rows": len(shard.ids),
+                "sha256": sha256_of(files[shard.file]),
+            }
+            for shard in shards
+        ]
+        index = {
+            "dim": teacher.dim,
+            "dtype": dtype,
+            "identity": dict(teacher.identity),
+            "n_rows": len(ids),
+            "shards": entries,
+            "teacher": teacher.name,
+        }
+        swap_in(folder, {shard.file: files[shard.file] for shard in shards}, seal(index))
+    for finished in (work, *beside_of(folder)):
+        shutil.rmtree(finished, ignore_errors=True)
+    return WriteReport(len(missing), len(shards) - len(missing), tuple(damaged), rows_computed)
 
 
 class StoredEmbeddings:
@@ -121,125 +151,122 @@ class StoredEmbeddings:
 
     Attributes:
         ids: `(n_examples,)`, str, in order.
+        present: `(n_examples,)`, bool; false where the embedding is missing.
         dim: The embeddings' width.
         teacher: The teacher's name.
         identity: What the teacher was: see `contracts.Teacher.identity`.
     """
 
-    def __init__(self, index: dict[str, object], tables: Sequence[pa.Table]) -> None:
-        self.dim = int(str(index["dim"]))
-        self.teacher = str(index["teacher"])
-        identity = index["identity"]
-        self.identity: dict[str, object] = dict(identity) if isinstance(identity, dict) else {}
-        self._dtype = np.dtype(str(index["dtype"]))
-        self._values = [self._matrix(table) for table in tables]
-        present = [~np.asarray(table["embedding"].combine_chunks().is_null()) for table in tables]
-        ids = [np.asarray(table["id"].to_pylist(), dtype=np.str_) for table in tables]
-        self.present = np.concatenate(present) if present else np.empty(0, dtype=np.bool_)
-        self.ids = np.concatenate(ids) if ids else np.empty(0, dtype=np.str_)
+    def __init__(self, index: Mapping[str, Any], tables: Sequence[pa.Table]) -> None:
+        self.dim: int = index["dim"]
+        self.teacher: str = index["teacher"]
+        self.identity: dict[str, object] = index["identity"]
+        self._dtype = np.dtype(index["dtype"])
+        columns = [table["embedding"].chunk(0) for table in tables]  # combining chunks would copy
+        self._flat = [column.values for column in columns]
+        self._matrices = [
+            flat.to_numpy(zero_copy_only=True).reshape(-1, self.dim) for flat in self._flat
+        ]
+        self._ends = np.cumsum([len(matrix) for matrix in self._matrices], dtype=np.int64)
+        self.present = np.concatenate(
+            [np.empty(0, np.bool_), *(column.is_valid() for column in columns)]
+        )
+        self.ids = np.array(
+            [name for table in tables for name in table["id"].to_pylist()], dtype=np.str_
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def _matrix(self, table: pa.Table) -> NDArray[np.floating]:
-        column = table["embedding"].combine_chunks()
-        flat = np.frombuffer(column.values.buffers()[1], dtype=self._dtype)
-        return flat[: len(table) * self.dim].reshape(len(table), self.dim)
+    @property
+    def n_shards(self) -> int:
+        """The number of shards."""
+        return len(self._matrices)
+
+    @property
+    def values(self) -> NDArray[np.floating]:
+        """`(n_examples, dim)` as stored; in place where there is one shard, else a copy."""
+        if len(self._matrices) == 1:
+            return self._matrices[0]
+        empty = np.empty((0, self.dim), dtype=self._dtype)
+        return np.concatenate([empty, *self._matrices])
 
     def shard_tensor(self, shard: int) -> torch.Tensor:
-        """Return a shard's numbers, `(rows, dim)`, in place: no copy, read-only by convention."""
-        return torch.frombuffer(
-            memoryview(self._values[shard]).cast("B"),
-            dtype=getattr(torch, self._dtype.name),
-        ).view(-1, self.dim)
+        """Return a shard's numbers, `(rows, dim)`, as stored and in place: not to be written to."""
+        tensor: torch.Tensor = torch.from_dlpack(self._flat[shard])
+        return tensor.view(-1, self.dim)
 
     def take(self, indices: Ints) -> Embeddings:
-        """Return the rows at `indices`, `(n,)`, as float32."""
-        sizes = np.array([len(values) for values in self._values], dtype=np.int64)
-        starts = np.cumsum(sizes) - sizes
+        """Return the rows at `indices`, `(n,)`, as float32.
+
+        Raises:
+            IndexError: An index is negative or too large.
+        """
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
+            raise IndexError(
+                f"Rows of {self.teacher!r} must lie in 0 … {len(self) - 1}, "
+                f"got {indices.min()} … {indices.max()}."
+            )
         out = np.zeros((len(indices), self.dim), dtype=np.float32)
-        shard = np.searchsorted(starts, indices, side="right") - 1
-        for number in np.unique(shard):
-            where = shard == number
-            out[where] = self._values[number][indices[where] - starts[number]]
-        present = self.present[indices]
-        out[~present] = 0.0
-        return Embeddings(out, present)
+        shards = np.searchsorted(self._ends, indices, side="right")
+        for shard in np.unique(shards):
+            where = shards == shard
+            matrix = self._matrices[shard]
+            out[where] = matrix[indices[where] - (self._ends[shard] - len(matrix))]
+        return Embeddings(out, self.present[indices])
+
+    def require_ids(self, ids: Sequence[str]) -> None:
+        """Refuse embeddings of other rows than `ids`, or of the same in another order.
+
+        Raises:
+            StoreError: Names the first row that differs.
+        """
+        expected = np.array(list(ids), dtype=np.str_)
+        if len(expected) != len(self):
+            raise StoreError(
+                f"Embeddings of {self.teacher!r} must have {len(expected)} rows, got {len(self)}: "
+                "rerun embed."
+            )
+        if (wrong := np.flatnonzero(expected != self.ids)).size:
+            row = wrong[0]
+            raise StoreError(
+                f"Embeddings of {self.teacher!r}: row {row} must be {expected[row]!r}, got "
+                f"{self.ids[row]!r}: rerun embed."
+            )
 
 
 def open_embeddings(folder: Path) -> StoredEmbeddings:
     """Open a folder that `write_embeddings` made, and verify every checksum.
 
     Raises:
-        StoreError: The folder is missing or incomplete, or a shard's bytes have changed.
+        StoreError: The folder is missing or incomplete, or a file's bytes have changed.
     """
-    index = _read_index(folder)
-    if index is None:
-        raise StoreError(f"No embeddings in {folder}: run the embed stage.")
-    tables = []
-    for entry in index["shards"]:
-        path = folder / entry["file"]
-        if not path.exists() or _sha256(path) != entry["sha256"]:
-            raise StoreError(
-                f"{path} is damaged: run the embed stage again, it rebuilds this shard."
-            )
-        tables.append(_read_shard(path))
-    return StoredEmbeddings(index, tables)
+    index = read_index(folder)
+    paths = [verified(folder / entry["file"], entry["sha256"]) for entry in index["shards"]]
+    return StoredEmbeddings(index, [read_shard(path) for path in paths])
 
 
-def _plan(ids: Sequence[str], teacher: Teacher, dtype: str, shard_rows: int) -> Iterator[_Shard]:
-    identity = {**teacher.identity, "dim": teacher.dim, "dtype": dtype}
-    base = json.dumps(identity, sort_keys=True)
-    for number, start in enumerate(range(0, len(ids), shard_rows)):
-        stop = min(start + shard_rows, len(ids))
-        content = "\n".join([base, *ids[start:stop]])
-        key = hashlib.sha256(content.encode()).hexdigest()
-        yield _Shard(f"shard-{number:05d}.arrow", key, start, stop)
-
-
-def _usable(shards: Sequence[_Shard], folders: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
-    """Return the whole shards that lie somewhere, and the names of the damaged ones."""
-    have: dict[str, Path] = {}
-    damaged = []
-    sums: dict[Path, str] = {}
-    for folder in folders:
-        for entry in (_read_index(folder) or {"shards": []})["shards"]:
-            sums[folder / entry["file"]] = entry["sha256"]
-    for shard in shards:
-        for folder in folders:
-            path = folder / shard.file
-            if not path.exists():
-                continue
-            try:
-                whole = path not in sums or sums[path] == _sha256(path)
-                matches = (
-                    whole and _read_shard(path).schema.metadata.get(b"key") == shard.key.encode()
-                )
-            except (pa.ArrowInvalid, OSError):
-                whole = matches = False
-            if matches:
-                have[shard.file] = path
-                break
-            if not whole:
-                damaged.append(shard.file)
-    return have, damaged
+def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
+    """Yield the positions of each batch; like lengths stand together, so that padding is short."""
+    order = np.array(sorted(range(len(examples)), key=lambda at: len(examples[at])), dtype=np.int64)
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
 
 
 def _embed(
     teacher: Teacher, ids: Sequence[str], examples: Sequence[Example], dtype: str
-) -> Iterator[tuple[Ints, NDArray[np.floating], NDArray[np.bool_]]]:
-    """Yield positions, values and presence of each batch; like lengths stand together."""
-    order = np.array(sorted(range(len(examples)), key=lambda at: len(examples[at])), dtype=np.int64)
-    for start in range(0, len(order), BATCH_ROWS):
-        at = order[start : start + BATCH_ROWS]
-        result = teacher.embed([examples[i] for i in at])
-        yield at, _checked(teacher, [ids[i] for i in at], result, dtype), result.present
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Return values, `(n, dim)` as `dtype`, and presence, `(n,)`, after checking the plug-in."""
+    result = teacher.embed(examples)
+    _require_shapes(teacher, len(ids), result)
+    with np.errstate(over="ignore"):
+        values: NDArray[np.floating] = result.values.astype(dtype)
+    _require_finite(teacher, ids, result, values)
+    return values, result.present
 
 
-def _checked(
-    teacher: Teacher, ids: Sequence[str], result: Embeddings, dtype: str
-) -> NDArray[np.floating]:
-    expected = (len(ids), teacher.dim)
+def _require_shapes(teacher: Teacher, n_examples: int, result: Embeddings) -> None:
+    expected = (n_examples, teacher.dim)
     if result.values.shape != expected:
         raise ShapeError(
             f"Teacher {teacher.name!r} must return shape {expected}, got {result.values.shape}."
@@ -249,127 +276,42 @@ def _checked(
             f"Teacher {teacher.name!r}: `present` must have shape {expected[:1]}, "
             f"got {result.present.shape}."
         )
-    with np.errstate(over="ignore"):
-        values: NDArray[np.floating] = result.values.astype(dtype)
-    bad = ~np.isfinite(values).all(axis=1) & result.present
-    if bad.any():
-        finite: FloatArray = result.values[bad]
-        what = (
-            f"a number that {dtype} cannot hold" if np.isfinite(finite).all() else "NaN or infinity"
-        )
-        named = ", ".join(np.asarray(ids)[bad][:3])
-        raise StoreError(f"Teacher {teacher.name!r} returned {what} for {bad.sum()} rows: {named}.")
-    return values
-
-
-def _write_shard(
-    path: Path,
-    key: str,
-    ids: Sequence[str],
-    batches: Sequence[tuple[Ints, NDArray[np.floating], NDArray[np.bool_]]],
-    dim: int,
-    dtype: str,
-) -> None:
-    values = np.zeros((len(ids), dim), dtype=dtype)
-    present = np.zeros(len(ids), dtype=np.bool_)
-    for at, part, there in batches:
-        values[at] = part
-        present[at] = there
-    values[~present] = 0
-    column = pa.FixedSizeListArray.from_arrays(
-        pa.array(values.reshape(-1)), dim, mask=None if present.all() else pa.array(~present)
-    )
-    table = pa.table({"id": pa.array(ids, type=pa.string()), "embedding": column})
-    table = table.replace_schema_metadata({"key": key})
-    partial = path.with_suffix(".partial")
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=len(ids))
-    os.replace(partial, path)
-
-
-def _read_shard(path: Path) -> pa.Table:
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()
-
-
-def _assemble(
-    folder: Path,
-    shards: Sequence[_Shard],
-    have: dict[str, Path],
-    teacher: Teacher,
-    dtype: str,
-    n_rows: int,
-) -> None:
-    """Put the shards and their index into a folder beside the final one, and swap the two."""
-    index = {
-        "dim": teacher.dim,
-        "dtype": dtype,
-        "identity": dict(teacher.identity),
-        "n_rows": n_rows,
-        "shards": [
-            {
-                "file": s.file,
-                "key": s.key,
-                "rows": s.stop - s.start,
-                "sha256": _sha256(have[s.file]),
-            }
-            for s in shards
-        ],
-        "teacher": teacher.name,
-    }
-    text = json.dumps(index, indent=1, sort_keys=True) + "\n"
-    files = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    unchanged = files == {INDEX, *(s.file for s in shards)}
-    if unchanged and all(p.parent == folder for p in have.values()):
-        if (folder / INDEX).read_text(encoding="utf-8") == text:
-            return
-    beside, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    beside.mkdir(parents=True)
-    for shard in shards:
-        shutil.copyfile(have[shard.file], beside / shard.file)
-    (beside / INDEX).write_text(text, encoding="utf-8")
-    if folder.exists():
-        folder.rename(old)
-    beside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _read_index(folder: Path) -> dict[str, list[dict[str, str]]] | None:
-    path = folder / INDEX
-    if not path.exists():
-        return None
-    try:
-        index: dict[str, list[dict[str, str]]] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    if result.values.dtype != np.float32 or result.present.dtype != np.bool_:
         raise StoreError(
-            f"{path} is damaged ({error}): delete {folder} and run embed again."
-        ) from error
-    return index
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _require_space(folder: Path, needed: int) -> None:
-    existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
-    free = shutil.disk_usage(existing).free
-    if 2 * needed > free:  # the work folder and the final one stand side by side for a moment
-        raise DiskSpaceError(
-            f"{folder} needs {2 * needed / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free: make room."
+            f"Teacher {teacher.name!r} must return float32 values and bool presence, got "
+            f"{result.values.dtype} and {result.present.dtype}."
         )
 
 
-@contextmanager
-def _disk_errors(work: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        for partial in work.glob("*.partial"):
-            partial.unlink()
-        raise DiskSpaceError(f"The disk of {work} is full: make room and run again.") from error
+def _require_order(teacher: Teacher, examples: Sequence[Example]) -> None:
+    """Refuse a teacher whose rows do not stand in its examples' order: sorted by length, say.
+
+    The longest and the shortest example, embedded together, must each look like itself alone.
+    """
+    pair = [max(examples, key=len), min(examples, key=len)]
+    alone = teacher.embed(pair[:1])
+    _require_shapes(teacher, 1, alone)
+    for own, other, batch in ((0, 1, pair), (1, 0, pair[::-1])):
+        together = teacher.embed(batch)
+        _require_shapes(teacher, 2, together)
+        distances = np.abs(together.values - alone.values).max(axis=1)  # (2,)
+        if alone.present.all() and distances[own] > distances[other] + ORDER_TOLERANCE:
+            raise StoreError(
+                f"Teacher {teacher.name!r} must return rows in the order of its examples: embedded "
+                f"beside {batch[other]!r:.60}, {pair[0]!r:.60} came back in the other's place."
+            )
+
+
+def _require_finite(
+    teacher: Teacher, ids: Sequence[str], result: Embeddings, stored: NDArray[np.floating]
+) -> None:
+    bad = ~np.isfinite(stored).all(axis=1) & result.present
+    if not bad.any():
+        return
+    finite = np.isfinite(result.values[bad]).all()
+    what = f"a number that {stored.dtype} cannot hold" if finite else "NaN or infinity"
+    named = ", ".join(np.asarray(ids)[bad][:NAMED])
+    remedy = ": set store.dtype to float32" if finite else ""
+    raise StoreError(
+        f"Teacher {teacher.name!r} returned {what} for {bad.sum()} rows ({named}){remedy}."
+    )

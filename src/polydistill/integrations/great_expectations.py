@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 
 from polydistill.contracts import Rule
 from polydistill.errors import MissingExtraError, UnknownNameError
-from polydistill.stages.validate import RuleResult
+from polydistill.stages.validate import EXAMPLES, RuleResult
 
 
 class GreatExpectationsChecker:
@@ -31,25 +32,25 @@ class GreatExpectationsChecker:
             UnknownNameError: A rule's type is no expectation.
         """
         try:
-            import great_expectations as gx  # noqa: PLC0415
+            import great_expectations as gx
         except ImportError as error:
             raise MissingExtraError("Validation", "validation") from error
         context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False}
+        variables: Any = context.variables
+        variables.progress_bars = {"globally": False}
         source = context.data_sources.add_pandas("tables")
-        validations, batches = [], {}
-        for name, (frame, rules) in tables.items():
+        validations = []
+        for name, (_, rules) in tables.items():
             suite = context.suites.add(gx.ExpectationSuite(name=name))
-            for rule in rules:
-                suite.add_expectation(_expectation(gx, rule))
+            for place, rule in enumerate(rules):
+                suite.add_expectation(_expectation(gx, rule, place))
             batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
             validations.append(
                 context.validation_definitions.add(
                     gx.ValidationDefinition(name=name, data=batch, suite=suite)
                 )
             )
-            batches[name] = frame
-        results = []
+        results: list[RuleResult] = []
         for validation in validations:
             frame, rules = tables[validation.name]
             checkpoint = context.checkpoints.add(
@@ -61,7 +62,10 @@ class GreatExpectationsChecker:
             )
             outcome = checkpoint.run(batch_parameters={"dataframe": frame})
             found = next(iter(outcome.run_results.values())).results
-            results += [_result(validation.name, one, rules) for one in found]
+            placed = sorted(found, key=_place)
+            results += [
+                _result(validation.name, rule, one) for rule, one in zip(rules, placed, strict=True)
+            ]
         self._write_docs(context)
         return results
 
@@ -81,27 +85,29 @@ class GreatExpectationsChecker:
         context.build_data_docs(site_names="local")
 
 
-def _expectation(gx: Any, rule: Rule) -> Any:
+def _expectation(gx: Any, rule: Rule, place: int) -> Any:
     name = "".join(part.capitalize() for part in rule.type.split("_"))
     factory = getattr(gx.expectations, name, None)
     if factory is None:
-        raise UnknownNameError("expectation", rule.type, [])
-    return factory(**rule.kwargs, notes=rule.because)
+        known = [re.sub(r"(?<!^)(?=[A-Z])", "_", one).lower() for one in dir(gx.expectations)]
+        raise UnknownNameError(
+            "expectation", rule.type, [one for one in known if one.startswith("expect_")]
+        )
+    return factory(**rule.kwargs, notes=rule.because, meta={"place": place})
 
 
-def _result(table: str, outcome: Any, rules: Sequence[Rule]) -> RuleResult:
-    config = outcome.expectation_config
-    because = next(
-        rule.because
-        for rule in rules
-        if rule.type == config.type
-        and all(config.kwargs.get(k) == v for k, v in rule.kwargs.items())
-    )
+def _place(outcome: Any) -> int:
+    return int(outcome.expectation_config.meta["place"])
+
+
+def _result(table: str, rule: Rule, outcome: Any) -> RuleResult:
+    rows = outcome.result.get("partial_unexpected_index_list") or []
     return RuleResult(
         table=table,
-        type=config.type,
-        column=str(config.kwargs.get("column", "")),
+        type=rule.type,
+        column=str(rule.kwargs.get("column", "")),
         success=bool(outcome.success),
         count=int(outcome.result.get("unexpected_count", 0)),
-        because=because,
+        because=rule.because,
+        rows=tuple(int(row) for row in rows[:EXAMPLES]),
     )

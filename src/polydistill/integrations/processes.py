@@ -149,6 +149,8 @@ def _end(process: subprocess.Popen[str]) -> None:
     """Leave nothing of the group behind, however its command ended."""
     _signal(process, signal.SIGKILL)
     process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
     with _lock:
         _running.discard(process)
 

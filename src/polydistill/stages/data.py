@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from polydistill.duplicates import connected_groups, links_of_equal, near_duplicate_pairs
+from polydistill.duplicates import Ints, connected_groups, links_of_equal, near_duplicate_pairs
 from polydistill.errors import MissingDataError, StageError
 from polydistill.fetch import Package, fetch
 from polydistill.modalities import MODALITIES
@@ -33,10 +33,13 @@ CORPUS_ROWS = 100_000
 TRAIN_ROWS, TEST_ROWS, LEAST_ROWS = 2_500, 1_000, 100
 SKIPPED_SECTIONS = {"debug", "libdevel", "oldlibs", "localization", "metapackages"}
 LEXFILES = (
-    "Tops act animal artifact attribute body cognition communication event feeling food group location "
-    "motive object person phenomenon plant possession process quantity relation shape state substance time"
-).split()
+    *("Tops", "act", "animal", "artifact", "attribute", "body", "cognition", "communication"),
+    *("event", "feeling", "food", "group", "location", "motive", "object", "person"),
+    *("phenomenon", "plant", "possession", "process", "quantity", "relation", "shape", "state"),
+    *("substance", "time"),
+)
 """WordNet's lexicographer files of nouns, 3 to 28 in its own numbering (lexnames(5WN))."""
+STANZA_FIELD = re.compile(r"^(Package|Source|Section|Description(?:-en)?): (.*)$", re.MULTILINE)
 PARQUET = {"compression": "zstd", "compression_level": 19, "write_statistics": False}
 
 
@@ -59,7 +62,8 @@ def build_data(root: Path, *, refetch: bool = False, progress: Progress = silent
     """Build `data/` anew; `refetch` reads Debian's descriptions from apt instead of the frozen copy.
 
     A group is whatever must not be torn apart: a synset or a source package, and all near-duplicates
-    (see `duplicates`). Tasks take whole groups; the corpus gets none of theirs.
+    (see `duplicates`). Tasks take whole groups; the corpus gets none of theirs. Other files in `data/`
+    stay.
 
     Raises:
         StageError: A package cannot be downloaded, or apt has no package lists.
@@ -89,8 +93,11 @@ def build_data(root: Path, *, refetch: bool = False, progress: Progress = silent
     for name, task in tasks.items():
         _write(task, scratch / "text" / "tasks" / f"{name}.parquet")
     (scratch / "SOURCES.md").write_text(_sources(scratch), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    scratch.rename(folder)
+    for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
+        target = folder / path.relative_to(scratch)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    shutil.rmtree(scratch)
     progress("written", 4, 4)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return DataReport(len(corpus), {name: len(task) for name, task in tasks.items()}, size)
@@ -119,31 +126,31 @@ def _wordnet(archive: Path) -> pd.DataFrame:
 
 def _read_apt() -> pd.DataFrame:
     """Read short descriptions from apt's own package lists."""
-    if shutil.which("apt-cache") is None:
+    client = shutil.which("apt-cache")
+    if client is None:
         raise StageError(
-            "Debian's package lists need `apt-cache`; data/text/sources has a frozen copy."
+            "Debian's package lists need `apt-cache`; `dvc pull data.dvc` brings a frozen copy."
         )
-    said = subprocess.run(
-        ["apt-cache", "dumpavail"], capture_output=True, text=True, check=True
-    ).stdout  # noqa: S607
-    found = {}
-    for stanza in said.split("\n\n"):
-        fields = dict(
-            re.findall(r"^(Package|Source|Section|Description(?:-en)?): (.*)$", stanza, re.M)
-        )
-        text = fields.get("Description", fields.get("Description-en"))
-        if text and {"Package", "Section"} <= set(fields):
-            source = fields.get("Source", fields["Package"]).split(" ")[0]
-            found[fields["Package"]] = (
-                fields["Package"],
-                source,
-                fields["Section"].split("/")[-1],
-                text,
-            )
-    if not found:
-        raise StageError("apt has no package lists: run `apt-get update` first.")
+    command = [client, "dumpavail"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    found = _stanzas(said.stdout)
+    if said.returncode or not found:
+        raise StageError(f"apt has no package lists: run `apt-get update` first. {said.stderr}")
     columns = ["package", "source", "section", "description"]
     return pd.DataFrame([found[name] for name in sorted(found)], columns=columns)
+
+
+def _stanzas(text: str) -> dict[str, tuple[str, str, str, str]]:
+    """Return package: itself, source package, section, short description; the last version counts."""
+    found = {}
+    for stanza in text.split("\n\n"):
+        fields: dict[str, str] = dict(STANZA_FIELD.findall(stanza))
+        description = fields.get("Description", fields.get("Description-en", ""))
+        if description and {"Package", "Section"} <= set(fields):
+            name = fields["Package"]
+            source = fields.get("Source", name).split(" ")[0]
+            found[name] = (name, source, fields["Section"].split("/")[-1], description)
+    return found
 
 
 def _debian_rows(debian: pd.DataFrame) -> pd.DataFrame:
@@ -180,9 +187,7 @@ def _with_groups(rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def _first_of(
-    inverse: np.ndarray[tuple[int], np.dtype[np.int64]], n: int
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _first_of(inverse: Ints, n: int) -> Ints:
     """Return, for each distinct value, the position of its first occurrence."""
     first = np.full(n, len(inverse), dtype=np.int64)
     np.minimum.at(first, inverse, np.arange(len(inverse)))

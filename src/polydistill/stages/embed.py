@@ -12,9 +12,12 @@ from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import Params
 from polydistill.progress import Progress, silent
-from polydistill.store import needed_bytes, write_embeddings
+from polydistill.store import free_bytes, needed_bytes, write_embeddings
 from polydistill.tables import benchmark_inputs, read_corpus, read_tasks
 from polydistill.teachers import TEACHERS
+
+TIMED_ROWS = 1_000
+"""Fewer rows say more of the loading of weights than of the teacher."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class EmbedReport:
         teacher: Whose embeddings they are.
         n_corpus: Examples of the corpus.
         n_benchmark: Distinct inputs of all tasks.
-        disk_bytes: Estimate of what they take on disk.
+        disk_bytes: Estimate of what all of it takes on disk.
         shards_computed: Shards that were embedded now.
         shards_reused: Shards that were there already.
         rebuilt: Files that were damaged, and embedded anew.
@@ -63,27 +66,31 @@ def embed(
         "corpus": read_corpus(root, block.corpus, kind),
         "benchmark": benchmark_inputs(tasks, block.tasks, kind),
     }
+    n_rows = sum(map(len, tables.values()))
+    disk_bytes = needed_bytes(n_rows, source.dim, block.store.dtype)
+    free = free_bytes(layout.artifacts)
+    progress(f"{teacher} on disk", n_rows, n_rows, MiB=disk_bytes / 2**20, free_MiB=free / 2**20)
     started, reports = time.monotonic(), []
     for part, table in tables.items():
         report = write_embeddings(
             layout.embeddings(part, teacher),
             layout.work("embed", f"{modality}-{teacher}-{part}"),
             table["id"].tolist(),
-            table[kind.column].tolist(),
+            table["id" if source.by_id else kind.column].tolist(),
             source,
             dtype=block.store.dtype,
             shard_rows=block.store.shard_rows,
-            progress=progress,
+            progress=_labelled(progress, part),
         )
         reports.append(report)
-    n_rows = sum(map(len, tables.values()))
-    if all(report.reused == 0 for report in reports):
-        _note_speed(layout, teacher, n_rows / (time.monotonic() - started))
+    rows_computed = sum(report.rows_computed for report in reports)
+    if rows_computed >= min(n_rows, TIMED_ROWS):
+        _note_speed(layout, teacher, rows_computed / (time.monotonic() - started))
     return EmbedReport(
         teacher=teacher,
         n_corpus=len(tables["corpus"]),
         n_benchmark=len(tables["benchmark"]),
-        disk_bytes=needed_bytes(n_rows, source.dim, block.store.dtype),
+        disk_bytes=disk_bytes,
         shards_computed=sum(report.computed for report in reports),
         shards_reused=sum(report.reused for report in reports),
         rebuilt=tuple(name for report in reports for name in report.rebuilt),
@@ -98,9 +105,20 @@ def _require_valid(layout: Layout) -> None:
         raise StageError(f"{path} says that the data is not valid: mend it, and validate again.")
 
 
+def _labelled(progress: Progress, part: str) -> Progress:
+    """Tell the corpus' progress from the benchmark's."""
+
+    def labelled(what: str, done: int, total: int, **figures: float) -> None:
+        progress(f"{what} {part}", done, total, **figures)
+
+    return labelled
+
+
 def _note_speed(layout: Layout, teacher: str, rows_per_s: float) -> None:
-    """Leave a whole run's speed where nothing depends on it."""
+    """Leave the speed where nothing depends on it."""
     folder = layout.scratch / "timings" / layout.modality
     folder.mkdir(parents=True, exist_ok=True)
     note = json.dumps({"rows_per_s": round(rows_per_s, 1)}) + "\n"
-    (folder / f"{teacher}.json").write_text(note, encoding="utf-8")
+    partial = folder / f"{teacher}.partial"
+    partial.write_text(note, encoding="utf-8")
+    partial.replace(folder / f"{teacher}.json")

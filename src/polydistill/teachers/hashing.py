@@ -25,6 +25,8 @@ class HashingTeacher:
         n: Length of the n-grams.
     """
 
+    by_id = False
+
     def __init__(self, name: str, threads: int, *, dim: int = 32, n: int = 3) -> None:  # noqa: ARG002
         self.name, self.dim, self._n = name, dim, n
 

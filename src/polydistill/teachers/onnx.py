@@ -1,36 +1,52 @@
-"""Text models as ONNX files, run by ONNX Runtime on one named output."""
+"""Text models as ONNX files, run by ONNX Runtime up to one of their outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from polydistill.contracts import Embeddings, Example
+from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import MissingExtraError, UnknownNameError
 from polydistill.locate import locate, weights_sha256
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import BATCH_ROWS, Tokens, all_present, unit_length
+from polydistill.teachers._batches import (
+    BATCH_ROWS,
+    Ints,
+    Tokens,
+    all_present,
+    mean_over_tokens,
+    unit_length,
+)
 
-VERSION = 1
+VERSION = 2
+POOLINGS: dict[str, Callable[[FloatArray, Ints], FloatArray]] = {
+    "none": lambda vectors, _mask: vectors,
+    "cls": lambda tokens, _mask: tokens[:, 0],
+    "mean": mean_over_tokens,
+}
 
 
 @TEACHERS.register("onnx")
 class OnnxTeacher:
-    """An ONNX graph that takes token ids and gives one pooled vector a text.
+    """An ONNX graph that takes token ids and gives a vector a text, or a token.
 
     Args:
         name: What it is called here.
         threads: Of ONNX Runtime.
         model: The `.onnx` file: a path, or `package:<folder>/<path>`.
         tokenizer: The `tokenizer.json`, written in the same way.
-        output: The name of the pooled output node.
+        output: The output node's name, or its place among the outputs (-1 is the last).
         dim: Width of that output.
         max_tokens: Longer texts are cut.
+        pooling: `none` where the output is a vector a text; `mean` or `cls` over one a token.
+        prompt: Put before every text.
         normalize: Whether embeddings have length one.
     """
+
+    by_id = False
 
     def __init__(
         self,
@@ -39,14 +55,19 @@ class OnnxTeacher:
         *,
         model: str,
         tokenizer: str,
-        output: str,
+        output: str | int,
         dim: int,
         max_tokens: int = 128,
+        pooling: str = "none",
+        prompt: str = "",
         normalize: bool = True,
     ) -> None:
+        if pooling not in POOLINGS:
+            raise UnknownNameError(f"pooling of teacher {name!r}", pooling, POOLINGS)
         self.name, self.dim = name, dim
         self._threads, self._model, self._tokenizer = threads, model, tokenizer
         self._output, self._max_tokens, self._normalize = output, max_tokens, normalize
+        self._pooling, self._prompt = pooling, prompt
 
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:
@@ -58,6 +79,8 @@ class OnnxTeacher:
             "tokenizer": weights_sha256(locate(self._tokenizer)),
             "output": self._output,
             "max_tokens": self._max_tokens,
+            "pooling": self._pooling,
+            "prompt": self._prompt,
             "normalize": self._normalize,
             "precision": "float32",
         }
@@ -69,29 +92,37 @@ class OnnxTeacher:
     @cached_property
     def _session(self) -> Any:
         try:
-            import onnxruntime as ort  # noqa: PLC0415
+            import onnxruntime as ort
         except ImportError as error:
             raise MissingExtraError(f"Teacher {self.name!r}", "text") from error
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = ort.InferenceSession(
+        return ort.InferenceSession(
             str(locate(self._model)), options, providers=["CPUExecutionProvider"]
         )
-        outputs = [node.name for node in session.get_outputs()]
-        if self._output not in outputs:
-            raise UnknownNameError(f"output of teacher {self.name!r}", self._output, outputs)
-        return session
+
+    @cached_property
+    def _node(self) -> str:
+        """The output's name."""
+        names = [node.name for node in self._session.get_outputs()]
+        if isinstance(self._output, int) and -len(names) <= self._output < len(names):
+            return str(names[self._output])
+        if self._output not in names:
+            raise UnknownNameError(f"output of teacher {self.name!r}", str(self._output), names)
+        return str(self._output)
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
         parts = [np.empty((0, self.dim), dtype=np.float32)]
         for start in range(0, len(examples), BATCH_ROWS):
-            texts = [str(example) for example in examples[start : start + BATCH_ROWS]]
+            batch = examples[start : start + BATCH_ROWS]
+            texts = [self._prompt + str(example) for example in batch]
             ids, mask = self._tokens(texts)
             known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
             feed = {node.name: known[node.name] for node in self._session.get_inputs()}
-            parts.append(self._session.run([self._output], feed)[0].astype(np.float32))
+            given = self._session.run([self._node], feed)[0].astype(np.float32)
+            parts.append(POOLINGS[self._pooling](given, mask))
         values = np.concatenate(parts)
         return all_present(unit_length(values) if self._normalize else values)

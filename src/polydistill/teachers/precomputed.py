@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import DataError, MissingDataError, ShapeError
-from polydistill.locate import weights_sha256
+from polydistill.locate import locate, weights_sha256
 from polydistill.teachers import TEACHERS
 
 VERSION = 1
@@ -19,64 +18,73 @@ VERSION = 1
 
 @TEACHERS.register("precomputed")
 class PrecomputedTeacher:
-    """Rows looked up by example; one that is not there is missing, not an error.
+    """Rows looked up by id; an example whose id is not there has no embedding.
 
     Args:
         name: What it is called here.
         threads: Unused.
-        folder: Parquet files with a column `example` (the text itself) and a list column `embedding`;
-            or `examples.parquet` (column `example`) beside `embeddings.npy`.
+        folder: Parquet files with the columns `id` and `embedding` (a list of numbers); or
+            `embeddings.npy`, `(n, dim)`, beside `ids.txt`, one id a line. An id is the corpus' `id`, or
+            for a benchmark example what `contracts.Modality.content_id` gives.
         dim: Width of the embeddings.
     """
 
+    by_id = True
+
     def __init__(self, name: str, threads: int, *, folder: str, dim: int) -> None:  # noqa: ARG002
         self.name, self.dim = name, dim
-        self._folder = Path(folder)
+        self._folder = folder
 
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """See `contracts.Teacher.identity`."""
-        return {
-            "family": "precomputed",
-            "version": VERSION,
-            "weights": weights_sha256(self._folder),
-        }
+        weights = weights_sha256(locate(self._folder))
+        return {"family": "precomputed", "version": VERSION, "weights": weights}
 
     @cached_property
-    def _rows(self) -> dict[Example, FloatArray]:
-        if not self._folder.is_dir():
-            raise MissingDataError(f"Teacher {self.name!r}: no folder {self._folder}.")
-        matrix = self._folder / "embeddings.npy"
-        if matrix.exists():
-            examples = pd.read_parquet(self._folder / "examples.parquet")["example"].tolist()
-            values = np.load(matrix, allow_pickle=False)
+    def _table(self) -> FloatArray:
+        return self._ids_and_table[1]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        ids = self._ids_and_table[0]
+        places = {name: place for place, name in enumerate(ids)}
+        if len(places) != len(ids):
+            twice = next(name for place, name in enumerate(ids) if places[name] != place)
+            raise DataError(f"Teacher {self.name!r}: id {twice!r} stands twice in {self._folder}.")
+        return places
+
+    @cached_property
+    def _ids_and_table(self) -> tuple[list[str], FloatArray]:
+        folder = locate(self._folder)
+        if (folder / "embeddings.npy").exists():
+            ids = (folder / "ids.txt").read_text(encoding="utf-8").splitlines()
+            values = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
         else:
-            files = sorted(self._folder.glob("*.parquet"))
+            files = sorted(folder.glob("*.parquet"))
             if not files:
-                raise MissingDataError(f"Teacher {self.name!r}: no Parquet file in {self._folder}.")
-            table = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
-            examples = table["example"].tolist()
-            lengths = table["embedding"].map(len)
-            if not (lengths == self.dim).all():
-                raise ShapeError(
-                    f"Teacher {self.name!r}: embeddings must have width {self.dim}, "
-                    f"got {sorted(lengths.unique())}."
+                raise MissingDataError(
+                    f"Teacher {self.name!r}: {folder} must hold Parquet files or embeddings.npy."
                 )
-            values = np.stack(table["embedding"].tolist())
-        if values.shape != (len(examples), self.dim):
-            expected = (len(examples), self.dim)
+            frame = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+            ids = frame["id"].tolist()
+            widths = sorted({len(row) for row in frame["embedding"]} - {self.dim})
+            if widths:
+                raise ShapeError(
+                    f"Teacher {self.name!r}: embeddings must have width {self.dim}, got {widths[0]}."
+                )
+            values = np.stack(frame["embedding"].tolist()).astype(np.float32)
+        if values.shape != (len(ids), self.dim):
             raise ShapeError(
-                f"Teacher {self.name!r}: embeddings must have shape {expected}, got {values.shape}."
+                f"Teacher {self.name!r}: embeddings must have shape {(len(ids), self.dim)}, "
+                f"got {values.shape}."
             )
-        if len(set(examples)) != len(examples):
-            raise DataError(f"Teacher {self.name!r}: an example stands twice in {self._folder}.")
-        return dict(zip(examples, values.astype(np.float32), strict=True))
+        return ids, values
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
-        present = np.array([example in self._rows for example in examples], dtype=np.bool_)
+        """See `contracts.Teacher.embed`; the examples are ids."""
+        places = np.array([self._places.get(str(name), -1) for name in examples], dtype=np.int64)
+        present = places >= 0
         values = np.zeros((len(examples), self.dim), dtype=np.float32)
-        for row, example in enumerate(examples):
-            if present[row]:
-                values[row] = self._rows[example]
+        values[present] = self._table[places[present]]
         return Embeddings(values, present)

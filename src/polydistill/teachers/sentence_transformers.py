@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example
-from polydistill.errors import MissingExtraError
+from polydistill.errors import MissingExtraError, UnknownNameError
 from polydistill.locate import locate, weights_sha256
 from polydistill.teachers import TEACHERS
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
+POOLINGS = ("mean", "cls")
 VERSION = 1
 """Raise it whenever a change here changes embeddings: it is part of the store's keys."""
 
@@ -36,6 +34,8 @@ class SentenceTransformersTeacher:
         normalize: Whether embeddings have length one.
     """
 
+    by_id = False
+
     def __init__(
         self,
         name: str,
@@ -49,6 +49,8 @@ class SentenceTransformersTeacher:
         prompt: str = "",
         normalize: bool = True,
     ) -> None:
+        if pooling not in POOLINGS:
+            raise UnknownNameError(f"pooling of teacher {name!r}", pooling, POOLINGS)
         self.name, self.dim = name, dim
         self._threads, self._model, self._revision = threads, model, revision
         self._max_tokens, self._pooling = max_tokens, pooling
@@ -69,21 +71,25 @@ class SentenceTransformersTeacher:
         }
 
     @cached_property
-    def _encoder(self) -> SentenceTransformer:
+    def _encoder(self) -> Any:
         try:
-            from sentence_transformers import SentenceTransformer  # noqa: PLC0415
-            from sentence_transformers.models import Normalize, Pooling, Transformer  # noqa: PLC0415
+            from sentence_transformers import SentenceTransformer
+            from sentence_transformers.sentence_transformer.modules import (
+                Normalize,
+                Pooling,
+                Transformer,
+            )
         except ImportError as error:
             raise MissingExtraError(f"Teacher {self.name!r}", "text") from error
         folder = str(locate(self._model, revision=self._revision))
         encoder = Transformer(folder, max_seq_length=self._max_tokens)
-        pooling = Pooling(encoder.get_word_embedding_dimension(), pooling_mode=self._pooling)
+        pooling = Pooling(encoder.get_embedding_dimension(), pooling_mode=self._pooling)
         modules = [encoder, pooling, *([Normalize()] if self._normalize else [])]
         return SentenceTransformer(modules=modules, device="cpu").eval()
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
-        import torch  # noqa: PLC0415
+        import torch
 
         if not examples:
             return Embeddings(np.empty((0, self.dim), np.float32), np.empty(0, np.bool_))

@@ -12,9 +12,9 @@ from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import DataError
 from polydistill.locate import locate, weights_sha256
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import all_present, unit_length
+from polydistill.teachers._batches import unit_length
 
-VERSION = 1
+VERSION = 2
 TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\sa-z0-9]")
 SMOOTHING = 1e-3
 """SIF's `a`: words more frequent than this count less."""
@@ -22,7 +22,7 @@ SMOOTHING = 1e-3
 
 @TEACHERS.register("static-vectors")
 class StaticVectorsTeacher:
-    """A table of word vectors, ordered by falling frequency; a text without known words is zeros.
+    """A table of word vectors, ordered by falling frequency; a text without known words has none.
 
     Args:
         name: What it is called here.
@@ -35,6 +35,8 @@ class StaticVectorsTeacher:
         Arora, Liang and Ma 2017, "A simple but tough-to-beat baseline for sentence embeddings"; word
         probabilities follow Zipf's law in the vocabulary's order.
     """
+
+    by_id = False
 
     def __init__(self, name: str, threads: int, *, vocabulary: str, vectors: str, dim: int) -> None:  # noqa: ARG002
         self.name, self.dim = name, dim
@@ -52,7 +54,7 @@ class StaticVectorsTeacher:
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        import pandas as pd  # noqa: PLC0415
+        import pandas as pd
 
         words = pd.read_parquet(locate(self._vocabulary))["index"]
         return {word: place for place, word in enumerate(words)}
@@ -73,9 +75,10 @@ class StaticVectorsTeacher:
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
         values = np.zeros((len(examples), self.dim), dtype=np.float32)
+        present = np.zeros(len(examples), dtype=np.bool_)
         for row, example in enumerate(examples):
             words = TOKEN.findall(str(example).lower())
             known = [self._places[word] for word in words if word in self._places]
             if known:
-                values[row] = self._table[known].mean(axis=0)
-        return all_present(unit_length(values))
+                values[row], present[row] = self._table[known].mean(axis=0), True
+        return Embeddings(unit_length(values), present)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example
-from polydistill.errors import ParamsError
+from polydistill.errors import UnknownNameError
 from polydistill.locate import locate, weights_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import BATCH_ROWS, Tokens, all_present, unit_length
 
+POOLINGS = ("mean", "cls")
 VERSION = 1
 
 
@@ -34,6 +35,8 @@ class TransformersTeacher:
         normalize: Whether embeddings have length one.
     """
 
+    by_id = False
+
     def __init__(
         self,
         name: str,
@@ -47,8 +50,8 @@ class TransformersTeacher:
         prompt: str = "",
         normalize: bool = False,
     ) -> None:
-        if pooling not in {"mean", "cls"}:
-            raise ParamsError(f"Teacher {name!r}: pooling must be mean or cls, got {pooling!r}.")
+        if pooling not in POOLINGS:
+            raise UnknownNameError(f"pooling of teacher {name!r}", pooling, POOLINGS)
         self.name, self.dim = name, dim
         self._threads, self._model, self._revision = threads, model, revision
         self._max_tokens, self._pooling = max_tokens, pooling
@@ -78,7 +81,7 @@ class TransformersTeacher:
 
     @cached_property
     def _encoder(self) -> Any:
-        from transformers import AutoModel  # noqa: PLC0415
+        from transformers import AutoModel
 
         return AutoModel.from_pretrained(
             self._folder, local_files_only=True, use_safetensors=True
@@ -86,7 +89,7 @@ class TransformersTeacher:
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
-        import torch  # noqa: PLC0415
+        import torch
 
         torch.set_num_threads(self._threads)
         parts = [np.empty((0, self.dim), dtype=np.float32)]

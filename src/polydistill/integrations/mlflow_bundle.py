@@ -1,0 +1,117 @@
+"""The student as a registered model: own code, safetensors, pinned requirements, and no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import polydistill
+from polydistill.contracts import FloatArray
+from polydistill.integrations.mlflow_store import connected, import_mlflow, missing_explained
+from polydistill.students import encode, load_student
+
+PACKAGE = Path(polydistill.__file__).parent
+CODE = Path(__file__).with_name("pyfunc_student.py")
+ARTIFACT = "student"
+REQUIREMENTS = (
+    "huggingface-hub",
+    "mlflow",
+    "numpy",
+    "safetensors",
+    "sentence-transformers",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+REGISTRY_SCHEMES = ("models:/", "runs:/")
+
+
+class LoadedStudent:
+    """A student that is ready to embed."""
+
+    def __init__(self, predict: Any) -> None:
+        self._predict = predict
+
+    def predict(self, examples: Sequence[str]) -> FloatArray:
+        """Return embeddings, `(n_examples, dim)`, not normalised."""
+        return np.asarray(self._predict(list(examples)), dtype=np.float32)
+
+
+def pinned_requirements() -> list[str]:
+    """Return what the model needs, at the versions that are installed here.
+
+    A build's local part is left out: `torch==2.13.0`, whether it is the CPU's or CUDA's.
+    """
+    pins = []
+    for name in REQUIREMENTS:
+        try:
+            pins.append(f"{name}=={version(name).partition('+')[0]}")
+        except PackageNotFoundError:  # sentence-transformers is optional
+            continue
+    return pins
+
+
+def log_student(mlflow: Any, bundle: Path, example: str, name: str) -> int:
+    """Log a bundle to the active run, register it under `name`, and return its version.
+
+    Args:
+        mlflow: The module, connected.
+        bundle: The student's folder.
+        example: One example, stored with the model.
+        name: The registered model's.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    dim = encode(load_student(bundle), [example]).shape[1]
+    info = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(CODE),
+        artifacts={ARTIFACT: str(bundle)},
+        code_paths=[str(PACKAGE)],
+        signature=ModelSignature(
+            inputs=Schema([ColSpec("string")]),
+            outputs=Schema([TensorSpec(np.dtype("float32"), (-1, dim))]),
+        ),
+        input_example=[example],
+        pip_requirements=pinned_requirements(),
+        registered_model_name=name,
+    )
+    return int(info.registered_model_version)
+
+
+def load_model(root: Path, uri: str) -> LoadedStudent:
+    """Load a student from the registry (`models:/student-text@champion`), or a bundle's folder.
+
+    Raises:
+        MissingDataError: There is no such version, alias, or bundle.
+        StageError: The tracking store does not answer.
+    """
+    if not uri.startswith(REGISTRY_SCHEMES):
+        student = load_student(Path(uri))
+        return LoadedStudent(lambda examples: encode(student, examples))
+    mlflow = import_mlflow()
+    with connected(root), missing_explained(uri):
+        return LoadedStudent(mlflow.pyfunc.load_model(uri).predict)
+
+
+def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
+    """Bring the bundle of a registered student, which also loads as a `SentenceTransformer`.
+
+    Args:
+        root: The project folder.
+        uri: `models:/student-text@champion`.
+        destination: An existing folder to put the model in.
+
+    Raises:
+        MissingDataError: There is no such version or alias.
+        StageError: The tracking store does not answer.
+    """
+    mlflow = import_mlflow()
+    with connected(root), missing_explained(uri):
+        model = mlflow.artifacts.download_artifacts(uri, dst_path=str(destination))
+    return Path(model) / "artifacts" / ARTIFACT

@@ -1,0 +1,282 @@
+"""Publish: complete a student's run from its files, and register it as challenger, exactly once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+
+from polydistill.errors import DivergedError, MissingDataError, StoreError
+from polydistill.integrations import dvc
+from polydistill.integrations.mlflow_bundle import log_student
+from polydistill.integrations.mlflow_store import connected, experiment_id, import_mlflow
+from polydistill.integrations.mlflow_tracker import log_metrics, log_params, set_tags
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import PARAMS_FILE, Params
+from polydistill.registry.promotion import CHALLENGER
+from polydistill.scores import Scores, kind_means, mean_score, read_scores
+from polydistill.students import weights_digest
+from polydistill.tables import read_corpus
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LOCK_FILE = "dvc.lock"
+PROJECT_FILES = (PARAMS_FILE.name, LOCK_FILE, "dvc.yaml", dvc.DATA_FILE.name)
+STUDENT_TAG, LOCK_TAG = "student_sha256", "lock_sha256"
+LAST_TAG = "files"
+"""Set when everything but the model is in the run."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A student in the registry.
+
+    Attributes:
+        model: The registered model's name.
+        version: The student's version of it.
+        created: Whether this call has registered it; otherwise it was there.
+        run_id: Its run.
+        student_sha256: Of its weights.
+        lock_sha256: Of the modality's entries in `dvc.lock`.
+    """
+
+    model: str
+    version: int
+    created: bool
+    run_id: str
+    student_sha256: str
+    lock_sha256: str
+
+
+@dataclass(frozen=True)
+class _Student:
+    """What the files say of a student."""
+
+    layout: Layout
+    distillation: dict[str, Any]
+    scores: Scores
+    lock_sha256: str
+
+    @property
+    def sha256(self) -> str:
+        return str(self.distillation["student_sha256"])
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {STUDENT_TAG: self.sha256, LOCK_TAG: self.lock_sha256}
+
+
+def model_name(modality: str) -> str:
+    """Return the registered model's name."""
+    return f"student-{modality}"
+
+
+def publish(root: Path, params: Params, modality: str) -> Published:
+    """Register the student that lies in the project as challenger.
+
+    The run is the one that training has logged live, or one made of the files. What identifies a
+    student is its weights and its entries in `dvc.lock`: publishing it again finds its version.
+
+    Raises:
+        MissingDataError: A stage has not run yet.
+        StoreError: The files belong to different students.
+        DivergedError: Training left the finite numbers.
+        StageError: The tracking store does not answer.
+    """
+    student = _read(Layout(root, modality))
+    name = model_name(modality)
+    with connected(root) as client:
+        run_id = _find_run(client, student) or _new_run(client, student, params)
+        found = _version_of(client, name, run_id)
+        version = found or _complete(client, student, params, run_id)
+        client.set_registered_model_alias(name, CHALLENGER, str(version))
+    return Published(name, version, found is None, run_id, student.sha256, student.lock_sha256)
+
+
+def lock_digest(entries: dict[str, Any]) -> str:
+    """Return the sha256 of a modality's entries in `dvc.lock`, as sorted JSON."""
+    canonical = json.dumps(entries, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def lock_entries(root: Path, modality: str) -> dict[str, Any]:
+    """Return the stages of `dvc.lock` that end with `@<modality>` or `@<modality>-…`.
+
+    Raises:
+        MissingDataError: There are none.
+    """
+    path = root / LOCK_FILE
+    lock = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    entries = {
+        stage: entry
+        for stage, entry in (lock.get("stages") or {}).items()
+        if f"{stage.partition('@')[2]}-".startswith(f"{modality}-")
+    }
+    if not entries:
+        raise MissingDataError(f"{path} has no stage of {modality!r}: run `dvc repro` first.")
+    return entries
+
+
+def _read(layout: Layout) -> _Student:
+    """Read the student's files, and see that they belong together."""
+    if not layout.distillation.exists():
+        raise MissingDataError(f"No file {layout.distillation}: run the distill stage first.")
+    distillation = json.loads(layout.distillation.read_text(encoding="utf-8"))
+    if distillation["diverged"]:
+        raise DivergedError(f"{layout.distillation} says that training diverged: not published.")
+    if not (layout.student / "student.json").exists():
+        raise MissingDataError(f"No student in {layout.student}: run the distill stage first.")
+    found = weights_digest(layout.student)
+    if found != distillation["student_sha256"]:
+        raise StoreError(
+            f"{layout.student} has weights {found[:12]}, {layout.distillation} says "
+            f"{distillation['student_sha256'][:12]}: run the distill stage again."
+        )
+    entries = lock_entries(layout.root, layout.modality)
+    _require_evaluated(layout, entries)
+    return _Student(layout, distillation, read_scores(layout.scores), lock_digest(entries))
+
+
+def _require_evaluated(layout: Layout, entries: dict[str, Any]) -> None:
+    """Refuse scores of an older student: publishing is no DVC stage, so nothing else would."""
+    path = layout.student.relative_to(layout.root).as_posix()
+    made = _hash_of(entries.get(f"distill@{layout.modality}", {}), "outs", path)
+    scored = _hash_of(entries.get(f"evaluate@{layout.modality}", {}), "deps", path)
+    if made != scored:
+        raise StoreError(
+            f"{layout.scores} was made of another student than {path}: run the evaluate stage again."
+        )
+
+
+def _hash_of(entry: dict[str, Any], side: str, path: str) -> str | None:
+    return next((row["md5"] for row in entry.get(side, ()) if row["path"] == path), None)
+
+
+def _find_run(client: MlflowClient, student: _Student) -> str | None:
+    """Return the student's run: one with both tags, else one that training has left without a lock."""
+    experiment = client.get_experiment_by_name(student.layout.modality)
+    if experiment is None:
+        return None
+    runs = client.search_runs(
+        [experiment.experiment_id],
+        f"tags.{STUDENT_TAG} = '{student.sha256}'",
+        order_by=["attributes.start_time DESC"],
+    )
+    for lock in (student.lock_sha256, None):
+        for run in runs:
+            if run.data.tags.get(LOCK_TAG) == lock:
+                return str(run.info.run_id)
+    return None
+
+
+def _new_run(client: MlflowClient, student: _Student, params: Params) -> str:
+    experiment = experiment_id(client, student.layout.root, student.layout.modality)
+    run = client.create_run(experiment, tags={"modality": student.layout.modality})
+    run_id = str(run.info.run_id)
+    log_params(client, run_id, params.model_dump(mode="json"))
+    set_tags(client, run_id, student.tags)
+    return run_id
+
+
+def _version_of(client: MlflowClient, name: str, run_id: str) -> int | None:
+    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    return max((int(version.version) for version in versions), default=None)
+
+
+def _complete(client: MlflowClient, student: _Student, params: Params, run_id: str) -> int:
+    """Bring everything into the run, register the model, and return its version."""
+    layout, name = student.layout, model_name(student.layout.modality)
+    set_tags(client, run_id, {**student.tags, **_commit(layout.root)})
+    if LAST_TAG not in client.get_run(run_id).data.tags:  # an interrupted publish went so far
+        _log_history(client, student, run_id)
+        log_metrics(client, run_id, {0: _score_metrics(student)})
+        _log_data(client, layout.root, run_id, params, layout.modality)
+        _log_files(client, layout, run_id)
+        set_tags(client, run_id, {LAST_TAG: "complete"})
+    mlflow = import_mlflow()
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        version = log_student(mlflow, layout.student, _an_example(layout, params), name)
+    for key, value in student.tags.items():
+        client.set_model_version_tag(name, str(version), key, value)
+    return version
+
+
+def _log_history(client: MlflowClient, student: _Student, run_id: str) -> None:
+    """Log what the live run does not have: all of it, or what a store that went down has missed."""
+    history = pd.read_parquet(student.layout.history)
+    by_step: dict[int, dict[str, float]] = {}
+    for (split, teacher), rows in history.groupby(["split", "teacher"], sort=True):
+        metric = f"{split}/{teacher}"
+        known = {point.step for point in client.get_metric_history(run_id, metric)}
+        for step, nats in zip(rows["step"], rows["nats"], strict=True):
+            if int(step) not in known:
+                by_step.setdefault(int(step), {})[metric] = float(nats)
+    log_metrics(client, run_id, by_step)
+
+
+def _score_metrics(student: _Student) -> dict[str, float]:
+    """Return every score by `scores/<model>/<kind>/<task>`, with the means, and the held-out loss."""
+    metrics = {
+        f"scores/{model}/{kind}/{task}": score
+        for model, kinds in student.scores.items()
+        for kind, tasks in kinds.items()
+        for task, score in tasks.items()
+    }
+    for model, kinds_mean in kind_means(student.scores, {}).items():
+        metrics |= {f"scores/{model}/{kind}": score for kind, score in kinds_mean.items()}
+        metrics[f"scores/{model}"] = mean_score(kinds_mean)
+    for key in ("held_out_mean", "n_parameters", "best_step"):
+        metrics[f"student/{key}"] = float(student.distillation[key])
+    return metrics
+
+
+def _log_data(client: MlflowClient, root: Path, run_id: str, params: Params, modality: str) -> None:
+    """Log the data as the run's input: its digest is DVC's hash of `data/`."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    block = params.modality(modality)
+    digest = dvc.data_hash(root)
+    source = {"file": dvc.DATA_FILE.name, "md5": digest}
+    profile = {"corpus_rows": block.corpus.rows, "tasks": len(block.tasks)}
+    data = Dataset(
+        name=block.corpus.path,
+        digest=digest,
+        source_type="dvc",
+        source=json.dumps(source, sort_keys=True),
+        profile=json.dumps(profile, sort_keys=True),
+    )
+    client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+
+
+def _log_files(client: MlflowClient, layout: Layout, run_id: str) -> None:
+    for file in PROJECT_FILES:
+        client.log_artifact(run_id, str(layout.root / file), "project")
+    for path in (layout.distillation, layout.scores, layout.history, layout.predictions):
+        client.log_artifact(run_id, str(path))
+    client.log_artifacts(run_id, str(layout.heads), "heads")
+
+
+def _an_example(layout: Layout, params: Params) -> str:
+    """Return the corpus's first example."""
+    kind = MODALITIES.get(layout.modality)()
+    corpus = read_corpus(layout.root, params.modality(layout.modality).corpus, kind)
+    return str(corpus[kind.column].iloc[0])
+
+
+def _commit(root: Path) -> dict[str, str]:
+    """Return the tag with git's commit; nothing outside a repository."""
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except FileNotFoundError:  # git itself is not installed
+        return {}
+    commit = result.stdout.strip()
+    return {"mlflow.source.git.commit": commit} if result.returncode == 0 else {}

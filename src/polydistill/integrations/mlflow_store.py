@@ -1,0 +1,190 @@
+"""Where MLflow keeps things, and what is said when it cannot."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polydistill.errors import (
+    InfrastructureError,
+    MissingDataError,
+    MissingExtraError,
+    PolydistillError,
+    StageError,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+SQLITE = "sqlite:///"
+LOCK_TIMEOUT_S = 10.0
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow tries a server that is down for many minutes; these are 10 to 20 seconds.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+
+def folder(root: Path) -> Path:
+    """Return the folder of the project's own tracking store."""
+    return root.resolve() / "mlruns"
+
+
+def tracking_uri(root: Path) -> str:
+    """Return `MLFLOW_TRACKING_URI` if it is set, else the project's own SQLite database."""
+    return os.environ.get(URI_VARIABLE) or f"{SQLITE}{folder(root) / 'mlflow.db'}"
+
+
+@contextmanager
+def connected(root: Path) -> Iterator[MlflowClient]:
+    """Give a client, and point MLflow's fluent functions to the same store until the end.
+
+    Raises:
+        MissingExtraError: MLflow is not installed.
+        InfrastructureError: Another process holds the database's lock: worth another try.
+        StageError: The store is damaged, of another MLflow, or does not answer.
+    """
+    mlflow = import_mlflow()
+    uri, before = tracking_uri(root), os.environ.get(URI_VARIABLE)
+    with errors_translated(uri):
+        require_sound(uri)
+        mlflow.set_tracking_uri(uri)  # also sets the environment variable, for child processes
+        mlflow.set_registry_uri(uri)
+        try:
+            yield mlflow.MlflowClient(uri, uri)
+        finally:
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+            mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+            if before is not None:
+                os.environ[URI_VARIABLE] = before
+
+
+def import_mlflow():  # type: ignore[no-untyped-def]
+    """Import MLflow, quiet; seconds.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import mlflow
+    except ImportError as error:
+        raise MissingExtraError("The tracking store", "mlflow") from error
+    for library in ("mlflow", "alembic"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    return mlflow
+
+
+def require_sound(uri: str) -> None:
+    """Look into an SQLite file first: MLflow would try a damaged one again for an hour.
+
+    Raises:
+        InfrastructureError: Another process holds its lock.
+        StageError: It is no database.
+    """
+    if not uri.startswith(SQLITE):
+        return
+    path = Path(uri.removeprefix(SQLITE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            database.rollback()
+    except sqlite3.Error as error:
+        raise _explain(uri, error) from error
+
+
+@contextmanager
+def errors_translated(uri: str) -> Iterator[None]:
+    """Turn what MLflow and its database raise into our own errors."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except PolydistillError:
+        raise
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise _explain(uri, error) from error
+
+
+@contextmanager
+def missing_explained(uri: str) -> Iterator[None]:
+    """Turn MLflow's word for what is not there into a `MissingDataError`."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+            raise
+        raise MissingDataError(
+            f"No {uri} in the registry: {str(error).splitlines()[0]}\n"
+            "`polydistill publish` and `polydistill promote` bring it there."
+        ) from error
+
+
+def check_store(root: Path) -> str:
+    """Say what the tracking store is and that it answers; makes nothing.
+
+    Raises:
+        StageError: It does not answer.
+    """
+    uri = tracking_uri(root)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        return f"{shown(uri, root)}, made at the first run"
+    with connected(root) as client:
+        client.search_experiments(max_results=1)
+    return shown(uri, root)
+
+
+def experiment_id(client: MlflowClient, root: Path, modality: str) -> str:
+    """Return the experiment of a modality, made if need be."""
+    experiment = client.get_experiment_by_name(modality)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    ours = client.tracking_uri == f"{SQLITE}{folder(root) / 'mlflow.db'}"
+    artifacts = (folder(root) / "artifacts").as_uri() if ours else None  # a server has its own
+    return str(client.create_experiment(modality, artifact_location=artifacts))
+
+
+def shown(uri: str, root: Path = Path()) -> str:
+    """Return a URI without the user and password in it, and without our own path."""
+    short = uri.replace(f"{root.resolve()}/", "")
+    return re.sub(r"//[^@/]*@", "//", short)
+
+
+def _explain(uri: str, error: Exception) -> StageError:
+    """Say on one screen what is wrong with the store, and what to do."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    found = re.sub(r"//[^@/]*@", "//", lines[0])[:300]
+    where, path = shown(uri), uri.removeprefix(SQLITE)
+    if "database is locked" in str(error):
+        return InfrastructureError(
+            f"The tracking store {where} is locked by another process: {found}.\n"
+            "Wait for that process (an `mlflow server`, another run) or stop it, then run this again."
+        )
+    if not uri.startswith(SQLITE):
+        advice = f"Start that server, or unset {URI_VARIABLE} to use the project's own database."
+    elif "not a database" in str(error) or "malformed" in str(error):
+        advice = (
+            f"Move {path} away and run this again: `publish` builds the run anew from its files."
+        )
+    elif "schema" in str(error):
+        advice = f"Another MLflow made it. `mlflow db upgrade {uri}` brings it up to date."
+    else:
+        advice = f"See that {Path(path).parent} can be written and that its disk has room."
+    return StageError(f"The tracking store {where} failed: {found}\n{advice}")

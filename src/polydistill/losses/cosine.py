@@ -1,0 +1,25 @@
+"""A baseline: one minus the cosine between the heads' mean and the target."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from polydistill.contracts import Prediction
+from polydistill.losses import LOSSES
+from polydistill.losses._shapes import masked, mixture_mean, require_shapes
+
+
+@LOSSES.register("cosine")
+def cosine(prediction: Prediction, target: Tensor, mask: Tensor) -> Tensor:
+    """Compare directions only.
+
+    Returns:
+        `(batch,)`, in [0, 2]; zero where `mask` is false.
+
+    Raises:
+        ShapeError: The shapes do not fit one another.
+    """
+    require_shapes(prediction, target, mask)
+    similarity = torch.nn.functional.cosine_similarity(mixture_mean(prediction), target, dim=-1)
+    return masked(1 - similarity, mask)

@@ -1,0 +1,178 @@
+"""How fast and how large student and teachers are, measured side by side on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from polydistill.contracts import Example
+from polydistill.errors import PolydistillError
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import Params
+from polydistill.report.sizes import Size, student_size, teacher_size
+from polydistill.report.tables import STUDENT
+from polydistill.students import encode, load_student, weights_digest
+from polydistill.tables import read_corpus
+from polydistill.teachers import TEACHERS
+
+N_EXAMPLES = 256
+FEWEST = 16
+REPETITIONS = 2
+BUDGET_S = 20.0
+"""For measuring all models; loading them comes on top."""
+FORMAT = 1
+Embed = Callable[[Sequence[Example]], object]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one model.
+
+    Attributes:
+        model: `student`, or a teacher's name.
+        size: See `sizes.Size`.
+        examples_per_s: The best of some repetitions; None where it could not be measured.
+        n_examples: How many examples a repetition had: fewer for a slow model.
+        problem: Why it could not be measured; empty if it could.
+    """
+
+    model: str
+    size: Size
+    examples_per_s: float | None
+    n_examples: int
+    problem: str
+
+
+def measure(root: Path, params: Params, modality: str) -> list[Measured]:
+    """Measure the student and every teacher that is switched on, or return what is known already.
+
+    Known measurements belong to these weights, parameters and this machine, and lie in `.polydistill/`.
+
+    Raises:
+        MissingDataError: There is no student, or no corpus.
+    """
+    known = known_speeds(root, params, modality)
+    if known and not any(one.problem for one in known):
+        return known
+    layout = Layout(root, modality)
+    measured = _measure_all(root, params, modality)
+    _write(_cache(layout), _key(layout, params, modality), measured)
+    return measured
+
+
+def known_speeds(root: Path, params: Params, modality: str) -> list[Measured]:
+    """Return what `measure` has left here for these models on this machine; measure nothing."""
+    layout = Layout(root, modality)
+    return _read(_cache(layout), _key(layout, params, modality))
+
+
+def _cache(layout: Layout) -> Path:
+    return layout.scratch / "speed" / f"{layout.modality}.json"
+
+
+def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
+    layout, block = Layout(root, modality), params.modality(modality)
+    kind = MODALITIES.get(modality)()
+    corpus = read_corpus(root, block.corpus, kind)[kind.column].tolist()
+    chosen = np.random.default_rng(params.seed).permutation(len(corpus))[:N_EXAMPLES]
+    examples = [corpus[place] for place in chosen]
+    torch.set_num_threads(params.threads)
+    student = load_student(layout.student)
+    models: dict[str, tuple[Embed, Size]] = {
+        STUDENT: (lambda batch: encode(student, batch), student_size(layout.student))
+    }
+    for name, row in params.active_teachers(modality).items():
+        teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
+        models[name] = (teacher.embed, teacher_size(row, teacher))
+    return _race(models, examples)
+
+
+def _race(models: dict[str, tuple[Embed, Size]], examples: Sequence[Example]) -> list[Measured]:
+    """Warm up every model, then time all of them in turn, so that a busy moment hits each alike."""
+    share_s = BUDGET_S / len(models)
+    problems: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for name, (embed, _) in models.items():
+        try:
+            embed(examples[:2])  # loads the weights
+            once_s = _seconds(embed, examples[:FEWEST])
+        except (PolydistillError, ImportError, OSError) as error:
+            problems[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
+            continue
+        affordable = int((share_s - once_s) / REPETITIONS / (once_s / FEWEST))
+        counts[name] = max(FEWEST, min(affordable, len(examples)))
+    best_s = dict.fromkeys(counts, float("inf"))
+    for _ in range(REPETITIONS):
+        for name, count in counts.items():
+            best_s[name] = min(best_s[name], _seconds(models[name][0], examples[:count]))
+    return [
+        Measured(
+            model=name,
+            size=size,
+            examples_per_s=None if name in problems else round(counts[name] / best_s[name], 1),
+            n_examples=counts.get(name, 0),
+            problem=problems.get(name, ""),
+        )
+        for name, (_, size) in models.items()
+    ]
+
+
+def _seconds(embed: Embed, examples: Sequence[Example]) -> float:
+    started = time.perf_counter()
+    embed(examples)
+    return max(time.perf_counter() - started, 1e-9)
+
+
+def _key(layout: Layout, params: Params, modality: str) -> str:
+    """Hash whatever the measurements depend on."""
+    teachers = params.active_teachers(modality)
+    known = {
+        "format": FORMAT,
+        "student": weights_digest(layout.student) if layout.student.exists() else None,
+        "teachers": {name: row.model_dump(mode="json") for name, row in teachers.items()},
+        "threads": params.threads,
+        "corpus": params.modality(modality).corpus.model_dump(mode="json"),
+        "machine": [platform.machine(), _processor(), os.cpu_count()],
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _processor() -> str:
+    """Return the processor's name, where the system tells it."""
+    about = Path("/proc/cpuinfo")
+    if about.exists():
+        for line in about.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _read(cache: Path, key: str) -> list[Measured]:
+    """Return what the cache holds for `key`: nothing, when it is of something else or damaged."""
+    if not cache.exists():
+        return []
+    try:
+        content = json.loads(cache.read_text(encoding="utf-8"))
+        if content["key"] != key:
+            return []
+        return [Measured(**{**row, "size": Size(**row["size"])}) for row in content["measured"]]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def _write(cache: Path, key: str, measured: Sequence[Measured]) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    content = {"key": key, "measured": [asdict(one) for one in measured]}
+    partial = cache.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    partial.replace(cache)

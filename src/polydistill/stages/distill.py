@@ -1,0 +1,226 @@
+"""Distil the teachers' embeddings into the student."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from polydistill.contracts import GeometryTerm
+from polydistill.errors import StoreError
+from polydistill.geometry import GEOMETRY
+from polydistill.heads import HEADS
+from polydistill.layout import Layout
+from polydistill.losses import LOSSES
+from polydistill.modalities import MODALITIES
+from polydistill.params import ModalityParams, Params
+from polydistill.progress import Progress, silent
+from polydistill.store import StoredEmbeddings, open_embeddings
+from polydistill.students import STUDENTS, weights_digest
+from polydistill.tables import read_corpus
+from polydistill.tracking import NullTracker, Tracker
+from polydistill.training.dataset import Batches, held_out_mask, seeded
+from polydistill.training.model import DistillationModel
+from polydistill.training.standardise import Standardiser, fit_standardiser
+from polydistill.training.trainer import TrainingPlan, TrainingResult, train
+
+
+@dataclass(frozen=True)
+class DistillReport:
+    """What `reports/<modality>/distill.json` holds.
+
+    Attributes:
+        student: The student's registry name.
+        student_sha256: Of its weights: what identifies it.
+        undistilled_sha256: Of its weights before the first step.
+        n_parameters: Of the student, without heads.
+        dim: Width of its embeddings.
+        n_train: Rows trained on.
+        n_held_out: Rows held out.
+        steps: Optimiser steps.
+        best_step: Where the held-out loss was least: the weights that were kept.
+        held_out: Each teacher's held-out loss there (nats per dimension, for the NLL).
+        held_out_mean: Their mean.
+        diverged: Whether training left the finite numbers; such a run raises, and is never published.
+    """
+
+    student: str
+    student_sha256: str
+    undistilled_sha256: str
+    n_parameters: int
+    dim: int
+    n_train: int
+    n_held_out: int
+    steps: int
+    best_step: int
+    held_out: dict[str, float]
+    held_out_mean: float
+    diverged: bool = False
+
+
+def distill(
+    root: Path,
+    params: Params,
+    modality: str,
+    *,
+    tracker: Tracker | None = None,
+    progress: Progress = silent,
+) -> DistillReport:
+    """Train the student, and write its bundle, the heads, the history and the report.
+
+    An unfinished run of the same parameters and inputs is gone on with.
+
+    Raises:
+        StoreError: Embeddings are missing, damaged, or of other rows than the corpus.
+        DivergedError: The loss left the finite numbers.
+    """
+    tracker = tracker or NullTracker()
+    layout, block = Layout(root, modality), params.modality(modality)
+    kind = MODALITIES.get(modality)()
+    corpus = read_corpus(root, block.corpus, kind)
+    examples = corpus[kind.column].tolist()
+    stored = _open_all(layout, params, corpus["id"].tolist())
+    torch.set_num_threads(params.threads)
+    held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
+    targets, present, standardisers = _targets(stored, ~held_out)
+    generator = torch.Generator().manual_seed(int(seeded(params.seed, "weights").integers(2**63)))
+    student = STUDENTS.get(block.student.name).build(
+        examples, generator, params.threads, **block.student.options
+    )
+    work = _work_folder(layout, params, stored)
+    outputs = work / "outputs"
+    shutil.rmtree(outputs, ignore_errors=True)
+    student.save(outputs / "undistilled")
+    dims = {name: embeddings.dim for name, embeddings in stored.items()}
+    heads = HEADS.get(block.heads.name)(student.dim, dims, generator, **block.heads.options)
+    loss = partial(LOSSES.get(block.loss.name), **block.loss.options)
+    model = DistillationModel(student, heads, loss, _geometry(block), block.geometry_weight)
+    plan = TrainingPlan(
+        block.training, params.seed, params.precision, tuple(stored), work / "checkpoints"
+    )
+    tracker.log_params(params.model_dump(mode="json"))
+    result = train(
+        model,
+        Batches(examples, student.collate, targets, present),
+        (np.flatnonzero(~held_out), np.flatnonzero(held_out)),
+        plan,
+        tracker=tracker,
+        progress=progress,
+    )
+    student.save(outputs / "student")
+    _save_heads(outputs / "heads", heads, block, standardisers)
+    best = {
+        entry["teacher"]: round(entry["nats"], 6)
+        for entry in result.history
+        if entry["split"] == "held-out" and entry["step"] == result.best_step
+    }
+    report = DistillReport(
+        student=block.student.name,
+        student_sha256=weights_digest(outputs / "student"),
+        undistilled_sha256=weights_digest(outputs / "undistilled"),
+        n_parameters=sum(weight.numel() for weight in student.module.parameters()),
+        dim=student.dim,
+        n_train=int((~held_out).sum()),
+        n_held_out=int(held_out.sum()),
+        steps=result.steps,
+        best_step=result.best_step,
+        held_out=best,
+        held_out_mean=round(sum(best.values()) / len(best), 6),
+    )
+    _publish_outputs(layout, outputs, result, report)
+    shutil.rmtree(work)
+    tracker.set_tags({"student_sha256": report.student_sha256})
+    tracker.close()
+    return report
+
+
+def _open_all(layout: Layout, params: Params, ids: list[str]) -> dict[str, StoredEmbeddings]:
+    stored = {}
+    for teacher in params.active_teachers(layout.modality):
+        folder = layout.embeddings("corpus", teacher)
+        stored[teacher] = open_embeddings(folder)
+        if stored[teacher].ids.tolist() != ids:
+            raise StoreError(f"{folder} holds other rows than the corpus: run the embed stage.")
+    return stored
+
+
+def _targets(
+    stored: dict[str, StoredEmbeddings], trained: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Standardiser]]:
+    """Standardise each teacher by the rows that are trained on."""
+    targets, present, standardisers = {}, {}, {}
+    for name, embeddings in stored.items():
+        all_rows = embeddings.take(np.arange(len(embeddings)))
+        standardiser = fit_standardiser(all_rows.values, trained & all_rows.present)
+        targets[name] = torch.from_numpy(standardiser.apply(all_rows.values))
+        present[name] = torch.from_numpy(all_rows.present.copy())
+        standardisers[name] = standardiser
+    return targets, present, standardisers
+
+
+def _geometry(block: ModalityParams) -> GeometryTerm | None:
+    if block.geometry is None:
+        return None
+    return partial(GEOMETRY.get(block.geometry.name), **block.geometry.options)
+
+
+def _work_folder(layout: Layout, params: Params, stored: dict[str, StoredEmbeddings]) -> Path:
+    """Name the folder of unfinished work after everything that the result depends on."""
+    block = params.modality(layout.modality)
+    inputs = {name: [e.identity, hashlib.sha256("".join(e.ids).encode()).hexdigest()]
+              for name, e in stored.items()}  # fmt: skip
+    settings = block.model_dump(mode="json", exclude={"tasks", "gate", "evaluation", "teachers"})
+    content = [params.seed, params.threads, params.precision, settings, inputs]
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return layout.work("distill", f"{layout.modality}-{key}")
+
+
+def _save_heads(
+    folder: Path,
+    heads: torch.nn.Module,
+    block: ModalityParams,
+    standardisers: dict[str, Standardiser],
+) -> None:
+    """Keep the heads with the teachers' statistics: together they predict embeddings as they were."""
+    folder.mkdir(parents=True)
+    tensors = dict(heads.state_dict())
+    for name, standardiser in standardisers.items():
+        tensors[f"{name}/mean"] = torch.from_numpy(standardiser.mean)
+        tensors[f"{name}/std"] = torch.from_numpy(standardiser.std)
+    save_file(tensors, folder / "heads.safetensors")
+    card = {"heads": block.heads.model_dump(), "teachers": list(standardisers)}
+    (folder / "heads.json").write_text(json.dumps(card, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _publish_outputs(
+    layout: Layout, outputs: Path, result: TrainingResult, report: DistillReport
+) -> None:
+    """Put everything in place, the report last."""
+    history = pd.DataFrame(result.history)
+    history.to_parquet(outputs / "history.parquet", index=False)
+    curve = history[history["split"] == "held-out"].pivot(
+        index="step", columns="teacher", values="nats"
+    )
+    layout.artifacts.mkdir(parents=True, exist_ok=True)
+    layout.reports.mkdir(parents=True, exist_ok=True)
+    curve.round(6).to_csv(outputs / "history.csv")
+    for made, final in (
+        ("student", layout.student),
+        ("undistilled", layout.undistilled),
+        ("heads", layout.heads),
+    ):
+        shutil.rmtree(final, ignore_errors=True)
+        (outputs / made).rename(final)
+    (outputs / "history.parquet").replace(layout.history)
+    (outputs / "history.csv").replace(layout.reports / "history.csv")
+    text = json.dumps(asdict(report), indent=1, sort_keys=True) + "\n"
+    (outputs / "distill.json").write_text(text, encoding="utf-8")
+    (outputs / "distill.json").replace(layout.distillation)

@@ -1,0 +1,190 @@
+"""Evaluate the student, the undistilled student and every teacher on the benchmark tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from polydistill.benchmarks import BENCHMARKS, BenchmarkTask, TaskSource
+from polydistill.benchmarks._encoder import LookupEncoder
+from polydistill.benchmarks._run import TaskRun, run_task
+from polydistill.contracts import Embeddings, Modality
+from polydistill.errors import DataError, StoreError
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import ModalityParams, Params
+from polydistill.progress import Progress, silent
+from polydistill.scores import Scores, kind_means
+from polydistill.store import open_embeddings
+from polydistill.students import encode, load_student, weights_digest
+from polydistill.tables import benchmark_inputs, read_tasks
+
+PREDICTIONS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("example", pa.string()),
+        ("seed", pa.int64()),
+        ("model", pa.string()),
+        ("prediction", pa.string()),
+        ("target", pa.string()),
+        ("score", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """What the stage found.
+
+    Attributes:
+        models: `student`, `undistilled` and the active teachers, in that order.
+        scores: Model, task kind, task: main score, to four decimals.
+        means: Model, task kind: their mean.
+        skipped: Third-party tasks that are not there, and why.
+        missing: Model: how many of the inputs it has no embedding of; they count as zero vectors.
+        n_inputs: Distinct inputs of all tasks.
+        n_predictions: Rows of `predictions.parquet`.
+    """
+
+    models: tuple[str, ...]
+    scores: Scores
+    means: dict[str, dict[str, float]]
+    skipped: dict[str, str]
+    missing: dict[str, int]
+    n_inputs: int
+    n_predictions: int
+
+
+def evaluate(
+    root: Path, params: Params, modality: str, *, progress: Progress = silent
+) -> EvaluateReport:
+    """Score every model on every task that is there, and keep what each predicted for each example.
+
+    The same inputs write the same bytes: no output holds a time.
+
+    Raises:
+        MissingExtraError: mteb is not installed.
+        MissingDataError: A task that is ours to pass on, or the student, is not there.
+        DataError: There is no task at all, or a task's rows cannot be probed.
+        StoreError: A teacher's embeddings are damaged, or lack an input.
+    """
+    layout, block = Layout(root, modality), params.modality(modality)
+    kind = MODALITIES.get(modality)()
+    frames = read_tasks(root, block.tasks, kind)
+    if not frames:
+        raise DataError(
+            f"{modality}.tasks in params.yaml must name at least one task that is there."
+        )
+    tasks = [
+        BENCHMARKS.get(block.tasks[name].kind)(
+            TaskSource(name, frame, kind.column, block.evaluation.seeds)
+        )
+        for name, frame in frames.items()
+    ]
+    inputs = benchmark_inputs(frames, block.tasks, kind)
+    work = layout.work("evaluate", modality)
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "mteb").mkdir(parents=True)
+    scores: Scores = {}
+    predictions, missing, n_models = [], {}, 2 + len(params.active_teachers(modality))
+    for encoder in _encoders(layout, params, kind, inputs):
+        scores[encoder.name], missing[encoder.name] = {}, encoder.n_missing
+        for task, run in zip(tasks, _runs(encoder, tasks, params.threads), strict=True):
+            by_task = scores[encoder.name].setdefault(block.tasks[task.name].kind, {})
+            by_task[task.name] = round(run.score, 4)
+            predictions.append(run.predictions.assign(task=task.name, model=encoder.name))
+            _write_json(work / "mteb" / encoder.name / f"{task.name}.json", run.result)
+            done, total = len(predictions), n_models * len(tasks)
+            progress(f"evaluate {encoder.name}", done, total, score=run.score)
+    table = pa.Table.from_pandas(
+        pd.concat(predictions, ignore_index=True), schema=PREDICTIONS, preserve_index=False
+    ).replace_schema_metadata(None)
+    _publish_outputs(layout, work, table, scores)
+    return EvaluateReport(
+        models=tuple(scores),
+        scores=scores,
+        means=kind_means(scores, block.tasks),
+        skipped=_skipped(layout, block, tasks),
+        missing=missing,
+        n_inputs=len(inputs),
+        n_predictions=len(table),
+    )
+
+
+def _runs(encoder: LookupEncoder, tasks: list[BenchmarkTask], n_threads: int) -> Iterator[TaskRun]:
+    """Yield what a model does on each task, with threads whose sums do not depend on their order."""
+    from threadpoolctl import threadpool_limits
+
+    for task in tasks:
+        with threadpool_limits(n_threads, "blas"), threadpool_limits(1, "openmp"):
+            yield run_task(encoder, task)
+
+
+def _encoders(
+    layout: Layout, params: Params, kind: Modality, inputs: pd.DataFrame
+) -> Iterator[LookupEncoder]:
+    """Yield the models, one at a time: the students are encoded here, the teachers are in the store."""
+    import torch
+
+    torch.set_num_threads(params.threads)
+    ids, examples = inputs["id"].tolist(), inputs[kind.column].tolist()
+    for name, folder in (("student", layout.student), ("undistilled", layout.undistilled)):
+        values = encode(load_student(folder), examples)
+        everywhere = np.ones(len(ids), dtype=np.bool_)
+        embeddings = Embeddings(values, everywhere)
+        yield LookupEncoder(name, weights_digest(folder), ids, embeddings, kind.content_id)
+    for name in params.active_teachers(layout.modality):
+        stored = open_embeddings(layout.embeddings("benchmark", name))
+        rows = {content: row for row, content in enumerate(stored.ids.tolist())}
+        if lacking := [content for content in ids if content not in rows]:
+            raise StoreError(
+                f"{layout.embeddings('benchmark', name)} lacks {len(lacking)} of {len(ids)} inputs: "
+                "run the embed stage."
+            )
+        embeddings = stored.take(np.array([rows[content] for content in ids], dtype=np.int64))
+        yield LookupEncoder(name, _revision(stored.identity), ids, embeddings, kind.content_id)
+
+
+def _revision(identity: Mapping[str, object]) -> str:
+    """Return a teacher's revision: the sha256 of whatever its embeddings depend on."""
+    return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
+
+
+def _skipped(layout: Layout, block: ModalityParams, tasks: list[BenchmarkTask]) -> dict[str, str]:
+    """Say which tasks of `params.yaml` are not there; only third-party ones can be."""
+    present = {task.name for task in tasks}
+    reason = (
+        "local-data could not fetch it"
+        if layout.local_status.exists()
+        else "the local-data stage has not run"
+    )
+    return {name: reason for name in block.tasks if name not in present}
+
+
+def _write_json(path: Path, tree: Mapping[str, Any], *, sort_keys: bool = True) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(tree, indent=1, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _publish_outputs(layout: Layout, work: Path, predictions: pa.Table, scores: Scores) -> None:
+    """Put everything in place, the scores last."""
+    pq.write_table(predictions, work / "predictions.parquet", compression="zstd")
+    _write_json(work / "scores.json", scores, sort_keys=False)  # students first, then teachers
+    layout.artifacts.mkdir(parents=True, exist_ok=True)
+    layout.reports.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(layout.mteb, ignore_errors=True)
+    (work / "mteb").rename(layout.mteb)
+    (work / "predictions.parquet").replace(layout.predictions)
+    (work / "scores.json").replace(layout.scores)
+    shutil.rmtree(work)

@@ -1,0 +1,96 @@
+"""A student without dependencies: an embedding for each byte, averaged. For tests and first steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from polydistill.contracts import Example
+from polydistill.students import STUDENTS, WEIGHTS
+from polydistill.students._bundle import write_card, write_json, write_modules, write_weights
+
+N_BYTES = 256
+
+
+@STUDENTS.register("bag-of-bytes")
+class BagOfBytesStudent:
+    """See `contracts.Student`. Its folder, too, loads as a `SentenceTransformer`.
+
+    Args:
+        weights: `(256, dim)`.
+    """
+
+    def __init__(self, weights: Tensor) -> None:
+        self.dim = weights.shape[1]
+        self.module = nn.EmbeddingBag(N_BYTES, self.dim, mode="mean", _weight=weights)
+
+    @classmethod
+    def build(
+        cls,
+        examples: Sequence[Example],  # noqa: ARG003 - every student is given the corpus
+        generator: torch.Generator,
+        threads: int,  # noqa: ARG003
+        *,
+        dim: int = 32,
+    ) -> BagOfBytesStudent:
+        """Make a student with random embeddings of width `dim`."""
+        return cls(torch.randn(N_BYTES, dim, generator=generator))
+
+    @classmethod
+    def load(cls, folder: Path) -> BagOfBytesStudent:
+        """See `students.load_student`."""
+        return cls(load_file(folder / WEIGHTS)["embedding.weight"])
+
+    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `contracts.Student.collate`."""
+        rows = [one if isinstance(one, bytes) else one.encode() for one in examples]
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        values = np.frombuffer(b"".join(rows), dtype=np.uint8).astype(np.int64)
+        return {
+            "input_ids": torch.from_numpy(values),
+            "offsets": torch.from_numpy(np.cumsum(lengths) - lengths),
+        }
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """See `contracts.Student.forward`."""
+        embeddings: Tensor = self.module(features["input_ids"], features["offsets"])
+        return embeddings
+
+    def save(self, folder: Path) -> None:
+        """See `contracts.Student.save`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_weights(folder, {"embedding.weight": self.module.weight})
+        write_json(folder / "tokenizer.json", _byte_tokenizer())
+        write_modules(folder, [("StaticEmbedding", "")])
+        write_card(folder, "bag-of-bytes", self.dim)
+
+
+def _byte_tokenizer() -> dict[str, object]:
+    """Return a `tokenizer.json` that makes of each byte one token with the byte's number."""
+    # Byte-level tokenizers write a byte as a printable character: its own, where it has one.
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = iter(range(N_BYTES, 2 * N_BYTES))
+    characters = [chr(byte if byte in printable else next(others)) for byte in range(N_BYTES)]
+    level = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": False,
+    }
+    vocabulary = {character: byte for byte, character in enumerate(characters)}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": level,
+        "post_processor": None,
+        "decoder": level,
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
+    }

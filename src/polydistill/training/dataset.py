@@ -1,0 +1,99 @@
+"""Which rows are trained on and which are held out, in what order, and what a batch holds."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from polydistill.contracts import Example
+
+Ints = NDArray[np.int64]
+
+
+def seeded(seed: int, purpose: str) -> np.random.Generator:
+    """Return the generator of one purpose: independent of all others, the same every time."""
+    return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]))
+
+
+def held_out_mask(groups: Sequence[str], share: float) -> NDArray[np.bool_]:
+    """Say which rows are held out, `(n_rows,)`: by the hash of their group, never by their place.
+
+    Examples:
+        >>> held_out_mask(["a", "b", "a"], 1.0).tolist()
+        [True, True, True]
+    """
+    limit = int(share * 2**64)
+    hashes = [hashlib.sha256(f"held-out {group}".encode()).digest()[:8] for group in groups]
+    return np.array([int.from_bytes(one, "big") < limit for one in hashes], dtype=np.bool_)
+
+
+class Rows(Dataset[int]):
+    """Row numbers; the collator knows what stands there."""
+
+    def __init__(self, rows: Ints) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: int) -> int:
+        return int(self._rows[place])
+
+
+class EpochsSampler(Sampler[int]):
+    """All epochs in one pass: in each, every example exactly once, in an order of its own.
+
+    Args:
+        n_examples: Of one epoch.
+        epochs: How many.
+        seed: Of the orders.
+    """
+
+    def __init__(self, n_examples: int, epochs: int, seed: int) -> None:
+        self._n_examples, self._epochs, self._seed = n_examples, epochs, seed
+
+    def __len__(self) -> int:
+        return self._n_examples * self._epochs
+
+    def __iter__(self) -> Iterator[int]:
+        for epoch in range(self._epochs):
+            order = seeded(self._seed, f"order of epoch {epoch}").permutation(self._n_examples)
+            yield from order.tolist()
+
+
+class Batches:
+    """Collates row numbers to features, targets and masks.
+
+    Args:
+        examples: The corpus.
+        collate: The student's.
+        targets: Standardised embeddings, `(n_rows, teacher_dim)`, by teacher.
+        present: `(n_rows,)`, bool, by teacher.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        collate: Callable[[Sequence[Example]], dict[str, Tensor]],
+        targets: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+    ) -> None:
+        self._examples, self._collate = examples, collate
+        self._targets, self._present = targets, present
+
+    def __call__(self, rows: Sequence[int]) -> dict[str, Any]:
+        """Return what `DistillationModel.forward` takes."""
+        at = torch.tensor(rows)
+        return {
+            "features": self._collate([self._examples[row] for row in rows]),
+            "targets": {name: values[at] for name, values in self._targets.items()},
+            "masks": {name: values[at] for name, values in self._present.items()},
+        }

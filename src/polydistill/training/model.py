@@ -1,0 +1,65 @@
+"""Student, heads, loss and geometry as one module, for a trainer to train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polydistill.contracts import DistillationLoss, GeometryTerm, Student
+
+
+class DistillationModel(nn.Module):
+    """The mean over teachers of the mean over their rows, plus the weighted geometry term.
+
+    Teachers are not here: their embeddings come with the batch, and no checkpoint holds them.
+
+    Args:
+        student: What is trained.
+        heads: A module from student embeddings to a prediction a teacher.
+        loss: Unreduced, per teacher.
+        geometry: A relational term, or none.
+        geometry_weight: Its weight.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        heads: nn.Module,
+        loss: DistillationLoss,
+        geometry: GeometryTerm | None,
+        geometry_weight: float,
+    ) -> None:
+        super().__init__()
+        self.student, self.heads = student.module, heads
+        self._embed: Callable[[Mapping[str, Tensor]], Tensor] = student.forward
+        self._loss, self._geometry, self._weight = loss, geometry, geometry_weight
+
+    def forward(
+        self,
+        features: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+    ) -> dict[str, Any]:
+        """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; and `geometry`."""
+        embedded = self._embed(features)
+        predictions = self.heads(embedded)
+        sums, counts = [], []
+        for name, target in targets.items():
+            sums.append(self._loss(predictions[name], target, masks[name]).sum())
+            counts.append(masks[name].sum())
+        total, count = torch.stack(sums), torch.stack(counts)
+        nats = total / count.clamp(min=1)
+        geometry = nats.new_zeros(())
+        if self._geometry is not None and self._weight > 0:
+            geometry = self._geometry(embedded, list(targets.values()), list(masks.values())).mean()
+        seen = (count > 0).sum().clamp(min=1)
+        loss = nats.sum() / seen + self._weight * geometry
+        return {
+            "loss": loss,
+            "sums": total.detach(),
+            "counts": count.detach(),
+            "geometry": geometry.detach(),
+        }

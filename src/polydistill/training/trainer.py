@@ -1,0 +1,282 @@
+"""The training loop: transformers' Trainer, told what a batch, a step and an evaluation are here."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainingArguments,
+)
+
+from polydistill.errors import DivergedError
+from polydistill.params import TrainingParams
+from polydistill.progress import Progress
+from polydistill.tracking import Tracker
+from polydistill.training.dataset import Batches, EpochsSampler, Ints, Rows
+
+HELD_OUT_BATCH = 512
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a run is, beside its model and data.
+
+    Attributes:
+        params: The loop's numbers.
+        seed: Of the orders, and of everything that Trainer seeds.
+        precision: `float32` or `bfloat16`.
+        teachers: Their names, in the model's order.
+        folder: Checkpoints; a run that finds one there goes on from it.
+    """
+
+    params: TrainingParams
+    seed: int
+    precision: str
+    teachers: tuple[str, ...]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of it; the model holds the best weights.
+
+    Attributes:
+        history: One entry a step, teacher and split: what the loss was.
+        best_step: Where the held-out loss was least.
+        steps: How many were made.
+    """
+
+    history: list[dict[str, Any]]
+    best_step: int
+    steps: int
+
+
+def train(
+    model: nn.Module,
+    batches: Batches,
+    rows: tuple[Ints, Ints],
+    plan: TrainingPlan,
+    *,
+    tracker: Tracker,
+    progress: Progress,
+) -> TrainingResult:
+    """Train `model`, and leave the weights in it that had the least held-out loss.
+
+    Args:
+        model: A `DistillationModel`.
+        batches: The collator.
+        rows: Row numbers to train on, and those held out.
+        plan: See `TrainingPlan`.
+        tracker: Told after each evaluation.
+        progress: Told after each evaluation.
+
+    Raises:
+        DivergedError: The loss is no longer finite.
+    """
+    trained, held_out = rows
+    params = plan.params
+    n_steps = math.ceil(len(trained) * params.epochs / params.batch_size)
+    every = max(1, math.ceil(len(trained) / params.batch_size) // params.evals_per_epoch)
+    arguments = TrainingArguments(
+        output_dir=str(plan.folder),
+        max_steps=n_steps,
+        per_device_train_batch_size=params.batch_size,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="loss",
+        greater_is_better=False,
+        logging_strategy="no",
+        max_grad_norm=params.max_grad_norm,
+        bf16=plan.precision == "bfloat16",
+        seed=plan.seed,
+        use_cpu=True,
+        disable_tqdm=True,
+        report_to=[],
+        remove_unused_columns=False,
+        restore_callback_states_from_checkpoint=True,
+    )
+    optimizer = _optimizer(model, params)
+    trainer = _DistillationTrainer(
+        model=model,
+        args=arguments,
+        data_collator=batches,
+        train_dataset=Rows(trained),
+        eval_dataset=Rows(held_out),
+        optimizers=(optimizer, _schedule(optimizer, params, n_steps)),
+        callbacks=[EarlyStoppingCallback(params.patience)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    trainer.begin(plan, tracker, progress)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(plan.folder))
+    state = trainer.state
+    best = _step_of(Path(str(state.best_model_checkpoint)))
+    return TrainingResult(_history(state.log_history, plan.teachers), best, state.global_step)
+
+
+class _DistillationTrainer(Trainer):
+    """Adds the sampler, the guard against non-finite losses, and evaluation by teacher."""
+
+    model: nn.Module
+    train_dataset: Rows
+    eval_dataset: Rows
+
+    def begin(self, plan: TrainingPlan, tracker: Tracker, progress: Progress) -> None:
+        self._plan, self._tracker, self._told = plan, tracker, progress
+        self._reset()
+
+    def _reset(self) -> None:
+        zeros = torch.zeros(len(self._plan.teachers), dtype=torch.float64)
+        self._sums, self._counts = zeros.clone(), zeros.clone()
+
+    def get_train_dataloader(self) -> DataLoader[int]:
+        rows = self.train_dataset
+        sampler = EpochsSampler(len(rows), self._plan.params.epochs, self._plan.seed)
+        return DataLoader(
+            rows, self._plan.params.batch_size, sampler=sampler, collate_fn=self.data_collator
+        )
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,  # noqa: FBT001, FBT002
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
+    ) -> Any:
+        outputs = model(**inputs)
+        loss = outputs["loss"]
+        if not torch.isfinite(loss):
+            raise DivergedError(
+                f"The loss is {loss.item()} at step {self.state.global_step}: lower "
+                "training.learning_rate or training.max_grad_norm, or look at the teachers' embeddings."
+            )
+        self._sums += outputs["sums"].double()
+        self._counts += outputs["counts"].double()
+        return (loss, outputs) if return_outputs else loss
+
+    @torch.no_grad()
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Compute the held-out loss of each teacher, log it beside the training loss, and tell of it."""
+        self.model.eval()
+        sums = torch.zeros_like(self._sums)
+        counts = torch.zeros_like(self._counts)
+        geometry, n_batches = 0.0, 0
+        loader = DataLoader(self.eval_dataset, HELD_OUT_BATCH, collate_fn=self.data_collator)
+        for batch in loader:
+            outputs = self.model(**batch)
+            sums += outputs["sums"].double()
+            counts += outputs["counts"].double()
+            geometry, n_batches = geometry + float(outputs["geometry"]), n_batches + 1
+        held_out = (sums / counts.clamp(min=1)).tolist()
+        trained = (self._sums / self._counts.clamp(min=1)).tolist()
+        metrics = {
+            f"held_out/{name}": v for name, v in zip(self._plan.teachers, held_out, strict=True)
+        }
+        metrics |= {
+            f"train/{name}": v for name, v in zip(self._plan.teachers, trained, strict=True)
+        }
+        metrics |= {
+            "eval_loss": sum(held_out) / len(held_out),
+            "geometry": geometry / max(n_batches, 1),
+        }
+        if not all(map(math.isfinite, metrics.values())):
+            raise DivergedError(
+                f"The held-out loss is not finite at step {self.state.global_step}."
+            )
+        self._reset()
+        self.log(dict(metrics))
+        self._tell(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _tell(self, metrics: dict[str, float]) -> None:
+        best = min(metrics["eval_loss"], self.state.best_metric or math.inf)
+        step = self.state.global_step
+        self._told("steps", step, self.state.max_steps, held_out=metrics["eval_loss"], best=best)
+        named = {("held_out/mean" if key == "eval_loss" else key): v for key, v in metrics.items()}
+        self._tracker.log_metrics(named, step)
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end, and remove newer ones.
+
+    Trainer writes `trainer_state.json` last: a process killed before that leaves half a checkpoint.
+    """
+    for path in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
+        try:
+            if "global_step" in json.loads((path / "trainer_state.json").read_text("utf-8")):
+                return str(path)
+        except (FileNotFoundError, ValueError):
+            shutil.rmtree(path)
+    return None
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[-1])
+
+
+def _optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
+    """Give the student and the heads rates of their own."""
+    groups = [
+        {"params": [*model.get_submodule("student").parameters()], "lr": params.learning_rate},
+        {"params": [*model.get_submodule("heads").parameters()], "lr": params.head_learning_rate},
+    ]
+    return AdamW(groups, weight_decay=params.weight_decay)
+
+
+def _schedule(optimizer: AdamW, params: TrainingParams, n_steps: int) -> LambdaLR:
+    """Rise linearly, fall as a cosine; the student starts when the heads are warm."""
+
+    def from_step(first: int) -> Callable[[int], float]:
+        steps = max(n_steps - first, 1)
+        warm = max(1, round(params.warmup_share * steps))
+
+        def factor(step: int) -> float:
+            at = step - first
+            if at < 0:
+                return 0.0
+            if at < warm:
+                return (at + 1) / warm
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (at - warm) / max(steps - warm, 1))))
+
+        return factor
+
+    student_start = min(params.head_warmup_steps, n_steps // 2)
+    return LambdaLR(optimizer, [from_step(student_start), from_step(0)])
+
+
+def _history(log: Sequence[dict[str, Any]], teachers: Sequence[str]) -> list[dict[str, Any]]:
+    splits = {"train": "train", "held_out": "held-out"}
+    return [
+        {
+            "step": entry["step"],
+            "teacher": teacher,
+            "split": split,
+            "nats": entry[f"{key}/{teacher}"],
+        }
+        for entry in log
+        for key, split in splits.items()
+        for teacher in teachers
+        if f"{key}/{teacher}" in entry
+    ]

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from polydistill.benchmarks import BENCHMARKS, TaskSource
+from polydistill.benchmarks._encoder import LookupEncoder
+from polydistill.benchmarks._run import TaskRun, run_task
+from polydistill.contracts import Embeddings
+from polydistill.errors import DataError
+
+pytest.importorskip("mteb")
+
+N, TOPICS, DIM = 240, 4, 12
+KINDS = BENCHMARKS.names()
+Vectors = NDArray[np.float64]
+
+
+def rows(kind: str) -> pd.DataFrame:
+    """A task whose labels follow from the hidden vectors that `perfect` gives away."""
+    numbers = np.arange(N)
+    split = np.where(numbers % 3 == 0, "test", "train")
+    frame = pd.DataFrame({"id": [f"row-{n}" for n in numbers], "group": numbers, "split": split})
+    if kind == "sts":
+        one, two = perfect()[numbers], perfect()[(numbers * 7 + 3) % N]
+        cosines = (one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
+        texts = {"text1": [f"text {n}" for n in numbers], "text2": [f"text {n}" for n in (numbers * 7 + 3) % N]}  # fmt: skip
+        return frame.drop(columns=["group", "split"]).assign(**texts, label=cosines)
+    frame["text"] = [f"text {n}" for n in numbers]
+    if kind == "regression":
+        directions = perfect() / np.linalg.norm(perfect(), axis=1, keepdims=True)
+        return frame.assign(label=directions @ np.linspace(-1, 1, DIM))
+    return frame.assign(label=[f"topic {n % TOPICS}" for n in numbers])
+
+
+def perfect() -> Vectors:
+    generator = np.random.default_rng(0)
+    return np.asarray(np.eye(TOPICS, DIM)[np.arange(N) % TOPICS] * 4 + generator.normal(scale=0.3, size=(N, DIM)))  # fmt: skip
+
+
+def random() -> Vectors:
+    return np.random.default_rng(1).normal(size=(N, DIM))
+
+
+def constant() -> Vectors:
+    return np.ones((N, DIM))
+
+
+def run(kind: str, vectors: Vectors, seeds: tuple[int, ...] = (0,)) -> TaskRun:
+    embeddings = Embeddings(vectors.astype(np.float32), np.ones(N, dtype=np.bool_))
+    ids = [f"text {n}" for n in range(N)]
+    task = BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text", seeds))
+    return run_task(LookupEncoder("toy-model", "abc", ids, embeddings, str), task)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_embeddings_that_give_the_labels_away_score_near_one(kind: str) -> None:
+    assert run(kind, perfect()).score > 0.95
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_embeddings_score_near_chance(kind: str) -> None:
+    chance = 1 / TOPICS if kind == "classification" else 0.0
+
+    assert run(kind, random()).score == pytest.approx(chance, abs=0.15)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore:An input array is constant", "ignore:Number of distinct")
+def test_embeddings_that_say_nothing_score_a_number(kind: str) -> None:
+    assert np.isfinite(run(kind, constant()).score)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_main_score_is_the_mean_of_the_scores_of_the_examples(kind: str) -> None:
+    found = run(kind, perfect() + random(), seeds=(3, 4))
+
+    assert found.predictions["score"].mean() == pytest.approx(found.score, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_tested_example_has_a_prediction_once_a_seed(kind: str) -> None:
+    predictions = run(kind, perfect(), seeds=(3, 4)).predictions
+
+    frame = rows(kind)
+    tested = frame if kind in {"clustering", "sts"} else frame[frame["split"] == "test"]
+    for _, of_seed in predictions.groupby("seed"):
+        assert of_seed["example"].tolist() == tested["id"].tolist()
+    assert predictions["seed"].isin([3, 4]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_gives_the_same_result_twice(kind: str) -> None:
+    first, second = (run(kind, perfect() + random()) for _ in range(2))
+
+    assert json.dumps(first.result, sort_keys=True) == json.dumps(second.result, sort_keys=True)
+    pd.testing.assert_frame_equal(first.predictions, second.predictions)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_in_which_a_model_was_embedded_does_not_matter(kind: str) -> None:
+    order = np.random.default_rng(5).permutation(N)
+    vectors = (perfect() + random()).astype(np.float32)
+    embeddings = Embeddings(vectors[order], np.ones(N, dtype=np.bool_))
+    task = BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text"))
+
+    shuffled = run_task(
+        LookupEncoder("toy-model", "abc", [f"text {n}" for n in order], embeddings, str), task
+    )
+
+    assert shuffled.score == run(kind, vectors.astype(np.float64)).score
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_task_serves_many_models(kind: str) -> None:
+    task = BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text"))
+    present, ids = np.ones(N, dtype=np.bool_), [f"text {n}" for n in range(N)]
+
+    scores = [
+        run_task(LookupEncoder("m", "r", ids, Embeddings(v.astype(np.float32), present), str), task)
+        for v in (perfect(), random(), perfect())
+    ]
+
+    assert scores[0].score == scores[2].score > scores[1].score
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_result_names_model_and_revision_and_holds_no_time(kind: str) -> None:
+    from mteb.results import TaskResult
+
+    result = run(kind, perfect()).result
+
+    assert (result["model_name"], result["model_revision"]) == ("toy-model", "abc")
+    assert result["evaluation_time"] is None
+    assert {"date", "evaluation_phases", "kg_co2_emissions"}.isdisjoint(result)
+    assert TaskResult.model_validate(result).task_name == "toy"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_revision_follows_the_rows(kind: str) -> None:
+    frame = rows(kind)
+
+    revision = TaskSource("toy", frame, "text").revision
+
+    assert revision == TaskSource("toy", frame.copy(), "text").revision
+    assert revision != TaskSource("toy", frame.iloc[::-1], "text").revision
+    assert revision != TaskSource("toy", frame.assign(label=0), "text").revision
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame.assign(split="test"),
+        lambda frame: frame.assign(split="train"),
+        lambda frame: frame.drop(columns="split"),
+    ],
+)
+def test_a_probe_without_both_splits_is_refused(
+    kind: str, change: Callable[[pd.DataFrame], pd.DataFrame]
+) -> None:
+    with pytest.raises(DataError, match="split"):
+        BENCHMARKS.get(kind)(TaskSource("toy", change(rows(kind)), "text"))

@@ -1,0 +1,74 @@
+"""What every modality must be: new entries of the room are under test at once."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+
+import pandas as pd
+import pytest
+
+from polydistill.contracts import Modality
+from polydistill.modalities import MODALITIES
+from polydistill.tables import read_table
+
+NAMES = MODALITIES.names()
+
+
+def modality(name: str) -> Modality:
+    built: Modality = MODALITIES.get(name)()
+    return built
+
+
+def sample(name: str) -> pd.DataFrame:
+    folder = importlib.resources.files("polydistill.modalities") / "samples"
+    with importlib.resources.as_file(folder / f"{name}.csv") as path:
+        return read_table(path)
+
+
+def test_the_room_has_entries() -> None:
+    assert "text" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_name_is_the_file_s(name: str) -> None:
+    assert modality(name).name == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_ships_a_sample_of_20_distinct_examples(name: str) -> None:
+    kind = modality(name)
+
+    examples = sample(name)[kind.column]
+
+    assert len(examples) == 20
+    assert examples.map(kind.content_id).nunique() == 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_content_id_is_32_hexadecimal_digits_and_repeats(name: str) -> None:
+    for example in sample(name)[modality(name).column]:
+        first, again = modality(name).content_id(example), modality(name).content_id(example)
+
+        assert re.fullmatch("[0-9a-f]{32}", first)
+        assert first == again
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_near_keys_are_stable_and_tell_the_sample_apart(name: str) -> None:
+    kind = modality(name)
+
+    keys = [kind.near_key(example) for example in sample(name)[kind.column]]
+
+    assert len(set(keys)) == 20
+    assert [kind.near_key(key) for key in keys] == keys
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_corpus_rules_say_what_is_wrong(name: str) -> None:
+    rules = modality(name).corpus_rules()
+
+    assert rules
+    for rule in rules:
+        assert rule.type.startswith("expect_")
+        assert rule.because

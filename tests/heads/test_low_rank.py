@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from polydistill.errors import ParamsError
+from polydistill.heads.low_rank import LowRankHeads
+from polydistill.losses.gaussian_nll import HALF_LOG_TAU, gaussian_nll
+
+
+def heads(**options: float) -> LowRankHeads:
+    return LowRankHeads(4, {"one": 6}, torch.Generator().manual_seed(0), **options)  # type: ignore[arg-type]
+
+
+def test_modes_and_hidden_have_their_effect() -> None:
+    small, large = heads(hidden=8), heads(hidden=16, modes=3)
+
+    assert small.hidden.out_features == 8
+    assert large(torch.zeros(2, 4))["one"].mean.shape == (2, 3, 6)
+
+
+def test_the_log_scale_stays_inside_its_soft_bounds() -> None:
+    module = heads(min_log_scale=-2.0, max_log_scale=1.0)
+    torch.nn.init.constant_(module.log_scale.bias, 1e6)
+    high = module(torch.zeros(1, 4))["one"].log_scale
+    torch.nn.init.constant_(module.log_scale.bias, -1e6)
+    low = module(torch.zeros(1, 4))["one"].log_scale
+
+    assert high.max() == 1.0
+    assert low.min() == -2.0
+
+
+@pytest.mark.parametrize("wanted", [-4.0, -3.0, 0.0, 1.0])
+def test_the_clamp_reaches_scales_that_a_narrow_one_cannot(wanted: float) -> None:
+    module = heads()
+    rows = torch.zeros(1, 4)
+    optimizer = torch.optim.Adam([module.log_scale.bias], lr=0.1)
+    for _ in range(300):
+        loss = (module(rows)["one"].log_scale - wanted).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    torch.testing.assert_close(
+        module(rows)["one"].log_scale, torch.full((1, 1, 6), wanted), atol=0.02, rtol=0
+    )
+
+
+def test_a_budget_that_is_exceeded_is_refused() -> None:
+    with pytest.raises(ParamsError, match=r"heads.max_params is 10, these heads have"):
+        heads(max_params=10)
+
+
+def test_default_heads_of_four_teachers_are_smaller_than_the_student() -> None:
+    dims = {"minilm": 384, "use": 512, "paraphrase": 384, "glove": 50}
+    module = LowRankHeads(256, dims, torch.Generator(), hidden=512)
+
+    assert sum(weight.numel() for weight in module.parameters()) < 30_522 * 256
+
+
+def test_a_known_mutual_information_is_found() -> None:
+    """A Gaussian pair, d = 8, correlation 0.8: I = -d/2 log(1 - 0.64) = 4.087 nats."""
+    dim, correlation, n_rows = 8, 0.8, 8000
+    draw = torch.Generator().manual_seed(0)
+    student = torch.randn(n_rows, dim, generator=draw)
+    noise = torch.randn(n_rows, dim, generator=draw)
+    teacher = correlation * student + math.sqrt(1 - correlation**2) * noise
+    module = LowRankHeads(dim, {"teacher": dim}, draw, hidden=32)
+    optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 600)
+    trained, held_out = slice(0, 6000), slice(6000, None)
+    for _ in range(600):
+        rows = torch.randint(6000, (512,), generator=draw)
+        nats = gaussian_nll(
+            module(student[rows])["teacher"], teacher[rows], torch.ones(512, dtype=torch.bool)
+        ).mean()
+        optimizer.zero_grad()
+        nats.backward()
+        optimizer.step()
+        scheduler.step()
+
+    mask = torch.ones(2000, dtype=torch.bool)
+    conditional = gaussian_nll(module(student[held_out])["teacher"], teacher[held_out], mask)
+    entropy = HALF_LOG_TAU + 0.5 + teacher[trained].std(dim=0).log().mean()
+    estimate = dim * (entropy - conditional.mean()).item()
+
+    assert abs(estimate - 4.087) < 0.2

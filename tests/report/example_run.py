@@ -1,0 +1,160 @@
+"""The files of a finished run, made up: what a report is drawn from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from polydistill.layout import Layout
+from polydistill.params import Params, parse_params
+
+MODELS = {
+    "student": 0.0,
+    "undistilled": -0.045,
+    "minilm-l6": 0.021,
+    "use-m3": -0.012,
+    "paraphrase-l3": 0.008,
+    "glove-50d": -0.11,
+}
+KINDS = {"classification": 0.712, "clustering": 0.461, "regression": 0.603, "sts": 0.611}
+TASKS = {
+    "wordnet-lexfile": ("classification", "in"),
+    "debian-section": ("classification", "in"),
+    "wordnet-lexfile-clusters": ("clustering", "in"),
+    "brown-genre": ("classification", "out"),
+    "vader-tweets": ("regression", "out"),
+    "vader-movie": ("regression", "out"),
+    "simlex": ("sts", "out"),
+}
+STUDENT_SHA256 = "5f" * 32
+Json = dict[str, Any]
+
+
+def example_params(**changes: object) -> Params:
+    """Return parameters whose teachers need no weights; `changes` go into the text block."""
+    teachers = {name: {"family": "hashing", "dim": 8} for name in list(MODELS)[2:]}
+    block: Json = {
+        "corpus": {"path": "data/corpus.parquet", "rows": 40, "held_out": 0.1},
+        "tasks": {
+            name: {"kind": kind, "path": f"data/{name}.parquet", "domain": domain}
+            for name, (kind, domain) in TASKS.items()
+        },
+        "teachers": teachers,
+        "store": {},
+        "student": {"name": "static"},
+        "heads": {"name": "low-rank"},
+        "loss": {"name": "gaussian-nll"},
+        "training": {
+            "epochs": 1,
+            "batch_size": 8,
+            "learning_rate": 0.005,
+            "head_learning_rate": 0.001,
+            "warmup_share": 0.1,
+            "head_warmup_steps": 0,
+            "weight_decay": 0.01,
+            "max_grad_norm": 1.0,
+            "evals_per_epoch": 1,
+            "patience": 3,
+        },
+        "evaluation": {"seeds": [0]},
+        "gate": {"min_gain": 0.0},
+    }
+    names = (block | changes)["teachers"]
+    embed = {
+        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"} for name in names
+    }
+    return parse_params(
+        {
+            "seed": 0,
+            "threads": 1,
+            "precision": "float32",
+            "modalities": ["text"],
+            "embed": embed,
+            "text": block | changes,
+        }
+    )
+
+
+def example_scores() -> Json:
+    """Return model, kind, task: score, different for each."""
+    scores: Json = {model: {} for model in MODELS}
+    for place, (task, (kind, _)) in enumerate(TASKS.items()):
+        for number, (model, shift) in enumerate(MODELS.items()):
+            value = KINDS[kind] + shift + 0.013 * ((place * 5 + number * 3) % 7 - 3)
+            scores[model].setdefault(kind, {})[task] = round(value, 4)
+    return scores
+
+
+def example_verdict() -> Json:
+    """Return the verdict on a challenger that passed, as `registry.gate.Verdict` has it."""
+    because = "its mean score is 0.6123, champion 3 has 0.6001: a gain of +0.0122."
+    return {
+        "outcome": "promoted",
+        "promoted": True,
+        "refused": False,
+        "reason": f"Version 4 is promoted: {because}",
+        "rules": [
+            {"name": "finite", "passed": True, "value": None, "bound": None, "because": "finite."},
+            {"name": "gain", "passed": True, "value": 0.0122, "bound": 0.0, "because": because},
+        ],
+        "challenger": 4,
+        "champion": 3,
+        "student_sha256": STUDENT_SHA256,
+        "dry_run": False,
+    }
+
+
+def example_history(teachers: list[str] | None = None) -> pd.DataFrame:
+    """Return falling losses of each teacher."""
+    rows = [
+        (step, teacher, split, 1.42 - 0.03 * place + 0.5 * np.exp(-step / 150) + gap)
+        for place, teacher in enumerate(teachers or list(MODELS)[2:])
+        for split, gap in (("train", 0.0), ("held-out", 0.03))
+        for step in range(0, 720, 20 if split == "train" else 90)
+    ]
+    return pd.DataFrame(rows, columns=["step", "teacher", "split", "nats"])
+
+
+def write_run(root: Path, *, without: tuple[str, ...] = (), **changes: Json) -> Layout:
+    """Write every file of a run but those named in `without`; `changes` replace their content."""
+    layout = Layout(root, "text")
+    distillation = {
+        "best_step": 630,
+        "dim": 16,
+        "held_out": {},
+        "n_held_out": 1200,
+        "n_parameters": 480,
+        "n_train": 22800,
+        "steps": 712,
+        "student_sha256": STUDENT_SHA256,
+    }
+    rule = {
+        "because": "an id stands twice",
+        "column": "id",
+        "count": 0,
+        "success": True,
+        "table": "corpus",
+        "type": "expect_column_values_to_be_unique",
+    }
+    contents: dict[str, tuple[Path, Json]] = {
+        "scores": (layout.scores, example_scores()),
+        "verdict": (layout.verdict, example_verdict()),
+        "validation": (layout.validation, {"rules": [rule], "success": True, "unavailable": []}),
+        "local_status": (layout.local_status, {"available": {"lee": 1225}, "unavailable": []}),
+        "distillation": (layout.distillation, distillation),
+    }
+    for name, (path, content) in contents.items():
+        if name not in without:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(changes.get(name, content)), encoding="utf-8")
+    layout.student.mkdir(parents=True, exist_ok=True)
+    save_file({"embedding.weight": torch.zeros(30, 16)}, layout.student / "model.safetensors")
+    if "history" not in without:
+        example_history().to_parquet(layout.history, index=False)
+    return layout

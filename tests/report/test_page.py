@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from polydistill.errors import DataError, MissingDataError
+from polydistill.report.page import write_report
+from tests.report.example_run import (
+    MODELS,
+    TASKS,
+    example_params,
+    example_scores,
+    example_verdict,
+    write_run,
+)
+
+
+def draw(root: Path) -> str:
+    return write_report(root, example_params(), "text", speed=False).read_text(encoding="utf-8")
+
+
+def text_of(html: str) -> str:
+    """The page without markup, its spaces made one."""
+    without = re.sub(r"<style>.*?</style>|<[^>]+>", " ", html, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", without)
+
+
+class Parsed(HTMLParser):
+    """Every tag with its attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_has_every_model_and_every_task(tmp_path: Path) -> None:
+    write_run(tmp_path)
+
+    html = draw(tmp_path)
+
+    for name in (*MODELS, *TASKS):
+        assert f'<th scope="row">{name}<' in html
+
+
+def test_the_page_asks_nobody_for_anything(tmp_path: Path) -> None:
+    write_run(tmp_path)
+
+    html = draw(tmp_path)
+
+    for tag, attributes in Parsed(html).tags:
+        assert tag not in {"script", "img", "iframe", "object", "embed"}
+        for name in ("src", "href", "srcset", "xlink:href"):
+            link = attributes.get(name) or "#"
+            assert link.startswith(("#", "data:", "data_docs/")), (tag, link)
+    style = html.split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
+    write_run(tmp_path / "one")
+    write_run(tmp_path / "two")
+
+    assert draw(tmp_path / "one") == draw(tmp_path / "two") == draw(tmp_path / "one")
+
+
+def test_hostile_names_are_text_and_not_markup(tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    scores, verdict = example_scores(), example_verdict()
+    scores[hostile] = scores["use-m3"]
+    verdict["reason"] = hostile
+    status = {"available": {}, "unavailable": {"lee": hostile}}
+    write_run(tmp_path, scores=scores, verdict=verdict, local_status=status)
+
+    html = draw(tmp_path)
+
+    assert "<img" not in html
+    assert html.count("&lt;img src=x onerror=alert(1)&gt;") >= 4
+
+
+def test_without_scores_there_is_no_page(tmp_path: Path) -> None:
+    layout = write_run(tmp_path, without=("scores",))
+
+    with pytest.raises(MissingDataError, match="run the evaluate stage first"):
+        draw(tmp_path)
+
+    assert not layout.page.exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("verdict", "The gate has not run."),
+        ("validation", "the data has not been validated here"),
+        ("local_status", "the local-data stage has not run here"),
+        ("distillation", "distill.json is missing"),
+        ("history", "There is no history.parquet"),
+    ],
+)
+def test_a_missing_file_is_said(tmp_path: Path, missing: str, said: str) -> None:
+    write_run(tmp_path, without=(missing,))
+
+    assert said in text_of(draw(tmp_path)).replace(" distill.json ", "distill.json ")
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    layout = write_run(tmp_path)
+    layout.history.write_bytes(b"not parquet")
+
+    with pytest.raises(DataError, match="history.parquet is damaged"):
+        draw(tmp_path)
+
+
+def test_a_refusal_shows_its_reason_and_the_broken_rule(tmp_path: Path) -> None:
+    verdict = example_verdict() | {"outcome": "refused", "promoted": False, "refused": True}
+    verdict["reason"] = "Version 4 is refused: it lost."
+    verdict["rules"][1]["passed"] = False
+    write_run(tmp_path, verdict=verdict)
+
+    html = draw(tmp_path)
+
+    assert '<section class="verdict refused"' in html
+    assert "Refused: the champion before stays." in html
+    assert "Version 4 is refused: it lost." in html
+    assert "broken" in html
+
+
+def test_a_verdict_on_another_student_says_so(tmp_path: Path) -> None:
+    write_run(tmp_path, verdict=example_verdict() | {"student_sha256": "00" * 32})
+
+    assert "But it judged another student." in draw(tmp_path)
+
+
+def test_broken_expectations_and_absent_tasks_are_named(tmp_path: Path) -> None:
+    rule = {
+        "table": "simlex",
+        "type": "expect_column_values_to_be_unique",
+        "column": "id",
+        "success": False,
+        "count": 1234,
+        "because": "an id stands twice",
+    }
+    write_run(
+        tmp_path,
+        validation={"rules": [rule], "success": False, "unavailable": ["lee"]},
+        local_status={"available": {}, "unavailable": ["lee", "brown-genre"]},
+    )
+
+    text = text_of(draw(tmp_path))
+
+    assert "1 broken" in text
+    assert "an id stands twice (expect_column_values_to_be_unique, column id; 1,234 rows)" in text
+    assert "could not be fetched" in text
+    assert "lee , brown-genre" in text
+
+
+def test_a_teacher_without_scores_is_named(tmp_path: Path) -> None:
+    scores = example_scores()
+    del scores["glove-50d"]
+    write_run(tmp_path, scores=scores)
+
+    assert "No scores of: glove-50d." in text_of(draw(tmp_path))
+
+
+def test_every_figure_and_table_has_names_that_can_be_read_out(tmp_path: Path) -> None:
+    write_run(tmp_path)
+
+    html = draw(tmp_path)
+    tags = Parsed(html).tags
+
+    assert all(attributes.get("aria-label") for tag, attributes in tags if tag == "svg")
+    assert all(attributes.get("scope") in {"row", "col"} for tag, attributes in tags if tag == "th")
+    assert html.count("<figure") == html.count("<figcaption") > len(MODELS)
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_settings_hold_every_parameter(tmp_path: Path) -> None:
+    write_run(tmp_path)
+
+    html = draw(tmp_path)
+
+    assert "<code>text.training.learning_rate</code></th><td" in html
+    assert "<code>text.teachers.glove-50d.family</code>" in html
+    assert "<code>seed</code>" in html

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from polydistill.params import TeacherParams
+from polydistill.report.sizes import Size, teacher_size, weights_size
+from polydistill.teachers.hashing import HashingTeacher
+
+
+def test_a_folder_counts_one_format_only(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(3, 4), "b": torch.zeros(5)}, tmp_path / "model.safetensors")
+    (tmp_path / "model.onnx").write_bytes(b"0" * 999)
+
+    size = weights_size(tmp_path)
+
+    stored = (tmp_path / "model.safetensors").stat().st_size
+    assert size == Size(weight_bytes=stored, n_parameters=17)
+
+
+def test_an_array_counts_its_numbers_and_an_onnx_file_only_its_bytes(tmp_path: Path) -> None:
+    np.save(tmp_path / "vectors.npy", np.zeros((6, 7), np.float32))
+    (tmp_path / "model.onnx").write_bytes(b"0" * 999)
+
+    assert weights_size(tmp_path / "vectors.npy").n_parameters == 42
+    assert weights_size(tmp_path / "model.onnx") == Size(999, None)
+
+
+def test_a_teacher_whose_weights_are_elsewhere_has_no_size(tmp_path: Path) -> None:
+    teacher = HashingTeacher("hashing", 1)
+    gone = TeacherParams.model_validate({"family": "onnx", "model": str(tmp_path / "gone.onnx")})
+
+    assert teacher_size(TeacherParams(family="hashing"), teacher) == Size()
+    assert teacher_size(gone, teacher) == Size()

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from polydistill.errors import MissingDataError
+from polydistill.layout import Layout
+from polydistill.params import Params
+from polydistill.report import speed
+from polydistill.report.page import write_report
+from polydistill.report.speed import known_speeds, measure
+from polydistill.students import STUDENTS
+from tests.report.example_run import example_params, write_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> tuple[Path, Params]:
+    """A finished run with a student that can embed, and a corpus."""
+    layout = write_run(tmp_path)
+    (layout.student / "model.safetensors").unlink()
+    texts = [f"the text number {number}" for number in range(40)]
+    generator = torch.Generator().manual_seed(0)
+    STUDENTS.get("bag-of-bytes").build(texts, generator, 1, dim=8).save(layout.student)
+    corpus = pd.DataFrame({"id": texts, "text": texts, "source": "made", "group": texts})
+    (tmp_path / "data").mkdir(exist_ok=True)
+    corpus.to_parquet(tmp_path / "data" / "corpus.parquet")
+    return tmp_path, example_params(
+        teachers={
+            "quick": {"family": "hashing", "dim": 8},
+            "absent": {"family": "hashing", "dim": 4},
+        }
+    )
+
+
+def break_teacher(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    real = speed.TEACHERS.get
+
+    class Broken:
+        def __init__(self, **_: object) -> None:
+            self.name, self.dim = name, 4
+
+        def embed(self, _examples: object) -> None:
+            raise MissingDataError("No file weights.bin.")
+
+    def get(family: str) -> object:
+        def build(**options: object) -> object:
+            return (Broken if options["name"] == name else real(family))(**options)
+
+        return build
+
+    monkeypatch.setattr(speed.TEACHERS, "get", get)
+
+
+def test_student_and_teachers_are_measured_side_by_side(run: tuple[Path, Params]) -> None:
+    root, params = run
+
+    measured = measure(root, params, "text")
+
+    assert [one.model for one in measured] == ["student", "quick", "absent"]
+    assert all(one.examples_per_s and one.examples_per_s > 0 for one in measured)
+    assert measured[0].n_examples == 40
+    assert measured[0].size.n_parameters
+
+
+def test_what_is_known_is_not_measured_again(
+    run: tuple[Path, Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, params = run
+    first = measure(root, params, "text")
+    monkeypatch.delattr(speed, "_race")
+
+    assert measure(root, params, "text") == first == known_speeds(root, params, "text")
+
+
+def test_another_student_is_measured_anew(run: tuple[Path, Params]) -> None:
+    root, params = run
+    measure(root, params, "text")
+    layout = Layout(root, "text")
+    generator = torch.Generator().manual_seed(1)
+    STUDENTS.get("bag-of-bytes").build([], generator, 1, dim=8).save(layout.student)
+
+    assert known_speeds(root, params, "text") == []
+
+
+def test_a_damaged_cache_is_measured_anew(run: tuple[Path, Params]) -> None:
+    root, params = run
+    measure(root, params, "text")
+    (root / ".polydistill" / "speed" / "text.json").write_text("{", encoding="utf-8")
+
+    assert len(measure(root, params, "text")) == 3
+
+
+def test_a_teacher_that_cannot_be_measured_is_said_and_tried_again(
+    run: tuple[Path, Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, params = run
+    with monkeypatch.context() as patched:
+        break_teacher(patched, "absent")
+        measured = measure(root, params, "text")
+        html = write_report(root, params, "text").read_text(encoding="utf-8")
+
+    assert measured[2].examples_per_s is None
+    assert measured[2].problem == "No file weights.bin."
+    assert "The speed of absent could not be measured: No file weights.bin." in html
+    assert measure(root, params, "text")[2].problem == ""
+
+
+def test_a_slow_model_gets_fewer_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "BUDGET_S", 0.4)
+    seen: list[int] = []
+
+    def slow(examples: object) -> None:
+        assert isinstance(examples, list)
+        seen.append(len(examples))
+        speed.time.sleep(0.002 * len(examples))
+
+    measured = speed._race({"slow": (slow, speed.Size())}, ["a"] * 256)
+
+    assert 16 <= measured[0].n_examples < 256
+    assert measured[0].examples_per_s == pytest.approx(500, rel=0.4)
+    assert seen[-1] == measured[0].n_examples
+
+
+def test_without_a_student_nothing_is_measured(run: tuple[Path, Params]) -> None:
+    root, params = run
+    for file in Layout(root, "text").student.iterdir():
+        file.unlink()
+
+    with pytest.raises(MissingDataError, match="run the distill stage"):
+        measure(root, params, "text")
+
+
+def test_the_cache_holds_no_path_and_no_host(run: tuple[Path, Params]) -> None:
+    root, params = run
+    measure(root, params, "text")
+
+    content = json.loads((root / ".polydistill" / "speed" / "text.json").read_text())
+
+    assert set(content) == {"key", "measured"}
+    assert str(root) not in json.dumps(content)

@@ -1,0 +1,106 @@
+"""A project folder with a tiny corpus and tiny tasks, and a checker of rules in plain pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from polydistill.contracts import Rule
+from polydistill.modalities.text import TextModality
+from polydistill.params import Params, load_params
+from polydistill.stages.validate import EXAMPLES, RuleResult
+
+REPOSITORY = Path(__file__).parents[1]
+TEXT = TextModality()
+TASKS = {
+    "topics": {"kind": "classification", "path": "data/topics.parquet", "domain": "in"},
+    "ratings": {"kind": "regression", "path": "data/ratings.parquet", "domain": "out"},
+    "pairs": {"kind": "sts", "path": "data/pairs.csv", "domain": "out"},
+}
+
+
+def make_frames() -> dict[str, pd.DataFrame]:
+    """Return a corpus of 12 rows, and tasks of 8, 6 and 4, with nothing wrong in them."""
+    corpus = _examples([f"a sentence about thing number {n}" for n in range(12)])
+    topics = _examples([f"a question about topic {n}" for n in range(8)])
+    ratings = _examples([f"what a good film number {n}" for n in range(6)])
+    pairs = pd.DataFrame({"text1": list("abcd"), "text2": list("efgh"), "label": [0.1, 2, 3, 4]})
+    pairs.insert(0, "id", [f"pair-{n}" for n in range(4)])
+    return {
+        "corpus": corpus.assign(source="made"),
+        "topics": topics.assign(label=["red", "blue"] * 4, split=["train"] * 4 + ["test"] * 4),
+        "ratings": ratings.assign(label=[-1.5, 0, 1, 2, 3, 4], split=["train", "test"] * 3),
+        "pairs": pairs,
+    }
+
+
+def write_project(root: Path, frames: Mapping[str, pd.DataFrame]) -> Params:
+    """Write `params.yaml` and the tables; return the parameters."""
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    tree["text"]["corpus"] = {"path": "data/corpus.parquet", "rows": 10, "held_out": 0.2}
+    tree["text"]["tasks"] = TASKS
+    (root / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    (root / "data").mkdir(exist_ok=True)
+    frames["corpus"].to_parquet(root / "data" / "corpus.parquet")
+    for name, task in TASKS.items():
+        path = root / task["path"]
+        if path.suffix == ".csv":
+            frames[name].to_csv(path, index=False)
+        else:
+            frames[name].to_parquet(path)
+    return load_params(root)
+
+
+def _examples(texts: Sequence[str]) -> pd.DataFrame:
+    ids = [TEXT.content_id(text) for text in texts]
+    return pd.DataFrame({"id": ids, "text": texts, "group": [f"group-{one[:8]}" for one in ids]})
+
+
+class PandasChecker:
+    """See `stages.validate.RuleChecker`: the expectations that our rules use, once more."""
+
+    def check(self, tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]) -> list[RuleResult]:
+        return [
+            _check(table, frame, rule) for table, (frame, rules) in tables.items() for rule in rules
+        ]
+
+
+def _check(table: str, frame: pd.DataFrame, rule: Rule) -> RuleResult:
+    name = str(rule.kwargs["column"])
+    broken = _broken(frame, name, rule) if name in frame else pd.Series(dtype=bool)
+    rows = tuple(int(row) for row in broken.index[broken][:EXAMPLES])
+    success = name in frame and not broken.any()
+    return RuleResult(table, rule.type, name, success, int(broken.sum()), rule.because, rows)
+
+
+def _broken(frame: pd.DataFrame, name: str, rule: Rule) -> pd.Series[bool]:
+    column = frame[name]
+    match rule.type:
+        case "expect_column_to_exist":
+            return pd.Series(data=False, index=frame.index)
+        case "expect_column_values_to_not_be_null":
+            return column.isna()
+        case "expect_column_values_to_be_unique":
+            return column.duplicated(keep=False) & column.notna()
+        case "expect_column_values_to_be_in_set":
+            allowed = rule.kwargs["value_set"]
+            assert isinstance(allowed, list)
+            return ~column.isin(allowed) & column.notna()
+        case "expect_column_values_to_be_between":
+            return _outside(column, rule)
+        case "expect_column_value_lengths_to_be_between":
+            return _outside(column.str.len(), rule)
+    raise AssertionError(rule.type)
+
+
+def _outside(column: pd.Series, rule: Rule) -> pd.Series[bool]:
+    low, high = rule.kwargs.get("min_value"), rule.kwargs.get("max_value")
+    outside = pd.Series(data=False, index=column.index)
+    if isinstance(low, int | float):
+        outside |= column < low
+    if isinstance(high, int | float):
+        outside |= column > high
+    return outside

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tests.small_data import TEXT, PandasChecker, make_frames, write_project
+
+from polydistill.errors import DataError, MissingDataError, ValidationFailedError
+from polydistill.stages.validate import ValidationReport, validate
+
+Frames = dict[str, pd.DataFrame]
+
+
+def run(root: Path, frames: Frames) -> ValidationReport:
+    return validate(root, write_project(root, frames), "text", PandasChecker())
+
+
+def put(table: str, row: int, column: str, value: object) -> Callable[[Frames], None]:
+    def spoil(frames: Frames) -> None:
+        frames[table].loc[row, column] = value  # type: ignore[index]
+
+    return spoil
+
+
+def put_text(table: str, row: int, text: str) -> Callable[[Frames], None]:
+    def spoil(frames: Frames) -> None:
+        frames[table].loc[row, ["id", "text"]] = [TEXT.content_id(text), text]
+
+    return spoil
+
+
+def repeat_first_row(frames: Frames) -> None:
+    frames["corpus"] = pd.concat([frames["corpus"].head(1), frames["corpus"]], ignore_index=True)
+
+
+def contradict(frames: Frames) -> None:
+    twice = frames["topics"].loc[[0]].assign(id="other", label="blue")
+    frames["topics"] = pd.concat([frames["topics"], twice], ignore_index=True)
+
+
+def straddle(frames: Frames) -> None:
+    frames["topics"].loc[[0, 7], "group"] = "one"
+
+
+def make_one_class_of_all(frames: Frames) -> None:
+    frames["topics"]["label"] = "red"
+
+
+SPOILT = {
+    "a corpus id is missing": (
+        put("corpus", 2, "id", None), "corpus", "id", "an id is missing"),
+    "a corpus row stands twice": (
+        repeat_first_row, "corpus", "id", "an id stands twice"),
+    "an id is not of its content": (
+        put("corpus", 1, "id", "0" * 32), "corpus", "id_is_content", "not the hash"),
+    "a corpus text is missing": (
+        put("corpus", 3, "text", None), "corpus", "text", "an example is missing"),
+    "a corpus text is nearly empty": (
+        put_text("corpus", 3, "?"), "corpus", "text", "nearly empty"),
+    "a corpus text is a document": (
+        put_text("corpus", 3, "long " * 3000), "corpus", "text", "whole document"),
+    "a corpus text is binary": (
+        put_text("corpus", 4, "\x00\x01\x02ab"), "corpus", "printable_ratio", "90 % printable"),
+    "bytes were replaced": (
+        put_text("topics", 4, "caf\ufffd \ufffd"), "topics", "printable_ratio", "valid UTF-8"),
+    "a corpus group is missing": (
+        put("corpus", 5, "group", None), "corpus", "group", "a group is missing"),
+    "a label is missing": (
+        put("topics", 6, "label", None), "topics", "label", "a label is missing"),
+    "a rating is missing": (
+        put("ratings", 2, "label", None), "ratings", "label", "a label is missing"),
+    "a rating is infinite": (
+        put("ratings", 2, "label", float("inf")), "ratings", "label_is_finite", "not a finite"),
+    "a similarity is infinite": (
+        put("pairs", 2, "label", float("inf")), "pairs", "label_is_finite", "not a finite"),
+    "one side of a pair is missing": (
+        put("pairs", 1, "text2", None), "pairs", "text2", "an example is missing"),
+    "a task text is empty": (
+        put_text("topics", 1, ""), "topics", "text", "an example is empty"),
+    "a split has another name": (
+        put("topics", 5, "split", "dev"), "topics", "split", "neither train nor test"),
+    "labels contradict each other": (
+        contradict, "topics", "n_labels_of_example", "contradictory"),
+    "a group straddles the splits": (
+        straddle, "topics", "n_splits_of_group", "straddles"),
+    "one class is everything": (
+        make_one_class_of_all, "topics", "label_share", "nearly everything"),
+    "a test label is new": (
+        put("topics", 7, "label", "green"), "topics", "label_is_in_train", "never seen"),
+    "a task text is in the corpus": (
+        put_text("topics", 2, "A sentence, about thing number 3!"),
+        "topics", "in_corpus", "is in the corpus"),
+    "a task text is in the unused part of the corpus": (
+        put_text("ratings", 2, "A sentence about thing number 11"),
+        "ratings", "in_corpus", "is in the corpus"),
+}  # fmt: skip
+
+
+def test_sound_data_pass_and_are_counted(tmp_path: Path) -> None:
+    report = run(tmp_path, make_frames())
+
+    written = json.loads((tmp_path / "reports/text/validation.json").read_text())
+    assert report.tables == 4
+    assert report.rules == len(written["rules"]) > 40
+    assert written["success"] is True
+    assert written["unavailable"] == []
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_a_failure_names_table_expectation_column_count_and_rows(tmp_path: Path, what: str) -> None:
+    spoil, table, column, because = SPOILT[what]
+    frames = make_frames()
+    spoil(frames)
+
+    with pytest.raises(ValidationFailedError) as caught:
+        run(tmp_path, frames)
+
+    finding = rf"{table}: .*{because}.* \(expect_\w+ on column '{column}': \d+ of \d+ rows\)\."
+    assert re.search(finding + r"\n    row \d+: id=", str(caught.value))
+    assert len(str(caught.value).splitlines()) <= 25
+    written = json.loads((tmp_path / "reports/text/validation.json").read_text())
+    assert written["success"] is False
+
+
+def test_at_most_three_rows_and_five_failures_are_shown(tmp_path: Path) -> None:
+    frames = make_frames()
+    for table in ("topics", "ratings"):
+        frames[table][["group", "split"]] = "dev"
+        frames[table]["text"] = "a sentence about thing number 1"
+        frames[table]["label"] = None
+
+    with pytest.raises(ValidationFailedError, match=r"and \d+ more in validation.json") as caught:
+        run(tmp_path, frames)
+
+    assert len(str(caught.value).splitlines()) <= 5 * 4 + 1
+
+
+def test_a_pair_is_in_the_corpus_only_if_both_its_sides_are(tmp_path: Path) -> None:
+    frames = make_frames()
+    frames["pairs"].loc[0, "text1"] = "a sentence about thing number 1"
+    run(tmp_path, frames)
+    frames["pairs"].loc[0, "text2"] = "a sentence about thing number 2"
+
+    with pytest.raises(ValidationFailedError, match=r"pairs: a benchmark example is in the corpus"):
+        run(tmp_path, frames)
+
+
+def test_new_lines_are_not_held_against_a_text(tmp_path: Path) -> None:
+    frames = make_frames()
+    put_text("corpus", 0, "a\nb\nc\nd\te")(frames)
+
+    assert run(tmp_path, frames).tables == 4
+
+
+def test_the_summary_is_the_same_twice(tmp_path: Path) -> None:
+    written = []
+    for _ in range(2):
+        run(tmp_path, make_frames())
+        written.append((tmp_path / "reports/text/validation.json").read_bytes())
+
+    assert written[0] == written[1]
+
+
+def test_a_task_without_splits_is_refused_by_name(tmp_path: Path) -> None:
+    frames = make_frames()
+    del frames["topics"]["split"]
+
+    with pytest.raises(DataError, match=r"data/topics.parquet must have a column 'split'"):
+        run(tmp_path, frames)
+
+
+def test_a_missing_label_column_is_refused_by_name(tmp_path: Path) -> None:
+    frames = make_frames()
+    del frames["ratings"]["label"]
+
+    with pytest.raises(DataError, match=r"data/ratings.parquet must have a column 'label'"):
+        run(tmp_path, frames)
+
+
+def test_numbers_in_place_of_examples_are_refused(tmp_path: Path) -> None:
+    frames = make_frames()
+    frames["pairs"]["text1"] = [1, 2, 3, 4]
+
+    with pytest.raises(DataError, match=r"pairs.csv: column 'text1' must hold examples, got "):
+        run(tmp_path, frames)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 not really", b"\x00" * 64])
+def test_a_broken_parquet_file_is_named(tmp_path: Path, content: bytes) -> None:
+    params = write_project(tmp_path, make_frames())
+    (tmp_path / "data" / "topics.parquet").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"topics.parquet cannot be read"):
+        validate(tmp_path, params, "text", PandasChecker())
+
+
+def test_a_csv_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    params = write_project(tmp_path, make_frames())
+    (tmp_path / "data" / "pairs.csv").write_bytes(b"id,text1,text2,label\np,caf\xe9,b,1\n")
+
+    with pytest.raises(DataError, match=r"pairs.csv cannot be read"):
+        validate(tmp_path, params, "text", PandasChecker())
+
+
+def test_missing_data_say_how_to_get_them(tmp_path: Path) -> None:
+    params = write_project(tmp_path, make_frames())
+    (tmp_path / "data" / "corpus.parquet").unlink()
+
+    with pytest.raises(MissingDataError, match=r"dvc pull data.dvc"):
+        validate(tmp_path, params, "text", PandasChecker())

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.losses import LOSSES
+from polydistill.teachers import TEACHERS
+
+GIVEN = frozenset({"name", "threads"})
+
+
+def test_names_are_read_off_the_files_without_importing_them() -> None:
+    names = TEACHERS.names()
+
+    assert {"sentence-transformers", "onnx", "hashing", "precomputed"} <= set(names)
+    assert not any(name.startswith("-") for name in names)
+
+
+def test_an_unknown_name_gets_a_suggestion() -> None:
+    with pytest.raises(
+        UnknownNameError, match="Unknown loss 'gausian-nll'. Did you mean 'gaussian-nll'"
+    ):
+        LOSSES.get("gausian-nll")
+
+
+def test_an_unknown_option_gets_a_suggestion() -> None:
+    options = {"model": "m", "tokenizer": "t", "output": "o", "dim": 3, "max_token": 3}
+
+    with pytest.raises(UnknownNameError, match="Did you mean 'max_tokens'"):
+        TEACHERS.check("onnx", options, given=GIVEN)
+
+
+def test_a_missing_option_is_named() -> None:
+    with pytest.raises(ParamsError, match="needs the option 'dim'"):
+        TEACHERS.check("onnx", {"model": "m", "tokenizer": "t", "output": "o"}, given=GIVEN)
+
+
+def test_a_teacher_file_does_not_import_its_runtime() -> None:
+    TEACHERS.get("onnx")
+
+    assert "polydistill.teachers.onnx" in sys.modules
