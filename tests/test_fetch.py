@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from tests.archives import make_tar, pin
 
 from polydistill.errors import DataError, StageError
 from polydistill.fetch import Package, fetch
+from tests.archives import make_tar, pin
 
 MARK = "setup-has-run"
 SETUP = f"""

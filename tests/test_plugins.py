@@ -20,7 +20,7 @@ def test_names_are_read_off_the_files_without_importing_them() -> None:
 
 def test_an_unknown_name_gets_a_suggestion() -> None:
     with pytest.raises(
-        UnknownNameError, match="Unknown loss 'gausian-nll'. Did you mean 'gaussian-nll'"
+        UnknownNameError, match=r"Unknown loss 'gausian-nll'\. Did you mean 'gaussian-nll'"
     ):
         LOSSES.get("gausian-nll")
 

@@ -77,10 +77,10 @@ def _text(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items()) or "–"
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list | tuple):
-        return ", ".join(_text(item) for item in value) or "–"
-    return "–" if value is None else str(value)
+        return ", ".join(_text(item) for item in value) or "none"
+    return "none" if value is None else str(value)
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def errors_for_people() -> Iterator[None]:
 
 def relative(path: Path) -> str:
     """Name a path from where the person stands."""
-    here = Path().resolve()
+    here = Path.cwd()
     return (
         str(path.resolve().relative_to(here)) if path.resolve().is_relative_to(here) else str(path)
     )

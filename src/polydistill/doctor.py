@@ -85,7 +85,7 @@ def _data(root: Path) -> Finding:
 
 def _dvc_remote(root: Path) -> Finding:
     command = [sys.executable, "-m", "dvc", "status", "--cloud", "data.dvc"]
-    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     lines = (result.stdout + result.stderr).strip().splitlines()
     ok = result.returncode == 0
     advice = "" if ok else "See docs/guides/remotes.md, and `dvc remote list`."
@@ -99,5 +99,8 @@ def _tracking_store(root: Path) -> Finding:
         return Finding("tracking store", ok=True, found=check_store(root))
     except PolydistillError as error:
         return Finding(
-            "tracking store", False, str(error), "Start the server, or unset MLFLOW_TRACKING_URI."
+            "tracking store",
+            ok=False,
+            found=str(error),
+            advice="Start the server, or unset MLFLOW_TRACKING_URI.",
         )

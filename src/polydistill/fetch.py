@@ -63,7 +63,7 @@ def _download(package: Package, folder: Path) -> None:
     pinned = f"{package.name}{'@' if package.registry == 'npm' else '=='}{package.version}"
     command = (_npm if package.registry == "npm" else _pip)(package, pinned, folder)
     try:
-        result = subprocess.run(  # noqa: S603
+        result = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -35,4 +35,4 @@ def run_flow(root: Path, modality: str, *, quick: bool = False) -> int:
         raise StageError(f"No flows/retrain.py in {folder.resolve()}: run in a project folder.")
     resolve(load_params(folder), modality)
     command = [sys.executable, "-m", "flows.retrain", modality]
-    return subprocess.run(command, cwd=folder, check=False).returncode  # noqa: S603
+    return subprocess.run(command, cwd=folder, check=False).returncode

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from torch.utils.dlpack import from_dlpack
 
 from polydistill.contracts import Embeddings, Example, Teacher
 from polydistill.errors import ShapeError, StoreError
@@ -164,7 +165,7 @@ class StoredEmbeddings:
         self._dtype = np.dtype(index["dtype"])
         columns = [table["embedding"].chunk(0) for table in tables]  # combining chunks would copy
         self._flat = [column.values for column in columns]
-        self._matrices = [
+        self._matrices: list[NDArray[np.floating]] = [
             flat.to_numpy(zero_copy_only=True).reshape(-1, self.dim) for flat in self._flat
         ]
         self._ends = np.cumsum([len(matrix) for matrix in self._matrices], dtype=np.int64)
@@ -193,7 +194,7 @@ class StoredEmbeddings:
 
     def shard_tensor(self, shard: int) -> torch.Tensor:
         """Return a shard's numbers, `(rows, dim)`, as stored and in place: not to be written to."""
-        tensor: torch.Tensor = torch.from_dlpack(self._flat[shard])
+        tensor: torch.Tensor = from_dlpack(self._flat[shard])
         return tensor.view(-1, self.dim)
 
     def take(self, indices: Ints) -> Embeddings:
@@ -214,25 +215,6 @@ class StoredEmbeddings:
             matrix = self._matrices[shard]
             out[where] = matrix[indices[where] - (self._ends[shard] - len(matrix))]
         return Embeddings(out, self.present[indices])
-
-    def require_ids(self, ids: Sequence[str]) -> None:
-        """Refuse embeddings of other rows than `ids`, or of the same in another order.
-
-        Raises:
-            StoreError: Names the first row that differs.
-        """
-        expected = np.array(list(ids), dtype=np.str_)
-        if len(expected) != len(self):
-            raise StoreError(
-                f"Embeddings of {self.teacher!r} must have {len(expected)} rows, got {len(self)}: "
-                "rerun embed."
-            )
-        if (wrong := np.flatnonzero(expected != self.ids)).size:
-            row = wrong[0]
-            raise StoreError(
-                f"Embeddings of {self.teacher!r}: row {row} must be {expected[row]!r}, got "
-                f"{self.ids[row]!r}: rerun embed."
-            )
 
 
 def open_embeddings(folder: Path) -> StoredEmbeddings:

@@ -30,7 +30,7 @@ def test_equal_content_is_one_input() -> None:
 
 
 def test_a_text_that_nobody_embedded_is_named() -> None:
-    with pytest.raises(DataError, match="'toy' has no embedding of 'zebra'.*embed stage"):
+    with pytest.raises(DataError, match=r"'toy' has no embedding of 'zebra'.*embed stage"):
         encoder().look_up(["a", "zebra"])
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.small_data import PandasChecker, make_frames, write_project
 
 from polydistill.contracts import Rule
 from polydistill.errors import UnknownNameError, ValidationFailedError
 from polydistill.integrations.great_expectations import GreatExpectationsChecker
 from polydistill.stages.validate import validate
+from tests.small_data import PandasChecker, make_frames, write_project
 
 pytest.importorskip("great_expectations")
 

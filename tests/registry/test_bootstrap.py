@@ -74,7 +74,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     held = 0
 
     for _ in range(200):
-        champion, challenger = generator.normal(size=(2, 80)) + [[0.0], [0.3]]
+        champion, challenger = generator.normal(loc=[[0.0], [0.3]], size=(2, 80))
         found = paired_interval(champion, challenger, resamples=400, generator=generator)
         held += found.low <= 0.3 <= found.high
 

@@ -114,7 +114,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     layout = write_run(tmp_path)
     layout.history.write_bytes(b"not parquet")
 
-    with pytest.raises(DataError, match="history.parquet is damaged"):
+    with pytest.raises(DataError, match=r"history\.parquet is damaged"):
         draw(tmp_path)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +13,10 @@ from polydistill.layout import Layout
 from polydistill.params import Params
 from polydistill.report import speed
 from polydistill.report.page import write_report
+from polydistill.report.sizes import Size
 from polydistill.report.speed import known_speeds, measure
 from polydistill.students import STUDENTS
+from polydistill.teachers import TEACHERS
 from tests.report.example_run import example_params, write_run
 
 
@@ -37,11 +40,11 @@ def run(tmp_path: Path) -> tuple[Path, Params]:
 
 
 def break_teacher(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    real = speed.TEACHERS.get
+    real = TEACHERS.get
 
     class Broken:
         def __init__(self, **_: object) -> None:
-            self.name, self.dim = name, 4
+            self.name, self.dim, self.by_id = name, 4, False
 
         def embed(self, _examples: object) -> None:
             raise MissingDataError("No file weights.bin.")
@@ -52,7 +55,7 @@ def break_teacher(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
         return build
 
-    monkeypatch.setattr(speed.TEACHERS, "get", get)
+    monkeypatch.setattr(TEACHERS, "get", get)
 
 
 def test_student_and_teachers_are_measured_side_by_side(run: tuple[Path, Params]) -> None:
@@ -116,9 +119,9 @@ def test_a_slow_model_gets_fewer_examples(monkeypatch: pytest.MonkeyPatch) -> No
     def slow(examples: object) -> None:
         assert isinstance(examples, list)
         seen.append(len(examples))
-        speed.time.sleep(0.002 * len(examples))
+        time.sleep(0.002 * len(examples))
 
-    measured = speed._race({"slow": (slow, speed.Size())}, ["a"] * 256)
+    measured = speed._race({"slow": (slow, Size())}, ["a"] * 256)
 
     assert 16 <= measured[0].n_examples < 256
     assert measured[0].examples_per_s == pytest.approx(500, rel=0.4)

@@ -36,5 +36,5 @@ def test_the_terminal_shows_every_model_and_the_verdict(tmp_path: Path) -> None:
 
 
 def test_without_scores_there_is_no_summary(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="scores.json"):
+    with pytest.raises(MissingDataError, match=r"scores\.json"):
         summarise(tmp_path, example_params(), "text")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.small_data import TEXT, PandasChecker, make_frames, write_project
 
 from polydistill.errors import DataError, MissingDataError, ValidationFailedError
 from polydistill.stages.validate import ValidationReport, validate
+from tests.small_data import TEXT, PandasChecker, make_frames, write_project
 
 Frames = dict[str, pd.DataFrame]
 

@@ -45,9 +45,8 @@ class LookupEncoder:
         self.name, self.revision = name, revision
         self.n_missing = int((~embeddings.present).sum())
         lengths = np.linalg.norm(embeddings.values, axis=1, keepdims=True)
-        self._values: FloatArray = np.float32(
-            embeddings.values / np.where(lengths == 0, 1, lengths)
-        )
+        scaled = embeddings.values / np.where(lengths == 0, 1, lengths)
+        self._values: FloatArray = np.asarray(scaled, dtype=np.float32)
         self._values[~embeddings.present] = 0.0
         self._rows = {content: row for row, content in enumerate(ids)}
         self._content_id = content_id

@@ -79,7 +79,8 @@ def _standardise(values: ArrayLike) -> Floats:
     # A constant's deviations are rounding errors of its mean.
     if spread <= 1e-12 * max(1.0, float(np.abs(array).max())):
         return np.zeros_like(array)
-    return centred / spread
+    standardised: Floats = centred / spread
+    return standardised
 
 
 def _log_share(values: Sequence[object]) -> Floats:

@@ -140,7 +140,7 @@ def _require_data_file(root: Path) -> None:
 def _ask(root: Path, arguments: Sequence[str]) -> str:
     """Return what DVC answers to a question that changes nothing."""
     try:
-        result = subprocess.run(  # noqa: S603
+        result = subprocess.run(
             [*DVC, "--wait-for-lock", *arguments],
             cwd=root,
             env=child_environment(),

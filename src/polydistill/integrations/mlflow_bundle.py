@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +57,17 @@ def pinned_requirements() -> list[str]:
     return pins
 
 
-def log_student(mlflow: Any, bundle: Path, example: str, name: str) -> int:
-    """Log a bundle to the active run, register it under `name`, and return its version.
+def register_student(
+    mlflow: Any, bundle: Path, example: str, name: str, tags: Mapping[str, str]
+) -> int:
+    """Log a bundle to the active run, register it, and return its version.
 
     Args:
         mlflow: The module, connected.
         bundle: The student's folder.
         example: One example, stored with the model.
         name: The registered model's.
+        tags: Of the version.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
@@ -79,9 +84,9 @@ def log_student(mlflow: Any, bundle: Path, example: str, name: str) -> int:
         ),
         input_example=[example],
         pip_requirements=pinned_requirements(),
-        registered_model_name=name,
     )
-    return int(info.registered_model_version)
+    with redirect_stderr(StringIO()):  # MLflow prints what we return; errors are raised
+        return int(mlflow.register_model(info.model_uri, name, tags=dict(tags)).version)
 
 
 def load_model(root: Path, uri: str) -> LoadedStudent:

@@ -53,7 +53,7 @@ def _run(client: MlflowClient, run: Run) -> dict[str, Any]:
         "metrics": {name: _points(client, run_id, name) for name in names},
         "inputs": [
             {"name": item.dataset.name, "digest": item.dataset.digest}
-            for item in run.inputs.dataset_inputs
+            for item in (run.inputs.dataset_inputs if run.inputs else ())
         ],
     }
 

@@ -14,7 +14,7 @@ import yaml
 
 from polydistill.errors import DivergedError, MissingDataError, StoreError
 from polydistill.integrations import dvc
-from polydistill.integrations.mlflow_bundle import log_student
+from polydistill.integrations.mlflow_bundle import register_student
 from polydistill.integrations.mlflow_store import connected, experiment_id, import_mlflow
 from polydistill.integrations.mlflow_tracker import log_metrics, log_params, set_tags
 from polydistill.layout import Layout
@@ -202,11 +202,9 @@ def _complete(client: MlflowClient, student: _Student, params: Params, run_id: s
         _log_files(client, layout, run_id)
         set_tags(client, run_id, {LAST_TAG: "complete"})
     mlflow = import_mlflow()
+    example = _an_example(layout, params)
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
-        version = log_student(mlflow, layout.student, _an_example(layout, params), name)
-    for key, value in student.tags.items():
-        client.set_model_version_tag(name, str(version), key, value)
-    return version
+        return register_student(mlflow, layout.student, example, name, student.tags)
 
 
 def _log_history(client: MlflowClient, student: _Student, run_id: str) -> None:
@@ -275,7 +273,7 @@ def _commit(root: Path) -> dict[str, str]:
     """Return the tag with git's commit; nothing outside a repository."""
     command = ["git", "-C", str(root), "rev-parse", "HEAD"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:  # git itself is not installed
         return {}
     commit = result.stdout.strip()

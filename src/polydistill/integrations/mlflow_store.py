@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polydistill.errors import (
     InfrastructureError,
@@ -62,13 +62,13 @@ def connected(root: Path) -> Iterator[MlflowClient]:
         try:
             yield mlflow.MlflowClient(uri, uri)
         finally:
-            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
-            mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+            mlflow.set_tracking_uri(None)
+            mlflow.set_registry_uri(None)
             if before is not None:
                 os.environ[URI_VARIABLE] = before
 
 
-def import_mlflow():  # type: ignore[no-untyped-def]
+def import_mlflow() -> Any:
     """Import MLflow, quiet; seconds.
 
     Raises:

@@ -43,22 +43,22 @@ class MlflowTracker:
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """See `tracking.Tracker.log_params`."""
-        self._guard(lambda: log_params(self._client, self._run(), params))
+        self._guard(lambda: log_params(*self._run(), params))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """See `tracking.Tracker.log_metrics`: one batch."""
-        self._guard(lambda: log_metrics(self._client, self._run(), {step: metrics}))
+        self._guard(lambda: log_metrics(*self._run(), {step: metrics}))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """See `tracking.Tracker.set_tags`."""
-        self._guard(lambda: set_tags(self._client, self._run(), tags))
+        self._guard(lambda: set_tags(*self._run(), tags))
 
     def close(self) -> None:
         """See `tracking.Tracker.close`."""
         self._end("FINISHED")
 
-    def _run(self) -> str:
-        """Return the run, made at the first call."""
+    def _run(self) -> tuple[Any, str]:
+        """Return the client and the run, made at the first call."""
         if self.run_id is None:
             mlflow, uri = import_mlflow(), tracking_uri(self._root)
             require_sound(uri)
@@ -68,7 +68,7 @@ class MlflowTracker:
             self.run_id = self._client.create_run(experiment, tags=tags).info.run_id
             self._monitor = _watch_system(str(self.run_id), uri)
             atexit.register(self._end, "FAILED")  # unless `close` is first
-        return str(self.run_id)
+        return self._client, str(self.run_id)
 
     def _end(self, status: str) -> None:
         atexit.unregister(self._end)

@@ -104,7 +104,7 @@ def child_environment() -> Mapping[str, str]:
 
 def _start(command: Sequence[str], root: Path) -> subprocess.Popen[str]:
     try:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             command,
             cwd=root,
             env=child_environment(),

@@ -11,12 +11,12 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 from polydistill.students import encode, load_student
 
 
-class StudentModel(PythonModel):  # type: ignore[misc]
+class StudentModel(PythonModel):
     """Embeds examples with the student in the artifact `student`."""
 
     def load_context(self, context: Any) -> None:

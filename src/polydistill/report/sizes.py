@@ -16,7 +16,7 @@ from polydistill.params import TeacherParams
 
 WEIGHT_OPTIONS = ("model", "vectors")
 """Options of a teacher family that name its weights."""
-SUFFIXES = (".safetensors", ".onnx", ".npy", ".npz")
+SUFFIXES = (".safetensors", ".onnx", ".npy", ".npz", ".bin")
 """In the order of preference where a folder holds the same weights twice."""
 
 
@@ -39,7 +39,7 @@ def student_size(folder: Path) -> Size:
 
 
 def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:
-    """Return the size of a teacher's weights: of the option that names them, or its `weights`.
+    """Return the size of a teacher's weights: of the option that names them, or its class's `weights`.
 
     A teacher whose weights are not here (precomputed, say, or not installed) has no size.
     """

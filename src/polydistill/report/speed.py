@@ -21,7 +21,7 @@ from polydistill.modalities import MODALITIES
 from polydistill.params import Params
 from polydistill.report.sizes import Size, student_size, teacher_size
 from polydistill.report.tables import STUDENT
-from polydistill.students import encode, load_student, weights_digest
+from polydistill.students import CARD, encode, load_student, weights_digest
 from polydistill.tables import read_corpus
 from polydistill.teachers import TEACHERS
 
@@ -31,6 +31,7 @@ REPETITIONS = 2
 BUDGET_S = 20.0
 """For measuring all models; loading them comes on top."""
 FORMAT = 1
+BY_ID = "its embeddings are looked up, not computed."
 Embed = Callable[[Sequence[Example]], object]
 
 
@@ -62,7 +63,7 @@ def measure(root: Path, params: Params, modality: str) -> list[Measured]:
         MissingDataError: There is no student, or no corpus.
     """
     known = known_speeds(root, params, modality)
-    if known and not any(one.problem for one in known):
+    if known and not any(one.problem not in {"", BY_ID} for one in known):
         return known
     layout = Layout(root, modality)
     measured = _measure_all(root, params, modality)
@@ -91,10 +92,15 @@ def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
     models: dict[str, tuple[Embed, Size]] = {
         STUDENT: (lambda batch: encode(student, batch), student_size(layout.student))
     }
+    looked_up = []
     for name, row in params.active_teachers(modality).items():
         teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
-        models[name] = (teacher.embed, teacher_size(row, teacher))
-    return _race(models, examples)
+        size = teacher_size(row, teacher)
+        if teacher.by_id:
+            looked_up.append(Measured(name, size, None, 0, BY_ID))
+        else:
+            models[name] = (teacher.embed, size)
+    return [*_race(models, examples), *looked_up]
 
 
 def _race(models: dict[str, tuple[Embed, Size]], examples: Sequence[Example]) -> list[Measured]:
@@ -138,7 +144,7 @@ def _key(layout: Layout, params: Params, modality: str) -> str:
     teachers = params.active_teachers(modality)
     known = {
         "format": FORMAT,
-        "student": weights_digest(layout.student) if layout.student.exists() else None,
+        "student": weights_digest(layout.student) if (layout.student / CARD).exists() else None,
         "teachers": {name: row.model_dump(mode="json") for name, row in teachers.items()},
         "threads": params.threads,
         "corpus": params.modality(modality).corpus.model_dump(mode="json"),

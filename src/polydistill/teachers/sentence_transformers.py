@@ -36,7 +36,7 @@ class SentenceTransformersTeacher:
 
     by_id = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  options of params.yaml
         self,
         name: str,
         threads: int,

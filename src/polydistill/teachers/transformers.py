@@ -37,7 +37,7 @@ class TransformersTeacher:
 
     by_id = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  options of params.yaml
         self,
         name: str,
         threads: int,

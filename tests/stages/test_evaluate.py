@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from polydistill.errors import DataError, MissingDataError, StoreError
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import Params, parse_params
+from polydistill.scores import read_scores
+from polydistill.stages.evaluate import evaluate
+from polydistill.store import write_embeddings
+from polydistill.students import STUDENTS
+from polydistill.tables import benchmark_inputs, read_tasks
+from polydistill.teachers import TEACHERS
+
+pytest.importorskip("mteb")
+
+WORDS = {"animal": "cat dog horse", "tool": "hammer saw drill", "sky": "cloud rain star"}
+MODELS = ["student", "undistilled", "one", "two"]
+TASKS = {
+    "topics": {"kind": "classification", "path": "data/topics.csv", "domain": "in"},
+    "topic-clusters": {"kind": "clustering", "path": "data/topics.csv", "domain": "in"},
+    "lengths": {"kind": "regression", "path": "data/lengths.csv", "domain": "out"},
+    "pairs": {"kind": "sts", "path": "data/pairs.csv", "domain": "out"},
+    "borrowed": {
+        "kind": "sts",
+        "path": "artifacts/text/local/borrowed.csv",
+        "domain": "out",
+        "redistributable": False,
+    },
+}
+
+
+def make_params(**changes: Any) -> Params:
+    tree = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text("utf-8"))
+    tree["embed"] = {
+        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
+        for name in ("one", "two")
+    }
+    tree["text"].update(
+        tasks=TASKS,
+        teachers={name: {"family": "hashing", "dim": 16} for name in ("one", "two")},
+        student={"name": "bag-of-bytes", "dim": 8},
+        evaluation={"seeds": [0, 1]},
+        **changes,
+    )
+    return parse_params(tree)
+
+
+def write_tasks(root: Path) -> None:
+    generator = np.random.default_rng(0)
+    rows = []
+    for number in range(90):
+        topic = sorted(WORDS)[number % 3]
+        text = " ".join([*generator.choice(WORDS[topic].split(), 3), f"n{number}"])
+        split = "test" if number % 4 == 0 else "train"
+        rows.append({"id": f"row-{number}", "text": text, "label": topic, "group": number, "split": split})  # fmt: skip
+    topics = pd.DataFrame(rows)
+    lengths = topics.assign(label=[text.count("o") + 0.1 for text in topics["text"]])
+    pairs = pd.DataFrame(
+        {
+            "id": [f"pair-{n}" for n in range(30)],
+            "text1": topics["text"][:30],
+            "text2": topics["text"][30:60].to_numpy(),
+            "label": generator.normal(size=30),
+        }
+    )
+    (root / "data").mkdir()
+    for name, frame in (("topics", topics), ("lengths", lengths), ("pairs", pairs)):
+        frame.to_csv(root / "data" / f"{name}.csv", index=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose teachers hash, and whose students count bytes."""
+    params, layout, kind = make_params(), Layout(tmp_path, "text"), MODALITIES.get("text")()
+    write_tasks(tmp_path)
+    inputs = benchmark_inputs(
+        read_tasks(tmp_path, params.text.tasks, kind), params.text.tasks, kind
+    )
+    for name in ("one", "two"):
+        write_embeddings(
+            layout.embeddings("benchmark", name),
+            tmp_path / "work",
+            inputs["id"].tolist(),
+            inputs["text"].tolist(),
+            TEACHERS.get("hashing")(name=name, threads=1, dim=16),
+        )
+    for seed, folder in enumerate((layout.student, layout.undistilled)):
+        generator = torch.Generator().manual_seed(seed)
+        STUDENTS.get("bag-of-bytes").build([], generator, 1, dim=8).save(folder)
+    return tmp_path
+
+
+def outputs(root: Path) -> dict[str, bytes]:
+    layout = Layout(root, "text")
+    files = [layout.predictions, layout.scores, *sorted(layout.mteb.rglob("*.json"))]
+    return {str(file.relative_to(root)): file.read_bytes() for file in files}
+
+
+def test_every_model_is_scored_on_every_task_that_is_there(project: Path) -> None:
+    report = evaluate(project, make_params(), "text")
+
+    scores = read_scores(Layout(project, "text").scores)
+    assert list(scores) == MODELS == list(report.models)
+    for by_kind in scores.values():
+        assert {kind: list(tasks) for kind, tasks in by_kind.items()} == {
+            "classification": ["topics"],
+            "clustering": ["topic-clusters"],
+            "regression": ["lengths"],
+            "sts": ["pairs"],
+        }
+    assert all(
+        score == round(score, 4)
+        for kinds in scores.values()
+        for tasks in kinds.values()
+        for score in tasks.values()
+    )
+    assert scores["one"]["classification"]["topics"] > 0.9
+
+
+def test_a_second_run_writes_the_same_bytes(project: Path) -> None:
+    evaluate(project, make_params(), "text")
+    before = outputs(project)
+
+    evaluate(project, make_params(), "text")
+
+    assert outputs(project) == before
+    assert len(before) == 2 + 4 * len(MODELS)
+
+
+def test_scores_are_the_means_of_the_predictions(project: Path) -> None:
+    report = evaluate(project, make_params(), "text")
+
+    table = pd.read_parquet(Layout(project, "text").predictions)
+    means = table.groupby(["model", "task"])["score"].mean()
+    assert list(table) == ["task", "example", "seed", "model", "prediction", "target", "score"]
+    assert len(table) == report.n_predictions
+    for model, kinds in report.scores.items():
+        for tasks in kinds.values():
+            for task, score in tasks.items():
+                assert means[model, task] == pytest.approx(score, abs=5.1e-5)
+
+
+def test_each_example_of_each_model_has_one_row_a_seed(project: Path) -> None:
+    evaluate(project, make_params(), "text")
+
+    table = pd.read_parquet(Layout(project, "text").predictions)
+    assert not table.duplicated(["task", "example", "seed", "model"]).any()
+    assert table.groupby("task")["model"].value_counts().groupby("task").nunique().eq(1).all()
+
+
+def test_a_third_party_task_that_is_missing_is_skipped_and_said(project: Path) -> None:
+    report = evaluate(project, make_params(), "text")
+
+    assert report.skipped == {"borrowed": "the local-data stage has not run"}
+
+
+def test_a_task_of_our_own_that_is_missing_stops_the_stage(project: Path) -> None:
+    (project / "data" / "pairs.csv").unlink()
+
+    with pytest.raises(MissingDataError, match=r"pairs\.csv"):
+        evaluate(project, make_params(), "text")
+
+
+def test_no_task_at_all_stops_the_stage(project: Path) -> None:
+    params = make_params()
+    only = params.text.model_copy(update={"tasks": {"borrowed": params.text.tasks["borrowed"]}})
+
+    with pytest.raises(DataError, match="at least one task"):
+        evaluate(project, params.model_copy(update={"text": only}), "text")
+
+
+def test_a_student_that_was_not_distilled_stops_the_stage(project: Path) -> None:
+    (Layout(project, "text").student / "student.json").unlink()
+
+    with pytest.raises(MissingDataError, match="distill stage"):
+        evaluate(project, make_params(), "text")
+
+
+def test_inputs_that_a_teacher_has_not_seen_stop_the_stage(project: Path) -> None:
+    frame = pd.read_csv(project / "data" / "pairs.csv")
+    frame.loc[0, "text1"] = "something new"
+    frame.to_csv(project / "data" / "pairs.csv", index=False)
+
+    with pytest.raises(StoreError, match="lacks 1 of .*embed stage"):
+        evaluate(project, make_params(), "text")
+
+
+def test_a_result_names_the_weights_that_made_it(project: Path) -> None:
+    evaluate(project, make_params(), "text")
+
+    layout = Layout(project, "text")
+    result = json.loads((layout.mteb / "student" / "topics.json").read_text("utf-8"))
+    teacher = json.loads((layout.mteb / "one" / "topics.json").read_text("utf-8"))
+    from polydistill.students import weights_digest
+
+    assert result["model_revision"] == weights_digest(layout.student)
+    assert len(teacher["model_revision"]) == 64 != teacher["model_revision"]
+
+
+def test_nothing_unfinished_is_left_behind(project: Path) -> None:
+    layout = Layout(project, "text")
+    (layout.mteb / "retired-teacher").mkdir(parents=True)
+
+    evaluate(project, make_params(), "text")
+
+    assert not layout.work("evaluate", "text").exists()
+    assert sorted(path.name for path in layout.mteb.iterdir()) == sorted(MODELS)
+
+
+def test_progress_ends_at_its_total(project: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def listen(what: str, done: int, total: int, **figures: float) -> None:  # noqa: ARG001
+        told.append((done, total))
+
+    evaluate(project, make_params(), "text", progress=listen)
+
+    assert told == [(n, 16) for n in range(1, 17)]

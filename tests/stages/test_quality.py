@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polydistill.errors import MissingDataError
+from polydistill.params import TaskParams, load_params
+from polydistill.stages.quality import compare, markdown, quality, write_quality
+
+TASKS = {
+    "topics": TaskParams(kind="classification", path="a", domain="in"),
+    "clusters": TaskParams(kind="clustering", path="a", domain="in"),
+    "tweets": TaskParams(kind="regression", path="b", domain="out"),
+    "news": TaskParams(kind="regression", path="c", domain="out"),
+}
+LEVELS = {"undistilled": 0.2, "student": 0.3, "teacher": 0.6}
+
+
+def predictions(seed: int, shift: float = 0.0) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    frames = []
+    for task in TASKS:
+        hard = np.random.default_rng(9).normal(size=200)
+        for model, level in LEVELS.items():
+            moved = level + (shift if model == "student" else 0)
+            scores = moved + hard - hard.mean() + generator.normal(scale=0.1, size=200)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "task": task,
+                        "example": range(200),
+                        "seed": 0,
+                        "model": model,
+                        "score": scores,
+                    }
+                )
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_gains_are_means_over_tasks_kinds_and_seeds() -> None:
+    report = compare("text", {0: predictions(0), 1: predictions(1, shift=0.1)}, TASKS)
+
+    gain = report.gains["all"]["mean"]
+    assert gain.mean == pytest.approx(0.15, abs=0.02)
+    assert gain.low < gain.mean < gain.high
+    assert gain.above_zero
+    assert gain.mean == pytest.approx(
+        np.mean([report.gains["all"][kind].mean for kind in report.tasks])
+    )
+
+
+def test_domains_are_kept_apart() -> None:
+    report = compare("text", {0: predictions(0)}, TASKS)
+
+    assert list(report.gains["in-domain"]) == ["classification", "clustering", "mean"]
+    assert list(report.gains["out-of-domain"]) == ["regression", "mean"]
+    assert report.tasks["regression"] == ["news", "tweets"]
+
+
+def test_the_gap_closed_is_the_share_of_the_best_teachers_lead() -> None:
+    report = compare("text", {0: predictions(0)}, TASKS)
+
+    assert report.gap_closed["all"] == pytest.approx(0.25, abs=0.05)
+    assert report.gap_closed["out-of-domain"] is None
+
+
+def test_pages_say_the_same_bytes_twice(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        report = compare("text", {0: predictions(0), 1: predictions(1)}, TASKS)
+        write_quality(report, tmp_path / name)
+
+    for file in ("quality.json", "quality.md"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    tree = json.loads((tmp_path / "one" / "quality.json").read_text("utf-8"))
+    assert tree["seeds"] == [0, 1]
+    assert set(tree["by_seed"]) == {"0", "1"}
+
+
+def test_the_page_names_every_model_and_the_gain() -> None:
+    page = markdown(compare("text", {0: predictions(0)}, TASKS))
+
+    assert all(f"| {model} |" in page for model in LEVELS)
+    assert page.count("| **gain** |") == 3
+    assert "Gap to the best teacher in clustering that is closed: 2" in page
+
+
+def test_quality_needs_the_teachers_embeddings(tmp_path: Path) -> None:
+    params = load_params(Path(__file__).parents[2])
+
+    with pytest.raises(MissingDataError, match="dvc repro evaluate@text"):
+        quality(tmp_path, params, "text")
