@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from prefect.schedules import Cron, Interval, Schedule
+from prefect.settings import get_current_settings
 
 from flows.retrain import retrain
 from polydistill.errors import ParamsError
@@ -13,6 +14,19 @@ from polydistill.errors import ParamsError
 Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
 CronLine = Annotated[str | None, typer.Option("--cron", help='When, as a cron line: "0 3 * * *".')]
 Seconds = Annotated[float | None, typer.Option("--interval-s", help="Or every so many.", min=60)]
+
+
+def require_server(url: str | None) -> None:
+    """Refuse to serve without a server of its own: a temporary one never starts scheduled runs.
+
+    Raises:
+        ParamsError: `url` is None.
+    """
+    if url is None:
+        raise ParamsError(
+            "A schedule needs a server: run `prefect server start`, and set PREFECT_API_URL to its"
+            " address: http://127.0.0.1:4200/api."
+        )
 
 
 def make_schedule(cron: str | None, interval_s: float | None) -> Schedule:
@@ -35,6 +49,7 @@ def make_schedule(cron: str | None, interval_s: float | None) -> Schedule:
 def serve(modality: Modality, cron: CronLine = None, interval_s: Seconds = None) -> None:
     """Serve `retrain` on a schedule, one run at a time: a project folder holds one run."""
     try:
+        require_server(get_current_settings().api.url)
         schedule = make_schedule(cron, interval_s)
     except ParamsError as error:
         raise typer.BadParameter(str(error)) from error

@@ -19,9 +19,9 @@ def run(root: Path, frames: Frames) -> ValidationReport:
     return validate(root, write_project(root, frames), "text", PandasChecker())
 
 
-def put(table: str, row: int, column: str, value: object) -> Callable[[Frames], None]:
+def put(table: str, row: int, column: str, value: str | float | None) -> Callable[[Frames], None]:
     def spoil(frames: Frames) -> None:
-        frames[table].loc[row, column] = value  # type: ignore[index]
+        frames[table].loc[row, column] = value
 
     return spoil
 

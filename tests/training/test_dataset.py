@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polydistill.training.dataset import Batches, EpochsSampler, held_out_mask, seeded
+
+
+@given(n_examples=st.integers(0, 50), epochs=st.integers(1, 4), seed=st.integers(0, 9))
+def test_every_example_comes_exactly_once_an_epoch(n_examples: int, epochs: int, seed: int) -> None:
+    sampler = EpochsSampler(n_examples, epochs, seed)
+
+    rows = list(sampler)
+
+    assert len(rows) == len(sampler)
+    for epoch in range(epochs):
+        assert sorted(rows[epoch * n_examples : (epoch + 1) * n_examples]) == [*range(n_examples)]
+
+
+def test_orders_differ_from_epoch_to_epoch_and_from_seed_to_seed() -> None:
+    first, second = np.array(list(EpochsSampler(100, 2, 0))).reshape(2, 100)
+    other = list(EpochsSampler(100, 1, 1))
+
+    assert (first != second).any()
+    assert (first != other).any()
+    assert list(EpochsSampler(100, 1, 0)) == first.tolist()
+
+
+def test_purposes_have_generators_of_their_own() -> None:
+    assert seeded(0, "weights").random() == seeded(0, "weights").random()
+    assert seeded(0, "weights").random() != seeded(0, "order").random()
+
+
+@given(order=st.permutations(range(30)))
+def test_the_split_does_not_depend_on_the_order_of_rows(order: list[int]) -> None:
+    groups = [f"group {row // 2}" for row in range(30)]
+
+    mask = held_out_mask([groups[row] for row in order], 0.3)
+
+    np.testing.assert_array_equal(mask, held_out_mask(groups, 0.3)[order])
+
+
+def test_a_group_never_straddles_the_split() -> None:
+    groups = [f"group {row % 500}" for row in range(5000)]
+
+    mask = held_out_mask(groups, 0.1)
+
+    trained = {group for group, out in zip(groups, mask, strict=True) if not out}
+    held_out = {group for group, out in zip(groups, mask, strict=True) if out}
+    assert not trained & held_out
+    assert 0.05 < mask.mean() < 0.15
+
+
+def test_a_batch_holds_the_rows_asked_for() -> None:
+    batches = Batches(
+        ["a", "b", "c"],
+        lambda examples: {"codes": torch.tensor([ord(str(one)) for one in examples])},
+        {"teacher": torch.tensor([[1.0], [2.0], [3.0]])},
+        {"teacher": torch.tensor([True, False, True])},
+    )
+
+    batch = batches([2, 1])
+
+    assert batch["features"]["codes"].tolist() == [ord("c"), ord("b")]
+    assert batch["targets"]["teacher"].tolist() == [[3.0], [2.0]]
+    assert batch["masks"]["teacher"].tolist() == [True, False]

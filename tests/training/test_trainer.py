@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from polydistill.errors import DivergedError
+from polydistill.training.trainer import _last_checkpoint, _optimizer, _schedule
+from tests.training.tiny_run import DIMS, PARAMS, make_model, run, weights
+
+STEPS_AN_EPOCH = 4
+
+
+def test_two_runs_give_the_same_weights_and_history(tmp_path: Path) -> None:
+    first, model = run(tmp_path / "first")
+    torch.manual_seed(99)
+    second, again = run(tmp_path / "second")
+
+    assert weights(model) == weights(again)
+    assert first.history == second.history
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    _, model = run(tmp_path / "first")
+    _, other = run(tmp_path / "second", seed=1)
+
+    assert weights(model) != weights(other)
+
+
+def test_the_held_out_loss_falls(tmp_path: Path) -> None:
+    result, _ = run(tmp_path)
+
+    held_out = [row["nats"] for row in result.history if row["split"] == "held-out"]
+    assert sum(held_out[-2:]) < sum(held_out[:2]) - 0.05
+
+
+def test_history_has_every_teacher_and_split_at_every_evaluation(tmp_path: Path) -> None:
+    result, _ = run(tmp_path)
+
+    every = STEPS_AN_EPOCH // PARAMS.evals_per_epoch
+    steps = [*range(every, STEPS_AN_EPOCH * PARAMS.epochs + 1, every)]
+    rows = {(row["step"], row["teacher"], row["split"]) for row in result.history}
+    assert rows == {
+        (step, teacher, split)
+        for step in steps
+        for teacher in DIMS
+        for split in ("train", "held-out")
+    }
+
+
+def test_the_best_weights_are_restored_bit_for_bit(tmp_path: Path) -> None:
+    # A rate this high makes the held-out loss rise again, so that the best is not the last.
+    params = PARAMS.model_copy(update={"learning_rate": 3.0, "warmup_share": 0.9})
+    result, model = run(tmp_path, params)
+
+    means: dict[int, float] = {}
+    for row in result.history:
+        if row["split"] == "held-out":
+            means[row["step"]] = means.get(row["step"], 0.0) + row["nats"]
+    stored = load_file(tmp_path / f"checkpoint-{result.best_step}" / "model.safetensors")
+    assert result.best_step == min(means, key=lambda step: means[step])
+    assert result.best_step < result.steps
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, stored[name])
+
+
+def test_training_stops_early_when_the_held_out_loss_does_not_fall(tmp_path: Path) -> None:
+    params = PARAMS.model_copy(
+        update={"learning_rate": 5.0, "warmup_share": 0.9, "patience": 1, "epochs": 20}
+    )
+
+    result, _ = run(tmp_path, params)
+
+    assert result.steps < 20 * STEPS_AN_EPOCH
+
+
+@pytest.mark.parametrize("step", [2, 7])
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, step: int) -> None:
+    undisturbed, model = run(tmp_path / "undisturbed")
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.training.tiny_run", str(tmp_path / "killed"), str(step)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=False,
+    )
+    left = list((tmp_path / "killed").glob("checkpoint-*"))
+
+    resumed, again = run(tmp_path / "killed")
+
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert len(left) == (1 if step > 2 else 0) or step > 4
+    assert weights(again) == weights(model)
+    assert resumed.history == undisturbed.history
+    assert resumed.best_step == undisturbed.best_step
+
+
+def test_half_a_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
+    whole, half = tmp_path / "checkpoint-4", tmp_path / "checkpoint-8"
+    for folder in (whole, half):
+        folder.mkdir()
+    (whole / "trainer_state.json").write_text('{"global_step": 4}')
+    (half / "trainer_state.json").write_text('{"global_st')
+
+    assert _last_checkpoint(tmp_path) == str(whole)
+    assert not half.exists()
+    assert _last_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_no_checkpoint_needs_unpickling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, _ = run(tmp_path, PARAMS.model_copy(update={"epochs": 2}))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(pickle, "load", refuse)
+    monkeypatch.setattr(pickle, "loads", refuse)
+    again, _ = run(tmp_path, PARAMS.model_copy(update={"epochs": 2}))
+
+    assert again.history == result.history
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _, batches = make_model()
+    batches._targets["one"][5] = float("nan")
+    batches._present["one"][:] = True
+    monkeypatch.setattr("tests.training.tiny_run.make_model", lambda: (model, None, batches))
+
+    with pytest.raises(DivergedError, match=r"The loss is nan at step 0: lower .*learning_rate"):
+        run(tmp_path, PARAMS.model_copy(update={"batch_size": 128}))
+
+
+def test_bfloat16_changes_the_sums_and_still_learns(tmp_path: Path) -> None:
+    full, model = run(tmp_path / "full")
+    half, other = run(tmp_path / "half", precision="bfloat16")
+
+    last = [row["nats"] for row in half.history if row["split"] == "held-out"][-2:]
+    exact = [row["nats"] for row in full.history if row["split"] == "held-out"][-2:]
+    assert weights(model) != weights(other)
+    assert abs(sum(last) - sum(exact)) < 0.2
+
+
+def test_the_student_waits_until_the_heads_are_warm() -> None:
+    model, _, _ = make_model()
+    optimizer = _optimizer(model, PARAMS)
+    schedule = _schedule(optimizer, PARAMS.model_copy(update={"head_warmup_steps": 5}), 40)
+    rates = []
+    for _ in range(40):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+
+    students = [student for student, _ in rates]
+    assert students[:5] == [0.0] * 5
+    assert max(students) == pytest.approx(PARAMS.learning_rate)
+    assert max(head for _, head in rates) == pytest.approx(PARAMS.head_learning_rate)
+    assert students.index(max(students)) < 12
+    assert students[-1] < 0.01 * PARAMS.learning_rate
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": 0.03},
+        {"head_learning_rate": 0.03},
+        {"warmup_share": 0.6},
+        {"head_warmup_steps": 6},
+        {"weight_decay": 0.5},
+        {"max_grad_norm": 0.05},
+        {"batch_size": 16},
+        {"epochs": 2},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_option_has_its_effect(tmp_path: Path, change: dict[str, float]) -> None:
+    _, model = run(tmp_path / "default")
+    _, changed = run(tmp_path / "changed", PARAMS.model_copy(update=change))
+
+    assert weights(model) != weights(changed)
