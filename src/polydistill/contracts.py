@@ -85,7 +85,10 @@ class Student(Protocol):
     """A small trainable encoder. `build` and `load` are its classmethods (see `students`)."""
 
     dim: int
-    module: nn.Module
+
+    @property
+    def module(self) -> nn.Module:
+        """What an optimiser trains."""
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Turn examples into what `forward` takes."""

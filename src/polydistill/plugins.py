@@ -10,11 +10,12 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from polydistill.errors import ParamsError, UnknownNameError
 
 Entry = TypeVar("Entry", bound=Callable[..., object])
+Added = TypeVar("Added", bound=Callable[..., object])
 
 
 class Registry(Generic[Entry]):
@@ -30,11 +31,11 @@ class Registry(Generic[Entry]):
         self.package = package
         self._entries: dict[str, Entry] = {}
 
-    def register(self, name: str) -> Callable[[Entry], Entry]:
+    def register(self, name: str) -> Callable[[Added], Added]:
         """Return a decorator that adds an entry under `name`, which its file is named after."""
 
-        def add(entry: Entry) -> Entry:
-            self._entries[name] = entry
+        def add(entry: Added) -> Added:
+            self._entries[name] = cast("Entry", entry)
             return entry
 
         return add

@@ -220,7 +220,7 @@ def test_nothing_unfinished_is_left_behind(project: Path) -> None:
 def test_progress_ends_at_its_total(project: Path) -> None:
     told: list[tuple[int, int]] = []
 
-    def listen(what: str, done: int, total: int, **figures: float) -> None:  # noqa: ARG001
+    def listen(what: str, done: int, total: int, **figures: float) -> None:
         told.append((done, total))
 
     evaluate(project, make_params(), "text", progress=listen)

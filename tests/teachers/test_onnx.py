@@ -24,17 +24,17 @@ def outputs() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pooled() -> np.ndarray:  # type: ignore[type-arg]
+def pooled() -> np.ndarray:
     return make().embed(TEXTS).values
 
 
-def test_an_output_is_named_or_counted(pooled: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_an_output_is_named_or_counted(pooled: np.ndarray) -> None:
     counted = make(output=outputs().index("461")).embed(TEXTS).values
 
     np.testing.assert_array_equal(counted, pooled)
 
 
-def test_pooling_token_vectors_gives_what_the_graph_pools(pooled: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_pooling_token_vectors_gives_what_the_graph_pools(pooled: np.ndarray) -> None:
     tokens = make(output=0, pooling="mean").embed(TEXTS).values
 
     np.testing.assert_allclose(tokens, pooled, atol=1e-5)

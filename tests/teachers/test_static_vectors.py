@@ -13,7 +13,7 @@ WORDS = ["the", "cat", "sat"]
 VECTORS = np.array([[1, 0], [0, 1], [1, 1]], dtype=np.float32)
 
 
-def make(folder: Path, vectors: np.ndarray = VECTORS) -> StaticVectorsTeacher:  # type: ignore[type-arg]
+def make(folder: Path, vectors: np.ndarray = VECTORS) -> StaticVectorsTeacher:
     pd.DataFrame({"index": WORDS}).to_parquet(folder / "words.parquet")
     np.save(folder / "vectors.npy", vectors)
     return StaticVectorsTeacher(

@@ -11,8 +11,8 @@ from polydistill.teachers.transformers import TransformersTeacher
 from tests.tiny_bert import DIM, save_tiny_bert
 
 TEXTS = ["the cat sat", "a dog", "the dog ran the cat ran the dog ran", "the cat sat"]
-FAMILIES = [TransformersTeacher, SentenceTransformersTeacher]
 Family = type[TransformersTeacher] | type[SentenceTransformersTeacher]
+FAMILIES: list[Family] = [TransformersTeacher, SentenceTransformersTeacher]
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_bert(tmp_path_factory.mktemp("bert"))
 
 
-def embed(family: Family, folder: Path, texts: list[str] = TEXTS, **options: object) -> np.ndarray:  # type: ignore[type-arg]
+def embed(family: Family, folder: Path, texts: list[str] = TEXTS, **options: object) -> np.ndarray:
     teacher = family("tiny", 1, model=str(folder), dim=DIM, **options)  # type: ignore[arg-type]
     return teacher.embed(texts).values
 

@@ -88,7 +88,7 @@ def killer(step: int) -> Callable[..., None]:
     import os
     import signal
 
-    def listen(what: str, done: int, total: int, **figures: float) -> None:  # noqa: ARG001
+    def listen(what: str, done: int, total: int, **figures: float) -> None:
         if done >= step:
             os.kill(os.getpid(), signal.SIGKILL)
 

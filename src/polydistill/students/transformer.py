@@ -85,7 +85,7 @@ class TransformerStudent:
             seed = int(torch.randint(2**31, (), generator=generator))
             with torch.random.fork_rng(devices=[]):  # transformers draws from the global state
                 torch.manual_seed(seed)
-                encoder = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+                encoder = AutoModel.from_config(config, dtype=torch.float32)
         if layers is not None:
             _keep_layers(encoder, layers)
         return cls(encoder, tokenizer, pooling, max_tokens)
