@@ -117,6 +117,19 @@ def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
         show(report, as_json=as_json)
 
 
+@app.command(epilog="Example: polydistill quality text")
+def quality(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Distil with three seeds and say, with intervals, what the student gains: docs/results/."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.stages.quality import quality as measure_quality
+
+        report = measure_quality(
+            ROOT, load_params(ROOT), modality, progress=ProgressLines("quality")
+        )
+        show(report, as_json=as_json)
+
+
 @app.command(epilog="Example: polydistill publish text")
 def publish(modality: Modality, *, as_json: AsJson = False) -> None:
     """Register the student as challenger, once, whichever way it came."""

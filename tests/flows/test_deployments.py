@@ -22,5 +22,5 @@ def test_a_schedule_needs_one_of_the_two(both: tuple[str | None, float | None]) 
 def test_a_schedule_needs_a_server_that_starts_its_runs() -> None:
     require_server("http://127.0.0.1:4200/api")
 
-    with pytest.raises(ParamsError, match="prefect server start.*PREFECT_API_URL"):
+    with pytest.raises(ParamsError, match=r"prefect server start.*PREFECT_API_URL"):
         require_server(None)

@@ -23,6 +23,9 @@ stages:
       cmd: echo begin ${item} && sleep 2 && echo ${item} > "${item}.txt"
       deps: [source]
       outs: ["${item}.txt"]
+  held:
+    cmd: until test -f go; do sleep 0.1; done; echo done > held.txt
+    outs: [held.txt]
   refused:
     cmd: echo 'labels are missing' >&2; exit 3
   killed:
@@ -121,11 +124,12 @@ def test_a_stage_that_a_signal_ended_is_worth_another_try(slow_project: Path) ->
 
 def test_a_stage_that_another_process_is_running_is_worth_another_try(slow_project: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(dvc.reproduce, slow_project, "slow@one")
-        wait_until(lambda: "slow" in rwlock(slow_project))
+        other = pool.submit(dvc.reproduce, slow_project, "held")
+        wait_until(lambda: "held" in rwlock(slow_project), timeout_s=60)
 
         with pytest.raises(InfrastructureError, match="is busy"):
-            dvc.reproduce(slow_project, "slow@one")
+            dvc.reproduce(slow_project, "held")
+        (slow_project / "go").touch()
 
         assert other.result().state == "ran"
 

@@ -6,10 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from polydistill.errors import MissingDataError
-from polydistill.params import TaskParams, load_params
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import Params, TaskParams, load_params, parse_params
 from polydistill.stages.quality import compare, markdown, quality, write_quality
+from polydistill.store import write_embeddings
+from polydistill.teachers import TEACHERS
 
 TASKS = {
     "topics": TaskParams(kind="classification", path="a", domain="in"),
@@ -87,6 +92,49 @@ def test_the_page_names_every_model_and_the_gain() -> None:
     assert all(f"| {model} |" in page for model in LEVELS)
     assert page.count("| **gain** |") == 3
     assert "Gap to the best teacher in clustering that is closed: 2" in page
+
+
+def test_a_run_over_seeds_distils_each_and_writes_nothing_but_the_results(tmp_path: Path) -> None:
+    pytest.importorskip("mteb")
+    params = write_project(tmp_path)
+    before = {path for path in (tmp_path / "artifacts").rglob("*")}
+
+    report = quality(tmp_path, params, "text", seeds=(3, 4))
+
+    assert report.seeds == (3, 4)
+    assert report.by_seed["3"] != report.by_seed["4"]
+    assert (tmp_path / "docs" / "results" / "quality.json").exists()
+    assert (tmp_path / "docs" / "results" / "quality.md").exists()
+    assert {path for path in (tmp_path / "artifacts").rglob("*")} == before
+
+
+def write_project(root: Path) -> Params:
+    """Write a corpus, one task and one teacher's embeddings."""
+    kind = MODALITIES.get("text")()
+    generator = np.random.default_rng(0)
+    texts = ["".join(generator.choice(list("abcdefgh "), 20)) + str(n) for n in range(120)]
+    frame = pd.DataFrame({"id": [kind.content_id(text) for text in texts], "text": texts})
+    frame["group"] = frame["id"]
+    task = frame.assign(
+        label=[text.count("a") for text in texts], split=["test", "train", "train"] * 40
+    )
+    (root / "data").mkdir()
+    frame.to_csv(root / "data" / "corpus.csv", index=False)
+    task.to_csv(root / "data" / "task.csv", index=False)
+    teacher = TEACHERS.get("hashing")(name="one", threads=1, dim=16)
+    for part in ("corpus", "benchmark"):
+        folder = Layout(root, "text").embeddings(part, "one")
+        write_embeddings(folder, root / "work", frame["id"].tolist(), texts, teacher)
+    tree = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text("utf-8"))
+    tree["embed"] = {"text-one": {"modality": "text", "teacher": "one", "module": "hashing"}}
+    tree["text"].update(
+        corpus={"path": "data/corpus.csv", "rows": 120, "held_out": 0.2},
+        tasks={"letters": {"kind": "regression", "path": "data/task.csv", "domain": "in"}},
+        teachers={"one": {"family": "hashing", "dim": 16}},
+        student={"name": "bag-of-bytes", "dim": 8},
+    )
+    tree["text"]["training"].update(epochs=1, batch_size=32, head_warmup_steps=0)
+    return parse_params(tree)
 
 
 def test_quality_needs_the_teachers_embeddings(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polydistill.errors import UnknownNameError
+from polydistill.errors import ShapeError, UnknownNameError
 from polydistill.locate import locate
 from polydistill.teachers.onnx import OnnxTeacher
 
@@ -35,7 +35,7 @@ def test_an_output_is_named_or_counted(pooled: np.ndarray) -> None:
 
 
 def test_pooling_token_vectors_gives_what_the_graph_pools(pooled: np.ndarray) -> None:
-    tokens = make(output=0, pooling="mean").embed(TEXTS).values
+    tokens = make(output=2, pooling="mean").embed(TEXTS).values
 
     np.testing.assert_allclose(tokens, pooled, atol=1e-5)
 
@@ -48,10 +48,17 @@ def test_the_prompt_stands_before_every_text() -> None:
 
 @pytest.mark.parametrize("output", ["462", 99])
 def test_an_unknown_output_lists_the_known_ones(output: str | int) -> None:
-    with pytest.raises(UnknownNameError, match="Known: .*461"):
+    with pytest.raises(UnknownNameError, match=r"Known: .*461"):
         make(output=output).embed(TEXTS)
 
 
 def test_an_unknown_pooling_is_refused_at_once() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'mean'"):
         make(pooling="meen")
+
+
+def test_an_output_of_another_rank_is_refused() -> None:
+    with pytest.raises(
+        ShapeError, match=r"shape \(batch, tokens, dim\) with dim 384, got \(3, 384\)"
+    ):
+        make(pooling="cls").embed(TEXTS)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.errors import MissingExtraError, UnknownNameError
+from polydistill.errors import MissingExtraError, ShapeError, UnknownNameError
 from polydistill.locate import locate, weights_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import (
@@ -123,6 +123,16 @@ class OnnxTeacher:
             known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
             feed = {node.name: known[node.name] for node in self._session.get_inputs()}
             given = self._session.run([self._node], feed)[0].astype(np.float32)
-            parts.append(POOLINGS[self._pooling](given, mask))
+            parts.append(self._pool(given, mask))
         values = np.concatenate(parts)
         return all_present(unit_length(values) if self._normalize else values)
+
+    def _pool(self, given: FloatArray, mask: Ints) -> FloatArray:
+        rank = 2 if self._pooling == "none" else 3
+        if given.ndim != rank or given.shape[-1] != self.dim:
+            wanted = "(batch, dim)" if rank == 2 else "(batch, tokens, dim)"
+            raise ShapeError(
+                f"Teacher {self.name!r}: output {self._node!r} with pooling {self._pooling!r} must have "
+                f"shape {wanted} with dim {self.dim}, got {given.shape}."
+            )
+        return POOLINGS[self._pooling](given, mask)

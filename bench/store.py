@@ -1,0 +1,67 @@
+"""The embedding store against numpy's own format: 20,000 rows of width 384, float16."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.measure import Row, best_seconds, compare_seconds
+from polydistill.contracts import Embeddings, Example
+from polydistill.store import open_embeddings, write_embeddings
+
+N_ROWS, DIM, BATCH = 20_000, 384, 1024
+
+
+class _Table:
+    """A teacher that costs nothing: what is timed is the store."""
+
+    name, dim, by_id = "table", DIM, False
+    identity: Mapping[str, str | int | float | bool | None] = {"family": "table", "version": 1}
+
+    def __init__(self) -> None:
+        self.values = np.random.default_rng(0).normal(size=(N_ROWS, DIM)).astype(np.float32)
+
+    def embed(self, examples: Sequence[Example]) -> Embeddings:
+        at = [int(example) for example in examples]
+        return Embeddings(self.values[at], np.ones(len(at), dtype=np.bool_))
+
+
+def run() -> list[Row]:
+    """Write, read everything, and read random rows."""
+    with tempfile.TemporaryDirectory() as name:
+        return _measure(Path(name))
+
+
+def _measure(root: Path) -> list[Row]:
+    teacher = _Table()
+    examples = [f"{row:05d}" for row in range(N_ROWS)]
+    folder, file = root / "ours", root / "peer.npy"
+    at = np.random.default_rng(1).permutation(N_ROWS)[:BATCH]
+
+    def write_ours() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_embeddings(folder, root / "work", examples, examples, teacher)
+
+    def write_peer() -> None:
+        np.save(file, teacher.values.astype(np.float16))
+
+    def read_ours() -> object:
+        return open_embeddings(folder).take(np.arange(N_ROWS)).values
+
+    def read_peer() -> object:
+        return np.load(file).astype(np.float32)
+
+    written, read = best_seconds(write_ours, write_peer), best_seconds(read_ours, read_peer)
+    stored, mapped = open_embeddings(folder), np.load(file, mmap_mode="r")
+    taken = best_seconds(
+        lambda: stored.take(at).values, lambda: mapped[at].astype(np.float32), repetitions=20
+    )
+    return [
+        compare_seconds("store: write with ids and checksums, against np.save", written),
+        compare_seconds("store: verify and read all, against np.load", read),
+        compare_seconds(f"store: {BATCH} random rows, against a mapped .npy", taken),
+    ]

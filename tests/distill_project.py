@@ -1,0 +1,83 @@
+"""A project folder with a small corpus and the embeddings of two hashing teachers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from polydistill.layout import Layout
+from polydistill.modalities.text import TextModality
+from polydistill.params import Params, parse_params
+from polydistill.stages.distill import distill
+from polydistill.store import write_embeddings
+from polydistill.teachers.hashing import HashingTeacher
+
+REPOSITORY = Path(__file__).parents[1]
+TEACHERS = {"first": 12, "second": 7}
+WORDS = np.array(["red", "green", "blue", "cat", "dog", "fish", "runs", "sleeps", "eats", "quickly", "slowly", "never"])
+
+
+def small_params(rows: int = 240, **changes: Mapping[str, object]) -> Params:
+    """Return `params.yaml` with small teachers and a short training; `changes` update text's blocks."""
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree["threads"] = 1
+    tree["embed"] = {
+        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
+        for name in TEACHERS
+    }
+    text = tree["text"]
+    text["teachers"] = {name: {"family": "hashing", "dim": dim} for name, dim in TEACHERS.items()}
+    text["tasks"] = {}
+    text["corpus"] |= {"path": "data/corpus.parquet", "rows": rows, "held_out": 0.2}
+    text["student"] = {"name": "bag-of-bytes", "dim": 8}
+    text["heads"] = {"name": "low-rank", "hidden": 16}
+    text["training"] |= {"epochs": 3, "batch_size": 32, "head_warmup_steps": 2}
+    for block, change in changes.items():
+        text[block] |= change
+    return parse_params(tree)
+
+
+def make_distill_project(root: Path, rows: int = 240) -> Layout:
+    """Write corpus and embeddings; the second teacher lacks every tenth row."""
+    draw = np.random.default_rng(0)
+    texts = [" ".join(draw.choice(WORDS, 5)) + f" {row}" for row in range(rows)]
+    ids = [TextModality().content_id(text) for text in texts]
+    groups = [str(row // 2) for row in range(rows)]
+    (root / "data").mkdir(parents=True)
+    pd.DataFrame({"id": ids, "text": texts, "source": "made", "group": groups}).to_parquet(
+        root / "data" / "corpus.parquet"
+    )
+    layout = Layout(root, "text")
+    for name, dim in TEACHERS.items():
+        folder = layout.embeddings("corpus", name)
+        teacher = HashingTeacher(name, 1, dim=dim)
+        write_embeddings(folder, root / "work", ids, texts, teacher)
+    return layout
+
+
+def outputs(layout: Layout) -> dict[str, bytes]:
+    """Return the content of every file that the stage made."""
+    made = [layout.student, layout.undistilled, layout.heads, layout.history, layout.reports]
+    files = [file for path in made for file in ([path] if path.is_file() else path.rglob("*"))]
+    return {str(f.relative_to(layout.root)): f.read_bytes() for f in files if f.is_file()}
+
+
+def die_at(step: int) -> None:
+    """Distil the project in the current folder, and be killed at `step`."""
+
+    def listen(what: str, done: int, total: int, **figures: float) -> None:
+        if done >= step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    distill(Path(), small_params(), "text", progress=listen)
+
+
+if __name__ == "__main__":
+    die_at(int(sys.argv[1]))

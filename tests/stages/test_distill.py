@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from polydistill.errors import StoreError
+from polydistill.layout import Layout
+from polydistill.stages.distill import distill
+from polydistill.students import encode, load_student
+from polydistill.tracking import JsonlTracker
+from tests.distill_project import (
+    REPOSITORY,
+    TEACHERS,
+    make_distill_project,
+    outputs,
+    small_params,
+)
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("distill") / "embedded"
+    make_distill_project(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def distilled(embedded: Path) -> Layout:
+    root = embedded.with_name("distilled")
+    shutil.copytree(embedded, root)
+    distill(root, small_params(), "text", tracker=JsonlTracker(root / "log.jsonl"))
+    return Layout(root, "text")
+
+
+@pytest.fixture
+def project(embedded: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(embedded, tmp_path / "project"))
+
+
+def test_the_report_tells_what_the_files_hold(distilled: Layout) -> None:
+    report = json.loads(distilled.distillation.read_text())
+
+    weights = (distilled.student / "model.safetensors").read_bytes()
+    before = (distilled.undistilled / "model.safetensors").read_bytes()
+    assert report["student_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert report["undistilled_sha256"] == hashlib.sha256(before).hexdigest()
+    assert report["student_sha256"] != report["undistilled_sha256"]
+    assert report["n_parameters"] == 256 * report["dim"]
+    assert report["n_train"] + report["n_held_out"] == 240
+    assert report["diverged"] is False
+    assert set(report["held_out"]) == set(TEACHERS)
+    assert report["held_out_mean"] == pytest.approx(np.mean(list(report["held_out"].values())))
+
+
+def test_history_and_curves_hold_the_same_numbers(distilled: Layout) -> None:
+    history = pd.read_parquet(distilled.history)
+    curves = pd.read_csv(distilled.reports / "history.csv", index_col="step")
+
+    report = json.loads(distilled.distillation.read_text())
+    held_out = history[history["split"] == "held-out"]
+    assert list(history.columns) == ["step", "teacher", "split", "nats"]
+    assert set(curves.columns) == set(TEACHERS)
+    for teacher in TEACHERS:
+        rows = held_out[held_out["teacher"] == teacher]
+        np.testing.assert_allclose(curves.loc[rows["step"], teacher], rows["nats"], atol=1e-6)
+        assert curves.loc[report["best_step"], teacher] == report["held_out"][teacher]
+
+
+def test_the_student_and_the_undistilled_one_load(distilled: Layout) -> None:
+    student, before = load_student(distilled.student), load_student(distilled.undistilled)
+
+    assert not np.allclose(encode(student, ["red cat"]), encode(before, ["red cat"]))
+
+
+def test_the_heads_are_kept_with_each_teachers_statistics(distilled: Layout) -> None:
+    tensors = load_file(distilled.heads / "heads.safetensors")
+    card = json.loads((distilled.heads / "heads.json").read_text())
+
+    assert card["teachers"] == list(TEACHERS)
+    for teacher, dim in TEACHERS.items():
+        assert tensors[f"{teacher}/mean"].shape == (dim,)
+        assert (tensors[f"{teacher}/std"] > 0).all()
+
+
+def test_unfinished_work_is_removed_and_the_tracker_was_told(distilled: Layout) -> None:
+    work = distilled.scratch / "work" / "distill"
+    log = [json.loads(line) for line in (distilled.root / "log.jsonl").read_text().splitlines()]
+
+    assert not work.exists() or not any(work.iterdir())
+    assert any("held_out/first" in entry.get("metrics", {}) for entry in log)
+    report = json.loads(distilled.distillation.read_text())
+    assert log[-1]["tags"]["student_sha256"] == report["student_sha256"]
+
+
+def test_a_second_run_gives_the_same_bytes(distilled: Layout, project: Path) -> None:
+    report = distill(project, small_params(), "text")
+
+    assert asdict(report) == json.loads(distilled.distillation.read_text())
+    assert outputs(Layout(project, "text")) == outputs(distilled)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(distilled: Layout, project: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.distill_project", "12"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        cwd=project,
+        capture_output=True,
+        check=False,
+    )
+    left = list((project / ".polydistill").rglob("trainer_state.json"))
+
+    distill(project, small_params(), "text")
+
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert left
+    assert outputs(Layout(project, "text")) == outputs(distilled)
+
+
+def test_a_row_that_a_teacher_lacks_is_no_obstacle(project: Path) -> None:
+    report = distill(project, small_params(), "text")
+
+    assert np.isfinite(report.held_out_mean)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": {"name": "mse"}},
+        {"loss": {"name": "cosine"}},
+        {"heads": {"modes": 2}},
+        {"geometry": {"scale": 100.0}},
+        {"student": {"dim": 6}},
+    ],
+    ids=str,
+)
+def test_every_choice_has_its_effect(
+    distilled: Layout, project: Path, changes: dict[str, dict[str, object]]
+) -> None:
+    report = distill(project, small_params(**changes), "text")
+
+    first = json.loads(distilled.distillation.read_text())
+    assert report.student_sha256 != first["student_sha256"]
+
+
+def test_embeddings_of_other_rows_are_refused(project: Path) -> None:
+    with pytest.raises(StoreError, match="other rows than the corpus"):
+        distill(project, small_params(rows=200), "text")
+
+
+def test_missing_embeddings_are_named(project: Path) -> None:
+    shutil.rmtree(Layout(project, "text").embeddings("corpus", "second"))
+
+    with pytest.raises(StoreError, match="second"):
+        distill(project, small_params(), "text")
