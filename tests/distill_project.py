@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 
+from polydistill.contracts import Embeddings, Example
 from polydistill.layout import Layout
 from polydistill.modalities.text import TextModality
 from polydistill.params import Params, parse_params
@@ -21,7 +22,31 @@ from polydistill.teachers.hashing import HashingTeacher
 
 REPOSITORY = Path(__file__).parents[1]
 TEACHERS = {"first": 12, "second": 7}
-WORDS = np.array(["red", "green", "blue", "cat", "dog", "fish", "runs", "sleeps", "eats", "quickly", "slowly", "never"])
+WORDS = np.array(
+    [
+        "red",
+        "green",
+        "blue",
+        "cat",
+        "dog",
+        "fish",
+        "runs",
+        "sleeps",
+        "eats",
+        "quickly",
+        "slowly",
+        "never",
+    ]
+)
+
+
+class HashingTeacherWithGaps(HashingTeacher):
+    """Lacks every tenth example."""
+
+    def embed(self, examples: Sequence[Example]) -> Embeddings:
+        whole = super().embed(examples)
+        present = np.array([not str(example).endswith("0") for example in examples])
+        return Embeddings(whole.values * present[:, None], present)
 
 
 def small_params(rows: int = 240, **changes: Mapping[str, object]) -> Params:
@@ -55,9 +80,10 @@ def make_distill_project(root: Path, rows: int = 240) -> Layout:
         root / "data" / "corpus.parquet"
     )
     layout = Layout(root, "text")
-    for name, dim in TEACHERS.items():
+    kinds = (HashingTeacher, HashingTeacherWithGaps)
+    for kind, (name, dim) in zip(kinds, TEACHERS.items(), strict=True):
         folder = layout.embeddings("corpus", name)
-        teacher = HashingTeacher(name, 1, dim=dim)
+        teacher = kind(name, 1, dim=dim)
         write_embeddings(folder, root / "work", ids, texts, teacher)
     return layout
 

@@ -10,6 +10,7 @@ DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",  # the network only when asked: HF_HUB_OFFLINE=0 lets a hub teacher load
     "MLFLOW_DISABLE_TELEMETRY": "true",

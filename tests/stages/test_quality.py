@@ -97,7 +97,7 @@ def test_the_page_names_every_model_and_the_gain() -> None:
 def test_a_run_over_seeds_distils_each_and_writes_nothing_but_the_results(tmp_path: Path) -> None:
     pytest.importorskip("mteb")
     params = write_project(tmp_path)
-    before = {path for path in (tmp_path / "artifacts").rglob("*")}
+    before = set((tmp_path / "artifacts").rglob("*"))
 
     report = quality(tmp_path, params, "text", seeds=(3, 4))
 
@@ -105,7 +105,7 @@ def test_a_run_over_seeds_distils_each_and_writes_nothing_but_the_results(tmp_pa
     assert report.by_seed["3"] != report.by_seed["4"]
     assert (tmp_path / "docs" / "results" / "quality.json").exists()
     assert (tmp_path / "docs" / "results" / "quality.md").exists()
-    assert {path for path in (tmp_path / "artifacts").rglob("*")} == before
+    assert set((tmp_path / "artifacts").rglob("*")) == before
 
 
 def write_project(root: Path) -> Params:

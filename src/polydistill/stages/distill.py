@@ -95,7 +95,7 @@ def distill(
     student = STUDENTS.get(block.student.name).build(
         examples, generator, params.threads, **block.student.options
     )
-    work = _work_folder(layout, params, stored)
+    work = _work_folder(layout, params, stored, corpus["group"].tolist())
     outputs = work / "outputs"
     shutil.rmtree(outputs, ignore_errors=True)
     student.save(outputs / "undistilled")
@@ -172,13 +172,16 @@ def _geometry(block: ModalityParams) -> GeometryTerm | None:
     return partial(GEOMETRY.get(block.geometry.name), **block.geometry.options)
 
 
-def _work_folder(layout: Layout, params: Params, stored: dict[str, StoredEmbeddings]) -> Path:
+def _work_folder(
+    layout: Layout, params: Params, stored: dict[str, StoredEmbeddings], groups: list[str]
+) -> Path:
     """Name the folder of unfinished work after everything that the result depends on."""
     block = params.modality(layout.modality)
     inputs = {name: [e.identity, hashlib.sha256("".join(e.ids).encode()).hexdigest()]
               for name, e in stored.items()}  # fmt: skip
     settings = block.model_dump(mode="json", exclude={"tasks", "gate", "evaluation", "teachers"})
-    content = [params.seed, params.threads, params.precision, settings, inputs]
+    split = hashlib.sha256("\n".join(map(str, groups)).encode()).hexdigest()
+    content = [params.seed, params.threads, params.precision, settings, inputs, split]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     return layout.work("distill", f"{layout.modality}-{key}")
 

@@ -38,8 +38,15 @@ def load_student(folder: Path) -> Student:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the sha256 of a bundle's weights: what identifies a student."""
-    with next(iter(sorted(folder.rglob(WEIGHTS)))).open("rb") as file:
+    """Return the sha256 of a bundle's weights: what identifies a student.
+
+    Raises:
+        MissingDataError: The folder holds no weights.
+    """
+    weights = sorted(folder.rglob(WEIGHTS))
+    if not weights:
+        raise MissingDataError(f"No {WEIGHTS} in {folder}: run the distill stage.")
+    with weights[0].open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
