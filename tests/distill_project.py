@@ -49,7 +49,7 @@ class HashingTeacherWithGaps(HashingTeacher):
         return Embeddings(whole.values * present[:, None], present)
 
 
-def small_params(rows: int = 240, **changes: Mapping[str, object]) -> Params:
+def small_params(*, rows: int = 240, **changes: Mapping[str, object]) -> Params:
     """Return `params.yaml` with small teachers and a short training; `changes` update text's blocks."""
     tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     tree["threads"] = 1

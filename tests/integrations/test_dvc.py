@@ -124,7 +124,7 @@ def test_a_stage_that_a_signal_ended_is_worth_another_try(slow_project: Path) ->
 
 def test_a_stage_that_another_process_is_running_is_worth_another_try(slow_project: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(dvc.reproduce, slow_project, "held")
+        other = pool.submit(dvc.reproduce, slow_project, "held", timeout_s=90)
         wait_until(lambda: "held" in rwlock(slow_project), timeout_s=60)
 
         with pytest.raises(InfrastructureError, match="is busy"):

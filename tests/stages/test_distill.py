@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -151,7 +152,7 @@ def test_rows_that_a_teacher_lacks_are_no_obstacle(distilled: Layout, project: P
     ids=str,
 )
 def test_every_choice_has_its_effect(
-    distilled: Layout, project: Path, changes: dict[str, dict[str, object]]
+    distilled: Layout, project: Path, changes: dict[str, Any]
 ) -> None:
     report = distill(project, small_params(**changes), "text")
 

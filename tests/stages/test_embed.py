@@ -94,7 +94,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     run(whole)
     params = project(killed)
 
-    def die(what: str, done: int, total: int, **figures: float) -> None:  # noqa: ARG001
+    def die(what: str, done: int, total: int, **figures: float) -> None:
         if "corpus" in what and done > 4:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -134,7 +134,7 @@ def test_speed_is_noted_where_nothing_depends_on_it(tmp_path: Path) -> None:
 def test_the_disk_estimate_is_told_before_the_first_row(tmp_path: Path) -> None:
     told: list[tuple[str, dict[str, float]]] = []
 
-    def listen(what: str, done: int, total: int, **figures: float) -> None:  # noqa: ARG001
+    def listen(what: str, done: int, total: int, **figures: float) -> None:
         told.append((what, figures))
 
     embed(tmp_path, project(tmp_path), "text", TEACHER, progress=listen)

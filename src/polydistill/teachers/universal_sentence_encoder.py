@@ -25,8 +25,8 @@ class UniversalSentenceEncoderTeacher:
 
     Args:
         name: What it is called here.
-        threads: Unused: numpy's threads wait by spinning, and two of them are up to eight times slower
-            than one as soon as another process needs a core (`bench/extraction.py`).
+        threads: Unused: numpy's threads wait by spinning, and two were six times slower than one on a
+            busy machine (`bench/extraction.py`).
         dim: 512.
     """
 
