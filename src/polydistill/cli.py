@@ -27,6 +27,7 @@ app.add_typer(data_app, name="data")
 Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ROOT = Path()
+PIPED_WIDTH = 140
 
 
 def main() -> None:
@@ -180,7 +181,10 @@ def report(
             return
         from rich.console import Console
 
-        Console().print(render(summary))
+        console = Console()
+        if not console.is_terminal:
+            console.width = PIPED_WIDTH  # a log has no width of its own: never cut a column
+        console.print(render(summary))
         typer.echo(f"Report: {relative(page)}")
 
 
