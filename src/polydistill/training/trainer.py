@@ -242,7 +242,9 @@ def _optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
         {"params": [*model.get_submodule("student").parameters()], "lr": params.learning_rate},
         {"params": [*model.get_submodule("heads").parameters()], "lr": params.head_learning_rate},
     ]
-    return AdamW(groups, weight_decay=params.weight_decay, fused=True)  # eight times faster on a CPU
+    return AdamW(
+        groups, weight_decay=params.weight_decay, fused=True
+    )  # eight times faster on a CPU
 
 
 def _schedule(optimizer: AdamW, params: TrainingParams, n_steps: int) -> LambdaLR:
