@@ -23,9 +23,9 @@ FOUNDATION = frozenset(
 ROOMS = {
     "local-data": {"modalities"},
     "validate": {"modalities"},
-    "embed": {"teachers"},
-    "distill": {"geometry", "heads", "losses", "students", "training"},
-    "evaluate": {"benchmarks", "students"},
+    "embed": {"modalities", "teachers"},
+    "distill": {"geometry", "heads", "losses", "modalities", "students", "training"},
+    "evaluate": {"benchmarks", "modalities", "students"},
 }
 """Rooms that a stage reads by name, which no import statement shows."""
 
