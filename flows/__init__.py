@@ -10,5 +10,4 @@ from pathlib import Path
 from polydistill import environment
 
 environment.prepare()
-os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # we say it in a screen
 Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from prefect.states import Completed
 from flows.pipeline import pipeline
 from polydistill.errors import GateRefusedError, PolydistillError, StageError
 from polydistill.integrations import dvc
+from polydistill.integrations.dvc import DataState
 from polydistill.integrations.processes import run_command, stopped_on_failure
 
 ROOT = Path()
@@ -30,12 +31,12 @@ Gate = Literal["passed", "refused"]
 
 
 @task(name="sync-data", cache_policy=NO_CACHE)
-def sync_data() -> Literal["pulled", "unchanged"]:
-    """Bring `data/` from DVC's remote if it is not there."""
-    if (ROOT / "data").exists():
-        return "unchanged"
-    dvc.pull_data(ROOT)
-    return "pulled"
+def sync_data() -> DataState:
+    """Make `data/` what `data.dvc` says; edits that nothing has saved stay, and the run uses them."""
+    state = dvc.sync_data(ROOT)
+    if state == "edited":
+        typer.echo("data/ is not what data.dvc says: this run uses it; `dvc add data` keeps it.")
+    return state
 
 
 @task(cache_policy=NO_CACHE)

@@ -62,7 +62,7 @@ def test_a_run_in_a_workspace_leaves_the_project_alone_and_is_not_repeated(proje
     before = everything(project)
 
     workspace = make_workspace(project, "quick", {"text.corpus.rows": 5})
-    dvc.pull_data(workspace)
+    dvc.sync_data(workspace)
     first = dvc.reproduce(workspace, "count")
     make_workspace(project, "quick", {"text.corpus.rows": 5})
     second = dvc.reproduce(workspace, "count")
@@ -82,7 +82,7 @@ def test_a_run_in_a_workspace_leaves_the_project_alone_and_is_not_repeated(proje
 def test_data_of_another_version_is_brought_anew(project: Path) -> None:
     save_data(project, "a text\n")
     workspace = make_workspace(project, "quick", {})
-    dvc.pull_data(workspace)
+    dvc.sync_data(workspace)
     (project / ".dvc" / "config").write_text(
         (project / ".dvc" / "config").read_text().replace("    remote = store\n", "")
     )
@@ -90,7 +90,7 @@ def test_data_of_another_version_is_brought_anew(project: Path) -> None:
 
     make_workspace(project, "quick", {})
     assert not (workspace / "data").exists()
-    dvc.pull_data(workspace)
+    dvc.sync_data(workspace)
 
     assert (workspace / "data" / "corpus.txt").read_text() == "a longer text\n"
 

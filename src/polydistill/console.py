@@ -22,20 +22,20 @@ class ProgressLines:
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
-        self._started: dict[str, float] = {}
+        self._started: dict[str, tuple[float, int]] = {}
         self._shown: dict[str, float] = {}
 
     def __call__(self, what: str, done: int, total: int, **figures: float) -> None:
         """See `progress.Progress`."""
         now = time.monotonic()
-        started = self._started.setdefault(what, now)
+        started, before = self._started.setdefault(what, (now, done))  # what a resumed stage found
         if done < total and now - self._shown.get(what, started) < INTERVAL_S:
             return
         self._shown[what] = now
         elapsed = now - started
         parts = [f"{self._stage:<9}", f"{what:<28}", f"{done:>7,}/{total:,}"]
-        if elapsed > 0 and done:
-            rate = done / elapsed
+        if elapsed > 0 and done > before:
+            rate = (done - before) / elapsed
             parts.append(f"{rate:>8,.0f}/s")
             if done < total:
                 parts.append(f"ETA {_clock((total - done) / rate)}")
@@ -56,7 +56,13 @@ def show(report: object, *, as_json: bool) -> None:
     fields = plain(report)
     width = max((len(name) for name in fields), default=0)
     for name, value in fields.items():
-        typer.echo(f"  {name.replace('_', ' '):<{width}}  {_text(value)}")
+        rows = value if _is_table(value) else [value]
+        for row, label in zip(rows, [name.replace("_", " "), *[""] * len(rows)], strict=False):
+            typer.echo(f"  {label:<{width}}  {_text(row)}")
+
+
+def _is_table(value: object) -> bool:
+    return bool(value) and isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
 def plain(report: object) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def test_a_command_that_does_not_exist_is_a_stage_error(tmp_path: Path) -> None:
 
 def test_data_needs_its_pointer(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"No data.dvc in .*dvc add data"):
-        dvc.pull_data(tmp_path)
+        dvc.sync_data(tmp_path)
 
 
 def test_data_is_pulled_from_the_remote_and_known_by_its_hash(tmp_path: Path) -> None:
@@ -219,8 +219,27 @@ def test_data_is_pulled_from_the_remote_and_known_by_its_hash(tmp_path: Path) ->
         (project / folder).rename(tmp_path / f"gone-{Path(folder).name}")
     assert dvc.status(project, ["data.dvc"]) == ["data.dvc"]
 
-    dvc.pull_data(project)
+    assert [dvc.sync_data(project), dvc.sync_data(project)] == ["pulled", "unchanged"]
 
     assert (project / "data" / "corpus.txt").read_text() == "a text\n"
     assert dvc.status(project, ["data.dvc"]) == []
     assert dvc.data_hash(project).endswith(".dir")
+
+
+def test_unsaved_edits_of_the_data_are_kept_and_saved_ones_give_way(tmp_path: Path) -> None:
+    project = make_toy_project(tmp_path / "project")
+    texts = project / "data" / "corpus.txt"
+    texts.parent.mkdir()
+    texts.write_text("mine\n")
+    assert dvc.sync_data(project) == "edited"  # no data.dvc yet
+
+    run_command([*dvc.DVC, "add", "data"], project, timeout_s=60)
+    pointer = (project / "data.dvc").read_bytes()
+    texts.write_text("mine, edited\n")
+    assert dvc.sync_data(project) == "edited"
+    assert texts.read_text() == "mine, edited\n"
+
+    run_command([*dvc.DVC, "add", "data"], project, timeout_s=60)
+    (project / "data.dvc").write_bytes(pointer)
+    assert dvc.sync_data(project) == "pulled"
+    assert texts.read_text() == "mine\n"

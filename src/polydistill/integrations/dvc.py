@@ -29,6 +29,11 @@ CHATTER = frozenset(
         "",
         "Generating lock file 'dvc.lock'",
         "Updating lock file 'dvc.lock'",
+        "To track the changes with git, run:",
+        "\tgit add dvc.lock",
+        "To enable auto staging, run:",
+        "\tdvc config core.autostage true",
+        "Everything is up to date.",
         "Use `dvc push` to send your updates to remote storage.",
         "Data and pipelines are up to date.",
     }
@@ -39,7 +44,11 @@ EDGE = re.compile(r'^\s*"(?P<upstream>[^"]+)" -> "(?P<downstream>[^"]+)";$', re.
 NODE = re.compile(r'^\s*"(?P<node>[^"]+)";$', re.MULTILINE)
 EXITED = re.compile(r"failed to reproduce .*exited with (?P<code>-?\d+)$")
 
+UNSAVED = "unsaved files without confirmation"
+"""What DVC says when a pull would overwrite what no cache holds."""
+
 How = Literal["ran", "restored", "unchanged"]
+DataState = Literal["pulled", "unchanged", "edited"]
 
 
 @dataclass(frozen=True)
@@ -99,18 +108,28 @@ def reproduce(root: Path, stage: str, timeout_s: float = STAGE_TIMEOUT_S) -> Sta
     return StageState(stage, _how(stage, finished.lines), round(finished.seconds, 1))
 
 
-def pull_data(root: Path) -> None:
-    """Bring `data/` from DVC's cache or its remote, as `data.dvc` says.
+def sync_data(root: Path) -> DataState:
+    """Make `data/` what `data.dvc` says, from DVC's cache or its remote; edits of it that nothing has saved stay.
+
+    Returns:
+        `edited` where there are such edits, or `data/` was never given to DVC: the run uses what is there.
 
     Raises:
-        MissingDataError: There is no `data.dvc`.
-        StageError: The remote does not have it, or `data/` holds changes that nothing has saved.
+        MissingDataError: There is neither `data.dvc` nor `data/`.
+        StageError: The remote does not have the data.
     """
+    there = (root / "data").exists()
+    if there and not (root / DATA_FILE).exists():
+        return "edited"
     _require_data_file(root)
     command = [*DVC, "--wait-for-lock", "pull", str(DATA_FILE)]
-    finished = run_command(command, root, timeout_s=PULL_TIMEOUT_S, hidden=CHATTER)
-    if finished.exit_code:
-        raise _failure(str(DATA_FILE), finished)
+    finished = run_command(command, root, timeout_s=PULL_TIMEOUT_S, hidden=None)
+    if finished.exit_code == 0:
+        up_to_date = "Everything is up to date." in finished.lines
+        return "unchanged" if up_to_date else "pulled"
+    if any(UNSAVED in line for line in finished.lines):
+        return "edited"
+    raise _failure(str(DATA_FILE), finished)
 
 
 def status(root: Path, targets: Sequence[str] = ()) -> list[str]:

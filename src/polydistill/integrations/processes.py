@@ -40,7 +40,7 @@ class Finished:
 
 
 def run_command(
-    command: Sequence[str], root: Path, *, timeout_s: float, hidden: Container[str] = ()
+    command: Sequence[str], root: Path, *, timeout_s: float, hidden: Container[str] | None = ()
 ) -> Finished:
     """Run a command in `root` and pass its lines on to our own standard output as they come.
 
@@ -50,7 +50,7 @@ def run_command(
         command: Program and arguments.
         root: The folder it runs in.
         timeout_s: After so many seconds the whole process group is killed.
-        hidden: Lines that are not passed on.
+        hidden: Lines that are not passed on; None: all of them.
 
     Raises:
         StageError: It could not start, ran into the timeout, or was stopped by `stop_all`.
@@ -122,12 +122,12 @@ def _start(command: Sequence[str], root: Path) -> subprocess.Popen[str]:
     return process
 
 
-def _follow(process: subprocess.Popen[str], hidden: Container[str]) -> tuple[str, ...]:
+def _follow(process: subprocess.Popen[str], hidden: Container[str] | None) -> tuple[str, ...]:
     """Pass lines on until the command closes its output; return the last ones."""
     kept: deque[str] = deque(maxlen=KEPT_LINES)
     for line in process.stdout or ():
         kept.append(line.rstrip())
-        if line.rstrip() not in hidden:
+        if hidden is not None and line.rstrip() not in hidden:
             sys.stdout.write(line)
             sys.stdout.flush()
     return tuple(kept)

@@ -11,7 +11,7 @@ from polydistill.params import Params
 from polydistill.report.inputs import Inputs, read_inputs
 from polydistill.report.sizes import Size, student_size, teacher_size
 from polydistill.report.speed import Measured, known_speeds
-from polydistill.report.tables import STUDENT, Row, require_known, score_table
+from polydistill.report.tables import STUDENT, UNDISTILLED, Row, require_known, score_table
 from polydistill.teachers import TEACHERS
 
 if TYPE_CHECKING:
@@ -68,8 +68,12 @@ def summarise(root: Path, params: Params, modality: str) -> Summary:
 
 
 def model_sizes(root: Path, params: Params, modality: str) -> dict[str, Size]:
-    """Return the size of the student and of each teacher that is switched on."""
-    sizes = {STUDENT: student_size(Layout(root, modality).student)}
+    """Return the size of the student, before and after, and of each teacher that is switched on."""
+    layout = Layout(root, modality)
+    sizes = {
+        STUDENT: student_size(layout.student),
+        UNDISTILLED: student_size(layout.undistilled),
+    }
     for name, row in params.active_teachers(modality).items():
         teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
         sizes[name] = teacher_size(row, teacher)
