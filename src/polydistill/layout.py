@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,19 @@ class Layout:
     def embeddings(self, part: str, teacher: str) -> Path:
         """A teacher's embeddings; `part` is `corpus` or `benchmark`."""
         return self.artifacts / "embeddings" / part / teacher
+
+    def embedding_work(self, part: str, teacher: str) -> Path:
+        """Unfinished work of the same, and where the embeddings go when the teacher is switched off."""
+        return self.work("embed", f"{self.modality}-{teacher}-{part}")
+
+    def switched_off(self, part: str, active: Container[str]) -> list[tuple[Path, Path]]:
+        """Return the embeddings here of teachers that are not active, each with where they should go."""
+        folders = sorted((self.artifacts / "embeddings" / part).glob("*"))
+        return [
+            (folder, self.embedding_work(part, folder.name))
+            for folder in folders
+            if folder.is_dir() and folder.name not in active and not folder.name.startswith(".")
+        ]
 
     @property
     def student(self) -> Path:

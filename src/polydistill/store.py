@@ -228,6 +228,17 @@ def open_embeddings(folder: Path) -> StoredEmbeddings:
     return StoredEmbeddings(index, [read_shard(path) for path in paths])
 
 
+def set_aside(folder: Path, target: Path) -> None:
+    """Move embeddings to where `write_embeddings` finds them again: a teacher that is switched off.
+
+    Otherwise its folder would count in the hash of a stage that does not read it.
+    """
+    if target.exists():  # an unfinished run of the same teacher: finished shards are worth more
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder, target)
+
+
 def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
     """Yield the positions of each batch; like lengths stand together, so that padding is short."""
     order = np.array(sorted(range(len(examples)), key=lambda at: len(examples[at])), dtype=np.int64)

@@ -160,6 +160,18 @@ def test_every_choice_has_its_effect(
     assert report.student_sha256 != first["student_sha256"]
 
 
+def test_a_teacher_that_is_switched_off_leaves_the_folder_whose_hash_counts(project: Path) -> None:
+    layout, params = Layout(project, "text"), small_params()
+    before = {p.name: p.read_bytes() for p in layout.embeddings("corpus", "second").iterdir()}
+    first_only = {key: row for key, row in params.embed.items() if row.teacher == "first"}
+
+    distill(project, params.model_copy(update={"embed": first_only}), "text")
+
+    aside = layout.embedding_work("corpus", "second")
+    assert [p.name for p in (layout.artifacts / "embeddings" / "corpus").iterdir()] == ["first"]
+    assert {p.name: p.read_bytes() for p in aside.iterdir()} == before
+
+
 def test_embeddings_of_other_rows_are_refused(project: Path) -> None:
     with pytest.raises(StoreError, match="other rows than the corpus"):
         distill(project, small_params(rows=200), "text")

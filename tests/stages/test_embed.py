@@ -14,7 +14,7 @@ from polydistill.errors import DataError, StageError, StoreError, UnknownNameErr
 from polydistill.layout import Layout
 from polydistill.params import Params, parse_params
 from polydistill.stages.embed import EmbedReport, embed
-from polydistill.store import open_embeddings
+from polydistill.store import open_embeddings, set_aside
 from polydistill.teachers.hashing import HashingTeacher
 from tests.small_data import make_frames, write_project
 
@@ -69,6 +69,21 @@ def test_a_second_run_computes_nothing(tmp_path: Path) -> None:
 
     assert (report.shards_computed, report.shards_reused) == (0, 9)
     assert contents(tmp_path) == before
+
+
+def test_embeddings_that_were_set_aside_are_found_again(tmp_path: Path) -> None:
+    run(tmp_path)
+    before, layout = contents(tmp_path), Layout(tmp_path, "text")
+    for part in ("corpus", "benchmark"):
+        [(folder, target)] = layout.switched_off(part, active=())
+        set_aside(folder, target)
+    assert layout.switched_off("corpus", active=()) == []
+
+    report = run(tmp_path)
+
+    assert (report.shards_computed, report.shards_reused) == (0, 9)
+    assert contents(tmp_path) == before
+    assert not layout.embedding_work("corpus", TEACHER).exists()
 
 
 def test_appended_rows_compute_the_tail_shard_only(tmp_path: Path) -> None:

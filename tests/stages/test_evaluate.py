@@ -127,6 +127,17 @@ def test_every_model_is_scored_on_every_task_that_is_there(project: Path) -> Non
     assert scores["one"]["classification"]["topics"] > 0.9
 
 
+def test_a_teacher_that_is_switched_off_is_set_aside(project: Path) -> None:
+    params, layout = make_params(), Layout(project, "text")
+    kept = {key: row for key, row in params.embed.items() if row.teacher == "one"}
+
+    report = evaluate(project, params.model_copy(update={"embed": kept}), "text")
+
+    assert report.models == ("student", "undistilled", "one")
+    assert not layout.embeddings("benchmark", "two").exists()
+    assert layout.embedding_work("benchmark", "two").exists()
+
+
 def test_a_second_run_writes_the_same_bytes(project: Path) -> None:
     evaluate(project, make_params(), "text")
     before = outputs(project)

@@ -23,7 +23,7 @@ from polydistill.losses import LOSSES
 from polydistill.modalities import MODALITIES
 from polydistill.params import ModalityParams, Params
 from polydistill.progress import Progress, silent
-from polydistill.store import StoredEmbeddings, open_embeddings
+from polydistill.store import StoredEmbeddings, open_embeddings, set_aside
 from polydistill.students import STUDENTS, weights_digest
 from polydistill.tables import read_corpus
 from polydistill.tracking import NullTracker, Tracker
@@ -143,6 +143,8 @@ def distill(
 
 
 def _open_all(layout: Layout, params: Params, ids: list[str]) -> dict[str, StoredEmbeddings]:
+    for folder, target in layout.switched_off("corpus", params.active_teachers(layout.modality)):
+        set_aside(folder, target)
     stored = {}
     for teacher in params.active_teachers(layout.modality):
         folder = layout.embeddings("corpus", teacher)

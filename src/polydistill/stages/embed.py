@@ -74,7 +74,7 @@ def embed(
     for part, table in tables.items():
         report = write_embeddings(
             layout.embeddings(part, teacher),
-            layout.work("embed", f"{modality}-{teacher}-{part}"),
+            layout.embedding_work(part, teacher),
             table["id"].tolist(),
             table["id" if source.by_id else kind.column].tolist(),
             source,

@@ -25,7 +25,7 @@ from polydistill.modalities import MODALITIES
 from polydistill.params import ModalityParams, Params
 from polydistill.progress import Progress, silent
 from polydistill.scores import Scores, kind_means
-from polydistill.store import open_embeddings
+from polydistill.store import open_embeddings, set_aside
 from polydistill.students import encode, load_student, weights_digest
 from polydistill.tables import benchmark_inputs, read_tasks
 
@@ -79,6 +79,8 @@ def evaluate(
         StoreError: A teacher's embeddings are damaged, or lack an input.
     """
     layout, block = Layout(root, modality), params.modality(modality)
+    for folder, target in layout.switched_off("benchmark", params.active_teachers(modality)):
+        set_aside(folder, target)
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
     if not frames:
