@@ -2,17 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, FloatArray
-from polydistill.errors import MissingDataError
+from polydistill.errors import MissingDataError, UnknownNameError
+from polydistill.locate import locate, weights_sha256
 
 BATCH_ROWS = 32
 Ints = NDArray[np.int64]
+
+
+class TransformerFolder:
+    """What teachers that run a transformer from a hub, a folder or a package are given, and are known by.
+
+    Args:
+        name: What it is called here.
+        threads: Of torch.
+        model: A hub name (with `revision`), a folder, or `package:<folder>/<path>`.
+        dim: Width of its embeddings.
+        revision: The full commit of a hub name.
+        max_tokens: Longer texts are cut.
+        pooling: `mean` over the tokens, or `cls`, the first one.
+        prompt: Put before every text.
+        normalize: Whether embeddings have length one.
+    """
+
+    by_id = False
+    family: str
+    version: int
+    poolings = ("mean", "cls")
+
+    def __init__(  # noqa: PLR0913  options of params.yaml
+        self,
+        name: str,
+        threads: int,
+        *,
+        model: str,
+        dim: int,
+        revision: str | None = None,
+        max_tokens: int = 128,
+        pooling: str = "mean",
+        prompt: str = "",
+        normalize: bool = True,
+    ) -> None:
+        if pooling not in self.poolings:
+            raise UnknownNameError(f"pooling of teacher {name!r}", pooling, self.poolings)
+        self.name, self.dim = name, dim
+        self._threads, self._model, self._revision = threads, model, revision
+        self._max_tokens, self._pooling = max_tokens, pooling
+        self._prompt, self._normalize = prompt, normalize
+
+    @property
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+        """See `contracts.Teacher.identity`."""
+        return {
+            "family": self.family,
+            "version": self.version,
+            "weights": self._revision or weights_sha256(locate(self._model)),
+            "max_tokens": self._max_tokens,
+            "pooling": self._pooling,
+            "prompt": self._prompt,
+            "normalize": self._normalize,
+            "precision": "float32",
+        }
+
+    @cached_property
+    def _folder(self) -> Path:
+        return locate(self._model, revision=self._revision)
 
 
 class Tokens:
