@@ -15,8 +15,8 @@ SOURCE = Path("src")
 EDGES = ("cli", "flows", "integrations", "report")
 FOUNDATION = frozenset(
     {
-        "contracts", "environment", "errors", "layout", "locate", "params", "plugins", "progress",
-        "scores", "tables", "tracking",
+        "contracts", "environment", "errors", "files", "layout", "locate", "params", "plugins",
+        "progress", "scores", "tables", "tracking",
     }
 )  # fmt: skip
 """What every stage stands on, and no stage's numbers hang on alone: a change here is `dvc repro -f`."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import typer
 
-from polydistill.errors import PolydistillError
+from polydistill.errors import DiskSpaceError, PolydistillError
+from polydistill.files import is_full_disk
 
 INTERVAL_S = 3.0
 
@@ -95,8 +96,22 @@ def errors_for_people() -> Iterator[None]:
     try:
         yield
     except PolydistillError as error:
-        typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
+        _tell(error)
         raise typer.Exit(error.exit_code) from error
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        full = DiskSpaceError(f"A disk is full: make room and run again. {_first_line(error)}")
+        _tell(full)
+        raise typer.Exit(full.exit_code) from error
+
+
+def _tell(error: PolydistillError) -> None:
+    typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def relative(path: Path) -> str:

@@ -255,5 +255,6 @@ def full_disk_explained(work: Path) -> Iterator[None]:
         for partial in work.glob("*.partial"):
             partial.unlink()
         raise DiskSpaceError(
-            f"The disk of {work} is full: make room and run again; finished shards are kept."
+            f"The disk of {error.filename or work} is full: make room and run again; "
+            "finished shards are kept."
         ) from error

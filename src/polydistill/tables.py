@@ -28,7 +28,7 @@ def read_table(path: Path) -> pd.DataFrame:
             return pd.read_csv(path)
     except (ValueError, OSError) as error:  # pyarrow's and pandas' errors are both
         raise DataError(
-            f"{path} cannot be read: {error}. Restore it, or build it again."
+            f"{path} cannot be read: {str(error).rstrip('.')}. Restore it, or build it again."
         ) from error
     raise DataError(f"{path} must end in .parquet or .csv.")
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from safetensors.numpy import load_file
 
 from polydistill.errors import StoreError
@@ -73,11 +74,20 @@ def test_history_and_curves_hold_the_same_numbers(distilled: Layout) -> None:
     report = json.loads(distilled.distillation.read_text())
     held_out = history[history["split"] == "held-out"]
     assert list(history.columns) == ["step", "teacher", "split", "nats"]
-    assert set(curves.columns) == set(TEACHERS)
+    assert set(curves.columns) == {"mean", *TEACHERS}
+    np.testing.assert_allclose(curves["mean"], curves[list(TEACHERS)].mean(axis=1), atol=1e-6)
     for teacher in TEACHERS:
         rows = held_out[held_out["teacher"] == teacher]
         np.testing.assert_allclose(curves.loc[rows["step"], teacher], rows["nats"], atol=1e-6)
         assert curves.loc[report["best_step"], teacher] == report["held_out"][teacher]
+
+
+def test_dvc_plots_columns_that_are_there(distilled: Layout) -> None:
+    stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    [plot] = stages["distill"]["do"]["plots"][0].values()
+
+    header = (distilled.reports / "history.csv").read_text().splitlines()[0].split(",")
+    assert {plot["x"], plot["y"]} <= set(header)
 
 
 def test_the_student_and_the_undistilled_one_load(distilled: Layout) -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from polydistill.contracts import GeometryTerm
 from polydistill.errors import StoreError
+from polydistill.files import put_in_place
 from polydistill.geometry import GEOMETRY
 from polydistill.heads import HEADS
 from polydistill.layout import Layout
@@ -214,18 +215,16 @@ def _publish_outputs(
     curve = history[history["split"] == "held-out"].pivot(
         index="step", columns="teacher", values="nats"
     )
-    layout.artifacts.mkdir(parents=True, exist_ok=True)
-    layout.reports.mkdir(parents=True, exist_ok=True)
+    curve.insert(0, "mean", curve.mean(axis=1))
     curve.round(6).to_csv(outputs / "history.csv")
+    text = json.dumps(asdict(report), indent=1, sort_keys=True) + "\n"
+    (outputs / "distill.json").write_text(text, encoding="utf-8")
     for made, final in (
         ("student", layout.student),
         ("undistilled", layout.undistilled),
         ("heads", layout.heads),
+        ("history.parquet", layout.history),
+        ("history.csv", layout.reports / "history.csv"),
+        ("distill.json", layout.distillation),
     ):
-        shutil.rmtree(final, ignore_errors=True)
-        (outputs / made).rename(final)
-    (outputs / "history.parquet").replace(layout.history)
-    (outputs / "history.csv").replace(layout.reports / "history.csv")
-    text = json.dumps(asdict(report), indent=1, sort_keys=True) + "\n"
-    (outputs / "distill.json").write_text(text, encoding="utf-8")
-    (outputs / "distill.json").replace(layout.distillation)
+        put_in_place(outputs / made, final)

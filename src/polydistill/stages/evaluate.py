@@ -20,6 +20,7 @@ from polydistill.benchmarks._encoder import LookupEncoder
 from polydistill.benchmarks._run import TaskRun, run_task
 from polydistill.contracts import Embeddings, Modality
 from polydistill.errors import DataError, StoreError
+from polydistill.files import put_in_place
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import ModalityParams, Params
@@ -183,10 +184,7 @@ def _publish_outputs(layout: Layout, work: Path, predictions: pa.Table, scores: 
     """Put everything in place, the scores last."""
     pq.write_table(predictions, work / "predictions.parquet", compression="zstd")
     _write_json(work / "scores.json", scores, sort_keys=False)  # students first, then teachers
-    layout.artifacts.mkdir(parents=True, exist_ok=True)
-    layout.reports.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(layout.mteb, ignore_errors=True)
-    (work / "mteb").rename(layout.mteb)
-    (work / "predictions.parquet").replace(layout.predictions)
-    (work / "scores.json").replace(layout.scores)
+    put_in_place(work / "mteb", layout.mteb)
+    put_in_place(work / "predictions.parquet", layout.predictions)
+    put_in_place(work / "scores.json", layout.scores)
     shutil.rmtree(work)

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from polydistill.duplicates import near_duplicate_pairs
 from polydistill.errors import ParamsError, StageError, UnknownNameError
 from polydistill.fetch import Package, fetch
+from polydistill.files import put_in_place
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import Params, TaskParams
@@ -110,9 +111,7 @@ def fetch_local_data(root: Path, params: Params, modality: str) -> LocalDataRepo
     status = {"available": rows, "unavailable": sorted(unavailable)}
     text = json.dumps(status, indent=1, sort_keys=True) + "\n"
     (scratch / layout.local_status.name).write_text(text, encoding="utf-8")
-    shutil.rmtree(layout.local, ignore_errors=True)
-    layout.local.parent.mkdir(parents=True, exist_ok=True)
-    scratch.rename(layout.local)
+    put_in_place(scratch, layout.local)
     return LocalDataReport(rows, unavailable)
 
 

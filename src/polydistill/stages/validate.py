@@ -159,9 +159,8 @@ def _task_frame(
 ) -> pd.DataFrame:
     sides = _sides(task, kind)
     frame = _with_derived(frame, sides)
-    frame["n_labels_of_example"] = frame.groupby(_joined(frame, sides))["label"].transform(
-        "nunique"
-    )
+    labels = frame.groupby(_joined(frame, sides))["label"]
+    frame["n_labels_of_example"] = labels.transform("nunique", dropna=False)
     frame["in_corpus"] = [  # a pair is, if both its sides are
         all(not pd.isna(side) and kind.near_key(side) in corpus_keys for side in row)
         for row in frame[sides].itertuples(index=False)
