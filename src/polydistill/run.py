@@ -13,6 +13,7 @@ from polydistill.workspace import make_workspace
 
 QUICK = {
     "text.corpus.rows": 2000,
+    "text.training.epochs": 20,
     **{f"text.tasks.vader-{part}.max_rows": 300 for part in ("tweets", "movie", "amazon", "nyt")},
     "text.tasks.brown-genre.max_rows": 600,
     "embed": {

@@ -7,7 +7,8 @@ import torch
 
 from polydistill.errors import ParamsError
 from polydistill.heads.low_rank import LowRankHeads
-from polydistill.losses.gaussian_nll import HALF_LOG_TAU, gaussian_nll
+from polydistill.losses._parts import HALF_LOG_TAU
+from polydistill.losses.gaussian_nll import gaussian_nll
 
 
 def heads(**options: float) -> LowRankHeads:

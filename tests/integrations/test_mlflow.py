@@ -70,7 +70,7 @@ def test_publishing_twice_from_files_gives_one_version(evaluated: Path) -> None:
         files = {file.path for file in client.list_artifacts(first.run_id)}
         version = client.get_model_version("student-text", "1")
     assert run.info.status == "FINISHED"
-    assert run.data.params["text.loss.name"] == "gaussian-nll"
+    assert run.data.params["text.loss.name"] == "beta-nll"
     assert run.data.metrics["scores/student/sts/simlex"] == 0.5
     assert run.inputs is not None
     assert run.inputs.dataset_inputs[0].dataset.digest == DATA_MD5

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from polydistill.contracts import Prediction
-from polydistill.errors import ParamsError, ShapeError
+from polydistill.errors import ShapeError
 from polydistill.losses.gaussian_nll import gaussian_nll
-from polydistill.losses.mse import mse
 from tests.predictions import random_prediction
 
 
@@ -87,38 +86,3 @@ def test_a_target_of_another_width_is_refused() -> None:
 
     with pytest.raises(ShapeError, match=r"`target` must have shape \(4, 3\), got \(4, 1\)"):
         gaussian_nll(prediction, torch.zeros(4, 1), torch.ones(4, dtype=torch.bool))
-
-
-@pytest.mark.parametrize("beta", [0.25, 1.0])
-def test_beta_leaves_the_value_and_multiplies_each_dimensions_gradient(beta: float) -> None:
-    prediction, target = random_prediction(6, 1, 3)
-    mask = torch.ones(6, dtype=torch.bool)
-    inputs = (prediction.mean, prediction.log_scale)
-
-    plain, weighted = (gaussian_nll(prediction, target, mask, beta=b) for b in (0.0, beta))
-
-    torch.testing.assert_close(weighted, plain)
-    factor = torch.exp(2 * beta * prediction.log_scale)
-    expected = torch.autograd.grad(plain.sum(), inputs)
-    for got, unweighted in zip(torch.autograd.grad(weighted.sum(), inputs), expected, strict=True):
-        torch.testing.assert_close(got, unweighted * factor)
-
-
-def test_beta_one_gives_the_mean_the_gradient_of_half_the_squared_error() -> None:
-    prediction, target = random_prediction(6, 1, 3)
-    mask = torch.ones(6, dtype=torch.bool)
-
-    [got] = torch.autograd.grad(
-        gaussian_nll(prediction, target, mask, beta=1.0).sum(), prediction.mean
-    )
-    [expected] = torch.autograd.grad(0.5 * mse(prediction, target, mask).sum(), prediction.mean)
-
-    torch.testing.assert_close(got, expected)
-
-
-@pytest.mark.parametrize(("beta", "modes"), [(1.5, 1), (-0.5, 1), (0.5, 2)])
-def test_beta_out_of_bounds_or_with_several_modes_is_refused(beta: float, modes: int) -> None:
-    prediction, target = random_prediction(4, modes, 3)
-
-    with pytest.raises(ParamsError, match="beta must be from 0 to 1, with heads.modes 1"):
-        gaussian_nll(prediction, target, torch.ones(4, dtype=torch.bool), beta=beta)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from polydistill.contracts import Prediction
 from polydistill.losses import LOSSES
-from polydistill.losses._shapes import masked, mixture_mean, require_shapes
+from polydistill.losses._parts import masked, mixture_mean, require_shapes
 
 
 @LOSSES.register("mse")

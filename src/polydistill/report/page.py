@@ -190,7 +190,7 @@ def _bars(by_model: Mapping[str, Mapping[str, float]], models: Sequence[str]) ->
 def _curves(inputs: Inputs, block: ModalityParams) -> list[Picture]:
     if inputs.history is None:
         return []
-    unit = "nats per dimension" if block.loss.name == "gaussian-nll" else f"{block.loss.name} loss"
+    unit = "nats per dimension" if block.loss.name.endswith("-nll") else f"{block.loss.name} loss"
     return training_curves(inputs.history, unit, (inputs.distillation or {}).get("best_step"))
 
 

@@ -1,12 +1,16 @@
-"""What every loss checks and does alike."""
+"""What losses check, compute and mask alike."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 from polydistill.contracts import Prediction
 from polydistill.errors import ShapeError
+
+HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 def require_shapes(prediction: Prediction, target: Tensor, mask: Tensor) -> None:
@@ -34,3 +38,15 @@ def masked(values: Tensor, mask: Tensor) -> Tensor:
 def mixture_mean(prediction: Prediction) -> Tensor:
     """Return the mixture's mean, `(batch, teacher_dim)`."""
     return (prediction.log_weights.exp().unsqueeze(-1) * prediction.mean).sum(dim=1)
+
+
+def negative_log_densities(prediction: Prediction, target: Tensor) -> Tensor:
+    """Return those of each mode's normal densities, dimension by dimension: `(batch, modes, teacher_dim)`."""
+    standardised = (target.unsqueeze(1) - prediction.mean) * torch.exp(-prediction.log_scale)
+    return 0.5 * standardised**2 + prediction.log_scale + HALF_LOG_TAU
+
+
+def mixture_nll(by_dim: Tensor, log_weights: Tensor) -> Tensor:
+    """Return the mixture's, in nats per dimension, from those of its modes: `(batch,)`."""
+    log_likelihood = torch.logsumexp(log_weights - by_dim.sum(dim=-1), dim=-1)
+    return -log_likelihood / by_dim.shape[-1]
