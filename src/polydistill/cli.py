@@ -112,9 +112,10 @@ def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
         from polydistill.params import load_params
         from polydistill.stages.evaluate import evaluate as run_evaluation
 
-        report = run_evaluation(
-            ROOT, load_params(ROOT), modality, progress=ProgressLines("evaluate")
-        )
+        progress = ProgressLines("evaluate")
+        report = plain(run_evaluation(ROOT, load_params(ROOT), modality, progress=progress))
+        if not as_json:
+            report.pop("scores")  # every task of every model: the report has a table for that
         show(report, as_json=as_json)
 
 

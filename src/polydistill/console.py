@@ -57,13 +57,19 @@ def show(report: object, *, as_json: bool) -> None:
     fields = plain(report)
     width = max((len(name) for name in fields), default=0)
     for name, value in fields.items():
-        rows = value if _is_table(value) else [value]
+        rows = _rows(value)
         for row, label in zip(rows, [name.replace("_", " "), *[""] * len(rows)], strict=False):
             typer.echo(f"  {label:<{width}}  {_text(row)}")
 
 
-def _is_table(value: object) -> bool:
-    return bool(value) and isinstance(value, list) and all(isinstance(row, dict) for row in value)
+def _rows(value: object) -> list[object]:
+    """Return what of a value gets a line of its own: each entry of a table, or the whole."""
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        return list(value)
+    if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
+        width = max(map(len, value))
+        return [f"{name:<{width}}  {_text(row)}" for name, row in value.items()]
+    return [value]
 
 
 def plain(report: object) -> dict[str, Any]:

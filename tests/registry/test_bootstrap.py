@@ -105,6 +105,26 @@ def test_equal_generators_draw_equal_means_however_many_are_held_at_once() -> No
     assert ((first >= 0) & (first <= 4)).all()
 
 
+def test_examples_that_say_the_same_count_once_when_they_are_a_group() -> None:
+    values = np.random.default_rng(6).normal(size=200)
+    repeated, groups = np.repeat(values, 9), np.repeat(np.arange(200), 9)
+
+    def spread(scores: np.ndarray, groups: np.ndarray | None) -> float:
+        generator = np.random.default_rng(7)
+        means = resampled_means(scores, groups=groups, resamples=4_000, generator=generator)
+        assert means.mean() == pytest.approx(values.mean(), abs=0.01)
+        return float(means.std())
+
+    once = spread(values, None)
+    assert spread(repeated, groups) == pytest.approx(once)
+    assert spread(repeated, None) == pytest.approx(once / 3, rel=0.1)
+
+
+def test_groups_of_another_length_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"`groups` must have shape \(3,\), got \(2,\)"):
+        resampled_means(np.zeros(3), groups=["a", "b"], generator=np.random.default_rng())
+
+
 @pytest.mark.parametrize("scores", [[], [[1.0]], [float("nan")]])
 def test_what_is_no_row_of_numbers_is_refused(scores: list[float]) -> None:
     with pytest.raises(ShapeError, match="finite numbers"):

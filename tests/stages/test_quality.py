@@ -59,6 +59,19 @@ def test_gains_are_means_over_tasks_kinds_and_seeds() -> None:
     )
 
 
+def test_examples_of_one_group_are_drawn_together() -> None:
+    pairs = pd.Series([f"document {number // 20}" for number in range(200)])
+    table, groups = predictions(0), dict.fromkeys(TASKS, pairs)
+    shifted = table["model"].eq("student") & (table["example"] // 20 % 2 == 0)
+    table.loc[shifted, "score"] += 1  # documents differ, and their examples do not
+
+    apart = compare("text", {0: table}, TASKS).gains["all"]["mean"]
+    together = compare("text", {0: table}, TASKS, groups).gains["all"]["mean"]
+
+    assert together.mean == apart.mean
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
 def test_domains_are_kept_apart() -> None:
     report = compare("text", {0: predictions(0)}, TASKS)
 

@@ -80,15 +80,29 @@ def paired_interval(
 
 
 def resampled_means(
-    scores: ArrayLike, *, resamples: int = 10_000, generator: np.random.Generator
+    scores: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    resamples: int = 10_000,
+    generator: np.random.Generator,
 ) -> Floats:
-    """Return `(resamples,)`: means of as many examples as there are, drawn with replacement.
+    """Return `(resamples,)`: means of as many groups as there are, drawn whole and with replacement.
 
     Means of several tasks, each drawn apart, may be averaged before `interval` looks at them.
 
+    Args:
+        scores: `(n_examples,)`.
+        groups: `(n_examples,)`: what belongs together (the sentences of a document, say) is drawn together, so
+            that correlated examples do not make the spread look small; none: each example is its own.
+        resamples: How often to draw.
+        generator: Draws.
+
     Raises:
-        ShapeError: `scores` is not `(n_examples,)`, is empty, or holds NaN.
+        ShapeError: `scores` is not `(n_examples,)`, is empty, or holds NaN; or `groups` has another length.
         ParamsError: `resamples` is not positive.
+
+    References:
+        Davison and Hinkley 1997, "Bootstrap methods and their application", section 3.8: the cluster bootstrap.
     """
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
@@ -97,12 +111,26 @@ def resampled_means(
         )
     if resamples < 1:
         raise ParamsError(f"`resamples` must be at least 1, got {resamples}.")
-    n_examples, means = len(values), np.empty(resamples)
-    step = max(1, DRAWS_AT_A_TIME // n_examples)
+    sums, counts = _by_group(values, groups)
+    n_groups, means = len(sums), np.empty(resamples)
+    step = max(1, DRAWS_AT_A_TIME // n_groups)
     for start in range(0, resamples, step):
-        size = (min(step, resamples - start), n_examples)
-        means[start : start + size[0]] = values[generator.integers(0, n_examples, size)].mean(1)
+        size = (min(step, resamples - start), n_groups)
+        drawn = generator.integers(0, n_groups, size)
+        means[start : start + size[0]] = sums[drawn].sum(1) / counts[drawn].sum(1)
     return means
+
+
+def _by_group(values: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats]:
+    """Return each group's sum and number of examples."""
+    if groups is None:
+        return values, np.ones_like(values)
+    names = np.asarray(groups)
+    if names.shape != values.shape:
+        raise ShapeError(f"`groups` must have shape {values.shape}, got {names.shape}.")
+    place = np.unique(names, return_inverse=True)[1]
+    sums = np.bincount(place, weights=values).astype(np.float64)
+    return sums, np.bincount(place).astype(np.float64)
 
 
 def interval(mean: float, resampled: ArrayLike, *, confidence: float = 0.95) -> Interval:

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from polydistill.errors import MissingDataError
 from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
 from polydistill.params import Params, TaskParams
 from polydistill.progress import Progress, silent
 from polydistill.registry.bootstrap import Interval, interval, resampled_means
 from polydistill.stages.distill import distill
 from polydistill.stages.evaluate import evaluate
+from polydistill.tables import read_tasks
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -83,20 +85,28 @@ def quality(
         evaluate(place, own, modality, progress=progress)
         tables[seed] = pd.read_parquet(Layout(place, modality).predictions)
         progress("quality", number, len(seeds))
-    report = compare(modality, tables, block.tasks)
+    frames = read_tasks(root, block.tasks, MODALITIES.get(modality)())
+    groups = {
+        name: frame.set_index("id")["group"] for name, frame in frames.items() if "group" in frame
+    }
+    report = compare(modality, tables, block.tasks, groups)
     write_quality(report, root / "docs" / "results")
     return report
 
 
 def compare(
-    modality: str, tables: Mapping[int, pd.DataFrame], tasks: Mapping[str, TaskParams]
+    modality: str,
+    tables: Mapping[int, pd.DataFrame],
+    tasks: Mapping[str, TaskParams],
+    groups: Mapping[str, pd.Series] | None = None,
 ) -> QualityReport:
     """Compare the students of several seeds, by their predictions.
 
-    Scores are averaged over seeds for each example; then each task's examples are resampled, tasks apart.
-    A kind is the mean of its tasks, and `mean` the mean of the kinds. Two tasks on the same rows
+    Scores are averaged over seeds for each example; then each task's groups are resampled, tasks apart.
+    `groups` has, for a task that knows any, the group of each example by its id. A kind is the mean of its tasks, and `mean` the mean of the kinds. Two tasks on the same rows
     (classification and clustering) count as apart.
     """
+    groups = groups or {}
     examples = {
         str(task): rows.pivot(index="example", columns="model", values="score")
         for task, rows in pd.concat(tables.values())
@@ -110,6 +120,7 @@ def compare(
     draws = {
         task: resampled_means(
             frame["student"] - frame["undistilled"],
+            groups=groups[task].loc[frame.index] if task in groups else None,
             resamples=RESAMPLES,
             generator=np.random.default_rng(crc32(task.encode())),
         )
@@ -146,7 +157,8 @@ def markdown(report: QualityReport) -> str:
         "",
         (
             f"Means over seeds {', '.join(map(str, report.seeds))}; gain is student minus undistilled, with a "
-            f"paired-bootstrap {CONFIDENCE:.0%} interval ({RESAMPLES:,} resamples of the examples). "
+            f"paired-bootstrap {CONFIDENCE:.0%} interval ({RESAMPLES:,} resamples; a group of examples, such as the "
+            "sentences of a document, is drawn whole). "
             "`polydistill quality` writes this page."
         ),
     ]
