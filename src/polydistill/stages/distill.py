@@ -29,6 +29,7 @@ from polydistill.students import STUDENTS, weights_digest
 from polydistill.tables import read_corpus
 from polydistill.tracking import NullTracker, Tracker
 from polydistill.training.dataset import Batches, held_out_mask, seeded
+from polydistill.training.guard import Restart
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import Standardiser, fit_standardiser
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
@@ -50,7 +51,8 @@ class DistillReport:
         best_step: Where the held-out loss was least: the weights that were kept.
         held_out: Each teacher's held-out loss there (nats per dimension, for the NLL).
         held_out_mean: Their mean.
-        diverged: Whether training left the finite numbers; such a run raises, and is never published.
+        restarts: How often the divergence guard went back to the last good state, and why.
+        diverged: Whether it gave up; such a run raises, and is never published.
     """
 
     student: str
@@ -64,6 +66,7 @@ class DistillReport:
     best_step: int
     held_out: dict[str, float]
     held_out_mean: float
+    restarts: tuple[Restart, ...] = ()
     diverged: bool = False
 
 
@@ -135,6 +138,7 @@ def distill(
         best_step=result.best_step,
         held_out=best,
         held_out_mean=round(sum(best.values()) / len(best), 6),
+        restarts=result.restarts,
     )
     _publish_outputs(layout, outputs, result, report)
     shutil.rmtree(work)

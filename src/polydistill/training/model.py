@@ -43,7 +43,7 @@ class DistillationModel(nn.Module):
         targets: Mapping[str, Tensor],
         masks: Mapping[str, Tensor],
     ) -> dict[str, Any]:
-        """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; and `geometry`."""
+        """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; `geometry`; `embedded`."""
         embedded = self._embed(features)
         predictions = self.heads(embedded)
         sums, counts = [], []
@@ -62,4 +62,5 @@ class DistillationModel(nn.Module):
             "sums": total.detach(),
             "counts": count.detach(),
             "geometry": geometry.detach(),
+            "embedded": embedded.detach(),
         }
