@@ -151,6 +151,7 @@ class ModalityParams(Tree):
     loss: Plugin
     geometry: Plugin | None = None
     geometry_weight: Annotated[float, Field(ge=0)] = 0.0
+    weighting: Plugin = Plugin(name="per-dimension")
     training: TrainingParams
     evaluation: EvaluationParams
     gate: GateParams

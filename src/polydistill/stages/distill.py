@@ -31,8 +31,10 @@ from polydistill.tracking import NullTracker, Tracker
 from polydistill.training.dataset import Batches, held_out_mask, seeded
 from polydistill.training.guard import Restart
 from polydistill.training.model import DistillationModel
-from polydistill.training.standardise import Standardiser, fit_standardiser
+from polydistill.training.standardise import Standardiser
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
+from polydistill.training.weighting import WEIGHTINGS
+from polydistill.training.weighting._base import Weighting
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def distill(
     stored = _open_all(layout, params, corpus["id"].tolist())
     torch.set_num_threads(params.threads)
     held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
-    targets, present, standardisers = _targets(stored, ~held_out)
+    weighting = WEIGHTINGS.get(block.weighting.name)(len(stored), **block.weighting.options)
+    targets, present, standardisers = _targets(stored, ~held_out, weighting)
     generator = torch.Generator().manual_seed(int(seeded(params.seed, "weights").integers(2**63)))
     student = STUDENTS.get(block.student.name).build(
         examples, generator, params.threads, **block.student.options
@@ -106,7 +109,9 @@ def distill(
     dims = {name: embeddings.dim for name, embeddings in stored.items()}
     heads = HEADS.get(block.heads.name)(student.dim, dims, generator, **block.heads.options)
     loss = partial(LOSSES.get(block.loss.name), **block.loss.options)
-    model = DistillationModel(student, heads, loss, _geometry(block), block.geometry_weight)
+    model = DistillationModel(
+        student, heads, loss, _geometry(block), block.geometry_weight, weighting
+    )
     plan = TrainingPlan(
         block.training, params.seed, params.precision, tuple(stored), work / "checkpoints"
     )
@@ -120,7 +125,7 @@ def distill(
         progress=progress,
     )
     student.save(outputs / "student")
-    _save_heads(outputs / "heads", heads, block, standardisers)
+    _save_heads(outputs / "heads", heads, block, standardisers, weighting)
     best = {
         entry["teacher"]: round(entry["nats"], 6)
         for entry in result.history
@@ -160,13 +165,15 @@ def _open_all(layout: Layout, params: Params, ids: list[str]) -> dict[str, Store
 
 
 def _targets(
-    stored: dict[str, StoredEmbeddings], trained: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    stored: dict[str, StoredEmbeddings],
+    trained: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    weighting: Weighting,
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Standardiser]]:
     """Standardise each teacher by the rows that are trained on."""
     targets, present, standardisers = {}, {}, {}
     for name, embeddings in stored.items():
         all_rows = embeddings.take(np.arange(len(embeddings)))
-        standardiser = fit_standardiser(all_rows.values, trained & all_rows.present)
+        standardiser = weighting.fit(all_rows.values, trained & all_rows.present)
         targets[name] = torch.from_numpy(standardiser.apply(all_rows.values))
         present[name] = torch.from_numpy(all_rows.present.copy())
         standardisers[name] = standardiser
@@ -198,15 +205,23 @@ def _save_heads(
     heads: torch.nn.Module,
     block: ModalityParams,
     standardisers: dict[str, Standardiser],
+    weighting: Weighting,
 ) -> None:
     """Keep the heads with the teachers' statistics: together they predict embeddings as they were."""
     folder.mkdir(parents=True)
     tensors = dict(heads.state_dict())
+    tensors |= {f"weighting/{name}": value for name, value in weighting.state_dict().items()}
     for name, standardiser in standardisers.items():
         tensors[f"{name}/mean"] = torch.from_numpy(standardiser.mean)
         tensors[f"{name}/std"] = torch.from_numpy(standardiser.std)
+        if standardiser.rotation is not None:
+            tensors[f"{name}/rotation"] = torch.from_numpy(standardiser.rotation)
     save_file(tensors, folder / "heads.safetensors")
-    card = {"heads": block.heads.model_dump(), "teachers": list(standardisers)}
+    card = {
+        "heads": block.heads.model_dump(),
+        "weighting": block.weighting.model_dump(),
+        "teachers": list(standardisers),
+    }
     (folder / "heads.json").write_text(json.dumps(card, sort_keys=True) + "\n", encoding="utf-8")
 
 

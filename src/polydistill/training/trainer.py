@@ -280,10 +280,14 @@ def _step_of(checkpoint: Path) -> int:
 
 
 def _optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
-    """Give the student and the heads rates of their own."""
+    """Give the student a rate of its own; heads and weighting learn at theirs."""
+    beside = [
+        *model.get_submodule("heads").parameters(),
+        *model.get_submodule("weighting").parameters(),
+    ]
     groups = [
         {"params": [*model.get_submodule("student").parameters()], "lr": params.learning_rate},
-        {"params": [*model.get_submodule("heads").parameters()], "lr": params.head_learning_rate},
+        {"params": beside, "lr": params.head_learning_rate},
     ]
     return AdamW(
         groups, weight_decay=params.weight_decay, fused=True
