@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from polydistill.contracts import GeometryTerm
 from polydistill.errors import StoreError
 from polydistill.files import put_in_place
-from polydistill.geometry import GEOMETRY
+from polydistill.geometry import build_geometry
 from polydistill.heads import HEADS
 from polydistill.layout import Layout
 from polydistill.losses import LOSSES
@@ -110,7 +110,12 @@ def distill(
     heads = HEADS.get(block.heads.name)(student.dim, dims, generator, **block.heads.options)
     loss = partial(LOSSES.get(block.loss.name), **block.loss.options)
     model = DistillationModel(
-        student, heads, loss, _geometry(block), block.geometry_weight, weighting
+        student,
+        heads,
+        loss,
+        _geometry(block, student.dim, list(dims.values())),
+        block.geometry_weight,
+        weighting,
     )
     plan = TrainingPlan(
         block.training, params.seed, params.precision, tuple(stored), work / "checkpoints"
@@ -180,10 +185,12 @@ def _targets(
     return targets, present, standardisers
 
 
-def _geometry(block: ModalityParams) -> GeometryTerm | None:
+def _geometry(
+    block: ModalityParams, student_dim: int, teacher_dims: list[int]
+) -> GeometryTerm | None:
     if block.geometry is None:
         return None
-    return partial(GEOMETRY.get(block.geometry.name), **block.geometry.options)
+    return build_geometry(block.geometry.name, block.geometry.options, student_dim, teacher_dims)
 
 
 def _work_folder(

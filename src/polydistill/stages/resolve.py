@@ -17,7 +17,7 @@ TEACHER_GIVEN = frozenset({"name", "threads"})
 STUDENT_GIVEN = frozenset({"examples", "generator", "threads"})
 HEADS_GIVEN = frozenset({"student_dim", "teacher_dims", "generator"})
 LOSS_GIVEN = frozenset({"prediction", "target", "mask"})
-GEOMETRY_GIVEN = frozenset({"student", "targets", "masks"})
+GEOMETRY_GIVEN = frozenset({"student", "targets", "masks", "student_dim", "teacher_dims"})
 WEIGHTING_GIVEN = frozenset({"n_teachers"})
 
 
