@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from polydistill.cli import app
 from polydistill.contracts import Embeddings, Example
 from polydistill.errors import MissingDataError, ParamsError, StoreError
 from polydistill.layout import Layout
@@ -157,3 +159,30 @@ def test_one_teacher_alone_has_nobody_to_add_to(project: Path) -> None:
         attribution(project, make_params(teachers=["colours"]), "text")
 
     assert not (project / "docs").exists()
+
+
+def test_the_command_line_ranks_the_teachers_and_flags_the_noise(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "params.yaml").write_text(make_params().model_dump_json(), encoding="utf-8")
+    monkeypatch.chdir(project)
+
+    result = CliRunner().invoke(app, ["attribution", "text"])
+
+    assert result.exit_code == 0, result.output
+    last = result.output.splitlines()[-1]
+    assert last.split()[0] == "noise"
+    assert "minutes none, per minute none, flag adds nothing" in last
+
+
+def test_the_command_line_adds_this_machines_minutes_to_the_json(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "params.yaml").write_text(make_params().model_dump_json(), encoding="utf-8")
+    monkeypatch.chdir(project)
+
+    result = CliRunner().invoke(app, ["attribution", "text", "--json"])
+
+    tree = json.loads(result.output.splitlines()[-1])
+    assert set(tree["on_this_machine"]) == set(TEACHERS)
+    assert tree["contributions"][-1]["adds_nothing"] is True
