@@ -262,3 +262,36 @@ def encode(
             {"rows": len(embeddings), "dim": embeddings.shape[1], "file": str(output)},
             as_json=as_json,
         )
+
+
+@app.command(epilog="Example: polydistill attribution text")
+def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Say what each teacher adds to the others, per task, gigabyte and minute: docs/results/."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.stages.attribution import adds_per_minute
+        from polydistill.stages.attribution import attribution as attribute_scores
+
+        params, progress = load_params(ROOT), ProgressLines("attribution")
+        report = attribute_scores(ROOT, params, modality, progress=progress)
+        here = adds_per_minute(ROOT, params, report)
+        if as_json:
+            show({**plain(report), "on_this_machine": here}, as_json=True)
+            return
+        teachers = {
+            one.teacher: {
+                "adds": one.adds.mean,
+                "low": one.adds.low,
+                "high": one.adds.high,
+                "alone": one.alone["mean"],
+                "per GB": one.adds_per_gb,
+                "minutes": here[one.teacher].minutes,
+                "per minute": here[one.teacher].adds_per_minute,
+                "flag": "adds nothing" if one.adds_nothing else None,
+            }
+            for one in report.contributions
+        }
+        show(
+            {"modality": modality, "ensemble": report.ensemble, "teachers": teachers},
+            as_json=False,
+        )
