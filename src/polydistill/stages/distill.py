@@ -12,22 +12,36 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 
 from polydistill.contracts import GeometryTerm
 from polydistill.errors import StoreError
 from polydistill.files import put_in_place
 from polydistill.geometry import GEOMETRY
 from polydistill.heads import HEADS
+from polydistill.heads._bundle import (
+    MEAN,
+    RESIDUAL,
+    STD,
+    HeadsBundle,
+    HeadsCard,
+    NoveltyScale,
+    save_heads,
+)
 from polydistill.layout import Layout
 from polydistill.losses import LOSSES
 from polydistill.modalities import MODALITIES
 from polydistill.params import ModalityParams, Params
 from polydistill.progress import Progress, silent
 from polydistill.store import StoredEmbeddings, open_embeddings, set_aside
-from polydistill.students import STUDENTS, weights_digest
+from polydistill.students import STUDENTS, encode, weights_digest
 from polydistill.tables import read_corpus
 from polydistill.tracking import NullTracker, Tracker
+from polydistill.training.calibration import (
+    Calibration,
+    calibrate,
+    predicted_moments,
+    trains_scale,
+)
 from polydistill.training.dataset import Batches, held_out_mask, seeded
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import Standardiser, fit_standardiser
@@ -50,6 +64,9 @@ class DistillReport:
         best_step: Where the held-out loss was least: the weights that were kept.
         held_out: Each teacher's held-out loss there (nats per dimension, for the NLL).
         held_out_mean: Their mean.
+        coverage_90: Each teacher's share of held-out values inside the heads' central 90 % interval, as
+            calibrated on one half of the held-out groups and measured on the other.
+        coverage_90_before: The same before calibration.
         diverged: Whether training left the finite numbers; such a run raises, and is never published.
     """
 
@@ -64,6 +81,8 @@ class DistillReport:
     best_step: int
     held_out: dict[str, float]
     held_out_mean: float
+    coverage_90: dict[str, float]
+    coverage_90_before: dict[str, float]
     diverged: bool = False
 
 
@@ -91,6 +110,7 @@ def distill(
     stored = _open_all(layout, params, corpus["id"].tolist())
     torch.set_num_threads(params.threads)
     held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
+    rows_held_out = np.flatnonzero(held_out)
     targets, present, standardisers = _targets(stored, ~held_out)
     generator = torch.Generator().manual_seed(int(seeded(params.seed, "weights").integers(2**63)))
     student = STUDENTS.get(block.student.name).build(
@@ -111,13 +131,20 @@ def distill(
     result = train(
         model,
         Batches(examples, student.collate, targets, present),
-        (np.flatnonzero(~held_out), np.flatnonzero(held_out)),
+        (np.flatnonzero(~held_out), rows_held_out),
         plan,
         tracker=tracker,
         progress=progress,
     )
     student.save(outputs / "student")
-    _save_heads(outputs / "heads", heads, block, standardisers)
+    calibration = calibrate(
+        predicted_moments(heads, encode(student, [examples[row] for row in rows_held_out])),
+        {name: values[rows_held_out].numpy() for name, values in targets.items()},
+        {name: values[rows_held_out].numpy() for name, values in present.items()},
+        corpus["group"].iloc[rows_held_out].tolist(),
+        scale_is_trained=trains_scale(loss),
+    )
+    _save_heads(outputs, heads, block, student.dim, standardisers, calibration)
     best = {
         entry["teacher"]: round(entry["nats"], 6)
         for entry in result.history
@@ -135,6 +162,8 @@ def distill(
         best_step=result.best_step,
         held_out=best,
         held_out_mean=round(sum(best.values()) / len(best), 6),
+        coverage_90=calibration.coverage_after,
+        coverage_90_before=calibration.coverage_before,
     )
     _publish_outputs(layout, outputs, result, report)
     shutil.rmtree(work)
@@ -190,20 +219,29 @@ def _work_folder(
 
 
 def _save_heads(
-    folder: Path,
+    outputs: Path,
     heads: torch.nn.Module,
     block: ModalityParams,
+    student_dim: int,
     standardisers: dict[str, Standardiser],
+    calibration: Calibration,
 ) -> None:
     """Keep the heads with the teachers' statistics: together they predict embeddings as they were."""
-    folder.mkdir(parents=True)
-    tensors = dict(heads.state_dict())
-    for name, standardiser in standardisers.items():
-        tensors[f"{name}/mean"] = torch.from_numpy(standardiser.mean)
-        tensors[f"{name}/std"] = torch.from_numpy(standardiser.std)
-    save_file(tensors, folder / "heads.safetensors")
-    card = {"heads": block.heads.model_dump(), "teachers": list(standardisers)}
-    (folder / "heads.json").write_text(json.dumps(card, sort_keys=True) + "\n", encoding="utf-8")
+    statistics = {name: {MEAN: one.mean, STD: one.std} for name, one in standardisers.items()}
+    for name, residual in calibration.residual.items():
+        statistics[name][RESIDUAL] = residual
+    novelty = calibration.novelty
+    card = HeadsCard(
+        heads=block.heads,
+        student_dim=student_dim,
+        student_sha256=weights_digest(outputs / "student"),
+        teachers=tuple(standardisers),
+        teacher_dims={name: len(one.mean) for name, one in standardisers.items()},
+        scale="predicted" if calibration.scale_is_trained else "residual",
+        factors=calibration.factors,
+        novelty=novelty and NoveltyScale(mean=novelty[0], std=novelty[1]),
+    )
+    save_heads(HeadsBundle(card, heads, statistics), outputs / "heads")
 
 
 def _publish_outputs(
