@@ -162,8 +162,8 @@ def distill(
         best_step=result.best_step,
         held_out=best,
         held_out_mean=round(sum(best.values()) / len(best), 6),
-        coverage_90=calibration.coverage_after,
-        coverage_90_before=calibration.coverage_before,
+        coverage_90=_rounded(calibration.coverage_after),
+        coverage_90_before=_rounded(calibration.coverage_before),
     )
     _publish_outputs(layout, outputs, result, report)
     shutil.rmtree(work)
@@ -242,6 +242,10 @@ def _save_heads(
         novelty=novelty and NoveltyScale(mean=novelty[0], std=novelty[1]),
     )
     save_heads(HeadsBundle(card, heads, statistics), outputs / "heads")
+
+
+def _rounded(by_teacher: dict[str, float]) -> dict[str, float]:
+    return {teacher: round(value, 6) for teacher, value in by_teacher.items()}
 
 
 def _publish_outputs(
