@@ -180,6 +180,9 @@ def predict_teacher(
 def _write(output: Path, arrays: dict[str, NDArray[np.floating]]) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_name(f".{output.name}")
-    with unfinished.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    put_in_place(unfinished, output)
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        put_in_place(unfinished, output)
+    finally:
+        unfinished.unlink(missing_ok=True)  # of a disk that was full

@@ -126,4 +126,6 @@ def _module_of(card: HeadsCard, arrays: Mapping[str, FloatArray]) -> nn.Module:
 
 def _damaged(path: Path, error: Exception) -> DataError:
     first = next(iter(str(error).splitlines()), type(error).__name__)
-    return DataError(f"{path} is damaged, or of an older version: {first} Distil again.")
+    return DataError(
+        f"{path} is damaged, or of an older version: {first.rstrip('.:')}. Run the distill stage again."
+    )
