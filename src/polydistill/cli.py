@@ -295,3 +295,35 @@ def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
             {"modality": modality, "ensemble": report.ensemble, "teachers": teachers},
             as_json=False,
         )
+
+
+@app.command(
+    "predict-teacher",
+    epilog="Example: polydistill predict-teacher text minilm-l6 texts.txt -o out.npz",
+)
+def predict_teacher(
+    modality: Modality,
+    teacher: Annotated[str, typer.Argument(help="A teacher that the student was distilled from.")],
+    examples: Annotated[Path, typer.Argument(help="A text file, one example a line.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where mean, std and novelty go: an .npz.")
+    ],
+    *,
+    model: Annotated[
+        Path | None, typer.Option(help="A folder with student/ and heads/ [artifacts/<modality>].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a teacher's embeddings, with a calibrated std and a novelty score, from the student."""
+    with errors_for_people():
+        from polydistill.errors import MissingDataError
+        from polydistill.layout import Layout
+        from polydistill.params import load_params
+        from polydistill.prediction import predict_teacher as run_prediction
+
+        load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
+        if not examples.exists():
+            raise MissingDataError(f"No file {examples}: give a text file, one example a line.")
+        folder = model or Layout(ROOT, modality).artifacts
+        lines = examples.read_text(encoding="utf-8").splitlines()
+        show(run_prediction(folder, teacher, lines, output), as_json=as_json)

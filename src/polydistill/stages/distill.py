@@ -12,22 +12,37 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 
-from polydistill.contracts import GeometryTerm
+from polydistill.contracts import FloatArray, GeometryTerm
 from polydistill.errors import StoreError
 from polydistill.files import put_in_place
 from polydistill.geometry import build_geometry
 from polydistill.heads import HEADS
+from polydistill.heads._bundle import (
+    MEAN,
+    RESIDUAL,
+    ROTATION,
+    STD,
+    HeadsBundle,
+    HeadsCard,
+    NoveltyScale,
+    save_heads,
+)
 from polydistill.layout import Layout
 from polydistill.losses import LOSSES
 from polydistill.modalities import MODALITIES
 from polydistill.params import ModalityParams, Params
 from polydistill.progress import Progress, silent
 from polydistill.store import StoredEmbeddings, open_embeddings, set_aside
-from polydistill.students import STUDENTS, weights_digest
+from polydistill.students import STUDENTS, encode, weights_digest
 from polydistill.tables import read_corpus
 from polydistill.tracking import NullTracker, Tracker
+from polydistill.training.calibration import (
+    Calibration,
+    calibrate,
+    predicted_moments,
+    trains_scale,
+)
 from polydistill.training.dataset import Batches, held_out_mask, seeded
 from polydistill.training.guard import Restart
 from polydistill.training.model import DistillationModel
@@ -53,6 +68,9 @@ class DistillReport:
         best_step: Where the held-out loss was least: the weights that were kept.
         held_out: Each teacher's held-out loss there (nats per dimension, for the NLL).
         held_out_mean: Their mean.
+        coverage_90: Each teacher's share of held-out values inside the heads' central 90 % interval, as
+            calibrated on one half of the held-out groups and measured on the other.
+        coverage_90_before: The same before calibration.
         restarts: How often the divergence guard went back to the last good state, and why.
         diverged: Whether it gave up; such a run raises, and is never published.
     """
@@ -68,6 +86,8 @@ class DistillReport:
     best_step: int
     held_out: dict[str, float]
     held_out_mean: float
+    coverage_90: dict[str, float]
+    coverage_90_before: dict[str, float]
     restarts: tuple[Restart, ...] = ()
     diverged: bool = False
 
@@ -97,6 +117,7 @@ def distill(
     torch.set_num_threads(params.threads)
     held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
     weighting = WEIGHTINGS.get(block.weighting.name)(len(stored), **block.weighting.options)
+    rows_held_out = np.flatnonzero(held_out)
     targets, present, standardisers = _targets(stored, ~held_out, weighting)
     generator = torch.Generator().manual_seed(int(seeded(params.seed, "weights").integers(2**63)))
     student = STUDENTS.get(block.student.name).build(
@@ -124,13 +145,20 @@ def distill(
     result = train(
         model,
         Batches(examples, student.collate, targets, present),
-        (np.flatnonzero(~held_out), np.flatnonzero(held_out)),
+        (np.flatnonzero(~held_out), rows_held_out),
         plan,
         tracker=tracker,
         progress=progress,
     )
     student.save(outputs / "student")
-    _save_heads(outputs / "heads", heads, block, standardisers, weighting)
+    calibration = calibrate(
+        predicted_moments(heads, encode(student, [examples[row] for row in rows_held_out])),
+        _rescaled(weighting, targets, present, rows_held_out),
+        {name: values[rows_held_out].numpy() for name, values in present.items()},
+        corpus["group"].iloc[rows_held_out].tolist(),
+        scale_is_trained=trains_scale(loss),
+    )
+    _save_heads(outputs, model, block, student.dim, standardisers, calibration)
     best = {
         entry["teacher"]: round(entry["nats"], 6)
         for entry in result.history
@@ -149,6 +177,8 @@ def distill(
         held_out=best,
         held_out_mean=round(sum(best.values()) / len(best), 6),
         restarts=result.restarts,
+        coverage_90=_rounded(calibration.coverage_after),
+        coverage_90_before=_rounded(calibration.coverage_before),
     )
     _publish_outputs(layout, outputs, result, report)
     shutil.rmtree(work)
@@ -208,28 +238,57 @@ def _work_folder(
 
 
 def _save_heads(
-    folder: Path,
-    heads: torch.nn.Module,
+    outputs: Path,
+    model: DistillationModel,
     block: ModalityParams,
+    student_dim: int,
     standardisers: dict[str, Standardiser],
-    weighting: Weighting,
+    calibration: Calibration,
 ) -> None:
     """Keep the heads with the teachers' statistics: together they predict embeddings as they were."""
-    folder.mkdir(parents=True)
-    tensors = dict(heads.state_dict())
-    tensors |= {f"weighting/{name}": value for name, value in weighting.state_dict().items()}
-    for name, standardiser in standardisers.items():
-        tensors[f"{name}/mean"] = torch.from_numpy(standardiser.mean)
-        tensors[f"{name}/std"] = torch.from_numpy(standardiser.std)
-        if standardiser.rotation is not None:
-            tensors[f"{name}/rotation"] = torch.from_numpy(standardiser.rotation)
-    save_file(tensors, folder / "heads.safetensors")
-    card = {
-        "heads": block.heads.model_dump(),
-        "weighting": block.weighting.model_dump(),
-        "teachers": list(standardisers),
+    statistics = {
+        name: _statistics(model.weighting.settled(place, one))
+        for place, (name, one) in enumerate(standardisers.items())
     }
-    (folder / "heads.json").write_text(json.dumps(card, sort_keys=True) + "\n", encoding="utf-8")
+    for name, residual in calibration.residual.items():
+        statistics[name][RESIDUAL] = residual
+    novelty = calibration.novelty
+    card = HeadsCard(
+        heads=block.heads,
+        weighting=block.weighting,
+        student_dim=student_dim,
+        student_sha256=weights_digest(outputs / "student"),
+        teachers=tuple(standardisers),
+        teacher_dims={name: len(one.mean) for name, one in standardisers.items()},
+        scale="predicted" if calibration.scale_is_trained else "residual",
+        factors=calibration.factors,
+        novelty=novelty and NoveltyScale(mean=novelty[0], std=novelty[1]),
+    )
+    save_heads(HeadsBundle(card, model.heads, statistics, model.weighting), outputs / "heads")
+
+
+def _statistics(settled: Standardiser) -> dict[str, FloatArray]:
+    found = {MEAN: settled.mean, STD: settled.std}
+    return found if settled.rotation is None else {**found, ROTATION: settled.rotation}
+
+
+@torch.no_grad()
+def _rescaled(
+    weighting: Weighting,
+    targets: dict[str, torch.Tensor],
+    present: dict[str, torch.Tensor],
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> dict[str, FloatArray]:
+    """Return what the heads were asked for at `rows`, now that training is over."""
+    weighting.eval()
+    return {
+        name: weighting.rescale(place, values[rows], present[name][rows]).numpy()
+        for place, (name, values) in enumerate(targets.items())
+    }
+
+
+def _rounded(by_teacher: dict[str, float]) -> dict[str, float]:
+    return {teacher: round(value, 6) for teacher, value in by_teacher.items()}
 
 
 def _publish_outputs(

@@ -34,6 +34,10 @@ class Weighting(nn.Module):
         """Return the targets of the teacher at `place`, `(batch, teacher_dim)`, for this batch."""
         return target
 
+    def settled(self, place: int, fitted: Standardiser) -> Standardiser:  # noqa: ARG002
+        """Return what leads from the teacher at `place` to what its head predicts, when training is over."""
+        return fitted
+
     def forward(self, losses: Tensor, seen: Tensor) -> Tensor:
         """Reduce the teachers' mean losses to what is minimised.
 

@@ -42,8 +42,17 @@ class Running(Weighting):
         """See `Weighting.rescale`; learns from the batch while the model trains."""
         if self.training and bool(mask.any()):
             self._learn(place, target[mask])
-        deviation = (self.square[place] - self.mean[place] ** 2).clamp(min=1e-12).sqrt()
-        return (target - self.mean[place]) / deviation
+        return (target - self.mean[place]) / self._deviation(place)
+
+    def settled(self, place: int, fitted: Standardiser) -> Standardiser:
+        """See `Weighting.settled`: the statistics as they are now."""
+        return Standardiser(
+            np.full_like(fitted.mean, float(self.mean[place])),
+            np.full_like(fitted.std, float(self._deviation(place))),
+        )
+
+    def _deviation(self, place: int) -> Tensor:
+        return (self.square[place] - self.mean[place] ** 2).clamp(min=1e-12).sqrt()
 
     @torch.no_grad()
     def _learn(self, place: int, values: Tensor) -> None:
