@@ -12,9 +12,9 @@ from polydistill.training.standardise import fit_standardiser
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-RANK_TOLERANCE = 1e-7
+RANK_TOLERANCE = 1e-9
 """Directions with less than this share of the greatest variance are functions of the others, or rounding."""
-PENALTIES = np.array([*np.geomspace(1e-4, 1e2, 10), np.inf])
+PENALTIES = np.array([*np.geomspace(1e-7, 1e2, 19), np.inf])
 """Of the ridge, in units of a standardised column's variance; infinity: nothing is known."""
 
 
