@@ -51,8 +51,8 @@ class Mixture:
 def fit_mixture(values: Floats, fit: Mask, validation: Mask, seed: int) -> Mixture:
     """Fit diagonal Gaussians to `values`, `(n, dim)`, as many as validate best.
 
-    Their scales are brought to the spread of the validation rows: what was whitened, or regressed, on the rows
-    `fit` looks narrower there than anywhere else.
+    Their scales are brought to the spread of the validation rows: what was whitened, or
+    regressed, on the rows `fit` looks narrower there than anywhere else.
     """
     floor = math.exp(MIN_LOG_SCALE)
     there = np.maximum(np.sqrt((values[fit] ** 2).mean(axis=0)), floor)
@@ -89,7 +89,7 @@ def marginal_nll(mixture: Mixture, y: Floats) -> Floats:
 
 
 def conditional_nll(view: LinearView, fit: Mask, validation: Mask, seed: int) -> Floats:
-    """Fit q(y | x), starting at the ridge and a mixture of its residuals; return -log q, `(n,)`, in nats."""
+    """Fit q(y | x) from the ridge and a mixture of its residuals; return -log q, `(n,)`, in nats."""
     residuals = view.y - view.x @ view.coefficients
     heads = _start(view, fit_mixture(residuals, fit, validation, seed), seed)
     x, y = torch.from_numpy(view.x), torch.from_numpy(view.y).float()
@@ -128,9 +128,10 @@ def _start(view: LinearView, mixture: Mixture, seed: int) -> LowRankHeads:
 def _train(
     heads: LowRankHeads, fit: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], seed: int
 ) -> None:
-    """Minimise the likelihood's negative; keep the weights that validate best, the starting ones among them.
+    """Minimise -log q(y | x); keep the weights that validate best, perhaps the starting ones.
 
-    After `PATIENCE` epochs that do not help, go back to the best and on more slowly; `FALLS` of those are the end.
+    After `PATIENCE` epochs that do not help, go back to the best and on more slowly; `FALLS` of
+    those are the end.
     """
     x, y = fit
     optimiser = torch.optim.AdamW(heads.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)

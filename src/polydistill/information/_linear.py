@@ -1,4 +1,4 @@
-"""Coordinates in which a diagonal Gaussian is no restriction, and the linear part of a conditional mean."""
+"""Coordinates in which a diagonal Gaussian is no restriction, and a conditional mean's linear part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polydistill.training.standardise import fit_standardiser
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 RANK_TOLERANCE = 1e-9
-"""Directions with less than this share of the greatest variance are functions of the others, or rounding."""
+"""Directions with less than this share of the greatest variance depend on the others."""
 PENALTIES = np.array([*np.geomspace(1e-7, 1e2, 19), np.inf])
 """Of the ridge, in units of a standardised column's variance; infinity: nothing is known."""
 
@@ -25,7 +25,7 @@ class LinearView:
     Attributes:
         x: The columns and the norm, standardised, `(n, x_dim + 1)`.
         y: White, and rotated to where the regression's residuals are uncorrelated, `(n, rank)`.
-        coefficients: Of `y` on `x`, `(x_dim + 1, rank)`; zero where the validation rows see no relation.
+        coefficients: Of `y` on `x`, `(x_dim + 1, rank)`; zero where validation rows see no relation.
     """
 
     x: FloatArray
@@ -36,8 +36,8 @@ class LinearView:
 def linear_view(x: FloatArray, y: FloatArray, fit: Mask, validation: Mask) -> LinearView:
     """Fit coordinates and a ridge regression on the rows `fit`, penalties on the rows `validation`.
 
-    Mutual information does not change under invertible maps of `y`, nor when `x` is given its own norm as a
-    further column, which a small network would have to learn from many rows.
+    Mutual information does not change under invertible maps of `y`, nor when `x` is given its own
+    norm as a further column, which a small network would need many rows to learn.
 
     Args:
         x: `(n, x_dim)`.

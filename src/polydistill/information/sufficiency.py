@@ -26,7 +26,7 @@ MIN_ROWS = 20
 class Sufficiency:
     """How much a table tells of another: an estimate and its 95 % bootstrap interval, in nats.
 
-    The interval is over held-out rows only: it does not hold what other rows to fit on would change.
+    The interval is over held-out rows: what other rows to fit on would change is not in it.
 
     Attributes:
         nats: Mean over the held-out rows of log q(y | x) - log q(y).
@@ -52,22 +52,24 @@ def estimate_sufficiency(
 ) -> Sufficiency:
     r"""Estimate :math:`\hat I(X; Y) = \hat h(Y) - \hat h(Y \mid X)`, in nats.
 
-    Each entropy is a cross-entropy on held-out rows and so an upper bound; their difference is neither bound. What
-    keeps it near the truth, and what is left:
+    Each entropy is a cross-entropy on held-out rows and so an upper bound; their difference bounds
+    nothing. What keeps it near the truth, and what is left:
 
-    - **The family is closed.** `y` is whitened and rotated to where a ridge regression's residuals are
-      uncorrelated. For jointly Gaussian tables a diagonal Gaussian is then exact, alone and given `x`. With a
-      diagonal one in other coordinates the marginal alone would miss correlations, and the difference grow with
-      the width of `y`, whatever `x` knows.
-    - **The marginal is nested in the conditional.** Both are mixtures of one, two or four diagonal Gaussians,
-      fitted alike: to `y`, and to what the ridge leaves of it. Heads then make mean, scale and weights
-      functions of `x`, where validation rows agree; where they never do, the conditional *is* the marginal. Costs
-      of estimating a covariance from few rows (tens of nats in hundreds of dimensions) thus cancel, and independent
-      tables give about zero.
-    - **Too few rows cost nats, never add them**: about one for each two rows' worth of coefficients, `x_dim · y_dim /
-      (2 n)`. In high dimension the estimate is too low, the more so for wide `x` and `y`; it grows with rows.
-    - **A marginal with many more than four clusters** is described too coarsely, and the estimate is too high if `x` says which.
-    - A `y` that `x` determines has infinite information: scales end softly at exp(-6) of a standard deviation, six nats a dimension.
+    - **The family is closed.** `y` is whitened and rotated to where a ridge regression's residuals
+      are uncorrelated. For jointly Gaussian tables a diagonal Gaussian is then exact, alone and
+      given `x`. In other coordinates a diagonal marginal misses correlations that the regression
+      explains away, and the difference grows with the width of `y`, whatever `x` knows.
+    - **The marginal is nested in the conditional.** Both are mixtures of one, two or four diagonal
+      Gaussians, fitted alike: to `y`, and to what the ridge leaves of it. Heads then make mean,
+      scale and weights functions of `x`, as long as validation rows agree; if those prefer the
+      marginal, the conditional *is* the marginal. What it costs to estimate a covariance from few
+      rows (tens of nats in hundreds of dimensions) thus cancels: independent tables give about zero.
+    - **Few rows make it too low**, by about `x_dim · y_dim / (2 n)` nats for n rows to fit on where
+      everything is related: it grows with rows.
+    - **A marginal of many more than four clusters** is described too coarsely, and the estimate is too
+      high where `x` says which.
+    - A `y` that `x` determines has infinite information: scales end softly at exp(-6) of a standard
+      deviation, six nats a dimension.
 
     Args:
         x: Of whose knowledge, `(n, x_dim)`.
@@ -82,9 +84,9 @@ def estimate_sufficiency(
         DataError: There are no held-out rows, or too few others for the width of `y`.
 
     References:
-        Darrin et al. 2024, arXiv:2406.07640 (information sufficiency); Pichler et al. 2022, arXiv:2202.06618
-        (KNIFE, the difference of two learned entropies). Whitening, the ridge and the nested start are ours: with
-        those coordinates left free, one mode and no held-out rows, a known 4.087 nats came out as -2.46.
+        Darrin et al. 2024, arXiv:2406.07640 (information sufficiency); Pichler et al. 2022,
+        arXiv:2202.06618 (KNIFE: the difference of two learned entropies). The coordinates, the
+        ridge and the nested start are ours; the research code gives -2.46 for a known 4.087 nats.
     """
     names = np.arange(len(y)) if groups is None else np.asarray(groups)
     _require_tables({"x": x, "y": y}, held_out, names)
@@ -128,6 +130,6 @@ def _require_enough(dim: int, fit: Mask, validation: Mask, held_out: Mask) -> No
     needed = ROWS_PER_DIM * dim
     if fit.sum() < needed or validation.sum() < MIN_ROWS:
         raise DataError(
-            f"Information about {dim} dimensions needs at least {needed} rows to fit on and {MIN_ROWS} to "
-            f"validate on, got {fit.sum()} and {validation.sum()}: give more rows."
+            f"Information about {dim} dimensions needs at least {needed} rows to fit on and "
+            f"{MIN_ROWS} to validate on, got {fit.sum()} and {validation.sum()}: give more rows."
         )

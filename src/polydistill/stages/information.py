@@ -83,10 +83,11 @@ def information(
     rows: int = 8_000,
     progress: Progress = silent,
 ) -> InformationReport:
-    """Estimate each model's information about each teacher; write `docs/results/information.{json,md}`.
+    """Estimate what each model tells of each teacher; write `docs/results/information.{json,md}`.
 
-    Estimators are fitted on at most `rows` of the rows that the student was trained on, and judged on those that
-    were held out from it. All models are given the same rows, which are those that every teacher has.
+    Estimators are fitted on at most `rows` of the rows that the student was trained on, and judged
+    on those that were held out from it. All models are given the same rows: those that every
+    teacher has.
 
     Raises:
         MissingDataError: The corpus, the student or the undistilled student is not there.
@@ -132,7 +133,7 @@ def measure(
     seed: int,
     progress: Progress = silent,
 ) -> dict[str, dict[str, Sufficiency]]:
-    """Return model, teacher: what a model's table, `(n, dim)`, tells of a teacher's; none of its own."""
+    """Return model, teacher: what a model's table, `(n, dim)`, tells of another's."""
     tables = {**students, **teachers}
     pairs = [(model, teacher) for model in tables for teacher in teachers if model != teacher]
     found: dict[str, dict[str, Sufficiency]] = {model: {} for model in tables}
@@ -149,7 +150,7 @@ def densities(
     n_parameters: Mapping[str, int],
     points: Mapping[str, float],
 ) -> dict[str, Density]:
-    """Sum each model's nats over the teachers, and divide them and its points by its size where known."""
+    """Sum each model's nats; divide them, and its points, by its size where that is known."""
     result = {}
     for model, by_teacher in found.items():
         size, score = n_parameters.get(model), points.get(model)
@@ -185,15 +186,16 @@ def markdown(report: InformationReport) -> str:
         f"# Information of the {report.modality} models about the teachers",
         "",
         (
-            f"Nats that a row's model tells of a column's teacher, with a 95% bootstrap interval over {report.n_held_out:,} "
-            f"rows that the student never saw; estimators fitted on {report.n_rows:,} others. "
-            "`polydistill information` writes this page."
+            "Nats that a row's model tells of a column's teacher, with a 95% bootstrap interval over "
+            f"{report.n_held_out:,} rows that the student never saw; estimators fitted on "
+            f"{report.n_rows:,} others. `polydistill information` writes this page."
         ),
         "",
         (
-            "How to read it: compare down a column. The higher of two models lets more of that teacher be predicted, without "
-            "a label; zero means nothing that could be shown. The estimates are too low, the more so the fewer rows and "
-            "the wider the models: they rank models, and are no share of what a teacher knows."
+            "How to read it: compare down a column. The higher of two models lets more of that "
+            "teacher be predicted, without a label; zero means nothing that could be shown. The "
+            "estimates are too low, the more so the fewer rows and the wider the models: they rank "
+            "models, and are no share of what a teacher knows."
         ),
         "",
         f"| | {' | '.join(teachers)} |",
@@ -207,8 +209,9 @@ def markdown(report: InformationReport) -> str:
         "## Density",
         "",
         (
-            "Nats are summed over the teachers but the model itself, so a teacher's sum has one fewer. Points are hundredths of "
-            "the mean score. A size that a teacher's files do not say stays open."
+            "Nats are summed over the teachers but the model itself, so a teacher's sum has one "
+            "fewer. Points are hundredths of the mean score. A size that a teacher's files do not "
+            "say stays open."
         ),
         "",
         "| | nats | of teachers | parameters | nats per million | points | points per million |",
