@@ -7,7 +7,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help run test test-all check format bench quality attribution export lock
+.PHONY: help run test test-all check format bench quality attribution information export lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -49,6 +49,9 @@ quality: .venv/.ready  ## Three seeds with intervals: docs/results/quality.md (l
 
 attribution: .venv/.ready  ## What each teacher adds to the others: docs/results/attribution.md
 	@$(BIN)/polydistill attribution $(MODALITY)
+
+information: .venv/.ready  ## Nats that student and teachers tell of each teacher: docs/results/information.md (minutes)
+	@$(BIN)/polydistill information $(MODALITY)
 
 export: .venv/.ready  ## Sorted-JSON exports of the champion's run and the registry: mlruns/exports/
 	@$(BIN)/polydistill export $(MODALITY)

@@ -327,3 +327,22 @@ def predict_teacher(
         folder = model or Layout(ROOT, modality).artifacts
         lines = examples.read_text(encoding="utf-8").splitlines()
         show(run_prediction(folder, teacher, lines, output), as_json=as_json)
+
+
+@app.command(epilog="Example: polydistill information text --rows 20000")
+def information(
+    modality: Modality,
+    *,
+    rows: Annotated[int, typer.Option(min=1, help="Rows to fit on, at most.")] = 8_000,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many nats student and teachers tell of each teacher, and for how many parameters."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.stages.information import information as measure_information
+
+        progress = ProgressLines("information")
+        report = measure_information(
+            ROOT, load_params(ROOT), modality, rows=rows, progress=progress
+        )
+        show(report if as_json else {"density": plain(report)["density"]}, as_json=as_json)
