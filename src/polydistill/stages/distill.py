@@ -13,32 +13,22 @@ import numpy as np
 import pandas as pd
 import torch
 
-from polydistill.contracts import FloatArray, GeometryTerm
+from polydistill.contracts import GeometryTerm
 from polydistill.errors import StoreError
 from polydistill.files import put_in_place
 from polydistill.geometry import build_geometry
 from polydistill.heads import HEADS
-from polydistill.heads._bundle import (
-    MEAN,
-    RESIDUAL,
-    ROTATION,
-    STD,
-    HeadsBundle,
-    HeadsCard,
-    NoveltyScale,
-    save_heads,
-)
 from polydistill.layout import Layout
 from polydistill.losses import LOSSES
 from polydistill.modalities import MODALITIES
 from polydistill.params import ModalityParams, Params
 from polydistill.progress import Progress, silent
+from polydistill.stages._heads import asked_for, save_calibrated_heads
 from polydistill.store import StoredEmbeddings, open_embeddings, set_aside
 from polydistill.students import STUDENTS, encode, weights_digest
 from polydistill.tables import read_corpus
 from polydistill.tracking import NullTracker, Tracker
 from polydistill.training.calibration import (
-    Calibration,
     calibrate,
     predicted_moments,
     trains_scale,
@@ -153,12 +143,12 @@ def distill(
     student.save(outputs / "student")
     calibration = calibrate(
         predicted_moments(heads, encode(student, [examples[row] for row in rows_held_out])),
-        _rescaled(weighting, targets, present, rows_held_out),
+        asked_for(weighting, targets, present, rows_held_out),
         {name: values[rows_held_out].numpy() for name, values in present.items()},
         corpus["group"].iloc[rows_held_out].tolist(),
         scale_is_trained=trains_scale(loss),
     )
-    _save_heads(outputs, model, block, student.dim, standardisers, calibration)
+    save_calibrated_heads(outputs, model, block, student.dim, standardisers, calibration)
     best = {
         entry["teacher"]: round(entry["nats"], 6)
         for entry in result.history
@@ -235,56 +225,6 @@ def _work_folder(
     content = [params.seed, params.threads, params.precision, settings, inputs, split]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     return layout.work("distill", f"{layout.modality}-{key}")
-
-
-def _save_heads(
-    outputs: Path,
-    model: DistillationModel,
-    block: ModalityParams,
-    student_dim: int,
-    standardisers: dict[str, Standardiser],
-    calibration: Calibration,
-) -> None:
-    """Keep the heads with the teachers' statistics: together they predict embeddings as they were."""
-    statistics = {
-        name: _statistics(model.weighting.settled(place, one))
-        for place, (name, one) in enumerate(standardisers.items())
-    }
-    for name, residual in calibration.residual.items():
-        statistics[name][RESIDUAL] = residual
-    novelty = calibration.novelty
-    card = HeadsCard(
-        heads=block.heads,
-        weighting=block.weighting,
-        student_dim=student_dim,
-        student_sha256=weights_digest(outputs / "student"),
-        teachers=tuple(standardisers),
-        teacher_dims={name: len(one.mean) for name, one in standardisers.items()},
-        scale="predicted" if calibration.scale_is_trained else "residual",
-        factors=calibration.factors,
-        novelty=novelty and NoveltyScale(mean=novelty[0], std=novelty[1]),
-    )
-    save_heads(HeadsBundle(card, model.heads, statistics, model.weighting), outputs / "heads")
-
-
-def _statistics(settled: Standardiser) -> dict[str, FloatArray]:
-    found = {MEAN: settled.mean, STD: settled.std}
-    return found if settled.rotation is None else {**found, ROTATION: settled.rotation}
-
-
-@torch.no_grad()
-def _rescaled(
-    weighting: Weighting,
-    targets: dict[str, torch.Tensor],
-    present: dict[str, torch.Tensor],
-    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> dict[str, FloatArray]:
-    """Return what the heads were asked for at `rows`, now that training is over."""
-    weighting.eval()
-    return {
-        name: weighting.rescale(place, values[rows], present[name][rows]).numpy()
-        for place, (name, values) in enumerate(targets.items())
-    }
 
 
 def _rounded(by_teacher: dict[str, float]) -> dict[str, float]:

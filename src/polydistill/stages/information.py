@@ -5,7 +5,6 @@ No stage of DVC: it reads the student, the embeddings and the scores that are th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import Params
 from polydistill.progress import Progress, silent
+from polydistill.results import write_results
 from polydistill.scores import kind_means, mean_score, read_scores
 from polydistill.sizes import student_size, teacher_size
 from polydistill.store import StoredEmbeddings, open_embeddings
@@ -168,12 +168,7 @@ def densities(
 
 def write_information(report: InformationReport, folder: Path) -> None:
     """Write `information.json` and `information.md`; the same report writes the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tree = json.dumps(_rounded(asdict(report)), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    for name, text in (("information.json", tree), ("information.md", markdown(report))):
-        unfinished = folder / f".{name}"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(folder / name)
+    write_results(folder, "information", asdict(report), markdown(report))
 
 
 def markdown(report: InformationReport) -> str:
@@ -272,10 +267,3 @@ def _cell(one: Sufficiency) -> str:
 
 def _number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.2f}"
-
-
-def _rounded(tree: object) -> object:
-    """Round every number to four decimals."""
-    if isinstance(tree, dict):
-        return {key: _rounded(value) for key, value in tree.items()}
-    return round(tree, 4) if isinstance(tree, float) else tree
