@@ -7,11 +7,11 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help run test test-all check format bench quality export lock
+.PHONY: help run test test-all check format bench quality attribution information export lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -46,6 +46,12 @@ bench: .venv/.ready  ## Ratios against peers, measured side by side: bench/resul
 
 quality: .venv/.ready  ## Three seeds with intervals: docs/results/quality.md (long)
 	@$(BIN)/polydistill quality $(MODALITY)
+
+attribution: .venv/.ready  ## What each teacher adds to the others: docs/results/attribution.md
+	@$(BIN)/polydistill attribution $(MODALITY)
+
+information: .venv/.ready  ## Nats that student and teachers tell of each teacher: docs/results/information.md (minutes)
+	@$(BIN)/polydistill information $(MODALITY)
 
 export: .venv/.ready  ## Sorted-JSON exports of the champion's run and the registry: mlruns/exports/
 	@$(BIN)/polydistill export $(MODALITY)

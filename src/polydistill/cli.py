@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polydistill import environment
+from polydistill.cli_analyses import AsJson, Modality, analyses
 from polydistill.console import ProgressLines, errors_for_people, plain, relative, show
 
 EPILOG = (
@@ -24,8 +25,6 @@ app = typer.Typer(
 data_app = typer.Typer(help="Make the project's data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ROOT = Path()
 PIPED_WIDTH = 140
 
@@ -116,19 +115,6 @@ def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
         report = plain(run_evaluation(ROOT, load_params(ROOT), modality, progress=progress))
         if not as_json:
             report.pop("scores")  # every task of every model: the report has a table for that
-        show(report, as_json=as_json)
-
-
-@app.command(epilog="Example: polydistill quality text")
-def quality(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Distil with three seeds and say, with intervals, what the student gains: docs/results/."""
-    with errors_for_people():
-        from polydistill.params import load_params
-        from polydistill.stages.quality import quality as measure_quality
-
-        report = measure_quality(
-            ROOT, load_params(ROOT), modality, progress=ProgressLines("quality")
-        )
         show(report, as_json=as_json)
 
 
@@ -262,3 +248,6 @@ def encode(
             {"rows": len(embeddings), "dim": embeddings.shape[1], "file": str(output)},
             as_json=as_json,
         )
+
+
+app.registered_commands += analyses.registered_commands

@@ -108,11 +108,17 @@ class Prediction:
         mean: `(batch, modes, teacher_dim)`.
         log_scale: Logarithm of the standard deviation, `(batch, modes, teacher_dim)`.
         log_weights: Logarithm of the modes' weights, `(batch, modes)`; sums to one over the modes.
+        factor: Of a low-rank covariance, `(modes, teacher_dim, rank)`: what is added to the squared scales on
+            the diagonal is its product with its transpose.
+        triangle: Of a full precision, `(modes, teacher_dim, teacher_dim)`, lower triangular with a diagonal of
+            ones: it stands on either side of the inverse squared scales.
     """
 
     mean: Tensor
     log_scale: Tensor
     log_weights: Tensor
+    factor: Tensor | None = None
+    triangle: Tensor | None = None
 
 
 class DistillationLoss(Protocol):

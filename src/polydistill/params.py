@@ -87,6 +87,26 @@ class StoreParams(Tree):
     shard_rows: Positive = 4096
 
 
+class GuardParams(Tree):
+    """When training has left the path; the guard then goes back and halves the rate."""
+
+    max_restarts: Annotated[int, Field(ge=0)] = Field(
+        3, description="So often; then the run has diverged, and is not published."
+    )
+    spike: Annotated[float, Field(gt=0)] = Field(
+        20.0, description="A loss so many interquartile ranges above the median of those before it."
+    )
+    min_variance: Annotated[float, Field(ge=0)] = Field(
+        1e-8, description="Least variance of the student's held-out embeddings."
+    )
+    max_mean_cosine: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.99, description="Greatest mean cosine between them."
+    )
+    min_effective_rank: Annotated[float, Field(ge=1)] = Field(
+        2.0, description="Least number of dimensions that they fill."
+    )
+
+
 class TrainingParams(Tree):
     """The training loop."""
 
@@ -104,6 +124,7 @@ class TrainingParams(Tree):
     patience: Positive = Field(
         description="Evaluations without a better held-out NLL before a stop."
     )
+    guard: GuardParams = GuardParams()
 
 
 class EvaluationParams(Tree):
@@ -130,6 +151,7 @@ class ModalityParams(Tree):
     loss: Plugin
     geometry: Plugin | None = None
     geometry_weight: Annotated[float, Field(ge=0)] = 0.0
+    weighting: Plugin = Plugin(name="per-dimension")
     training: TrainingParams
     evaluation: EvaluationParams
     gate: GateParams

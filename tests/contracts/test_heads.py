@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from polydistill.errors import ParamsError, UnknownNameError
 from polydistill.heads import HEADS
+from polydistill.losses.gaussian_nll import gaussian_nll
 
 DIMS = {"narrow": 3, "wide": 7}
 
@@ -58,3 +60,45 @@ def test_the_students_norm_reaches_the_heads(name: str) -> None:
     near, far = heads(students)["wide"], heads(3 * students)["wide"]
 
     assert not torch.allclose(near.mean, far.mean, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", HEADS.names())
+@pytest.mark.parametrize("covariance", ["diagonal", "low-rank", "triangular"])
+@pytest.mark.parametrize("modes", [1, 2])
+def test_every_covariance_learns_and_starts_near_the_diagonal(
+    name: str, covariance: str, modes: int
+) -> None:
+    draw = torch.Generator().manual_seed(0)
+    students = torch.randn(64, 4, generator=draw)
+    common = torch.randn(64, 1, generator=draw)  # an error that all dimensions share
+    targets = {t: 0.3 * torch.randn(64, d, generator=draw) + common for t, d in DIMS.items()}
+    mask = torch.ones(64, dtype=torch.bool)
+    heads = make(name, modes=modes, covariance=covariance)
+    optimizer = torch.optim.Adam(heads.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        predictions = heads(students)
+        loss = torch.stack(
+            [gaussian_nll(predictions[t], targets[t], mask).mean() for t in DIMS]
+        ).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    assert losses[-1] < losses[0] - 0.1
+    if covariance != "diagonal":
+        gradients = [weight.grad for key, weight in heads.named_parameters() if "outputs" in key]
+        assert all(g is not None and g.abs().sum() > 0 for g in gradients)
+
+
+@pytest.mark.parametrize("name", HEADS.names())
+def test_a_budget_is_kept(name: str) -> None:
+    with pytest.raises(ParamsError, match=r"heads.max_params is 10, these heads have"):
+        make(name, max_params=10)
+
+
+@pytest.mark.parametrize("name", HEADS.names())
+def test_an_unknown_covariance_is_refused_with_a_suggestion(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'triangular'"):
+        make(name, covariance="triangle")

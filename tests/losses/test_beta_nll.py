@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -52,3 +54,11 @@ def test_with_several_modes_the_value_is_the_mixtures(modes: int) -> None:
     torch.testing.assert_close(
         beta_nll(prediction, target, mask), gaussian_nll(prediction, target, mask)
     )
+
+
+def test_a_low_rank_covariance_has_no_dimensions_to_reweight() -> None:
+    prediction, target = random_prediction(4, 1, 3)
+    low_rank = replace(prediction, factor=torch.ones(1, 3, 2, dtype=torch.float64))
+
+    with pytest.raises(ParamsError, match="covariance diagonal or triangular, got low-rank"):
+        beta_nll(low_rank, target, torch.ones(4, dtype=torch.bool))

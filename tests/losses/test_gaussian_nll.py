@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+from torch.distributions import (
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
 
 from polydistill.contracts import Prediction
 from polydistill.errors import ShapeError
@@ -29,6 +37,53 @@ def test_equals_torch_distributions(modes: int, batch: int, dtype: torch.dtype) 
 
     assert loss.dtype == dtype
     torch.testing.assert_close(loss, reference(prediction, target), rtol=1e-5, atol=1e-5)
+
+
+def with_covariance(kind: str, prediction: Prediction, rank: int = 2) -> Prediction:
+    draw = torch.Generator().manual_seed(1)
+    _, modes, dim = prediction.mean.shape
+    if kind == "low-rank":
+        factor = torch.randn(modes, dim, rank, generator=draw, dtype=torch.float64)
+        return replace(prediction, factor=factor.requires_grad_())
+    free = 0.4 * torch.randn(modes, dim, dim, generator=draw, dtype=torch.float64)
+    return replace(prediction, triangle=free.tril(-1) + torch.eye(dim, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+@pytest.mark.parametrize("modes", [1, 3])
+@pytest.mark.parametrize("kind", ["low-rank", "triangular"])
+def test_full_covariances_equal_torch_distributions(kind: str, modes: int, batch: int) -> None:
+    plain, target = random_prediction(batch, modes, 5)
+    prediction = with_covariance(kind, plain)
+    scales = torch.diag_embed(torch.exp(2 * prediction.log_scale))
+    if prediction.factor is not None:
+        covariance = scales + prediction.factor @ prediction.factor.mT
+        normal = MultivariateNormal(prediction.mean, covariance_matrix=covariance)
+    else:
+        assert prediction.triangle is not None
+        precision = prediction.triangle @ torch.linalg.inv(scales) @ prediction.triangle.mT
+        normal = MultivariateNormal(prediction.mean, precision_matrix=precision)
+    mixture = MixtureSameFamily(Categorical(logits=prediction.log_weights), normal)
+
+    loss = gaussian_nll(prediction, target, torch.ones(batch, dtype=torch.bool))
+
+    torch.testing.assert_close(loss, -mixture.log_prob(target) / 5, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["low-rank", "triangular"])
+def test_gradients_of_full_covariances_are_those_of_finite_differences(kind: str) -> None:
+    plain, target = random_prediction(3, 1, 4)
+    prediction = with_covariance(kind, plain)
+    free = prediction.factor if prediction.factor is not None else prediction.triangle
+    assert free is not None
+
+    def loss(mean: torch.Tensor, log_scale: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
+        part = {"factor": free} if kind == "low-rank" else {"triangle": free}
+        changed = replace(prediction, mean=mean, log_scale=log_scale, **part)
+        return gaussian_nll(changed, target, torch.ones(3, dtype=torch.bool))
+
+    inputs = (prediction.mean, prediction.log_scale, free.detach().requires_grad_())
+    assert torch.autograd.gradcheck(loss, inputs)
 
 
 def test_one_mode_is_a_normal_density() -> None:

@@ -126,6 +126,7 @@ def write_run(root: Path, *, without: tuple[str, ...] = (), **changes: Json) -> 
     layout = Layout(root, "text")
     distillation = {
         "best_step": 630,
+        "coverage_90": {"use-m3": 0.8961, "glove-50d": 0.9},
         "dim": 16,
         "held_out": {},
         "n_held_out": 1200,

@@ -49,6 +49,14 @@ def test_the_page_has_every_model_and_every_task(tmp_path: Path) -> None:
         assert f'<th scope="row">{name}<' in html
 
 
+def test_the_page_says_how_far_the_heads_can_be_believed(tmp_path: Path) -> None:
+    write_run(tmp_path)
+
+    text = text_of(draw(tmp_path))
+
+    assert "it holds 89.6 % for use-m3 , 90.0 % for glove-50d ." in text
+
+
 def test_the_page_asks_nobody_for_anything(tmp_path: Path) -> None:
     write_run(tmp_path)
 

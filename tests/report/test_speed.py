@@ -13,8 +13,8 @@ from polydistill.layout import Layout
 from polydistill.params import Params
 from polydistill.report import speed
 from polydistill.report.page import write_report
-from polydistill.report.sizes import Size
 from polydistill.report.speed import known_speeds, measure
+from polydistill.sizes import Size
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
 from tests.report.example_run import example_params, write_run

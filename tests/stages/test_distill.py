@@ -100,10 +100,23 @@ def test_the_heads_are_kept_with_each_teachers_statistics(distilled: Layout) -> 
     tensors = load_file(distilled.heads / "heads.safetensors")
     card = json.loads((distilled.heads / "heads.json").read_text())
 
+    report = json.loads(distilled.distillation.read_text())
     assert card["teachers"] == list(TEACHERS)
+    assert card["teacher_dims"] == TEACHERS
+    assert card["student_dim"] == report["dim"]
+    assert card["student_sha256"] == report["student_sha256"]
+    assert card["scale"] == "predicted"
     for teacher, dim in TEACHERS.items():
         assert tensors[f"{teacher}/mean"].shape == (dim,)
         assert (tensors[f"{teacher}/std"] > 0).all()
+
+
+def test_calibrated_intervals_hold_about_nine_tenths_of_held_out_values(distilled: Layout) -> None:
+    report = json.loads(distilled.distillation.read_text())
+
+    assert set(report["coverage_90"]) == set(report["coverage_90_before"]) == set(TEACHERS)
+    for share in report["coverage_90"].values():
+        assert share == pytest.approx(0.9, abs=0.05)
 
 
 def test_unfinished_work_is_removed_and_the_tracker_was_told(distilled: Layout) -> None:

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from polydistill.errors import DivergedError
+from polydistill.params import GuardParams
+from polydistill.training.guard import Restart, UnhealthyError, check_embeddings
 from polydistill.training.trainer import _last_checkpoint, _optimizer, _schedule
 from tests.training.tiny_run import DIMS, PARAMS, make_model, run, weights
 
@@ -135,8 +137,75 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_advice(
     batches._present["one"][:] = True
     monkeypatch.setattr("tests.training.tiny_run.make_model", lambda: (model, None, batches))
 
-    with pytest.raises(DivergedError, match=r"The loss is nan at step 0: lower .*learning_rate"):
+    with pytest.raises(
+        DivergedError,
+        match=r"diverged 4 times.*step 0: the loss is nan.*lower training.learning_rate",
+    ):
         run(tmp_path, PARAMS.model_copy(update={"batch_size": 128}))
+
+
+def trouble_at(monkeypatch: pytest.MonkeyPatch, evaluations: set[int]) -> list[int]:
+    """Let the guard find a collapse at these evaluations, counted from 1; return a list of all."""
+    calls: list[int] = []
+
+    def check(embedded: torch.Tensor, limits: GuardParams) -> None:
+        calls.append(len(embedded))
+        if len(calls) in evaluations:
+            raise UnhealthyError("the embeddings collapsed")
+        check_embeddings(embedded, limits)
+
+    monkeypatch.setattr("polydistill.training.trainer.check_embeddings", check)
+    return calls
+
+
+@pytest.mark.parametrize(("evaluation", "resumed_from"), [(1, 0), (3, 4)])
+def test_the_guard_goes_back_to_the_last_good_state_with_half_the_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluation: int, resumed_from: int
+) -> None:
+    undisturbed, model = run(tmp_path / "undisturbed")
+    calls = trouble_at(monkeypatch, {evaluation})
+
+    result, other = run(tmp_path / "disturbed")
+
+    step = 2 * evaluation
+    assert result.restarts == (Restart(step, resumed_from, "the embeddings collapsed"),)
+    assert len(calls) == 2 * PARAMS.epochs + 1
+    assert result.steps == undisturbed.steps
+    before = [row for row in undisturbed.history if row["step"] <= resumed_from]
+    assert [row for row in result.history if row["step"] <= resumed_from] == before
+    assert weights(other) != weights(model)
+
+
+def test_a_run_that_is_killed_after_a_restart_keeps_its_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble_at(monkeypatch, {3})
+    whole, model = run(tmp_path / "whole")
+
+    class PowerCutError(Exception):
+        pass
+
+    def cut(what: str, done: int, total: int, **figures: float) -> None:
+        if done == 10:
+            raise PowerCutError
+
+    trouble_at(monkeypatch, {3})
+    with pytest.raises(PowerCutError):
+        run(tmp_path / "cut", progress=cut)
+    resumed, again = run(tmp_path / "cut")
+
+    assert resumed.restarts == whole.restarts
+    assert weights(again) == weights(model)
+
+
+def test_a_run_that_never_recovers_has_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble_at(monkeypatch, set(range(2, 99)))
+    guard = PARAMS.guard.model_copy(update={"max_restarts": 1})
+
+    with pytest.raises(DivergedError, match=r"diverged 2 times.*step 4: the embeddings collapsed"):
+        run(tmp_path, PARAMS.model_copy(update={"guard": guard}))
 
 
 def test_bfloat16_changes_the_sums_and_still_learns(tmp_path: Path) -> None:

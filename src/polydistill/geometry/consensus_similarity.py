@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from polydistill.errors import ShapeError
 from polydistill.geometry import GEOMETRY
+from polydistill.geometry._rows import require_rows
 
 
 @GEOMETRY.register("consensus-similarity")
@@ -34,12 +34,11 @@ def consensus_similarity(
     Raises:
         ShapeError: A teacher's rows are not the student's.
     """
+    require_rows(student, targets, masks)
     batch = len(student)
     total = student.new_zeros(batch, batch)
     count = student.new_zeros(batch, batch)
     for target, mask in zip(targets, masks, strict=True):
-        if len(target) != batch or mask.shape != (batch,):
-            raise ShapeError(f"Targets must have {batch} rows, got {len(target)}.")
         unit = normalize(target.to(student.dtype), dim=-1)
         both = (mask[:, None] & mask[None, :]).to(student.dtype)
         total = total + (unit @ unit.T) * both

@@ -6,9 +6,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.distributions import LowRankMultivariateNormal
 
 from polydistill.contracts import Prediction
-from polydistill.errors import ShapeError
+from polydistill.errors import ParamsError, ShapeError
 
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
@@ -41,12 +42,35 @@ def mixture_mean(prediction: Prediction) -> Tensor:
 
 
 def negative_log_densities(prediction: Prediction, target: Tensor) -> Tensor:
-    """Return those of each mode's normal densities, dimension by dimension: `(batch, modes, teacher_dim)`."""
-    standardised = (target.unsqueeze(1) - prediction.mean) * torch.exp(-prediction.log_scale)
+    """Return those of each mode, dimension by dimension: `(batch, modes, teacher_dim)`.
+
+    With a triangular precision they are those of the residuals that it decorrelates: its determinant is one.
+
+    Raises:
+        ParamsError: The covariance is of low rank, and has no dimensions apart.
+    """
+    if prediction.factor is not None:
+        raise ParamsError(
+            "A loss by dimension needs heads.covariance diagonal or triangular, got low-rank: use gaussian-nll."
+        )
+    residual = target.unsqueeze(1) - prediction.mean
+    if prediction.triangle is not None:
+        residual = torch.einsum("bmi,mij->bmj", residual, prediction.triangle)
+    standardised = residual * torch.exp(-prediction.log_scale)
     return 0.5 * standardised**2 + prediction.log_scale + HALF_LOG_TAU
 
 
-def mixture_nll(by_dim: Tensor, log_weights: Tensor) -> Tensor:
-    """Return the mixture's, in nats per dimension, from those of its modes: `(batch,)`."""
-    log_likelihood = torch.logsumexp(log_weights - by_dim.sum(dim=-1), dim=-1)
-    return -log_likelihood / by_dim.shape[-1]
+def log_densities(prediction: Prediction, target: Tensor) -> Tensor:
+    """Return the logarithm of each mode's density, `(batch, modes)`."""
+    if prediction.factor is None:
+        return -negative_log_densities(prediction, target).sum(dim=-1)
+    factor = prediction.factor.expand(len(target), -1, -1, -1)
+    scales = torch.exp(2 * prediction.log_scale)
+    modes = LowRankMultivariateNormal(prediction.mean, factor, scales, validate_args=False)
+    densities: Tensor = modes.log_prob(target.unsqueeze(1))
+    return densities
+
+
+def mixture_nll(log_density: Tensor, log_weights: Tensor, dim: int) -> Tensor:
+    """Return the mixture's, in nats per dimension, from its modes' `(batch, modes)`: `(batch,)`."""
+    return -torch.logsumexp(log_weights + log_density, dim=-1) / dim

@@ -47,4 +47,5 @@ def beta_nll(prediction: Prediction, target: Tensor, mask: Tensor, *, beta: floa
     by_dim = negative_log_densities(prediction, target)
     weighted = by_dim * torch.exp(2 * beta * prediction.log_scale).detach()
     own_value = by_dim.detach() + (weighted - weighted.detach())  # and the gradient of the other
-    return masked(mixture_nll(own_value, prediction.log_weights), mask)
+    log_density = -own_value.sum(dim=-1)
+    return masked(mixture_nll(log_density, prediction.log_weights, target.shape[-1]), mask)

@@ -13,7 +13,6 @@ from polydistill.layout import Layout
 from polydistill.params import ModalityParams, Params
 from polydistill.report.figures import Picture, quality_scatter, score_bars, training_curves
 from polydistill.report.inputs import Inputs, read_inputs
-from polydistill.report.sizes import Size
 from polydistill.report.speed import Measured, measure
 from polydistill.report.summary import model_sizes, verdict_line
 from polydistill.report.tables import (
@@ -29,6 +28,7 @@ from polydistill.report.tables import (
     score_table,
     task_table,
 )
+from polydistill.sizes import Size
 from polydistill.tracking import flatten
 
 DASH = "\N{EN DASH}"

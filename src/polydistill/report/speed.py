@@ -19,8 +19,8 @@ from polydistill.errors import PolydistillError
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import Params
-from polydistill.report.sizes import Size, student_size, teacher_size
 from polydistill.report.tables import STUDENT
+from polydistill.sizes import Size, student_size, teacher_size
 from polydistill.students import CARD, encode, load_student, weights_digest
 from polydistill.tables import read_corpus
 from polydistill.teachers import TEACHERS

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from polydistill.layout import Layout
 from polydistill.params import Params
 from polydistill.report.inputs import Inputs, read_inputs
-from polydistill.report.sizes import Size, student_size, teacher_size
 from polydistill.report.speed import Measured, known_speeds
 from polydistill.report.tables import STUDENT, UNDISTILLED, Row, require_known, score_table
+from polydistill.sizes import Size, student_size, teacher_size
 from polydistill.teachers import TEACHERS
 
 if TYPE_CHECKING:

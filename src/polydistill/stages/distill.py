@@ -12,26 +12,34 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 
 from polydistill.contracts import GeometryTerm
 from polydistill.errors import StoreError
 from polydistill.files import put_in_place
-from polydistill.geometry import GEOMETRY
+from polydistill.geometry import build_geometry
 from polydistill.heads import HEADS
 from polydistill.layout import Layout
 from polydistill.losses import LOSSES
 from polydistill.modalities import MODALITIES
 from polydistill.params import ModalityParams, Params
 from polydistill.progress import Progress, silent
+from polydistill.stages._heads import asked_for, save_calibrated_heads
 from polydistill.store import StoredEmbeddings, open_embeddings, set_aside
-from polydistill.students import STUDENTS, weights_digest
+from polydistill.students import STUDENTS, encode, weights_digest
 from polydistill.tables import read_corpus
 from polydistill.tracking import NullTracker, Tracker
+from polydistill.training.calibration import (
+    calibrate,
+    predicted_moments,
+    trains_scale,
+)
 from polydistill.training.dataset import Batches, held_out_mask, seeded
+from polydistill.training.guard import Restart
 from polydistill.training.model import DistillationModel
-from polydistill.training.standardise import Standardiser, fit_standardiser
+from polydistill.training.standardise import Standardiser
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
+from polydistill.training.weighting import WEIGHTINGS
+from polydistill.training.weighting._base import Weighting
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,11 @@ class DistillReport:
         best_step: Where the held-out loss was least: the weights that were kept.
         held_out: Each teacher's held-out loss there (nats per dimension, for the NLL).
         held_out_mean: Their mean.
-        diverged: Whether training left the finite numbers; such a run raises, and is never published.
+        coverage_90: Each teacher's share of held-out values inside the heads' central 90 % interval, as
+            calibrated on one half of the held-out groups and measured on the other.
+        coverage_90_before: The same before calibration.
+        restarts: How often the divergence guard went back to the last good state, and why.
+        diverged: Whether it gave up; such a run raises, and is never published.
     """
 
     student: str
@@ -64,6 +76,9 @@ class DistillReport:
     best_step: int
     held_out: dict[str, float]
     held_out_mean: float
+    coverage_90: dict[str, float]
+    coverage_90_before: dict[str, float]
+    restarts: tuple[Restart, ...] = ()
     diverged: bool = False
 
 
@@ -91,7 +106,9 @@ def distill(
     stored = _open_all(layout, params, corpus["id"].tolist())
     torch.set_num_threads(params.threads)
     held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
-    targets, present, standardisers = _targets(stored, ~held_out)
+    weighting = WEIGHTINGS.get(block.weighting.name)(len(stored), **block.weighting.options)
+    rows_held_out = np.flatnonzero(held_out)
+    targets, present, standardisers = _targets(stored, ~held_out, weighting)
     generator = torch.Generator().manual_seed(int(seeded(params.seed, "weights").integers(2**63)))
     student = STUDENTS.get(block.student.name).build(
         examples, generator, params.threads, **block.student.options
@@ -103,7 +120,14 @@ def distill(
     dims = {name: embeddings.dim for name, embeddings in stored.items()}
     heads = HEADS.get(block.heads.name)(student.dim, dims, generator, **block.heads.options)
     loss = partial(LOSSES.get(block.loss.name), **block.loss.options)
-    model = DistillationModel(student, heads, loss, _geometry(block), block.geometry_weight)
+    model = DistillationModel(
+        student,
+        heads,
+        loss,
+        _geometry(block, student.dim, list(dims.values())),
+        block.geometry_weight,
+        weighting,
+    )
     plan = TrainingPlan(
         block.training, params.seed, params.precision, tuple(stored), work / "checkpoints"
     )
@@ -111,13 +135,20 @@ def distill(
     result = train(
         model,
         Batches(examples, student.collate, targets, present),
-        (np.flatnonzero(~held_out), np.flatnonzero(held_out)),
+        (np.flatnonzero(~held_out), rows_held_out),
         plan,
         tracker=tracker,
         progress=progress,
     )
     student.save(outputs / "student")
-    _save_heads(outputs / "heads", heads, block, standardisers)
+    calibration = calibrate(
+        predicted_moments(heads, encode(student, [examples[row] for row in rows_held_out])),
+        asked_for(weighting, targets, present, rows_held_out),
+        {name: values[rows_held_out].numpy() for name, values in present.items()},
+        corpus["group"].iloc[rows_held_out].tolist(),
+        scale_is_trained=trains_scale(loss),
+    )
+    save_calibrated_heads(outputs, model, block, student.dim, standardisers, calibration)
     best = {
         entry["teacher"]: round(entry["nats"], 6)
         for entry in result.history
@@ -135,6 +166,9 @@ def distill(
         best_step=result.best_step,
         held_out=best,
         held_out_mean=round(sum(best.values()) / len(best), 6),
+        restarts=result.restarts,
+        coverage_90=_rounded(calibration.coverage_after),
+        coverage_90_before=_rounded(calibration.coverage_before),
     )
     _publish_outputs(layout, outputs, result, report)
     shutil.rmtree(work)
@@ -156,23 +190,27 @@ def _open_all(layout: Layout, params: Params, ids: list[str]) -> dict[str, Store
 
 
 def _targets(
-    stored: dict[str, StoredEmbeddings], trained: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    stored: dict[str, StoredEmbeddings],
+    trained: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    weighting: Weighting,
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Standardiser]]:
     """Standardise each teacher by the rows that are trained on."""
     targets, present, standardisers = {}, {}, {}
     for name, embeddings in stored.items():
         all_rows = embeddings.take(np.arange(len(embeddings)))
-        standardiser = fit_standardiser(all_rows.values, trained & all_rows.present)
+        standardiser = weighting.fit(all_rows.values, trained & all_rows.present)
         targets[name] = torch.from_numpy(standardiser.apply(all_rows.values))
         present[name] = torch.from_numpy(all_rows.present.copy())
         standardisers[name] = standardiser
     return targets, present, standardisers
 
 
-def _geometry(block: ModalityParams) -> GeometryTerm | None:
+def _geometry(
+    block: ModalityParams, student_dim: int, teacher_dims: list[int]
+) -> GeometryTerm | None:
     if block.geometry is None:
         return None
-    return partial(GEOMETRY.get(block.geometry.name), **block.geometry.options)
+    return build_geometry(block.geometry.name, block.geometry.options, student_dim, teacher_dims)
 
 
 def _work_folder(
@@ -189,21 +227,8 @@ def _work_folder(
     return layout.work("distill", f"{layout.modality}-{key}")
 
 
-def _save_heads(
-    folder: Path,
-    heads: torch.nn.Module,
-    block: ModalityParams,
-    standardisers: dict[str, Standardiser],
-) -> None:
-    """Keep the heads with the teachers' statistics: together they predict embeddings as they were."""
-    folder.mkdir(parents=True)
-    tensors = dict(heads.state_dict())
-    for name, standardiser in standardisers.items():
-        tensors[f"{name}/mean"] = torch.from_numpy(standardiser.mean)
-        tensors[f"{name}/std"] = torch.from_numpy(standardiser.std)
-    save_file(tensors, folder / "heads.safetensors")
-    card = {"heads": block.heads.model_dump(), "teachers": list(standardisers)}
-    (folder / "heads.json").write_text(json.dumps(card, sort_keys=True) + "\n", encoding="utf-8")
+def _rounded(by_teacher: dict[str, float]) -> dict[str, float]:
+    return {teacher: round(value, 6) for teacher, value in by_teacher.items()}
 
 
 def _publish_outputs(

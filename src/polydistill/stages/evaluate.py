@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,16 +84,7 @@ def evaluate(
         set_aside(folder, target)
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
-    if not frames:
-        raise DataError(
-            f"{modality}.tasks in params.yaml must name at least one task that is there."
-        )
-    tasks = [
-        BENCHMARKS.get(block.tasks[name].kind)(
-            TaskSource(name, frame, kind.column, block.evaluation.seeds)
-        )
-        for name, frame in frames.items()
-    ]
+    tasks = build_tasks(frames, block, kind)
     inputs = benchmark_inputs(frames, block.tasks, kind)
     work = layout.work("evaluate", modality)
     shutil.rmtree(work, ignore_errors=True)
@@ -102,7 +93,7 @@ def evaluate(
     predictions, missing, n_models = [], {}, 2 + len(params.active_teachers(modality))
     for encoder in _encoders(layout, params, kind, inputs):
         scores[encoder.name], missing[encoder.name] = {}, encoder.n_missing
-        for task, run in zip(tasks, _runs(encoder, tasks, params.threads), strict=True):
+        for task, run in zip(tasks, run_tasks(encoder, tasks, params.threads), strict=True):
             by_task = scores[encoder.name].setdefault(block.tasks[task.name].kind, {})
             by_task[task.name] = round(run.score, 4)
             predictions.append(run.predictions.assign(task=task.name, model=encoder.name))
@@ -124,7 +115,28 @@ def evaluate(
     )
 
 
-def _runs(encoder: LookupEncoder, tasks: list[BenchmarkTask], n_threads: int) -> Iterator[TaskRun]:
+def build_tasks(
+    frames: Mapping[str, pd.DataFrame], block: ModalityParams, kind: Modality
+) -> list[BenchmarkTask]:
+    """Make benchmark tasks of the tables that are there.
+
+    Raises:
+        MissingExtraError: mteb is not installed.
+        DataError: There is no task at all, or a task's rows cannot be probed.
+    """
+    if not frames:
+        raise DataError("`tasks` in params.yaml must name at least one task that is there.")
+    return [
+        BENCHMARKS.get(block.tasks[name].kind)(
+            TaskSource(name, frame, kind.column, block.evaluation.seeds)
+        )
+        for name, frame in frames.items()
+    ]
+
+
+def run_tasks(
+    encoder: LookupEncoder, tasks: Sequence[BenchmarkTask], n_threads: int
+) -> Iterator[TaskRun]:
     """Yield what a model does on each task, with threads whose sums do not depend on their order."""
     from threadpoolctl import threadpool_limits
 
@@ -147,15 +159,27 @@ def _encoders(
         embeddings = Embeddings(values, everywhere)
         yield LookupEncoder(name, weights_digest(folder), ids, embeddings, kind.content_id)
     for name in params.active_teachers(layout.modality):
-        stored = open_embeddings(layout.embeddings("benchmark", name))
-        rows = {content: row for row, content in enumerate(stored.ids.tolist())}
-        if lacking := [content for content in ids if content not in rows]:
-            raise StoreError(
-                f"{layout.embeddings('benchmark', name)} lacks {len(lacking)} of {len(ids)} inputs: "
-                "run the embed stage."
-            )
-        embeddings = stored.take(np.array([rows[content] for content in ids], dtype=np.int64))
-        yield LookupEncoder(name, _revision(stored.identity), ids, embeddings, kind.content_id)
+        embeddings, identity = stored_embeddings(layout, name, ids)
+        yield LookupEncoder(name, _revision(identity), ids, embeddings, kind.content_id)
+
+
+def stored_embeddings(
+    layout: Layout, teacher: str, ids: Sequence[str]
+) -> tuple[Embeddings, Mapping[str, object]]:
+    """Return a teacher's stored embeddings of benchmark inputs, in the order of `ids`, and its identity.
+
+    Raises:
+        StoreError: They are damaged, or lack an input.
+    """
+    folder = layout.embeddings("benchmark", teacher)
+    stored = open_embeddings(folder)
+    rows = {content: row for row, content in enumerate(stored.ids.tolist())}
+    if lacking := [content for content in ids if content not in rows]:
+        raise StoreError(
+            f"{folder} lacks {len(lacking)} of {len(ids)} inputs: run the embed stage."
+        )
+    order = np.array([rows[content] for content in ids], dtype=np.int64)
+    return stored.take(order), stored.identity
 
 
 def _revision(identity: Mapping[str, object]) -> str:

@@ -5,7 +5,6 @@ No stage of DVC: it distils anew for each seed, in scratch, from the embeddings 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from polydistill.modalities import MODALITIES
 from polydistill.params import Params, TaskParams
 from polydistill.progress import Progress, silent
 from polydistill.registry.bootstrap import Interval, interval, resampled_means
+from polydistill.results import write_results
 from polydistill.stages.distill import distill
 from polydistill.stages.evaluate import evaluate
 from polydistill.tables import read_tasks
@@ -142,12 +142,7 @@ def compare(
 
 def write_quality(report: QualityReport, folder: Path) -> None:
     """Write `quality.json` and `quality.md`; the same report writes the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tree = json.dumps(_rounded(asdict(report)), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    for name, text in (("quality.json", tree), ("quality.md", markdown(report))):
-        unfinished = folder / f".{name}"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(folder / name)
+    write_results(folder, "quality", asdict(report), markdown(report))
 
 
 def markdown(report: QualityReport) -> str:
@@ -253,12 +248,3 @@ def _seed_means(table: pd.DataFrame, kinds: Mapping[str, list[str]]) -> dict[str
     by_task = table[table["model"] == "student"].groupby("task")["score"].mean()
     found = {kind: float(by_task[tasks].mean()) for kind, tasks in kinds.items()}
     return {**found, OVERALL: float(np.mean(list(found.values())))}
-
-
-def _rounded(tree: object) -> object:
-    """Round every number to four decimals."""
-    if isinstance(tree, dict):
-        return {key: _rounded(value) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return [_rounded(value) for value in tree]
-    return round(tree, 4) if isinstance(tree, float) else tree

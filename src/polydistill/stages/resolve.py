@@ -11,12 +11,14 @@ from polydistill.modalities import MODALITIES
 from polydistill.params import Params
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
+from polydistill.training.weighting import WEIGHTINGS
 
 TEACHER_GIVEN = frozenset({"name", "threads"})
 STUDENT_GIVEN = frozenset({"examples", "generator", "threads"})
 HEADS_GIVEN = frozenset({"student_dim", "teacher_dims", "generator"})
 LOSS_GIVEN = frozenset({"prediction", "target", "mask"})
-GEOMETRY_GIVEN = frozenset({"student", "targets", "masks"})
+GEOMETRY_GIVEN = frozenset({"student", "targets", "masks", "student_dim", "teacher_dims"})
+WEIGHTING_GIVEN = frozenset({"n_teachers"})
 
 
 def resolve(params: Params, modality: str) -> None:
@@ -33,6 +35,7 @@ def resolve(params: Params, modality: str) -> None:
     STUDENTS.check(block.student.name, block.student.options, given=STUDENT_GIVEN)
     HEADS.check(block.heads.name, block.heads.options, given=HEADS_GIVEN)
     LOSSES.check(block.loss.name, block.loss.options, given=LOSS_GIVEN)
+    WEIGHTINGS.check(block.weighting.name, block.weighting.options, given=WEIGHTING_GIVEN)
     if block.geometry is not None:
         GEOMETRY.check(block.geometry.name, block.geometry.options, given=GEOMETRY_GIVEN)
     for task in block.tasks.values():

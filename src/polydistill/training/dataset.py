@@ -30,8 +30,13 @@ def held_out_mask(groups: Sequence[str], share: float) -> NDArray[np.bool_]:
         >>> held_out_mask(["a", "b", "a"], 1.0).tolist()
         [True, True, True]
     """
+    return group_mask(groups, share, "held-out")
+
+
+def group_mask(groups: Sequence[str], share: float, purpose: str) -> NDArray[np.bool_]:
+    """Say which rows are among a share of the groups, `(n_rows,)`; each purpose draws a share of its own."""
     limit = int(share * 2**64)
-    hashes = [hashlib.sha256(f"held-out {group}".encode()).digest()[:8] for group in groups]
+    hashes = [hashlib.sha256(f"{purpose} {group}".encode()).digest()[:8] for group in groups]
     return np.array([int.from_bytes(one, "big") < limit for one in hashes], dtype=np.bool_)
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from polydistill.contracts import DistillationLoss, GeometryTerm, Student
+from polydistill.training.weighting._base import Weighting
 
 
 class DistillationModel(nn.Module):
-    """The mean over teachers of the mean over their rows, plus the weighted geometry term.
+    """The teachers' mean losses, each over its rows, weighted; plus the weighted geometry term.
 
     Teachers are not here: their embeddings come with the batch, and no checkpoint holds them.
 
@@ -22,6 +23,7 @@ class DistillationModel(nn.Module):
         loss: Unreduced, per teacher.
         geometry: A relational term, or none.
         geometry_weight: Its weight.
+        weighting: What each teacher counts; none: alike.
     """
 
     def __init__(
@@ -31,10 +33,12 @@ class DistillationModel(nn.Module):
         loss: DistillationLoss,
         geometry: GeometryTerm | None,
         geometry_weight: float,
+        weighting: Weighting | None = None,
     ) -> None:
         super().__init__()
         self.student, self.heads = student.module, heads
         self._embed: Callable[[Mapping[str, Tensor]], Tensor] = student.forward
+        self.weighting = weighting or Weighting(0)
         self._loss, self._geometry, self._weight = loss, geometry, geometry_weight
 
     def forward(
@@ -43,10 +47,14 @@ class DistillationModel(nn.Module):
         targets: Mapping[str, Tensor],
         masks: Mapping[str, Tensor],
     ) -> dict[str, Any]:
-        """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; and `geometry`."""
+        """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; `geometry`; `embedded`."""
         embedded = self._embed(features)
         predictions = self.heads(embedded)
         sums, counts = [], []
+        targets = {
+            name: self.weighting.rescale(place, target, masks[name])
+            for place, (name, target) in enumerate(targets.items())
+        }
         for name, target in targets.items():
             sums.append(self._loss(predictions[name], target, masks[name]).sum())
             counts.append(masks[name].sum())
@@ -55,11 +63,11 @@ class DistillationModel(nn.Module):
         geometry = nats.new_zeros(())
         if self._geometry is not None and self._weight > 0:
             geometry = self._geometry(embedded, list(targets.values()), list(masks.values())).mean()
-        seen = (count > 0).sum().clamp(min=1)
-        loss = nats.sum() / seen + self._weight * geometry
+        loss = self.weighting(nats, count > 0) + self._weight * geometry
         return {
             "loss": loss,
             "sums": total.detach(),
             "counts": count.detach(),
             "geometry": geometry.detach(),
+            "embedded": embedded.detach(),
         }

@@ -1,4 +1,4 @@
-"""Bring every teacher to mean zero and variance one, dimension by dimension."""
+"""Bring every teacher to mean zero and a common scale."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
 
-CHUNK = 8192
-
 
 @dataclass(frozen=True)
 class Standardiser:
@@ -18,15 +16,34 @@ class Standardiser:
 
     Attributes:
         mean: `(teacher_dim,)`.
-        std: `(teacher_dim,)`; one where a dimension never varies.
+        std: `(teacher_dim,)`, after the rotation; one where a dimension never varies.
+        rotation: `(teacher_dim, teacher_dim)`, orthogonal, applied after the mean is gone; None: none.
     """
 
     mean: FloatArray
     std: FloatArray
+    rotation: FloatArray | None = None
 
     def apply(self, values: FloatArray) -> FloatArray:
         """Return `(n, teacher_dim)`, standardised."""
-        result: FloatArray = ((values - self.mean) / self.std).astype(np.float32)
+        centred = values - self.mean
+        turned = centred if self.rotation is None else centred @ self.rotation.T
+        result: FloatArray = (turned / self.std).astype(np.float32)
+        return result
+
+    def invert(self, standardised: FloatArray) -> FloatArray:
+        """Return `(n, teacher_dim)` in the teacher's own space: undoes `apply`."""
+        scaled = standardised * self.std
+        turned = scaled if self.rotation is None else scaled @ self.rotation
+        result: FloatArray = (turned + self.mean).astype(np.float32)
+        return result
+
+    def invert_variance(self, variance: FloatArray) -> FloatArray:
+        """Return the variances, `(n, teacher_dim)`, in the teacher's own space, of independent errors there."""
+        scaled = variance * self.std**2
+        result: FloatArray = (
+            scaled if self.rotation is None else scaled @ self.rotation**2
+        ).astype(np.float32)
         return result
 
 

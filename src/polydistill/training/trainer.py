@@ -28,6 +28,15 @@ from polydistill.params import TrainingParams
 from polydistill.progress import Progress
 from polydistill.tracking import Tracker
 from polydistill.training.dataset import Batches, EpochsSampler, Ints, Rows
+from polydistill.training.guard import (
+    LossWatch,
+    Restart,
+    UnhealthyError,
+    check_embeddings,
+    rate_factor,
+    read_restarts,
+    write_restarts,
+)
 
 HELD_OUT_BATCH = 512
 
@@ -59,11 +68,13 @@ class TrainingResult:
         history: One entry a step, teacher and split: what the loss was.
         best_step: Where the held-out loss was least.
         steps: How many were made.
+        restarts: How often, where and why the guard went back.
     """
 
     history: list[dict[str, Any]]
     best_step: int
     steps: int
+    restarts: tuple[Restart, ...] = ()
 
 
 def train(
@@ -88,6 +99,36 @@ def train(
     Raises:
         DivergedError: The loss is no longer finite.
     """
+    restarts = read_restarts(plan.folder)
+    first = {name: value.clone() for name, value in model.state_dict().items()}
+    while True:
+        trainer = _make_trainer(model, batches, rows, plan, restarts)
+        trainer.begin(plan, tracker, progress)
+        try:
+            trainer.train(resume_from_checkpoint=_last_checkpoint(plan.folder))
+        except UnhealthyError as trouble:
+            newest = _last_checkpoint(plan.folder)
+            resumed_from = 0 if newest is None else _step_of(Path(newest))
+            restarts.append(Restart(trainer.state.global_step, resumed_from, str(trouble)))
+            if len(restarts) > plan.params.guard.max_restarts:
+                raise DivergedError(_advice(restarts)) from trouble
+            write_restarts(plan.folder, restarts)
+            tracker.log_metrics({"guard/restarts": len(restarts)}, trainer.state.global_step)
+            model.load_state_dict(first)  # where there is no checkpoint yet
+            continue
+        state = trainer.state
+        best = _step_of(Path(str(state.best_model_checkpoint)))
+        history = _history(state.log_history, plan.teachers)
+        return TrainingResult(history, best, state.global_step, tuple(restarts))
+
+
+def _make_trainer(
+    model: nn.Module,
+    batches: Batches,
+    rows: tuple[Ints, Ints],
+    plan: TrainingPlan,
+    restarts: Sequence[Restart],
+) -> _DistillationTrainer:
     trained, held_out = rows
     params = plan.params
     n_steps = math.ceil(len(trained) * params.epochs / params.batch_size)
@@ -121,20 +162,24 @@ def train(
         data_collator=batches,
         train_dataset=Rows(trained),
         eval_dataset=Rows(held_out),
-        optimizers=(optimizer, _schedule(optimizer, params, n_steps)),
+        optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts)),
         callbacks=[EarlyStoppingCallback(params.patience)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    trainer.begin(plan, tracker, progress)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(plan.folder))
-    state = trainer.state
-    best = _step_of(Path(str(state.best_model_checkpoint)))
-    return TrainingResult(_history(state.log_history, plan.teachers), best, state.global_step)
+    return trainer
+
+
+def _advice(restarts: Sequence[Restart]) -> str:
+    told = "; ".join(f"step {one.step}: {one.reason}" for one in restarts)
+    return (
+        f"Training diverged {len(restarts)} times, each time with half the rate ({told}): lower "
+        "training.learning_rate or training.max_grad_norm, or look at the teachers' embeddings."
+    )
 
 
 class _DistillationTrainer(Trainer):
-    """Adds the sampler, the guard against non-finite losses, and evaluation by teacher."""
+    """Adds the sampler, the guard's eyes, and evaluation by teacher."""
 
     model: nn.Module
     train_dataset: Rows
@@ -142,6 +187,7 @@ class _DistillationTrainer(Trainer):
 
     def begin(self, plan: TrainingPlan, tracker: Tracker, progress: Progress) -> None:
         self._plan, self._tracker, self._told = plan, tracker, progress
+        self._watch = LossWatch(plan.params.guard)
         self._reset()
 
     def _reset(self) -> None:
@@ -164,11 +210,7 @@ class _DistillationTrainer(Trainer):
     ) -> Any:
         outputs = model(**inputs)
         loss = outputs["loss"]
-        if not torch.isfinite(loss):
-            raise DivergedError(
-                f"The loss is {loss.item()} at step {self.state.global_step}: lower "
-                "training.learning_rate or training.max_grad_norm, or look at the teachers' embeddings."
-            )
+        self._watch.check(loss.item())
         self._sums += outputs["sums"].double()
         self._counts += outputs["counts"].double()
         return (loss, outputs) if return_outputs else loss
@@ -183,6 +225,8 @@ class _DistillationTrainer(Trainer):
         loader = DataLoader(self.eval_dataset, HELD_OUT_BATCH, collate_fn=self.data_collator)
         for batch in loader:
             outputs = self.model(**batch)
+            if n_batches == 0:
+                check_embeddings(outputs["embedded"], self._plan.params.guard)
             sums += outputs["sums"].double()
             counts += outputs["counts"].double()
             geometry, n_batches = geometry + float(outputs["geometry"]), n_batches + 1
@@ -199,9 +243,8 @@ class _DistillationTrainer(Trainer):
             "geometry": geometry / max(n_batches, 1),
         }
         if not all(map(math.isfinite, metrics.values())):
-            raise DivergedError(
-                f"The held-out loss is not finite at step {self.state.global_step}."
-            )
+            raise UnhealthyError("the held-out loss is not finite")
+        self._watch.clear()
         self._reset()
         self.log(dict(metrics))
         self._tell(metrics)
@@ -237,17 +280,23 @@ def _step_of(checkpoint: Path) -> int:
 
 
 def _optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
-    """Give the student and the heads rates of their own."""
+    """Give the student a rate of its own; heads and weighting learn at theirs."""
+    beside = [
+        *model.get_submodule("heads").parameters(),
+        *model.get_submodule("weighting").parameters(),
+    ]
     groups = [
         {"params": [*model.get_submodule("student").parameters()], "lr": params.learning_rate},
-        {"params": [*model.get_submodule("heads").parameters()], "lr": params.head_learning_rate},
+        {"params": beside, "lr": params.head_learning_rate},
     ]
     return AdamW(
         groups, weight_decay=params.weight_decay, fused=True
     )  # eight times faster on a CPU
 
 
-def _schedule(optimizer: AdamW, params: TrainingParams, n_steps: int) -> LambdaLR:
+def _schedule(
+    optimizer: AdamW, params: TrainingParams, n_steps: int, restarts: Sequence[Restart] = ()
+) -> LambdaLR:
     """Rise linearly, fall as a cosine; the student starts when the heads are warm."""
 
     def from_step(first: int) -> Callable[[int], float]:
@@ -256,11 +305,13 @@ def _schedule(optimizer: AdamW, params: TrainingParams, n_steps: int) -> LambdaL
 
         def factor(step: int) -> float:
             at = step - first
+            halved = rate_factor(restarts, step)
             if at < 0:
                 return 0.0
             if at < warm:
-                return (at + 1) / warm
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (at - warm) / max(steps - warm, 1))))
+                return halved * (at + 1) / warm
+            done = min(1.0, (at - warm) / max(steps - warm, 1))
+            return halved * 0.5 * (1 + math.cos(math.pi * done))
 
         return factor
 

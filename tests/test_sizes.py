@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from polydistill.params import TeacherParams
-from polydistill.report.sizes import Size, teacher_size, weights_size
+from polydistill.sizes import Size, teacher_size, weights_size
 from polydistill.teachers.hashing import HashingTeacher
 
 

@@ -1,0 +1,112 @@
+"""The commands that look at what a run has made, rather than make it; `cli` adds them to its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polydistill.console import ProgressLines, errors_for_people, plain, show
+
+ROOT = Path()
+Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+analyses = typer.Typer()
+
+
+@analyses.command(epilog="Example: polydistill quality text")
+def quality(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Distil with three seeds and say, with intervals, what the student gains: docs/results/."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.stages.quality import quality as measure_quality
+
+        report = measure_quality(
+            ROOT, load_params(ROOT), modality, progress=ProgressLines("quality")
+        )
+        show(report, as_json=as_json)
+
+
+@analyses.command(epilog="Example: polydistill attribution text")
+def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Say what each teacher adds to the others, per task, gigabyte and minute: docs/results/."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.stages.attribution import adds_per_minute
+        from polydistill.stages.attribution import attribution as attribute_scores
+
+        params, progress = load_params(ROOT), ProgressLines("attribution")
+        report = attribute_scores(ROOT, params, modality, progress=progress)
+        here = adds_per_minute(ROOT, params, report)
+        if as_json:
+            show({**plain(report), "on_this_machine": here}, as_json=True)
+            return
+        teachers = {
+            one.teacher: {
+                "adds": one.adds.mean,
+                "low": one.adds.low,
+                "high": one.adds.high,
+                "alone": one.alone["mean"],
+                "per GB": one.adds_per_gb,
+                "minutes": here[one.teacher].minutes,
+                "per minute": here[one.teacher].adds_per_minute,
+                "flag": "adds nothing" if one.adds_nothing else None,
+            }
+            for one in report.contributions
+        }
+        show(
+            {"modality": modality, "ensemble": report.ensemble, "teachers": teachers},
+            as_json=False,
+        )
+
+
+@analyses.command(epilog="Example: polydistill information text --rows 20000")
+def information(
+    modality: Modality,
+    *,
+    rows: Annotated[int, typer.Option(min=1, help="Rows to fit on, at most.")] = 8_000,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many nats student and teachers tell of each teacher, and for how many parameters."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.stages.information import information as measure_information
+
+        progress = ProgressLines("information")
+        report = measure_information(
+            ROOT, load_params(ROOT), modality, rows=rows, progress=progress
+        )
+        show(report if as_json else {"density": plain(report)["density"]}, as_json=as_json)
+
+
+@analyses.command(
+    "predict-teacher",
+    epilog="Example: polydistill predict-teacher text minilm-l6 texts.txt -o out.npz",
+)
+def predict_teacher(
+    modality: Modality,
+    teacher: Annotated[str, typer.Argument(help="A teacher that the student was distilled from.")],
+    examples: Annotated[Path, typer.Argument(help="A text file, one example a line.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where mean, std and novelty go: an .npz.")
+    ],
+    *,
+    model: Annotated[
+        Path | None, typer.Option(help="A folder with student/ and heads/ [artifacts/<modality>].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a teacher's embeddings, with a calibrated std and a novelty score, from the student."""
+    with errors_for_people():
+        from polydistill.errors import MissingDataError
+        from polydistill.layout import Layout
+        from polydistill.params import load_params
+        from polydistill.prediction import predict_teacher as run_prediction
+
+        load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
+        if not examples.exists():
+            raise MissingDataError(f"No file {examples}: give a text file, one example a line.")
+        folder = model or Layout(ROOT, modality).artifacts
+        lines = examples.read_text(encoding="utf-8").splitlines()
+        show(run_prediction(folder, teacher, lines, output), as_json=as_json)

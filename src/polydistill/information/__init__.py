@@ -1,0 +1,1 @@
+"""How much one table of embeddings tells of another, in nats, without a label."""

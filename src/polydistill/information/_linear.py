@@ -1,0 +1,79 @@
+"""Coordinates in which a diagonal Gaussian is no restriction, and a conditional mean's linear part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polydistill.contracts import FloatArray
+from polydistill.training.standardise import fit_standardiser
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+RANK_TOLERANCE = 1e-9
+"""Directions with less than this share of the greatest variance depend on the others."""
+PENALTIES = np.array([*np.geomspace(1e-7, 1e2, 19), np.inf])
+"""Of the ridge, in units of a standardised column's variance; infinity: nothing is known."""
+
+
+@dataclass(frozen=True)
+class LinearView:
+    """Both tables in coordinates of the fit, and what a line says of the second given the first.
+
+    Attributes:
+        x: The columns and the norm, standardised, `(n, x_dim + 1)`.
+        y: White, and rotated to where the regression's residuals are uncorrelated, `(n, rank)`.
+        coefficients: Of `y` on `x`, `(x_dim + 1, rank)`; zero where validation rows see no relation.
+    """
+
+    x: FloatArray
+    y: Floats
+    coefficients: Floats
+
+
+def linear_view(x: FloatArray, y: FloatArray, fit: Mask, validation: Mask) -> LinearView:
+    """Fit coordinates and a ridge regression on the rows `fit`, penalties on the rows `validation`.
+
+    Mutual information does not change under invertible maps of `y`, nor when `x` is given its own
+    norm as a further column, which a small network would need many rows to learn.
+
+    Args:
+        x: `(n, x_dim)`.
+        y: `(n, y_dim)`.
+        fit: `(n,)`.
+        validation: `(n,)`, disjoint from `fit`.
+    """
+    with_norm = np.column_stack([x, np.linalg.norm(x, axis=1)]).astype(np.float32)
+    standard = fit_standardiser(with_norm, fit).apply(with_norm)
+    white = _whiten(fit_standardiser(y, fit).apply(y).astype(np.float64), fit)
+    known = standard.astype(np.float64)
+    first = white - known @ _ridge(known, white, fit, validation)
+    rotation = np.linalg.eigh(first[fit].T @ first[fit])[1]  # (rank, rank); white stays white
+    rotated = white @ rotation
+    return LinearView(standard, rotated, _ridge(known, rotated, fit, validation))
+
+
+def _whiten(values: Floats, fit: Mask) -> Floats:
+    """Return `(n, rank)`, with the identity as covariance over the rows `fit`."""
+    used = values[fit]
+    variances, directions = np.linalg.eigh(used.T @ used / len(used))
+    kept = variances > RANK_TOLERANCE * variances.max(initial=0.0)
+    white: Floats = values @ (directions[:, kept] / np.sqrt(variances[kept]))
+    return white
+
+
+def _ridge(x: Floats, y: Floats, fit: Mask, validation: Mask) -> Floats:
+    """Return the coefficients `(x_dim, y_dim)`, each column with the penalty that validates best."""
+    spread, directions = np.linalg.eigh(x[fit].T @ x[fit] / fit.sum())
+    spread = np.maximum(spread, 0.0)[:, None]
+    moments = directions.T @ (x[fit].T @ y[fit]) / fit.sum()  # (x_dim, y_dim)
+    seen = x[validation] @ directions
+    errors = [
+        ((y[validation] - seen @ (moments / (spread + penalty))) ** 2).mean(axis=0)
+        for penalty in PENALTIES
+    ]
+    best = PENALTIES[np.argmin(errors, axis=0)]  # (y_dim,)
+    coefficients: Floats = directions @ (moments / (spread + best))
+    return coefficients

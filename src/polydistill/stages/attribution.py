@@ -1,0 +1,156 @@
+"""Teacher attribution: what each teacher adds to the others, on the benchmark, without training a student.
+
+No stage of DVC: it reads the embeddings that are there. `docs/results/attribution.{json,md}` holds scores and sizes
+of weights, the same on every machine; what a minute of embedding brings depends on the machine, so
+`adds_per_minute` works it out when somebody asks, and nothing keeps it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from polydistill.attribution.contributions import (
+    AttributionReport,
+    ByExample,
+    Members,
+    attribute,
+    ensembles,
+)
+from polydistill.attribution.ensemble import join, make_block
+from polydistill.attribution.page import markdown
+from polydistill.benchmarks._encoder import LookupEncoder
+from polydistill.contracts import Embeddings
+from polydistill.errors import MissingDataError, ParamsError
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import Params
+from polydistill.progress import Progress, silent
+from polydistill.results import write_results
+from polydistill.sizes import teacher_size
+from polydistill.stages.evaluate import build_tasks, run_tasks, stored_embeddings
+from polydistill.tables import benchmark_inputs, read_tasks
+from polydistill.teachers import TEACHERS
+
+
+@dataclass(frozen=True)
+class EmbeddingTime:
+    """What a teacher costs on this machine; none where the embed stage has noted no speed.
+
+    Attributes:
+        minutes: To embed the corpus.
+        adds_per_minute: The teacher's contribution a minute.
+    """
+
+    minutes: float | None
+    adds_per_minute: float | None
+
+
+def attribution(
+    root: Path, params: Params, modality: str, *, progress: Progress = silent
+) -> AttributionReport:
+    """Score the ensemble of all teachers, without each and each alone; write `docs/results/attribution.*`.
+
+    The tasks, probes and scores are the evaluate stage's. The same inputs write the same bytes.
+
+    Raises:
+        ParamsError: Fewer than two teachers are switched on.
+        MissingExtraError: mteb is not installed.
+        MissingDataError: A teacher's embeddings, or a task that is ours to pass on, are not there.
+        DataError: There is no task at all, or a task's rows cannot be probed.
+        StoreError: A teacher's embeddings are damaged, or lack an input.
+    """
+    layout, block = Layout(root, modality), params.modality(modality)
+    teachers = list(params.active_teachers(modality))
+    _require_embeddings(layout, teachers)
+    kind = MODALITIES.get(modality)()
+    frames = read_tasks(root, block.tasks, kind)
+    tasks = build_tasks(frames, block, kind)
+    ids = benchmark_inputs(frames, block.tasks, kind)["id"].tolist()
+    blocks = _blocks(layout, teachers, ids, params.threads)
+    runs: dict[Members, dict[str, ByExample]] = {}
+    planned = ensembles(teachers)
+    for number, members in enumerate(planned, 1):
+        name = "+".join(members)
+        together = join([blocks[teacher] for teacher in members])
+        encoder = LookupEncoder(name, "stored", ids, together, kind.content_id)
+        outcomes = zip(tasks, run_tasks(encoder, tasks, params.threads), strict=True)
+        runs[members] = {task.name: _by_example(run.predictions) for task, run in outcomes}
+        progress(f"attribution {name}", number, len(planned))
+    report = attribute(
+        modality,
+        runs,
+        block.tasks,
+        groups=_groups(frames),
+        weight_bytes=_weight_bytes(params, modality),
+        seed=params.seed,
+    )
+    write_results(root / "docs" / "results", "attribution", asdict(report), markdown(report))
+    return report
+
+
+def adds_per_minute(
+    root: Path, params: Params, report: AttributionReport
+) -> dict[str, EmbeddingTime]:
+    """Return teacher: minutes to embed the corpus here, at the speed that the embed stage noted."""
+    folder = Layout(root, report.modality).scratch / "timings" / report.modality
+    rows, found = params.modality(report.modality).corpus.rows, {}
+    for one in report.contributions:
+        rows_per_s = _noted_speed(folder / f"{one.teacher}.json")
+        minutes = rows / rows_per_s / 60 if rows_per_s else None
+        found[one.teacher] = EmbeddingTime(minutes, one.adds.mean / minutes if minutes else None)
+    return found
+
+
+def _require_embeddings(layout: Layout, teachers: Sequence[str]) -> None:
+    if len(teachers) < 2:
+        raise ParamsError(
+            f"Attribution compares two teachers or more, got {', '.join(teachers)} alone: "
+            "switch another one on, under `embed` in params.yaml."
+        )
+    for teacher in teachers:
+        folder = layout.embeddings("benchmark", teacher)
+        if not folder.exists():
+            raise MissingDataError(
+                f"No embeddings in {folder}: run `dvc repro embed@{layout.modality}-{teacher}`."
+            )
+
+
+def _blocks(
+    layout: Layout, teachers: Sequence[str], ids: Sequence[str], n_threads: int
+) -> dict[str, Embeddings]:
+    """Return each teacher's part of an ensemble, with sums that do not depend on their order."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(n_threads, "blas"), threadpool_limits(1, "openmp"):
+        return {name: make_block(stored_embeddings(layout, name, ids)[0]) for name in teachers}
+
+
+def _by_example(predictions: pd.DataFrame) -> ByExample:
+    """Return each example's score, averaged over seeds."""
+    return predictions.groupby("example", sort=True)["score"].mean()
+
+
+def _groups(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series]:
+    return {
+        name: frame.set_index("id")["group"] for name, frame in frames.items() if "group" in frame
+    }
+
+
+def _weight_bytes(params: Params, modality: str) -> dict[str, int | None]:
+    found = {}
+    for name, row in params.active_teachers(modality).items():
+        teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
+        found[name] = teacher_size(row, teacher).weight_bytes
+    return found
+
+
+def _noted_speed(note: Path) -> float | None:
+    """Return examples a second, or none where nothing has been noted."""
+    if not note.exists():
+        return None
+    return float(json.loads(note.read_text(encoding="utf-8"))["rows_per_s"])

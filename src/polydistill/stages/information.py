@@ -1,0 +1,269 @@
+"""Information: how many nats does each model tell of each teacher, and how many for its size?
+
+No stage of DVC: it reads the student, the embeddings and the scores that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from polydistill.contracts import FloatArray
+from polydistill.errors import DataError, StoreError
+from polydistill.information.sufficiency import Sufficiency, estimate_sufficiency
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import Params
+from polydistill.progress import Progress, silent
+from polydistill.results import write_results
+from polydistill.scores import kind_means, mean_score, read_scores
+from polydistill.sizes import student_size, teacher_size
+from polydistill.store import StoredEmbeddings, open_embeddings
+from polydistill.students import encode, load_student
+from polydistill.tables import read_corpus
+from polydistill.teachers import TEACHERS
+from polydistill.training.dataset import held_out_mask, seeded
+
+UNKNOWN = "n/a"
+MILLION = 1e6
+POINTS = 100
+"""Benchmark points of a mean score of one."""
+
+
+@dataclass(frozen=True)
+class Density:
+    """What a model tells of the teachers, and scores, for its size; None where it is not known.
+
+    Attributes:
+        nats: Summed over the teachers but itself.
+        n_teachers: How many those are.
+        n_parameters: Of the model.
+        nats_per_million: Nats for a million parameters.
+        points: Hundredths of the mean over task kinds of the main score.
+        points_per_million: Points for a million parameters.
+    """
+
+    nats: float
+    n_teachers: int
+    n_parameters: int | None
+    nats_per_million: float | None
+    points: float | None
+    points_per_million: float | None
+
+
+@dataclass(frozen=True)
+class InformationReport:
+    """What `docs/results/information.json` holds.
+
+    Attributes:
+        modality: Of the models.
+        n_rows: Rows that the estimators were fitted on, validation rows among them.
+        n_held_out: Rows that the student never saw, and that the estimates are over.
+        sufficiency: Model, teacher: what the model tells of the teacher.
+        density: Model: the same, summed, for its size.
+    """
+
+    modality: str
+    n_rows: int
+    n_held_out: int
+    sufficiency: dict[str, dict[str, Sufficiency]]
+    density: dict[str, Density]
+
+
+def information(
+    root: Path,
+    params: Params,
+    modality: str,
+    *,
+    rows: int = 8_000,
+    progress: Progress = silent,
+) -> InformationReport:
+    """Estimate what each model tells of each teacher; write `docs/results/information.{json,md}`.
+
+    Estimators are fitted on at most `rows` of the rows that the student was trained on, and judged
+    on those that were held out from it. All models are given the same rows: those that every
+    teacher has.
+
+    Raises:
+        MissingDataError: The corpus, the student or the undistilled student is not there.
+        StoreError: A teacher's embeddings are not there, or are of other rows.
+        DataError: There are too few rows for the width of a teacher.
+    """
+    layout, block = Layout(root, modality), params.modality(modality)
+    torch.set_num_threads(params.threads)
+    kind = MODALITIES.get(modality)()
+    corpus = read_corpus(root, block.corpus, kind)
+    stored = _open_all(layout, list(params.active_teachers(modality)), corpus["id"].tolist())
+    groups = corpus["group"].astype(str).to_numpy()
+    unseen = held_out_mask(groups.tolist(), block.corpus.held_out)
+    present = np.logical_and.reduce([one.present for one in stored.values()])
+    chosen = _choose_rows(present, unseen, rows, params.seed)
+    held_out = unseen[chosen]
+    examples = corpus[kind.column].iloc[chosen].tolist()
+    students = {
+        model: encode(load_student(folder), examples)
+        for model, folder in (("student", layout.student), ("undistilled", layout.undistilled))
+    }
+    teachers = {name: one.take(chosen).values for name, one in stored.items()}
+    found = measure(
+        students, teachers, held_out, groups[chosen], seed=params.seed, progress=progress
+    )
+    report = InformationReport(
+        modality=modality,
+        n_rows=int((~held_out).sum()),
+        n_held_out=int(held_out.sum()),
+        sufficiency=found,
+        density=densities(found, _sizes(layout, params), _points(layout, params)),
+    )
+    write_information(report, root / "docs" / "results")
+    return report
+
+
+def measure(
+    students: Mapping[str, FloatArray],
+    teachers: Mapping[str, FloatArray],
+    held_out: NDArray[np.bool_],
+    groups: ArrayLike,
+    *,
+    seed: int,
+    progress: Progress = silent,
+) -> dict[str, dict[str, Sufficiency]]:
+    """Return model, teacher: what a model's table, `(n, dim)`, tells of another's."""
+    tables = {**students, **teachers}
+    pairs = [(model, teacher) for model in tables for teacher in teachers if model != teacher]
+    found: dict[str, dict[str, Sufficiency]] = {model: {} for model in tables}
+    for number, (model, teacher) in enumerate(pairs, 1):
+        found[model][teacher] = estimate_sufficiency(
+            tables[model], teachers[teacher], held_out, groups=groups, seed=seed
+        )
+        progress("information", number, len(pairs))
+    return found
+
+
+def densities(
+    found: Mapping[str, Mapping[str, Sufficiency]],
+    n_parameters: Mapping[str, int],
+    points: Mapping[str, float],
+) -> dict[str, Density]:
+    """Sum each model's nats; divide them, and its points, by its size where that is known."""
+    result = {}
+    for model, by_teacher in found.items():
+        size, score = n_parameters.get(model), points.get(model)
+        nats = sum(one.nats for one in by_teacher.values())
+        result[model] = Density(
+            nats=nats,
+            n_teachers=len(by_teacher),
+            n_parameters=size,
+            nats_per_million=nats / size * MILLION if size else None,
+            points=score,
+            points_per_million=score / size * MILLION if size and score is not None else None,
+        )
+    return result
+
+
+def write_information(report: InformationReport, folder: Path) -> None:
+    """Write `information.json` and `information.md`; the same report writes the same bytes."""
+    write_results(folder, "information", asdict(report), markdown(report))
+
+
+def markdown(report: InformationReport) -> str:
+    """Return the report as two tables."""
+    models = list(report.sufficiency)
+    teachers = sorted(
+        {name for row in report.sufficiency.values() for name in row}, key=models.index
+    )
+    lines = [
+        f"# Information of the {report.modality} models about the teachers",
+        "",
+        (
+            "Nats that a row's model tells of a column's teacher, with a 95% bootstrap interval over "
+            f"{report.n_held_out:,} rows that the student never saw; estimators fitted on "
+            f"{report.n_rows:,} others. `polydistill information` writes this page."
+        ),
+        "",
+        (
+            "How to read it: compare down a column. The higher of two models lets more of that "
+            "teacher be predicted, without a label; zero means nothing that could be shown. The "
+            "estimates are too low, the more so the fewer rows and the wider the models: they rank "
+            "models, and are no share of what a teacher knows."
+        ),
+        "",
+        f"| | {' | '.join(teachers)} |",
+        f"|---|{'---:|' * len(teachers)}",
+    ]
+    for model, row in report.sufficiency.items():
+        cells = [_cell(row[teacher]) if teacher in row else UNKNOWN for teacher in teachers]
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "## Density",
+        "",
+        (
+            "Nats are summed over the teachers but the model itself, so a teacher's sum has one "
+            "fewer. Points are hundredths of the mean score. A size that a teacher's files do not "
+            "say stays open."
+        ),
+        "",
+        "| | nats | of teachers | parameters | nats per million | points | points per million |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for model, one in report.density.items():
+        size = UNKNOWN if one.n_parameters is None else f"{one.n_parameters:,}"
+        numbers = [_number(x) for x in (one.nats_per_million, one.points, one.points_per_million)]
+        cells = [_number(one.nats), str(one.n_teachers), size, *numbers]
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _open_all(layout: Layout, teachers: list[str], ids: list[str]) -> dict[str, StoredEmbeddings]:
+    stored = {}
+    for teacher in teachers:
+        folder = layout.embeddings("corpus", teacher)
+        stored[teacher] = open_embeddings(folder)
+        if stored[teacher].ids.tolist() != ids:
+            raise StoreError(f"{folder} holds other rows than the corpus: run the embed stage.")
+    return stored
+
+
+def _choose_rows(
+    present: NDArray[np.bool_], held_out: NDArray[np.bool_], rows: int, seed: int
+) -> NDArray[np.int64]:
+    """Return the held-out rows and at most `rows` others, in the corpus's order."""
+    if not (present & held_out).any():
+        raise DataError("No held-out row has an embedding of every teacher: raise corpus.held_out.")
+    trained = np.flatnonzero(present & ~held_out)
+    drawn = seeded(seed, "rows of information").permutation(trained)[:rows]
+    return np.sort(np.concatenate([drawn, np.flatnonzero(present & held_out)]))
+
+
+def _sizes(layout: Layout, params: Params) -> dict[str, int]:
+    """Return model: number of parameters, where its files say."""
+    sizes = {
+        "student": student_size(layout.student).n_parameters,
+        "undistilled": student_size(layout.undistilled).n_parameters,
+    }
+    for name, row in params.active_teachers(layout.modality).items():
+        teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
+        sizes[name] = teacher_size(row, teacher).n_parameters
+    return {model: size for model, size in sizes.items() if size is not None}
+
+
+def _points(layout: Layout, params: Params) -> dict[str, float]:
+    """Return model: points; none before the evaluate stage has run."""
+    if not layout.scores.exists():
+        return {}
+    means = kind_means(read_scores(layout.scores), params.modality(layout.modality).tasks)
+    return {model: POINTS * mean_score(kinds) for model, kinds in means.items() if kinds}
+
+
+def _cell(one: Sufficiency) -> str:
+    return f"{one.nats:.2f} [{one.low:.2f}, {one.high:.2f}]"
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.2f}"

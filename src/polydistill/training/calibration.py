@@ -1,0 +1,187 @@
+"""How far the heads' scales can be believed: one factor a teacher, fitted to held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polydistill.contracts import DistillationLoss, FloatArray, Prediction
+from polydistill.training.dataset import group_mask
+
+COVERAGE = 0.9
+HALF_WIDTH = NormalDist().inv_cdf(0.5 + COVERAGE / 2)
+"""Of the central 90 % interval of a Gaussian, in standard deviations."""
+LEAST_SCALE = 1e-6  # of a dimension's standard deviation: what is predicted exactly has no scale
+BATCH = 512
+Mask = NDArray[np.bool_]
+Moments = dict[str, tuple[FloatArray, FloatArray]]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What held-out rows say of the heads' scales; a teacher without such rows is in no mapping.
+
+    Attributes:
+        scale_is_trained: Whether the heads' scale means anything.
+        residual: Each teacher's constant scale, `(teacher_dim,)`, where the loss trains none; else empty.
+        factors: By which each teacher's scale is multiplied.
+        novelty: Mean and standard deviation over rows of `mean_log_scale`; none where the scale is constant.
+        coverage_before: Share of values inside their 90 % interval, on rows that nothing was fitted to.
+        coverage_after: The same with the factor.
+    """
+
+    scale_is_trained: bool
+    residual: dict[str, FloatArray]
+    factors: dict[str, float]
+    novelty: tuple[float, float] | None
+    coverage_before: dict[str, float]
+    coverage_after: dict[str, float]
+
+
+def calibrate(
+    moments: Moments,
+    targets: Mapping[str, FloatArray],
+    present: Mapping[str, Mask],
+    groups: Sequence[str],
+    *,
+    scale_is_trained: bool,
+) -> Calibration:
+    """Fit each teacher's factor on one half of held-out rows, and measure coverage on the other.
+
+    The factor makes the central 90 % Gaussian interval hold 90 % of the values: split conformal prediction
+    with normalised residuals. The factor of the greatest likelihood, the root of the mean squared residual,
+    would be drawn wide by the few rows that are far off, and its intervals would hold too much.
+
+    Args:
+        moments: The heads' mean and scale, each `(n, teacher_dim)`, standardised.
+        targets: The teachers' standardised embeddings, `(n, teacher_dim)`.
+        present: `(n,)`; a row that a teacher lacks is left out.
+        groups: `(n,)`; a group is whole in one half, by its hash.
+        scale_is_trained: Whether the scale means anything; if not, a constant one a dimension is fitted.
+
+    References:
+        Papadopoulos, Gammerman, Vovk 2008, "Normalized nonconformity measures for regression conformal
+        prediction"; Lei et al. 2018, arXiv:1604.04173.
+    """
+    fitted = group_mask(groups, 0.5, "calibration")
+    residual, factors = {}, {}
+    before, after = {}, {}
+    for teacher, (mean, scale) in moments.items():
+        fit, test = fitted & present[teacher], ~fitted & present[teacher]
+        if not fit.any():
+            continue
+        errors = targets[teacher] - mean
+        if scale_is_trained:
+            by_row = scale
+        else:
+            residual[teacher] = residual_scale(errors[fit])
+            by_row = np.broadcast_to(residual[teacher], errors.shape)
+        factors[teacher] = fit_factor(errors[fit] / by_row[fit])
+        if test.any():
+            standardised = errors[test] / by_row[test]
+            before[teacher] = coverage(standardised)
+            after[teacher] = coverage(standardised / factors[teacher])
+    novelty = _novelty_scale(moments, fitted) if scale_is_trained else None
+    return Calibration(scale_is_trained, residual, factors, novelty, before, after)
+
+
+def fit_factor(standardised: FloatArray) -> float:
+    """Return what residuals in predicted standard deviations must be divided by to be covered at 90 %."""
+    return max(float(np.quantile(np.abs(standardised), COVERAGE)) / HALF_WIDTH, LEAST_SCALE)
+
+
+def coverage(standardised: FloatArray) -> float:
+    """Return the share of residuals, in standard deviations, inside the central 90 % interval."""
+    return float((np.abs(standardised) <= HALF_WIDTH).mean())
+
+
+def residual_scale(errors: FloatArray) -> FloatArray:
+    """Return the root of the mean squared error in each dimension, `(teacher_dim,)`."""
+    root: FloatArray = np.sqrt((errors.astype(np.float64) ** 2).mean(axis=0)).astype(np.float32)
+    return np.maximum(root, np.float32(LEAST_SCALE))
+
+
+def mean_log_scale(scales: Sequence[FloatArray]) -> NDArray[np.float64]:
+    """Return the mean over all dimensions of all teachers, `(n,)`, in nats.
+
+    Up to a constant this is the entropy of the predicted Gaussian in nats per dimension: how little the
+    student's embedding says of the teachers'. A wide teacher has more to say in it than a narrow one.
+    """
+    total = np.sum([np.log(one, dtype=np.float64).sum(axis=1) for one in scales], axis=0)
+    mean: NDArray[np.float64] = total / sum(one.shape[1] for one in scales)
+    return mean
+
+
+@torch.no_grad()
+def predicted_moments(heads: nn.Module, embeddings: FloatArray) -> Moments:
+    """Return each teacher's mean and standard deviation, `(n, teacher_dim)`, standardised.
+
+    Args:
+        heads: From student embeddings to a prediction a teacher.
+        embeddings: The student's, `(n, student_dim)`.
+    """
+    training, device = heads.training, next(heads.parameters()).device
+    heads.eval()
+    parts: dict[str, list[tuple[FloatArray, FloatArray]]] = {}
+    for start in range(0, max(len(embeddings), 1), BATCH):  # an empty batch has its widths too
+        batch = torch.from_numpy(embeddings[start : start + BATCH]).to(device)
+        for teacher, prediction in heads(batch).items():
+            mean, scale = mixture_moments(prediction)
+            parts.setdefault(teacher, []).append((mean.cpu().numpy(), scale.cpu().numpy()))
+    heads.train(training)
+    return {
+        teacher: (np.concatenate([m for m, _ in own]), np.concatenate([s for _, s in own]))
+        for teacher, own in parts.items()
+    }
+
+
+def mixture_moments(prediction: Prediction) -> tuple[Tensor, Tensor]:
+    """Return a mixture's mean and standard deviation, `(batch, teacher_dim)`.
+
+    By the law of total variance: the mean of the modes' variances, and the variance of their means. Of a
+    covariance that is not diagonal, the diagonal is meant.
+    """
+    weights = prediction.log_weights.exp().unsqueeze(-1)  # (batch, modes, 1)
+    mean = (weights * prediction.mean).sum(dim=1)
+    spread = (prediction.mean - mean.unsqueeze(1)) ** 2
+    variance = (weights * (_own_variances(prediction) + spread)).sum(dim=1)
+    return mean, variance.sqrt()
+
+
+def _own_variances(prediction: Prediction) -> Tensor:
+    """Return each mode's variances, `(batch, modes, teacher_dim)`: the covariances' diagonals."""
+    scales = (2 * prediction.log_scale).exp()
+    if prediction.factor is not None:
+        return scales + prediction.factor.square().sum(dim=-1)
+    if prediction.triangle is not None:
+        identity = torch.eye(scales.shape[-1], dtype=scales.dtype, device=scales.device)
+        inverse = torch.linalg.solve_triangular(
+            prediction.triangle, identity, upper=False, unitriangular=True
+        )
+        return torch.einsum("bmj,mji->bmi", scales, inverse.square())
+    return scales
+
+
+def trains_scale(loss: DistillationLoss) -> bool:
+    """Say whether a loss teaches the heads their scale: asked of its own gradient."""
+    generator = torch.Generator().manual_seed(0)
+    mean, target = (torch.randn(4, 1, 3, generator=generator) for _ in range(2))
+    log_scale = torch.zeros_like(mean, requires_grad=True)
+    mean.requires_grad_()
+    prediction = Prediction(mean, log_scale, torch.zeros(4, 1))
+    loss(prediction, target[:, 0], torch.ones(4, dtype=torch.bool)).sum().backward()
+    return log_scale.grad is not None and bool(log_scale.grad.any())
+
+
+def _novelty_scale(moments: Moments, rows: Mask) -> tuple[float, float] | None:
+    if not rows.any():
+        return None
+    values = mean_log_scale([scale[rows] for _, scale in moments.values()])
+    spread = float(values.std())
+    return (float(values.mean()), spread) if spread > 0 else None

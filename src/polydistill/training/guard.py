@@ -1,0 +1,135 @@
+"""The divergence guard: what a healthy run looks like, and what a run that was not has been through."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polydistill.params import GuardParams
+
+LEAST_STEPS = 16
+"""Fewer losses say nothing of how much they vary."""
+LEAST_SPREAD = 0.05
+"""Taken for the losses' interquartile range where they vary less; in the loss' unit."""
+RECORD = "guard.json"
+
+
+class UnhealthyError(Exception):
+    """Training left the path; the message says how. Caught by `trainer.train`, which goes back."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """One time that the guard went back to the last good state with half the rate.
+
+    Attributes:
+        step: Where it noticed.
+        resumed_from: The step that it went back to; from there on the rate is halved.
+        reason: What it noticed.
+    """
+
+    step: int
+    resumed_from: int
+    reason: str
+
+
+class LossWatch:
+    """Looks at the training loss of every step since the last checkpoint.
+
+    It starts anew at each checkpoint, so that a run that was killed and one that was not see the same.
+    """
+
+    def __init__(self, limits: GuardParams) -> None:
+        self._limits = limits
+        self._seen: list[float] = []
+
+    def clear(self) -> None:
+        """Forget: a checkpoint was made."""
+        self._seen = []
+
+    def check(self, loss: float) -> None:
+        """Judge one step's loss.
+
+        Raises:
+            UnhealthyError: It is not finite, or far above those before it.
+        """
+        if not math.isfinite(loss):
+            raise UnhealthyError(f"the loss is {loss}")
+        if len(self._seen) >= LEAST_STEPS:
+            low, middle, high = np.quantile(self._seen, (0.25, 0.5, 0.75))
+            limit = middle + self._limits.spike * max(high - low, LEAST_SPREAD)
+            if loss > limit:
+                raise UnhealthyError(f"the loss jumped from {middle:.4g} to {loss:.4g}")
+        self._seen.append(loss)
+
+
+def check_embeddings(embedded: Tensor, limits: GuardParams) -> None:
+    """Judge the student's embeddings of some held-out examples, `(n, dim)`.
+
+    Raises:
+        UnhealthyError: They are not finite, hardly vary, all point one way, or fill too few dimensions.
+    """
+    if len(embedded) < 2:
+        return
+    values = embedded.detach().double()
+    if not torch.isfinite(values).all():
+        raise UnhealthyError("the student's embeddings are not finite")
+    centred = values - values.mean(dim=0)
+    variance = float(centred.square().mean())
+    if variance < limits.min_variance:
+        raise UnhealthyError(f"the student's embeddings have a variance of {variance:.2g}")
+    cosine = mean_cosine(values)
+    if cosine > limits.max_mean_cosine:
+        raise UnhealthyError(f"the student's embeddings have a mean cosine of {cosine:.4f}")
+    rank, reachable = effective_rank(centred), min(len(values) - 1, values.shape[1])
+    if rank < min(limits.min_effective_rank, 0.5 * reachable):
+        raise UnhealthyError(f"the student's embeddings have an effective rank of {rank:.2f}")
+
+
+def mean_cosine(values: Tensor) -> float:
+    """Return the mean cosine of all pairs of different rows of `(n, dim)`."""
+    unit = torch.nn.functional.normalize(values, dim=-1)
+    n_rows = len(unit)
+    total = unit.sum(dim=0).square().sum() - unit.square().sum()
+    return float(total / (n_rows * (n_rows - 1)))
+
+
+def effective_rank(centred: Tensor) -> float:
+    """Return how many dimensions the rows of `(n, dim)` fill: from 1 to `dim`.
+
+    References:
+        Roy, Vetterli 2007, "The effective rank": the exponential of the entropy of the normalised
+        singular values.
+    """
+    values = torch.linalg.svdvals(centred)
+    shares = values / values.sum()
+    shares = shares[shares > 0]
+    return float(torch.exp(-(shares * shares.log()).sum()))
+
+
+def read_restarts(folder: Path) -> list[Restart]:
+    """Return what an unfinished run in `folder` has been through."""
+    record = folder / RECORD
+    if not record.exists():
+        return []
+    return [Restart(**entry) for entry in json.loads(record.read_text(encoding="utf-8"))]
+
+
+def write_restarts(folder: Path, restarts: Sequence[Restart]) -> None:
+    """Note them beside the checkpoints: a run that is killed goes on with the same rates."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{RECORD}.partial"
+    unfinished.write_text(json.dumps([asdict(one) for one in restarts]), encoding="utf-8")
+    unfinished.replace(folder / RECORD)
+
+
+def rate_factor(restarts: Sequence[Restart], step: int) -> float:
+    """Return what the rates are multiplied by at `step`: halved once for each restart before it."""
+    return float(0.5 ** sum(one.resumed_from <= step for one in restarts))

@@ -1,0 +1,67 @@
+"""PHI-S: rotate a teacher so that all its dimensions vary alike, then scale them by one number."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polydistill.contracts import FloatArray
+from polydistill.training.standardise import Standardiser
+from polydistill.training.weighting import WEIGHTINGS
+from polydistill.training.weighting._base import Weighting
+
+Matrix = NDArray[np.float64]
+
+
+@WEIGHTINGS.register("phi-s")
+class PhiS(Weighting):
+    """An error in any direction of the teacher's space counts the same, however wide the direction.
+
+    References:
+        Ranzinger et al. 2024, "PHI-S: distribution balancing for label-free multi-teacher distillation",
+        arXiv:2410.01680. There the rotation is a Hadamard matrix, which only some widths have; a chain of
+        plane rotations gives every width equal variances.
+    """
+
+    def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:
+        """See `Weighting.fit`."""
+        used = values[rows].astype(np.float64)
+        dim = values.shape[1]
+        mean = used.mean(axis=0) if len(used) else np.zeros(dim)
+        covariance = np.cov(used, rowvar=False, bias=True).reshape(dim, dim) if len(used) else None
+        if covariance is None or not np.trace(covariance) > 0:
+            return Standardiser(mean.astype(np.float32), np.ones(dim, np.float32))
+        variances, directions = np.linalg.eigh(covariance)
+        rotation = equalising_rotation(variances) @ directions.T
+        scale = np.full(dim, np.sqrt(variances.mean()))
+        return Standardiser(
+            mean.astype(np.float32), scale.astype(np.float32), rotation.astype(np.float32)
+        )
+
+
+def equalising_rotation(variances: NDArray[np.float64]) -> Matrix:
+    """Return a rotation, `(dim, dim)`, after which uncorrelated variables have equal variances.
+
+    Each plane rotation brings one variable to the mean variance and leaves the rest to its partner; it is not
+    touched again, so that those which are still to come stay uncorrelated.
+    """
+    dim = len(variances)
+    rotation: Matrix = np.eye(dim)
+    current, mean = variances.astype(np.float64).copy(), float(np.mean(variances))
+    open_ = list(np.argsort(current))
+    while len(open_) > 1:
+        low, high = open_[0], open_[-1]
+        spread = current[high] - current[low]
+        if spread <= 1e-12 * max(mean, 1e-300):
+            break
+        cosine = np.sqrt((current[high] - mean) / spread)
+        sine = np.sqrt(max(0.0, 1 - cosine**2))
+        first, second = rotation[low].copy(), rotation[high].copy()
+        rotation[low], rotation[high] = (
+            cosine * first + sine * second,
+            cosine * second - sine * first,
+        )
+        current[high] += current[low] - mean
+        current[low] = mean
+        open_ = sorted(open_[1:], key=lambda place: current[place])
+    return rotation

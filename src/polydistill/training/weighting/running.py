@@ -1,0 +1,63 @@
+"""Standardise by statistics of the batches seen so far: no pass over the store before the first step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polydistill.contracts import FloatArray
+from polydistill.training.standardise import Standardiser
+from polydistill.training.weighting import WEIGHTINGS
+from polydistill.training.weighting._base import Weighting
+
+
+@WEIGHTINGS.register("running")
+class Running(Weighting):
+    """One mean and one scale a teacher, moving with the batches.
+
+    Args:
+        n_teachers: How many teachers there are.
+        momentum: Share of a new batch in the statistics.
+    """
+
+    mean: Tensor
+    square: Tensor
+    known: Tensor
+
+    def __init__(self, n_teachers: int, *, momentum: float = 0.05) -> None:
+        super().__init__(n_teachers)
+        self._momentum = momentum
+        self.register_buffer("mean", torch.zeros(n_teachers))
+        self.register_buffer("square", torch.ones(n_teachers))
+        self.register_buffer("known", torch.zeros(n_teachers))
+
+    def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
+        """See `Weighting.fit`: nothing is known yet."""
+        dim = values.shape[1]
+        return Standardiser(np.zeros(dim, np.float32), np.ones(dim, np.float32))
+
+    def rescale(self, place: int, target: Tensor, mask: Tensor) -> Tensor:
+        """See `Weighting.rescale`; learns from the batch while the model trains."""
+        if self.training and bool(mask.any()):
+            self._learn(place, target[mask])
+        return (target - self.mean[place]) / self._deviation(place)
+
+    def settled(self, place: int, fitted: Standardiser) -> Standardiser:
+        """See `Weighting.settled`: the statistics as they are now."""
+        return Standardiser(
+            np.full_like(fitted.mean, float(self.mean[place])),
+            np.full_like(fitted.std, float(self._deviation(place))),
+        )
+
+    def _deviation(self, place: int) -> Tensor:
+        return (self.square[place] - self.mean[place] ** 2).clamp(min=1e-12).sqrt()
+
+    @torch.no_grad()
+    def _learn(self, place: int, values: Tensor) -> None:
+        """Move the statistics towards the batch's; the first batch sets them."""
+        share = self._momentum if self.known[place] > 0 else 1.0
+        self.mean[place] += share * (values.mean() - self.mean[place])
+        self.square[place] += share * (values.square().mean() - self.square[place])
+        self.known[place] = 1.0

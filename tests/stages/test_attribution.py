@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from polydistill.cli import app
+from polydistill.contracts import Embeddings, Example
+from polydistill.errors import MissingDataError, ParamsError, StoreError
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import Params, parse_params
+from polydistill.stages.attribution import adds_per_minute, attribution
+from polydistill.store import write_embeddings
+from polydistill.tables import benchmark_inputs, read_tasks
+
+pytest.importorskip("mteb")
+
+TEACHERS = ("noise", "colours", "shapes")
+N_ROWS = 400
+
+
+@dataclass
+class KnowingTeacher:
+    """A teacher who reads some of the numbers that a text holds, between many numbers of chance."""
+
+    name: str
+    words: tuple[int, ...]
+    dim: int = 24
+    by_id: bool = False
+
+    @property
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+        return {"family": "knowing", "words": str(self.words)}
+
+    def embed(self, examples: Sequence[Example]) -> Embeddings:
+        values = np.stack([self._read(str(example)) for example in examples])
+        return Embeddings(values.astype(np.float32), np.ones(len(examples), dtype=np.bool_))
+
+    def _read(self, text: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        facts = [int(word) for word in text.split()]
+        row = np.random.default_rng([facts[0], len(self.name)]).normal(size=self.dim)
+        for word in self.words:
+            row[word] = 6 * facts[word] - 3
+        return row
+
+
+def make_params(*, teachers: Sequence[str] = TEACHERS) -> Params:
+    tree = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text("utf-8"))
+    tree["embed"] = {
+        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
+        for name in teachers
+    }
+    tree["text"].update(
+        tasks={
+            "kinds": {"kind": "classification", "path": "data/kinds.csv", "domain": "in"},
+            "weights": {"kind": "regression", "path": "data/weights.csv", "domain": "out"},
+        },
+        teachers={name: {"family": "hashing", "dim": 24} for name in TEACHERS},
+    )
+    return parse_params(tree)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose labels are a colour and a shape; each teacher knows one of them, or neither."""
+    generator, kind = np.random.default_rng(0), MODALITIES.get("text")()
+    facts = generator.integers(0, 2, (N_ROWS, 2))
+    texts = [f"{n} {colour} {shape}" for n, (colour, shape) in enumerate(facts)]
+    frame = pd.DataFrame({"id": [kind.content_id(text) for text in texts], "text": texts})
+    frame["group"], frame["split"] = frame["id"], ["test", "train"] * (N_ROWS // 2)
+    (tmp_path / "data").mkdir()
+    kinds = [f"kind {colour}{shape}" for colour, shape in facts]
+    frame.assign(label=kinds).to_csv(tmp_path / "data" / "kinds.csv", index=False)
+    weights = facts.sum(axis=1) + 0.1 * generator.normal(size=N_ROWS)
+    frame.assign(label=weights).to_csv(tmp_path / "data" / "weights.csv", index=False)
+    tasks = make_params().text.tasks
+    inputs = benchmark_inputs(read_tasks(tmp_path, tasks, kind), tasks, kind)
+    for name, words in zip(TEACHERS, ((), (1,), (2,)), strict=True):
+        write_embeddings(
+            Layout(tmp_path, "text").embeddings("benchmark", name),
+            tmp_path / "work",
+            inputs["id"].tolist(),
+            inputs["text"].tolist(),
+            KnowingTeacher(name, words),
+        )
+    return tmp_path
+
+
+def test_a_noise_teacher_ends_last_and_only_it_is_flagged(project: Path) -> None:
+    report = attribution(project, make_params(), "text")
+
+    flagged = {one.teacher: one.adds_nothing for one in report.contributions}
+    assert flagged == {"colours": False, "shapes": False, "noise": True}
+    assert list(flagged)[-1] == "noise"
+    assert all(one.adds.low > 0.1 for one in report.contributions[:2])
+    assert report.ensemble["mean"] > max(one.alone["mean"] for one in report.contributions) + 0.1
+    assert report.contributions[-1].alone["classification"] == pytest.approx(0.25, abs=0.1)
+
+
+def test_the_same_embeddings_write_the_same_bytes(project: Path) -> None:
+    results = project / "docs" / "results"
+    written = []
+    for _ in range(2):
+        attribution(project, make_params(), "text")
+        written.append({file.name: file.read_bytes() for file in results.iterdir()})
+
+    assert written[0] == written[1]
+    assert sorted(written[0]) == ["attribution.json", "attribution.md"]
+    tree = json.loads(written[0]["attribution.json"])
+    assert [one["teacher"] for one in tree["contributions"]][-1] == "noise"
+
+
+def test_minutes_are_said_of_this_machine_and_written_nowhere(project: Path) -> None:
+    params = make_params()
+    timings = project / ".polydistill" / "timings" / "text"
+    timings.mkdir(parents=True)
+    (timings / "colours.json").write_text('{"rows_per_s": 1000.0}\n', encoding="utf-8")
+
+    report = attribution(project, params, "text")
+
+    here = adds_per_minute(project, params, report)
+    adds = {one.teacher: one.adds.mean for one in report.contributions}
+    assert here["colours"].minutes == pytest.approx(params.text.corpus.rows / 60_000)
+    assert here["colours"].adds_per_minute == pytest.approx(
+        adds["colours"] / (params.text.corpus.rows / 60_000)
+    )
+    assert here["noise"].minutes is None
+    assert here["noise"].adds_per_minute is None
+    assert "minutes" not in (project / "docs" / "results" / "attribution.json").read_text("utf-8")
+
+
+def test_embeddings_that_are_not_there_are_named(project: Path) -> None:
+    folder = Layout(project, "text").embeddings("benchmark", "shapes")
+    folder.rename(project / "elsewhere")
+
+    with pytest.raises(MissingDataError, match=r"benchmark/shapes: run `dvc repro embed@text-shap"):
+        attribution(project, make_params(), "text")
+
+
+def test_an_input_that_a_teacher_has_not_seen_stops_it(project: Path) -> None:
+    frame = pd.read_csv(project / "data" / "kinds.csv")
+    frame.loc[0, "text"] = "9999 0 1"
+    frame.to_csv(project / "data" / "kinds.csv", index=False)
+
+    with pytest.raises(StoreError, match="lacks 1 of .*embed stage"):
+        attribution(project, make_params(), "text")
+
+
+def test_one_teacher_alone_has_nobody_to_add_to(project: Path) -> None:
+    with pytest.raises(ParamsError, match="two teachers or more, got colours alone"):
+        attribution(project, make_params(teachers=["colours"]), "text")
+
+    assert not (project / "docs").exists()
+
+
+def test_the_command_line_ranks_the_teachers_and_flags_the_noise(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "params.yaml").write_text(make_params().model_dump_json(), encoding="utf-8")
+    monkeypatch.chdir(project)
+
+    result = CliRunner().invoke(app, ["attribution", "text"])
+
+    assert result.exit_code == 0, result.output
+    last = result.output.splitlines()[-1]
+    assert last.split()[0] == "noise"
+    assert "minutes none, per minute none, flag adds nothing" in last
+
+
+def test_the_command_line_adds_this_machines_minutes_to_the_json(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "params.yaml").write_text(make_params().model_dump_json(), encoding="utf-8")
+    monkeypatch.chdir(project)
+
+    result = CliRunner().invoke(app, ["attribution", "text", "--json"])
+
+    tree = json.loads(result.output.splitlines()[-1])
+    assert set(tree["on_this_machine"]) == set(TEACHERS)
+    assert tree["contributions"][-1]["adds_nothing"] is True
