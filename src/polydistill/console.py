@@ -30,7 +30,7 @@ class ProgressLines:
         """See `progress.Progress`."""
         now = time.monotonic()
         started, before = self._started.setdefault(what, (now, done))  # what a resumed stage found
-        if done < total and now - self._shown.get(what, started) < INTERVAL_S:
+        if done < total and now - self._shown.get(what, float("-inf")) < INTERVAL_S:
             return
         self._shown[what] = now
         elapsed = now - started

@@ -120,3 +120,31 @@ def prediction_frame(
             "score": list(scores),
         }
     )
+
+
+def number_frame(
+    examples: Iterable[str],
+    seed: int,
+    predictions: Iterable[float],
+    targets: Iterable[float],
+    scores: Iterable[float],
+) -> pd.DataFrame:
+    """Return `prediction_frame` of numbers, written with six digits."""
+    predicted, wanted = ([f"{value:.6g}" for value in some] for some in (predictions, targets))
+    return prediction_frame(examples, seed, predicted, wanted, scores)
+
+
+def split_dataset(
+    source: TaskSource, label: str, convert: Callable[[pd.Series], list[int] | list[float]]
+) -> Any:
+    """Return both splits as mteb reads them, with the labels converted and called `label`."""
+    from datasets import Dataset, DatasetDict
+
+    return DatasetDict(
+        {
+            name: Dataset.from_dict(
+                {"text": rows[source.column].tolist(), label: convert(rows["label"])}
+            )
+            for name, rows in ((name, source.split(name)) for name in ("train", "test"))
+        }
+    )

@@ -12,6 +12,7 @@ from polydistill.benchmarks._task import (
     BenchmarkTask,
     TaskSource,
     prediction_frame,
+    split_dataset,
     task_metadata,
 )
 from polydistill.errors import DataError
@@ -40,7 +41,6 @@ def classification(source: TaskSource) -> BenchmarkTask:
         main_score=main_score,
         description="Logistic regression on the whole training split.",
     )
-    from datasets import Dataset, DatasetDict
     from mteb.abstasks import AbsTaskClassification
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -59,16 +59,8 @@ def classification(source: TaskSource) -> BenchmarkTask:
         def load_data(self, *_: Any, **__: Any) -> None:
             if self.data_loaded:
                 return
-            self.dataset = DatasetDict(
-                {
-                    split: Dataset.from_dict(
-                        {
-                            "text": rows[source.column].tolist(),
-                            "label": [numbers[str(label)] for label in rows["label"]],
-                        }
-                    )
-                    for split, rows in (("train", train), ("test", test))
-                }
+            self.dataset = split_dataset(
+                source, "label", lambda labels: [numbers[str(label)] for label in labels]
             )
             self.data_loaded = True
 

@@ -12,7 +12,8 @@ from polydistill.benchmarks._influence import pearson_scores, spearman_scores
 from polydistill.benchmarks._task import (
     BenchmarkTask,
     TaskSource,
-    prediction_frame,
+    number_frame,
+    split_dataset,
     task_metadata,
 )
 
@@ -38,7 +39,6 @@ def regression(source: TaskSource) -> BenchmarkTask:
         main_score=main_score,
         description="Ridge regression on the whole training split.",
     )
-    from datasets import Dataset, DatasetDict
     from mteb.abstasks import AbsTaskRegression
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
@@ -54,16 +54,8 @@ def regression(source: TaskSource) -> BenchmarkTask:
         def load_data(self, *_: Any, **__: Any) -> None:
             if self.data_loaded:
                 return
-            self.dataset = DatasetDict(
-                {
-                    split: Dataset.from_dict(
-                        {
-                            "text": rows[source.column].tolist(),
-                            "value": rows["label"].astype(float).tolist(),
-                        }
-                    )
-                    for split, rows in (("train", train), ("test", test))
-                }
+            self.dataset = split_dataset(
+                source, "value", lambda labels: labels.astype(float).tolist()
             )
             self.data_loaded = True
 
@@ -79,12 +71,7 @@ def regression(source: TaskSource) -> BenchmarkTask:
 
     def predictions(saved: Any) -> pd.DataFrame:
         predicted, targets = [float(value) for value in saved[0]], test["label"].astype(float)
-        return prediction_frame(
-            test["id"].tolist(),
-            source.seeds[0],
-            [f"{value:.6g}" for value in predicted],
-            [f"{value:.6g}" for value in targets],
-            pearson_scores(predicted, targets).tolist(),
-        )
+        scores = pearson_scores(predicted, targets).tolist()
+        return number_frame(test["id"].tolist(), source.seeds[0], predicted, targets, scores)
 
     return BenchmarkTask(source.name, task, main_score, predictions)

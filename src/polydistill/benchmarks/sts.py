@@ -12,7 +12,7 @@ from polydistill.benchmarks._influence import spearman_scores
 from polydistill.benchmarks._task import (
     BenchmarkTask,
     TaskSource,
-    prediction_frame,
+    number_frame,
     task_metadata,
 )
 
@@ -59,12 +59,7 @@ def sts(source: TaskSource) -> BenchmarkTask:
 
     def predictions(saved: Any) -> pd.DataFrame:
         cosines = [float(value) for value in saved["cosine_scores"]]
-        return prediction_frame(
-            frame["id"].tolist(),
-            source.seeds[0],
-            [f"{value:.6g}" for value in cosines],
-            [f"{value:.6g}" for value in labels],
-            spearman_scores(cosines, labels).tolist(),
-        )
+        scores = spearman_scores(cosines, labels).tolist()
+        return number_frame(frame["id"].tolist(), source.seeds[0], cosines, labels, scores)
 
     return BenchmarkTask(source.name, task, main_score, predictions)

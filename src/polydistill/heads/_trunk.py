@@ -1,0 +1,103 @@
+"""What the perceptron heads are: a trunk that all teachers share, and one thin linear layer for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from polydistill.contracts import Prediction
+from polydistill.heads._outputs import Outputs, require_budget
+
+
+class TrunkHeads(nn.Module):
+    """From the student to each teacher's mean and scale; nothing normalises, so the student's norm reaches the end.
+
+    Args:
+        student_dim: Width of the student's embeddings.
+        teacher_dims: Width of each teacher's, by name.
+        generator: Of the initial weights.
+        hidden: Width of the trunk.
+        depth: Hidden layers of the trunk; none: as many as these heads have by default.
+        modes: Of the mixture.
+        covariance: See `_outputs.Outputs`.
+        rank: Of a low-rank covariance.
+        min_log_scale: Softly, the least logarithm of a standard deviation.
+        max_log_scale: Softly, the greatest.
+        max_params: A budget: more parameters than these are refused.
+
+    Raises:
+        ParamsError: The budget is exceeded.
+        UnknownNameError: There is no such covariance.
+    """
+
+    default_depth: int
+    has_linear_map: bool
+    """Whether a linear map from the student to the means stands beside the trunk."""
+
+    def __init__(  # noqa: PLR0913 - its keywords are the options in params.yaml
+        self,
+        student_dim: int,
+        teacher_dims: Mapping[str, int],
+        generator: torch.Generator,
+        *,
+        hidden: int = 512,
+        depth: int | None = None,
+        modes: int = 1,
+        covariance: str = "diagonal",
+        rank: int = 8,
+        min_log_scale: float = -6.0,
+        max_log_scale: float = 4.0,
+        max_params: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.outputs = Outputs(
+            teacher_dims,
+            modes=modes,
+            covariance=covariance,
+            rank=rank,
+            min_log_scale=min_log_scale,
+            max_log_scale=max_log_scale,
+        )
+        width = self.outputs.width * modes
+        self.hidden = nn.Linear(student_dim, hidden)
+        further = (depth or self.default_depth) - 1
+        self.layers = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(further)])
+        self.linear_mean = nn.Linear(student_dim, width) if self.has_linear_map else None
+        self.mean = nn.Linear(hidden, width, bias=not self.has_linear_map)
+        self.log_scale = nn.Linear(hidden, width)
+        self.log_weights = nn.Linear(hidden, len(teacher_dims) * modes)
+        require_budget(self, max_params)
+        self._initialise(generator)
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator) -> None:
+        """Start at a small map with unit scale, whatever the global seed."""
+        means = self.mean if self.linear_mean is None else self.linear_mean
+        for layer in (self.hidden, means):
+            layer.weight.normal_(0.0, layer.in_features**-0.5, generator=generator)
+        small = [self.log_scale] if self.linear_mean is None else [self.mean, self.log_scale]
+        for layer in (*self.layers, *small):
+            weight = layer.get_parameter("weight")
+            weight.normal_(0.0, 0.1 * weight.shape[1] ** -0.5, generator=generator)
+        self.log_weights.weight.zero_()
+        for name, bias in self.named_parameters():
+            if name.endswith("bias"):
+                bias.zero_()
+        if self.outputs.modes > 1:  # equal modes would stay equal for ever
+            means.bias.normal_(0.0, 0.5, generator=generator)
+        self.outputs.initialise(generator)
+
+    def forward(self, student: Tensor) -> dict[str, Prediction]:
+        """Predict each teacher from student embeddings `(batch, student_dim)`."""
+        hidden = nn.functional.gelu(self.hidden(student))
+        for layer in self.layers:
+            hidden = hidden + nn.functional.gelu(layer(hidden))
+        mean = self.mean(hidden)
+        if self.linear_mean is not None:
+            mean = self.linear_mean(student) + mean
+        predictions: dict[str, Prediction] = self.outputs(
+            mean, self.log_scale(hidden), self.log_weights(hidden)
+        )
+        return predictions
