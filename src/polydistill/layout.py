@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,10 @@ class Layout:
     def embeddings(self, part: str, teacher: str) -> Path:
         """A teacher's embeddings; `part` is `corpus` or `benchmark`."""
         return self.artifacts / "embeddings" / part / teacher
+
+    def corpus_embeddings(self, teachers: Iterable[str]) -> dict[str, Path]:
+        """Each teacher's embeddings of the corpus."""
+        return {teacher: self.embeddings("corpus", teacher) for teacher in teachers}
 
     def embedding_work(self, part: str, teacher: str) -> Path:
         """Unfinished work of the same, and where the embeddings go when the teacher is switched off."""

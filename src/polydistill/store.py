@@ -228,6 +228,21 @@ def open_embeddings(folder: Path) -> StoredEmbeddings:
     return StoredEmbeddings(index, [read_shard(path) for path in paths])
 
 
+def open_of_corpus(folders: Mapping[str, Path], ids: Sequence[str]) -> dict[str, StoredEmbeddings]:
+    """Open every teacher's folder, and make sure that it holds these rows in this order.
+
+    Raises:
+        StoreError: See `open_embeddings`; or the rows are others.
+    """
+    stored = {teacher: open_embeddings(folder) for teacher, folder in folders.items()}
+    for teacher, embeddings in stored.items():
+        if embeddings.ids.tolist() != list(ids):
+            raise StoreError(
+                f"{folders[teacher]} holds other rows than the corpus: run the embed stage."
+            )
+    return stored
+
+
 def set_aside(folder: Path, target: Path) -> None:
     """Move embeddings to where `write_embeddings` finds them again: a teacher that is switched off.
 

@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 
 from polydistill.contracts import GeometryTerm
-from polydistill.errors import StoreError
 from polydistill.files import put_in_place
 from polydistill.geometry import build_geometry
 from polydistill.heads import HEADS
@@ -24,7 +23,7 @@ from polydistill.modalities import MODALITIES
 from polydistill.params import ModalityParams, Params
 from polydistill.progress import Progress, silent
 from polydistill.stages._heads import asked_for, save_calibrated_heads
-from polydistill.store import StoredEmbeddings, open_embeddings, set_aside
+from polydistill.store import StoredEmbeddings, open_of_corpus, set_aside
 from polydistill.students import STUDENTS, encode, weights_digest
 from polydistill.tables import read_corpus
 from polydistill.tracking import NullTracker, Tracker
@@ -103,7 +102,10 @@ def distill(
     kind = MODALITIES.get(modality)()
     corpus = read_corpus(root, block.corpus, kind)
     examples = corpus[kind.column].tolist()
-    stored = _open_all(layout, params, corpus["id"].tolist())
+    active = params.active_teachers(modality)
+    for folder, target in layout.switched_off("corpus", active):
+        set_aside(folder, target)
+    stored = open_of_corpus(layout.corpus_embeddings(active), corpus["id"].tolist())
     torch.set_num_threads(params.threads)
     held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
     weighting = WEIGHTINGS.get(block.weighting.name)(len(stored), **block.weighting.options)
@@ -175,18 +177,6 @@ def distill(
     tracker.set_tags({"student_sha256": report.student_sha256})
     tracker.close()
     return report
-
-
-def _open_all(layout: Layout, params: Params, ids: list[str]) -> dict[str, StoredEmbeddings]:
-    for folder, target in layout.switched_off("corpus", params.active_teachers(layout.modality)):
-        set_aside(folder, target)
-    stored = {}
-    for teacher in params.active_teachers(layout.modality):
-        folder = layout.embeddings("corpus", teacher)
-        stored[teacher] = open_embeddings(folder)
-        if stored[teacher].ids.tolist() != ids:
-            raise StoreError(f"{folder} holds other rows than the corpus: run the embed stage.")
-    return stored
 
 
 def _targets(

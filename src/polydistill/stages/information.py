@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from polydistill.contracts import FloatArray
-from polydistill.errors import DataError, StoreError
+from polydistill.errors import DataError
 from polydistill.information.sufficiency import Sufficiency, estimate_sufficiency
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
@@ -23,7 +23,7 @@ from polydistill.progress import Progress, silent
 from polydistill.results import write_results
 from polydistill.scores import kind_means, mean_score, read_scores
 from polydistill.sizes import student_size, teacher_size
-from polydistill.store import StoredEmbeddings, open_embeddings
+from polydistill.store import open_of_corpus
 from polydistill.students import encode, load_student
 from polydistill.tables import read_corpus
 from polydistill.teachers import TEACHERS
@@ -98,7 +98,8 @@ def information(
     torch.set_num_threads(params.threads)
     kind = MODALITIES.get(modality)()
     corpus = read_corpus(root, block.corpus, kind)
-    stored = _open_all(layout, list(params.active_teachers(modality)), corpus["id"].tolist())
+    folders = layout.corpus_embeddings(params.active_teachers(modality))
+    stored = open_of_corpus(folders, corpus["id"].tolist())
     groups = corpus["group"].astype(str).to_numpy()
     unseen = held_out_mask(groups.tolist(), block.corpus.held_out)
     present = np.logical_and.reduce([one.present for one in stored.values()])
@@ -218,16 +219,6 @@ def markdown(report: InformationReport) -> str:
         cells = [_number(one.nats), str(one.n_teachers), size, *numbers]
         lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _open_all(layout: Layout, teachers: list[str], ids: list[str]) -> dict[str, StoredEmbeddings]:
-    stored = {}
-    for teacher in teachers:
-        folder = layout.embeddings("corpus", teacher)
-        stored[teacher] = open_embeddings(folder)
-        if stored[teacher].ids.tolist() != ids:
-            raise StoreError(f"{folder} holds other rows than the corpus: run the embed stage.")
-    return stored
 
 
 def _choose_rows(
