@@ -173,6 +173,8 @@ def report(
             console.width = PIPED_WIDTH  # a log has no width of its own: never cut a column
         console.print(render(summary))
         typer.echo(f"Report: {relative(page)}")
+        model = f"models:/student-{modality}@champion"
+        typer.echo(f"Use it: .venv/bin/polydistill encode {model} texts.txt -o out.npy")
 
 
 @app.command(epilog="Example: polydistill export text")
