@@ -236,15 +236,13 @@ def encode(
     with errors_for_people():
         import numpy as np
 
-        from polydistill.errors import MissingDataError, ParamsError
+        from polydistill.errors import ParamsError
         from polydistill.integrations.mlflow import load_model
+        from polydistill.tables import read_lines
 
-        if not examples.exists():
-            raise MissingDataError(f"No file {examples}: give a text file, one example a line.")
         if output.suffix != ".npy":
             raise ParamsError(f"--output must end in .npy, got {str(output)!r}.")
-        lines = examples.read_text(encoding="utf-8").splitlines()
-        embeddings = load_model(ROOT, model).predict(lines)
+        embeddings = load_model(ROOT, model).predict(read_lines(examples))
         np.save(output, embeddings, allow_pickle=False)
         show(
             {"rows": len(embeddings), "dim": embeddings.shape[1], "file": str(output)},

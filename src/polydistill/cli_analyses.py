@@ -99,14 +99,12 @@ def predict_teacher(
 ) -> None:
     """Predict a teacher's embeddings, with a calibrated std and a novelty score, from the student."""
     with errors_for_people():
-        from polydistill.errors import MissingDataError
         from polydistill.layout import Layout
         from polydistill.params import load_params
         from polydistill.prediction import predict_teacher as run_prediction
+        from polydistill.tables import read_lines
 
         load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
-        if not examples.exists():
-            raise MissingDataError(f"No file {examples}: give a text file, one example a line.")
         folder = model or Layout(ROOT, modality).artifacts
-        lines = examples.read_text(encoding="utf-8").splitlines()
-        show(run_prediction(folder, teacher, lines, output), as_json=as_json)
+        report = run_prediction(folder, teacher, read_lines(examples), output)
+        show(report, as_json=as_json)

@@ -28,9 +28,28 @@ def read_table(path: Path) -> pd.DataFrame:
             return pd.read_csv(path)
     except (ValueError, OSError) as error:  # pyarrow's and pandas' errors are both
         raise DataError(
-            f"{path} cannot be read: {str(error).rstrip('.')}. Restore it, or build it again."
+            f"{path} cannot be read: {str(error).rstrip('.')}. "
+            "Remove it and `dvc pull data.dvc`, or build it again."
         ) from error
     raise DataError(f"{path} must end in .parquet or .csv.")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read a text file with one example a line.
+
+    Raises:
+        MissingDataError: There is no such file.
+        DataError: It is not UTF-8, or holds no line.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"No file {path}: give a text file, one example a line.")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} must be UTF-8 text, one example a line: {error}.") from error
+    if not lines:
+        raise DataError(f"{path} must hold one example a line, got an empty file.")
+    return lines
 
 
 def read_corpus(root: Path, params: CorpusParams, modality: Modality) -> pd.DataFrame:

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polydistill.errors import DataError, MissingDataError
+from polydistill.tables import read_lines
+
+
+def test_lines_are_read_in_order_and_an_empty_one_is_an_example(tmp_path: Path) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_text("one\n\nπ 漢字\n", encoding="utf-8")
+
+    assert read_lines(file) == ["one", "", "π 漢字"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "got an empty file"), (b"\xd0\xff\x00", "must be UTF-8 text, one example a line")],
+    ids=["empty", "binary"],
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_bytes(content)
+
+    with pytest.raises(DataError, match=said):
+        read_lines(file)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="give a text file"):
+        read_lines(tmp_path)
