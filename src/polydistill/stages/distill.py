@@ -95,7 +95,7 @@ def distill(
 
     Raises:
         StoreError: Embeddings are missing, damaged, or of other rows than the corpus.
-        DivergedError: The loss left the finite numbers.
+        DivergedError: See `trainer.train`.
     """
     tracker = tracker or NullTracker()
     layout, block = Layout(root, modality), params.modality(modality)

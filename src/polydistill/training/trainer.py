@@ -97,7 +97,7 @@ def train(
         progress: Told after each evaluation.
 
     Raises:
-        DivergedError: The loss is no longer finite.
+        DivergedError: The guard has gone back `guard.max_restarts` times, and it has not helped.
     """
     restarts = read_restarts(plan.folder)
     first = {name: value.clone() for name, value in model.state_dict().items()}
