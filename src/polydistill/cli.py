@@ -174,7 +174,7 @@ def report(
         console.print(render(summary))
         typer.echo(f"Report: {relative(page)}")
         model = f"models:/student-{modality}@champion"
-        typer.echo(f"Use it: .venv/bin/polydistill encode {model} texts.txt -o out.npy")
+        typer.echo(f"Use it: polydistill encode {model} texts.txt -o out.npy")
 
 
 @app.command(epilog="Example: polydistill export text")

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from polydistill.errors import StageError
+from polydistill.layout import Layout
 from polydistill.params import load_params
 from polydistill.stages.resolve import resolve
-from polydistill.workspace import make_workspace
+from polydistill.workspace import WORKSPACES, make_workspace
 
 QUICK = {
     "text.corpus.rows": 2000,
@@ -38,4 +39,9 @@ def run_flow(root: Path, modality: str, *, quick: bool = False) -> int:
         raise StageError(f"No flows/retrain.py in {folder.resolve()}: run in a project folder.")
     resolve(load_params(folder), modality)
     command = [sys.executable, "-m", "flows.retrain", modality]
-    return subprocess.run(command, cwd=folder, check=False).returncode
+    exit_code = subprocess.run(command, cwd=folder, check=False).returncode
+    if quick:
+        where = WORKSPACES / "quick"
+        page = Layout(where, modality).page
+        sys.stdout.write(f"This quick run lies in {where}: run commands there. Report: {page}\n")
+    return exit_code
