@@ -37,7 +37,7 @@ class ProgressLines:
         parts = [f"{self._stage:<9}", f"{what:<28}", f"{done:>7,}/{total:,}"]
         if elapsed > 0 and done > before:
             rate = (done - before) / elapsed
-            parts.append(f"{rate:>8,.0f}/s")
+            parts.append(f"{rate:>8,.{0 if rate >= 10 else 1}f}/s")
             if done < total:
                 parts.append(f"ETA {_clock((total - done) / rate)}")
         parts += [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()]
