@@ -195,12 +195,24 @@ def run(
     quick: Annotated[
         bool, typer.Option(help="Two teachers and 2,000 rows, in a workspace of its own.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Do the whole main job: data, teachers, student, benchmark, registry, gate, report."""
     with errors_for_people():
-        from polydistill.run import run_flow
+        from polydistill.layout import Layout
+        from polydistill.params import load_params
+        from polydistill.report.summary import summarise
+        from polydistill.run import folder_of, run_flow
 
-        raise typer.Exit(run_flow(ROOT, modality, quick=quick))
+        exit_code = run_flow(ROOT, modality, quick=quick, aside=as_json)
+        folder = folder_of(ROOT, quick=quick)
+        page = str(Layout(folder, modality).page)
+        if exit_code == 0 and as_json:
+            summary = summarise(folder, load_params(folder), modality)
+            show({"page": page, **plain(summary)}, as_json=True)
+        elif exit_code == 0 and quick:
+            typer.echo(f"This quick run lies in {folder}: run commands there. Report: {page}")
+        raise typer.Exit(exit_code)
 
 
 @app.command(epilog="Example: polydistill doctor")

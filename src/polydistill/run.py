@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from polydistill.errors import StageError
-from polydistill.layout import Layout
 from polydistill.params import load_params
 from polydistill.stages.resolve import resolve
 from polydistill.workspace import WORKSPACES, make_workspace
@@ -29,19 +28,26 @@ QUICK = {
 """Two teachers, 2,000 rows and smaller out-of-domain tasks: the same path, in minutes."""
 
 
-def run_flow(root: Path, modality: str, *, quick: bool = False) -> int:
+def run_flow(root: Path, modality: str, *, quick: bool = False, aside: bool = False) -> int:
     """Run `flows.retrain` in its own process, and return its exit code.
 
     A quick run has a workspace, and so a registry and reports, of its own: it leaves the project alone.
+
+    Args:
+        root: The project folder.
+        modality: A block of `params.yaml`.
+        quick: See `QUICK`.
+        aside: Say everything on standard error, so that standard output is free for a result.
     """
     folder = make_workspace(root, "quick", QUICK) if quick else root
     if not (folder / "flows" / "retrain.py").exists():
         raise StageError(f"No flows/retrain.py in {folder.resolve()}: run in a project folder.")
     resolve(load_params(folder), modality)
     command = [sys.executable, "-m", "flows.retrain", modality]
-    exit_code = subprocess.run(command, cwd=folder, check=False).returncode
-    if quick:
-        where = WORKSPACES / "quick"
-        page = Layout(where, modality).page
-        sys.stdout.write(f"This quick run lies in {where}: run commands there. Report: {page}\n")
-    return exit_code
+    stream = sys.stderr if aside else None
+    return subprocess.run(command, cwd=folder, check=False, stdout=stream).returncode
+
+
+def folder_of(root: Path, *, quick: bool) -> Path:
+    """Return the project folder that a run works in."""
+    return root / WORKSPACES / "quick" if quick else root
