@@ -58,6 +58,6 @@ export: .venv/.ready  ## Sorted-JSON exports of the champion's run and the regis
 
 lock: .venv/.ready  ## Resolve pyproject.toml into requirements.lock (CPU torch, no CUDA)
 	@$(BIN)/uv pip compile --quiet --no-emit-find-links --no-header --no-annotate \
-	  --extra all --extra dev pyproject.toml -o requirements.lock
+	  --upgrade-package torch --extra all --extra dev pyproject.toml -o requirements.lock
 	@sed -i 's/+cpu$$//' requirements.lock
 	@! grep -E '^(nvidia|triton|cuda)' requirements.lock
