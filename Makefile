@@ -7,11 +7,11 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help run test test-all check format bench quality attribution information export lock
+.PHONY: help run test test-all test-services services check format bench quality attribution information export lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -26,10 +26,16 @@ run: .venv/.ready  ## The whole main job: data, teachers, student, benchmark, re
 	@$(BIN)/polydistill run $(MODALITY) $(if $(QUICK),--quick)
 
 test: .venv/.ready  ## The tests, under ten minutes
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not gpu and not network" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not gpu and not network and not services" $(ARGS)
 
 test-all: .venv/.ready  ## Every test that this machine can run, the slow ones too
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not gpu" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not gpu and not services" $(ARGS)
+
+services: .venv/.ready  ## PostgreSQL, S3, MLflow with users and Prefect on loopback, until Ctrl-C
+	@$(BIN)/python -m services
+
+test-services: .venv/.ready  ## Retrain, promote and roll back against these services
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m services $(ARGS)
 
 check: .venv/.ready  ## Format, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet .

@@ -1,0 +1,1 @@
+"""Real services on loopback, without Docker: for `make services` and `make test-services`."""
