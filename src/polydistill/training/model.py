@@ -19,7 +19,7 @@ class DistillationModel(nn.Module):
 
     Args:
         student: What is trained.
-        heads: A module from student embeddings to a prediction a teacher.
+        heads: A module that is `contracts.Heads`.
         loss: Unreduced, per teacher.
         geometry: A relational term, or none.
         geometry_weight: Its weight.
@@ -49,7 +49,7 @@ class DistillationModel(nn.Module):
     ) -> dict[str, Any]:
         """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; `geometry`; `embedded`."""
         embedded = self._embed(features)
-        predictions = self.heads(embedded)
+        predictions = self.heads(embedded, masks)
         sums, counts = [], []
         targets = {
             name: self.weighting.rescale(place, target, masks[name])
