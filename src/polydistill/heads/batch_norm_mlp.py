@@ -12,6 +12,7 @@ from polydistill.contracts import Prediction
 from polydistill.errors import ParamsError
 from polydistill.heads import HEADS
 from polydistill.heads._outputs import Outputs, require_budget
+from polydistill.precision import widened
 
 Parts = tuple[Tensor, Tensor, Tensor]
 """Means, scales and weights that are not bounded yet."""
@@ -133,6 +134,7 @@ class _RowsNorm(nn.BatchNorm1d):
     """Batch normalisation that takes one row, or none, by its running statistics: they have no variance."""
 
     def forward(self, rows: Tensor) -> Tensor:
+        rows = widened(rows)  # a variance is a difference of large numbers
         if len(rows) > 1 or not self.training:
             return super().forward(rows)
         return nn.functional.batch_norm(
