@@ -121,6 +121,20 @@ class Prediction:
     triangle: Tensor | None = None
 
 
+class Heads(Protocol):
+    """From the student to every teacher, as a module; options are keyword arguments of its class."""
+
+    def __call__(
+        self, student: Tensor, masks: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Prediction]:
+        """Predict each teacher from student embeddings `(batch, student_dim)`.
+
+        `masks`, `(batch,)` a teacher, are false for rows that it lacks: what is predicted for them is finite and
+        means nothing. Heads that learn from the rows side by side leave them out; none: all are there. In
+        eval mode a row does not depend on those beside it.
+        """
+
+
 class DistillationLoss(Protocol):
     """One objective for one teacher, unreduced. Options are keyword arguments of the function."""
 

@@ -44,8 +44,8 @@ def test_the_generator_alone_decides_the_first_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_a_row_does_not_depend_on_the_rows_beside_it(name: str) -> None:
-    heads, students = make(name), torch.randn(6, 4)
+def test_once_trained_a_row_does_not_depend_on_the_rows_beside_it(name: str) -> None:
+    heads, students = make(name).eval(), torch.randn(6, 4)
 
     alone, together = heads(students[2:3]), heads(students)
 
@@ -55,7 +55,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", HEADS.names())
 def test_the_students_norm_reaches_the_heads(name: str) -> None:
-    heads, students = make(name), torch.randn(6, 4)
+    heads, students = make(name).eval(), torch.randn(6, 4)
 
     near, far = heads(students)["wide"], heads(3 * students)["wide"]
 
@@ -102,3 +102,35 @@ def test_a_budget_is_kept(name: str) -> None:
 def test_an_unknown_covariance_is_refused_with_a_suggestion(name: str) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'triangular'"):
         make(name, covariance="triangle")
+
+
+@pytest.mark.parametrize("name", HEADS.names())
+def test_a_row_that_a_teacher_lacks_changes_nothing_for_the_others(name: str) -> None:
+    students = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([True, False, True, True, False, True])
+    masks = {"narrow": mask, "wide": torch.ones(6, dtype=torch.bool)}
+    masked, dropped = make(name), make(name)
+
+    among = masked(students, masks)["narrow"]
+    alone = dropped(students[mask])["narrow"]
+
+    torch.testing.assert_close(among.mean[mask], alone.mean)
+    torch.testing.assert_close(among.log_scale[mask], alone.log_scale)
+    assert torch.isfinite(among.mean).all()
+    own = {key: value for key, value in masked.state_dict().items() if "perceptrons.1" not in key}
+    assert all(torch.equal(value, dropped.state_dict()[key]) for key, value in own.items())
+
+
+@pytest.mark.parametrize("name", HEADS.names())
+def test_a_batch_of_one_row_or_of_rows_that_no_teacher_has_trains_without_harm(name: str) -> None:
+    heads = make(name)
+    for present in (True, False):
+        masks = {teacher: torch.tensor([present]) for teacher in DIMS}
+        students = torch.randn(1, 4, requires_grad=True)
+
+        predictions = heads(students, masks)
+        sum(p.mean.sum() + p.log_scale.sum() for p in predictions.values()).backward()
+
+        assert students.grad is not None
+        assert torch.isfinite(students.grad).all()
+    assert all(torch.isfinite(value).all() for value in heads.state_dict().values())

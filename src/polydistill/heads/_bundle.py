@@ -88,7 +88,8 @@ def save_heads(bundle: HeadsBundle, folder: Path) -> None:
         arrays |= {f"{WEIGHTING}{name}": value.cpu().numpy() for name, value in state.items()}
     for teacher, own in bundle.statistics.items():
         arrays |= {f"{teacher}/{name}": values for name, values in own.items()}
-    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / WEIGHTS)
+    arrays = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in arrays.items()}  # 0-d too
+    save_file(arrays, folder / WEIGHTS)
     text = bundle.card.model_dump_json(indent=2) + "\n"
     (folder / CARD).write_text(text, encoding="utf-8")
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from polydistill.contracts import Prediction
 from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.precision import widened
 
 COVARIANCES = ("diagonal", "low-rank", "triangular")
 
@@ -60,7 +61,7 @@ class Outputs(nn.Module):
     def forward(
         self, mean: Tensor, raw_scale: Tensor, raw_weights: Tensor
     ) -> dict[str, Prediction]:
-        """Return one prediction a teacher.
+        """Return one prediction a teacher, in float32 at least.
 
         Args:
             mean: `(batch, modes * width)`, `width` being that of all teachers together.
@@ -68,6 +69,7 @@ class Outputs(nn.Module):
             raw_weights: Logits of the modes' weights, `(batch, modes * n_teachers)`.
         """
         batch = len(mean)
+        mean, raw_scale, raw_weights = map(widened, (mean, raw_scale, raw_weights))
         mean = mean.view(batch, self.modes, self.width)
         raw = raw_scale.view(batch, self.modes, self.width)
         # Wide and smooth: nearly the identity inside, and never beyond its two ends.

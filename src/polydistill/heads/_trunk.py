@@ -89,8 +89,12 @@ class TrunkHeads(nn.Module):
             means.bias.normal_(0.0, 0.5, generator=generator)
         self.outputs.initialise(generator)
 
-    def forward(self, student: Tensor) -> dict[str, Prediction]:
-        """Predict each teacher from student embeddings `(batch, student_dim)`."""
+    def forward(
+        self,
+        student: Tensor,
+        masks: Mapping[str, Tensor] | None = None,  # noqa: ARG002 - each row stands alone
+    ) -> dict[str, Prediction]:
+        """See `contracts.Heads`."""
         hidden = nn.functional.gelu(self.hidden(student))
         for layer in self.layers:
             hidden = hidden + nn.functional.gelu(layer(hidden))

@@ -10,6 +10,7 @@ from torch.distributions import LowRankMultivariateNormal
 
 from polydistill.contracts import Prediction
 from polydistill.errors import ParamsError, ShapeError
+from polydistill.precision import without_autocast
 
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
@@ -55,7 +56,8 @@ def negative_log_densities(prediction: Prediction, target: Tensor) -> Tensor:
         )
     residual = target.unsqueeze(1) - prediction.mean
     if prediction.triangle is not None:
-        residual = torch.einsum("bmi,mij->bmj", residual, prediction.triangle)
+        with without_autocast(residual):
+            residual = torch.einsum("bmi,mij->bmj", residual, prediction.triangle)
     standardised = residual * torch.exp(-prediction.log_scale)
     return 0.5 * standardised**2 + prediction.log_scale + HALF_LOG_TAU
 
@@ -66,8 +68,9 @@ def log_densities(prediction: Prediction, target: Tensor) -> Tensor:
         return -negative_log_densities(prediction, target).sum(dim=-1)
     factor = prediction.factor.expand(len(target), -1, -1, -1)
     scales = torch.exp(2 * prediction.log_scale)
-    modes = LowRankMultivariateNormal(prediction.mean, factor, scales, validate_args=False)
-    densities: Tensor = modes.log_prob(target.unsqueeze(1))
+    with without_autocast(scales):
+        modes = LowRankMultivariateNormal(prediction.mean, factor, scales, validate_args=False)
+        densities: Tensor = modes.log_prob(target.unsqueeze(1))
     return densities
 
 

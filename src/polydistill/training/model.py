@@ -8,18 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polydistill.contracts import DistillationLoss, GeometryTerm, Student
+from polydistill.contracts import DistillationLoss, GeometryTerm, Prediction, Student
+from polydistill.precision import widened, without_autocast
 from polydistill.training.weighting._base import Weighting
 
 
 class DistillationModel(nn.Module):
     """The teachers' mean losses, each over its rows, weighted; plus the weighted geometry term.
 
-    Teachers are not here: their embeddings come with the batch, and no checkpoint holds them.
+    Teachers are not here: their embeddings come with the batch, and no checkpoint holds them. Under autocast
+    student and heads compute in half precision; losses, geometry and weighting get float32, and keep it.
 
     Args:
         student: What is trained.
-        heads: A module from student embeddings to a prediction a teacher.
+        heads: A module that is `contracts.Heads`.
         loss: Unreduced, per teacher.
         geometry: A relational term, or none.
         geometry_weight: Its weight.
@@ -49,7 +51,18 @@ class DistillationModel(nn.Module):
     ) -> dict[str, Any]:
         """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; `geometry`; `embedded`."""
         embedded = self._embed(features)
-        predictions = self.heads(embedded)
+        predictions = self.heads(embedded, masks)
+        embedded = widened(embedded)
+        with without_autocast(embedded):
+            return self._reduce(embedded, predictions, targets, masks)
+
+    def _reduce(
+        self,
+        embedded: Tensor,
+        predictions: Mapping[str, Prediction],
+        targets: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+    ) -> dict[str, Any]:
         sums, counts = [], []
         targets = {
             name: self.weighting.rescale(place, target, masks[name])

@@ -1,0 +1,163 @@
+"""The baseline's heads: for each teacher a perceptron of its own, with batch normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from polydistill.contracts import Prediction
+from polydistill.errors import ParamsError
+from polydistill.heads import HEADS
+from polydistill.heads._outputs import Outputs, require_budget
+from polydistill.precision import widened
+
+Parts = tuple[Tensor, Tensor, Tensor]
+"""Means, scales and weights that are not bounded yet."""
+
+
+@HEADS.register("batch-norm-mlp")
+class BatchNormMlpHeads(nn.Module):
+    """Linear maps, batch normalisation and ReLU; with the loss `cosine` this is SimReg.
+
+    SimReg minimises `2 - 2 cos` between the output and the teacher's embedding, which is `cosine` twice over:
+    the same minimum and, under an optimiser that does not look at a gradient's size, the same steps. With
+    `weighting: none` the teachers keep their scale, as there. While training, a row is normalised by the rows
+    beside it that the same teacher has; so only a row's norm relative to the batch's reaches the outputs.
+    Afterwards the running statistics stand still, and are part of every checkpoint and bundle.
+
+    Args:
+        student_dim: Width of the student's embeddings.
+        teacher_dims: Width of each teacher's, by name.
+        generator: Of the initial weights.
+        hidden: Width of each hidden layer.
+        depth: Hidden layers.
+        modes: Of the mixture.
+        covariance: See `_outputs.Outputs`.
+        rank: Of a low-rank covariance.
+        min_log_scale: Softly, the least logarithm of a standard deviation.
+        max_log_scale: Softly, the greatest.
+        max_params: A budget: more parameters than these are refused.
+
+    Raises:
+        ParamsError: `depth` is below one, or the budget is exceeded.
+        UnknownNameError: There is no such covariance.
+
+    References:
+        Navaneet, Koohpayegani, Tejankar, Pirsiavash 2021, "SimReg: regression as a simple yet effective tool
+        for self-supervised knowledge distillation", arXiv:2201.05131. There the widths follow the student's;
+        scale and weights of the modes, which make a likelihood possible, are ours.
+    """
+
+    def __init__(  # noqa: PLR0913 - its keywords are the options in params.yaml
+        self,
+        student_dim: int,
+        teacher_dims: Mapping[str, int],
+        generator: torch.Generator,
+        *,
+        hidden: int = 512,
+        depth: int = 2,
+        modes: int = 1,
+        covariance: str = "diagonal",
+        rank: int = 8,
+        min_log_scale: float = -6.0,
+        max_log_scale: float = 4.0,
+        max_params: int | None = None,
+    ) -> None:
+        super().__init__()
+        if depth < 1:
+            raise ParamsError(f"heads.depth must be at least 1, got {depth}.")
+        self.outputs = Outputs(
+            teacher_dims,
+            modes=modes,
+            covariance=covariance,
+            rank=rank,
+            min_log_scale=min_log_scale,
+            max_log_scale=max_log_scale,
+        )
+        self.perceptrons = nn.ModuleList(
+            [_Perceptron(student_dim, dim, hidden, depth, modes) for dim in teacher_dims.values()]
+        )
+        require_budget(self, max_params)
+        for perceptron in self.perceptrons:
+            perceptron.apply(lambda layer: _initialise(layer, generator))
+        if modes > 1:  # equal modes would stay equal for ever
+            with torch.no_grad():
+                for perceptron in self.perceptrons:
+                    perceptron.get_parameter("mean.bias").normal_(0.0, 0.5, generator=generator)
+        self.outputs.initialise(generator)
+
+    def forward(
+        self, student: Tensor, masks: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Prediction]:
+        """See `contracts.Heads`."""
+        means, scales, weights = zip(
+            *(
+                _of_rows(perceptron, student, None if masks is None else masks[teacher])
+                for teacher, perceptron in zip(self.outputs.dims, self.perceptrons, strict=True)
+            ),
+            strict=True,
+        )
+        predictions: dict[str, Prediction] = self.outputs(
+            torch.cat(means, dim=-1), torch.cat(scales, dim=-1), torch.stack(weights, dim=-1)
+        )
+        return predictions
+
+
+class _Perceptron(nn.Module):
+    """From the student to one teacher's outputs: `(batch, modes, teacher_dim)` twice, and `(batch, modes)`."""
+
+    def __init__(
+        self, student_dim: int, teacher_dim: int, hidden: int, depth: int, modes: int
+    ) -> None:
+        super().__init__()
+        self._shape = (modes, teacher_dim)
+        widths = [student_dim, *[hidden] * depth]
+        self.layers = nn.ModuleList(
+            [nn.Linear(before, after) for before, after in pairwise(widths)]
+        )
+        self.norms = nn.ModuleList([_RowsNorm(hidden) for _ in range(depth)])
+        self.mean = nn.Linear(hidden, modes * teacher_dim)
+        self.log_scale = nn.Linear(hidden, modes * teacher_dim)
+        self.log_weights = nn.Linear(hidden, modes)
+
+    def forward(self, rows: Tensor) -> Parts:
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            rows = torch.relu(norm(layer(rows)))
+        shape = (len(rows), *self._shape)
+        return self.mean(rows).view(shape), self.log_scale(rows).view(shape), self.log_weights(rows)
+
+
+class _RowsNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes one row, or none, by its running statistics: they have no variance."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        rows = widened(rows)  # a variance is a difference of large numbers
+        if len(rows) > 1 or not self.training:
+            return super().forward(rows)
+        return nn.functional.batch_norm(
+            rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
+def _of_rows(perceptron: nn.Module, student: Tensor, mask: Tensor | None) -> Parts:
+    """Return one teacher's outputs; zeros for rows that it lacks, which enter no statistics."""
+    if mask is None or not perceptron.training:
+        whole: Parts = perceptron(student)
+        return whole
+    some: Parts = perceptron(student[mask])
+    spread = (one.new_zeros(len(student), *one.shape[1:]) for one in some)
+    mean, scale, weights = (
+        zeros.index_put((mask,), one) for zeros, one in zip(spread, some, strict=True)
+    )
+    return mean, scale, weights
+
+
+@torch.no_grad()
+def _initialise(layer: nn.Module, generator: torch.Generator) -> None:
+    """Give a linear layer small seeded weights; normalisation starts as torch makes it."""
+    if isinstance(layer, nn.Linear):
+        layer.weight.normal_(0.0, layer.in_features**-0.5, generator=generator)
+        layer.bias.zero_()
