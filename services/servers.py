@@ -152,6 +152,7 @@ def mlflow_server(folder: Path, postgres: str, s3: Mapping[str, str]) -> Iterato
         **s3,
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
         "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes for evaluation jobs
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(16),
         "MLFLOW_BACKEND_STORE_URI": f"{postgres}/mlflow",  # in the environment: `ps` shows arguments
     }
