@@ -21,6 +21,8 @@ from polydistill.store import write_embeddings
 from polydistill.teachers.hashing import HashingTeacher
 
 REPOSITORY = Path(__file__).parents[1]
+SOURCES = f"{REPOSITORY / 'src'}:{REPOSITORY}"
+"""PYTHONPATH of a process that runs this file: our own sources, wherever an installed package points."""
 TEACHERS = {"first": 12, "second": 7}
 WORDS = np.array(
     [

@@ -121,6 +121,20 @@ class Prediction:
     triangle: Tensor | None = None
 
 
+class Heads(Protocol):
+    """What a module of heads knows of its own parameters, so that a later run can go on from them."""
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The teachers' names, in order."""
+
+    def own_rows(self, teacher: str) -> dict[str, Tensor]:
+        """Return which rows of which parameters serve one teacher alone: bool, `(rows,)`, by name.
+
+        In the same order for every teacher; a parameter that no teacher has rows of is shared by all.
+        """
+
+
 class DistillationLoss(Protocol):
     """One objective for one teacher, unreduced. Options are keyword arguments of the function."""
 

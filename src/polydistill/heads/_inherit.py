@@ -1,0 +1,52 @@
+"""Heads that go on from heads that were trained before, with other teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from polydistill.contracts import Heads
+
+
+@torch.no_grad()
+def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
+    """Copy into `new` what `old` has learned: the shared parts, and all that belongs to `teachers` alone.
+
+    Both are of one kind and shape but for their teachers, which may be others, in another order. What a
+    known teacher is predicted to be is the same afterwards, to the bit.
+
+    Args:
+        new: Freshly made heads.
+        old: Trained ones.
+        teachers: Whom both know.
+    """
+    mine, theirs = dict(new.named_parameters()), dict(old.named_parameters())
+    for name in _shared(new):
+        mine[name].copy_(theirs[name])
+    for teacher in teachers:
+        targets, sources = own_rows(new, teacher), own_rows(old, teacher)
+        for (name, rows), (source, there) in zip(targets.items(), sources.items(), strict=True):
+            mine[name][rows] = theirs[source][there]
+
+
+def own_rows(heads: nn.Module, teacher: str) -> dict[str, Tensor]:
+    """See `contracts.Heads.own_rows`."""
+    return cast("Heads", heads).own_rows(teacher)
+
+
+def rows_of_all(heads: nn.Module, teachers: Iterable[str]) -> dict[str, Tensor]:
+    """Return, by parameter, which rows belong to one of the teachers alone: bool, `(rows,)`."""
+    found: dict[str, Tensor] = {}
+    for teacher in teachers:
+        for name, rows in own_rows(heads, teacher).items():
+            found[name] = found[name] | rows if name in found else rows
+    return found
+
+
+def _shared(heads: nn.Module) -> list[str]:
+    """Return the parameters that belong to no teacher alone."""
+    owned = rows_of_all(heads, cast("Heads", heads).teachers)
+    return [name for name, _ in heads.named_parameters() if name not in owned]
