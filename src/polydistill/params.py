@@ -137,7 +137,7 @@ class WarmStartParams(Tree):
         1, description="None at all: nothing is trained, so no teacher may be new."
     )
     head_steps: Annotated[int, Field(ge=0)] = Field(
-        40, description="First steps, in which only the heads of new teachers learn."
+        40, description="First steps, at most half of all: only the heads of new teachers learn."
     )
     learning_rate: Annotated[float, Field(gt=0)] = 0.05
     head_learning_rate: Annotated[float, Field(gt=0)] = 0.002

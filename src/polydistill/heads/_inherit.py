@@ -15,8 +15,8 @@ from polydistill.contracts import Heads
 def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
     """Copy into `new` what `old` has learned: the shared parts, and all that belongs to `teachers` alone.
 
-    Both are of one kind and shape but for their teachers, which may be others, in another order. What a
-    known teacher is predicted to be is the same afterwards, to the bit.
+    Both are of one kind and shape but for their teachers, which may be others, in another order. `new`
+    predicts a known teacher as `old` does afterwards: its weights are the same bits.
 
     Args:
         new: Freshly made heads.

@@ -32,7 +32,7 @@ class WarmStart:
         warm: Teachers whose heads went on.
         new: Teachers whose heads started from nothing.
         retired: Teachers whose heads were dropped.
-        head_steps: First steps, in which only the heads of new teachers learned.
+        head_steps: First steps, at most half of all, in which only the heads of new teachers learned.
     """
 
     sha256: str
