@@ -62,7 +62,7 @@ def warm(adopted: tuple[Path, Adopted]) -> Callable[..., Params]:
     def make(
         teachers: Mapping[str, int] = ADDED,
         start: Mapping[str, object] | None = None,
-        **changes: Mapping[str, object],
+        **changes: Any,
     ) -> Params:
         own = {"sha256": adopted[1].sha256, "epochs": 2, "head_steps": 4, **(start or {})}
         return small_params(teachers=teachers, warm_start=own, **changes)
@@ -108,12 +108,12 @@ def test_without_training_known_teachers_are_predicted_as_before(
 def test_every_weighting_leaves_known_teachers_predicted_as_before(
     project: Path, warm: Callable[..., Params], weighting: str
 ) -> None:
-    layout, own = Layout(project, "text"), {"weighting": {"name": weighting}}
-    distill(project, small_params(**own), "text")
+    layout, own = Layout(project, "text"), {"name": weighting}
+    distill(project, small_params(weighting=own), "text")
     version = adopt(project, "text", layout.artifacts)
     start = {"sha256": version.sha256, "epochs": 0}
 
-    distill(project, warm({"first": 12}, start, corpus={"held_out": 0.5}, **own), "text")
+    distill(project, warm({"first": 12}, start, corpus={"held_out": 0.5}, weighting=own), "text")
 
     mean, _ = predict(layout.heads, layout.student, "first")
     expected, _ = predict(version.folder / "heads", version.folder / "student", "first")
@@ -129,7 +129,7 @@ def test_in_the_first_steps_only_the_head_of_the_new_teacher_learns(
     start = {"head_steps": 99, "learning_rate": 20.0}
     report = distill(project, warm(ADDED, start, training={"evals_per_epoch": 7}), "text")
 
-    assert 1 < report.best_step <= report.steps // 2
+    assert 1 < report.best_step <= STEPS // 2
     assert weights_of(layout.student) == weights_of(old / "student")
     before, after = (
         load_file(folder / "heads.safetensors") for folder in (old / "heads", layout.heads)
@@ -275,7 +275,7 @@ def test_every_number_of_the_warm_start_has_its_effect(
         (ADDED, {"sha256": "0" * 64}, {}, MissingDataError, r"adopted/text/0{16}.*adopt"),
     ],
 )
-def test_what_a_run_cannot_go_on_from_is_refused(
+def test_what_a_run_cannot_go_on_from_is_refused(  # noqa: PLR0913, PLR0917
     project: Path,
     warm: Callable[..., Params],
     teachers: dict[str, int],
