@@ -147,7 +147,7 @@ def distill(
         params.precision,
         tuple(stored),
         work / "checkpoints",
-        start.learning_first,
+        start.first,
     )
     tracker.log_params(params.model_dump(mode="json"))
     result = train(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from polydistill.training.guard import (
     read_restarts,
     write_restarts,
 )
-from polydistill.training.warm_start import HoldHeads
+from polydistill.training.warm_start import FirstPhase, HoldHeads
 
 HELD_OUT_BATCH = 512
 
@@ -52,8 +52,7 @@ class TrainingPlan:
         precision: `float32` or `bfloat16`.
         teachers: Their names, in the model's order.
         folder: Checkpoints; a run that finds one there goes on from it.
-        learning_first: Of a warm start, which rows of the heads' parameters learn while the student waits,
-            by parameter; none: all of the heads.
+        first: Of a warm start, what learns while the student waits; none: all of the heads.
     """
 
     params: TrainingParams
@@ -61,7 +60,7 @@ class TrainingPlan:
     precision: str
     teachers: tuple[str, ...]
     folder: Path
-    learning_first: Mapping[str, Tensor] | None = None
+    first: FirstPhase | None = None
 
 
 @dataclass(frozen=True)
@@ -110,9 +109,9 @@ def train(
     while True:
         trainer = _make_trainer(model, batches, rows, plan, restarts)
         trainer.begin(plan, tracker, progress)
-        if plan.learning_first is not None:
-            steps = _student_start(plan.params, trainer.args.max_steps)
-            trainer.add_callback(HoldHeads(model, first, plan.learning_first, steps))
+        if plan.first is not None:
+            steps = plan.params.head_warmup_steps
+            trainer.add_callback(HoldHeads(model, first, plan.first.rows, steps))
         try:
             trainer.train(resume_from_checkpoint=_last_checkpoint(plan.folder))
         except UnhealthyError as trouble:
@@ -191,7 +190,7 @@ def _make_trainer(
         data_collator=batches,
         train_dataset=Rows(trained),
         eval_dataset=Rows(held_out),
-        optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts)),
+        optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts, plan.first)),
         callbacks=[EarlyStoppingCallback(params.patience)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -324,17 +323,25 @@ def _optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
 
 
 def _schedule(
-    optimizer: AdamW, params: TrainingParams, n_steps: int, restarts: Sequence[Restart] = ()
+    optimizer: AdamW,
+    params: TrainingParams,
+    n_steps: int,
+    restarts: Sequence[Restart] = (),
+    first: FirstPhase | None = None,
 ) -> LambdaLR:
-    """Rise linearly, fall as a cosine; the student starts when the heads are warm."""
+    """Rise linearly, fall as a cosine; the student starts when the heads are warm.
 
-    def from_step(first: int) -> Callable[[int], float]:
-        steps = max(n_steps - first, 1)
+    After a first phase the heads rise anew, with the student: those that are trained already would be thrown
+    off by a rate that is made for a head that is not.
+    """
+
+    def between(begin: int, end: int, scale: float = 1.0) -> Callable[[int], float]:
+        steps = max(end - begin, 1)
         warm = max(1, round(params.warmup_share * steps))
 
         def factor(step: int) -> float:
-            at = step - first
-            halved = rate_factor(restarts, step)
+            at = step - begin
+            halved = scale * rate_factor(restarts, step)
             if at < 0:
                 return 0.0
             if at < warm:
@@ -344,12 +351,13 @@ def _schedule(
 
         return factor
 
-    return LambdaLR(optimizer, [from_step(_student_start(params, n_steps)), from_step(0)])
-
-
-def _student_start(params: TrainingParams, n_steps: int) -> int:
-    """Return the step in which the student begins to learn."""
-    return min(params.head_warmup_steps, n_steps // 2)
+    if first is None:
+        start = min(params.head_warmup_steps, n_steps // 2)
+        return LambdaLR(optimizer, [between(start, n_steps), between(0, n_steps)])
+    start = params.head_warmup_steps  # all steps, if so many
+    student = between(start, n_steps)
+    alone = between(0, start, first.learning_rate / params.head_learning_rate)
+    return LambdaLR(optimizer, [student, lambda step: (alone if step < start else student)(step)])
 
 
 def _history(log: Sequence[dict[str, Any]], teachers: Sequence[str]) -> list[dict[str, Any]]:

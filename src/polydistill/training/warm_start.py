@@ -32,7 +32,7 @@ class WarmStart:
         warm: Teachers whose heads went on.
         new: Teachers whose heads started from nothing.
         retired: Teachers whose heads were dropped.
-        head_steps: First steps, at most half of all, in which only the heads of new teachers learned.
+        head_steps: First steps, in which only the heads of new teachers learned.
     """
 
     sha256: str
@@ -62,17 +62,30 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class FirstPhase:
+    """What learns in the first steps, while the student and all else waits.
+
+    Attributes:
+        rows: Rows of the model's parameters, bool, `(rows,)`, by parameter.
+        learning_rate: The highest, theirs.
+    """
+
+    rows: Mapping[str, Tensor]
+    learning_rate: float
+
+
+@dataclass(frozen=True)
 class Start:
     """How a run begins.
 
     Attributes:
         training: The loop's numbers.
-        learning_first: See `trainer.TrainingPlan`.
+        first: Of a warm start, what learns first.
         report: What it goes on from; none: from scratch.
     """
 
     training: TrainingParams
-    learning_first: Mapping[str, Tensor] | None = None
+    first: FirstPhase | None = None
     report: WarmStart | None = None
 
 
@@ -118,7 +131,7 @@ def begin(
         changes.retired,
         training.head_warmup_steps,
     )
-    return Start(training, rows, told)
+    return Start(training, FirstPhase(rows, block.warm_start.new_head_learning_rate), told)
 
 
 class HoldHeads(TrainerCallback):
