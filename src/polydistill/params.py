@@ -137,13 +137,12 @@ class WarmStartParams(Tree):
         1, description="None at all: nothing is trained, so no teacher may be new."
     )
     head_steps: Annotated[int, Field(ge=0)] = Field(
-        40, description="First steps, in which only the heads of new teachers learn."
+        30, description="First steps, at most half of all: the student waits for the new heads."
     )
-    new_head_learning_rate: Annotated[float, Field(gt=0)] = Field(
-        0.005, description="In those steps."
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.02, description="Of the student.")
+    head_learning_rate: Annotated[float, Field(gt=0)] = Field(
+        0.01, description="Of the heads of new teachers; the others stay as they are."
     )
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01
-    head_learning_rate: Annotated[float, Field(gt=0)] = 0.0005
 
     def in_place_of(self, training: TrainingParams, *, new_teachers: bool) -> TrainingParams:
         """Return the numbers of a run that goes on from another."""

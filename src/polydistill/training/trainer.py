@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from polydistill.training.guard import (
     read_restarts,
     write_restarts,
 )
-from polydistill.training.warm_start import FirstPhase, HoldHeads
+from polydistill.training.warm_start import HoldHeads
 
 HELD_OUT_BATCH = 512
 
@@ -52,7 +52,7 @@ class TrainingPlan:
         precision: `float32` or `bfloat16`.
         teachers: Their names, in the model's order.
         folder: Checkpoints; a run that finds one there goes on from it.
-        first: Of a warm start, what learns while the student waits; none: all of the heads.
+        learning: Of a warm start, which rows of the heads' parameters learn, by parameter; none: all.
     """
 
     params: TrainingParams
@@ -60,7 +60,7 @@ class TrainingPlan:
     precision: str
     teachers: tuple[str, ...]
     folder: Path
-    first: FirstPhase | None = None
+    learning: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,8 @@ def train(
     while True:
         trainer = _make_trainer(model, batches, rows, plan, restarts)
         trainer.begin(plan, tracker, progress)
-        if plan.first is not None:
-            steps = plan.params.head_warmup_steps
-            trainer.add_callback(HoldHeads(model, first, plan.first.rows, steps))
+        if plan.learning is not None:
+            trainer.add_callback(HoldHeads(model, first, plan.learning))
         try:
             trainer.train(resume_from_checkpoint=_last_checkpoint(plan.folder))
         except UnhealthyError as trouble:
@@ -190,7 +189,7 @@ def _make_trainer(
         data_collator=batches,
         train_dataset=Rows(trained),
         eval_dataset=Rows(held_out),
-        optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts, plan.first)),
+        optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts)),
         callbacks=[EarlyStoppingCallback(params.patience)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -323,25 +322,17 @@ def _optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
 
 
 def _schedule(
-    optimizer: AdamW,
-    params: TrainingParams,
-    n_steps: int,
-    restarts: Sequence[Restart] = (),
-    first: FirstPhase | None = None,
+    optimizer: AdamW, params: TrainingParams, n_steps: int, restarts: Sequence[Restart] = ()
 ) -> LambdaLR:
-    """Rise linearly, fall as a cosine; the student starts when the heads are warm.
+    """Rise linearly, fall as a cosine; the student starts when the heads are warm."""
 
-    After a first phase the heads rise anew, with the student: those that are trained already would be thrown
-    off by a rate that is made for a head that is not.
-    """
-
-    def between(begin: int, end: int, scale: float = 1.0) -> Callable[[int], float]:
-        steps = max(end - begin, 1)
+    def from_step(first: int) -> Callable[[int], float]:
+        steps = max(n_steps - first, 1)
         warm = max(1, round(params.warmup_share * steps))
 
         def factor(step: int) -> float:
-            at = step - begin
-            halved = scale * rate_factor(restarts, step)
+            at = step - first
+            halved = rate_factor(restarts, step)
             if at < 0:
                 return 0.0
             if at < warm:
@@ -351,13 +342,8 @@ def _schedule(
 
         return factor
 
-    if first is None:
-        start = min(params.head_warmup_steps, n_steps // 2)
-        return LambdaLR(optimizer, [between(start, n_steps), between(0, n_steps)])
-    start = params.head_warmup_steps  # all steps, if so many
-    student = between(start, n_steps)
-    alone = between(0, start, first.learning_rate / params.head_learning_rate)
-    return LambdaLR(optimizer, [student, lambda step: (alone if step < start else student)(step)])
+    student_start = min(params.head_warmup_steps, n_steps // 2)
+    return LambdaLR(optimizer, [from_step(student_start), from_step(0)])
 
 
 def _history(log: Sequence[dict[str, Any]], teachers: Sequence[str]) -> list[dict[str, Any]]:

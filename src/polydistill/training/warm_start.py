@@ -32,7 +32,7 @@ class WarmStart:
         warm: Teachers whose heads went on.
         new: Teachers whose heads started from nothing.
         retired: Teachers whose heads were dropped.
-        head_steps: First steps, in which only the heads of new teachers learned.
+        head_steps: First steps, at most half of all, in which the student waited for the new heads.
     """
 
     sha256: str
@@ -62,30 +62,17 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class FirstPhase:
-    """What learns in the first steps, while the student and all else waits.
-
-    Attributes:
-        rows: Rows of the model's parameters, bool, `(rows,)`, by parameter.
-        learning_rate: The highest, theirs.
-    """
-
-    rows: Mapping[str, Tensor]
-    learning_rate: float
-
-
-@dataclass(frozen=True)
 class Start:
     """How a run begins.
 
     Attributes:
         training: The loop's numbers.
-        first: Of a warm start, what learns first.
+        learning: See `trainer.TrainingPlan`.
         report: What it goes on from; none: from scratch.
     """
 
     training: TrainingParams
-    first: FirstPhase | None = None
+    learning: Mapping[str, Tensor] | None = None
     report: WarmStart | None = None
 
 
@@ -131,32 +118,26 @@ def begin(
         changes.retired,
         training.head_warmup_steps,
     )
-    return Start(training, FirstPhase(rows, block.warm_start.new_head_learning_rate), told)
+    return Start(training, rows, told)
 
 
 class HoldHeads(TrainerCallback):
-    """In the first steps of a run, puts back whatever of the heads is not to learn yet.
+    """After each step, puts back whatever of the heads is not to learn: those that know their teachers already.
 
-    The student holds still because its rate is zero. The optimiser sees every gradient all the same, so
-    that its averages are true ones when all begin to learn.
+    They have seen the rows before. Left to learn on, they would take the student's errors on rows that it has
+    learned by heart for its errors on all, and the held-out loss would jump within a few steps.
 
     Args:
         model: The model, whose heads stand below `heads.`.
         first: Its values before the first step, by name.
         learning: Which rows may learn, `(rows,)`, by parameter; a parameter that is not there may not.
-        steps: For how long.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        first: Mapping[str, Tensor],
-        learning: Mapping[str, Tensor],
-        steps: int,
+        self, model: nn.Module, first: Mapping[str, Tensor], learning: Mapping[str, Tensor]
     ) -> None:
-        self._steps = steps
         self._held = [
-            (weight, first[name], ~learning[name] if name in learning else None)
+            (weight, first[name], ~learning[name] if name in learning else slice(None))
             for name, weight in model.named_parameters()
             if name.startswith("heads.")
         ]
@@ -165,18 +146,13 @@ class HoldHeads(TrainerCallback):
     def on_optimizer_step(
         self,
         args: TrainingArguments,  # noqa: ARG002
-        state: TrainerState,
+        state: TrainerState,  # noqa: ARG002
         control: TrainerControl,  # noqa: ARG002
         **_: Any,
     ) -> None:
         """Undo the step where nothing was to change."""
-        if state.global_step >= self._steps:
-            return
         for weight, before, rows in self._held:
-            if rows is None:
-                weight.copy_(before)
-            else:
-                weight[rows] = before[rows]
+            weight[rows] = before[rows]
 
 
 def _require_same_student(student: Student, old: Student, examples: Sequence[Example]) -> None:
