@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,8 @@ from polydistill.store import write_embeddings
 from polydistill.teachers.hashing import HashingTeacher
 
 REPOSITORY = Path(__file__).parents[1]
+SOURCES = f"{REPOSITORY / 'src'}:{REPOSITORY}"
+"""PYTHONPATH of a process that runs this file: our own sources, wherever an installed package points."""
 TEACHERS = {"first": 12, "second": 7}
 WORDS = np.array(
     [
@@ -49,16 +53,21 @@ class HashingTeacherWithGaps(HashingTeacher):
         return Embeddings(whole.values * present[:, None], present)
 
 
-def small_params(*, rows: int = 240, **changes: Mapping[str, object]) -> Params:
+def small_params(
+    *,
+    rows: int = 240,
+    teachers: Mapping[str, int] = TEACHERS,
+    **changes: Mapping[str, object],
+) -> Params:
     """Return `params.yaml` with small teachers and a short training; `changes` update text's blocks."""
     tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     tree["threads"] = 1
     tree["embed"] = {
         f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
-        for name in TEACHERS
+        for name in teachers
     }
     text = tree["text"]
-    text["teachers"] = {name: {"family": "hashing", "dim": dim} for name, dim in TEACHERS.items()}
+    text["teachers"] = {name: {"family": "hashing", "dim": dim} for name, dim in teachers.items()}
     text["tasks"] = {}
     text["corpus"] |= {"path": "data/corpus.parquet", "rows": rows, "held_out": 0.2}
     text["student"] = {"name": "bag-of-bytes", "dim": 8}
@@ -88,6 +97,16 @@ def make_distill_project(root: Path, rows: int = 240) -> Layout:
     return layout
 
 
+def add_teacher(layout: Layout, name: str, dim: int, n: int = 2) -> None:
+    """Embed the project's corpus with one more hashing teacher, or another in the place of one."""
+    corpus = pd.read_parquet(layout.root / "data" / "corpus.parquet")
+    folder = layout.embeddings("corpus", name)
+    shutil.rmtree(folder, ignore_errors=True)
+    teacher = HashingTeacher(name, 1, dim=dim, n=n)
+    ids, texts = corpus["id"].tolist(), corpus["text"].tolist()
+    write_embeddings(folder, layout.root / "work", ids, texts, teacher)
+
+
 def outputs(layout: Layout) -> dict[str, bytes]:
     """Return the content of every file that the stage made."""
     made = [layout.student, layout.undistilled, layout.heads, layout.history, layout.reports]
@@ -95,15 +114,18 @@ def outputs(layout: Layout) -> dict[str, bytes]:
     return {str(f.relative_to(layout.root)): f.read_bytes() for f in files if f.is_file()}
 
 
-def die_at(step: int) -> None:
+def die_at(step: int, params: Params) -> None:
     """Distil the project in the current folder, and be killed at `step`."""
 
     def listen(what: str, done: int, total: int, **figures: float) -> None:
         if done >= step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    distill(Path(), small_params(), "text", progress=listen)
+    distill(Path(), params, "text", progress=listen)
 
 
 if __name__ == "__main__":
-    die_at(int(sys.argv[1]))
+    die_at(
+        int(sys.argv[1]),
+        parse_params(json.loads(sys.argv[2])) if len(sys.argv) > 2 else small_params(),
+    )

@@ -118,6 +118,33 @@ def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
         show(report, as_json=as_json)
 
 
+@app.command(epilog="Example: polydistill adopt text models:/student-text@champion")
+def adopt(
+    modality: Modality,
+    model: Annotated[
+        str, typer.Argument(help="A model of the registry, or a folder with student/ and heads/.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Bring an earlier student and its heads, so that `warm_start` can go on from them."""
+    with errors_for_people():
+        from tempfile import TemporaryDirectory
+
+        from polydistill.adoption import adopt as adopt_version
+        from polydistill.integrations import dvc
+        from polydistill.integrations.mlflow import REGISTRY_SCHEMES, version_folder
+        from polydistill.params import load_params
+
+        load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
+        with TemporaryDirectory(prefix="polydistill-") as name:
+            named = model.startswith(REGISTRY_SCHEMES)
+            source = version_folder(ROOT, model, Path(name)) if named else Path(model)
+            adopted = adopt_version(ROOT, modality, source)
+        pointer = dvc.add(ROOT, adopted.folder) if (ROOT / ".dvc").is_dir() else None
+        show({**plain(adopted), "pointer": pointer and str(pointer)}, as_json=as_json)
+
+
 @app.command(epilog="Example: polydistill publish text")
 def publish(modality: Modality, *, as_json: AsJson = False) -> None:
     """Register the student as challenger, once, whichever way it came."""

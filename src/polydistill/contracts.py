@@ -122,7 +122,20 @@ class Prediction:
 
 
 class Heads(Protocol):
-    """From the student to every teacher, as a module; options are keyword arguments of its class."""
+    """From the student to every teacher, as a module; options are keyword arguments of its class.
+
+    It knows which of its parameters serve which teacher, so that a later run can go on from them.
+    """
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The teachers' names, in order."""
+
+    def own_rows(self, teacher: str) -> dict[str, Tensor]:
+        """Return which rows of which parameters serve one teacher alone: bool, `(rows,)`, by name.
+
+        In the same order for every teacher; a parameter that no teacher has rows of is shared by all.
+        """
 
     def __call__(
         self, student: Tensor, masks: Mapping[str, Tensor] | None = None

@@ -85,6 +85,10 @@ class Layout:
         """Task, example, seed, model, prediction, target, score."""
         return self.artifacts / "predictions.parquet"
 
+    def adopted(self, sha256: str) -> Path:
+        """A version that a run can go on from: `student` and `heads`; named after its content."""
+        return self.root / "adopted" / self.modality / sha256[:16]
+
     @property
     def validation(self) -> Path:
         """What the expectations said of the data."""

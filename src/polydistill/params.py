@@ -127,6 +127,30 @@ class TrainingParams(Tree):
     guard: GuardParams = GuardParams()
 
 
+class WarmStartParams(Tree):
+    """What a run goes on from, and the numbers that then stand in for those of `training`."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        None, description="Of a version that `polydistill adopt` has brought; none: from scratch."
+    )
+    epochs: Annotated[int, Field(ge=0)] = Field(
+        1, description="None at all: nothing is trained, so no teacher may be new."
+    )
+    head_steps: Annotated[int, Field(ge=0)] = Field(
+        30, description="First steps, at most half of all: the student waits for the new heads."
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.02, description="Of the student.")
+    head_learning_rate: Annotated[float, Field(gt=0)] = Field(
+        0.01, description="Of the heads of new teachers; the others stay as they are."
+    )
+
+    def in_place_of(self, training: TrainingParams, *, new_teachers: bool) -> TrainingParams:
+        """Return the numbers of a run that goes on from another."""
+        own = self.model_dump(include={"epochs", "learning_rate", "head_learning_rate"})
+        own["head_warmup_steps"] = self.head_steps if new_teachers else 0
+        return training.model_copy(update=own)
+
+
 class EvaluationParams(Tree):
     """How frozen embeddings are probed."""
 
@@ -153,6 +177,7 @@ class ModalityParams(Tree):
     geometry_weight: Annotated[float, Field(ge=0)] = 0.0
     weighting: Plugin = Plugin(name="per-dimension")
     training: TrainingParams
+    warm_start: WarmStartParams = WarmStartParams()
     evaluation: EvaluationParams
     gate: GateParams
 

@@ -81,3 +81,11 @@ class Registry(Generic[Entry]):
             raise ParamsError(
                 f"{self.kind} {name!r} needs the option {missing[0]!r} in params.yaml."
             )
+
+
+def defaults_of(entry: Callable[..., object]) -> dict[str, object]:
+    """Return the options that an entry has a default for, by name."""
+    arguments = inspect.signature(entry).parameters.items()
+    return {
+        name: one.default for name, one in arguments if one.default is not inspect.Parameter.empty
+    }

@@ -14,6 +14,7 @@ from polydistill.workspace import WORKSPACES, make_workspace
 QUICK = {
     "text.corpus.rows": 2000,
     "text.training.epochs": 20,
+    "text.warm_start": {},  # from scratch: what the project goes on from is not in the workspace
     **{f"text.tasks.vader-{part}.max_rows": 300 for part in ("tweets", "movie", "amazon", "nyt")},
     "text.tasks.brown-genre.max_rows": 600,
     "embed": {

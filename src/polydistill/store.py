@@ -7,6 +7,8 @@ is missing, and the folder's bytes do not depend on how it came about.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,6 +180,11 @@ class StoredEmbeddings:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def identity_sha256(self) -> str:
+        """One name for the identity: whose embeddings these are."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
     @property
     def n_shards(self) -> int:

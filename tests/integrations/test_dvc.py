@@ -243,3 +243,17 @@ def test_unsaved_edits_of_the_data_are_kept_and_saved_ones_give_way(tmp_path: Pa
     (project / "data.dvc").write_bytes(pointer)
     assert dvc.sync_data(project) == "pulled"
     assert texts.read_text() == "mine\n"
+
+
+def test_what_is_given_to_dvc_leaves_a_pointer_that_brings_it_back(tmp_path: Path) -> None:
+    project = make_toy_project(tmp_path / "project")
+    folder = project / "kept" / "one"
+    folder.mkdir(parents=True)
+    (folder / "file").write_text("content")
+
+    pointer = dvc.add(project, folder)
+
+    assert pointer == project / "kept" / "one.dvc"
+    (folder / "file").unlink()
+    assert run_command([*dvc.DVC, "checkout", str(pointer)], project, timeout_s=60).exit_code == 0
+    assert (folder / "file").read_text() == "content"

@@ -26,6 +26,7 @@ from polydistill.integrations.mlflow import (
     load_model,
     promote,
     publish,
+    version_folder,
 )
 from polydistill.integrations.mlflow_publish import lock_digest, lock_entries
 from polydistill.integrations.mlflow_store import connected, folder
@@ -335,3 +336,22 @@ def test_our_connection_leaves_no_address_behind(
     assert os.environ["MLFLOW_TRACKING_URI"].startswith(f"sqlite:///{evaluated}")
     assert not (evaluated.parent / "mlruns").exists()
     assert check_store(evaluated) == "sqlite:///mlruns/mlflow.db"
+
+
+def test_a_registered_version_comes_back_with_its_student_and_heads(
+    evaluated: Path, tmp_path: Path
+) -> None:
+    publish(evaluated, load_params(evaluated), "text")
+    layout = Layout(evaluated, "text")
+    place = tmp_path / "version"
+    place.mkdir()
+
+    folder = version_folder(evaluated, "models:/student-text@challenger", place)
+
+    assert sorted(path.name for path in folder.iterdir()) == ["heads", "model", "student"]
+    for part in (layout.student, layout.heads):
+        files = {path.name: path.read_bytes() for path in part.iterdir()}
+        found = {path.name: path.read_bytes() for path in (folder / part.name).iterdir()}
+        assert found == files
+    with pytest.raises(MissingDataError, match="No models:/student-text@champion"):
+        version_folder(evaluated, CHAMPION, tmp_path)

@@ -25,6 +25,7 @@ from polydistill.students import encode, load_student
 from polydistill.tracking import JsonlTracker
 from tests.distill_project import (
     REPOSITORY,
+    SOURCES,
     TEACHERS,
     make_distill_project,
     outputs,
@@ -139,7 +140,7 @@ def test_a_second_run_gives_the_same_bytes(distilled: Layout, project: Path) -> 
 def test_a_killed_run_goes_on_to_the_same_bytes(distilled: Layout, project: Path) -> None:
     killed = subprocess.run(
         [sys.executable, "-m", "tests.distill_project", "12"],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": SOURCES},
         cwd=project,
         capture_output=True,
         check=False,

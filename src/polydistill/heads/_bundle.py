@@ -44,6 +44,8 @@ class HeadsCard(BaseModel):
         student_sha256: Of the weights of the student that they were trained with.
         teachers: Their names, in the heads' order.
         teacher_dims: Width of each teacher's embeddings.
+        identities: Each teacher's `StoredEmbeddings.identity_sha256`: whose embeddings they were; heads that an
+            older version of this package made do not know.
         scale: `predicted` where the loss has trained the heads' scale; `residual` where it has not, and a
             constant scale a dimension, fitted to held-out residuals, takes its place.
         factors: By which each teacher's scale is multiplied; a teacher without held-out rows has none.
@@ -57,6 +59,7 @@ class HeadsCard(BaseModel):
     student_sha256: str
     teachers: tuple[str, ...]
     teacher_dims: dict[str, int]
+    identities: dict[str, str] = {}
     scale: Scale
     factors: dict[str, float]
     novelty: NoveltyScale | None

@@ -52,6 +52,21 @@ class Outputs(nn.Module):
             elif covariance == "triangular":
                 self.triangles.append(nn.Parameter(torch.zeros(modes, dim, dim)))
 
+    def rows_of(self, teacher: str) -> Tensor:
+        """Return which outputs are one teacher's: bool, `(modes * width,)`."""
+        owners = [name for name, dim in self.dims.items() for _ in range(dim)] * self.modes
+        return torch.tensor([owner == teacher for owner in owners])
+
+    def weights_of(self, teacher: str) -> Tensor:
+        """Return which logits of the modes' weights are one teacher's: bool, `(modes * n_teachers,)`."""
+        return torch.tensor([name == teacher for name in self.dims] * self.modes)
+
+    def covariance_of(self, teacher: str) -> list[str]:
+        """Name the parameters that are one teacher's whole."""
+        place = list(self.dims).index(teacher)
+        lists = {"factors": self.factors, "triangles": self.triangles}
+        return [f"{name}.{place}" for name, matrices in lists.items() if len(matrices)]
+
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """Start near a diagonal covariance, whatever the global seed."""

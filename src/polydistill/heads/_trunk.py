@@ -89,6 +89,23 @@ class TrunkHeads(nn.Module):
             means.bias.normal_(0.0, 0.5, generator=generator)
         self.outputs.initialise(generator)
 
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """See `contracts.Heads.teachers`."""
+        return tuple(self.outputs.dims)
+
+    def own_rows(self, teacher: str) -> dict[str, Tensor]:
+        """See `contracts.Heads.own_rows`: the trunk is shared, the layers after it are not."""
+        rows = {
+            name: self.outputs.rows_of(teacher)
+            for name, _ in self.named_parameters()
+            if name.partition(".")[0] in {"linear_mean", "mean", "log_scale"}
+        }
+        logits = self.outputs.weights_of(teacher)
+        rows |= {f"log_weights.{part}": logits for part in ("weight", "bias")}
+        whole = torch.ones(self.outputs.modes, dtype=torch.bool)
+        return rows | {f"outputs.{name}": whole for name in self.outputs.covariance_of(teacher)}
+
     def forward(
         self,
         student: Tensor,

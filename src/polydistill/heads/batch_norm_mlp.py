@@ -89,6 +89,21 @@ class BatchNormMlpHeads(nn.Module):
                     perceptron.get_parameter("mean.bias").normal_(0.0, 0.5, generator=generator)
         self.outputs.initialise(generator)
 
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """See `contracts.Heads.teachers`."""
+        return tuple(self.outputs.dims)
+
+    def own_rows(self, teacher: str) -> dict[str, Tensor]:
+        """See `contracts.Heads.own_rows`: nothing is shared."""
+        place = self.teachers.index(teacher)
+        own = {
+            f"perceptrons.{place}.{name}": torch.ones(len(weight), dtype=torch.bool)
+            for name, weight in self.perceptrons[place].named_parameters()
+        }
+        whole = torch.ones(self.outputs.modes, dtype=torch.bool)
+        return own | {f"outputs.{name}": whole for name in self.outputs.covariance_of(teacher)}
+
     def forward(
         self, student: Tensor, masks: Mapping[str, Tensor] | None = None
     ) -> dict[str, Prediction]:

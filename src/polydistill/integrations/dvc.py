@@ -132,6 +132,16 @@ def sync_data(root: Path) -> DataState:
     raise _failure(str(DATA_FILE), finished)
 
 
+def add(root: Path, path: Path) -> Path:
+    """Give a file or folder to DVC, and return the pointer that git keeps.
+
+    Raises:
+        StageError: DVC refuses.
+    """
+    _ask(root, ["add", "--quiet", str(path.relative_to(root))])
+    return path.with_name(f"{path.name}.dvc")
+
+
 def status(root: Path, targets: Sequence[str] = ()) -> list[str]:
     """Return the names of stages and `.dvc` files that are not up to date."""
     answer = yaml.safe_load(_ask(root, ["status", "--json", *targets]))  # JSON is YAML
@@ -157,7 +167,7 @@ def _require_data_file(root: Path) -> None:
 
 
 def _ask(root: Path, arguments: Sequence[str]) -> str:
-    """Return what DVC answers to a question that changes nothing."""
+    """Return what DVC answers to a command of seconds."""
     try:
         result = subprocess.run(
             [*DVC, "--wait-for-lock", *arguments],

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from polydistill.integrations.mlflow_bundle import LoadedStudent, bundle_folder, load_model
+from polydistill.integrations.mlflow_bundle import (
+    REGISTRY_SCHEMES,
+    LoadedStudent,
+    bundle_folder,
+    load_model,
+    version_folder,
+)
 from polydistill.integrations.mlflow_export import export
 from polydistill.integrations.mlflow_publish import Published, model_name, publish
 from polydistill.integrations.mlflow_registry import promote
@@ -10,6 +16,7 @@ from polydistill.integrations.mlflow_store import check_store, tracking_uri
 from polydistill.integrations.mlflow_tracker import MlflowTracker
 
 __all__ = [
+    "REGISTRY_SCHEMES",
     "LoadedStudent",
     "MlflowTracker",
     "Published",
@@ -21,4 +28,5 @@ __all__ = [
     "promote",
     "publish",
     "tracking_uri",
+    "version_folder",
 ]

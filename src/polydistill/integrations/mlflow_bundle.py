@@ -13,6 +13,7 @@ import numpy as np
 
 import polydistill
 from polydistill.contracts import FloatArray
+from polydistill.errors import MissingDataError
 from polydistill.integrations.mlflow_store import connected, import_mlflow, missing_explained
 from polydistill.students import encode, load_student
 
@@ -120,3 +121,27 @@ def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
     with connected(root), missing_explained(uri):
         model = mlflow.artifacts.download_artifacts(uri, dst_path=str(destination))
     return Path(model) / "artifacts" / ARTIFACT
+
+
+def version_folder(root: Path, uri: str, destination: Path) -> Path:
+    """Bring a registered student and the heads of its run into the folders `student` and `heads`.
+
+    Args:
+        root: The project folder.
+        uri: `models:/student-text@champion`.
+        destination: An existing, empty folder to put them in; it is returned.
+
+    Raises:
+        MissingDataError: There is no such version or alias, or its run holds no heads.
+        StageError: The tracking store does not answer.
+    """
+    mlflow = import_mlflow()
+    bundle_folder(root, uri, destination / "model").rename(destination / "student")
+    with connected(root) as client, missing_explained(uri):
+        run_id = mlflow.models.get_model_info(uri).run_id
+        if not any(file.path == "heads" for file in client.list_artifacts(run_id)):
+            raise MissingDataError(
+                f"The run {run_id} of {uri} holds no heads: publish the student again."
+            )
+        client.download_artifacts(run_id, "heads", str(destination))
+    return destination

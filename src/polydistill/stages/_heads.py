@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def save_calibrated_heads(
     model: DistillationModel,
     block: ModalityParams,
     student_dim: int,
-    standardisers: dict[str, Standardiser],
+    teachers: Mapping[str, tuple[Standardiser, str]],
     calibration: Calibration,
 ) -> None:
     """Write `outputs/heads`: with the teachers' statistics they predict embeddings as they were.
@@ -41,12 +42,12 @@ def save_calibrated_heads(
         model: Heads and weighting, trained.
         block: Of the modality.
         student_dim: Width of the student's embeddings.
-        standardisers: Of each teacher, as fitted before training.
+        teachers: Of each, its standardiser as fitted before training, and whose embeddings they were.
         calibration: Of the heads' scales.
     """
     statistics = {
         name: _statistics(model.weighting.settled(place, one))
-        for place, (name, one) in enumerate(standardisers.items())
+        for place, (name, (one, _)) in enumerate(teachers.items())
     }
     for name, residual in calibration.residual.items():
         statistics[name][RESIDUAL] = residual
@@ -56,8 +57,9 @@ def save_calibrated_heads(
         weighting=block.weighting,
         student_dim=student_dim,
         student_sha256=weights_digest(outputs / "student"),
-        teachers=tuple(standardisers),
-        teacher_dims={name: len(one.mean) for name, one in standardisers.items()},
+        teachers=tuple(teachers),
+        teacher_dims={name: len(one.mean) for name, (one, _) in teachers.items()},
+        identities={name: identity for name, (_, identity) in teachers.items()},
         scale="predicted" if calibration.scale_is_trained else "residual",
         factors=calibration.factors,
         novelty=novelty and NoveltyScale(mean=novelty[0], std=novelty[1]),

@@ -37,6 +37,7 @@ from polydistill.training.guard import Restart
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import Standardiser
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
+from polydistill.training.warm_start import Origin, WarmStart, begin, open_origin
 from polydistill.training.weighting import WEIGHTINGS
 from polydistill.training.weighting._base import Weighting
 
@@ -60,6 +61,7 @@ class DistillReport:
         coverage_90: Each teacher's share of held-out values inside the heads' central 90 % interval, as
             calibrated on one half of the held-out groups and measured on the other.
         coverage_90_before: The same before calibration.
+        warm_start: What the run went on from; none: from scratch.
         restarts: How often the divergence guard went back to the last good state, and why.
         diverged: Whether it gave up; such a run raises, and is never published.
     """
@@ -77,6 +79,7 @@ class DistillReport:
     held_out_mean: float
     coverage_90: dict[str, float]
     coverage_90_before: dict[str, float]
+    warm_start: WarmStart | None = None
     restarts: tuple[Restart, ...] = ()
     diverged: bool = False
 
@@ -91,9 +94,13 @@ def distill(
 ) -> DistillReport:
     """Train the student, and write its bundle, the heads, the history and the report.
 
-    An unfinished run of the same parameters and inputs is gone on with.
+    An unfinished run of the same parameters and inputs is gone on with. With `warm_start` student and heads
+    begin as those of an earlier version; the heads of new teachers learn first, then the student with them, and
+    heads that know their teachers stay as they are.
 
     Raises:
+        MissingDataError: The version to go on from is not there.
+        ParamsError: This run cannot go on from it: see `version.require_fit`.
         StoreError: Embeddings are missing, damaged, or of other rows than the corpus.
         DivergedError: See `trainer.train`.
     """
@@ -110,7 +117,12 @@ def distill(
     held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
     weighting = WEIGHTINGS.get(block.weighting.name)(len(stored), **block.weighting.options)
     rows_held_out = np.flatnonzero(held_out)
-    targets, present, standardisers = _targets(stored, ~held_out, weighting)
+    dims = {name: embeddings.dim for name, embeddings in stored.items()}
+    identities = {name: embeddings.identity_sha256 for name, embeddings in stored.items()}
+    origin = None
+    if (named := block.warm_start.sha256) is not None:
+        origin = open_origin(layout.adopted(named), block, dims, identities)
+    targets, present, standardisers = _targets(stored, ~held_out, weighting, origin)
     generator = torch.Generator().manual_seed(int(seeded(params.seed, "weights").integers(2**63)))
     student = STUDENTS.get(block.student.name).build(
         examples, generator, params.threads, **block.student.options
@@ -119,8 +131,8 @@ def distill(
     outputs = work / "outputs"
     shutil.rmtree(outputs, ignore_errors=True)
     student.save(outputs / "undistilled")
-    dims = {name: embeddings.dim for name, embeddings in stored.items()}
     heads = HEADS.get(block.heads.name)(student.dim, dims, generator, **block.heads.options)
+    start = begin(origin, block, student, heads, examples)
     loss = partial(LOSSES.get(block.loss.name), **block.loss.options)
     model = DistillationModel(
         student,
@@ -131,7 +143,12 @@ def distill(
         weighting,
     )
     plan = TrainingPlan(
-        block.training, params.seed, params.precision, tuple(stored), work / "checkpoints"
+        start.training,
+        params.seed,
+        params.precision,
+        tuple(stored),
+        work / "checkpoints",
+        start.learning,
     )
     tracker.log_params(params.model_dump(mode="json"))
     result = train(
@@ -150,7 +167,8 @@ def distill(
         corpus["group"].iloc[rows_held_out].tolist(),
         scale_is_trained=trains_scale(loss),
     )
-    save_calibrated_heads(outputs, model, block, student.dim, standardisers, calibration)
+    teachers = {name: (one, identities[name]) for name, one in standardisers.items()}
+    save_calibrated_heads(outputs, model, block, student.dim, teachers, calibration)
     best = {
         entry["teacher"]: round(entry["nats"], 6)
         for entry in result.history
@@ -168,6 +186,7 @@ def distill(
         best_step=result.best_step,
         held_out=best,
         held_out_mean=round(sum(best.values()) / len(best), 6),
+        warm_start=start.report,
         restarts=result.restarts,
         coverage_90=_rounded(calibration.coverage_after),
         coverage_90_before=_rounded(calibration.coverage_before),
@@ -183,12 +202,17 @@ def _targets(
     stored: dict[str, StoredEmbeddings],
     trained: np.ndarray[tuple[int], np.dtype[np.bool_]],
     weighting: Weighting,
+    origin: Origin | None,
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Standardiser]]:
-    """Standardise each teacher by the rows that are trained on."""
+    """Standardise each teacher by the rows that are trained on, or as the head that it has already does."""
     targets, present, standardisers = {}, {}, {}
-    for name, embeddings in stored.items():
+    known = {} if origin is None else origin.standardisers
+    for place, (name, embeddings) in enumerate(stored.items()):
         all_rows = embeddings.take(np.arange(len(embeddings)))
-        standardiser = weighting.fit(all_rows.values, trained & all_rows.present)
+        if name in known:
+            standardiser = weighting.resume(place, known[name])
+        else:
+            standardiser = weighting.fit(all_rows.values, trained & all_rows.present)
         targets[name] = torch.from_numpy(standardiser.apply(all_rows.values))
         present[name] = torch.from_numpy(all_rows.present.copy())
         standardisers[name] = standardiser

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from polydistill.training.guard import (
     read_restarts,
     write_restarts,
 )
+from polydistill.training.warm_start import HoldHeads
 
 HELD_OUT_BATCH = 512
 
@@ -51,6 +52,7 @@ class TrainingPlan:
         precision: `float32` or `bfloat16`.
         teachers: Their names, in the model's order.
         folder: Checkpoints; a run that finds one there goes on from it.
+        learning: Of a warm start, which rows of the heads' parameters learn, by parameter; none: all.
     """
 
     params: TrainingParams
@@ -58,6 +60,7 @@ class TrainingPlan:
     precision: str
     teachers: tuple[str, ...]
     folder: Path
+    learning: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,15 @@ def train(
     Raises:
         DivergedError: The guard has gone back `guard.max_restarts` times, and it has not helped.
     """
+    if plan.params.epochs == 0:
+        return _measure(model, batches, rows[1], plan, tracker=tracker, progress=progress)
     restarts = read_restarts(plan.folder)
     first = {name: value.clone() for name, value in model.state_dict().items()}
     while True:
         trainer = _make_trainer(model, batches, rows, plan, restarts)
         trainer.begin(plan, tracker, progress)
+        if plan.learning is not None:
+            trainer.add_callback(HoldHeads(model, first, plan.learning))
         try:
             trainer.train(resume_from_checkpoint=_last_checkpoint(plan.folder))
         except UnhealthyError as trouble:
@@ -120,6 +127,26 @@ def train(
         best = _step_of(Path(str(state.best_model_checkpoint)))
         history = _history(state.log_history, plan.teachers)
         return TrainingResult(history, best, state.global_step, tuple(restarts))
+
+
+def _measure(
+    model: nn.Module,
+    batches: Batches,
+    held_out: Ints,
+    plan: TrainingPlan,
+    *,
+    tracker: Tracker,
+    progress: Progress,
+) -> TrainingResult:
+    """Train nothing, and say what the held-out loss is."""
+    trainer = _make_trainer(model, batches, (held_out, held_out), plan, ())
+    trainer.begin(plan, tracker, progress)
+    try:
+        trainer.evaluate()
+    except UnhealthyError as trouble:
+        raise DivergedError(f"What the run goes on from is not sound: {trouble}.") from trouble
+    history = _history(trainer.state.log_history, plan.teachers)
+    return TrainingResult([row for row in history if row["split"] == "held-out"], 0, 0)
 
 
 def _make_trainer(

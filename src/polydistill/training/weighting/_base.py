@@ -38,6 +38,13 @@ class Weighting(nn.Module):
         """Return what leads from the teacher at `place` to what its head predicts, when training is over."""
         return fitted
 
+    def resume(self, place: int, settled: Standardiser) -> Standardiser:  # noqa: ARG002
+        """Return what brings the teacher at `place` to what a head that was trained before predicts.
+
+        `settled` is what `settled` gave at the end of that training; afterwards it gives the same again.
+        """
+        return settled
+
     def forward(self, losses: Tensor, seen: Tensor) -> Tensor:
         """Reduce the teachers' mean losses to what is minimised.
 

@@ -51,6 +51,12 @@ class Running(Weighting):
             np.full_like(fitted.std, float(self._deviation(place))),
         )
 
+    def resume(self, place: int, settled: Standardiser) -> Standardiser:
+        """See `Weighting.resume`: the statistics go on moving from where they were."""
+        mean, std = float(settled.mean[0]), float(settled.std[0])
+        self.mean[place], self.square[place], self.known[place] = mean, std**2 + mean**2, 1.0
+        return Standardiser(np.zeros_like(settled.mean), np.ones_like(settled.std))
+
     def _deviation(self, place: int) -> Tensor:
         return (self.square[place] - self.mean[place] ** 2).clamp(min=1e-12).sqrt()
 

@@ -1,0 +1,65 @@
+"""Heads that go on from heads that were trained before, with other teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from polydistill.contracts import Heads
+
+
+@torch.no_grad()
+def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
+    """Copy into `new` what `old` has learned: the shared parts, and all that belongs to `teachers` alone.
+
+    Both are of one kind and shape but for their teachers, which may be others, in another order. `new`
+    predicts a known teacher as `old` does afterwards: its weights are the same bits.
+
+    Args:
+        new: Freshly made heads.
+        old: Trained ones.
+        teachers: Whom both know.
+    """
+    mine, theirs = dict(new.named_parameters()), dict(old.named_parameters())
+    for name in _shared(new):
+        mine[name].copy_(theirs[name])
+    for teacher in teachers:
+        targets, sources = own_rows(new, teacher), own_rows(old, teacher)
+        for (name, rows), (source, there) in zip(targets.items(), sources.items(), strict=True):
+            mine[name][rows] = theirs[source][there]
+            _copy_statistics(_module_of(new, name), _module_of(old, source))
+
+
+def own_rows(heads: nn.Module, teacher: str) -> dict[str, Tensor]:
+    """See `contracts.Heads.own_rows`."""
+    return cast("Heads", heads).own_rows(teacher)
+
+
+def rows_of_all(heads: nn.Module, teachers: Iterable[str]) -> dict[str, Tensor]:
+    """Return, by parameter, which rows belong to one of the teachers alone: bool, `(rows,)`."""
+    found: dict[str, Tensor] = {}
+    for teacher in teachers:
+        for name, rows in own_rows(heads, teacher).items():
+            found[name] = found[name] | rows if name in found else rows
+    return found
+
+
+def _module_of(heads: nn.Module, parameter: str) -> nn.Module:
+    return heads.get_submodule(parameter.rpartition(".")[0])
+
+
+def _copy_statistics(new: nn.Module, old: nn.Module) -> None:
+    """Copy what a layer has seen, such as running means; only a layer of one teacher alone has any."""
+    for (_, mine), (_, theirs) in zip(
+        new.named_buffers(recurse=False), old.named_buffers(recurse=False), strict=True
+    ):
+        mine.copy_(theirs)
+
+
+def _shared(heads: nn.Module) -> list[str]:
+    """Return the parameters that belong to no teacher alone."""
+    owned = rows_of_all(heads, cast("Heads", heads).teachers)
+    return [name for name, _ in heads.named_parameters() if name not in owned]
