@@ -17,7 +17,16 @@ Positive = Annotated[int, Field(ge=1)]
 Margin = Annotated[float, Field(ge=0)]
 Limit = Annotated[float, Field(gt=0)]
 COMMERCIAL_LICENCES = (
-    *("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "ISC", "MIT", "MPL-2.0"),
+    *(
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "CC-BY-4.0",
+        "CC0-1.0",
+        "ISC",
+        "MIT",
+        "MPL-2.0",
+    ),
     *("ODC-By-1.0", "PDDL-1.0", "Unlicense"),
 )
 TaskKind = Literal["classification", "clustering", "regression", "sts"]
@@ -189,7 +198,8 @@ class GateParams(Tree):
         COMMERCIAL_LICENCES, description="SPDX identifiers that allow commercial use."
     )
     canary: bool = Field(
-        default=False, description="Load the published bundle in a fresh process, and let it answer."
+        default=False,
+        description="Load the published bundle in a fresh process, and let it answer.",
     )
 
 

@@ -82,7 +82,9 @@ def compare(
         for kind in sorted({pair.kind for pair in pairs.values()})
     }
     mean = fmean(fmean(changes[task].mean for task in tasks) for tasks in kinds.values())
-    drawn = np.mean([np.mean([draws[t] for t in tasks], axis=0) for tasks in kinds.values()], axis=0)
+    drawn = np.mean(
+        [np.mean([draws[t] for t in tasks], axis=0) for tasks in kinds.values()], axis=0
+    )
     return Comparison(
         mean=interval(mean, drawn, confidence=confidence),
         tasks={task: TaskChange(changes[task], adjusted[task]) for task in pairs},

@@ -60,12 +60,14 @@ def budget_rules(policy: GateParams, evidence: Evidence, *, first: bool) -> list
                 "latency-ratio",
                 policy.max_latency_ratio,
                 None if worst is None else worst.ratio,
-                lambda value: f"it takes {value:.2f} times the champion's time"
-                + (f" (batches of {worst.batch})." if worst else "."),
+                lambda value: (
+                    f"it takes {value:.2f} times the champion's time"
+                    + (f" (batches of {worst.batch})." if worst else ".")
+                ),
             )
         )
     budgets: tuple[tuple[str, float | None, float | None, str], ...] = (
-        ("latency", policy.max_latency_ms, single and single.ms, "one example takes {:.3f} ms."),
+        ("latency", policy.max_latency_ms, None if single is None else single.ms, "one example takes {:.3f} ms."),
         ("size", policy.max_size_mb, evidence.size_mb, "the bundle has {:.1f} MB."),
         ("memory", policy.max_memory_mb, evidence.memory_mb,
          "a fresh process grows by {:.0f} MB."),
