@@ -12,9 +12,10 @@ from polydistill.contracts import Example
 from polydistill.registry.evidence import Latency
 
 BATCHES = (1, 64)
-REPETITIONS = 15
-LEAST_S = 0.01
-"""One measurement repeats a call for so long: a single call of 0.1 ms is mostly the clock's noise."""
+PAIRS = 201
+FEWEST_PAIRS = 15
+BUDGET_S = 5.0
+"""For each batch size: slow students are measured by fewer pairs."""
 Answer = Callable[[Sequence[Example]], object]
 Clock = Callable[[], float]
 
@@ -24,23 +25,22 @@ def latencies(
     champion: Answer | None,
     examples: Sequence[Example],
     *,
-    repetitions: int = REPETITIONS,
     clock: Clock = time.perf_counter,
 ) -> tuple[Latency, ...]:
     """Time a student on batches of 1 and 64, alone or in turn with the champion.
 
-    Both are warmed up, then measured one right after the other, the first in turn, so that a busy moment
-    of the machine hits both alike; the ratio is the median of the pairs' ratios.
+    Both are warmed up, then called once each, one right after the other, the first in turn, up to 201
+    times. The ratio is the median of the pairs' ratios: single calls are so short that another process
+    mostly hits both or neither, where blocks of 10 ms made equal students differ by a factor of two.
 
     Args:
         challenger: Embeds examples.
         champion: The same, of the student to compare with.
         examples: One or more, used over and over.
-        repetitions: How many pairs.
         clock: Seconds, rising.
     """
     return tuple(
-        _latency(challenger, champion, list(islice(cycle(examples), batch)), repetitions, clock)
+        _latency(challenger, champion, list(islice(cycle(examples), batch)), clock)
         for batch in BATCHES
     )
 
@@ -52,32 +52,25 @@ def size_mb(bundle: Path) -> float:
 
 
 def _latency(
-    challenger: Answer,
-    champion: Answer | None,
-    batch: Sequence[Example],
-    repetitions: int,
-    clock: Clock,
+    challenger: Answer, champion: Answer | None, batch: Sequence[Example], clock: Clock
 ) -> Latency:
     models = [challenger] if champion is None else [challenger, champion]
-    calls = []
     for model in models:
         model(batch)  # what is made at the first call is no part of the second
-        once_s = max(_seconds(model, batch, 1, clock), 1e-9)
-        calls.append(max(1, round(LEAST_S / once_s)))
+    once_s = sum(_seconds(model, batch, clock) for model in models)
+    n_pairs = int(min(PAIRS, max(FEWEST_PAIRS, BUDGET_S / max(once_s, 1e-9))))
     times: list[list[float]] = [[] for _ in models]
-    for repetition in range(repetitions):
-        order = range(len(models)) if repetition % 2 else reversed(range(len(models)))
+    for pair in range(n_pairs):
+        order = range(len(models)) if pair % 2 else reversed(range(len(models)))
         for place in order:
-            times[place].append(_seconds(models[place], batch, calls[place], clock))
+            times[place].append(_seconds(models[place], batch, clock))
     ratio = None
     if champion is not None:
         ratio = round(median(new / old for new, old in zip(*times, strict=True)), 3)
     return Latency(len(batch), round(median(times[0]) * 1e3, 4), ratio)
 
 
-def _seconds(model: Answer, batch: Sequence[Example], calls: int, clock: Clock) -> float:
-    """Return the seconds of one call, by the mean of several."""
+def _seconds(model: Answer, batch: Sequence[Example], clock: Clock) -> float:
     started = clock()
-    for _ in range(calls):
-        model(batch)
-    return (clock() - started) / calls
+    model(batch)
+    return max(clock() - started, 1e-9)

@@ -130,11 +130,14 @@ def _contamination(bound: float, evidence: Evidence) -> RuleOutcome:
                            because=because, bound_is="most")  # fmt: skip
     worst = max(sorted(found.tasks), key=lambda task: found.tasks[task])
     share = found.tasks[worst]
-    where = f", most of {worst} ({share:.2%})" if share else ""
-    because = (
-        f"{found.n_overlapping:,} benchmark examples are among the {found.n_corpus:,} of the corpus, "
-        f"by content or nearly{where}. At most {bound:.2%} of a task is allowed."
-    )
+    corpus = f"the {found.n_corpus:,} of the corpus, by content or nearly"
+    if share:
+        because = (
+            f"{found.n_overlapping:,} benchmark examples are among {corpus}, most of {worst} "
+            f"({share:.2%}). At most {bound:.2%} of a task is allowed."
+        )
+    else:
+        because = f"no benchmark example is among {corpus}."
     return RuleOutcome(
         "not-contaminated", share <= bound, round(share, 6), bound, because, bound_is="most"
     )
