@@ -35,7 +35,9 @@ def make_evaluated_project(root: Path, *, seed: int = 0, score: float = 0.5) -> 
     tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     tree["text"]["corpus"]["rows"] = 2
     tree["text"]["tasks"] = TASKS
-    tree["text"]["gate"] = {"min_gain": 0.0}  # what costs no process; `the_whole_gate` has the rest
+    tree["text"]["gate"] = {
+        "min_gain": 0.0
+    }  # no process, no clock; tests/integrations/test_gate.py has the rest
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     (root / "dvc.yaml").write_bytes((REPOSITORY / "dvc.yaml").read_bytes())
     (root / "data.dvc").write_text(f"outs:\n- md5: {DATA_MD5}\n  path: data\n")
@@ -99,12 +101,16 @@ def write_lock(root: Path, *, made: str, scored: str) -> None:
     stages = {
         "validate@text": {
             "cmd": "polydistill validate text",
-            "deps": [data],
+            "deps": [dict(data)],
             "outs": [{"path": "reports/text/validation.json", "md5": written}],
         },
         "embed@text-minilm-l6": {"cmd": "polydistill embed text minilm-l6"},
-        "distill@text": {"cmd": "…", "deps": [data], "outs": [{"path": student, "md5": made}]},
-        "evaluate@text": {"cmd": "…", "deps": [data, {"path": student, "md5": scored}]},
+        "distill@text": {
+            "cmd": "…",
+            "deps": [dict(data)],
+            "outs": [{"path": student, "md5": made}],
+        },
+        "evaluate@text": {"cmd": "…", "deps": [dict(data), {"path": student, "md5": scored}]},
         "distill@vision": {"cmd": "of another modality"},
     }
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
