@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -17,6 +18,15 @@ REPOSITORY = Path(__file__).parents[1]
 DATA_MD5 = "0123456789abcdef0123456789abcdef.dir"
 TEACHERS = ("minilm-l6", "glove-50d")
 DIM = 8
+TASKS = {
+    "simlex": {"kind": "sts", "path": "data/text/simlex.csv", "domain": "out"},
+    "wordnet-lexfile": {
+        "kind": "classification",
+        "path": "data/text/wordnet-lexfile.csv",
+        "domain": "in",
+    },
+}
+IDS = {"simlex": ["p1", "p2"], "wordnet-lexfile": [f"e{n}" for n in range(8)]}
 
 
 def make_evaluated_project(root: Path, *, seed: int = 0, score: float = 0.5) -> Path:
@@ -24,11 +34,21 @@ def make_evaluated_project(root: Path, *, seed: int = 0, score: float = 0.5) -> 
     (root / "data/text").mkdir(parents=True)
     tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     tree["text"]["corpus"]["rows"] = 2
+    tree["text"]["tasks"] = TASKS
+    tree["text"]["gate"] = {
+        "min_gain": 0.0
+    }  # no process, no clock; tests/integrations/test_gate.py has the rest
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     (root / "dvc.yaml").write_bytes((REPOSITORY / "dvc.yaml").read_bytes())
     (root / "data.dvc").write_text(f"outs:\n- md5: {DATA_MD5}\n  path: data\n")
     corpus = {"id": ["a", "b"], "text": ["a cat", "a dog"], "source": "x", "group": ["g", "h"]}
     pd.DataFrame(corpus).to_parquet(root / "data/text/corpus.parquet")
+    pairs = {"text1": ["a cow", "a hen"], "text2": ["a bull", "a cock"], "label": [0.9, 0.8]}
+    pd.DataFrame({"id": IDS["simlex"], **pairs}).to_csv(root / "data/text/simlex.csv", index=False)
+    texts = {"text": [f"a fish of {n} kg" for n in range(8)], "label": ["x", "y"] * 4}
+    split = {"group": [f"pond {n // 2}" for n in range(8)], "split": "test"}
+    frame = pd.DataFrame({"id": IDS["wordnet-lexfile"], **texts, **split})
+    frame.to_csv(root / "data/text/wordnet-lexfile.csv", index=False)
     retrain(root, seed=seed, score=score)
     return root
 
@@ -49,7 +69,15 @@ def retrain(root: Path, *, seed: int, score: float) -> None:
         for split in ("train", "held_out")
     ]
     pd.DataFrame(rows).to_parquet(layout.history)
-    pd.DataFrame({"task": ["simlex"], "score": [score]}).to_parquet(layout.predictions)
+    predictions = [
+        {"task": task, "example": one, "seed": 0, "model": model, "target": "1", "score": score}
+        for task, ids in IDS.items()
+        for one in ids
+        for model in ("student", "undistilled")
+    ]
+    pd.DataFrame(predictions).to_parquet(layout.predictions)
+    rule = {"table": "corpus", "type": "expect_column_to_exist", "success": True}
+    layout.validation.write_text(json.dumps({"success": True, "rules": [rule]}))
     digest = weights_digest(layout.student)
     distillation = {
         "student": "bag-of-bytes",
@@ -67,11 +95,22 @@ def retrain(root: Path, *, seed: int, score: float) -> None:
 
 def write_lock(root: Path, *, made: str, scored: str) -> None:
     """Write what DVC notes of the stages: which student was made, and which was scored."""
-    student = "artifacts/text/student"
+    student, data = "artifacts/text/student", {"path": "data", "md5": DATA_MD5}
+    validation = Layout(root, "text").validation
+    written = hashlib.md5(validation.read_bytes(), usedforsecurity=False).hexdigest()
     stages = {
+        "validate@text": {
+            "cmd": "polydistill validate text",
+            "deps": [dict(data)],
+            "outs": [{"path": "reports/text/validation.json", "md5": written}],
+        },
         "embed@text-minilm-l6": {"cmd": "polydistill embed text minilm-l6"},
-        "distill@text": {"cmd": "…", "outs": [{"path": student, "md5": made}]},
-        "evaluate@text": {"cmd": "…", "deps": [{"path": student, "md5": scored}]},
+        "distill@text": {
+            "cmd": "…",
+            "deps": [dict(data)],
+            "outs": [{"path": student, "md5": made}],
+        },
+        "evaluate@text": {"cmd": "…", "deps": [dict(data), {"path": student, "md5": scored}]},
         "distill@vision": {"cmd": "of another modality"},
     }
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))

@@ -9,7 +9,7 @@ import typer
 
 from polydistill import environment
 from polydistill.cli_analyses import AsJson, Modality, analyses
-from polydistill.console import ProgressLines, errors_for_people, plain, relative, show
+from polydistill.console import ProgressLines, errors_for_people, plain, print_rich, relative, show
 
 EPILOG = (
     "Exit codes: 0 done · 1 error · 2 params or usage · 3 data · 4 store or disk · "
@@ -26,7 +26,6 @@ data_app = typer.Typer(help="Make the project's data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 ROOT = Path()
-PIPED_WIDTH = 140
 
 
 def main() -> None:
@@ -169,7 +168,12 @@ def promote(
         from polydistill.params import load_params
 
         verdict = promote_challenger(ROOT, load_params(ROOT), modality, dry_run=dry_run)
-        show(verdict, as_json=as_json)
+        if as_json:
+            show(verdict, as_json=True)
+        else:
+            from polydistill.report.gate import render_verdict
+
+            print_rich(render_verdict(plain(verdict)))
         if verdict.refused:
             raise GateRefusedError(verdict.reason)
 
@@ -193,12 +197,7 @@ def report(
         if as_json:
             show({"page": relative(page), **plain(summary)}, as_json=True)
             return
-        from rich.console import Console
-
-        console = Console()
-        if not console.is_terminal:
-            console.width = PIPED_WIDTH  # a log has no width of its own: never cut a column
-        console.print(render(summary))
+        print_rich(render(summary))
         typer.echo(f"Report: {relative(page)}")
         model = f"models:/student-{modality}@champion"
         typer.echo(f"Use it: polydistill encode {model} texts.txt -o out.npy")

@@ -16,6 +16,7 @@ from polydistill.errors import DiskSpaceError, PolydistillError
 from polydistill.files import is_full_disk
 
 INTERVAL_S = 3.0
+PIPED_WIDTH = 140
 
 
 class ProgressLines:
@@ -60,6 +61,16 @@ def show(report: object, *, as_json: bool) -> None:
         rows = _rows(value)
         for row, label in zip(rows, [name.replace("_", " "), *[""] * len(rows)], strict=False):
             typer.echo(f"  {label:<{width}}  {_text(row)}")
+
+
+def print_rich(table: object) -> None:
+    """Print one of rich's tables; a log has no width of its own, and no column of it is cut."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    console.print(table)
 
 
 def _rows(value: object) -> list[object]:

@@ -14,6 +14,21 @@ from polydistill.errors import ParamsError, UnknownNameError
 PARAMS_FILE = Path("params.yaml")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Margin = Annotated[float, Field(ge=0)]
+Limit = Annotated[float, Field(gt=0)]
+COMMERCIAL_LICENCES = (
+    *(
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "CC-BY-4.0",
+        "CC0-1.0",
+        "ISC",
+        "MIT",
+        "MPL-2.0",
+    ),
+    *("ODC-By-1.0", "PDDL-1.0", "Unlicense"),
+)
 TaskKind = Literal["classification", "clustering", "regression", "sts"]
 
 
@@ -40,6 +55,11 @@ class TeacherParams(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     family: str
+    licence: str | None = Field(
+        None,
+        description="Of its weights, as SPDX says it: Apache-2.0, or several joined by AND or OR. "
+        "No option: the embeddings do not depend on it.",
+    )
 
     @property
     def options(self) -> dict[str, object]:
@@ -158,9 +178,53 @@ class EvaluationParams(Tree):
 
 
 class GateParams(Tree):
-    """When a challenger becomes champion."""
+    """When a challenger becomes champion. What is left out, or null, is not asked for."""
 
     min_gain: float = Field(description="Least gain in the mean score over the champion.")
+    max_regression_per_task: Margin | None = Field(
+        None, description="A task may fall so far below the champion; more, if noise explains it."
+    )
+    min_gain_over_undistilled: float | None = Field(
+        None, description="Least gain in the mean score over the student before its first step."
+    )
+    max_harm_per_task: Margin | None = Field(
+        None, description="A task may fall so far below that student; more, if noise explains it."
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        0.95, description="Of the intervals, and that no equal task is called a regression."
+    )
+    resamples: Annotated[int, Field(ge=100)] = Field(
+        10_000, description="How often the bootstrap draws the examples anew."
+    )
+    max_latency_ratio: Limit | None = Field(
+        None, description="Time over the champion's, in one process: the worse of batch 1 and 64."
+    )
+    max_latency_ms: Limit | None = Field(
+        None, description="Milliseconds for one example on the machine that promotes."
+    )
+    max_size_mb: Limit | None = Field(None, description="The bundle on disk, 10^6 bytes.")
+    max_memory_mb: Limit | None = Field(
+        None, description="Growth of a fresh process's peak memory, 10^6 bytes."
+    )
+    max_contamination: Share | None = Field(
+        None, description="Share of a task's examples that the corpus may hold."
+    )
+    data_validated: bool = Field(
+        default=False, description="Ask for a validation of the very data that was trained on."
+    )
+    reproducible: Literal["required", "unless-refuted", "any"] = Field(
+        "any", description="What the version's stamp must say; `unless-refuted`: not `false`."
+    )
+    licence_policy: Literal["any", "commercial"] = Field(
+        "any", description="`commercial`: every teacher's licence is known to allow it."
+    )
+    commercial_licences: tuple[str, ...] = Field(
+        COMMERCIAL_LICENCES, description="SPDX identifiers that allow commercial use."
+    )
+    canary: bool = Field(
+        default=False,
+        description="Load the published bundle in a fresh process, and let it answer.",
+    )
 
 
 class ModalityParams(Tree):

@@ -83,9 +83,9 @@ def read_tasks(
         if not task.redistributable and not path.exists():
             continue
         frame = read_table(path)
-        sides = _sides(task, modality)
+        shown = sides(task, modality)
         extra = [] if task.kind == "sts" else ["group"]
-        _require_columns(task.path, frame, ["id", *sides, "label", *extra])
+        _require_columns(task.path, frame, ["id", *shown, "label", *extra])
         frames[name] = (
             frame if task.max_rows is None else frame.sort_values("id").head(task.max_rows)
         )
@@ -97,7 +97,7 @@ def benchmark_inputs(
 ) -> pd.DataFrame:
     """Return the distinct inputs of all tasks, `id` and the example, in the order of first use."""
     columns = [
-        frame[side] for name, frame in tasks.items() for side in _sides(params[name], modality)
+        frame[side] for name, frame in tasks.items() for side in sides(params[name], modality)
     ]
     if not columns:
         return pd.DataFrame({"id": pd.Series(dtype=str), modality.column: pd.Series(dtype=str)})
@@ -110,7 +110,7 @@ def benchmark_inputs(
     )
 
 
-def _sides(task: TaskParams, modality: Modality) -> list[str]:
+def sides(task: TaskParams, modality: Modality) -> list[str]:
     """Return the columns that hold a task's examples."""
     return (
         [f"{modality.column}{side}" for side in (1, 2)] if task.kind == "sts" else [modality.column]

@@ -91,6 +91,14 @@ def example_scores() -> Json:
     return scores
 
 
+def example_rule(
+    name: str, value: float | None, bound: float | None, because: str, **more: object
+) -> Json:
+    """Return what a rule of the gate found, as `promotion.json` has it; it has passed."""
+    rule = {"name": name, "passed": True, "value": value, "bound": bound, "because": because}
+    return rule | {"interval": None, "bound_is": "least", "task": None, "skipped": False} | more
+
+
 def example_verdict() -> Json:
     """Return the verdict on a challenger that passed, as `registry.gate.Verdict` has it."""
     because = "its mean score is 0.6123, champion 3 has 0.6001: a gain of +0.0122."
@@ -100,8 +108,24 @@ def example_verdict() -> Json:
         "refused": False,
         "reason": f"Version 4 is promoted: {because}",
         "rules": [
-            {"name": "finite", "passed": True, "value": None, "bound": None, "because": "finite."},
-            {"name": "gain", "passed": True, "value": 0.0122, "bound": 0.0, "because": because},
+            example_rule("finite", None, None, "finite."),
+            example_rule("gain", 0.0122, 0.0, because, interval=[0.0012, 0.0231]),
+            *(
+                example_rule(
+                    "no-regression",
+                    change,
+                    -0.02,
+                    why,
+                    interval=[change - 0.01, change + 0.01],
+                    task=task,
+                )
+                for task, change, why in (
+                    ("simlex", -0.0123, "lower."),
+                    ("brown-genre", 0.01, "not."),
+                )
+            ),
+            example_rule("no-harm", 0.1, -0.02, "not lower.", interval=[0.05, 0.15], task="simlex"),
+            example_rule("latency-ratio", 1.02, 1.25, "as fast.", bound_is="most"),
         ],
         "challenger": 4,
         "champion": 3,

@@ -15,6 +15,7 @@ import yaml
 from polydistill.errors import DivergedError, MissingDataError, StoreError
 from polydistill.integrations import dvc
 from polydistill.integrations.mlflow_bundle import register_student
+from polydistill.integrations.mlflow_evidence import log_evidence
 from polydistill.integrations.mlflow_store import connected, experiment_id, import_mlflow
 from polydistill.integrations.mlflow_tracker import log_metrics, log_params, set_tags
 from polydistill.layout import Layout
@@ -63,7 +64,11 @@ class _Student:
     layout: Layout
     distillation: dict[str, Any]
     scores: Scores
-    lock_sha256: str
+    lock: dict[str, Any]
+
+    @property
+    def lock_sha256(self) -> str:
+        return lock_digest(self.lock)
 
     @property
     def sha256(self) -> str:
@@ -142,7 +147,7 @@ def _read(layout: Layout) -> _Student:
         )
     entries = lock_entries(layout.root, layout.modality)
     _require_evaluated(layout, entries)
-    return _Student(layout, distillation, read_scores(layout.scores), lock_digest(entries))
+    return _Student(layout, distillation, read_scores(layout.scores), entries)
 
 
 def _require_evaluated(layout: Layout, entries: dict[str, Any]) -> None:
@@ -200,6 +205,7 @@ def _complete(client: MlflowClient, student: _Student, params: Params, run_id: s
         log_metrics(client, run_id, {0: _score_metrics(student)})
         _log_data(client, layout.root, run_id, params, layout.modality)
         _log_files(client, layout, run_id)
+        log_evidence(client, run_id, params, layout, student.lock)
         set_tags(client, run_id, {LAST_TAG: "complete"})
     mlflow = import_mlflow()
     example = _an_example(layout, params)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from polydistill.integrations.mlflow_evidence import Version, attach, examples_of, gather
 from polydistill.integrations.mlflow_publish import model_name
 from polydistill.integrations.mlflow_store import connected
 from polydistill.layout import Layout
 from polydistill.params import Params
+from polydistill.registry.document import promotion_json
 from polydistill.registry.gate import Candidate, Verdict
 from polydistill.registry.promotion import promote as ask_gate
 
@@ -38,11 +40,13 @@ class MlflowRegistry:
         """See `registry.promotion.ModelRegistry.candidate`: read from the version's run."""
         run_id = self._client.get_model_version(self.name, str(version)).run_id
         distillation = self._read(str(run_id), "distill.json")
+        scores = self._read(str(run_id), "scores.json")["student"]
         return Candidate(
             version=version,
             student_sha256=distillation["student_sha256"],
-            scores=self._read(str(run_id), "scores.json")["student"],
+            scores=scores,
             diverged=distillation["diverged"],
+            examples=examples_of(Version(self._client, self.name, version), scores),
         )
 
     def set_alias(self, alias: str, version: int) -> None:
@@ -70,15 +74,19 @@ def promote(root: Path, params: Params, modality: str, *, dry_run: bool = False)
     """
     policy = params.modality(modality).gate
     with connected(root) as client:
-        registry = MlflowRegistry(client, model_name(modality))
-        verdict = ask_gate(registry, policy, dry_run=dry_run)
+        name = model_name(modality)
+        registry = MlflowRegistry(client, name)
+        evidence = partial(gather, client, name, params, modality)
+        verdict = ask_gate(registry, policy, dry_run=dry_run, gather=evidence)
+        if verdict.rules and not dry_run:
+            attach(client, name, verdict, policy)
     if not dry_run:
-        _write(Layout(root, modality).verdict, verdict)
+        _write(Layout(root, modality).verdict, promotion_json(verdict, policy))
     return verdict
 
 
-def _write(path: Path, verdict: Verdict) -> None:
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(asdict(verdict), indent=2, sort_keys=True) + "\n")
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from polydistill.errors import MissingDataError
 from polydistill.params import GateParams
+from polydistill.registry.evidence import Evidence
 from polydistill.registry.gate import Candidate, Verdict, judge
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+Gather = Callable[[Candidate, Candidate | None], Evidence]
+"""Finds out about a challenger what the gate asks for; handed the champion too, if there is one."""
 
 
 class ModelRegistry(Protocol):
@@ -31,13 +34,20 @@ class ModelRegistry(Protocol):
         """Add tags to a version; those of the same name are replaced."""
 
 
-def promote(registry: ModelRegistry, policy: GateParams, *, dry_run: bool = False) -> Verdict:
+def promote(
+    registry: ModelRegistry,
+    policy: GateParams,
+    *,
+    dry_run: bool = False,
+    gather: Gather | None = None,
+) -> Verdict:
     """Let the gate judge the challenger; if it passes it is champion, and the old one `previous`.
 
     Args:
         registry: Of one registered model.
         policy: The gate's bounds.
         dry_run: Say the verdict and change nothing.
+        gather: Brings the evidence; none: rules that need any are broken.
 
     Raises:
         MissingDataError: There is no challenger.
@@ -49,7 +59,9 @@ def promote(registry: ModelRegistry, policy: GateParams, *, dry_run: bool = Fals
         )
     old = registry.version(CHAMPION)
     champion = None if old is None else registry.candidate(old)
-    verdict = judge(policy, registry.candidate(version), champion)
+    challenger = registry.candidate(version)
+    evidence = gather(challenger, champion) if gather is not None and version != old else None
+    verdict = judge(policy, challenger, champion, evidence)
     if dry_run:
         return replace(verdict, dry_run=True)
     if verdict.promoted:

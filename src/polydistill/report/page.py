@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from polydistill.layout import Layout
 from polydistill.params import ModalityParams, Params
 from polydistill.report.figures import Picture, quality_scatter, score_bars, training_curves
+from polydistill.report.gate import DASH, NAMES, gate_tables
 from polydistill.report.inputs import Inputs, read_inputs
 from polydistill.report.speed import Measured, measure
 from polydistill.report.summary import model_sizes, verdict_line
@@ -31,8 +32,6 @@ from polydistill.report.tables import (
 from polydistill.sizes import Size
 from polydistill.tracking import flatten
 
-DASH = "\N{EN DASH}"
-"""Stands where there is no number."""
 DOMAINS = (
     (None, "All tasks"),
     ("in", "In-domain: tasks from the corpus's own sources"),
@@ -116,13 +115,14 @@ def _render(
         "score": _score,
         "percent": _percent,
         "option": _option,
-        "number": _number,
     }
     return environment.get_template(TEMPLATE).render(
         modality=modality,
         student=block.student.name,
         inputs=inputs,
         verdict_line=verdict_line(inputs),
+        gate=gate_tables((inputs.verdict or {}).get("rules", ())),
+        rule_names=NAMES,
         headlines=_headlines(by_model, sizes, speeds),
         sections=_sections(inputs, block, teachers),
         tasks=task_table(inputs.scores, block.tasks, teachers),
@@ -249,7 +249,3 @@ def _option(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return "none" if value is None else str(value)
-
-
-def _number(value: object) -> str:
-    return DASH if value is None else f"{value:+.4f}" if isinstance(value, float) else str(value)

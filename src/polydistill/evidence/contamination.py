@@ -1,0 +1,42 @@
+"""How much of the benchmark the corpus holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from polydistill.contracts import Example, Modality
+from polydistill.params import TaskParams
+from polydistill.registry.evidence import Contamination
+from polydistill.tables import sides
+
+
+def contamination(
+    corpus: Iterable[Example],
+    frames: Mapping[str, pd.DataFrame],
+    tasks: Mapping[str, TaskParams],
+    kind: Modality,
+) -> Contamination:
+    """Look for every benchmark example in the corpus, by its content and by its near key.
+
+    A pair is held if both its sides are. What a near key does not see (a paraphrase, a translation, a
+    sentence inside a longer text) is not found, and neither is what the *teachers* were trained on.
+
+    Args:
+        corpus: What the student was trained on.
+        frames: The benchmark tasks that are there.
+        tasks: Their rows in `params.yaml`.
+        kind: Names contents and keys.
+    """
+    examples = list(corpus)
+    ids, keys = set(map(kind.content_id, examples)), set(map(kind.near_key, examples))
+    shares, n_overlapping = {}, 0
+    for name, frame in frames.items():
+        held = [
+            all(kind.content_id(side) in ids or kind.near_key(side) in keys for side in row)
+            for row in frame[sides(tasks[name], kind)].itertuples(index=False)
+        ]
+        n_overlapping += sum(held)
+        shares[name] = sum(held) / max(len(held), 1)
+    return Contamination(shares, len(examples), n_overlapping)

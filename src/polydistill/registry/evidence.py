@@ -1,0 +1,141 @@
+"""What the gate looks at besides scores: each task's examples, and what was found out about a version."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+STUDENT, UNDISTILLED = "student", "undistilled"
+
+
+@dataclass(frozen=True, eq=False)
+class TaskExamples:
+    """One benchmark task, example by example, in the order of the examples' ids.
+
+    Attributes:
+        kind: The task's.
+        digest: Of the examples' ids and targets: tasks of equal digests can be compared.
+        student: The student's scores, `(n_examples,)`, means over the evaluation's seeds.
+        undistilled: Those of the student before its first step; none, if it was not evaluated.
+        groups: `(n_examples,)`: what belongs together; none, if every example is its own.
+    """
+
+    kind: str
+    digest: str
+    student: Floats
+    undistilled: Floats | None = None
+    groups: NDArray[np.str_] | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether something holds, and a sentence for a person that says why."""
+
+    holds: bool
+    because: str
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """How much of the benchmark the corpus holds.
+
+    Attributes:
+        tasks: Task: the share of its examples that the corpus holds, in [0, 1].
+        n_corpus: Examples in the corpus.
+        n_overlapping: Examples of all tasks that it holds.
+    """
+
+    tasks: Mapping[str, float]
+    n_corpus: int
+    n_overlapping: int
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long a batch takes.
+
+    Attributes:
+        batch: Its examples.
+        ms: Median milliseconds.
+        ratio: Median of the times over the champion's beside them; none without a champion.
+    """
+
+    batch: int
+    ms: float
+    ratio: float | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was found out about a challenger; None where nothing was.
+
+    Attributes:
+        contamination: Of the benchmark, by the corpus that it was trained on.
+        validation: Whether that corpus and the tasks were validated.
+        licences: Teacher: its weights' licence, None where nobody wrote it down.
+        reproducible: Whether the version can be made again from what is attached to it.
+        latency: One a batch size.
+        size_mb: The bundle on disk, 10^6 bytes.
+        memory_mb: Growth of a fresh process's peak memory when it loads and answers, 10^6 bytes.
+        canary: Whether the published bundle answered there as it did when it was published.
+    """
+
+    contamination: Contamination | None = None
+    validation: Finding | None = None
+    licences: Mapping[str, str | None] | None = None
+    reproducible: bool | None = None
+    latency: tuple[Latency, ...] = field(default=())
+    size_mb: float | None = None
+    memory_mb: float | None = None
+    canary: Finding | None = None
+
+
+def task_examples(
+    predictions: pd.DataFrame,
+    kinds: Mapping[str, str],
+    groups: Mapping[str, Mapping[str, str]] | None = None,
+) -> dict[str, TaskExamples]:
+    """Turn the evaluate stage's predictions into scores by task and example.
+
+    Args:
+        predictions: Columns `task`, `example`, `seed`, `model`, `target` and `score`.
+        kinds: Task: its kind; others are left out.
+        groups: Task: example's id: its group.
+    """
+    rows = predictions[predictions["model"].isin([STUDENT, UNDISTILLED])]
+    found = {}
+    for name, frame in rows.groupby("task", sort=True):
+        task = str(name)
+        if task not in kinds:
+            continue
+        means = frame.groupby(["example", "model"])["score"].mean().unstack("model").sort_index()
+        if STUDENT not in means or means[STUDENT].isna().any():
+            continue
+        before = means.get(UNDISTILLED)
+        known = (groups or {}).get(task)
+        ids = [str(example) for example in means.index]
+        found[task] = TaskExamples(
+            kind=kinds[task],
+            digest=_digest(frame),
+            student=means[STUDENT].to_numpy(np.float64),
+            undistilled=None if before is None or before.isna().any() else before.to_numpy(float),
+            groups=None if known is None else np.array([known[example] for example in ids]),
+        )
+    return found
+
+
+def _digest(frame: pd.DataFrame) -> str:
+    pairs = frame[["example", "target"]].astype(str).drop_duplicates().sort_values(["example"])
+    return digest_of(pairs["example"].tolist(), pairs["target"].tolist())
+
+
+def digest_of(ids: Sequence[str], targets: Sequence[str]) -> str:
+    """Return the sha256 of a task's examples and their targets."""
+    lines = (f"{one}\t{target}" for one, target in zip(ids, targets, strict=True))
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,131 @@
+"""The whole gate on MLflow's registry: canary, budgets, `promotion.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.numpy import load_file, save_file
+
+from polydistill.integrations.mlflow import promote, publish
+from polydistill.integrations.mlflow_store import connected, folder
+from polydistill.layout import Layout
+from polydistill.params import Params, load_params
+from polydistill.registry.document import read_promotion
+from tests.published_project import REPOSITORY, retrain
+
+NO_PROCESS = {"canary": False, "max_memory_mb": None}
+"""Leaves the fresh process out: it takes ten seconds to import MLflow and torch."""
+
+
+def whole_gate(root: Path, **changes: object) -> Params:
+    """Return the project's parameters with the gate of the repository's `params.yaml`."""
+    path = root / "params.yaml"
+    tree = yaml.safe_load(path.read_text())
+    ours = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree["text"]["gate"] = (
+        ours["text"]["gate"] | {"resamples": 200, "max_latency_ratio": 5.0} | changes
+    )
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return load_params(root)
+
+
+def damage(root: Path, *, factor: float) -> None:
+    """Change the weights of every published bundle."""
+    for file in (folder(root) / "artifacts" / "models").rglob("model.safetensors"):
+        weights = load_file(file)
+        save_file({name: values * factor for name, values in weights.items()}, file)
+
+
+def attached(root: Path, version: int) -> str:
+    with connected(root) as client:
+        found = client.get_model_version("student-text", str(version))
+        return Path(
+            client.download_artifacts(str(found.run_id), found.tags["promotion"])
+        ).read_text()
+
+
+def test_the_default_gate_lets_a_good_student_pass_and_attaches_why(evaluated: Path) -> None:
+    params = whole_gate(evaluated)
+    publish(evaluated, params, "text")
+
+    verdict = promote(evaluated, params, "text")
+
+    assert verdict.promoted, verdict.reason
+    rules = {rule.name: rule for rule in verdict.rules}
+    assert rules["canary"].because.endswith("as it did then.")
+    assert rules["memory"].value is not None
+    assert 0 < rules["memory"].value < 300
+    assert rules["data-validated"].passed
+    text = attached(evaluated, 1)
+    assert text == Layout(evaluated, "text").verdict.read_text()
+    assert read_promotion(text).rules == verdict.rules
+    assert str(evaluated) not in text
+
+
+def test_a_bundle_that_answers_otherwise_than_it_did_is_refused(evaluated: Path) -> None:
+    params = whole_gate(evaluated)
+    publish(evaluated, params, "text")
+    damage(evaluated, factor=1.5)
+
+    verdict = promote(evaluated, params, "text")
+
+    assert [rule.name for rule in verdict.rules if not rule.passed] == ["canary"]
+    assert "otherwise than when it was published" in verdict.reason
+
+
+def test_a_bundle_that_does_not_load_is_refused_and_the_champion_stays(evaluated: Path) -> None:
+    params = whole_gate(evaluated, **NO_PROCESS)
+    publish(evaluated, params, "text")
+    promote(evaluated, params, "text")
+    params = whole_gate(evaluated)
+    retrain(evaluated, seed=1, score=0.6)
+    publish(evaluated, params, "text")
+    newest = max(
+        (folder(evaluated) / "artifacts" / "models").rglob("model.safetensors"),
+        key=lambda path: path.stat().st_mtime,
+    )
+    newest.write_bytes(newest.read_bytes()[:100])
+
+    verdict = promote(evaluated, params, "text")
+
+    broken = {rule.name: rule.because for rule in verdict.rules if not rule.passed}
+    assert set(broken) == {"canary", "latency-ratio", "memory", "size"}
+    assert "cannot be loaded in a fresh process" in broken["canary"]
+    with connected(evaluated) as client:
+        assert int(client.get_model_version_by_alias("student-text", "champion").version) == 1
+
+
+@pytest.mark.parametrize(("stamp", "outcome"), [("false", "refused"), ("true", "promoted")])
+def test_the_stamp_of_a_version_is_read(evaluated: Path, stamp: str, outcome: str) -> None:
+    params = whole_gate(evaluated, **NO_PROCESS)
+    publish(evaluated, params, "text")
+    with connected(evaluated) as client:
+        client.set_model_version_tag("student-text", "1", "reproducible", stamp)
+
+    dry = promote(evaluated, params, "text", dry_run=True)
+    assert not Layout(evaluated, "text").verdict.exists()
+    with connected(evaluated) as client:
+        assert "promotion" not in client.get_model_version("student-text", "1").tags
+
+    assert promote(evaluated, params, "text").outcome == dry.outcome == outcome
+
+
+def test_a_version_without_evidence_is_refused_with_what_to_do(
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = whole_gate(evaluated)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "polydistill.integrations.mlflow_publish.log_evidence", lambda *_arguments: None
+        )
+        publish(evaluated, params, "text")
+
+    verdict = promote(evaluated, params, "text")
+
+    broken = {rule.name for rule in verdict.rules if not rule.passed}
+    assert broken >= {"canary", "data-validated", "licence", "not-contaminated"}
+    assert "Publish it anew" in verdict.reason
+    assert json.loads(attached(evaluated, 1))["outcome"] == "refused"
