@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from polydistill.integrations.mlflow_bundle import LoadedStudent, bundle_folder, load_model
 from polydistill.integrations.mlflow_export import export
+from polydistill.integrations.mlflow_promotion import History, history, promote, rollback
 from polydistill.integrations.mlflow_publish import Published, model_name, publish
-from polydistill.integrations.mlflow_registry import promote
 from polydistill.integrations.mlflow_store import check_store, tracking_uri
 from polydistill.integrations.mlflow_tracker import MlflowTracker
 
 __all__ = [
+    "History",
     "LoadedStudent",
     "MlflowTracker",
     "Published",
     "bundle_folder",
     "check_store",
     "export",
+    "history",
     "load_model",
     "model_name",
     "promote",
     "publish",
+    "rollback",
     "tracking_uri",
 ]
