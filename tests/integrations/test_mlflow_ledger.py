@@ -303,10 +303,12 @@ def test_a_lock_that_is_held_too_long_is_worth_another_try(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("polydistill.integrations.store_lock.LOCK_TIMEOUT_S", 0.1)
-    with connected(root) as client, recorded(root, client, NAME):
-        told = pytest.raises(InfrastructureError, move, root, 2)
-
-    assert "has been moving aliases" in str(told.value)
+    with (
+        connected(root) as client,
+        recorded(root, client, NAME),
+        pytest.raises(InfrastructureError, match="has been moving aliases"),
+    ):
+        move(root, 2)
 
 
 def test_looking_back_at_nothing_makes_nothing(tmp_path: Path, root: Path) -> None:
