@@ -88,7 +88,8 @@ def history(
         found = read_history(ROOT, modality, None if at is None else moment(at))
         if as_json:
             entries = [entry.model_dump(mode="json") for entry in found.entries]
-            show({**plain(found), "entries": entries}, as_json=True)
+            when = None if found.at is None else found.at.isoformat()
+            show({**plain(found), "at": when, "entries": entries}, as_json=True)
         elif at is None:
             _print_table(found.entries)
             show({"model": found.model, "aliases": found.aliases}, as_json=False)

@@ -122,8 +122,8 @@ def _judged(recorded: RecordedRegistry, policy: GateParams, version: int) -> Ver
     if rolled_back is None or not verdict.promoted:
         return verdict
     reason = (
-        f"Version {version} is refused: entry {rolled_back.number} rolled back from it "
-        f"({rolled_back.reason}) `polydistill promote --force --reason '…'` promotes it all the same."
+        f"Version {version} is refused: it was taken back. Entry {rolled_back.number}: {rolled_back.reason} "
+        "`polydistill promote --force --reason '…'` promotes it all the same."
     )
     return replace(verdict, outcome="refused", promoted=False, refused=True, reason=reason)
 
@@ -156,7 +156,8 @@ def rollback(
     if to is None:
         to, skipped = _earlier_champion(recorded, current)
     _require_candidate(recorded, to, current, force=force)
-    parts = [f"Rolled back from {shown(current)} to {to}{': ' + reason if reason else '.'}"]
+    why = f": {reason.strip().rstrip('.')}" if reason else ""
+    parts = [f"Rolled back from {shown(current)} to {to}{why}."]
     if skipped:
         parts.append(f"Skipped, as they do not exist any more: {', '.join(map(str, skipped))}.")
     text = " ".join(parts)
