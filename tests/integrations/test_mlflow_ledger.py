@@ -219,6 +219,11 @@ def test_what_was_tampered_with_is_named_wherever_it_is(root: Path) -> None:
     assert len(entries(root)) == 4
     assert artifact.read_text() == kept
 
+    file.write_text("".join(good.splitlines(keepends=True)[:-1]))
+    artifacts(root)[-1].unlink()
+    with pytest.raises(LedgerError, match="entry 4 .* was removed"):  # the end, in both
+        move(root, 1)
+
 
 def test_an_end_that_the_registry_does_not_name_is_refused(root: Path) -> None:
     move(root, 1)
