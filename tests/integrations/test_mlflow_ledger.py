@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from polydistill.errors import InfrastructureError, LedgerError, MissingDataError
 from polydistill.integrations.mlflow import export, history, promote, publish, rollback
-from polydistill.integrations.mlflow_ledger import MlflowLedger, ledger_file, recorded
+from polydistill.integrations.mlflow_ledger import MlflowLedger, _onto_disk, ledger_file, recorded
 from polydistill.integrations.mlflow_registry import MlflowRegistry
 from polydistill.integrations.mlflow_store import connected, folder
 from polydistill.layout import Layout
@@ -326,3 +326,11 @@ def test_looking_back_at_nothing_makes_nothing(tmp_path: Path, root: Path) -> No
     past = history(root, "text", datetime(2020, 1, 1, tzinfo=UTC))
 
     assert (past.aliases, past.entries) == ({}, ())
+
+
+@pytest.mark.parametrize("uri", ["mlflow-artifacts:/2/ab/artifacts", "s3://bucket/2/ab/artifacts"])
+def test_a_servers_own_artifacts_are_not_looked_for_on_our_disk(uri: str) -> None:
+    _onto_disk(uri, "entries/000001.json")
+
+    with pytest.raises(FileNotFoundError):
+        _onto_disk("file:///nowhere/artifacts", "entries/000001.json")

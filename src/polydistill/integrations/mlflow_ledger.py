@@ -266,7 +266,7 @@ def _file_name(entry: Entry) -> str:
 
 def _onto_disk(artifact_uri: str, path: str) -> None:
     """Let a file of a local artifact store survive a power cut; a server sees to its own."""
-    if "://" in artifact_uri and not artifact_uri.startswith("file://"):
+    if not artifact_uri.startswith(("/", "file:")):  # `mlflow-artifacts:/…`, `s3://…`
         return
     from mlflow.utils.file_utils import local_file_uri_to_path
 
