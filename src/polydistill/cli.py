@@ -9,6 +9,7 @@ import typer
 
 from polydistill import environment
 from polydistill.cli_analyses import AsJson, Modality, analyses
+from polydistill.cli_registry import registry
 from polydistill.console import ProgressLines, errors_for_people, plain, print_rich, relative, show
 
 EPILOG = (
@@ -154,30 +155,6 @@ def publish(modality: Modality, *, as_json: AsJson = False) -> None:
         show(publish_student(ROOT, load_params(ROOT), modality), as_json=as_json)
 
 
-@app.command(epilog="Example: polydistill promote text --dry-run")
-def promote(
-    modality: Modality,
-    *,
-    dry_run: Annotated[bool, typer.Option(help="Say the verdict, move nothing.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make the challenger champion if it passes the gate; exit 6 if it does not."""
-    with errors_for_people():
-        from polydistill.errors import GateRefusedError
-        from polydistill.integrations.mlflow import promote as promote_challenger
-        from polydistill.params import load_params
-
-        verdict = promote_challenger(ROOT, load_params(ROOT), modality, dry_run=dry_run)
-        if as_json:
-            show(verdict, as_json=True)
-        else:
-            from polydistill.report.gate import render_verdict
-
-            print_rich(render_verdict(plain(verdict)))
-        if verdict.refused:
-            raise GateRefusedError(verdict.reason)
-
-
 @app.command(epilog="Example: polydistill report text")
 def report(
     modality: Modality,
@@ -288,4 +265,5 @@ def encode(
         )
 
 
+app.registered_commands += registry.registered_commands
 app.registered_commands += analyses.registered_commands

@@ -9,7 +9,8 @@ PolydistillError                      exit 1
 │   └── ValidationFailedError         exit 3   an expectation about the data does not hold
 ├── ShapeError(ValueError)            exit 1   an array has another shape than its contract says
 ├── StoreError(OSError)               exit 4   embeddings or artifacts on disk are damaged or do not fit
-│   └── DiskSpaceError                exit 4   there is not enough room
+│   ├── DiskSpaceError                exit 4   there is not enough room
+│   └── LedgerError                   exit 4   the ledger was tampered with, or does not fit the registry
 ├── StageError(RuntimeError)          exit 5   a stage or an outside tool (DVC, MLflow, Prefect) failed
 │   ├── DivergedError                 exit 5   training left the region of finite numbers
 │   └── InfrastructureError           exit 5   a lock or a signal stopped it: worth another try
@@ -89,6 +90,10 @@ class StoreError(PolydistillError, OSError):
 
 class DiskSpaceError(StoreError):
     """There is not enough room for what is about to be written."""
+
+
+class LedgerError(StoreError):
+    """The ledger of a model was tampered with, or is not the registry's."""
 
 
 class StageError(PolydistillError, RuntimeError):

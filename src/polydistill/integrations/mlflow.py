@@ -10,23 +10,26 @@ from polydistill.integrations.mlflow_bundle import (
     version_folder,
 )
 from polydistill.integrations.mlflow_export import export
+from polydistill.integrations.mlflow_promotion import History, history, promote, rollback
 from polydistill.integrations.mlflow_publish import Published, model_name, publish
-from polydistill.integrations.mlflow_registry import promote
 from polydistill.integrations.mlflow_store import check_store, tracking_uri
 from polydistill.integrations.mlflow_tracker import MlflowTracker
 
 __all__ = [
     "REGISTRY_SCHEMES",
+    "History",
     "LoadedStudent",
     "MlflowTracker",
     "Published",
     "bundle_folder",
     "check_store",
     "export",
+    "history",
     "load_model",
     "model_name",
     "promote",
     "publish",
+    "rollback",
     "tracking_uri",
     "version_folder",
 ]

@@ -152,7 +152,7 @@ def ask_canary(version: Version, canary: Path | None, folder: Path) -> tuple[Fin
     return finding, float(json.loads(growth.read_text(encoding="utf-8"))["memory_mb"])
 
 
-def attach(client: MlflowClient, name: str, verdict: Verdict, policy: GateParams) -> None:
+def attach(client: MlflowClient, name: str, policy: GateParams, verdict: Verdict) -> None:
     """Attach `promotion.json` to the challenger's version; the tag says where in its run it lies."""
     version, path = Version(client, name, verdict.challenger), f"{FOLDER}/{FILE}"
     client.log_text(version.run_id, promotion_json(verdict, policy), path)

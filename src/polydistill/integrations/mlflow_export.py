@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polydistill.errors import MissingDataError
+from polydistill.integrations.mlflow_ledger import recorded
 from polydistill.integrations.mlflow_publish import LOCK_TAG, STUDENT_TAG, model_name
-from polydistill.integrations.mlflow_registry import MlflowRegistry
+from polydistill.integrations.mlflow_registry import registered_model
 from polydistill.integrations.mlflow_store import connected, folder
 from polydistill.registry.promotion import CHAMPION
 
@@ -25,16 +26,21 @@ EXPORTED_TAGS = ("modality", STUDENT_TAG, LOCK_TAG, "mlflow.source.git.commit")
 def export(root: Path, modality: str) -> list[Path]:
     """Write `mlruns/exports/<model>/{run,model}.json`; the same registry gives the same bytes.
 
-    They hold no path, time, host or run id: a run is known by its student and its lock.
+    They hold no path, time, host or run id: a run is known by its student and its lock. The ledger beside
+    them, which has times and run ids, is brought up to date first, so that it and `model.json` agree.
 
     Raises:
         MissingDataError: There is no champion.
+        LedgerError: The ledger was tampered with.
         StageError: The tracking store does not answer.
     """
     name = model_name(modality)
     with connected(root) as client:
-        registry = MlflowRegistry(client, name)
-        version = registry.version(CHAMPION)
+        if registered_model(client, name) is None:
+            raise MissingDataError(f"No model {name} in the registry: publish a student first.")
+        with recorded(root, client, name) as registry:
+            registry.reconcile()
+        version = registry.aliases.get(CHAMPION)
         if version is None:
             raise MissingDataError(f"{name} has no champion: publish a student and promote it.")
         run = client.get_run(str(client.get_model_version(name, str(version)).run_id))

@@ -16,12 +16,13 @@ from polydistill.errors import DivergedError, MissingDataError, StoreError
 from polydistill.integrations import dvc
 from polydistill.integrations.mlflow_bundle import register_student
 from polydistill.integrations.mlflow_evidence import log_evidence
+from polydistill.integrations.mlflow_ledger import recorded
 from polydistill.integrations.mlflow_store import connected, experiment_id, import_mlflow
 from polydistill.integrations.mlflow_tracker import log_metrics, log_params, set_tags
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import PARAMS_FILE, Params
-from polydistill.registry.promotion import CHALLENGER
+from polydistill.registry.promotion import challenge
 from polydistill.scores import Scores, kind_means, mean_score, read_scores
 from polydistill.students import weights_digest
 from polydistill.tables import read_corpus
@@ -94,6 +95,7 @@ def publish(root: Path, params: Params, modality: str) -> Published:
         MissingDataError: A stage has not run yet.
         StoreError: The files belong to different students.
         DivergedError: Training left the finite numbers.
+        LedgerError: The model's ledger was tampered with.
         StageError: The tracking store does not answer.
     """
     student = _read(Layout(root, modality))
@@ -102,7 +104,8 @@ def publish(root: Path, params: Params, modality: str) -> Published:
         run_id = _find_run(client, student) or _new_run(client, student, params)
         found = _version_of(client, name, run_id)
         version = found or _complete(client, student, params, run_id)
-        client.set_registered_model_alias(name, CHALLENGER, str(version))
+        with recorded(root, client, name) as registry:
+            challenge(registry, version)
     return Published(name, version, found is None, run_id, student.sha256, student.lock_sha256)
 
 

@@ -1,73 +1,237 @@
-"""Promotion: ask the gate, and move the aliases. What the registry is made of is not known here."""
+"""The moves of a model's aliases: challenge, promote, roll back. What the registry is made of is not known here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from polydistill.errors import MissingDataError
+from polydistill.errors import MissingDataError, ParamsError
 from polydistill.params import GateParams
 from polydistill.registry.evidence import Evidence
 from polydistill.registry.gate import Candidate, Verdict, judge
+from polydistill.registry.ledger import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    Entry,
+    champions,
+    shown,
+    was_champion,
+    withdrawn,
+)
+from polydistill.registry.recorded import ModelRegistry, RecordedRegistry
 
-CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "PREVIOUS",
+    "Counsel",
+    "ModelRegistry",
+    "Rollback",
+    "challenge",
+    "promote",
+    "rollback",
+]
+
 Gather = Callable[[Candidate, Candidate | None], Evidence]
-"""Finds out about a challenger what the gate asks for; handed the champion too, if there is one."""
 
 
-class ModelRegistry(Protocol):
-    """The versions of one registered model, its aliases and its tags."""
+@dataclass(frozen=True)
+class Counsel:
+    """What surrounds the gate: who finds out, and who keeps what it said.
 
-    name: str
+    Attributes:
+        gather: Finds out about a challenger what the policy asks for; handed the champion too, if there is
+            one. None: rules that need evidence are broken.
+        keep: Keeps the verdict with the challenger, before any alias moves: a crash loses no reason.
+    """
 
-    def version(self, alias: str) -> int | None:
-        """Return the version that an alias points to; none, if there is no such alias."""
+    gather: Gather | None = None
+    keep: Callable[[Verdict], None] | None = None
 
-    def candidate(self, version: int) -> Candidate:
-        """Return what the gate looks at."""
 
-    def set_alias(self, alias: str, version: int) -> None:
-        """Let an alias point to a version, and to no other."""
+@dataclass(frozen=True)
+class Rollback:
+    """A champion that is back.
 
-    def set_tags(self, version: int, tags: Mapping[str, str]) -> None:
-        """Add tags to a version; those of the same name are replaced."""
+    Attributes:
+        model: The registered model's name.
+        champion: The version that is champion now.
+        displaced: The version that was, and is `previous` now; none, if there was no champion.
+        skipped: Champions in between that do not exist any more, latest first.
+        entry: The ledger's entry.
+        reason: For a person.
+    """
+
+    model: str
+    champion: int
+    displaced: int | None
+    skipped: tuple[int, ...]
+    entry: int
+    reason: str
+
+
+def challenge(recorded: RecordedRegistry, version: int) -> Entry | None:
+    """Let a version be challenger; nothing is written where it is."""
+    recorded.reconcile()
+    if recorded.aliases.get(CHALLENGER) == version:
+        return None
+    reason = f"Version {version} is published."
+    return recorded.move("challenge", {CHALLENGER: version}, about=version, reason=reason)
 
 
 def promote(
-    registry: ModelRegistry,
+    recorded: RecordedRegistry,
     policy: GateParams,
+    counsel: Counsel | None = None,
     *,
     dry_run: bool = False,
-    gather: Gather | None = None,
+    force: str | None = None,
 ) -> Verdict:
     """Let the gate judge the challenger; if it passes it is champion, and the old one `previous`.
 
+    A version that a rollback took out of its place is refused, whatever its numbers are.
+
     Args:
-        registry: Of one registered model.
+        recorded: One registered model.
         policy: The gate's bounds.
-        dry_run: Say the verdict and change nothing.
-        gather: Brings the evidence; none: rules that need any are broken.
+        counsel: Brings the evidence, and keeps the verdict.
+        dry_run: Say the verdict, and write nothing at all.
+        force: Why the challenger is promoted though it is refused.
 
     Raises:
         MissingDataError: There is no challenger.
+        ParamsError: `force` is empty.
+        LedgerError: The ledger was tampered with.
     """
-    version = registry.version(CHALLENGER)
+    counsel = counsel or Counsel()
+    if force is not None and not force.strip():
+        raise ParamsError("`--force` needs a reason, which the ledger keeps: --reason '…'.")
+    recorded.reconcile(dry_run=dry_run)
+    version = recorded.aliases.get(CHALLENGER)
     if version is None:
         raise MissingDataError(
-            f"{registry.name} has no version with the alias {CHALLENGER!r}: publish a student first."
+            f"{recorded.name} has no version with the alias {CHALLENGER!r}: publish a student first."
         )
-    old = registry.version(CHAMPION)
-    champion = None if old is None else registry.candidate(old)
-    challenger = registry.candidate(version)
-    evidence = gather(challenger, champion) if gather is not None and version != old else None
-    verdict = judge(policy, challenger, champion, evidence)
+    verdict = _judged(recorded, policy, version, counsel.gather)
+    forced = verdict.refused and force is not None
+    if forced:
+        reason = f"Version {version} is promoted by force: {force} The gate says: {verdict.reason}"
+        verdict = replace(verdict, outcome="promoted", promoted=True, refused=False, reason=reason)
     if dry_run:
         return replace(verdict, dry_run=True)
+    if counsel.keep is not None and verdict.outcome != "unchanged":
+        counsel.keep(verdict)
     if verdict.promoted:
-        if old is not None:
-            registry.set_alias(PREVIOUS, old)  # first: whoever stops us here leaves a champion
-        registry.set_alias(CHAMPION, version)
-    if verdict.outcome != "unchanged":
-        registry.set_tags(version, {"verdict": verdict.outcome, "verdict_reason": verdict.reason})
+        targets = _crowned(recorded, version)
+        recorded.move(
+            "force" if forced else "promote",
+            targets,
+            about=version,
+            reason=verdict.reason,
+            verdict="refused" if forced else "promoted",
+        )
+    elif verdict.refused:
+        recorded.move("refuse", {}, about=version, reason=verdict.reason, verdict="refused")
     return verdict
+
+
+def _judged(
+    recorded: RecordedRegistry, policy: GateParams, version: int, gather: Gather | None
+) -> Verdict:
+    """Return what the gate says, and the ledger."""
+    old = recorded.aliases.get(CHAMPION)
+    champion = None if old is None else recorded.registry.candidate(old)
+    challenger = recorded.registry.candidate(version)
+    evidence = gather(challenger, champion) if gather is not None and version != old else None
+    verdict = judge(policy, challenger, champion, evidence)
+    rolled_back = withdrawn(recorded.entries, version)
+    if rolled_back is None or not verdict.promoted:
+        return verdict
+    reason = (
+        f"Version {version} is refused: it was taken back. Entry {rolled_back.number}: {rolled_back.reason} "
+        "`polydistill promote --force --reason '…'` promotes it all the same."
+    )
+    return replace(verdict, outcome="refused", promoted=False, refused=True, reason=reason)
+
+
+def rollback(
+    recorded: RecordedRegistry,
+    to: int | None = None,
+    *,
+    reason: str | None = None,
+    force: bool = False,
+) -> Rollback:
+    """Make an earlier champion champion again, and the one it displaces `previous`.
+
+    The challenger stays. Rolled back twice, it goes back twice, never to what was rolled back from.
+
+    Args:
+        recorded: One registered model.
+        to: The version; none: the latest earlier champion that still exists.
+        reason: Why, for the ledger.
+        force: Also to a version that was never champion.
+
+    Raises:
+        MissingDataError: There is no such version, or no earlier champion that exists.
+        ParamsError: The version is champion already, or never was without `force`.
+        LedgerError: The ledger was tampered with.
+    """
+    recorded.reconcile()
+    current = recorded.aliases.get(CHAMPION)
+    skipped: tuple[int, ...] = ()
+    if to is None:
+        to, skipped = _earlier_champion(recorded, current)
+    _require_candidate(recorded, to, current, force=force)
+    why = f": {reason.strip().rstrip('.')}" if reason else ""
+    parts = [f"Rolled back from {shown(current)} to {to}{why}."]
+    if skipped:
+        parts.append(f"Skipped, as they do not exist any more: {', '.join(map(str, skipped))}.")
+    text = " ".join(parts)
+    entry = recorded.move("rollback", _crowned(recorded, to), about=to, reason=text)
+    return Rollback(recorded.name, to, current, skipped, entry.number, text)
+
+
+def _earlier_champion(
+    recorded: RecordedRegistry, current: int | None
+) -> tuple[int, tuple[int, ...]]:
+    """Return the latest earlier champion that exists, and the later ones that do not."""
+    existing, skipped = recorded.registry.versions(), list[int]()
+    for version in reversed(champions(recorded.entries)):
+        if version == current:
+            continue
+        if version in existing:
+            return version, tuple(skipped)
+        skipped.append(version)
+    gone = f" Deleted since: {', '.join(map(str, skipped))}." if skipped else ""
+    raise MissingDataError(
+        f"{recorded.name} has no earlier champion to go back to; champion is {shown(current)}.{gone} "
+        "`--to V` names a version."
+    )
+
+
+def _require_candidate(
+    recorded: RecordedRegistry, to: int, current: int | None, *, force: bool
+) -> None:
+    existing = recorded.registry.versions()
+    if to not in existing:
+        raise MissingDataError(
+            f"{recorded.name} has no version {to}. Known: {_listed(sorted(existing))}."
+        )
+    if to == current:
+        raise ParamsError(f"Version {to} of {recorded.name} is champion already.")
+    if not force and not was_champion(recorded.entries, to):
+        raise ParamsError(
+            f"Version {to} of {recorded.name} was never champion. Champions: "
+            f"{_listed(champions(recorded.entries))}. `--force` takes it all the same."
+        )
+
+
+def _listed(versions: Sequence[int]) -> str:
+    return ", ".join(map(str, versions)) or "none"
+
+
+def _crowned(recorded: RecordedRegistry, version: int) -> dict[str, int | None]:
+    """Return the aliases once a version is champion; `previous` is whatever was champion before."""
+    old = recorded.aliases.get(CHAMPION)
+    return {CHAMPION: version} if old is None else {PREVIOUS: old, CHAMPION: version}

@@ -1,0 +1,22 @@
+"""Who does something: a name for the ledger, without a host."""
+
+from __future__ import annotations
+
+import getpass
+import os
+
+ACTOR_VARIABLE = "POLYDISTILL_ACTOR"
+CI_VARIABLES = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID")
+"""Who started a job on GitHub, GitLab and Jenkins."""
+
+
+def actor() -> str:
+    """Return `POLYDISTILL_ACTOR`, else who started the CI job, else the user of the operating system."""
+    for variable in (ACTOR_VARIABLE, *CI_VARIABLES):
+        name = os.environ.get(variable, "").strip()
+        if name:
+            return name
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"uid-{os.getuid()}"

@@ -1,0 +1,137 @@
+"""Promote, roll back and look back, in MLflow's registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polydistill.errors import MissingDataError
+from polydistill.integrations.mlflow_evidence import attach, gather
+from polydistill.integrations.mlflow_ledger import recorded
+from polydistill.integrations.mlflow_publish import model_name
+from polydistill.integrations.mlflow_registry import registered_model
+from polydistill.integrations.mlflow_store import SQLITE, connected, tracking_uri
+from polydistill.layout import Layout
+from polydistill.params import Params
+from polydistill.registry.document import promotion_json
+from polydistill.registry.gate import Verdict
+from polydistill.registry.ledger import Entry, as_of, replay
+from polydistill.registry.promotion import Counsel, Rollback
+from polydistill.registry.promotion import promote as ask_gate
+from polydistill.registry.promotion import rollback as go_back
+from polydistill.registry.recorded import RecordedRegistry
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class History:
+    """The life of a model, or its state at a moment.
+
+    Attributes:
+        model: The registered model's name.
+        at: The moment; none: now.
+        aliases: Where every alias pointed then.
+        entries: What the ledger had by then.
+    """
+
+    model: str
+    at: datetime | None
+    aliases: dict[str, int]
+    entries: tuple[Entry, ...]
+
+
+def promote(
+    root: Path,
+    params: Params,
+    modality: str,
+    *,
+    dry_run: bool = False,
+    force: str | None = None,
+) -> Verdict:
+    """Let the gate judge the challenger, move the aliases, and write the verdict.
+
+    Args:
+        root: The project folder.
+        params: Hold the gate's policy.
+        modality: Names the model.
+        dry_run: Write nothing at all.
+        force: Why the challenger is promoted though the gate refuses it.
+
+    Raises:
+        MissingDataError: There is no challenger.
+        ParamsError: `force` is empty.
+        LedgerError: The model's ledger was tampered with.
+        StageError: The tracking store does not answer.
+    """
+    policy = params.modality(modality).gate
+    name = model_name(modality)
+    with _opened(root, modality, dry_run=dry_run) as (client, registry):
+        counsel = Counsel(
+            gather=partial(gather, client, name, params, modality),
+            keep=partial(attach, client, name, policy),
+        )
+        verdict = ask_gate(registry, policy, counsel, dry_run=dry_run, force=force)
+    if not dry_run:
+        _write(Layout(root, modality).verdict, promotion_json(verdict, policy))
+    return verdict
+
+
+def rollback(
+    root: Path, modality: str, to: int | None = None, *, reason: str | None, force: bool = False
+) -> Rollback:
+    """Make an earlier champion champion again; see `registry.promotion.rollback`.
+
+    Raises:
+        MissingDataError: There is no such version, or none to go back to.
+        ParamsError: The version is champion already, or never was without `force`.
+        LedgerError: The model's ledger was tampered with.
+        StageError: The tracking store does not answer.
+    """
+    with _opened(root, modality) as (_, registry):
+        return go_back(registry, to, reason=reason, force=force)
+
+
+def history(root: Path, modality: str, at: datetime | None = None) -> History:
+    """Return what the ledger has, up to a moment; registry and ledger are made to agree first.
+
+    Raises:
+        MissingDataError: Nothing was published yet.
+        LedgerError: The model's ledger was tampered with, in MLflow or in its file.
+        StageError: The tracking store does not answer.
+    """
+    name = model_name(modality)
+    with _opened(root, modality) as (_, registry):
+        registry.reconcile()
+        registry.verify()
+        entries = registry.entries if at is None else as_of(registry.entries, at)
+    return History(name, at, replay(entries), entries)
+
+
+@contextmanager
+def _opened(
+    root: Path, modality: str, *, dry_run: bool = False
+) -> Iterator[tuple[MlflowClient, RecordedRegistry]]:
+    """Give the model's registry and ledger, if there is one: nothing is made for a model that is not."""
+    name, uri = model_name(modality), tracking_uri(root)
+    missing = MissingDataError(f"No model {name} in the registry: publish a student first.")
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        raise missing
+    with connected(root) as client:
+        if registered_model(client, name) is None:
+            raise missing
+        with recorded(root, client, name, dry_run=dry_run) as registry:
+            yield client, registry
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
