@@ -53,7 +53,7 @@ def export(project: Layout, folder: Path, name: str, **options: object) -> Path:
 
 def cosines(values: FloatArray) -> FloatArray:
     unit = values / np.linalg.norm(values, axis=1, keepdims=True)
-    return np.asarray(unit @ unit.T)
+    return np.asarray(unit @ unit.T, dtype=np.float32)
 
 
 @pytest.mark.parametrize("name", EXPORTS.names())
@@ -129,7 +129,8 @@ def test_plain_is_the_student_itself(project: Layout, tmp_path: Path) -> None:
 def correlated(rows: int = 4000) -> FloatArray:
     draw = np.random.default_rng(0)
     values = draw.normal(size=(rows, 5)) * [5, 2, 1, 0.5, 0.1]
-    return (values @ np.linalg.qr(draw.normal(size=(5, 5)))[0] + 3).astype(np.float32)
+    turned = values @ np.linalg.qr(draw.normal(size=(5, 5)))[0] + 3
+    return np.asarray(turned, dtype=np.float32)
 
 
 def test_full_whitening_leaves_mean_zero_and_the_identity_as_covariance() -> None:

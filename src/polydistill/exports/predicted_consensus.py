@@ -99,5 +99,4 @@ def side_by_side(heads: HeadsBundle, embeddings: FloatArray, *, standardised: bo
             mean = Standardiser(own[MEAN], own[STD], own.get(ROTATION)).invert(mean)
         lengths = np.linalg.norm(mean, axis=1, keepdims=True)
         parts.append(mean / np.where(lengths == 0, 1, lengths))
-    result: FloatArray = np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
-    return result
+    return np.asarray(np.concatenate(parts, axis=1) / np.sqrt(len(parts)), dtype=np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
 from polydistill.errors import DataError, ParamsError
@@ -74,17 +75,15 @@ class Whitened:
 
     def apply(self, embeddings: FloatArray) -> FloatArray:
         """See `_bundle.Export.apply`."""
-        result: FloatArray = (embeddings - self._mean) @ self._matrix
-        return result
+        return np.asarray((embeddings - self._mean) @ self._matrix, dtype=np.float32)
 
     def arrays(self) -> dict[str, FloatArray]:
         """See `_bundle.Export.arrays`."""
         return {"mean": self._mean, "matrix": self._matrix}
 
 
-def _one_sign(columns: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> FloatArray:
+def _one_sign(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Make each column's largest entry positive: an eigenvector's sign is free."""
     largest = np.abs(columns).argmax(axis=0)
     signs = np.where(columns[largest, np.arange(columns.shape[1])] < 0, -1.0, 1.0)
-    result: FloatArray = columns * signs
-    return result
+    return np.asarray(columns * signs)
