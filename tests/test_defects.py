@@ -11,7 +11,7 @@ PAGE = (ROOT / "docs" / "guides" / "defects.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
-def tests_in(file: str) -> set[str]:
+def names_in(file: str) -> set[str]:
     path = ROOT / file
     tree = ast.parse(path.read_text(encoding="utf-8")) if path.exists() else ast.Module([], [])
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -20,7 +20,7 @@ def tests_in(file: str) -> set[str]:
 def test_every_test_that_the_page_names_exists() -> None:
     named = NAMED.findall(PAGE)
 
-    missing = [f"{file}::{name}" for file, name in named if name not in tests_in(file)]
+    missing = [f"{file}::{name}" for file, name in named if name not in names_in(file)]
 
     assert not missing
     assert len(named) == PAGE.count("::")  # none is written in another way
