@@ -9,6 +9,7 @@ import typer
 
 from polydistill import environment
 from polydistill.cli_analyses import AsJson, Modality, analyses
+from polydistill.cli_exports import exports
 from polydistill.cli_registry import registry
 from polydistill.console import ProgressLines, errors_for_people, plain, print_rich, relative, show
 
@@ -265,5 +266,5 @@ def encode(
         )
 
 
-app.registered_commands += registry.registered_commands
-app.registered_commands += analyses.registered_commands
+for group in (registry, analyses, exports):
+    app.registered_commands += group.registered_commands

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Example, FloatArray
-from polydistill.errors import DataError, ParamsError, ShapeError, StoreError, UnknownNameError
+from polydistill.errors import DataError, ParamsError, ShapeError, UnknownNameError
+from polydistill.exports._bundle import load_matching_heads
 from polydistill.files import put_in_place
-from polydistill.heads._bundle import MEAN, RESIDUAL, ROTATION, STD, HeadsBundle, load_heads
-from polydistill.students import encode, load_student, weights_digest
+from polydistill.heads._bundle import MEAN, RESIDUAL, ROTATION, STD, HeadsBundle
+from polydistill.students import encode, load_student
 from polydistill.training.calibration import Moments, mean_log_scale, predicted_moments
 from polydistill.training.standardise import Standardiser
 
@@ -138,14 +139,7 @@ def load_predictor(heads: Path, student: Path) -> TeacherPredictor:
         DataError: The heads are damaged.
         StoreError: The heads were trained with another student.
     """
-    bundle = load_heads(heads)
-    found, expected = weights_digest(student), bundle.card.student_sha256
-    if found != expected:
-        raise StoreError(
-            f"{heads} belongs to a student with weights {expected[:12]}, {student} has {found[:12]}: "
-            "take both from one run of the distill stage."
-        )
-    return TeacherPredictor(bundle)
+    return TeacherPredictor(load_matching_heads(heads, student))
 
 
 def predict_teacher(

@@ -134,3 +134,23 @@ def test_a_batch_of_one_row_or_of_rows_that_no_teacher_has_trains_without_harm(n
         assert students.grad is not None
         assert torch.isfinite(students.grad).all()
     assert all(torch.isfinite(value).all() for value in heads.state_dict().values())
+
+
+@pytest.mark.parametrize("name", HEADS.names())
+def test_the_scale_reaches_that_of_a_unit_vectors_dimension_and_never_overflows(name: str) -> None:
+    heads = make(name).eval()
+    students = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+
+    def scales(bias: float) -> torch.Tensor:
+        for key, weight in heads.named_parameters():
+            if key.endswith(("log_scale.weight", "log_scale.bias")):
+                torch.nn.init.constant_(weight, bias if key.endswith("bias") else 0.0)
+        reached: torch.Tensor = heads(students)["wide"].log_scale.exp()
+        return reached
+
+    narrow = scales(-4.31)  # the spread of a teacher of 2,500 dimensions and length one is 0.02
+
+    torch.testing.assert_close(narrow, torch.full_like(narrow, 0.02), atol=0.001, rtol=0)
+    for extreme in (-1e6, 1e6):
+        assert torch.isfinite(1 / scales(extreme) ** 2).all()
+        assert torch.isfinite(scales(extreme) ** 2).all()

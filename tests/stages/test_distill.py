@@ -154,6 +154,19 @@ def test_a_killed_run_goes_on_to_the_same_bytes(distilled: Layout, project: Path
     assert outputs(Layout(project, "text")) == outputs(distilled)
 
 
+def test_nothing_depends_on_the_order_of_a_set(distilled: Layout, project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.distill_project", "999"],  # later than the last step
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONHASHSEED": "7"},
+        cwd=project,
+        capture_output=True,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert outputs(Layout(project, "text")) == outputs(distilled)
+
+
 def test_rows_that_a_teacher_lacks_are_no_obstacle(distilled: Layout, project: Path) -> None:
     stored = open_embeddings(Layout(project, "text").embeddings("corpus", "second"))
 

@@ -14,6 +14,8 @@ import numpy as np
 import polydistill
 from polydistill.contracts import FloatArray
 from polydistill.errors import MissingDataError
+from polydistill.exports._bundle import CARD as EXPORT_CARD
+from polydistill.exports._bundle import load_export
 from polydistill.integrations.mlflow_store import connected, import_mlflow, missing_explained
 from polydistill.students import encode, load_student
 
@@ -91,13 +93,15 @@ def register_student(
 
 
 def load_model(root: Path, uri: str) -> LoadedStudent:
-    """Load a student from the registry (`models:/student-text@champion`), or a bundle's folder.
+    """Load a student from the registry (`models:/student-text@champion`), or a folder with a bundle or an export.
 
     Raises:
         MissingDataError: There is no such version, alias, or bundle.
         StageError: The tracking store does not answer.
     """
     if not uri.startswith(REGISTRY_SCHEMES):
+        if (Path(uri) / EXPORT_CARD).exists():
+            return LoadedStudent(load_export(Path(uri)).encode)
         student = load_student(Path(uri))
         return LoadedStudent(lambda examples: encode(student, examples))
     mlflow = import_mlflow()

@@ -1,0 +1,252 @@
+"""Export the student with a geometry that cosines can be trusted in, and compare the exports.
+
+No stage of DVC: it makes what a user takes away, of what stages have made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+
+from polydistill.benchmarks._encoder import LookupEncoder
+from polydistill.contracts import Embeddings, FloatArray
+from polydistill.errors import DataError, UnknownNameError
+from polydistill.exports import EXPORTS
+from polydistill.exports._bundle import (
+    Export,
+    ExportSource,
+    load_export,
+    load_matching_heads,
+    save_export,
+)
+from polydistill.files import put_in_place
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import ModalityParams, Params, Plugin
+from polydistill.progress import Progress, silent
+from polydistill.results import write_results
+from polydistill.stages.evaluate import build_tasks, run_tasks
+from polydistill.students import encode, load_student, weights_digest
+from polydistill.tables import benchmark_inputs, read_corpus, read_tasks
+from polydistill.training.dataset import held_out_mask, seeded
+
+ROWS = 20_000
+"""Rows that an export is fitted to, at most: its covariance has a few hundred dimensions."""
+KINDS = ("clustering", "sts")
+"""Where cosines decide."""
+VARIANTS: tuple[Mapping[str, object], ...] = (
+    {"name": "plain"},
+    {"name": "whitened", "shrinkage": 1.0},
+    {"name": "whitened", "shrinkage": 0.5},
+    {"name": "whitened", "shrinkage": 0.1},
+    {"name": "whitened", "shrinkage": 0.0},
+    {"name": "predicted-consensus"},
+    {"name": "predicted-consensus", "standardised": True},
+)
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What `export_student` made.
+
+    Attributes:
+        export: Its name.
+        dim: Width of its embeddings.
+        rows: That it was fitted to.
+        student_sha256: Of the student's weights.
+        folder: Where it lies.
+    """
+
+    export: str
+    dim: int
+    rows: int
+    student_sha256: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class ExportsReport:
+    """What `docs/results/exports.json` holds.
+
+    Attributes:
+        modality: Of the student.
+        student_sha256: Of its weights.
+        rows: That each export was fitted to.
+        dims: Export: width of its embeddings.
+        scores: Export, task: main score.
+        means: Export, task kind: mean main score; `mean` is the mean over kinds.
+    """
+
+    modality: str
+    student_sha256: str
+    rows: int
+    dims: dict[str, int]
+    scores: dict[str, dict[str, float]]
+    means: dict[str, dict[str, float]]
+
+
+def export_student(
+    root: Path, params: Params, modality: str, plugin: Plugin, folder: Path
+) -> ExportReport:
+    """Fit an export to the student's embeddings of its training rows, and write it with the student.
+
+    Args:
+        root: The project folder.
+        params: Of the run that made the student.
+        modality: Of the student.
+        plugin: Name and options of the export.
+        folder: Where it goes; an export that lies there is replaced.
+
+    Raises:
+        UnknownNameError: There is no such export, or it has no such option.
+        DataError: Something that is no export lies in `folder`, or no row was trained on.
+        PolydistillError: See `exports._bundle`.
+    """
+    _check(plugin)
+    if folder.exists() and not (folder / "export.json").exists() and any(folder.iterdir()):
+        raise DataError(f"{folder} is not empty and holds no export: give another --output.")
+    layout = Layout(root, modality)
+    embeddings = _trained_embeddings(root, params, modality)
+    export = _fit(layout, plugin, embeddings)
+    beside = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    save_export(beside, plugin, export, layout.student, layout.heads)
+    put_in_place(beside, folder)
+    made = load_export(folder)
+    return ExportReport(
+        plugin.name, made.dim, len(embeddings), made.card.student_sha256, str(folder)
+    )
+
+
+def compare_exports(
+    root: Path,
+    params: Params,
+    modality: str,
+    *,
+    kinds: Sequence[str] = KINDS,
+    progress: Progress = silent,
+) -> ExportsReport:
+    """Score every export in `VARIANTS`; write `docs/results/exports.{json,md}`.
+
+    Raises:
+        UnknownNameError: No task of `params.yaml` is of such a kind.
+        PolydistillError: See `evaluate` and `export_student`.
+    """
+    block, layout = params.modality(modality), Layout(root, modality)
+    known = {task.kind for task in block.tasks.values()}
+    for one in kinds:
+        if one not in known:
+            raise UnknownNameError("task kind", one, known)
+    plugins = [Plugin.model_validate(variant) for variant in VARIANTS]
+    fitted = _trained_embeddings(root, params, modality)
+    kind = MODALITIES.get(modality)()
+    wanted = {name: task for name, task in block.tasks.items() if task.kind in kinds}
+    frames = read_tasks(root, wanted, kind)
+    tasks = build_tasks(frames, block, kind)
+    inputs = benchmark_inputs(frames, wanted, kind)
+    plain = encode(load_student(layout.student), inputs[kind.column].tolist())
+    revision, ids = weights_digest(layout.student), inputs["id"].tolist()
+    scores: dict[str, dict[str, float]] = {}
+    dims = {}
+    for done, plugin in enumerate(plugins, 1):
+        values = _fit(layout, plugin, fitted).apply(plain)
+        name, dims_here = label(plugin), values.shape[1]
+        everywhere = np.ones(len(ids), dtype=np.bool_)
+        pinned = hashlib.sha256(f"{revision} {name}".encode()).hexdigest()
+        encoder = LookupEncoder(name, pinned, ids, Embeddings(values, everywhere), kind.content_id)
+        runs = run_tasks(encoder, tasks, params.threads)
+        scores[name] = {task.name: run.score for task, run in zip(tasks, runs, strict=True)}
+        dims[name] = dims_here
+        progress(f"exports {name}", done, len(plugins), score=fmean(scores[name].values()))
+    report = ExportsReport(
+        modality, revision, len(fitted), dims, scores, _means(scores, block, kinds)
+    )
+    write_results(root / "docs" / "results", "exports", asdict(report), markdown(report))
+    return report
+
+
+def label(plugin: Plugin) -> str:
+    """Return an export's name with its options, as `--option` takes them.
+
+    Examples:
+        >>> label(Plugin.model_validate({"name": "whitened", "shrinkage": 0.5}))
+        'whitened shrinkage=0.5'
+    """
+    options = [f"{key}={json.dumps(value)}" for key, value in plugin.options.items()]
+    return " ".join([plugin.name, *options])
+
+
+def markdown(report: ExportsReport) -> str:
+    """Return the report as one table, the best of each column in bold."""
+    columns = [*next(iter(report.means.values())), *next(iter(report.scores.values()))]
+    cells = {
+        name: {**report.means[name], **report.scores[name]} for name in report.scores
+    }  # a kind and a task never share a name
+    best = {column: max(row[column] for row in cells.values()) for column in columns}
+    lines = [
+        f"# Exports of the {report.modality} student",
+        "",
+        (
+            f"Main scores of the student {report.student_sha256[:12]} behind each export, fitted to "
+            f"{report.rows:,} rows that it was trained on, without a label. "
+            f"`polydistill compare-exports {report.modality}` writes this page."
+        ),
+        "",
+        f"| export | dim | {' | '.join(columns)} |",
+        f"|---|---:|{'---:|' * len(columns)}",
+    ]
+    for name, row in cells.items():
+        numbers = [
+            f"**{row[column]:.3f}**" if row[column] == best[column] else f"{row[column]:.3f}"
+            for column in columns
+        ]
+        lines.append(f"| {name} | {report.dims[name]} | {' | '.join(numbers)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _check(plugin: Plugin) -> None:
+    EXPORTS.check(plugin.name, plugin.options, given=frozenset({"source"}))
+
+
+def _fit(layout: Layout, plugin: Plugin, embeddings: FloatArray) -> Export:
+    entry = EXPORTS.get(plugin.name)
+    heads = load_matching_heads(layout.heads, layout.student) if entry.needs_heads else None
+    export: Export = entry.build(ExportSource(embeddings, heads), **plugin.options)
+    return export
+
+
+def _trained_embeddings(root: Path, params: Params, modality: str) -> FloatArray:
+    """Return the student's embeddings of at most `ROWS` rows that it was trained on."""
+    layout, block = Layout(root, modality), params.modality(modality)
+    torch.set_num_threads(params.threads)
+    kind = MODALITIES.get(modality)()
+    student = load_student(layout.student)
+    corpus = read_corpus(root, block.corpus, kind)
+    held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
+    trained = np.flatnonzero(~held_out)
+    if not len(trained):
+        raise DataError("No row was trained on: lower corpus.held_out.")
+    chosen = np.sort(seeded(params.seed, "rows of exports").permutation(trained)[:ROWS])
+    return encode(student, corpus[kind.column].iloc[chosen].tolist())
+
+
+def _means(
+    scores: Mapping[str, Mapping[str, float]], block: ModalityParams, kinds: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    means: dict[str, dict[str, float]] = {}
+    for name, by_task in scores.items():
+        by_kind = {
+            kind: [value for task, value in by_task.items() if block.tasks[task].kind == kind]
+            for kind in kinds
+        }
+        own = {kind: fmean(values) for kind, values in by_kind.items() if values}
+        means[name] = {**own, "mean": fmean(own.values())}
+    return means
