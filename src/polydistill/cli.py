@@ -9,11 +9,12 @@ import typer
 
 from polydistill import environment
 from polydistill.cli_analyses import AsJson, Modality, analyses
+from polydistill.cli_operations import operations
 from polydistill.console import ProgressLines, errors_for_people, plain, relative, show
 
 EPILOG = (
     "Exit codes: 0 done · 1 error · 2 params or usage · 3 data · 4 store or disk · "
-    "5 stage or service failed · 6 the gate refused."
+    "5 stage or service failed · 6 the gate refused · 7 drift found."
 )
 app = typer.Typer(
     help="Distil many pretrained embedding models into one small student.",
@@ -262,4 +263,4 @@ def encode(
         )
 
 
-app.registered_commands += analyses.registered_commands
+app.registered_commands += analyses.registered_commands + operations.registered_commands
