@@ -44,12 +44,12 @@ def test_under_the_null_p_values_are_uniform() -> None:
             permutations=99,
             generator=np.random.default_rng(seed),
         ).p
-        for seed in range(300)
+        for seed in range(1000)
     ]
 
-    steps = np.asarray(values) - np.random.default_rng(0).uniform(0, 0.01, 300)  # p has 100 steps
-    assert kstest(steps, "uniform").pvalue > 0.05
-    assert np.mean(np.asarray(values) <= 0.05) == pytest.approx(0.05, abs=0.04)
+    steps = np.asarray(values) - np.random.default_rng(0).uniform(0, 0.01, 1000)  # p has 100 steps
+    assert kstest(steps, "uniform").pvalue > 0.01
+    assert np.mean(np.asarray(values) <= 0.05) == pytest.approx(0.05, abs=0.02)
 
 
 def test_a_shift_a_scale_and_a_lost_cluster_are_found() -> None:
@@ -74,7 +74,8 @@ def test_rows_that_are_all_equal_are_no_drift() -> None:
         np.ones((5, 3)), np.ones((4, 3)), permutations=99, generator=np.random.default_rng(0)
     )
 
-    assert (test.mmd2, test.p) == (pytest.approx(0.0, abs=1e-12), 1.0)
+    assert test.mmd2 == pytest.approx(0.0, abs=1e-12)
+    assert test.p == 1.0
 
 
 def test_moving_all_rows_together_changes_nothing() -> None:

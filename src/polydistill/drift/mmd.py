@@ -100,7 +100,7 @@ def median_distance(distances: Floats) -> float:
         distances: Squared, `(n, n)`.
     """
     pairs = distances[np.triu_indices(len(distances), k=1)]
-    median = float(np.sqrt(np.median(pairs)))
+    median = float(np.median(np.sqrt(pairs)))
     return median if median > 0 else 1.0
 
 
