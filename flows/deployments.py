@@ -1,19 +1,34 @@
-"""Schedules: `python -m flows.deployments text --cron "0 3 * * *"` serves `retrain` until it is stopped."""
+"""Schedules without a work pool: this process serves `retrain`, and perhaps `watch`, until it is stopped.
+
+`python -m flows.deployments text --cron "0 3 * * *" --timezone Europe/Berlin --watch-s 600`. With a work pool:
+`prefect.yaml`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
+from prefect import serve as serve_deployments
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.settings import get_current_settings
 
 from flows.retrain import retrain
+from flows.watch import DATA_CHANGED, DRIFT_FOUND, watch
 from polydistill.errors import ParamsError
 
+WAIT_S = 3600.0
+"""So long a scheduled run waits for a person's run in the same folder."""
 Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
 CronLine = Annotated[str | None, typer.Option("--cron", help='When, as a cron line: "0 3 * * *".')]
 Seconds = Annotated[float | None, typer.Option("--interval-s", help="Or every so many.", min=60)]
+Zone = Annotated[str | None, typer.Option("--timezone", help="Of the cron line [UTC].")]
+WatchSeconds = Annotated[
+    float | None,
+    typer.Option("--watch-s", help="Look for new data every so many, and run then, too.", min=10),
+]
 
 
 def require_server(url: str | None) -> None:
@@ -29,37 +44,77 @@ def require_server(url: str | None) -> None:
         )
 
 
-def make_schedule(cron: str | None, interval_s: float | None) -> Schedule:
+def make_schedule(
+    cron: str | None, interval_s: float | None, timezone: str | None = None
+) -> Schedule:
     """Return when a deployment runs.
 
     Raises:
-        ParamsError: Both are given, or neither is.
+        ParamsError: Both are given, or neither is; or a time zone for an interval.
 
     Examples:
-        >>> make_schedule("0 3 * * *", None).cron
-        '0 3 * * *'
+        >>> make_schedule("0 3 * * *", None, "Europe/Berlin").timezone
+        'Europe/Berlin'
     """
     if cron is not None and interval_s is None:
-        return Cron(cron)
+        return Cron(cron, timezone=timezone)
+    if timezone is not None:
+        raise ParamsError("--timezone belongs to --cron: an interval has none.")
     if interval_s is not None and cron is None:
         return Interval(interval_s)
     raise ParamsError("A schedule needs either --cron or --interval-s.")
 
 
-def serve(modality: Modality, cron: CronLine = None, interval_s: Seconds = None) -> None:
+def make_trigger(modality: str, event: str) -> DeploymentEventTrigger:
+    """Return what starts `retrain` on an event about a modality's data."""
+    return DeploymentEventTrigger(
+        name=f"retrain-{modality} on {event}",
+        expect={event},
+        match=cast("Any", {"prefect.resource.id": f"polydistill.data.{modality}"}),
+        parameters={"modality": modality, "wait_s": WAIT_S},
+    )
+
+
+def make_deployments(
+    modality: str, schedule: Schedule, watch_s: float | None = None
+) -> list[RunnerDeployment]:
+    """Return the deployments to serve; each runs once at a time, and further runs queue."""
+    events = () if watch_s is None else (DATA_CHANGED, DRIFT_FOUND)
+    made = [
+        retrain.to_deployment(
+            f"retrain-{modality}",
+            parameters={"modality": modality, "wait_s": WAIT_S},
+            schedule=schedule,
+            concurrency_limit=1,
+            triggers=[make_trigger(modality, event) for event in events],
+        )
+    ]
+    if watch_s is not None:
+        made.append(
+            watch.to_deployment(
+                f"watch-{modality}",
+                parameters={"modality": modality},
+                schedule=Interval(watch_s),
+                concurrency_limit=1,
+            )
+        )
+    return cast("list[RunnerDeployment]", made)
+
+
+def serve(
+    modality: Modality,
+    cron: CronLine = None,
+    interval_s: Seconds = None,
+    timezone: Zone = None,
+    watch_s: WatchSeconds = None,
+) -> None:
     """Serve `retrain` on a schedule, one run at a time: a project folder holds one run."""
     try:
         require_server(get_current_settings().api.url)
-        schedule = make_schedule(cron, interval_s)
+        schedule = make_schedule(cron, interval_s, timezone)
     except ParamsError as error:
         raise typer.BadParameter(str(error)) from error
-    retrain.serve(
-        name=f"retrain-{modality}",
-        parameters={"modality": modality},
-        schedule=schedule,
-        limit=1,
-        global_limit=1,
-    )
+    serve_deployments(*make_deployments(modality, schedule, watch_s))
 
 
 if __name__ == "__main__":

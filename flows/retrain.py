@@ -9,25 +9,32 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows import commands
+from flows.approval import ask_person
+from flows.lateness import lateness
+from flows.notices import tell
 from flows.pipeline import pipeline
-from polydistill.errors import GateRefusedError, PolydistillError, StageError
+from polydistill.errors import PolydistillError, StageError
 from polydistill.integrations import dvc
 from polydistill.integrations.dvc import DataState
-from polydistill.integrations.processes import run_command, stopped_on_failure
+from polydistill.integrations.processes import stopped_on_failure
+from polydistill.layout import Layout
+from polydistill.occupancy import occupied
+from polydistill.params import RetrainParams, RetrainPolicy, load_params
+from polydistill.scheduling import Plan, reason_to_skip
 
 ROOT = Path()
-COMMAND = ("polydistill",)
-COMMAND_TIMEOUT_S = 3600.0
-SHOWN_LINES = 24
-Gate = Literal["passed", "refused"]
+STATES = {"promoted": "Promoted", "refused": "Refused", "unchanged": "Completed"}
+NOT_RUN = {"unchanged": "Unchanged", "waiting": "Waiting"}
 
 
 @task(name="sync-data", cache_policy=NO_CACHE)
@@ -39,65 +46,111 @@ def sync_data() -> DataState:
     return state
 
 
+@task(name="plan", cache_policy=NO_CACHE)
+def make_plan(modality: str, policy: RetrainPolicy | None) -> Plan:
+    """Ask whether there is anything to do."""
+    options = () if policy is None else ("--policy", policy)
+    plan = Plan(**commands.ask("plan", modality, *options))
+    typer.echo(plan.reason)
+    return plan
+
+
 @task(cache_policy=NO_CACHE)
 def publish(modality: str) -> None:
     """Register the student as challenger, once."""
-    call("publish", modality)
+    commands.call("publish", modality)
 
 
 @task(cache_policy=NO_CACHE)
-def promote(modality: str) -> Gate:
-    """Let the gate judge the challenger, and make it champion if it passes."""
-    try:
-        call("promote", modality)
-    except GateRefusedError:
-        return "refused"
-    return "passed"
+def promote(modality: str, *, dry_run: bool = False) -> dict[str, Any]:
+    """Let the gate judge the challenger, and make it champion if it passes; return the verdict."""
+    verdict = commands.judge(modality, dry_run=dry_run)
+    typer.echo(verdict["reason"])
+    return verdict
+
+
+@task(cache_policy=NO_CACHE)
+def reject(modality: str, by: str, reason: str) -> dict[str, Any]:
+    """Refuse the challenger in a person's name; return the verdict."""
+    return commands.ask("reject", modality, "--by", by, "--reason", reason)
 
 
 @task(cache_policy=NO_CACHE)
 def report(modality: str) -> None:
     """Draw the report."""
-    call("report", modality)
+    commands.call("report", modality)
 
 
-@flow(name="retrain")
-def retrain(modality: str) -> State[Gate]:
-    """Do the whole main job; a refused challenger is a completed run, and its state says so."""
-    with stopped_on_failure():
+@flow(name="retrain", on_completion=[tell], on_failure=[tell], on_crashed=[tell])
+def retrain(modality: str, policy: RetrainPolicy | None = None, wait_s: float = 0.0) -> State[str]:
+    """Do the whole main job; a run without work, or a refused challenger, is completed, and its state says so.
+
+    Args:
+        modality: A block of `params.yaml`.
+        policy: In place of the one in `params.yaml`.
+        wait_s: So long we wait for another run in this folder to end.
+    """
+    params = load_params(ROOT).modality(modality).retrain
+    layout, late = Layout(ROOT, modality), lateness()
+    if late is not None and (reason := reason_to_skip(params, late)):
+        return ended(modality, "Skipped", reason)
+    with occupied(layout.run_lock, f"retrain {modality}", wait_s=wait_s), stopped_on_failure():
         sync_data()
-        pipeline(modality)
-        publish(modality)
-        gate = promote(modality)
-        report(modality)
-    if gate == "refused":
-        message = "The gate refused the challenger; the champion stays."
-        return Completed(name="Refused", message=message, data=gate)
-    return Completed(data=gate)
+        plan = make_plan(modality, policy)
+        if plan.action == "run":
+            pipeline(modality)
+            publish(modality)
+            state, reason = move_aliases(modality, params)
+        else:
+            state, reason = NOT_RUN[plan.action], plan.reason
+        if plan.action == "run" or not layout.page.exists():
+            report(modality)
+    return ended(modality, state, reason)
 
 
-def call(command: str, modality: str) -> None:
-    """Run a command of ours.
+def move_aliases(modality: str, params: RetrainParams) -> tuple[str, str]:
+    """Promote or refuse the challenger, and ask a person first where the policy says so."""
+    if params.approval == "manual":
+        seen = promote(modality, dry_run=True)
+        if seen["outcome"] == "promoted":
+            answer = ask_person(seen["reason"], params.approval_timeout_s)
+            if answer is None:
+                reason = f"Nobody answered in {params.approval_timeout_s} s: the champion stays."
+                return "Unanswered", reason
+            if not answer.approve:
+                said = reject(modality, answer.by, answer.reason or "no reason given")
+                return "Refused", said["reason"]
+            require_same_challenger(seen, promote(modality, dry_run=True))
+    verdict = promote(modality)
+    return STATES[verdict["outcome"]], verdict["reason"]
+
+
+def require_same_challenger(seen: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to promote another version than the one that a person has approved.
 
     Raises:
-        GateRefusedError: It says that the gate refused the challenger.
-        StageError: It failed otherwise; the message has its last lines.
+        StageError: Somebody has moved the alias meanwhile.
     """
-    finished = run_command([*COMMAND, command, modality], ROOT, timeout_s=COMMAND_TIMEOUT_S)
-    if finished.exit_code == GateRefusedError.exit_code:
-        raise GateRefusedError("\n".join(finished.lines[-SHOWN_LINES:]))
-    if finished.exit_code:
-        heading = f"polydistill {command} failed with exit code {finished.exit_code}:"
-        error = StageError("\n".join([heading, *finished.lines[-SHOWN_LINES:]]))
-        error.exit_code = max(finished.exit_code, 1)
-        raise error
+    if seen["challenger"] != now["challenger"]:
+        raise StageError(
+            f"Version {seen['challenger']} was approved, and the challenger is now "
+            f"{now['challenger']}: nothing is promoted. Run again."
+        )
+
+
+def ended(modality: str, name: str, reason: str) -> State[str]:
+    """Return how a run has ended, and keep it beside the flow run."""
+    create_markdown_artifact(key=f"outcome-{modality}", markdown=f"**{name}.** {reason}")
+    return Completed(name=name, message=reason, data=name)
 
 
 def main(modality: Annotated[str, typer.Argument(help="A block of params.yaml: text.")]) -> None:
-    """Run the flow, with the server of PREFECT_API_URL or a temporary one."""
+    """Run the flow, with the server of PREFECT_API_URL or a temporary one; a person's run has no policy."""
     signal.signal(signal.SIGTERM, _leave)
     try:
-        retrain(modality)
+        with occupied(Layout(ROOT, modality).run_lock, "a start"):
+            pass  # say at once, and not after a server's start, that another run is at work
+        retrain(modality, policy="always")
     except PolydistillError as error:
         typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
         sys.exit(error.exit_code)

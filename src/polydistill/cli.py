@@ -10,12 +10,13 @@ import typer
 from polydistill import environment
 from polydistill.cli_analyses import AsJson, Modality, analyses
 from polydistill.cli_exports import exports
+from polydistill.cli_operations import operations
 from polydistill.cli_registry import registry
 from polydistill.console import ProgressLines, errors_for_people, plain, print_rich, relative, show
 
 EPILOG = (
     "Exit codes: 0 done · 1 error · 2 params or usage · 3 data · 4 store or disk · "
-    "5 stage or service failed · 6 the gate refused."
+    "5 stage or service failed · 6 the gate refused · 7 drift found."
 )
 app = typer.Typer(
     help="Distil many pretrained embedding models into one small student.",
@@ -266,5 +267,5 @@ def encode(
         )
 
 
-for group in (registry, analyses, exports):
+for group in (registry, operations, analyses, exports):
     app.registered_commands += group.registered_commands

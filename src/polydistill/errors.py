@@ -14,7 +14,8 @@ PolydistillError                      exit 1
 ├── StageError(RuntimeError)          exit 5   a stage or an outside tool (DVC, MLflow, Prefect) failed
 │   ├── DivergedError                 exit 5   training left the region of finite numbers
 │   └── InfrastructureError           exit 5   a lock or a signal stopped it: worth another try
-└── GateRefusedError(RuntimeError)    exit 6   a challenger did not pass the gate
+├── GateRefusedError(RuntimeError)    exit 6   a challenger did not pass the gate
+└── DriftFoundError(RuntimeError)     exit 7   the incoming corpus is another one than the champion's
 """
 
 from __future__ import annotations
@@ -114,3 +115,9 @@ class GateRefusedError(PolydistillError, RuntimeError):
     """A challenger did not pass the gate."""
 
     exit_code = 6
+
+
+class DriftFoundError(PolydistillError, RuntimeError):
+    """The incoming corpus has drifted from the champion's."""
+
+    exit_code = 7

@@ -120,6 +120,26 @@ class Layout:
         return self.scratch / "gate" / f"{self.modality}.json"
 
     @property
+    def drift(self) -> Path:
+        """How the incoming corpus compares with the champion's; of this machine, not of DVC's."""
+        return self.reports / "drift.json"
+
+    @property
+    def drift_docs(self) -> Path:
+        """The columns' expectations, as pages for a browser."""
+        return self.reports / "drift_docs"
+
+    @property
+    def watched(self) -> Path:
+        """What `flows.watch` has told of last."""
+        return self.scratch / "watch" / f"{self.modality}.json"
+
+    @property
+    def run_lock(self) -> Path:
+        """Held by the run that works in this folder."""
+        return self.scratch / "run.lock"
+
+    @property
     def scratch(self) -> Path:
         """Times, run ids and unfinished work: nothing that a rerun needs."""
         return self.root / ".polydistill"

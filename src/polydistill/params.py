@@ -30,6 +30,8 @@ COMMERCIAL_LICENCES = (
     *("ODC-By-1.0", "PDDL-1.0", "Unlicense"),
 )
 TaskKind = Literal["classification", "clustering", "regression", "sts"]
+RetrainPolicy = Literal["always", "on-new-data", "on-drift"]
+NoticeEvent = Literal["refused", "promoted", "failed", "diverged"]
 
 
 class Tree(BaseModel):
@@ -227,6 +229,68 @@ class GateParams(Tree):
     )
 
 
+class DriftParams(Tree):
+    """When an incoming corpus has drifted from the champion's."""
+
+    rows: Annotated[int, Field(ge=10)] = Field(
+        1000, description="Rows drawn from each corpus for the test."
+    )
+    permutations: Annotated[int, Field(ge=99)] = 499
+    level: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.01, description="Drifted, if p is at most this: the share of false alarms."
+    )
+    tolerance: Annotated[float, Field(gt=0)] = Field(
+        0.1, description="Greatest change of a column: relative for a length, absolute for a share."
+    )
+
+
+class RetrainParams(Tree):
+    """What a schedule may do without asking."""
+
+    policy: RetrainPolicy = Field("always", description="What makes a new student necessary.")
+    catch_up: Literal["skip", "latest", "all"] = Field(
+        "latest", description="Which of the runs that a schedule has missed are made up for."
+    )
+    grace_s: Annotated[float, Field(ge=0)] = Field(
+        900.0, description="A run that is less late than this has not been missed."
+    )
+    approval: Literal["none", "manual"] = "none"
+    approval_timeout_s: Annotated[int, Field(ge=1)] = Field(
+        86_400, description="So long a person may take; then the champion stays."
+    )
+    drift: DriftParams = DriftParams()
+
+    @model_validator(mode="after")
+    def _the_test_can_reach_its_level(self) -> RetrainParams:
+        least = 1 / (1 + self.drift.permutations)
+        if least > self.drift.level:
+            raise ParamsError(
+                f"retrain.drift.level must be at least {least:.4g}, the least p that "
+                f"{self.drift.permutations} permutations can give, got {self.drift.level:g}."
+            )
+        return self
+
+
+class NotifyParams(Tree):
+    """Who is told of what: a Prefect block, or a webhook whose URL an environment variable holds."""
+
+    on: tuple[NoticeEvent, ...] = Field(min_length=1)
+    block: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
+        description="A Prefect block's document: slack-webhook/team.",
+    )
+    url_env: str | None = Field(
+        None, pattern=r"^[A-Z][A-Z0-9_]*$", description="The variable's name, never the URL itself."
+    )
+
+    @model_validator(mode="after")
+    def _one_receiver(self) -> NotifyParams:
+        if (self.block is None) == (self.url_env is None):
+            raise ParamsError("Each row of notify needs either `block` or `url_env`.")
+        return self
+
+
 class ModalityParams(Tree):
     """Everything about one modality: a block of `params.yaml`."""
 
@@ -244,6 +308,7 @@ class ModalityParams(Tree):
     warm_start: WarmStartParams = WarmStartParams()
     evaluation: EvaluationParams
     gate: GateParams
+    retrain: RetrainParams = RetrainParams()
 
 
 class Params(Tree):
@@ -254,6 +319,7 @@ class Params(Tree):
     precision: Literal["float32", "bfloat16"]
     modalities: tuple[str, ...]
     embed: dict[str, EmbedRow]
+    notify: tuple[NotifyParams, ...] = ()
     text: ModalityParams
 
     @model_validator(mode="after")

@@ -1,81 +1,203 @@
 from __future__ import annotations
 
+import json
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import yaml
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
+from prefect.flow_runs import resume_flow_run
 
+from flows import approval, commands
 from flows import retrain as module
 from flows.retrain import retrain
-from polydistill.errors import StageError
+from polydistill.errors import InfrastructureError, StageError
 from polydistill.integrations import dvc
 from polydistill.integrations.processes import run_command
-from tests.toy_project import SHORT_STAGES
+from polydistill.layout import Layout
+from polydistill.occupancy import occupied
+from tests.toy_project import SHORT_STAGES, runs
 
 FAKE = """\
-import pathlib, sys
+import json, pathlib, sys
+command, modality, *options = sys.argv[1:]
 with pathlib.Path("calls.log").open("a") as log:
     log.write(" ".join(sys.argv[1:]) + "\\n")
-print(sys.argv[1], "says something")
-sys.exit({"publish": %d, "promote": %d}.get(sys.argv[1], 0))
+print(command, "says something")
+answer, exit_code = json.loads(pathlib.Path("answers.json").read_text()).get(command, [None, 0])
+if "--json" in options:
+    print(json.dumps(answer))
+sys.exit(exit_code)
 """
+RUN = {"action": "run", "reason": "Stale: everything."}
+PROMOTED = {"outcome": "promoted", "reason": "Version 2 is better.", "challenger": 2}
+REFUSED = {"outcome": "refused", "reason": "Version 2 is worse.", "challenger": 2}
 
 
 @pytest.fixture
-def ready(project: Path) -> Path:
-    """The toy project with its data in place."""
+def ready(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The toy project with its data in place, whose commands only say what they were asked."""
     (project / "data").mkdir()
+    script = project / "fake.py"
+    script.write_text(FAKE)
+    monkeypatch.setattr(commands, "COMMAND", (sys.executable, str(script)))
+    answer(project)
     return project
 
 
-def fake_commands(folder: Path, patch: pytest.MonkeyPatch, *, publish: int, promote: int) -> None:
-    script = folder / "fake.py"
-    script.write_text(FAKE % (publish, promote))
-    patch.setattr(module, "COMMAND", (sys.executable, str(script)))
+def answer(project: Path, **changes: tuple[object, int]) -> None:
+    """Let the commands answer so, with an exit code each."""
+    answers = {"plan": (RUN, 0), "promote": (PROMOTED, 0), "reject": (REFUSED, 0)}
+    (project / "answers.json").write_text(json.dumps(answers | changes))
+
+
+def without_stages(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(module, "pipeline", lambda _modality: [])
+
+
+def change_params(project: Path, **retrain: object) -> None:
+    path = project / "params.yaml"
+    tree = yaml.safe_load(path.read_text())
+    tree["text"]["retrain"] |= retrain
+    path.write_text(yaml.safe_dump(tree))
 
 
 def calls(folder: Path) -> list[str]:
-    return (folder / "calls.log").read_text().splitlines()
+    log = folder / "calls.log"
+    return log.read_text().splitlines() if log.exists() else []
 
 
 def test_after_dvc_repro_a_flow_changes_nothing_and_a_refused_gate_still_gets_its_report(
-    ready: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ready: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    fake_commands(ready, monkeypatch, publish=0, promote=6)
+    answer(ready, promote=(REFUSED, 6))
     assert run_command([*dvc.DVC, "repro"], ready, timeout_s=60).exit_code == 0
     lock = (ready / "dvc.lock").read_bytes()
 
     state = retrain("text", return_state=True)
 
     assert state.is_completed()
-    assert state.name == "Refused"
-    assert calls(ready) == ["publish text", "promote text", "report text"]
+    assert (state.name, state.message) == ("Refused", "Version 2 is worse.")
+    assert calls(ready) == [
+        "plan text --json",
+        "publish text",
+        "promote text --json",
+        "report text",
+    ]
     assert (ready / "dvc.lock").read_bytes() == lock
     said = capfd.readouterr().out
     assert all(f"Stage '{stage}' didn't change, skipping" in said for stage in SHORT_STAGES)
-    assert "promote says something" in said
+    assert "Version 2 is worse." in said
+
+
+def test_nothing_to_do_starts_no_stage_and_is_recorded(ready: Path) -> None:
+    reason = "Nothing is stale, and version 3 is champion."
+    answer(ready, plan=({"action": "unchanged", "reason": reason}, 0))
+    Layout(ready, "text").reports.mkdir(parents=True)
+    Layout(ready, "text").page.write_text("a report")
+
+    state = retrain("text", return_state=True)
+
+    artifact = cast("Artifact", Artifact.get("outcome-text"))
+    assert (state.name, state.message, state.is_completed()) == ("Unchanged", reason, True)
+    assert artifact.data == f"**Unchanged.** {reason}"
+    assert calls(ready) == ["plan text --json"]
+    assert runs(ready) == []
+
+
+def test_an_occupied_folder_is_refused_before_anything_is_touched(ready: Path) -> None:
+    with (
+        occupied(Layout(ready, "text").run_lock, "another retrain"),
+        pytest.raises(InfrastructureError, match="occupied by another retrain"),
+    ):
+        retrain("text")
+
+    assert calls(ready) == []
 
 
 def test_a_failed_publish_stops_the_flow_with_its_exit_code_and_last_lines(
     ready: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_commands(ready, monkeypatch, publish=4, promote=0)
-    monkeypatch.setattr(module, "pipeline", lambda _modality: [])
+    answer(ready, publish=(None, 4))
+    without_stages(monkeypatch)
 
     with pytest.raises(StageError, match=r"(?s)publish failed with exit code 4.*says") as got:
         retrain("text")
 
     assert got.value.exit_code == 4
-    assert calls(ready) == ["publish text"]
+    assert calls(ready) == ["plan text --json", "publish text"]
 
 
-def test_a_passed_gate_is_a_plain_completed_run(
-    ready: Path, monkeypatch: pytest.MonkeyPatch
+def answer_when_paused(answer: dict[str, object]) -> threading.Thread:
+    """Answer the run that waits for a person, through the API."""
+
+    def look() -> None:
+        waiting = FlowRunFilter(
+            state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Paused"]))
+        )
+        until = time.monotonic() + 60
+        with get_client(sync_client=True) as client:
+            while time.monotonic() < until:
+                for run in client.read_flow_runs(flow_run_filter=waiting):
+                    cast("Any", resume_flow_run)(run.id, run_input=answer)
+                    return
+                time.sleep(0.2)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("person", "state_name", "last"),
+    [
+        ({"approve": True, "by": "ada"}, "Promoted", "promote text --json"),
+        (
+            {"approve": False, "by": "ada", "reason": "too slow"},
+            "Refused",
+            "reject text --by ada --reason too slow --json",
+        ),
+    ],
+)
+def test_a_person_s_answer_promotes_or_refuses(
+    ready: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    person: dict[str, object],
+    state_name: str,
+    last: str,
 ) -> None:
-    fake_commands(ready, monkeypatch, publish=0, promote=0)
-    monkeypatch.setattr(module, "pipeline", lambda _modality: [])
+    change_params(ready, approval="manual", approval_timeout_s=60)
+    without_stages(monkeypatch)
+    monkeypatch.setattr(approval, "POLL_S", 1)
+    thread = answer_when_paused(person)
 
     state = retrain("text", return_state=True)
 
-    assert state.name == "Completed"
-    assert str(state.result()) == "passed"
+    thread.join()
+    assert state.name == state_name
+    assert calls(ready)[:3] == ["plan text --json", "publish text", "promote text --dry-run --json"]
+    assert calls(ready)[-2] == last
+
+
+def test_where_nobody_answers_the_champion_stays(
+    ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_params(ready, approval="manual", approval_timeout_s=1)
+    without_stages(monkeypatch)
+    monkeypatch.setattr(approval, "POLL_S", 1)
+
+    state = retrain("text", return_state=True)
+
+    assert (state.name, state.is_completed()) == ("Unanswered", True)
+    assert "promote text --json" not in calls(ready)
+
+
+def test_an_alias_that_was_moved_while_a_person_thought_stops_the_promotion() -> None:
+    with pytest.raises(StageError, match="Version 2 was approved, and the challenger is now 3"):
+        module.require_same_challenger(PROMOTED, PROMOTED | {"challenger": 3})

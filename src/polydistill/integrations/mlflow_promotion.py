@@ -17,7 +17,7 @@ from polydistill.integrations.mlflow_publish import model_name
 from polydistill.integrations.mlflow_registry import registered_model
 from polydistill.integrations.mlflow_store import SQLITE, connected, tracking_uri
 from polydistill.layout import Layout
-from polydistill.params import Params
+from polydistill.params import GateParams, Params
 from polydistill.registry.document import promotion_json
 from polydistill.registry.gate import Verdict
 from polydistill.registry.ledger import Entry, as_of, replay
@@ -72,14 +72,14 @@ def promote(
     """
     policy = params.modality(modality).gate
     name = model_name(modality)
-    with _opened(root, modality, dry_run=dry_run) as (client, registry):
+    with opened(root, modality, dry_run=dry_run) as (client, registry):
         counsel = Counsel(
             gather=partial(gather, client, name, params, modality),
             keep=partial(attach, client, name, policy),
         )
         verdict = ask_gate(registry, policy, counsel, dry_run=dry_run, force=force)
     if not dry_run:
-        _write(Layout(root, modality).verdict, promotion_json(verdict, policy))
+        write_verdict(Layout(root, modality).verdict, verdict, policy)
     return verdict
 
 
@@ -94,7 +94,7 @@ def rollback(
         LedgerError: The model's ledger was tampered with.
         StageError: The tracking store does not answer.
     """
-    with _opened(root, modality) as (_, registry):
+    with opened(root, modality) as (_, registry):
         return go_back(registry, to, reason=reason, force=force)
 
 
@@ -107,7 +107,7 @@ def history(root: Path, modality: str, at: datetime | None = None) -> History:
         StageError: The tracking store does not answer.
     """
     name = model_name(modality)
-    with _opened(root, modality) as (_, registry):
+    with opened(root, modality) as (_, registry):
         registry.reconcile()
         registry.verify()
         entries = registry.entries if at is None else as_of(registry.entries, at)
@@ -115,7 +115,7 @@ def history(root: Path, modality: str, at: datetime | None = None) -> History:
 
 
 @contextmanager
-def _opened(
+def opened(
     root: Path, modality: str, *, dry_run: bool = False
 ) -> Iterator[tuple[MlflowClient, RecordedRegistry]]:
     """Give the model's registry and ledger, if there is one: nothing is made for a model that is not."""
@@ -130,8 +130,9 @@ def _opened(
             yield client, registry
 
 
-def _write(path: Path, text: str) -> None:
+def write_verdict(path: Path, verdict: Verdict, policy: GateParams) -> None:
+    """Write `promotion.json` where the report finds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_text(promotion_json(verdict, policy), encoding="utf-8")
     unfinished.replace(path)

@@ -17,6 +17,7 @@ from polydistill.integrations import dvc
 from polydistill.integrations.mlflow_bundle import register_student
 from polydistill.integrations.mlflow_evidence import log_evidence
 from polydistill.integrations.mlflow_ledger import recorded
+from polydistill.integrations.mlflow_reference import log_reference
 from polydistill.integrations.mlflow_store import connected, experiment_id, import_mlflow
 from polydistill.integrations.mlflow_tracker import log_metrics, log_params, set_tags
 from polydistill.layout import Layout
@@ -209,6 +210,7 @@ def _complete(client: MlflowClient, student: _Student, params: Params, run_id: s
         _log_data(client, layout.root, run_id, params, layout.modality)
         _log_files(client, layout, run_id)
         log_evidence(client, run_id, params, layout, student.lock)
+        log_reference(client, run_id, layout.root, params, layout.modality)
         set_tags(client, run_id, {LAST_TAG: "complete"})
     mlflow = import_mlflow()
     example = _an_example(layout, params)

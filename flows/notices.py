@@ -1,0 +1,81 @@
+"""Notices of how a run ended: a hook of the flow, and Prefect's blocks to send through."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from prefect.blocks.core import Block
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import Flow
+from prefect.utilities.asyncutils import run_coro_as_sync
+
+from polydistill.integrations.webhooks import post
+from polydistill.layout import Layout
+from polydistill.notification import Notice, Payload, deliver, event_of_failure
+from polydistill.params import NoticeEvent, load_params
+
+ROOT = Path()
+EVENTS: dict[str, NoticeEvent] = {"Promoted": "promoted", "Refused": "refused"}
+"""States of a completed run that somebody may want to know of."""
+TALKATIVE = ("httpx", "httpcore", "slack_sdk", "apprise")
+"""Libraries of blocks that log the URLs that they call."""
+
+
+def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names
+    """Send a notice of how a run ended, if anybody wants it; a hook, which never fails a run."""
+    message = state.message or ""
+    event = EVENTS.get(state.name or "") if state.is_completed() else event_of_failure(message)
+    if event is None:
+        return
+    modality = str(flow_run.parameters["modality"])
+    notice = Notice(
+        event=event,
+        modality=modality,
+        model=f"student-{modality}",
+        reason=message,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        flow_run=str(flow_run.id),
+        **(_versions(modality) if state.is_completed() else {}),
+    )
+    deliver(load_params(ROOT).notify, notice, os.environ, to_url=post, to_block=send_through_block)
+
+
+def send_through_block(document: str, payload: Payload) -> None:
+    """Send a payload's text through a notification block, `slack-webhook/team`."""
+    with _quiet():
+        block = cast("Any", Block.load(document))
+        subject = f"polydistill: {payload['event']}"
+        sent = block.notify(str(payload["text"]), subject)
+        if inspect.isawaitable(sent):
+            run_coro_as_sync(cast("Any", sent))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep libraries from logging what they call."""
+    loggers = [logging.getLogger(name) for name in TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _versions(modality: str) -> dict[str, int | None]:
+    """Return challenger and champion of the last verdict; nothing, where none has been written."""
+    path = Layout(ROOT, modality).verdict
+    if not path.exists():
+        return {}
+    verdict = json.loads(path.read_text(encoding="utf-8"))
+    return {"version": verdict["challenger"], "champion": verdict["champion"]}

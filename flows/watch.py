@@ -1,0 +1,64 @@
+"""Look whether the data have changed, and say so in an event that deployments are triggered by.
+
+Light enough for every few minutes: it reads `data.dvc`. Run it by hand: `python -m flows.watch text`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.states import Completed
+
+from flows import commands
+from polydistill.errors import DriftFoundError
+from polydistill.integrations import dvc
+from polydistill.integrations.watching import new_data, remember
+from polydistill.layout import Layout
+from polydistill.occupancy import occupied
+
+ROOT = Path()
+DATA_CHANGED, DRIFT_FOUND = "polydistill.data.changed", "polydistill.drift.found"
+
+
+@flow(name="watch")
+def watch(modality: str, drift: bool = False, wait_s: float = 0.0) -> State[str]:  # noqa: FBT001, FBT002 - a deployment's parameter
+    """Emit `polydistill.data.changed` once for each version of the data, and perhaps `polydistill.drift.found`.
+
+    Args:
+        modality: A block of `params.yaml`.
+        drift: Also compare new data with the champion's corpus, which takes the folder for some seconds.
+        wait_s: So long we wait for a run in this folder to end, before we look for drift.
+    """
+    layout = Layout(ROOT, modality)
+    changed = new_data(layout)
+    if changed is None:
+        return Completed(name="Unchanged", message="The data are those of the last look.", data="")
+    resource = {"prefect.resource.id": f"polydistill.data.{modality}"}
+    payload = {"modality": modality, "md5": changed}
+    if drift:
+        with occupied(layout.run_lock, f"watch {modality}", wait_s=wait_s):
+            dvc.sync_data(ROOT)
+            found = commands.ask("drift", modality, answers=(0, DriftFoundError.exit_code))
+        if found["drifted"]:
+            emit_event(DRIFT_FOUND, resource, payload={**payload, "drifted": found["drifted"]})
+    emit_event(DATA_CHANGED, resource, payload=payload)
+    remember(layout, changed)
+    return Completed(name="Changed", message=f"The data are now {changed}.", data=changed)
+
+
+def main(
+    modality: Annotated[str, typer.Argument(help="A block of params.yaml: text.")],
+    *,
+    drift: Annotated[bool, typer.Option(help="Look for drift, too.")] = False,
+) -> None:
+    """Look once."""
+    typer.echo(watch(modality, drift=drift, return_state=True).message)
+
+
+if __name__ == "__main__":
+    typer.run(main)

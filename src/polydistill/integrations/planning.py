@@ -1,0 +1,122 @@
+"""What there is to do: DVC says what is stale, the registry who is champion, the policy what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polydistill.errors import MissingDataError
+from polydistill.integrations import dvc
+from polydistill.integrations.great_expectations import GreatExpectationsChecker
+from polydistill.integrations.mlflow_promotion import promote
+from polydistill.integrations.mlflow_publish import (
+    LOCK_TAG,
+    lock_digest,
+    lock_entries,
+    model_name,
+)
+from polydistill.integrations.mlflow_reference import champion_drift
+from polydistill.integrations.mlflow_store import connected
+from polydistill.layout import Layout
+from polydistill.params import Params, RetrainPolicy
+from polydistill.registry.promotion import CHALLENGER, CHAMPION
+from polydistill.scheduling import Facts, Plan, Registered, plan
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REJECTED_TAG = "rejected_by"
+"""Holds who answered no: a refusal that no policy of the gate undoes."""
+
+
+def make_plan(
+    root: Path, params: Params, modality: str, policy: RetrainPolicy | None = None
+) -> Plan:
+    """Say whether a run of the project would have anything to do; starts no stage and changes nothing.
+
+    Args:
+        root: The project folder.
+        params: Of the project.
+        modality: A block of `params.yaml`.
+        policy: In place of the one in `params.yaml`.
+
+    Raises:
+        StageError: DVC or the tracking store does not answer.
+    """
+
+    def drifted() -> Sequence[str] | None:
+        checker = GreatExpectationsChecker(Layout(root, modality).drift_docs)
+        try:
+            report = champion_drift(root, params, modality, model_name(modality), checker)
+        except MissingDataError:
+            return None
+        return report.drifted
+
+    retrain = params.modality(modality).retrain
+    chosen = policy or retrain.policy
+    return plan(chosen, gather_facts(root, params, modality), drifted)
+
+
+def gather_facts(root: Path, params: Params, modality: str) -> Facts:
+    """Ask DVC and the registry what a plan is made of.
+
+    Raises:
+        StageError: One of them does not answer.
+    """
+    stale = stale_entries(root, params, modality)
+    saved = (root / dvc.DATA_FILE).exists() and str(dvc.DATA_FILE) not in stale
+    try:
+        lock = lock_digest(lock_entries(root, modality))
+    except MissingDataError:  # before the first run
+        lock = None
+    champion, challenger = _registered(root, params, modality, lock)
+    data = dvc.data_hash(root) if saved else None
+    return Facts(stale, lock, data, champion, challenger)
+
+
+def stale_entries(root: Path, params: Params, modality: str) -> tuple[str, ...]:
+    """Return what of a modality DVC says is not up to date: its stages, and `data.dvc`."""
+    rows = {key for key, row in params.embed.items() if row.modality == modality}
+    ours = {modality, *rows}
+    return tuple(
+        entry
+        for entry in dvc.status(root)
+        if entry == str(dvc.DATA_FILE) or entry.partition("@")[2] in ours
+    )
+
+
+def _registered(
+    root: Path, params: Params, modality: str, lock: str | None
+) -> tuple[Registered | None, Registered | None]:
+    """Return champion and challenger."""
+    name = model_name(modality)
+    with connected(root) as client:
+        models = client.search_registered_models(f"name = '{name}'")
+        aliases: dict[str, Any] = dict(models[0].aliases) if models else {}
+        found = {
+            alias: _version(client, name, str(aliases[alias]))
+            for alias in (CHAMPION, CHALLENGER)
+            if alias in aliases
+        }
+    champion, tagged = found.get(CHAMPION), found.get(CHALLENGER)
+    challenger = None if tagged is None else tagged[0]
+    if tagged is not None and challenger is not None and challenger.lock_sha256 == lock:
+        refused = tagged[1].get("verdict") == "refused" and (
+            REJECTED_TAG in tagged[1]
+            or promote(root, params, modality, dry_run=True).refused  # by today's policy, too
+        )
+        challenger = Registered(
+            challenger.version, challenger.lock_sha256, challenger.data_md5, refused=refused
+        )
+    return (None if champion is None else champion[0]), challenger
+
+
+def _version(client: MlflowClient, name: str, version: str) -> tuple[Registered, dict[str, str]]:
+    """Return a version, and its tags."""
+    one = client.get_model_version(name, version)
+    inputs = client.get_run(str(one.run_id)).inputs
+    data = [str(entry.dataset.digest) for entry in inputs.dataset_inputs] if inputs else []
+    return Registered(int(version), one.tags.get(LOCK_TAG), data[0] if data else None), dict(
+        one.tags
+    )

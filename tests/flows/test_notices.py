@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+from prefect.blocks.abstract import NotificationBlock
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed, Failed
+from pydantic import SecretStr
+
+from flows import notices
+from flows.notices import tell
+from flows.retrain import retrain
+from polydistill.layout import Layout
+from polydistill.notification import Payload
+
+URL = "https://hooks.example/secret-token"
+SENT: list[str] = []
+
+
+class Loud(NotificationBlock):
+    """A block that logs and raises its secret, as careless ones do."""
+
+    _block_type_slug = "loud-webhook"
+    url: SecretStr
+    broken: bool = False
+
+    async def notify(self, body: str, subject: str | None = None) -> None:
+        logging.getLogger("httpx").info("HTTP Request: POST %s", self.url.get_secret_value())
+        if self.broken:
+            raise OSError(self.url.get_secret_value())
+        SENT.append(f"{subject}: {body}")
+
+
+@pytest.fixture
+def posted(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Payload]]:
+    """What is posted to webhooks, from a project with three receivers."""
+    sent: list[tuple[str, Payload]] = []
+    tree = yaml.safe_load((project / "params.yaml").read_text())
+    tree["notify"] = [
+        {"on": ["promoted", "refused"], "url_env": "CHAT_URL"},
+        {"on": ["promoted"], "block": "loud-webhook/whole"},
+        {"on": ["diverged"], "block": "loud-webhook/broken"},
+    ]
+    (project / "params.yaml").write_text(yaml.safe_dump(tree))
+    verdict = Layout(project, "text").verdict
+    verdict.parent.mkdir(parents=True)
+    verdict.write_text(json.dumps({"challenger": 5, "champion": 4}))
+    monkeypatch.setenv("CHAT_URL", URL)
+    monkeypatch.setattr(notices, "post", lambda url, payload: sent.append((url, payload)))
+    SENT.clear()
+    return sent
+
+
+def run() -> FlowRun:
+    return FlowRun(flow_id=uuid4(), parameters={"modality": "text"})
+
+
+def test_a_promotion_reaches_webhook_and_block(posted: list[tuple[str, Payload]]) -> None:
+    Loud(url=SecretStr(URL)).save("whole", overwrite=True)
+
+    tell(retrain, run(), Completed(name="Promoted", message="Better."))
+
+    assert [(url, payload["version"]) for url, payload in posted] == [(URL, 5)]
+    assert SENT == ["polydistill: promoted: student-text 5: promoted. Better."]
+
+
+def test_a_run_without_news_tells_nobody(posted: list[tuple[str, Payload]]) -> None:
+    tell(retrain, run(), Completed(name="Unchanged", message="Nothing."))
+
+    assert (posted, SENT) == ([], [])
+
+
+def test_a_block_that_fails_ends_nothing_and_no_log_has_its_secret(
+    posted: list[tuple[str, Payload]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    Loud(url=SecretStr(URL), broken=True).save("broken", overwrite=True)
+
+    tell(retrain, run(), Failed(message="publish failed:\nDivergedError: no"))
+
+    assert "did not reach loud-webhook/broken: OSError" in caplog.text
+    assert "secret-token" not in caplog.text
+    assert posted == []

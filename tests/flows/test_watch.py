@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import commands
+from flows import watch as module
+from flows.watch import watch
+from polydistill.integrations import dvc
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """What the flow emits."""
+    emitted: list[tuple[str, Any]] = []
+
+    def emit(event: str, resource: dict[str, str], payload: dict[str, Any]) -> None:
+        emitted.append((event, payload["md5"]))
+
+    monkeypatch.setattr(module, "emit_event", emit)
+    return emitted
+
+
+def point_to(project: Path, md5: str) -> None:
+    (project / "data.dvc").write_text(f"outs:\n- md5: {md5}\n  path: data\n")
+
+
+def test_each_version_of_the_data_is_told_of_once(
+    project: Path, events: list[tuple[str, Any]]
+) -> None:
+    names = []
+    for md5 in ("one", "one", "two", "two"):
+        point_to(project, md5)
+        names.append(watch("text", return_state=True).name)
+
+    assert names == ["Changed", "Unchanged", "Changed", "Unchanged"]
+    assert events == [("polydistill.data.changed", "one"), ("polydistill.data.changed", "two")]
+
+
+def test_drift_is_told_of_too_and_what_fails_is_looked_at_again(
+    project: Path, events: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point_to(project, "one")
+    monkeypatch.setattr(dvc, "sync_data", lambda _root: "unchanged")
+    monkeypatch.setattr(commands, "COMMAND", ("false",))
+    assert watch("text", drift=True, return_state=True).is_failed()
+    assert events == []
+
+    monkeypatch.setattr(commands, "ask", lambda *_, answers: {"drifted": ["embeddings"]})
+    watch("text", drift=True)
+
+    assert events == [("polydistill.drift.found", "one"), ("polydistill.data.changed", "one")]

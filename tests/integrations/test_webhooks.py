@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from polydistill.errors import ParamsError, StageError
+from polydistill.integrations.webhooks import post
+
+
+class Receiver(BaseHTTPRequestHandler):
+    got: list[object] = []  # noqa: RUF012 - one server, one test
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.got.append((self.path, self.headers["Content-Type"], json.loads(body)))
+        self.send_response(500 if "broken" in self.path else 200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        Receiver.got.clear()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_payload_arrives_as_json(server: str) -> None:
+    post(f"{server}/token", {"event": "promoted", "version": 5})
+
+    assert Receiver.got == [("/token", "application/json", {"event": "promoted", "version": 5})]
+
+
+def test_a_refusal_says_its_code_and_not_the_url(
+    server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    with pytest.raises(StageError, match="answered 500") as got:
+        post(f"{server}/broken/secret-token", {})
+
+    assert "secret-token" not in f"{got.value} {got.value.__cause__} {caplog.text}"
+
+
+def test_nobody_there_is_said_without_the_url() -> None:
+    with pytest.raises(StageError, match="did not answer: URLError") as got:
+        post("http://127.0.0.1:1/secret-token", {}, timeout_s=1)
+
+    assert "secret-token" not in str(got.value)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "hooks.example/secret-token"])
+def test_only_http_is_called(url: str) -> None:
+    with pytest.raises(ParamsError, match="must begin with http") as got:
+        post(url, {})
+
+    assert url not in str(got.value)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from polydistill.contracts import Rule
+from polydistill.errors import MissingDataError, ShapeError
+from polydistill.layout import Layout
+from polydistill.params import Params
+from polydistill.stages.drift import (
+    DriftReport,
+    Reference,
+    drift,
+    load_reference,
+    make_reference,
+    save_reference,
+)
+from polydistill.stages.validate import RuleResult
+from polydistill.students.bag_of_bytes import BagOfBytesStudent
+from tests.distill_project import make_distill_project, small_params
+
+ROWS = 240
+
+
+class MeansChecker:
+    """See `stages.validate.RuleChecker`: the one expectation that drift uses, once more."""
+
+    def check(self, tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]) -> list[RuleResult]:
+        return [
+            RuleResult(name, rule.type, str(rule.kwargs["column"]), _holds(frame, rule), 0, "")
+            for name, (frame, rules) in tables.items()
+            for rule in rules
+        ]
+
+
+def _holds(frame: pd.DataFrame, rule: Rule) -> bool:
+    low, high = rule.kwargs["min_value"], rule.kwargs["max_value"]
+    assert isinstance(low, float)
+    assert isinstance(high, float)
+    return low <= float(frame[str(rule.kwargs["column"])].mean()) <= high
+
+
+@pytest.fixture
+def params() -> Params:
+    return small_params(retrain={"drift": {"rows": 100, "permutations": 199, "tolerance": 0.1}})
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return make_distill_project(tmp_path, ROWS).root
+
+
+@pytest.fixture
+def student() -> BagOfBytesStudent:
+    return BagOfBytesStudent.build([], torch.Generator().manual_seed(0), 1, dim=8)
+
+
+def compare(
+    root: Path, params: Params, reference: Reference, student: BagOfBytesStudent
+) -> DriftReport:
+    return drift(root, params, "text", reference, student, MeansChecker(), champion=3)
+
+
+def rewrite(root: Path, **columns: object) -> None:
+    path = root / "data" / "corpus.parquet"
+    pd.read_parquet(path).assign(**columns).to_parquet(path)  # type: ignore[arg-type]
+
+
+def test_the_same_corpus_has_not_drifted_though_other_rows_are_drawn(
+    project: Path, params: Params, student: BagOfBytesStudent
+) -> None:
+    reference = make_reference(project, params, "text", student)
+
+    report = compare(project, params, reference, student)
+
+    assert report.drifted == ()
+    assert report.p > 0.01
+    assert report.rows == (100, 100)
+    assert json.loads(Layout(project, "text").drift.read_text())["p"] == report.p
+
+
+def test_other_texts_of_another_source_have(
+    project: Path, params: Params, student: BagOfBytesStudent
+) -> None:
+    reference = make_reference(project, params, "text", student)
+    rewrite(project, text=[f"{row} ZEITUNG {row}" for row in range(ROWS)], source="news")
+
+    report = compare(project, params, reference, student)
+
+    assert report.p == 1 / 200
+    assert report.mmd2 > 0
+    assert {"embeddings", "n_characters", "source=made", "is_new_source"} <= set(report.drifted)
+    assert "is_empty" not in report.drifted
+
+
+def test_a_comparison_is_the_same_every_time(
+    project: Path, params: Params, student: BagOfBytesStudent
+) -> None:
+    reference = make_reference(project, params, "text", student)
+
+    reports = [compare(project, params, reference, student) for _ in range(2)]
+
+    assert reports[0] == reports[1]
+
+
+def test_a_reference_comes_back_as_it_was_and_holds_no_text(
+    project: Path, params: Params, student: BagOfBytesStudent, tmp_path: Path
+) -> None:
+    reference = make_reference(project, params, "text", student)
+    folder = tmp_path / "reference"
+    folder.mkdir()
+
+    save_reference(reference, folder)
+    back = load_reference(folder)
+
+    assert np.array_equal(back.embeddings, reference.embeddings)
+    assert back.columns == reference.columns
+    text = pd.read_parquet(project / "data" / "corpus.parquet")["text"].iloc[0]
+    assert not any(text.encode() in file.read_bytes() for file in folder.iterdir())
+
+
+def test_a_student_of_another_width_is_refused(
+    project: Path, params: Params, student: BagOfBytesStudent
+) -> None:
+    reference = Reference(np.zeros((5, 3), dtype=np.float32), {})
+
+    with pytest.raises(ShapeError, match="width 8, got 3"):
+        compare(project, params, reference, student)
+
+
+def test_a_missing_reference_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="no reference for drift"):
+        load_reference(tmp_path)
