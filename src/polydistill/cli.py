@@ -9,6 +9,7 @@ import typer
 
 from polydistill import environment
 from polydistill.cli_analyses import AsJson, Modality, analyses
+from polydistill.cli_comparisons import comparisons
 from polydistill.console import ProgressLines, errors_for_people, plain, relative, show
 
 EPILOG = (
@@ -263,3 +264,4 @@ def encode(
 
 
 app.registered_commands += analyses.registered_commands
+app.registered_commands += comparisons.registered_commands

@@ -129,9 +129,15 @@ def distill(
         _geometry(block, student.dim, list(dims.values())),
         block.geometry_weight,
         weighting,
+        loss_weight=block.loss_weight,
     )
     plan = TrainingPlan(
-        block.training, params.seed, params.precision, tuple(stored), work / "checkpoints"
+        block.training,
+        params.seed,
+        params.precision,
+        tuple(stored),
+        work / "checkpoints",
+        by_geometry=block.loss_weight == 0,
     )
     tracker.log_params(params.model_dump(mode="json"))
     result = train(

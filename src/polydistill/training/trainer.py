@@ -51,6 +51,7 @@ class TrainingPlan:
         precision: `float32` or `bfloat16`.
         teachers: Their names, in the model's order.
         folder: Checkpoints; a run that finds one there goes on from it.
+        by_geometry: Whether the held-out geometry term, not the teachers' loss, says which weights are best.
     """
 
     params: TrainingParams
@@ -58,6 +59,7 @@ class TrainingPlan:
     precision: str
     teachers: tuple[str, ...]
     folder: Path
+    by_geometry: bool = False
 
 
 @dataclass(frozen=True)
@@ -238,9 +240,11 @@ class _DistillationTrainer(Trainer):
         metrics |= {
             f"train/{name}": v for name, v in zip(self._plan.teachers, trained, strict=True)
         }
+        geometry /= max(n_batches, 1)
+        mean = sum(held_out) / len(held_out)
         metrics |= {
-            "eval_loss": sum(held_out) / len(held_out),
-            "geometry": geometry / max(n_batches, 1),
+            "eval_loss": geometry if self._plan.by_geometry else mean,
+            "geometry": geometry,
         }
         if not all(map(math.isfinite, metrics.values())):
             raise UnhealthyError("the held-out loss is not finite")
