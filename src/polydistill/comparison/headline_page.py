@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from polydistill.comparison.headline import GOAL, Domain, HeadlineReport, goals
 from polydistill.comparison.methods import DEFAULT
 from polydistill.comparison.paired import CONFIDENCE, OVERALL, RESAMPLES
+from polydistill.comparison.words import NOTHING, gain_cell, plus_minus, row, signed
 from polydistill.registry.bootstrap import Interval
 
-NOTHING = "-"
 OVERALL_NAME = "the mean over kinds"
 
 
@@ -54,7 +54,7 @@ def _in_words(report: HeadlineReport) -> list[str]:
     lines = []
     for name, domain in report.domains.items():
         losses = [
-            f"{kind} (**{best.method}** is {_signed(best.lead[DEFAULT])} above it"
+            f"{kind} (**{best.method}** is {signed(best.lead[DEFAULT])} above it"
             f"{'' if DEFAULT in best.within else ', surely'})"
             for kind, best in domain.best.items()
             if best.method != DEFAULT and DEFAULT in best.lead
@@ -82,7 +82,7 @@ def _goals_in_words(domain: Domain) -> list[str]:
     ]
     if domain.singles:
         worse = [
-            f"{kind} ({single.method.removeprefix('only ')} alone is {_signed(_turned(single.gain))} above)"
+            f"{kind} ({single.method.removeprefix('only ')} alone is {signed(_turned(single.gain))} above)"
             for kind, single in domain.singles.items()
             if single.gain.mean < 0
         ]
@@ -106,11 +106,11 @@ def _tables(domain: Domain) -> list[str]:
     kinds = list(domain.best)
     head = [f"| | {' | '.join(kinds)} |", f"|---|{'---:|' * len(kinds)}"]
     scores = [
-        _row(
+        row(
             method,
             [
                 ("**{}**" if domain.best[kind].method == method else "{}").format(
-                    f"{by_kind[kind].mean:.3f}{_plus_minus(by_kind[kind].seed_spread)}"
+                    f"{by_kind[kind].mean:.3f}{plus_minus(by_kind[kind].seed_spread)}"
                 )
                 for kind in kinds
             ],
@@ -118,50 +118,33 @@ def _tables(domain: Domain) -> list[str]:
         for method, by_kind in domain.standings.items()
     ]
     teachers = [
-        _row(f"teacher {name}", [f"{by_kind[kind]:.3f}" for kind in kinds])
+        row(f"teacher {name}", [f"{by_kind[kind]:.3f}" for kind in kinds])
         for name, by_kind in domain.teachers.items()
     ]
     share = domain.share_of_best_teacher.get(DEFAULT, {})
     shown = [f"{share[kind]:.0%}" if kind in share else NOTHING for kind in kinds]
     gains = [
-        _row(
+        row(
             method,
-            [
-                NOTHING
-                if (gain := by_kind[kind].gain) is None
-                else f"{_signed(gain)}{_plus_minus(by_kind[kind].gain_spread)}"
-                for kind in kinds
-            ],
+            [gain_cell(by_kind[kind]) for kind in kinds],
         )
         for method, by_kind in domain.standings.items()
         if method != DEFAULT
     ]
     within = [
-        _row(
+        row(
             "not surely below the best",
             [", ".join(domain.best[kind].within) or NOTHING for kind in kinds],
         )
     ]
     return [
         "Main scores; the best of the distilled is bold.", "",
-        *head, *scores, *teachers, _row("default's share of the best teacher", shown), "",
+        *head, *scores, *teachers, row("default's share of the best teacher", shown), "",
         "Minus the default:", "",
         *head, *gains, "",
         "The best of the distilled, and who is near it:", "",
-        *head, _row("best", [domain.best[kind].method for kind in kinds]), *within,
+        *head, row("best", [domain.best[kind].method for kind in kinds]), *within,
     ]  # fmt: skip
-
-
-def _row(name: str, cells: Sequence[str]) -> str:
-    return f"| {name} | {' | '.join(cells)} |"
-
-
-def _plus_minus(spread: float | None) -> str:
-    return "" if spread is None else f" ±{spread:.3f}"
-
-
-def _signed(gain: Interval) -> str:
-    return f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
 
 
 def _turned(gain: Interval) -> Interval:

@@ -55,7 +55,8 @@ class PairedScores:
         examples = _by_example(tables)
         columns = next(iter(examples.values())).columns
         self._places: dict[str, dict[int, int]] = {}
-        for place, (model, seed) in enumerate(columns):
+        for place, column in enumerate(columns.tolist()):
+            model, seed = column
             self._places.setdefault(str(model), {})[int(seed)] = place
         by_task = {
             task: _resampled(task, frame[columns], (groups or {}).get(task), resamples)

@@ -7,8 +7,10 @@ import importlib.metadata
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
@@ -134,16 +136,19 @@ class KeptCells:
         table = self.predictions(cell)
         if table is None:
             return float("nan")
-        kinds = {name: t.kind for name, t in cell.params.modality(self._modality).tasks.items()}
-        scores = table[table["model"] == "student"].groupby("task")["score"].mean()
-        return mean_score(scores.groupby(kinds).mean().to_dict())
+        tasks, by_kind = cell.params.modality(self._modality).tasks, dict[str, list[float]]()
+        for task, score in (
+            table[table["model"] == "student"].groupby("task")["score"].mean().items()
+        ):
+            by_kind.setdefault(tasks[str(task)].kind, []).append(score)
+        return mean_score({kind: fmean(scores) for kind, scores in by_kind.items()})
 
     def _hangs_on(self, cell: Cell) -> dict[str, object]:
         params, block = cell.params, cell.params.modality(self._modality)
         frame = {"gate", "store", "teachers"}  # the embeddings say what teachers and store were
         parts = PARTS if set(cell.models) - set(STUDENTS) else PARTS[:1]
         return {
-            "code": code_version([*STAGES, *_plug_ins(params, self._modality)], NOT_FOLLOWED),
+            "code": cell_code([params], self._modality),
             "data": [
                 self._digest(self._root / path)
                 for path in (block.corpus.path, *(task.path for task in block.tasks.values()))
@@ -153,7 +158,6 @@ class KeptCells:
                 for part in parts
                 for teacher in params.active_teachers(self._modality)
             ],
-            "libraries": [importlib.metadata.version(library) for library in LIBRARIES],
             "models": sorted(cell.models),
             "params": [params.seed, params.threads, params.precision],
             "settings": block.model_dump(mode="json", exclude=frame, exclude_unset=True),
@@ -170,7 +174,7 @@ class KeptCells:
 
 
 def make_missing(
-    kept: KeptCells, cells: list[Cell], progress: Progress, *, at_most: int | None = None
+    kept: KeptCells, cells: Sequence[Cell], progress: Progress, *, at_most: int | None = None
 ) -> None:
     """Make the cells that are not there yet, in order; `at_most` so many."""
     made, missing = 0, [cell for cell in cells if not kept.is_finished(cell)]
@@ -184,6 +188,13 @@ def make_missing(
         made += 1
         seconds = time.monotonic() - started
         progress(f"cell {cell.label}", number, len(cells), score=kept.score(cell), seconds=seconds)
+
+
+def cell_code(params: Sequence[Params], modality: str) -> str:
+    """Return a digest of the code and the libraries that cells with these parameters run."""
+    modules = {module for one in params for module in _plug_ins(one, modality)}
+    libraries = [importlib.metadata.version(library) for library in LIBRARIES]
+    return " ".join([code_version([*STAGES, *sorted(modules)], NOT_FOLLOWED), *libraries])
 
 
 def _plug_ins(params: Params, modality: str) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from polydistill.comparison.figure import forest
 from polydistill.comparison.headline import (
     TEACHER,
     HeadlineReport,
@@ -97,7 +98,17 @@ def headline_cells(
 
 def write_headline(report: HeadlineReport, folder: Path) -> None:
     """Write the results; the same report writes the same bytes."""
-    write_results(folder, NAME, asdict(report), markdown(report))
+    stand = report.domains["all"].standings
+    gains = {
+        kind: {
+            method: gain
+            for method, by_kind in stand.items()
+            if (gain := by_kind[kind].gain) is not None and method != UNDISTILLED
+        }
+        for kind in reversed(stand[DEFAULT])
+    }
+    figure = forest("headline", gains, "main score, minus the default")
+    write_results(folder, NAME, asdict(report), markdown(report), figure=figure)
 
 
 def _report(
