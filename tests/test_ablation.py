@@ -95,7 +95,8 @@ def test_the_page_tells_what_each_level_gains_and_its_bytes_stay(plan: Ablation)
 
     gain = report.factors["loss"]["mse"]["mean"].gain
     assert gain is not None
-    assert (gain.mean, gain.above_zero) == (pytest.approx(0.1), True)
+    assert gain.mean == pytest.approx(0.1)
+    assert gain.above_zero
     page = first["ablation.md"].decode()
     assert "Surely better than the default in the mean over kinds: loss mse +0.100 [" in page
     assert "Surely worse: geometry none -0.100 [" in page

@@ -55,8 +55,8 @@ class PairedScores:
         examples = _by_example(tables)
         columns = next(iter(examples.values())).columns
         self._places: dict[str, dict[int, int]] = {}
-        for place, column in enumerate(columns.tolist()):
-            model, seed = column
+        for place in range(len(columns)):
+            model, seed = (columns.get_level_values(level)[place] for level in (0, 1))
             self._places.setdefault(str(model), {})[int(seed)] = place
         by_task = {
             task: _resampled(task, frame[columns], (groups or {}).get(task), resamples)
