@@ -7,7 +7,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help run test test-all test-services services check format bench quality attribution information export lock
+.PHONY: help run test test-all test-services services check format bench quality headline ablation attribution information export lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -52,6 +52,12 @@ bench: .venv/.ready  ## Ratios against peers, measured side by side: bench/resul
 
 quality: .venv/.ready  ## Three seeds with intervals: docs/results/quality.md (long)
 	@$(BIN)/polydistill quality $(MODALITY)
+
+headline: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/headline.md
+	@$(BIN)/polydistill headline $(MODALITY)
+
+ablation: .venv/.ready  ## One factor at a time around the default, as DVC experiments (an hour): docs/results/ablation.md
+	@$(BIN)/polydistill ablation $(MODALITY)
 
 attribution: .venv/.ready  ## What each teacher adds to the others: docs/results/attribution.md
 	@$(BIN)/polydistill attribution $(MODALITY)

@@ -9,6 +9,7 @@ import typer
 
 from polydistill import environment
 from polydistill.cli_analyses import AsJson, Modality, analyses
+from polydistill.cli_comparisons import comparisons
 from polydistill.cli_exports import exports
 from polydistill.cli_operations import operations
 from polydistill.cli_registry import registry
@@ -267,5 +268,5 @@ def encode(
         )
 
 
-for group in (registry, operations, analyses, exports):
+for group in (registry, operations, analyses, comparisons, exports):
     app.registered_commands += group.registered_commands

@@ -301,6 +301,9 @@ class ModalityParams(Tree):
     student: Plugin
     heads: Plugin
     loss: Plugin
+    loss_weight: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Of the teachers' losses; 0 leaves the geometry term as the one objective."
+    )
     geometry: Plugin | None = None
     geometry_weight: Annotated[float, Field(ge=0)] = 0.0
     weighting: Plugin = Plugin(name="per-dimension")
@@ -309,6 +312,14 @@ class ModalityParams(Tree):
     evaluation: EvaluationParams
     gate: GateParams
     retrain: RetrainParams = RetrainParams()
+
+    @model_validator(mode="after")
+    def _something_trains_the_student(self) -> ModalityParams:
+        if self.loss_weight == 0 and (self.geometry is None or self.geometry_weight == 0):
+            raise ParamsError(
+                "loss_weight must be above 0, got 0: without a geometry term nothing trains the student."
+            )
+        return self
 
 
 class Params(Tree):

@@ -9,11 +9,16 @@ from pathlib import Path
 DECIMALS = 4
 
 
-def write_results(folder: Path, name: str, tree: Mapping[str, object], page: str) -> None:
-    """Write `<name>.json`, numbers to four decimals, and `<name>.md`, each at once."""
+def write_results(
+    folder: Path, name: str, tree: Mapping[str, object], page: str, *, figure: str | None = None
+) -> None:
+    """Write `<name>.json`, numbers to four decimals, `<name>.md` and, with a figure, `<name>.svg`, each at once."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_rounded(tree), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    for file, content in ((f"{name}.json", text), (f"{name}.md", page)):
+    files = {f"{name}.json": text, f"{name}.md": page}
+    if figure is not None:
+        files[f"{name}.svg"] = figure
+    for file, content in files.items():
         unfinished = folder / f".{file}"
         unfinished.write_text(content, encoding="utf-8")
         unfinished.replace(folder / file)

@@ -69,13 +69,17 @@ def _overridden(root: Path, overrides: Mapping[str, object]) -> dict[str, object
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     parse_params(tree)
     for key, value in overrides.items():
-        _override(tree, key, copy.deepcopy(value))
+        override(tree, key, copy.deepcopy(value))
     parse_params(tree)
     return dict(tree)
 
 
-def _override(tree: dict[str, object], key: str, value: object) -> None:
-    """Set a dotted key in place, or remove it where `value` is None."""
+def override(tree: dict[str, object], key: str, value: object) -> None:
+    """Set a dotted key of a tree of parameters in place, or remove it where `value` is None.
+
+    Raises:
+        UnknownNameError: There is no such branch, or nothing to remove.
+    """
     *path, last = key.split(".")
     node = tree
     for part in path:

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polydistill.errors import ParamsError, ShapeError
-from polydistill.registry.bootstrap import Interval, interval, paired_interval, resampled_means
+from polydistill.registry.bootstrap import (
+    Interval,
+    interval,
+    paired_interval,
+    resampled_columns,
+    resampled_means,
+)
 
 SCORES = st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=40)
 
@@ -140,3 +146,18 @@ def test_scores_of_other_examples_are_refused() -> None:
 def test_a_confidence_out_of_bounds_is_refused(confidence: float) -> None:
     with pytest.raises(ParamsError, match="confidence"):
         interval(0.0, [0.0], confidence=confidence)
+
+
+def test_columns_are_drawn_together_as_each_is_alone() -> None:
+    scores = np.random.default_rng(3).normal(size=(40, 3))
+    groups = np.arange(40) // 3
+
+    together = resampled_columns(
+        scores, groups=groups, resamples=50, generator=np.random.default_rng(5)
+    )
+
+    for place in range(3):
+        alone = resampled_means(
+            scores[:, place], groups=groups, resamples=50, generator=np.random.default_rng(5)
+        )
+        np.testing.assert_allclose(together[:, place], alone)

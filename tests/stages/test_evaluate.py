@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from polydistill.errors import DataError, MissingDataError, StoreError
+from polydistill.errors import DataError, MissingDataError, StoreError, UnknownNameError
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import Params, parse_params
@@ -188,6 +188,18 @@ def test_no_task_at_all_stops_the_stage(project: Path) -> None:
 
     with pytest.raises(DataError, match="at least one task"):
         evaluate(project, params.model_copy(update={"text": only}), "text")
+
+
+def test_only_the_models_that_are_asked_for_are_scored(project: Path) -> None:
+    report = evaluate(project, make_params(), "text", models=("student",))
+
+    assert report.models == ("student",)
+    assert set(pd.read_parquet(Layout(project, "text").predictions)["model"]) == {"student"}
+
+
+def test_a_model_that_is_not_there_to_be_scored_is_refused(project: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Unknown model 'studnet'. Did you mean 'student'"):
+        evaluate(project, make_params(), "text", models=("studnet",))
 
 
 def test_a_student_that_was_not_distilled_stops_the_stage(project: Path) -> None:

@@ -5,6 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polydistill.geometry.consensus_similarity import consensus_similarity
+from polydistill.losses.gaussian_nll import gaussian_nll
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import fit_standardiser
 from tests.training.tiny_run import DIMS, make_model
@@ -34,6 +36,20 @@ def test_the_geometry_term_is_added_with_its_weight() -> None:
 
     assert with_it["geometry"] > 0
     torch.testing.assert_close(with_it["loss"], without["loss"] + 3.0 * with_it["geometry"])
+
+
+def test_without_the_teachers_losses_the_geometry_term_alone_trains_the_student() -> None:
+    plain, student, batches = make_model(weight=3.0)
+    alone = DistillationModel(
+        student, plain.heads, gaussian_nll, consensus_similarity, 3.0, loss_weight=0.0
+    )
+
+    outputs = alone(**batches(range(20)))
+    outputs["loss"].backward()
+
+    torch.testing.assert_close(outputs["loss"], 3.0 * outputs["geometry"])
+    assert gradient(alone).abs().sum() > 0
+    assert all(weight.grad is None or not weight.grad.any() for weight in alone.heads.parameters())
 
 
 @pytest.mark.parametrize("teacher", DIMS)

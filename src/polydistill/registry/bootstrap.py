@@ -121,6 +121,49 @@ def resampled_means(
     return means
 
 
+def resampled_columns(
+    scores: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    resamples: int = 10_000,
+    generator: np.random.Generator,
+) -> Floats:
+    """Return `(resamples, n_columns)`: each column's `resampled_means`, all on the same drawn groups.
+
+    The difference of two columns is then the paired bootstrap of their difference.
+
+    Args:
+        scores: `(n_examples, n_columns)`: one column a model, say.
+        groups: See `resampled_means`.
+        resamples: How often to draw.
+        generator: Draws.
+
+    Raises:
+        ShapeError: `scores` is not `(n_examples, n_columns)`, is empty, or holds NaN; or `groups` has
+            another length.
+        ParamsError: `resamples` is not positive.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
+        raise ShapeError(
+            f"`scores` must be columns of one or more finite numbers, got shape {values.shape}."
+        )
+    if resamples < 1:
+        raise ParamsError(f"`resamples` must be at least 1, got {resamples}.")
+    columns = [_by_group(column, groups) for column in values.T]
+    sums = np.stack([total for total, _ in columns], axis=1)  # (n_groups, n_columns)
+    counts, n_groups = columns[0][1], len(sums)
+    means = np.empty((resamples, values.shape[1]))
+    step = max(1, DRAWS_AT_A_TIME // n_groups)
+    for start in range(0, resamples, step):
+        size = (min(step, resamples - start), n_groups)
+        drawn = generator.integers(0, n_groups, size)
+        flat = (drawn + np.arange(size[0])[:, None] * n_groups).ravel()
+        times = np.bincount(flat, minlength=size[0] * n_groups).reshape(size).astype(np.float64)
+        means[start : start + size[0]] = (times @ sums) / (times @ counts)[:, None]
+    return means
+
+
 def _by_group(values: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats]:
     """Return each group's sum and number of examples."""
     if groups is None:

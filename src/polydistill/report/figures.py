@@ -83,7 +83,7 @@ def training_curves(history: pd.DataFrame, unit: str, best_step: int | None) -> 
     """Return one panel a teacher: its loss on training and on held-out rows, by step."""
     pictures = []
     for place, (teacher, rows) in enumerate(history.groupby("teacher", sort=False)):
-        with _axes(f"curve-{place}", (2.6, 1.95)) as (axes, done):
+        with draw_axes(f"curve-{place}", (2.6, 1.95)) as (axes, done):
             axes.set_xlabel("optimiser step")
             axes.set_ylabel(unit)
             axes.grid(axis="y")
@@ -113,7 +113,7 @@ def score_bars(
     """Return a bar a model for one task kind, the models in the page's order."""
     shown = [model for model in models if kind in by_model[model]]
     values = [by_model[model][kind] for model in shown]
-    with _axes(f"bars-{place}", (2.6, 0.15 + 0.235 * len(shown))) as (axes, done):
+    with draw_axes(f"bars-{place}", (2.6, 0.15 + 0.235 * len(shown))) as (axes, done):
         bars = axes.barh(
             [_short(model) for model in shown],
             values,
@@ -141,7 +141,7 @@ def quality_scatter(
         axis: What the cost is, with its unit.
         caption: What a person reads below.
     """
-    with _axes(name, (4.2, 3.0)) as (axes, done):
+    with draw_axes(name, (4.2, 3.0)) as (axes, done):
         axes.set_xscale("log")
         axes.grid()
         axes.set_xlabel(axis)
@@ -170,7 +170,7 @@ class _Finish:
 
 
 @contextmanager
-def _axes(name: str, inches: tuple[float, float]) -> Iterator[tuple[Axes, _Finish]]:
+def draw_axes(name: str, inches: tuple[float, float]) -> Iterator[tuple[Axes, _Finish]]:
     """Give axes with our settings, and what draws them at the end; no global figure is touched."""
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=inches, dpi=72, layout="constrained")  # SVG's unit is a point

@@ -141,6 +141,7 @@ def distill(
         _geometry(block, student.dim, list(dims.values())),
         block.geometry_weight,
         weighting,
+        loss_weight=block.loss_weight,
     )
     plan = TrainingPlan(
         start.training,
@@ -149,6 +150,7 @@ def distill(
         tuple(stored),
         work / "checkpoints",
         start.learning,
+        by_geometry=block.loss_weight == 0,
     )
     tracker.log_params(params.model_dump(mode="json"))
     result = train(

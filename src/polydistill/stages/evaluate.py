@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from polydistill.benchmarks import BENCHMARKS, BenchmarkTask, TaskSource
 from polydistill.benchmarks._encoder import LookupEncoder
 from polydistill.benchmarks._run import TaskRun, run_task
 from polydistill.contracts import Embeddings, Modality
-from polydistill.errors import DataError, StoreError
+from polydistill.errors import DataError, StoreError, UnknownNameError
 from polydistill.files import put_in_place
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
@@ -41,6 +41,7 @@ PREDICTIONS = pa.schema(
         ("score", pa.float64()),
     ]
 )
+STUDENTS = ("student", "undistilled")
 
 
 @dataclass(frozen=True)
@@ -67,19 +68,33 @@ class EvaluateReport:
 
 
 def evaluate(
-    root: Path, params: Params, modality: str, *, progress: Progress = silent
+    root: Path,
+    params: Params,
+    modality: str,
+    *,
+    models: Collection[str] | None = None,
+    progress: Progress = silent,
 ) -> EvaluateReport:
     """Score every model on every task that is there, and keep what each predicted for each example.
 
     The same inputs write the same bytes: no output holds a time.
 
+    Args:
+        root: The project folder.
+        params: Its parameters.
+        modality: A block of them.
+        models: Of `student`, `undistilled` and the active teachers, those that are wanted; none: all.
+        progress: Told after each task of each model.
+
     Raises:
+        UnknownNameError: `models` names another.
         MissingExtraError: mteb is not installed.
         MissingDataError: A task that is ours to pass on, or the student, is not there.
         DataError: There is no task at all, or a task's rows cannot be probed.
         StoreError: A teacher's embeddings are damaged, or lack an input.
     """
     layout, block = Layout(root, modality), params.modality(modality)
+    wanted = _wanted(params, modality, models)
     for folder, target in layout.switched_off("benchmark", params.active_teachers(modality)):
         set_aside(folder, target)
     kind = MODALITIES.get(modality)()
@@ -90,8 +105,8 @@ def evaluate(
     shutil.rmtree(work, ignore_errors=True)
     (work / "mteb").mkdir(parents=True)
     scores: Scores = {}
-    predictions, missing, n_models = [], {}, 2 + len(params.active_teachers(modality))
-    for encoder in _encoders(layout, params, kind, inputs):
+    predictions, missing, n_models = [], {}, len(wanted)
+    for encoder in _encoders(layout, params, wanted, kind, inputs):
         scores[encoder.name], missing[encoder.name] = {}, encoder.n_missing
         for task, run in zip(tasks, run_tasks(encoder, tasks, params.threads), strict=True):
             by_task = scores[encoder.name].setdefault(block.tasks[task.name].kind, {})
@@ -145,20 +160,31 @@ def run_tasks(
             yield run_task(encoder, task)
 
 
+def _wanted(params: Params, modality: str, models: Collection[str] | None) -> list[str]:
+    """Return the names of the models that are asked for, students first."""
+    known = [*STUDENTS, *params.active_teachers(modality)]
+    for name in models or ():
+        if name not in known:
+            raise UnknownNameError("model", name, known)
+    return [name for name in known if models is None or name in models]
+
+
 def _encoders(
-    layout: Layout, params: Params, kind: Modality, inputs: pd.DataFrame
+    layout: Layout, params: Params, wanted: Sequence[str], kind: Modality, inputs: pd.DataFrame
 ) -> Iterator[LookupEncoder]:
     """Yield the models, one at a time: the students are encoded here, the teachers are in the store."""
     import torch
 
     torch.set_num_threads(params.threads)
     ids, examples = inputs["id"].tolist(), inputs[kind.column].tolist()
-    for name, folder in (("student", layout.student), ("undistilled", layout.undistilled)):
+    folders = {"student": layout.student, "undistilled": layout.undistilled}
+    for name in (name for name in wanted if name in STUDENTS):
+        folder = folders[name]
         values = encode(load_student(folder), examples)
         everywhere = np.ones(len(ids), dtype=np.bool_)
         embeddings = Embeddings(values, everywhere)
         yield LookupEncoder(name, weights_digest(folder), ids, embeddings, kind.content_id)
-    for name in params.active_teachers(layout.modality):
+    for name in (name for name in wanted if name not in STUDENTS):
         embeddings, identity = stored_embeddings(layout, name, ids)
         yield LookupEncoder(name, _revision(identity), ids, embeddings, kind.content_id)
 

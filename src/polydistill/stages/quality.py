@@ -8,28 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from zlib import crc32
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from polydistill.errors import MissingDataError
+from polydistill.comparison.paired import CONFIDENCE, RESAMPLES, PairedScores
 from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
 from polydistill.params import Params, TaskParams
 from polydistill.progress import Progress, silent
-from polydistill.registry.bootstrap import Interval, interval, resampled_means
+from polydistill.registry.bootstrap import Interval
 from polydistill.results import write_results
+from polydistill.stages._scratch import borrow_project, require_embeddings, task_groups
 from polydistill.stages.distill import distill
 from polydistill.stages.evaluate import evaluate
-from polydistill.tables import read_tasks
 
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
-OWN_FOLDERS = {"artifacts", "reports", ".polydistill", ".git", ".dvc", ".venv"}
-OVERALL = "mean"
-DOMAINS = {"all": None, "in-domain": "in", "out-of-domain": "out"}
 STUDENTS = ("student", "undistilled")
 
 
@@ -73,22 +64,17 @@ def quality(
         PolydistillError: See the distill and evaluate stages.
     """
     root, block = root.resolve(), params.modality(modality)
-    for teacher in params.active_teachers(modality):
-        folder = Layout(root, modality).embeddings("benchmark", teacher)
-        if not folder.exists():
-            raise MissingDataError(f"No embeddings in {folder}: `dvc repro evaluate@{modality}`.")
+    require_embeddings(root, params, modality)
     tables = {}
     for number, seed in enumerate(seeds, 1):
-        place = _scratch_project(root, modality, seed)
+        place = Layout(root, modality).scratch / "quality" / f"{modality}-{seed}"
+        borrow_project(root, place, params, modality)
         own = params.model_copy(update={"seed": seed})
         distill(place, own, modality, progress=progress)
         evaluate(place, own, modality, progress=progress)
         tables[seed] = pd.read_parquet(Layout(place, modality).predictions)
         progress("quality", number, len(seeds))
-    frames = read_tasks(root, block.tasks, MODALITIES.get(modality)())
-    groups = {
-        name: frame.set_index("id")["group"] for name, frame in frames.items() if "group" in frame
-    }
+    groups = task_groups(root, params, modality)
     report = compare(modality, tables, block.tasks, groups)
     write_quality(report, root / "docs" / "results")
     return report
@@ -102,40 +88,34 @@ def compare(
 ) -> QualityReport:
     """Compare the students of several seeds, by their predictions.
 
-    Scores are averaged over seeds for each example; then each task's groups are resampled, tasks apart.
-    `groups` has, for a task that knows any, the group of each example by its id. A kind is the mean of its tasks, and `mean` the mean of the kinds. Two tasks on the same rows
-    (classification and clustering) count as apart.
+    `groups` has, for a task that knows any, the group of each example by its id. See `PairedScores`.
     """
-    groups = groups or {}
-    examples = {
-        str(task): rows.pivot(index="example", columns="model", values="score")
-        for task, rows in pd.concat(tables.values())
-        .groupby(["task", "model", "example"], sort=True, as_index=False)["score"]
-        .mean()
-        .groupby("task")
+    paired = PairedScores(tables, tasks, groups)
+    models = [*STUDENTS, *(model for model in paired.models if model not in STUDENTS)]
+    means = {
+        domain: {
+            model: {kind: paired.mean(domain, kind, model) for kind in paired.kinds(domain)}
+            for model in models
+        }
+        for domain in paired.tasks
     }
-    names = {
-        domain: _by_kind(examples, tasks, wanted) for domain, wanted in DOMAINS.items()
-    }  # domain → kind → tasks
-    draws = {
-        task: resampled_means(
-            frame["student"] - frame["undistilled"],
-            groups=groups[task].loc[frame.index] if task in groups else None,
-            resamples=RESAMPLES,
-            generator=np.random.default_rng(crc32(task.encode())),
-        )
-        for task, frame in examples.items()
-    }
-    means = {domain: _means(examples, kinds) for domain, kinds in names.items() if kinds}
     return QualityReport(
         modality=modality,
         seeds=tuple(tables),
-        tasks=names["all"],
+        tasks=paired.tasks["all"],
         means=means,
-        gains={domain: _gains(means[domain], names[domain], draws) for domain in means},
+        gains={
+            domain: {
+                kind: paired.difference(domain, kind, *STUDENTS) for kind in paired.kinds(domain)
+            }
+            for domain in paired.tasks
+        },
         gap_closed={domain: _gap_closed(by_model) for domain, by_model in means.items()},
         by_seed={
-            str(seed): _seed_means(table, names["all"]) for seed, table in sorted(tables.items())
+            str(seed): {
+                kind: paired.mean("all", kind, "student", [seed]) for kind in paired.kinds("all")
+            }
+            for seed in sorted(tables)
         },
     )
 
@@ -171,68 +151,6 @@ def markdown(report: QualityReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _scratch_project(root: Path, modality: str, seed: int) -> Path:
-    """Make a project folder that borrows the data and the embeddings of `root`."""
-    place = Layout(root, modality).scratch / "quality" / f"{modality}-{seed}"
-    there, here = Layout(root, modality), Layout(place, modality)
-    here.artifacts.mkdir(parents=True, exist_ok=True)
-    borrowed = {place / path.name: path for path in root.iterdir() if path.name not in OWN_FOLDERS}
-    for name in ("embeddings", "local"):
-        borrowed[here.artifacts / name] = there.artifacts / name
-    for link, target in borrowed.items():
-        if target.exists() and not link.is_symlink():
-            link.symlink_to(target)
-    return place
-
-
-def _by_kind(
-    examples: Mapping[str, pd.DataFrame], tasks: Mapping[str, TaskParams], domain: str | None
-) -> dict[str, list[str]]:
-    """Return task kind: tasks, of one domain or all."""
-    kinds: dict[str, list[str]] = {}
-    for task in examples:
-        if domain in {None, tasks[task].domain}:
-            kinds.setdefault(tasks[task].kind, []).append(task)
-    return dict(sorted(kinds.items()))
-
-
-def _means(
-    examples: Mapping[str, pd.DataFrame], kinds: Mapping[str, list[str]]
-) -> dict[str, dict[str, float]]:
-    """Return model, task kind: mean score; students first."""
-    frames = {
-        kind: pd.DataFrame([examples[task].mean() for task in tasks]).mean()
-        for kind, tasks in kinds.items()
-    }
-    known = set(next(iter(frames.values())).index)
-    models = [*STUDENTS, *sorted(known - set(STUDENTS))]
-    means = {
-        model: {kind: float(frame[model]) for kind, frame in frames.items()} for model in models
-    }
-    return {
-        model: {**by_kind, OVERALL: float(np.mean(list(by_kind.values())))}
-        for model, by_kind in means.items()
-    }
-
-
-def _gains(
-    means: Mapping[str, Mapping[str, float]],
-    kinds: Mapping[str, list[str]],
-    draws: Mapping[str, NDArray[np.float64]],
-) -> dict[str, Interval]:
-    """Return the student's gain in each kind, and over all kinds."""
-    resampled = {
-        kind: np.mean([draws[task] for task in tasks], axis=0) for kind, tasks in kinds.items()
-    }
-    resampled[OVERALL] = np.mean(list(resampled.values()), axis=0)
-    return {
-        kind: interval(
-            means["student"][kind] - means["undistilled"][kind], drawn, confidence=CONFIDENCE
-        )
-        for kind, drawn in resampled.items()
-    }
-
-
 def _gap_closed(means: Mapping[str, Mapping[str, float]]) -> float | None:
     """Return the share of the best teacher's lead in clustering that the student has closed."""
     teachers = [by_kind for model, by_kind in means.items() if model not in STUDENTS]
@@ -241,10 +159,3 @@ def _gap_closed(means: Mapping[str, Mapping[str, float]]) -> float | None:
     start = means["undistilled"]["clustering"]
     lead = max(by_kind["clustering"] for by_kind in teachers) - start
     return (means["student"]["clustering"] - start) / lead if lead > 0 else None
-
-
-def _seed_means(table: pd.DataFrame, kinds: Mapping[str, list[str]]) -> dict[str, float]:
-    """Return the student's mean score in each kind, for one seed."""
-    by_task = table[table["model"] == "student"].groupby("task")["score"].mean()
-    found = {kind: float(by_task[tasks].mean()) for kind, tasks in kinds.items()}
-    return {**found, OVERALL: float(np.mean(list(found.values())))}

@@ -26,9 +26,10 @@ class DistillationModel(nn.Module):
         geometry: A relational term, or none.
         geometry_weight: Its weight.
         weighting: What each teacher counts; none: alike.
+        loss_weight: Of the teachers' losses; 0: only the geometry term trains the student, and no head learns.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that it is made of
         self,
         student: Student,
         heads: nn.Module,
@@ -36,12 +37,15 @@ class DistillationModel(nn.Module):
         geometry: GeometryTerm | None,
         geometry_weight: float,
         weighting: Weighting | None = None,
+        *,
+        loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.student, self.heads = student.module, heads
         self._embed: Callable[[Mapping[str, Tensor]], Tensor] = student.forward
         self.weighting = weighting or Weighting(0)
         self._loss, self._geometry, self._weight = loss, geometry, geometry_weight
+        self._loss_weight = loss_weight
 
     def forward(
         self,
@@ -76,7 +80,7 @@ class DistillationModel(nn.Module):
         geometry = nats.new_zeros(())
         if self._geometry is not None and self._weight > 0:
             geometry = self._geometry(embedded, list(targets.values()), list(masks.values())).mean()
-        loss = self.weighting(nats, count > 0) + self._weight * geometry
+        loss = self._loss_weight * self.weighting(nats, count > 0) + self._weight * geometry
         return {
             "loss": loss,
             "sums": total.detach(),

@@ -53,6 +53,7 @@ class TrainingPlan:
         teachers: Their names, in the model's order.
         folder: Checkpoints; a run that finds one there goes on from it.
         learning: Of a warm start, which rows of the heads' parameters learn, by parameter; none: all.
+        by_geometry: Whether the held-out geometry term, not the teachers' loss, says which weights are best.
     """
 
     params: TrainingParams
@@ -61,6 +62,7 @@ class TrainingPlan:
     teachers: tuple[str, ...]
     folder: Path
     learning: Mapping[str, Tensor] | None = None
+    by_geometry: bool = False
 
 
 @dataclass(frozen=True)
@@ -265,9 +267,11 @@ class _DistillationTrainer(Trainer):
         metrics |= {
             f"train/{name}": v for name, v in zip(self._plan.teachers, trained, strict=True)
         }
+        geometry /= max(n_batches, 1)
+        mean = sum(held_out) / len(held_out)
         metrics |= {
-            "eval_loss": sum(held_out) / len(held_out),
-            "geometry": geometry / max(n_batches, 1),
+            "eval_loss": geometry if self._plan.by_geometry else mean,
+            "geometry": geometry,
         }
         if not all(map(math.isfinite, metrics.values())):
             raise UnhealthyError("the held-out loss is not finite")

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polydistill.comparison.factors import levels
+from polydistill.comparison.methods import changed, headline_methods
+from polydistill.errors import ParamsError
+from polydistill.params import load_params
+from polydistill.stages.resolve import resolve
+
+PARAMS = load_params(Path(__file__).parents[2])
+
+
+def test_the_ablation_has_at_most_twenty_cells_and_each_can_run() -> None:
+    grid = levels(PARAMS, "text")
+
+    assert len({level.name for level in grid}) == len(grid) <= 20
+    assert {level.factor for level in grid} == {
+        "", "loss", "weighting", "teachers", "geometry", "heads",
+    }  # fmt: skip
+    for level in grid:
+        resolve(changed(PARAMS, level.overrides, 1), "text")
+
+
+def test_every_cell_but_the_default_changes_the_parameters() -> None:
+    trees = [changed(PARAMS, one.overrides, 0).model_dump_json() for one in levels(PARAMS, "text")]
+
+    assert len(set(trees)) == len(trees)
+
+
+def test_teachers_come_in_the_order_of_the_switchboard() -> None:
+    first_two = next(one for one in levels(PARAMS, "text") if one.name == "teachers-2")
+
+    active = list(changed(PARAMS, first_two.overrides, 0).active_teachers("text"))
+
+    assert active == list(PARAMS.active_teachers("text"))[:2]
+
+
+def test_the_headline_methods_are_equal_but_for_what_they_are_about() -> None:
+    methods = {
+        one.name: changed(PARAMS, one.overrides, 2) for one in headline_methods(PARAMS, "text")
+    }
+
+    assert list(methods)[:6] == ["default", "paper", "mse", "cosine", "simreg", "compress"]
+    assert len(methods) == 8 + len(PARAMS.active_teachers("text"))
+    assert {params.seed for params in methods.values()} == {2}
+    for name, params in methods.items():
+        resolve(params, "text")
+        assert params.text.student == PARAMS.text.student
+        assert params.text.training.epochs == PARAMS.text.training.epochs
+        assert (params.text.heads == PARAMS.text.heads) is (name != "simreg")
+    assert methods["compress"].text.loss_weight == 0
+    assert list(methods["only use-m3"].active_teachers("text")) == ["use-m3"]
+
+
+def test_nothing_that_trains_the_student_is_refused() -> None:
+    with pytest.raises(ParamsError, match="loss_weight must be above 0"):
+        changed(PARAMS, {"text.loss_weight": 0.0, "text.geometry_weight": 0.0}, 0)

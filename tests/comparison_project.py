@@ -1,0 +1,58 @@
+"""A project folder with a corpus, two small tasks and two hashing teachers: cells in a second or two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from polydistill.layout import Layout
+from polydistill.modalities.text import TextModality
+from polydistill.params import Params, parse_params
+from polydistill.store import write_embeddings
+from polydistill.teachers.hashing import HashingTeacher
+
+REPOSITORY = Path(__file__).parents[1]
+TEACHERS = {"first": 16, "second": 8}
+ROWS = 120
+
+
+def make_comparison_project(root: Path) -> Params:
+    """Write data, embeddings and `params.yaml`; return the parameters."""
+    kind, generator = TextModality(), np.random.default_rng(0)
+    texts = ["".join(generator.choice(list("abcdefgh "), 20)) + str(n) for n in range(ROWS)]
+    frame = pd.DataFrame({"id": [kind.content_id(text) for text in texts], "text": texts})
+    frame["group"] = [str(row // 2) for row in range(ROWS)]
+    (root / "data").mkdir(parents=True)
+    frame.to_csv(root / "data" / "corpus.csv", index=False)
+    split = ["test", "train", "train"] * (ROWS // 3)
+    letters = frame.assign(label=[text.count("a") for text in texts], split=split)
+    letters.to_csv(root / "data" / "letters.csv", index=False)
+    starts = frame.assign(label=["ab"[text[0] > "e"] for text in texts], split=split)
+    starts.to_csv(root / "data" / "starts.csv", index=False)
+    for name, dim in TEACHERS.items():
+        for part in ("corpus", "benchmark"):
+            folder = Layout(root, "text").embeddings(part, name)
+            teacher = HashingTeacher(name, 1, dim=dim)
+            write_embeddings(folder, root / "work", frame["id"].tolist(), texts, teacher)
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text("utf-8"))
+    tree["threads"] = 1
+    tree["embed"] = {
+        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
+        for name in TEACHERS
+    }
+    tree["text"].update(
+        corpus={"path": "data/corpus.csv", "rows": ROWS, "held_out": 0.2},
+        tasks={
+            "letters": {"kind": "regression", "path": "data/letters.csv", "domain": "out"},
+            "starts": {"kind": "classification", "path": "data/starts.csv", "domain": "in"},
+        },
+        teachers={name: {"family": "hashing", "dim": dim} for name, dim in TEACHERS.items()},
+        student={"name": "bag-of-bytes", "dim": 8},
+        heads={"name": "low-rank", "hidden": 16},
+    )
+    tree["text"]["training"].update(epochs=1, batch_size=32, head_warmup_steps=0)
+    (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    return parse_params(tree)
