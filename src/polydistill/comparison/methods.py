@@ -41,7 +41,7 @@ def changed(params: Params, overrides: Mapping[str, object], seed: int) -> Param
 
 
 def headline_methods(params: Params, modality: str) -> Sequence[Method]:
-    """Return the default, the baselines as published, both with our geometry term, and single teachers.
+    """Return the default, the baselines as published, and single teachers.
 
     Students, targets, steps, seeds and, but for SimReg, heads are equal.
     """
@@ -76,8 +76,6 @@ def headline_methods(params: Params, modality: str) -> Sequence[Method]:
             geometry_weight=1.0,
             training__head_warmup_steps=0,  # there are no heads to wait for
         ),
-        method("mse+geometry", "squared error and our geometry term", loss={"name": "mse"}),
-        method("cosine+geometry", "cosine distance and our geometry term", loss={"name": "cosine"}),
         *_single_teachers(params, modality),
     ]
 
