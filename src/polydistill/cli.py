@@ -9,6 +9,7 @@ import typer
 
 from polydistill import environment
 from polydistill.cli_analyses import AsJson, Modality, analyses
+from polydistill.cli_versions import versions
 from polydistill.console import ProgressLines, errors_for_people, plain, relative, show
 
 EPILOG = (
@@ -125,7 +126,12 @@ def publish(modality: Modality, *, as_json: AsJson = False) -> None:
         from polydistill.integrations.mlflow import publish as publish_student
         from polydistill.params import load_params
 
-        show(publish_student(ROOT, load_params(ROOT), modality), as_json=as_json)
+        published = publish_student(ROOT, load_params(ROOT), modality)
+        show(published, as_json=as_json)
+        if not published.reproducible:
+            reasons = "\n  ".join([*published.reasons, published.detail]).rstrip()
+            warning = f"Version {published.version} cannot be reproduced:\n  {reasons}"
+            typer.secho(warning, err=True, fg=typer.colors.YELLOW)
 
 
 @app.command(epilog="Example: polydistill promote text --dry-run")
@@ -262,4 +268,4 @@ def encode(
         )
 
 
-app.registered_commands += analyses.registered_commands
+app.registered_commands += analyses.registered_commands + versions.registered_commands
