@@ -79,3 +79,46 @@ def _show(report: Reproduction) -> None:
     if report.place:
         table["kept in"] = report.place
     show(plain(table), as_json=False)
+
+
+@versions.command(epilog="Example: polydistill gc text --yes")
+def gc(
+    modality: Annotated[str | None, typer.Argument(help="A block of params.yaml [all].")] = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+    keep_versions: Annotated[
+        int, typer.Option(min=0, help="So many of the newest versions stay in any case.")
+    ] = 3,
+    older_than_h: Annotated[
+        float, typer.Option(min=0, help="Leave alone what was written in the last so many hours.")
+    ] = 24.0,
+    as_json: AsJson = False,
+) -> None:
+    """List what no alias, lock or ledger entry needs, with why and how much; --yes removes it."""
+    with errors_for_people():
+        from polydistill.integrations.housekeeping import sweep
+        from polydistill.params import load_params
+
+        params = load_params(ROOT)
+        modalities = list(params.modalities)
+        if modality is not None:
+            params.modality(modality)
+            modalities = [modality]
+        report = sweep(ROOT, modalities, (older_than_h, keep_versions), remove=yes)
+        if as_json:
+            show(report, as_json=True)
+            return
+        for one in report.garbage:
+            typer.echo(f"{one.kind:<11} {megabytes(one.size_bytes):>11}  {one.what}  ({one.why})")
+        verb = "removed" if yes else "to remove: --yes does it"
+        typer.echo(f"{len(report.garbage)} things, {megabytes(report.size_bytes)}, {verb}.")
+
+
+def megabytes(size_bytes: int) -> str:
+    """Write bytes for a person.
+
+    Examples:
+        >>> megabytes(1_250_000)
+        '1.2 MB'
+    """
+    return f"{size_bytes / 1e6:,.1f} MB"
