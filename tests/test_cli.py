@@ -30,7 +30,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", ["validate", "embed", "distill", "evaluate", "publish", "promote",
                                      "report", "run", "doctor", "encode", "local-data", "attribution",
-                                     "predict-teacher"])  # fmt: skip
+                                     "predict-teacher", "reproduce", "gc"])  # fmt: skip
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +91,10 @@ def find_in_registry(
     name = model_name(modality)
     ledger, limit = named_in_ledger(root, name), (time.time() - older_than_h * HOUR_S) * 1000
     with connected(root) as client:
-        versions = client.search_model_versions(f"name = '{name}'", max_results=PAGE)
-        kept = versions
+        versions = kept = _all_versions(client, name)
         if ledger is not None:
-            kept = _kept_versions(client, root, modality, ledger, keep_versions)
+            kept = _named_versions(client, versions, (ledger, _lock(root, modality)))
+            kept += sorted(versions, key=lambda one: -int(one.version))[:keep_versions]
         numbers = {one.version for one in kept}
         gone = [v for v in versions if v.version not in numbers and v.creation_timestamp < limit]
         staying = [one for one in versions if one not in gone]
@@ -128,24 +128,35 @@ def remove_in_registry(root: Path, garbage: Garbage) -> None:
             _clear(root, place)
 
 
-def _kept_versions(
-    client: MlflowClient, root: Path, modality: str, ledger: Named, newest: int
+def _all_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """Return every version: of one that is overlooked, the run would seem to be of no version."""
+    versions: list[ModelVersion] = []
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", PAGE, page_token=token)
+        versions += page
+        token = page.token
+        if not token:
+            return versions
+
+
+def _named_versions(
+    client: MlflowClient,
+    versions: Sequence[ModelVersion],
+    named: tuple[Named, str | None],
 ) -> list[ModelVersion]:
-    """Return the versions that an alias, the ledger or the lock names, and the newest ones."""
-    name = model_name(modality)
-    versions = client.search_model_versions(f"name = '{name}'", max_results=PAGE)
+    """Return the versions that an alias, the ledger or the lock names."""
     if not versions:
         return []
-    aliased = {int(one) for one in client.get_registered_model(name).aliases.values()}
-    order = sorted((int(one.version) for one in versions), reverse=True)
-    numbers = aliased | ledger.versions | set(order[:newest])
-    locked = _lock(root, modality)
+    ledger, lock = named
+    aliases = client.get_registered_model(versions[0].name).aliases
+    numbers = ledger.versions | {int(one) for one in aliases.values()}
     return [
         one
         for one in versions
         if int(one.version) in numbers
         or str(one.run_id) in ledger.run_ids
-        or one.tags.get(LOCK_TAG) == locked
+        or (lock is not None and one.tags.get(LOCK_TAG) == lock)
     ]
 
 
