@@ -123,7 +123,7 @@ def test_a_version_goes_with_its_run_and_bundle_once_a_ledger_does_not_name_it(
         runs.append(publish(evaluated, params, "text").run_id)
         promote(evaluated, params, "text")  # 4 is champion and challenger, 3 previous
     with connected(evaluated) as client:
-        bundle = client.get_model_version("student-text", "2").model_id
+        bundle = str(client.get_model_version("student-text", "2").model_id)
 
     without_a_ledger = sweep(evaluated, ["text"], NOW, remove=False)
     entry = {"moves": {"champion": [None, 1]}, "ids": {"version": 1, "run": runs[0]}}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,11 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(original: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of a project that was run from a clean commit."""
+def project(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a project that was run from a clean commit, with its own code installed."""
     folder = tmp_path / "project"
     shutil.copytree(original, folder, symlinks=True)
+    monkeypatch.setattr(provenance, "PACKAGE", folder / "src" / "polydistill")
     return folder
 
 

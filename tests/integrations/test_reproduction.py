@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from polydistill.cli import app
 from polydistill.errors import MissingDataError, ParamsError, StageError
-from polydistill.integrations import mlflow_stamp
+from polydistill.integrations import mlflow_stamp, provenance
 from polydistill.integrations.mlflow import publish
 from polydistill.integrations.mlflow_store import connected
 from polydistill.integrations.reproduction import (
@@ -33,6 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> I
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         root = make_versioned_project(tmp_path_factory.mktemp("versioned") / "project")
+        patch.setattr(provenance, "PACKAGE", root / "src" / "polydistill")
         (root / "mlruns").mkdir()
         shutil.copy(empty_database, root / "mlruns" / "mlflow.db")
         published = publish(root, load_params(root), "text")
