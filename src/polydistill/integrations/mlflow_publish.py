@@ -67,11 +67,11 @@ class _Student:
     layout: Layout
     distillation: dict[str, Any]
     scores: Scores
-    entries: dict[str, Any]
+    lock: dict[str, Any]
 
     @property
     def lock_sha256(self) -> str:
-        return lock_digest(self.entries)
+        return lock_digest(self.lock)
 
     @property
     def sha256(self) -> str:
@@ -107,7 +107,7 @@ def publish(root: Path, params: Params, modality: str) -> Published:
         run_id = _find_run(client, student) or _new_run(client, student, params)
         found = _version_of(client, name, run_id)
         version = found or _complete(client, student, params, run_id)
-        stamped = stamp(client, root, (name, version), student.entries)  # before anyone sees it
+        stamped = stamp(client, root, (name, version), student.lock)  # before anyone sees it
         client.set_registered_model_alias(name, CHALLENGER, str(version))
     return Published(
         name,

@@ -24,7 +24,7 @@ from polydistill.integrations.mlflow_store import SQLITE, URI_VARIABLE
 from polydistill.integrations.processes import run_command, stopped_on_failure
 from polydistill.integrations.provenance import REQUIREMENTS_FILE
 from polydistill.layout import Layout
-from polydistill.registry.comparison import Comparison, compare
+from polydistill.registry.likeness import Comparison, compare
 from polydistill.workspace import configure_dvc, project_of
 
 PLACES = Path(".polydistill") / "reproductions"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from polydistill.registry.comparison import compare
+from polydistill.registry.likeness import compare
 
 
 def side(student: str = "s", score: float = 0.5, nats: float = 1.0, **tasks: float) -> Any:
