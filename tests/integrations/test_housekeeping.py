@@ -96,6 +96,7 @@ def test_runs_of_no_version_go_and_what_is_published_or_waits_stays(
     report = json.loads((evaluated / "reports/text/distill.json").read_text())
     waiting.set_tags({"student_sha256": report["student_sha256"]})
     lost.log_metrics({"held_out/x": 1.0}, step=1)
+    lost_run = lost.run_id
     for tracker in (waiting, lost):
         tracker.close()
     monkeypatch.chdir(evaluated)
@@ -105,8 +106,8 @@ def test_runs_of_no_version_go_and_what_is_published_or_waits_stays(
     removed = CliRunner().invoke(app, ["gc", "text", "--older-than-h", "0", "--yes"])
     after = sweep(evaluated, ["text"], NOW, remove=False)
 
-    assert [one["what"] for one in json.loads(listed.stdout)["garbage"]] == [lost.run_id]
-    assert kinds(again) == [("run", lost.run_id)]  # a dry run has removed nothing
+    assert [one["what"] for one in json.loads(listed.stdout)["garbage"]] == [lost_run]
+    assert kinds(again) == [("run", lost_run)]  # a dry run has removed nothing
     assert removed.exit_code == 0
     assert "a run of no version" in removed.output
     assert after.garbage == ()
@@ -123,7 +124,8 @@ def test_a_version_goes_with_its_run_and_bundle_once_a_ledger_does_not_name_it(
         runs.append(publish(evaluated, params, "text").run_id)
         promote(evaluated, params, "text")  # 4 is champion and challenger, 3 previous
     with connected(evaluated) as client:
-        bundle = str(client.get_model_version("student-text", "2").model_id)
+        source = str(client.get_model_version("student-text", "2").source)
+    bundle = source.removeprefix("models:/")
 
     without_a_ledger = sweep(evaluated, ["text"], NOW, remove=False)
     entry = {"moves": {"champion": [None, 1]}, "ids": {"version": 1, "run": runs[0]}}
