@@ -13,6 +13,7 @@ from polydistill.cli_comparisons import comparisons
 from polydistill.cli_exports import exports
 from polydistill.cli_operations import operations
 from polydistill.cli_registry import registry
+from polydistill.cli_versions import versions
 from polydistill.console import ProgressLines, errors_for_people, plain, print_rich, relative, show
 
 EPILOG = (
@@ -155,7 +156,12 @@ def publish(modality: Modality, *, as_json: AsJson = False) -> None:
         from polydistill.integrations.mlflow import publish as publish_student
         from polydistill.params import load_params
 
-        show(publish_student(ROOT, load_params(ROOT), modality), as_json=as_json)
+        published = publish_student(ROOT, load_params(ROOT), modality)
+        show(published, as_json=as_json)
+        if not published.reproducible:
+            reasons = "\n  ".join([*published.reasons, published.detail]).rstrip()
+            warning = f"Version {published.version} cannot be reproduced:\n  {reasons}"
+            typer.secho(warning, err=True, fg=typer.colors.YELLOW)
 
 
 @app.command(epilog="Example: polydistill report text")
@@ -268,5 +274,5 @@ def encode(
         )
 
 
-for group in (registry, operations, analyses, comparisons, exports):
+for group in (registry, operations, analyses, comparisons, exports, versions):
     app.registered_commands += group.registered_commands

@@ -24,6 +24,17 @@ IGNORED = "__pycache__"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
+def project_of(root: Path) -> Path:
+    """Return the project that a workspace belongs to; any other folder is its own.
+
+    Examples:
+        >>> project_of(Path("/home/me/project/.polydistill/workspaces/quick")).as_posix()
+        '/home/me/project'
+    """
+    folder = root.resolve()
+    return folder.parents[2] if folder.parent.parts[-2:] == WORKSPACES.parts else folder
+
+
 def make_workspace(root: Path, name: str, overrides: Mapping[str, object]) -> Path:
     """Make, or bring up to date, the workspace `.polydistill/workspaces/<name>` of a project.
 
@@ -57,7 +68,7 @@ def make_workspace(root: Path, name: str, overrides: Mapping[str, object]) -> Pa
             _write(folder / file, (root / file).read_bytes())
     _write(folder / PARAMS_FILE, yaml.safe_dump(params, sort_keys=False).encode())
     _point_to_data(root, folder)
-    _configure_dvc(root, folder)
+    configure_dvc(root, folder)
     return folder
 
 
@@ -120,9 +131,9 @@ def _point_to_data(root: Path, folder: Path) -> None:
         shutil.rmtree(folder / "data")
 
 
-def _configure_dvc(root: Path, folder: Path) -> None:
-    """Give the workspace the project's DVC settings, cache and remotes, and no version control."""
-    settings, home = ConfigParser(interpolation=None), root / ".dvc"
+def configure_dvc(root: Path, folder: Path) -> None:
+    """Give another folder a project's DVC settings, cache and remotes, and no version control."""
+    settings, home = ConfigParser(interpolation=None), root.resolve() / ".dvc"
     settings.read([home / "config", home / "config.local"], encoding="utf-8")
     for section in ("core", "cache"):
         if not settings.has_section(section):

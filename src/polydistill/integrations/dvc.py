@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -44,6 +44,8 @@ EDGE = re.compile(r'^\s*"(?P<upstream>[^"]+)" -> "(?P<downstream>[^"]+)";$', re.
 NODE = re.compile(r'^\s*"(?P<node>[^"]+)";$', re.MULTILINE)
 EXITED = re.compile(r"failed to reproduce .*exited with (?P<code>-?\d+)$")
 
+NO_REMOTE = "no remote specified"
+"""What DVC says when a push has nowhere to go."""
 UNSAVED = "unsaved files without confirmation"
 """What DVC says when a pull would overwrite what no cache holds."""
 
@@ -140,6 +142,47 @@ def add(root: Path, path: Path) -> Path:
     """
     _ask(root, ["add", "--quiet", str(path.relative_to(root))])
     return path.with_name(f"{path.name}.dvc")
+
+
+def push_data(root: Path) -> None:
+    """Bring what `data.dvc` names to DVC's remote; nothing happens if it is there.
+
+    Raises:
+        StageError: There is no remote, it does not answer, or the cache does not hold the data.
+    """
+    command = [*DVC, "--wait-for-lock", "push", str(DATA_FILE)]
+    finished = run_command(command, root, timeout_s=PULL_TIMEOUT_S, hidden=None)
+    if finished.exit_code:
+        raise _failure(f"`dvc push {DATA_FILE}`", finished)
+
+
+def rerun(root: Path, stage: str, environment: Mapping[str, str], *, reuse: bool) -> StageState:
+    """Run one stage again, whatever DVC has kept of it, and leave nothing in the cache.
+
+    Nothing may go there: a result that differs would be given to whoever has the same inputs.
+
+    Args:
+        root: The project folder.
+        stage: DVC's name of it.
+        environment: Variables of the stage, beside ours.
+        reuse: Take what the cache has for it, and run it only if that is nothing.
+
+    Raises:
+        StageError: See `reproduce`.
+    """
+    force = () if reuse else ("--force", "--no-run-cache")
+    command = [*DVC, "--wait-for-lock", "repro", "--single-item", "--no-commit", *force, stage]
+    finished = run_command(
+        command, root, timeout_s=STAGE_TIMEOUT_S, hidden=None, environment=environment
+    )
+    if finished.exit_code:
+        raise _failure(stage, finished)
+    return StageState(stage, _how(stage, finished.lines), round(finished.seconds, 1))
+
+
+def stage_names(root: Path) -> list[str]:
+    """Return the names of all stages of `dvc.yaml`."""
+    return _ask(root, ["stage", "list", "--all", "--name-only"]).split()
 
 
 def status(root: Path, targets: Sequence[str] = ()) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,12 @@ from polydistill.integrations.mlflow_bundle import register_student
 from polydistill.integrations.mlflow_evidence import log_evidence
 from polydistill.integrations.mlflow_ledger import recorded
 from polydistill.integrations.mlflow_reference import log_reference
+from polydistill.integrations.mlflow_stamp import LOCK_FILE, stamp
 from polydistill.integrations.mlflow_store import connected, experiment_id, import_mlflow
 from polydistill.integrations.mlflow_tracker import log_metrics, log_params, set_tags
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
-from polydistill.params import PARAMS_FILE, Params
+from polydistill.params import Params
 from polydistill.registry.promotion import challenge
 from polydistill.scores import Scores, kind_means, mean_score, read_scores
 from polydistill.students import weights_digest
@@ -31,8 +31,6 @@ from polydistill.tables import read_corpus
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LOCK_FILE = "dvc.lock"
-PROJECT_FILES = (PARAMS_FILE.name, LOCK_FILE, "dvc.yaml", dvc.DATA_FILE.name)
 STUDENT_TAG, LOCK_TAG = "student_sha256", "lock_sha256"
 LAST_TAG = "files"
 """Set when everything but the model is in the run."""
@@ -49,6 +47,9 @@ class Published:
         run_id: Its run.
         student_sha256: Of its weights.
         lock_sha256: Of the modality's entries in `dvc.lock`.
+        reproducible: Whether `polydistill reproduce` can make it again.
+        reasons: Why it cannot.
+        detail: What a tool said about that.
     """
 
     model: str
@@ -57,6 +58,9 @@ class Published:
     run_id: str
     student_sha256: str
     lock_sha256: str
+    reproducible: bool
+    reasons: tuple[str, ...] = ()
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,9 @@ def publish(root: Path, params: Params, modality: str) -> Published:
     """Register the student that lies in the project as challenger.
 
     The run is the one that training has logged live, or one made of the files. What identifies a
-    student is its weights and its entries in `dvc.lock`: publishing it again finds its version.
+    student is its weights and its entries in `dvc.lock`: publishing it again finds its version. What a
+    rerun needs is attached to it, and its data pushed to DVC's remote; where that is not all there the
+    version is marked `reproducible: false`, until it is published again and is.
 
     Raises:
         MissingDataError: A stage has not run yet.
@@ -105,9 +111,20 @@ def publish(root: Path, params: Params, modality: str) -> Published:
         run_id = _find_run(client, student) or _new_run(client, student, params)
         found = _version_of(client, name, run_id)
         version = found or _complete(client, student, params, run_id)
+        stamped = stamp(client, root, (name, version), student.lock)  # before anyone sees it
         with recorded(root, client, name) as registry:
             challenge(registry, version)
-    return Published(name, version, found is None, run_id, student.sha256, student.lock_sha256)
+    return Published(
+        name,
+        version,
+        found is None,
+        run_id,
+        student.sha256,
+        student.lock_sha256,
+        stamped.reproducible,
+        stamped.reasons,
+        stamped.detail,
+    )
 
 
 def lock_digest(entries: dict[str, Any]) -> str:
@@ -203,7 +220,7 @@ def _version_of(client: MlflowClient, name: str, run_id: str) -> int | None:
 def _complete(client: MlflowClient, student: _Student, params: Params, run_id: str) -> int:
     """Bring everything into the run, register the model, and return its version."""
     layout, name = student.layout, model_name(student.layout.modality)
-    set_tags(client, run_id, {**student.tags, **_commit(layout.root)})
+    set_tags(client, run_id, student.tags)
     if LAST_TAG not in client.get_run(run_id).data.tags:  # an interrupted publish went so far
         _log_history(client, student, run_id)
         log_metrics(client, run_id, {0: _score_metrics(student)})
@@ -266,8 +283,6 @@ def _log_data(client: MlflowClient, root: Path, run_id: str, params: Params, mod
 
 
 def _log_files(client: MlflowClient, layout: Layout, run_id: str) -> None:
-    for file in PROJECT_FILES:
-        client.log_artifact(run_id, str(layout.root / file), "project")
     for path in (layout.distillation, layout.scores, layout.history, layout.predictions):
         client.log_artifact(run_id, str(path))
     client.log_artifacts(run_id, str(layout.heads), "heads")
@@ -278,14 +293,3 @@ def _an_example(layout: Layout, params: Params) -> str:
     kind = MODALITIES.get(layout.modality)()
     corpus = read_corpus(layout.root, params.modality(layout.modality).corpus, kind)
     return str(corpus[kind.column].iloc[0])
-
-
-def _commit(root: Path) -> dict[str, str]:
-    """Return the tag with git's commit; nothing outside a repository."""
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # git itself is not installed
-        return {}
-    commit = result.stdout.strip()
-    return {"mlflow.source.git.commit": commit} if result.returncode == 0 else {}

@@ -40,7 +40,12 @@ class Finished:
 
 
 def run_command(
-    command: Sequence[str], root: Path, *, timeout_s: float, hidden: Container[str] | None = ()
+    command: Sequence[str],
+    root: Path,
+    *,
+    timeout_s: float,
+    hidden: Container[str] | None = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Finished:
     """Run a command in `root` and pass its lines on to our own standard output as they come.
 
@@ -51,12 +56,13 @@ def run_command(
         root: The folder it runs in.
         timeout_s: After so many seconds the whole process group is killed.
         hidden: Lines that are not passed on; None: all of them.
+        environment: Variables that it has beside ours, or in place of them.
 
     Raises:
         StageError: It could not start, ran into the timeout, or was stopped by `stop_all`.
     """
     started = time.monotonic()
-    process = _start(command, root)
+    process = _start(command, root, environment or {})
     timer = threading.Timer(timeout_s, _stop, [process])
     timer.daemon = True
     timer.start()
@@ -102,12 +108,14 @@ def child_environment() -> Mapping[str, str]:
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": columns}
 
 
-def _start(command: Sequence[str], root: Path) -> subprocess.Popen[str]:
+def _start(
+    command: Sequence[str], root: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[str]:
     try:
         process = subprocess.Popen(
             command,
             cwd=root,
-            env=child_environment(),
+            env={**child_environment(), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,149 @@
+"""What lies in a project folder that nothing needs: unfinished work, scratch places, embeddings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from polydistill.errors import MissingDataError, StageError
+from polydistill.integrations import git
+from polydistill.integrations.mlflow_publish import lock_entries
+from polydistill.integrations.reproduction import PLACES
+from polydistill.layout import Layout
+from polydistill.workspace import project_of
+
+Kind = Literal["work", "scratch", "embeddings", "run", "bundle", "version"]
+RWLOCK = Path(".dvc") / "tmp" / "rwlock"
+EXPERIMENTS = Path(".dvc") / "tmp" / "exps" / "standalone"
+"""Where `dvc exp run --temp` works."""
+PARTS = ("corpus", "benchmark")
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """One thing that nothing needs.
+
+    Attributes:
+        kind: What it is.
+        what: A path in the project folder, or an id in the registry.
+        why: Why nothing needs it.
+        size_bytes: What it takes on this disk.
+    """
+
+    kind: Kind
+    what: str
+    why: str
+    size_bytes: int
+
+
+def find_files(root: Path, modality: str, older_than_h: float) -> list[Garbage]:
+    """List the files and folders of a modality that nothing needs.
+
+    Nothing is listed that was written in the last `older_than_h` hours, that a stage which is running may
+    use, or that `dvc.lock` names.
+    """
+    if stage_is_running(root):
+        return []
+    found = [*_work(root, modality), *_scratch(root), *_embeddings(root, modality)]
+    limit = time.time() - older_than_h * HOUR_S
+    return [one for one in found if newest(root / one.what) <= limit]
+
+
+def remove_files(root: Path, garbage: Garbage) -> None:
+    """Remove one of `find_files`."""
+    path = root / garbage.what
+    if path.parent == root / PLACES:
+        try:
+            git.remove_worktree(project_of(root), path)
+        except StageError:  # git knows nothing of it any more
+            shutil.rmtree(path)
+    elif path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def stage_is_running(root: Path) -> bool:
+    """Say whether a process that lives holds one of DVC's locks on a path."""
+    path = root / RWLOCK
+    if not path.exists():
+        return False
+    try:
+        lock = json.loads(path.read_text(encoding="utf-8") or "{}")
+        writers = list(lock.get("write", {}).values())
+        readers = [one for ones in lock.get("read", {}).values() for one in ones]
+        pids = {int(holder["pid"]) for holder in [*writers, *readers]}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return True  # a lock that we cannot read is not ours to ignore
+    return any(is_alive(pid) for pid in pids)
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder; a link counts as nothing."""
+    return sum(file.lstat().st_size for file in _below(path) if not file.is_dir())
+
+
+def newest(path: Path) -> float:
+    """Return when something in a file or folder was last written, in seconds since 1970."""
+    return max(file.lstat().st_mtime for file in _below(path))
+
+
+def _below(path: Path) -> Iterator[Path]:
+    yield path
+    if path.is_dir() and not path.is_symlink():
+        yield from path.rglob("*")
+
+
+def _garbage(root: Path, kind: Kind, path: Path, why: str) -> Garbage:
+    return Garbage(kind, path.relative_to(root).as_posix(), why, size_of(path))
+
+
+def _work(root: Path, modality: str) -> Iterator[Garbage]:
+    """What stages have begun and not gone on with: other settings, another teacher, an interruption."""
+    why = "unfinished work: a stage with these settings and inputs would go on with it"
+    for path in sorted(Layout(root, modality).scratch.glob("work/*/*")):
+        of_modality = path.name == modality or path.name.startswith(f"{modality}-")
+        if of_modality and size_of(path):
+            yield _garbage(root, "work", path, why)
+
+
+def _scratch(root: Path) -> Iterator[Garbage]:
+    for path in sorted((root / PLACES).glob("*")):
+        pid = path.name.rpartition("-")[2]
+        if not (pid.isdigit() and is_alive(int(pid))):
+            yield _garbage(root, "scratch", path, "a reproduction that was kept or has failed")
+    for path in sorted((root / EXPERIMENTS).glob("*")):
+        yield _garbage(root, "scratch", path, "a `dvc exp run --temp` that has ended")
+
+
+def _embeddings(root: Path, modality: str) -> Iterator[Garbage]:
+    """Shards in a folder that `dvc.lock` does not name, and halves of a swap that was interrupted."""
+    try:
+        entries = lock_entries(root, modality)
+    except MissingDataError:  # nothing says what is needed
+        return
+    named = {row["path"] for entry in entries.values() for row in entry.get("outs", ())}
+    for part in PARTS:
+        for path in sorted((Layout(root, modality).artifacts / "embeddings" / part).glob("*")):
+            if path.name.startswith("."):
+                yield _garbage(root, "embeddings", path, "left by a swap that was interrupted")
+            elif path.relative_to(root).as_posix() not in named:
+                yield _garbage(root, "embeddings", path, "no stage of dvc.lock has made it")

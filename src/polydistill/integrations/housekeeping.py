@@ -1,0 +1,64 @@
+"""Find, and if asked remove, what nothing needs: on disk and in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from polydistill.integrations.garbage import Garbage, find_files, remove_files
+from polydistill.integrations.mlflow_garbage import find_in_registry, remove_in_registry
+from polydistill.integrations.mlflow_store import SQLITE, tracking_uri
+
+IN_REGISTRY = ("version", "run", "bundle")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What nothing needs.
+
+    Attributes:
+        garbage: Each thing once.
+        size_bytes: Of all of them, on this disk.
+        removed: Whether they are gone; otherwise nothing was changed.
+    """
+
+    garbage: tuple[Garbage, ...]
+    size_bytes: int
+    removed: bool
+
+
+def sweep(
+    root: Path, modalities: Sequence[str], limits: tuple[float, int], *, remove: bool
+) -> Sweep:
+    """List what no alias, lock or ledger entry needs, and remove it if asked.
+
+    Args:
+        root: The project folder.
+        modalities: Blocks of `params.yaml`.
+        limits: Hours for which nothing is touched after it was written; how many of the newest
+            versions stay in any case.
+        remove: Otherwise nothing is changed.
+
+    Raises:
+        StoreError: The ledger cannot be read.
+        StageError: The tracking store does not answer.
+    """
+    root, (older_than_h, keep_versions) = root.resolve(), limits
+    found: dict[tuple[str, str], Garbage] = {}
+    for modality in modalities:
+        listed = find_files(root, modality, older_than_h)
+        if _has_store(root):
+            listed += find_in_registry(root, modality, older_than_h, keep_versions)
+        found |= {(one.kind, one.what): one for one in listed}
+    if remove:
+        for one in found.values():
+            (remove_in_registry if one.kind in IN_REGISTRY else remove_files)(root, one)
+    total = sum(one.size_bytes for one in found.values())
+    return Sweep(tuple(found.values()), total, remove)
+
+
+def _has_store(root: Path) -> bool:
+    """Say whether there is a tracking store to look into: looking must not make one."""
+    uri = tracking_uri(root)
+    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
