@@ -95,6 +95,28 @@ def test_data_of_another_version_is_brought_anew(project: Path) -> None:
     assert (workspace / "data" / "corpus.txt").read_text() == "a longer text\n"
 
 
+def test_data_and_lock_of_a_workspace_that_moves_on_stay_when_it_is_brought_up_to_date(
+    project: Path,
+) -> None:
+    (project / "dvc.lock").write_text("schema: '2.0'\n")
+    workspace = make_workspace(project, "nightly", {}, moves_on=True)
+    assert (workspace / "data.dvc").read_bytes() == (project / "data.dvc").read_bytes()
+    assert (workspace / "dvc.lock").read_bytes() == (project / "dvc.lock").read_bytes()
+    (workspace / "data.dvc").write_text("outs:\n- md5: 1.dir\n  path: data\n")
+    (workspace / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    (workspace / "data").mkdir()
+    (project / "data.dvc").write_text("outs:\n- md5: 2.dir\n  path: data\n")
+    (project / "src/pkg/code.py").write_text("# newer\n")
+
+    make_workspace(project, "nightly", {}, moves_on=True)
+
+    assert "1.dir" in (workspace / "data.dvc").read_text()
+    assert "stages" in (workspace / "dvc.lock").read_text()
+    assert (workspace / "data").is_dir()
+    assert (workspace / "src/pkg/code.py").read_text() == "# newer\n"
+    assert "2.dir" in (project / "data.dvc").read_text()
+
+
 def test_overrides_are_set_and_none_removes_a_row(project: Path) -> None:
     overrides = {"text.corpus.rows": 2000, "embed.text-glove-50d": None, "seed": 3}
 

@@ -74,3 +74,17 @@ def reject(
 
         verdict = reject_challenger(ROOT, load_params(ROOT), modality, by=by, reason=reason)
         show(verdict, as_json=as_json)
+
+
+@operations.command(epilog="Example: polydistill workspace nightly")
+def workspace(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Make, or bring up to date, a folder for scheduled runs, whose data and lock file move on by themselves."""
+    with errors_for_people():
+        from polydistill.workspace import make_workspace
+
+        folder = make_workspace(ROOT, name, {}, moves_on=True)
+        show({"workspace": folder.relative_to(ROOT.resolve())}, as_json=as_json)

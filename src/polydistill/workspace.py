@@ -18,8 +18,8 @@ from polydistill.params import PARAMS_FILE, parse_params
 
 WORKSPACES = Path(".polydistill") / "workspaces"
 FOLDERS = ("src", "flows")
-FILES = ("dvc.yaml", ".dvcignore", "requirements.lock", "pyproject.toml")
-DATA_FILE = "data.dvc"
+FILES = ("dvc.yaml", ".dvcignore", "requirements.lock", "pyproject.toml", "prefect.yaml")
+DATA_FILE, LOCK_FILE = "data.dvc", "dvc.lock"
 IGNORED = "__pycache__"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -35,7 +35,9 @@ def project_of(root: Path) -> Path:
     return folder.parents[2] if folder.parent.parts[-2:] == WORKSPACES.parts else folder
 
 
-def make_workspace(root: Path, name: str, overrides: Mapping[str, object]) -> Path:
+def make_workspace(
+    root: Path, name: str, overrides: Mapping[str, object], *, moves_on: bool = False
+) -> Path:
     """Make, or bring up to date, the workspace `.polydistill/workspaces/<name>` of a project.
 
     It has its own parameters, lock file, artifacts, reports and registry, so that a run in it leaves the
@@ -46,6 +48,8 @@ def make_workspace(root: Path, name: str, overrides: Mapping[str, object]) -> Pa
         root: The project folder.
         name: Lower-case letters, digits and hyphens.
         overrides: Dotted keys of `params.yaml` and their values; None removes the key.
+        moves_on: Whether its `data.dvc` and `dvc.lock` are the project's at first alone, and its own from
+            then on: where scheduled runs take in new data, while the project's git stays as it is.
 
     Raises:
         ParamsError: A key is unknown, a value is out of bounds, or `name` is no name.
@@ -57,19 +61,31 @@ def make_workspace(root: Path, name: str, overrides: Mapping[str, object]) -> Pa
         )
     root = root.resolve()
     params = _overridden(root, overrides)
+    folder = root / WORKSPACES / name
+    _copy_code(root, folder)
+    _write(folder / PARAMS_FILE, yaml.safe_dump(params, sort_keys=False).encode())
+    if moves_on:
+        _start_with_data(root, folder)
+    else:
+        _point_to_data(root, folder)
+    configure_dvc(root, folder)
+    return folder
+
+
+def _copy_code(root: Path, folder: Path) -> None:
+    """Bring code and settings up to date.
+
+    Raises:
+        MissingDataError: The project lacks some.
+    """
     for needed in (*FOLDERS, "dvc.yaml", DATA_FILE):
         if not (root / needed).exists():
             raise MissingDataError(f"No {needed} in {root}: run polydistill in a project folder.")
-    folder = root / WORKSPACES / name
     for part in FOLDERS:
         _mirror(root / part, folder / part)
     for file in FILES:
         if (root / file).exists():
             _write(folder / file, (root / file).read_bytes())
-    _write(folder / PARAMS_FILE, yaml.safe_dump(params, sort_keys=False).encode())
-    _point_to_data(root, folder)
-    configure_dvc(root, folder)
-    return folder
 
 
 def _overridden(root: Path, overrides: Mapping[str, object]) -> dict[str, object]:
@@ -129,6 +145,15 @@ def _point_to_data(root: Path, folder: Path) -> None:
     changed = _write(folder / DATA_FILE, (root / DATA_FILE).read_bytes())
     if changed and (folder / "data").exists():
         shutil.rmtree(folder / "data")
+
+
+def _start_with_data(root: Path, folder: Path) -> None:
+    """Copy `dvc.lock` and `data.dvc`, once."""
+    if (folder / DATA_FILE).exists():
+        return
+    if (root / LOCK_FILE).exists():
+        _write(folder / LOCK_FILE, (root / LOCK_FILE).read_bytes())
+    _point_to_data(root, folder)  # last: it says that the rest is there
 
 
 def configure_dvc(root: Path, folder: Path) -> None:
