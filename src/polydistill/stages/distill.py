@@ -110,7 +110,7 @@ def distill(
     held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
     weighting = WEIGHTINGS.get(block.weighting.name)(len(stored), **block.weighting.options)
     rows_held_out = np.flatnonzero(held_out)
-    targets, present, standardisers = _targets(stored, ~held_out, weighting)
+    targets, present, standardisers = standardised_targets(stored, ~held_out, weighting)
     generator = torch.Generator().manual_seed(int(seeded(params.seed, "weights").integers(2**63)))
     student = STUDENTS.get(block.student.name).build(
         examples, generator, params.threads, **block.student.options
@@ -179,7 +179,7 @@ def distill(
     return report
 
 
-def _targets(
+def standardised_targets(
     stored: dict[str, StoredEmbeddings],
     trained: np.ndarray[tuple[int], np.dtype[np.bool_]],
     weighting: Weighting,
