@@ -61,9 +61,7 @@ def build_model(params: Params, student: Student, dims: dict[str, int]) -> Disti
     geometry = None
     if block.geometry is not None:
         widths = list(dims.values())
-        geometry = build_geometry(
-            block.geometry.name, block.geometry.options, student.dim, widths
-        )
+        geometry = build_geometry(block.geometry.name, block.geometry.options, student.dim, widths)
     loss = partial(LOSSES.get(block.loss.name), **block.loss.options)
     weighting = WEIGHTINGS.get(block.weighting.name)(len(dims), **block.weighting.options)
     return DistillationModel(student, heads, loss, geometry, block.geometry_weight, weighting)

@@ -24,7 +24,9 @@ def run() -> list[Row]:
 
 
 def _compare(name: str, kind: str, goal: str) -> Row:
-    peaks = np.array([[_peak(which, kind) for which in ("all", "alone")] for _ in range(REPETITIONS)])
+    peaks = np.array(
+        [[_peak(which, kind) for which in ("all", "alone")] for _ in range(REPETITIONS)]
+    )
     ours, peer = np.median(peaks, axis=0)
     return Row(
         name=f"peak-memory: {name}, all teachers, against it alone on squared error to the widest",

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from polydistill.errors import DivergedError
 from polydistill.params import GuardParams
 from polydistill.training.guard import Restart, UnhealthyError, check_embeddings
-from polydistill.training.trainer import _last_checkpoint, make_optimizer, _schedule
+from polydistill.training.trainer import _last_checkpoint, _schedule, make_optimizer
 from tests.training.tiny_run import DIMS, PARAMS, make_model, run, weights
 
 STEPS_AN_EPOCH = 4
