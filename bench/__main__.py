@@ -10,6 +10,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from bench.measure import Row
 from polydistill.environment import prepare
@@ -57,12 +58,10 @@ def run_bench(name: str, device: str | None) -> list[Row]:
     """Run one bench, on a device if it is given one and knows what that is."""
     run = import_module(f"bench.{name.replace('-', '_')}").run
     if device is None:
-        rows: list[Row] = run()
-        return rows
+        return cast("list[Row]", run())
     if "device" not in inspect.signature(run).parameters:
         sys.exit(f"Bench {name!r} has no device: leave --device out.")
-    rows = run(device=device)
-    return rows
+    return cast("list[Row]", run(device=device))
 
 
 def as_cell(value: object) -> str:

@@ -24,7 +24,7 @@ from polydistill.store import open_of_corpus
 from polydistill.tables import read_corpus
 from polydistill.training.standardise import fit_standardiser
 
-STEPS = 4
+STEPS = 2
 
 
 def main(which: str, kind: str) -> None:

@@ -18,8 +18,8 @@ def run() -> list[Row]:
     """Measure the three-layer transformer and, without a goal, the default student."""
     params = read_project()
     return [
-        *_measure(params, TRANSFORMER, "three-layer transformer", 5, GOAL),
-        *_measure(params, params.text.student, f"{params.text.student.name} student", 40, "none"),
+        *_measure(params, TRANSFORMER, "three-layer transformer", 3, GOAL),
+        *_measure(params, params.text.student, f"{params.text.student.name} student", 30, "none"),
     ]
 
 

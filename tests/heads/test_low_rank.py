@@ -40,7 +40,8 @@ def test_all_teachers_together_equal_each_alone_with_gradients() -> None:
     rows, mask = torch.randn(7, 4), torch.ones(7, dtype=torch.bool)
     targets = {name: torch.randn(7, dim) for name, dim in dims.items()}
     predictions = together(rows)
-    sum(gaussian_nll(predictions[name], targets[name], mask).sum() for name in dims).backward()
+    losses = [gaussian_nll(predictions[name], targets[name], mask).sum() for name in dims]
+    torch.stack(losses).sum().backward()
     start, of_trunk = 0, torch.zeros_like(together.hidden.weight)
 
     for name, dim in dims.items():
