@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import json
 import os
 import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
+from bench.measure import Row
 from polydistill.environment import prepare
 
 FOLDER = Path(__file__).parent
-NOT_BENCHES = {"__init__", "__main__", "measure"}
+NOT_BENCHES = {"measure"}
+COLUMNS = ("name", "ours", "peer", "ratio", "spread", "goal", "unit")
 
 
 def machine() -> str:
@@ -26,22 +31,21 @@ def machine() -> str:
     return f"{re.sub(r'[^a-z0-9]+', '-', model.lower()).strip('-')}-{os.cpu_count()}"
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], device: str | None = None) -> None:
     """Measure, print a table, and write `bench/results/<machine>.json`."""
     prepare()
     from rich.console import Console
     from rich.table import Table
 
-    known = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in NOT_BENCHES)
+    files = [file.stem for file in FOLDER.glob("[!_]*.py") if file.stem not in NOT_BENCHES]
+    known = sorted(file.replace("_", "-") for file in files)
     if unknown := set(names) - set(known):
         sys.exit(f"Unknown bench {min(unknown)!r}. Known: {', '.join(known)}.")
-    rows = [row for name in names or known for row in import_module(f"bench.{name}").run()]
-    table = Table("name", "ours", "peer", "ratio", "unit")
+    rows = [row for name in names or known for row in run_bench(name, device)]
+    table = Table(*COLUMNS)
     for row in rows:
-        table.add_row(
-            *(f"{value:,}" if isinstance(value, float) else value for value in row.values())
-        )
-    Console(width=110).print(table)
+        table.add_row(*(as_cell(row.get(column, "")) for column in COLUMNS))
+    Console(width=140).print(table)
     if not names:
         path = FOLDER / "results" / f"{machine()}.json"
         path.parent.mkdir(exist_ok=True)
@@ -50,5 +54,26 @@ def main(names: list[str]) -> None:
         partial.replace(path)
 
 
+def run_bench(name: str, device: str | None) -> list[Row]:
+    """Run one bench, on a device if it is given one and knows what that is."""
+    run = import_module(f"bench.{name.replace('-', '_')}").run
+    if device is None:
+        return cast("list[Row]", run())
+    if "device" not in inspect.signature(run).parameters:
+        sys.exit(f"Bench {name!r} has no device: leave --device out.")
+    return cast("list[Row]", run(device=device))
+
+
+def as_cell(value: object) -> str:
+    """Return how a table shows a number, a pair of them, or a text."""
+    if isinstance(value, tuple):
+        return " to ".join(as_cell(one) for one in value)
+    return f"{value:,}" if isinstance(value, float) else str(value)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="python -m bench", description=main.__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help="all, unless there are some")
+    parser.add_argument("--device", help="cpu or cuda, for the benches that have one")
+    given = parser.parse_args()
+    main(given.names, given.device)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from polydistill.errors import ParamsError
 from polydistill.heads.low_rank import LowRankHeads
@@ -20,6 +21,68 @@ def test_modes_and_hidden_have_their_effect() -> None:
 
     assert small.hidden.out_features == 8
     assert large(torch.zeros(2, 4))["one"].mean.shape == (2, 3, 6)
+
+
+def test_the_scale_is_made_of_so_many_units_of_the_trunk() -> None:
+    module = heads(hidden=8, scale_hidden=3)
+    with torch.no_grad():
+        module.hidden.weight[:3] = 0.0  # the units that the scale is made of: constant now
+
+    near, far = (module(rows)["one"] for rows in torch.randn(2, 5, 4))
+
+    torch.testing.assert_close(near.log_scale, far.log_scale)
+    assert not torch.allclose(near.mean, far.mean)
+
+
+def test_all_teachers_together_equal_each_alone_with_gradients() -> None:
+    dims = {"one": 6, "two": 3, "three": 6}
+    together = LowRankHeads(4, dims, torch.Generator().manual_seed(0), hidden=8, scale_hidden=5)
+    rows, mask = torch.randn(7, 4), torch.ones(7, dtype=torch.bool)
+    targets = {name: torch.randn(7, dim) for name, dim in dims.items()}
+    predictions = together(rows)
+    losses = [gaussian_nll(predictions[name], targets[name], mask).sum() for name in dims]
+    torch.stack(losses).sum().backward()
+    start, of_trunk = 0, torch.zeros_like(together.hidden.weight)
+
+    for name, dim in dims.items():
+        part = slice(start, start + dim)
+        alone = LowRankHeads(4, {name: dim}, torch.Generator(), hidden=8, scale_hidden=5)
+        alone.hidden.load_state_dict(together.hidden.state_dict())
+        with torch.no_grad():
+            for layer in ("linear_mean", "mean", "log_scale"):
+                own, whole = alone.get_submodule(layer), together.get_submodule(layer)
+                for key, weight in own.named_parameters():
+                    weight.copy_(whole.get_parameter(key)[part])
+        prediction = alone(rows)[name]
+        gaussian_nll(prediction, targets[name], mask).sum().backward()
+
+        torch.testing.assert_close(prediction.mean, predictions[name].mean, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            prediction.log_scale, predictions[name].log_scale, atol=1e-5, rtol=0
+        )
+        for layer in ("linear_mean", "mean", "log_scale"):
+            own, whole = alone.get_submodule(layer), together.get_submodule(layer)
+            expected = whole.get_parameter("weight").grad
+            assert expected is not None
+            torch.testing.assert_close(
+                own.get_parameter("weight").grad, expected[part], atol=1e-5, rtol=1e-5
+            )
+        assert alone.hidden.weight.grad is not None
+        of_trunk += alone.hidden.weight.grad
+        start += dim
+    torch.testing.assert_close(together.hidden.weight.grad, of_trunk, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_teachers", [2, 9])
+def test_many_teachers_cost_no_more_kernels_than_one(n_teachers: int) -> None:
+    def kernels(n: int) -> dict[str, int]:
+        module = LowRankHeads(4, {str(k): 6 for k in range(n)}, torch.Generator(), hidden=8)
+        with profile(activities=[ProfilerActivity.CPU]) as told:
+            module(torch.zeros(2, 4))
+        names = ("aten::addmm", "aten::mm", "aten::tanh", "aten::gelu", "aten::_log_softmax")
+        return {one.key: one.count for one in told.key_averages() if one.key in names}
+
+    assert kernels(n_teachers) == kernels(1)
 
 
 def test_the_log_scale_stays_inside_its_soft_bounds() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
@@ -46,9 +46,21 @@ def test_no_rows_at_all_leave_values_as_they_are() -> None:
 
 
 @given(scale=st.floats(1e-3, 1e3), shift=st.floats(-10, 10))
+@settings(deadline=None)
 def test_rescaling_a_teacher_changes_nothing(scale: float, shift: float) -> None:
     rescaled = (VALUES.astype(np.float64) * scale + shift * scale).astype(np.float32)
 
     standardised = fit_standardiser(rescaled, ALL).apply(rescaled)
 
     np.testing.assert_allclose(standardised, fit_standardiser(VALUES, ALL).apply(VALUES), atol=0.01)
+
+
+def test_a_wide_teacher_has_the_same_statistics_to_the_last_bit_as_in_one_piece() -> None:
+    values = np.random.default_rng(0).normal(3.0, 2.0, (1000, 150)).astype(np.float32)
+    rows = np.arange(1000) % 3 > 0
+
+    fitted = fit_standardiser(values, rows)
+
+    used = values[rows].astype(np.float64)
+    assert np.array_equal(fitted.mean, used.mean(axis=0).astype(np.float32))
+    assert np.array_equal(fitted.std, used.std(axis=0).astype(np.float32))

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from polydistill.errors import DivergedError
 from polydistill.params import GuardParams
 from polydistill.training.guard import Restart, UnhealthyError, check_embeddings
-from polydistill.training.trainer import _last_checkpoint, _optimizer, _schedule
+from polydistill.training.trainer import _last_checkpoint, _schedule, make_optimizer
 from tests.training.tiny_run import DIMS, PARAMS, make_model, run, weights
 
 STEPS_AN_EPOCH = 4
@@ -220,7 +220,7 @@ def test_bfloat16_changes_the_sums_and_still_learns(tmp_path: Path) -> None:
 
 def test_the_student_waits_until_the_heads_are_warm() -> None:
     model, _, _ = make_model()
-    optimizer = _optimizer(model, PARAMS)
+    optimizer = make_optimizer(model, PARAMS)
     schedule = _schedule(optimizer, PARAMS.model_copy(update={"head_warmup_steps": 5}), 40)
     rates = []
     for _ in range(40):

@@ -19,6 +19,8 @@ class TrunkHeads(nn.Module):
         teacher_dims: Width of each teacher's, by name.
         generator: Of the initial weights.
         hidden: Width of the trunk.
+        scale_hidden: How many of the trunk's first units the scales are made of; none: all. The error's size is a
+            simpler thing than the embedding, and a narrow map of it costs less.
         depth: Hidden layers of the trunk; none: as many as these heads have by default.
         modes: Of the mixture.
         covariance: See `_outputs.Outputs`.
@@ -43,6 +45,7 @@ class TrunkHeads(nn.Module):
         generator: torch.Generator,
         *,
         hidden: int = 512,
+        scale_hidden: int | None = None,
         depth: int | None = None,
         modes: int = 1,
         covariance: str = "diagonal",
@@ -66,7 +69,7 @@ class TrunkHeads(nn.Module):
         self.layers = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(further)])
         self.linear_mean = nn.Linear(student_dim, width) if self.has_linear_map else None
         self.mean = nn.Linear(hidden, width, bias=not self.has_linear_map)
-        self.log_scale = nn.Linear(hidden, width)
+        self.log_scale = nn.Linear(min(scale_hidden or hidden, hidden), width)
         self.log_weights = nn.Linear(hidden, len(teacher_dims) * modes)
         require_budget(self, max_params)
         self._initialise(generator)
@@ -119,6 +122,6 @@ class TrunkHeads(nn.Module):
         if self.linear_mean is not None:
             mean = self.linear_mean(student) + mean
         predictions: dict[str, Prediction] = self.outputs(
-            mean, self.log_scale(hidden), self.log_weights(hidden)
+            mean, self.log_scale(hidden[:, : self.log_scale.in_features]), self.log_weights(hidden)
         )
         return predictions

@@ -122,7 +122,7 @@ def distill(
     origin = None
     if (named := block.warm_start.sha256) is not None:
         origin = open_origin(layout.adopted(named), block, dims, identities)
-    targets, present, standardisers = _targets(stored, ~held_out, weighting, origin)
+    targets, present, standardisers = standardised_targets(stored, ~held_out, weighting, origin)
     generator = torch.Generator().manual_seed(int(seeded(params.seed, "weights").integers(2**63)))
     student = STUDENTS.get(block.student.name).build(
         examples, generator, params.threads, **block.student.options
@@ -200,11 +200,11 @@ def distill(
     return report
 
 
-def _targets(
+def standardised_targets(
     stored: dict[str, StoredEmbeddings],
     trained: np.ndarray[tuple[int], np.dtype[np.bool_]],
     weighting: Weighting,
-    origin: Origin | None,
+    origin: Origin | None = None,
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Standardiser]]:
     """Standardise each teacher by the rows that are trained on, or as the head that it has already does."""
     targets, present, standardisers = {}, {}, {}

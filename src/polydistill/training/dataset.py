@@ -96,9 +96,13 @@ class Batches:
 
     def __call__(self, rows: Sequence[int]) -> dict[str, Any]:
         """Return what `DistillationModel.forward` takes."""
+        features = self._collate([self._examples[row] for row in rows])
+        return {"features": features, **self.targets_of(rows)}
+
+    def targets_of(self, rows: Sequence[int]) -> dict[str, dict[str, Tensor]]:
+        """Return the `targets` and `masks` alone."""
         at = torch.tensor(rows)
         return {
-            "features": self._collate([self._examples[row] for row in rows]),
             "targets": {name: values[at] for name, values in self._targets.items()},
             "masks": {name: values[at] for name, values in self._present.items()},
         }

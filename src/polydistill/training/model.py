@@ -54,7 +54,12 @@ class DistillationModel(nn.Module):
         masks: Mapping[str, Tensor],
     ) -> dict[str, Any]:
         """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; `geometry`; `embedded`."""
-        embedded = self._embed(features)
+        return self.losses_of(self._embed(features), targets, masks)
+
+    def losses_of(
+        self, embedded: Tensor, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """Return what `forward` does, of the student's embeddings `(batch, dim)`."""
         predictions = self.heads(embedded, masks)
         embedded = widened(embedded)
         with without_autocast(embedded):

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
 
+COLUMNS = 64
+"""So many dimensions at a time are held in float64."""
+
 
 @dataclass(frozen=True)
 class Standardiser:
@@ -28,7 +31,8 @@ class Standardiser:
         """Return `(n, teacher_dim)`, standardised."""
         centred = values - self.mean
         turned = centred if self.rotation is None else centred @ self.rotation.T
-        result: FloatArray = (turned / self.std).astype(np.float32)
+        turned /= self.std  # in place: a corpus of a wide teacher is large
+        result: FloatArray = turned.astype(np.float32, copy=False)
         return result
 
     def invert(self, standardised: FloatArray) -> FloatArray:
@@ -49,8 +53,11 @@ class Standardiser:
 
 def fit_standardiser(values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:
     """Compute the statistics over the rows where `rows`, `(n,)`, is true, in float64."""
-    used = values[rows].astype(np.float64)
-    mean = used.mean(axis=0) if len(used) else np.zeros(values.shape[1])
-    std = used.std(axis=0) if len(used) else np.ones(values.shape[1])
+    mean, std = np.zeros(values.shape[1]), np.ones(values.shape[1])
+    if rows.any():
+        for start in range(0, values.shape[1], COLUMNS):
+            part = slice(start, start + COLUMNS)
+            used = values[rows, part].astype(np.float64)
+            mean[part], std[part] = used.mean(axis=0), used.std(axis=0)
     floor = 1e-6 * max(float(np.abs(mean).max(initial=0.0)), float(std.max(initial=0.0)), 1e-30)
     return Standardiser(mean.astype(np.float32), np.where(std > floor, std, 1.0).astype(np.float32))

@@ -184,7 +184,7 @@ def _make_trainer(
         remove_unused_columns=False,
         restore_callback_states_from_checkpoint=True,
     )
-    optimizer = _optimizer(model, params)
+    optimizer = make_optimizer(model, params)
     trainer = _DistillationTrainer(
         model=model,
         args=arguments,
@@ -310,7 +310,7 @@ def _step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rsplit("-", 1)[-1])
 
 
-def _optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
+def make_optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
     """Give the student a rate of its own; heads and weighting learn at theirs."""
     beside = [
         *model.get_submodule("heads").parameters(),

@@ -1,0 +1,102 @@
+"""One process of the bench `peak-memory`: trains a little, and prints its peak in MiB.
+
+`python -m bench._memory all|alone transformer|default`.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench._project import TRANSFORMER, open_student, read_project, teacher_dims
+from polydistill.contracts import Student
+from polydistill.layout import Layout
+from polydistill.modalities.text import TextModality
+from polydistill.params import Params
+from polydistill.store import open_of_corpus
+from polydistill.tables import read_corpus
+from polydistill.training.standardise import fit_standardiser
+
+STEPS = 2
+
+
+def main(which: str, kind: str) -> None:
+    """Read the corpus and the teachers' embeddings of all of it, and make a few steps."""
+    params = read_project()
+    corpus = read_corpus(Path(), params.text.corpus, TextModality())
+    texts, ids = corpus["text"].tolist(), corpus["id"].tolist()
+    student = open_student(params, TRANSFORMER if kind == "transformer" else params.text.student)
+    if which == "all":
+        _train_with_all(params, student, texts, ids)
+    else:
+        _train_alone(params, student, texts, ids)
+    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}\n")
+
+
+def _train_with_all(
+    params: Params, student: Student, texts: Sequence[str], ids: Sequence[str]
+) -> None:
+    """Train as the distill stage does: every teacher, heads, geometry, Trainer."""
+    from bench._project import build_model
+    from polydistill.stages.distill import standardised_targets
+    from polydistill.tracking import NullTracker
+    from polydistill.training.dataset import Batches
+    from polydistill.training.trainer import TrainingPlan, train
+
+    stored = open_of_corpus(
+        Layout(Path(), "text").corpus_embeddings(params.active_teachers("text")), ids
+    )
+    model = build_model(params, student, {name: one.dim for name, one in stored.items()})
+    trained = np.ones(len(ids), dtype=np.bool_)
+    targets, present, _ = standardised_targets(stored, trained, model.weighting)
+    size = params.text.training.batch_size
+    training = params.text.training.model_copy(update={"epochs": 1})
+    with tempfile.TemporaryDirectory() as folder:
+        plan = TrainingPlan(
+            training, params.seed, params.precision, tuple(stored), Path(folder) / "checkpoints"
+        )
+        train(
+            model,
+            Batches(texts, student.collate, targets, present),
+            (np.arange(STEPS * size), np.arange(STEPS * size, (STEPS + 1) * size)),
+            plan,
+            tracker=NullTracker(),
+            progress=lambda *_, **__: None,
+        )
+
+
+def _train_alone(
+    params: Params, student: Student, texts: Sequence[str], ids: Sequence[str]
+) -> None:
+    """Train as the shortest script does: one teacher, a linear map, squared error, AdamW."""
+    dims = teacher_dims(params)
+    widest = max(dims, key=dims.__getitem__)
+    stored = open_of_corpus({widest: Layout(Path(), "text").embeddings("corpus", widest)}, ids)
+    values = stored[widest].take(np.arange(len(ids))).values
+    targets = torch.from_numpy(
+        fit_standardiser(values, np.ones(len(ids), dtype=np.bool_)).apply(values)
+    )
+    del values
+    head = nn.Linear(student.dim, targets.shape[1])
+    weights: list[Tensor] = [*student.module.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(weights, 1e-4, fused=True)
+    size = params.text.training.batch_size
+    for step in range(STEPS):
+        rows = range(step * size, (step + 1) * size)
+        embedded = student.forward(student.collate([texts[row] for row in rows]))
+        loss = nn.functional.mse_loss(head(embedded), targets[list(rows)])
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(weights, params.text.training.max_grad_norm)
+        optimizer.step()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

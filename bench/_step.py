@@ -1,0 +1,85 @@
+"""One step of training, as Trainer makes it, and the parts of it that a bench sets against the whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bench._project import build_model, open_student, read_texts
+from polydistill.contracts import Student
+from polydistill.params import Params, Plugin
+from polydistill.training.dataset import Batches
+from polydistill.training.trainer import make_optimizer
+
+
+class Step:
+    """Student, heads, loss, geometry and optimiser of `params.yaml`, with synthetic targets of real texts.
+
+    Args:
+        params: The project's.
+        kind: Of student.
+        dims: Width of each teacher's embeddings, by name.
+        n_batches: How many different batches of texts there are.
+    """
+
+    def __init__(self, params: Params, kind: Plugin, dims: dict[str, int], n_batches: int) -> None:
+        self._training = params.text.training
+        texts = read_texts(params, n_batches * self._training.batch_size)
+        self.student: Student = open_student(params, kind)
+        self.model = build_model(params, self.student, dims)
+        self._optimizer = make_optimizer(self.model, self._training)
+        draw = torch.Generator().manual_seed(1)
+        targets = {name: torch.randn(len(texts), dim, generator=draw) for name, dim in dims.items()}
+        present = {name: torch.ones(len(texts), dtype=torch.bool) for name in dims}
+        self._batches = Batches(texts, self.student.collate, targets, present)
+        self._texts = texts
+        self._gradient = torch.randn(self._training.batch_size, self.student.dim, generator=draw)
+
+    def rows(self, number: int) -> Sequence[int]:
+        """Return the rows of one batch."""
+        size = self._training.batch_size
+        start = number * size % (len(self._texts) - size + 1)
+        return range(start, start + size)
+
+    def whole(self, number: int) -> None:
+        """Read a batch, forward, loss, backward, clip, and let the optimiser step on everything."""
+        batch = self._batches(self.rows(number))
+        loss = self.model(**batch)["loss"]
+        loss.item()  # the guard looks at every loss
+        loss.backward()
+        self._move(self.model)
+
+    def student_alone(self, number: int) -> tuple[float, float]:
+        """Do the same with the student and nothing else, pulled by a fixed gradient.
+
+        Returns:
+            Seconds of forward and backward, and of all: reading the texts, clipping and the step too.
+        """
+        started = time.perf_counter()
+        features = self.student.collate([self._texts[row] for row in self.rows(number)])
+        before = time.perf_counter()
+        self.student.forward(features).backward(self._gradient)
+        after = time.perf_counter()
+        self._move(self.student.module)
+        return after - before, time.perf_counter() - started
+
+    def embed(self, number: int) -> Tensor:
+        """Return the student's embeddings of a batch, `(batch, dim)`."""
+        with torch.no_grad():
+            return self.student.forward(
+                self.student.collate([self._texts[row] for row in self.rows(number)])
+            )
+
+    def beside_the_student(self, number: int, embedded: Tensor) -> None:
+        """Do all of a step but the student's own part: from its embeddings to their gradient."""
+        batch = self._batches.targets_of(self.rows(number))
+        self.model.losses_of(embedded.clone().requires_grad_(), **batch)["loss"].backward()
+        self._move(self.model.heads)
+
+    def _move(self, module: nn.Module) -> None:
+        nn.utils.clip_grad_norm_(module.parameters(), self._training.max_grad_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()

@@ -1,0 +1,54 @@
+"""Heads and loss, forward and backward: ours, against the head size of the published text setting."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bench._wide_heads import WideHeads
+from bench.measure import Row, compare_medians, seconds_in_turn
+from polydistill.heads.low_rank import LowRankHeads
+from polydistill.losses.gaussian_nll import gaussian_nll
+
+BATCH, STUDENT_DIM = 256, 384
+TEACHER_DIMS = {"first": 1024, "second": 1024, "third": 1024, "wide": 4096}
+REPETITIONS = 3
+GOAL = "at least 20"
+SCALE_HIDDEN = {"default": None, "scale_hidden 64": 64}
+
+
+def run(device: str = "cpu") -> list[Row]:
+    """Time both on the same synthetic embeddings and targets, with the same loss."""
+    return [_row(told, units, device) for told, units in SCALE_HIDDEN.items()]
+
+
+def _row(told: str, units: int | None, device: str) -> Row:
+    ours = LowRankHeads(
+        STUDENT_DIM, TEACHER_DIMS, torch.Generator().manual_seed(0), scale_hidden=units
+    ).to(device)
+    peer = WideHeads(STUDENT_DIM, TEACHER_DIMS, seed=0).to(device)
+    draw = torch.Generator().manual_seed(1)
+    student = torch.randn(BATCH, STUDENT_DIM, generator=draw).to(device)
+    targets = {
+        name: torch.randn(BATCH, dim, generator=draw).to(device)
+        for name, dim in TEACHER_DIMS.items()
+    }
+    mask = torch.ones(BATCH, dtype=torch.bool, device=device)
+
+    def pass_through(heads: nn.Module) -> None:
+        heads.zero_grad()
+        predictions = heads(student.clone().requires_grad_())
+        losses = [gaussian_nll(predictions[t], targets[t], mask).mean() for t in TEACHER_DIMS]
+        torch.stack(losses).mean().backward()
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    calls = [lambda: pass_through(ours), lambda: pass_through(peer)]
+    seconds_in_turn(calls, 1)  # the first pass allocates
+    own, their = seconds_in_turn(calls, REPETITIONS)
+    sizes = " against ".join(
+        f"{sum(weight.numel() for weight in heads.parameters()) / 1e6:.1f}M"
+        for heads in (ours, peer)
+    )
+    name = f"heads, {told}: forward and backward with the loss, {sizes} parameters; {device}"
+    return compare_medians(name, own, their, GOAL)

@@ -1,0 +1,115 @@
+"""Held-out likelihood of the real teachers: our heads, against the published head size on the same steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from bench._project import read_project
+from bench._wide_heads import WideHeads
+from bench.measure import Row
+from polydistill.heads import HEADS
+from polydistill.layout import Layout
+from polydistill.losses.gaussian_nll import gaussian_nll
+from polydistill.modalities.text import TextModality
+from polydistill.params import Params
+from polydistill.store import open_of_corpus
+from polydistill.students import encode, load_student
+from polydistill.tables import read_corpus
+from polydistill.training.dataset import Ints, held_out_mask, seeded
+from polydistill.training.standardise import fit_standardiser
+
+N_TRAIN, N_HELD_OUT, STEPS, BATCH = 12_000, 2_000, 300, 256
+GOAL = "at least 1"
+Split = tuple[Tensor, dict[str, Tensor]]
+
+
+def run() -> list[Row]:
+    """Train both on the frozen default student, with one loss, optimiser, schedule, order and seed."""
+    params = read_project()
+    trained, held_out = _read(params)
+    dims = {name: values.shape[1] for name, values in trained[1].items()}
+    width = trained[0].shape[1]
+    block = params.text.heads
+    ours: nn.Module = HEADS.get(block.name)(
+        width, dims, torch.Generator().manual_seed(0), **block.options
+    )
+    nats, sizes = [], []
+    for heads in (ours, WideHeads(width, dims, seed=0)):
+        sizes.append(f"{sum(weight.numel() for weight in heads.parameters()) / 1e6:.1f}M")
+        _train(params, heads, trained)
+        nats.append(_mean_nats(heads, *held_out).item())
+    return [
+        Row(
+            name=f"heads-quality: held-out likelihood after {STEPS} steps, {' against '.join(sizes)} parameters",
+            ours=round(nats[0], 4),
+            peer=round(nats[1], 4),
+            ratio=round(nats[1] / nats[0], 4),
+            unit="nats/dim",
+            goal=GOAL,
+        )
+    ]
+
+
+def _read(params: Params) -> tuple[Split, Split]:
+    """Return the student's embeddings and every teacher's targets, of rows to train on and held out."""
+    torch.set_num_threads(1)
+    layout = Layout(Path(), "text")
+    corpus = read_corpus(Path(), params.text.corpus, TextModality())
+    mask = held_out_mask(corpus["group"].tolist(), params.text.corpus.held_out)
+    stored = open_of_corpus(
+        layout.corpus_embeddings(params.active_teachers("text")), corpus["id"].tolist()
+    )
+    order = seeded(params.seed, "rows of heads-quality").permutation(len(mask))
+    order = order[np.all([one.present for one in stored.values()], axis=0)[order]]
+    splits = [order[~mask[order]][:N_TRAIN], order[mask[order]][:N_HELD_OUT]]
+    student = load_student(layout.student)
+    texts = corpus["text"].tolist()
+    embedded = [torch.from_numpy(encode(student, [texts[row] for row in rows])) for rows in splits]
+    targets: list[dict[str, Tensor]] = [{}, {}]
+    for name, one in stored.items():
+        values = [one.take(rows).values for rows in splits]
+        standardiser = fit_standardiser(values[0], np.ones(len(splits[0]), dtype=np.bool_))
+        for own, part in zip(targets, values, strict=True):
+            own[name] = torch.from_numpy(standardiser.apply(part))
+    return (embedded[0], targets[0]), (embedded[1], targets[1])
+
+
+def _train(params: Params, heads: nn.Module, split: Split) -> None:
+    embedded, targets = split
+    training = params.text.training
+    optimizer = AdamW(
+        heads.parameters(),
+        training.head_learning_rate,
+        weight_decay=training.weight_decay,
+        fused=True,
+    )
+    schedule = CosineAnnealingLR(optimizer, STEPS)
+    for rows in _orders(params.seed, len(embedded)):
+        own = {name: values[rows] for name, values in targets.items()}
+        _mean_nats(heads, embedded[rows], own).backward()
+        nn.utils.clip_grad_norm_(heads.parameters(), training.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+
+
+def _orders(seed: int, n_rows: int) -> list[Ints]:
+    draw = seeded(seed, "order of heads-quality")
+    per_epoch = n_rows // BATCH
+    epochs = [draw.permutation(n_rows) for _ in range(-(-STEPS // per_epoch))]
+    batches = [order[at * BATCH : (at + 1) * BATCH] for order in epochs for at in range(per_epoch)]
+    return batches[:STEPS]
+
+
+def _mean_nats(heads: nn.Module, embedded: Tensor, targets: dict[str, Tensor]) -> Tensor:
+    """Return the mean over the teachers, in nats per dimension; every row is there."""
+    predictions = heads(embedded)
+    mask = torch.ones(len(embedded), dtype=torch.bool)
+    nats = [gaussian_nll(predictions[name], own, mask).mean() for name, own in targets.items()]
+    return torch.stack(nats).mean()
