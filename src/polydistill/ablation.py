@@ -128,7 +128,7 @@ def prepare_workspace(ablation: Ablation) -> Path:
     Embeddings that the project has of the corpus' first rows are laid where the embed stage finds them.
     """
     from polydistill.integrations.dvc import reproduce, stage_groups, sync_data
-    from polydistill.integrations.dvc_experiments import DvcExperiments, configure
+    from polydistill.integrations.dvc_experiments import DvcExperiments
 
     folder, mark = ablation.workspace, ablation.workspace / "version"
     if mark.exists() and mark.read_text("utf-8").strip() == ablation.version:
@@ -137,7 +137,7 @@ def prepare_workspace(ablation: Ablation) -> Path:
     experiments.restore()
     mark.unlink(missing_ok=True)
     make_workspace(ablation.root, NAME, ablation.setting)
-    configure(folder)
+    experiments.begin()
     ignored = ablation.root / ".gitignore"
     if ignored.exists():
         shutil.copyfile(ignored, folder / ".gitignore")

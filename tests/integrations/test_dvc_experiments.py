@@ -10,7 +10,7 @@ import yaml
 
 from polydistill.ablation import Ablation, make_missing, prepare_workspace, summarise
 from polydistill.errors import StageError
-from polydistill.integrations.dvc_experiments import DvcExperiments, configure
+from polydistill.integrations.dvc_experiments import DvcExperiments
 from tests.comparison_project import make_comparison_project
 from tests.toy_project import REPOSITORY, SHORT, make_toy_project
 
@@ -33,8 +33,8 @@ def test_an_experiment_changes_adds_and_removes_parameters_and_leaves_the_baseli
     root = make_toy_project(tmp_path / "toy", SHORT)
     (root / "dvc.yaml").write_text(STAGE)
     (root / ".gitignore").write_text("/artifacts\n")
-    configure(root)
     experiments = DvcExperiments(root)
+    experiments.begin()
     experiments.commit("Baseline")
     before = (root / "params.yaml").read_text()
     changes = {

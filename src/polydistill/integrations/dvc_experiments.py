@@ -26,20 +26,26 @@ class DvcExperiments:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def commit(self, message: str) -> None:
-        """Make the workspace as it is the baseline of experiments to come."""
+    def begin(self) -> None:
+        """Give the workspace its git repository and settings; before any other command of DVC in it."""
+        home = self._folder / ".dvc"
+        (home / "config.local").write_text(SETTINGS, encoding="utf-8")
+        (home / ".gitignore").write_text(UNTRACKED, encoding="utf-8")
         if not (self._folder / ".git").exists():
             self._git("init", "--quiet", "--initial-branch=main")
             self._git("config", "user.name", "polydistill")
             self._git("config", "user.email", "polydistill@localhost")
             self._git("config", "commit.gpgsign", "false")
+
+    def commit(self, message: str) -> None:
+        """Make the workspace as it is the baseline of experiments to come."""
         self._git("add", "--all")
         if self._git("status", "--porcelain"):
             self._git("commit", "--quiet", "--message", message)
 
     def restore(self) -> None:
-        """Put the baseline's files back; what git ignores stays."""
-        if (self._folder / ".git").exists():
+        """Put the baseline's files back, if there is one; what git ignores stays."""
+        if self._has_baseline:
             self._git("reset", "--quiet", "--hard")
             self._git("clean", "--quiet", "--force", "-d")
 
@@ -78,6 +84,10 @@ class DvcExperiments:
         """Forget an experiment."""
         self._dvc("exp", "remove", name)
 
+    @property
+    def _has_baseline(self) -> bool:
+        return (self._folder / ".git" / "refs" / "heads" / "main").exists()
+
     def _git(self, *arguments: str) -> str:
         return self._answer(["git", *arguments])
 
@@ -97,12 +107,6 @@ class DvcExperiments:
         if result.returncode:
             raise StageError(f"`{' '.join(command)}` failed:\n{result.stderr.strip()}")
         return result.stdout
-
-
-def configure(folder: Path) -> None:
-    """Give a workspace settings that experiments need; before its first commit."""
-    (folder / ".dvc" / "config.local").write_text(SETTINGS, encoding="utf-8")
-    (folder / ".dvc" / ".gitignore").write_text(UNTRACKED, encoding="utf-8")
 
 
 def _setting(key: str, value: object) -> str:
