@@ -8,6 +8,7 @@ end as the fork ends. The server also brings what no command has: a clock that i
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +29,12 @@ REPOSITORY = Path(__file__).parents[2]
 CLOCK, DEATH = "SHOP_CLOCK", "SHOP_DEATH"
 """Environment: what time the ledger is to think it is; the command that dies between two writes."""
 PROGRAMS = ("polydistill", "dvc")
+IMPORTED = [
+    "dvc.cli", "dvc.repo", "great_expectations", "mlflow.pyfunc", "mteb", "sklearn.linear_model",
+    "polydistill.cli", "polydistill.integrations.mlflow", "polydistill.integrations.planning",
+    "polydistill.report.page", "polydistill.stages.distill", "polydistill.stages.embed",
+    "polydistill.stages.evaluate", "polydistill.stages.local_data", "polydistill.stages.validate",
+]  # fmt: skip
 START_TIMEOUT_S = 300.0
 PROGRAM = """\
 #!{python} -SE
@@ -84,7 +92,8 @@ def serve(address: str) -> None:
     from polydistill import environment
 
     environment.prepare()
-    _import_everything()
+    for name in IMPORTED:
+        import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system forgets forks that have ended
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(f"{address}.bound")
@@ -116,9 +125,10 @@ def _answer(caller: socket.socket) -> None:
         code = _run(name, arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as an interpreter does at its end
         sys.excepthook(*sys.exc_info())
     finally:
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         caller.sendall(bytes([code % 256]))
@@ -164,26 +174,6 @@ def _die_between_ledger_and_registry() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     MlflowRegistry.set_alias = die  # type: ignore[method-assign]
-
-
-def _import_everything() -> None:
-    import dvc.cli
-    import dvc.commands
-    import dvc.repo
-    import great_expectations
-    import mlflow.pyfunc
-    import mteb
-    import sklearn.linear_model
-
-    import polydistill.cli
-    import polydistill.integrations.mlflow
-    import polydistill.integrations.planning
-    import polydistill.report.page
-    import polydistill.stages.distill
-    import polydistill.stages.embed
-    import polydistill.stages.evaluate
-    import polydistill.stages.local_data
-    import polydistill.stages.validate  # noqa: F401
 
 
 if __name__ == "__main__":
