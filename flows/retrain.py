@@ -23,6 +23,7 @@ from flows.approval import ask_person
 from flows.lateness import lateness
 from flows.notices import tell
 from flows.pipeline import pipeline
+from flows.server import require_answer
 from polydistill.errors import PolydistillError, StageError
 from polydistill.integrations import dvc
 from polydistill.integrations.dvc import DataState
@@ -148,6 +149,7 @@ def main(modality: Annotated[str, typer.Argument(help="A block of params.yaml: t
     """Run the flow, with the server of PREFECT_API_URL or a temporary one; a person's run has no policy."""
     signal.signal(signal.SIGTERM, _leave)
     try:
+        require_answer()
         with occupied(Layout(ROOT, modality).run_lock, "a start"):
             pass  # say at once, and not after a server's start, that another run is at work
         retrain(modality, policy="always")

@@ -1,0 +1,106 @@
+"""MLflow's server goes down in the middle of a command: a clear error, and the next start finishes the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from polydistill.errors import StageError
+from polydistill.integrations.mlflow import history, promote, publish, rollback
+from polydistill.integrations.mlflow_registry import MlflowRegistry
+from polydistill.integrations.mlflow_store import connected
+from polydistill.layout import Layout
+from polydistill.params import Params, load_params
+from polydistill.registry.ledger import replay
+
+NAME = "student-text"
+DOWN = "API request failed: Max retries exceeded with url: /api/2.0/mlflow (Connection refused)"
+PUBLISH = ["create_run", "log_artifacts", "log_inputs", "set_registered_model_alias"]
+PROMOTE = ["log_text", "set_registered_model_alias", "set_model_version_tag"]
+
+
+@pytest.fixture
+def params(evaluated: Path) -> Params:
+    return load_params(evaluated)
+
+
+def goes_down(patch: pytest.MonkeyPatch, call: str) -> None:
+    """Let the server be gone from this call of the client on."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise MlflowException(DOWN)
+
+    patch.setattr(MlflowClient, call, refuse)
+
+
+def require_agreement(root: Path) -> None:
+    told = history(root, "text")
+    with connected(root) as client:
+        assert MlflowRegistry(client, NAME).aliases() == replay(told.entries) == told.aliases
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("call", PUBLISH)
+def test_a_publish_that_loses_the_store_is_finished_by_the_next(
+    evaluated: Path, params: Params, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    with monkeypatch.context() as patch:
+        goes_down(patch, call)
+        with pytest.raises(StageError, match="tracking store .* failed: .*Connection refused"):
+            publish(evaluated, params, "text")
+
+    published = publish(evaluated, params, "text")
+
+    assert published.version == 1
+    with connected(evaluated) as client:
+        assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
+        assert MlflowRegistry(client, NAME).aliases() == {"challenger": 1}
+        experiment = client.get_experiment_by_name("text")
+        assert experiment is not None
+        assert len(client.search_runs([experiment.experiment_id])) == 1
+    require_agreement(evaluated)
+
+
+@pytest.mark.parametrize("call", PROMOTE)
+def test_a_promotion_that_loses_the_store_writes_no_verdict_and_is_finished_by_the_next(
+    evaluated: Path, params: Params, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    publish(evaluated, params, "text")
+    with monkeypatch.context() as patch:
+        goes_down(patch, call)
+        with pytest.raises(StageError, match="Connection refused"):
+            promote(evaluated, params, "text")
+    assert not Layout(evaluated, "text").verdict.exists()
+
+    promote(evaluated, params, "text")
+
+    assert Layout(evaluated, "text").verdict.exists()
+    with connected(evaluated) as client:
+        assert MlflowRegistry(client, NAME).aliases() == {"challenger": 1, "champion": 1}
+    require_agreement(evaluated)
+
+
+def test_without_a_server_no_command_of_the_registry_writes_anything(
+    evaluated: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    before = files(evaluated)
+
+    for command in (
+        lambda: publish(evaluated, params, "text"),
+        lambda: promote(evaluated, params, "text"),
+        lambda: rollback(evaluated, "text", reason=None),
+        lambda: history(evaluated, "text"),
+    ):
+        with pytest.raises(StageError, match="Start that server, or unset") as got:
+            command()
+        assert "secret" not in str(got.value)
+
+    assert files(evaluated) == before

@@ -1,0 +1,120 @@
+"""A shop's project: notes in letters, article numbers in digits, two hashing teachers, a bag-of-bytes student.
+
+The student knows a byte only from the rows that have it, so that a batch of data decides what it is good at.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from polydistill.modalities.text import TextModality
+from polydistill.params import load_params
+from polydistill.teachers.hashing import HashingTeacher
+from tests.toy_project import CONFIG
+
+REPOSITORY = Path(__file__).parents[2]
+LETTERS, DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
+TEACHERS = {"letters": {"dim": 16, "n": 1}, "pairs": {"dim": 12, "n": 2}}
+ROWS, N_PAIRS, N_TOPICS = 240, 60, 80
+TASKS = {
+    "notes": {"kind": "sts", "path": "data/text/notes.csv", "domain": "in"},
+    "numbers": {"kind": "sts", "path": "data/text/numbers.csv", "domain": "in"},
+    "topics": {"kind": "classification", "path": "data/text/topics.csv", "domain": "in"},
+}
+CHANGES = {
+    "corpus": {"path": "data/text/corpus.parquet", "rows": ROWS, "held_out": 0.2},
+    "tasks": TASKS,
+    "student": {"name": "bag-of-bytes", "dim": 16},
+    "heads": {"name": "low-rank", "hidden": 16},
+    "geometry_weight": 1.0,
+}
+TRAINING = {"epochs": 4, "batch_size": 32, "head_warmup_steps": 2}
+NOTIFY = [{"on": ["promoted", "refused", "failed"], "url_env": "SHOP_WEBHOOK"}]
+_kind = TextModality()
+
+
+def make_nightly_project(root: Path, *, canary: bool) -> Path:
+    """Write the project with our own `dvc.yaml` and sources, its benchmark tasks, and no corpus yet.
+
+    Args:
+        root: The new folder.
+        canary: Let the gate load each bundle in a fresh process, which takes seconds.
+    """
+    skip = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(REPOSITORY / "src", root / "src", ignore=skip)
+    (root / ".dvc").mkdir()
+    (root / ".dvc" / "config").write_text(CONFIG)
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(REPOSITORY / name, root / name)
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree |= {"threads": 1, "notify": NOTIFY}
+    tree["embed"] = {
+        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
+        for name in TEACHERS
+    }
+    text = tree["text"]
+    text |= CHANGES
+    text["teachers"] = {
+        name: {"family": "hashing", "licence": "Apache-2.0", **options}
+        for name, options in TEACHERS.items()
+    }
+    text["training"] |= TRAINING
+    text["gate"] |= {"max_latency_ratio": None}  # of microseconds, on a machine that does more
+    text["gate"] |= {} if canary else {"canary": False, "max_memory_mb": None}
+    (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+    load_params(root)
+    _write_tasks(root / "data" / "text")
+    return root
+
+
+def make_batch(seed: int, numbers: int) -> pd.DataFrame:
+    """Return a corpus of `ROWS` rows, the first `numbers` of them article numbers, the rest notes."""
+    draw = np.random.default_rng([seed, zlib.crc32(b"corpus")])
+    texts = [_words(draw, DIGITS if row < numbers else LETTERS) for row in range(ROWS)]
+    ids = [_kind.content_id(text) for text in texts]
+    return pd.DataFrame({"id": ids, "text": texts, "source": "shop", "group": ids})
+
+
+def spoil(batch: pd.DataFrame) -> pd.DataFrame:
+    """Return a batch as a broken export gives it: its third row twice, its fifth empty."""
+    spoilt = batch.copy()
+    spoilt.loc[3] = spoilt.loc[2]
+    spoilt.loc[4, "text"] = ""
+    return spoilt
+
+
+def deliver(root: Path, batch: pd.DataFrame) -> None:
+    """Put a corpus into the project."""
+    batch.to_parquet(root / "data" / "text" / "corpus.parquet")
+
+
+def _write_tasks(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    teacher = HashingTeacher("letters", 1, **TEACHERS["letters"])
+    for name, alphabet in (("notes", LETTERS), ("numbers", DIGITS)):
+        left, right = ([_words(draw, alphabet) for _ in range(N_PAIRS)] for _ in range(2))
+        label = (teacher.embed(left).values * teacher.embed(right).values).sum(axis=1)
+        frame = pd.DataFrame({"text1": left, "text2": right, "label": label.round(4)})
+        frame.insert(0, "id", [f"{name}-{row}" for row in range(N_PAIRS)])
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    halves = [LETTERS[::2] + LETTERS[1:8:2], LETTERS[1::2] + LETTERS[:8:2]]
+    texts = [_words(draw, halves[row % 2]) for row in range(N_TOPICS)]
+    frame = pd.DataFrame({"text": texts, "label": ["garden", "kitchen"] * (N_TOPICS // 2)})
+    frame.insert(0, "id", [_kind.content_id(text) for text in texts])
+    frame["group"], frame["split"] = (
+        frame["id"],
+        ["train", "train", "test", "test"] * (N_TOPICS // 4),
+    )
+    frame.to_csv(folder / "topics.csv", index=False)
+
+
+def _words(draw: np.random.Generator, alphabet: str) -> str:
+    words = draw.integers(4, 8, 3)
+    return " ".join("".join(draw.choice(list(alphabet), n)) for n in words)

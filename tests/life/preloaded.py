@@ -1,0 +1,180 @@
+"""Our commands and DVC's from one process that has imported everything: each call is a fork of it.
+
+A night starts some thirty processes, whose imports take minutes. A fork is as much a process of its own as
+they are (it can be killed, it holds locks, it shares no memory), and starts in milliseconds. The programs
+that stand on the PATH in their place hand their arguments, environment, folder and streams to the server, and
+end as the fork ends. The server also brings what no command has: a clock that is set, and deaths at will.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+CLOCK, DEATH = "SHOP_CLOCK", "SHOP_DEATH"
+"""Environment: what time the ledger is to think it is; the command that dies between two writes."""
+PROGRAMS = ("polydistill", "dvc")
+IMPORTED = [
+    "dvc.cli", "dvc.repo", "great_expectations", "mlflow.pyfunc", "mteb", "sklearn.linear_model",
+    "polydistill.cli", "polydistill.integrations.mlflow", "polydistill.integrations.planning",
+    "polydistill.report.page", "polydistill.stages.distill", "polydistill.stages.embed",
+    "polydistill.stages.evaluate", "polydistill.stages.local_data", "polydistill.stages.validate",
+]  # fmt: skip
+START_TIMEOUT_S = 300.0
+PROGRAM = """\
+#!{python} -SE
+import json, os, signal, socket, sys
+server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+server.connect({address!r})
+call = json.dumps([{name!r}, sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(server, [len(call).to_bytes(8, "big")], [0, 1, 2])
+server.sendall(call)
+code = server.recv(1)
+if not code:  # it was killed
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(code[0])
+"""
+
+
+@contextmanager
+def served() -> Iterator[Path]:
+    """Give a folder with the programs, which work as long as the block runs."""
+    with TemporaryDirectory(
+        prefix="polydistill-"
+    ) as name:  # short: a socket's path has 108 bytes at most
+        folder = Path(name)
+        address = folder / "socket"
+        _write_programs(folder, address)
+        sources = {"PYTHONPATH": f"{REPOSITORY / 'src'}:{REPOSITORY}"}
+        command = [sys.executable, "-m", "tests.life.preloaded", str(address)]
+        server = subprocess.Popen(command, env={**os.environ, **sources})
+        try:
+            _wait_for(server, address)
+            yield folder
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _write_programs(folder: Path, address: Path) -> None:
+    for name in PROGRAMS:
+        program = folder / name
+        content = PROGRAM.format(python=sys.executable, address=str(address), name=name)
+        program.write_text(content)
+        program.chmod(0o755)
+
+
+def _wait_for(server: subprocess.Popen[bytes], address: Path) -> None:
+    until = time.monotonic() + START_TIMEOUT_S
+    while not address.exists():
+        if server.poll() is not None or time.monotonic() > until:
+            raise RuntimeError(f"The server of {address.parent} has not come up.")
+        time.sleep(0.05)
+
+
+def serve(address: str) -> None:
+    """Import everything, and fork for each call."""
+    from polydistill import environment
+
+    environment.prepare()
+    for name in IMPORTED:
+        import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system forgets forks that have ended
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(f"{address}.bound")
+    listening.listen()
+    Path(f"{address}.bound").rename(address)
+    while True:
+        caller, _ = listening.accept()
+        if os.fork() == 0:
+            listening.close()
+            _answer(caller)
+        caller.close()
+
+
+def _answer(caller: socket.socket) -> None:
+    """Be the command that is asked for; the caller hears the exit code, or nothing if we are killed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    size, streams, _, _ = socket.recv_fds(caller, 8, 3)
+    name, arguments, folder, environment = json.loads(_receive(caller, int.from_bytes(size, "big")))
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ |= environment
+    here = str(Path(sys.argv[1]).parent)
+    os.environ["PATH"] = os.pathsep.join([here, os.environ["PATH"]])  # DVC's commands are ours, too
+    sys.argv = [name, *arguments]
+    code = 1
+    try:
+        code = _run(name, arguments)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - as an interpreter does at its end
+        sys.excepthook(*sys.exc_info())
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        caller.sendall(bytes([code % 256]))
+        os._exit(code)
+
+
+def _receive(caller: socket.socket, size: int) -> bytes:
+    content = b""
+    while len(content) < size:
+        content += caller.recv(size - len(content))
+    return content
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    if name == "dvc":
+        from dvc.cli import main as dvc
+
+        return int(dvc(arguments))
+    from polydistill.cli import main
+    from polydistill.integrations import dvc as integration
+
+    integration.DVC = (str(Path(os.environ["PATH"].split(os.pathsep)[0]) / "dvc"),)
+    _set_clock()
+    if os.environ.get(DEATH) == arguments[0]:
+        _die_between_ledger_and_registry()
+    main()
+    return 0
+
+
+def _set_clock() -> None:
+    from polydistill.integrations import mlflow_ledger
+    from polydistill.registry.recorded import RecordedRegistry
+
+    moment = datetime.fromisoformat(os.environ[CLOCK])
+    clocked: Any = partial(RecordedRegistry, now=lambda: moment)
+    mlflow_ledger.RecordedRegistry = clocked  # type: ignore[misc]
+
+
+def _die_between_ledger_and_registry() -> None:
+    from polydistill.integrations.mlflow_registry import MlflowRegistry
+
+    def die(*_arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    MlflowRegistry.set_alias = die  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -1,0 +1,55 @@
+"""The week as the guide tells it: blocks between two marks, compared with what a test has seen, or written anew."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from tests.life.shop import Night
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "retraining.md"
+ORDER = ["local-data", "validate", "embed", "distill", "evaluate"]
+RETELL = "POLYDISTILL_RETELL"
+"""Environment: set, the guide is written anew. Its diff is to be read like code."""
+DECIMALS = re.compile(r"\d\.\d+")
+"""Scores differ in their last digits from processor to processor."""
+
+
+def diary(nights: Sequence[Night]) -> str:
+    """Return a line or a few for each start of the flow: when, how it ended, what ran, why."""
+    return "\n".join(line for night in nights for line in _told(night))
+
+
+def require_told(name: str, text: str) -> None:
+    """See that the guide's block of this name says `text`; with `RETELL`, write it there.
+
+    Raises:
+        AssertionError: It says something else.
+    """
+    before = GUIDE.read_text(encoding="utf-8")
+    block = re.compile(rf"(<!-- told: {name} -->\n```text\n).*?(\n```\n)", re.DOTALL)
+    found = block.search(before)
+    assert found is not None, f"{GUIDE} has no block {name!r}."
+    after = f"{before[: found.end(1)]}{text}{before[found.start(2) :]}"
+    if os.environ.get(RETELL):
+        GUIDE.write_text(after, encoding="utf-8")
+    else:
+        assert _rounded(before[found.end(1) : found.start(2)]) == _rounded(text), f"{RETELL}=1"
+
+
+def _told(night: Night) -> list[str]:
+    when = datetime.fromisoformat(night.when)
+    first, *rest = [line.rstrip() for line in night.message.splitlines() if line.strip()]
+    ran = {one.partition("@")[0] for one, how in night.stages.items() if how in {"ran", "failed"}}
+    champion = night.aliases.get("champion", "none")
+    return [
+        f"{when:%a %d %H:%M}  {night.name:<9}  champion {champion}  ran: {', '.join(sorted(ran, key=ORDER.index)) or 'nothing'}",
+        *(f"                  {line}" for line in [first, *rest]),
+    ]
+
+
+def _rounded(text: str) -> str:
+    return DECIMALS.sub("0.0", text)
