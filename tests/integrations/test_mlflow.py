@@ -28,7 +28,7 @@ from polydistill.integrations.mlflow import (
     publish,
     version_folder,
 )
-from polydistill.integrations.mlflow_publish import lock_digest, lock_entries
+from polydistill.integrations.dvc import lock_digest, lock_entries
 from polydistill.integrations.mlflow_store import connected, folder
 from polydistill.integrations.mlflow_tracker import MlflowTracker
 from polydistill.layout import Layout
