@@ -156,7 +156,7 @@ def mlflow_server(folder: Path, postgres: str, s3: Mapping[str, str]) -> Iterato
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(16),
         "MLFLOW_BACKEND_STORE_URI": f"{postgres}/mlflow",  # in the environment: `ps` shows arguments
     }
-    options = ["--host", HOST, "--port", str(port), "--workers", "2", "--app-name", "basic-auth"]
+    options = ["--host", HOST, "--port", str(port), "--workers", "1", "--app-name", "basic-auth"]
     command = [
         *(sys.executable, "-m", "mlflow", "server", *options),
         *("--artifacts-destination", f"s3://{BUCKET}/mlflow"),

@@ -15,7 +15,7 @@ from polydistill.evidence.publication import (
     validated,
     write_evidence,
 )
-from polydistill.integrations.mlflow_publish import lock_entries
+from polydistill.integrations.dvc import lock_entries
 from polydistill.layout import Layout
 from polydistill.params import load_params
 from tests.published_project import TEACHERS, make_evaluated_project

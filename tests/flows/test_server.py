@@ -23,7 +23,7 @@ def test_a_server_that_answers_is_none_of_our_business() -> None:
 def test_a_flow_without_its_server_starts_nothing(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module.signal, "signal", lambda *_arguments: None)
+    monkeypatch.setattr("signal.signal", lambda *_arguments: None)
 
     with temporary_settings({PREFECT_API_URL: NOBODY}), pytest.raises(SystemExit) as got:
         module.main("text")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from polydistill.integrations import dvc, git, provenance
-from polydistill.integrations.mlflow_publish import lock_entries
+from polydistill.integrations.dvc import lock_entries
 from polydistill.integrations.provenance import Provenance, examine
 from polydistill.workspace import make_workspace, project_of
 from tests.versioned_project import call_dvc, make_versioned_project

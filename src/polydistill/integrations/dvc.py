@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -19,6 +21,7 @@ from polydistill.params import load_params
 
 DVC = (sys.executable, "-m", "dvc")
 DATA_FILE = Path("data.dvc")
+LOCK_FILE = Path("dvc.lock")
 STAGE_TIMEOUT_S = 4 * 3600.0
 PULL_TIMEOUT_S = 3600.0
 QUERY_TIMEOUT_S = 300.0
@@ -200,6 +203,30 @@ def data_hash(root: Path) -> str:
     _require_data_file(root)
     pointer = yaml.safe_load((root / DATA_FILE).read_text(encoding="utf-8"))
     return str(pointer["outs"][0]["md5"])
+
+
+def lock_entries(root: Path, modality: str) -> dict[str, Any]:
+    """Return the stages of `dvc.lock` that end with `@<modality>` or `@<modality>-…`.
+
+    Raises:
+        MissingDataError: There are none.
+    """
+    path = root / LOCK_FILE
+    lock = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    entries = {
+        stage: entry
+        for stage, entry in (lock.get("stages") or {}).items()
+        if f"{stage.partition('@')[2]}-".startswith(f"{modality}-")
+    }
+    if not entries:
+        raise MissingDataError(f"{path} has no stage of {modality!r}: run `dvc repro` first.")
+    return entries
+
+
+def lock_digest(entries: dict[str, Any]) -> str:
+    """Return the sha256 of a modality's entries in `dvc.lock`, as sorted JSON."""
+    canonical = json.dumps(entries, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _require_data_file(root: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from polydistill.errors import MissingDataError, StageError
 from polydistill.integrations import git
-from polydistill.integrations.mlflow_publish import lock_entries
+from polydistill.integrations.dvc import lock_entries
 from polydistill.integrations.reproduction import PLACES
 from polydistill.layout import Layout
 from polydistill.workspace import project_of

@@ -11,8 +11,8 @@ from polydistill.integrations.mlflow_bundle import (
 )
 from polydistill.integrations.mlflow_export import export
 from polydistill.integrations.mlflow_promotion import History, history, promote, rollback
-from polydistill.integrations.mlflow_publish import Published, model_name, publish
-from polydistill.integrations.mlflow_store import check_store, tracking_uri
+from polydistill.integrations.mlflow_publish import Published, publish
+from polydistill.integrations.mlflow_store import check_store, model_name, tracking_uri
 from polydistill.integrations.mlflow_tracker import MlflowTracker
 
 __all__ = [

@@ -11,7 +11,7 @@ from polydistill.integrations.planning import REJECTED_TAG
 from polydistill.layout import Layout
 from polydistill.params import Params
 from polydistill.registry.gate import Verdict
-from polydistill.registry.promotion import CHALLENGER
+from polydistill.registry.ledger import CHALLENGER
 
 
 def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -> Verdict:

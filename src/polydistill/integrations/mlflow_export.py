@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from polydistill.errors import MissingDataError
 from polydistill.integrations.mlflow_ledger import recorded
-from polydistill.integrations.mlflow_publish import LOCK_TAG, STUDENT_TAG, model_name
 from polydistill.integrations.mlflow_registry import registered_model
-from polydistill.integrations.mlflow_store import connected, folder
-from polydistill.registry.promotion import CHAMPION
+from polydistill.integrations.mlflow_store import (
+    LOCK_TAG,
+    STUDENT_TAG,
+    connected,
+    folder,
+    model_name,
+)
+from polydistill.registry.ledger import CHAMPION
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

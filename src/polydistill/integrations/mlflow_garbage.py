@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from polydistill.errors import MissingDataError, StoreError
+from polydistill.integrations.dvc import lock_digest, lock_entries
 from polydistill.integrations.garbage import HOUR_S, Garbage, size_of
-from polydistill.integrations.mlflow_publish import (
+from polydistill.integrations.mlflow_store import (
     LOCK_TAG,
     STUDENT_TAG,
-    lock_digest,
-    lock_entries,
+    connected,
+    folder,
+    missing_explained,
     model_name,
 )
-from polydistill.integrations.mlflow_store import connected, folder, missing_explained
 from polydistill.layout import Layout
 
 if TYPE_CHECKING:

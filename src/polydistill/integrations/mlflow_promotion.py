@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from polydistill.errors import MissingDataError
 from polydistill.integrations.mlflow_evidence import attach, gather
 from polydistill.integrations.mlflow_ledger import recorded
-from polydistill.integrations.mlflow_publish import model_name
 from polydistill.integrations.mlflow_registry import registered_model
-from polydistill.integrations.mlflow_store import SQLITE, connected, tracking_uri
+from polydistill.integrations.mlflow_store import SQLITE, connected, model_name, tracking_uri
 from polydistill.layout import Layout
 from polydistill.params import GateParams, Params
 from polydistill.registry.document import promotion_json

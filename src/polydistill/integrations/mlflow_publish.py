@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import yaml
 
 from polydistill.errors import DivergedError, MissingDataError, StoreError
 from polydistill.integrations import dvc
@@ -17,8 +15,15 @@ from polydistill.integrations.mlflow_bundle import register_student
 from polydistill.integrations.mlflow_evidence import log_evidence
 from polydistill.integrations.mlflow_ledger import recorded
 from polydistill.integrations.mlflow_reference import log_reference
-from polydistill.integrations.mlflow_stamp import LOCK_FILE, stamp
-from polydistill.integrations.mlflow_store import connected, experiment_id, import_mlflow
+from polydistill.integrations.mlflow_stamp import stamp
+from polydistill.integrations.mlflow_store import (
+    LOCK_TAG,
+    STUDENT_TAG,
+    connected,
+    experiment_id,
+    import_mlflow,
+    model_name,
+)
 from polydistill.integrations.mlflow_tracker import log_metrics, log_params, set_tags
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
@@ -31,7 +36,6 @@ from polydistill.tables import read_corpus
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-STUDENT_TAG, LOCK_TAG = "student_sha256", "lock_sha256"
 LAST_TAG = "files"
 """Set when everything but the model is in the run."""
 
@@ -74,7 +78,7 @@ class _Student:
 
     @property
     def lock_sha256(self) -> str:
-        return lock_digest(self.lock)
+        return dvc.lock_digest(self.lock)
 
     @property
     def sha256(self) -> str:
@@ -83,11 +87,6 @@ class _Student:
     @property
     def tags(self) -> dict[str, str]:
         return {STUDENT_TAG: self.sha256, LOCK_TAG: self.lock_sha256}
-
-
-def model_name(modality: str) -> str:
-    """Return the registered model's name."""
-    return f"student-{modality}"
 
 
 def publish(root: Path, params: Params, modality: str) -> Published:
@@ -127,30 +126,6 @@ def publish(root: Path, params: Params, modality: str) -> Published:
     )
 
 
-def lock_digest(entries: dict[str, Any]) -> str:
-    """Return the sha256 of a modality's entries in `dvc.lock`, as sorted JSON."""
-    canonical = json.dumps(entries, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def lock_entries(root: Path, modality: str) -> dict[str, Any]:
-    """Return the stages of `dvc.lock` that end with `@<modality>` or `@<modality>-…`.
-
-    Raises:
-        MissingDataError: There are none.
-    """
-    path = root / LOCK_FILE
-    lock = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-    entries = {
-        stage: entry
-        for stage, entry in (lock.get("stages") or {}).items()
-        if f"{stage.partition('@')[2]}-".startswith(f"{modality}-")
-    }
-    if not entries:
-        raise MissingDataError(f"{path} has no stage of {modality!r}: run `dvc repro` first.")
-    return entries
-
-
 def _read(layout: Layout) -> _Student:
     """Read the student's files, and see that they belong together."""
     if not layout.distillation.exists():
@@ -166,7 +141,7 @@ def _read(layout: Layout) -> _Student:
             f"{layout.student} has weights {found[:12]}, {layout.distillation} says "
             f"{distillation['student_sha256'][:12]}: run the distill stage again."
         )
-    entries = lock_entries(layout.root, layout.modality)
+    entries = dvc.lock_entries(layout.root, layout.modality)
     _require_evaluated(layout, entries)
     return _Student(layout, distillation, read_scores(layout.scores), entries)
 

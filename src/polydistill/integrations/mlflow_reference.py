@@ -12,7 +12,7 @@ from polydistill.integrations.mlflow_bundle import bundle_folder
 from polydistill.integrations.mlflow_store import connected, missing_explained
 from polydistill.layout import Layout
 from polydistill.params import Params
-from polydistill.registry.promotion import CHAMPION
+from polydistill.registry.ledger import CHAMPION
 from polydistill.stages.drift import (
     COLUMNS,
     EMBEDDINGS,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-LOCK_FILE = "dvc.lock"
+LOCK_FILE = dvc.LOCK_FILE.name
 PIPELINE_FILE = "dvc.yaml"
 ATTACHED = "project"
 """The folder of these files among the run's artifacts."""

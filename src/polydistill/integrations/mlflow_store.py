@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
+STUDENT_TAG, LOCK_TAG = "student_sha256", "lock_sha256"
+"""Of runs and versions: what identifies a student."""
 LOCK_TIMEOUT_S = 10.0
+REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+"""What MLflow calls the answers 401 and 403 of a server with users."""
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -38,6 +42,11 @@ QUIET = {
 def folder(root: Path) -> Path:
     """Return the folder of the project's own tracking store."""
     return root.resolve() / "mlruns"
+
+
+def model_name(modality: str) -> str:
+    """Return the registered model's name."""
+    return f"student-{modality}"
 
 
 def tracking_uri(root: Path) -> str:
@@ -179,7 +188,12 @@ def _explain(uri: str, error: Exception) -> StageError:
             f"The tracking store {where} is locked by another process: {found}.\n"
             "Wait for that process (an `mlflow server`, another run) or stop it, then run this again."
         )
-    if not uri.startswith(SQLITE):
+    if getattr(error, "error_code", None) in REFUSED:
+        advice = (
+            "The server does not let us in: see that MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD are those of a user who may do this."
+        )
+    elif not uri.startswith(SQLITE):
         advice = f"Start that server, or unset {URI_VARIABLE} to use the project's own database."
     elif "not a database" in str(error) or "malformed" in str(error):
         advice = (

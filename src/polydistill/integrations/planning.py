@@ -1,4 +1,8 @@
-"""What there is to do: DVC says what is stale, the registry who is champion, the policy what follows."""
+"""What there is to do: DVC says what is stale, the registry who is champion, the policy what follows.
+
+A night without work asks nothing else, so the gate, drift and Great Expectations, which bring torch, are
+imported only where an answer hangs on them.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from polydistill.errors import MissingDataError
 from polydistill.integrations import dvc
-from polydistill.integrations.great_expectations import GreatExpectationsChecker
-from polydistill.integrations.mlflow_promotion import promote
-from polydistill.integrations.mlflow_publish import (
-    LOCK_TAG,
-    lock_digest,
-    lock_entries,
-    model_name,
-)
-from polydistill.integrations.mlflow_reference import champion_drift
-from polydistill.integrations.mlflow_store import connected
+from polydistill.integrations.mlflow_store import LOCK_TAG, connected, model_name
 from polydistill.layout import Layout
 from polydistill.params import Params, RetrainPolicy
-from polydistill.registry.promotion import CHALLENGER, CHAMPION
+from polydistill.registry.ledger import CHALLENGER, CHAMPION
 from polydistill.scheduling import Facts, Plan, Registered, plan
 
 if TYPE_CHECKING:
@@ -46,6 +41,9 @@ def make_plan(
     """
 
     def drifted() -> Sequence[str] | None:
+        from polydistill.integrations.great_expectations import GreatExpectationsChecker
+        from polydistill.integrations.mlflow_reference import champion_drift
+
         checker = GreatExpectationsChecker(Layout(root, modality).drift_docs)
         try:
             report = champion_drift(root, params, modality, model_name(modality), checker)
@@ -67,7 +65,7 @@ def gather_facts(root: Path, params: Params, modality: str) -> Facts:
     stale = stale_entries(root, params, modality)
     saved = (root / dvc.DATA_FILE).exists() and str(dvc.DATA_FILE) not in stale
     try:
-        lock = lock_digest(lock_entries(root, modality))
+        lock = dvc.lock_digest(dvc.lock_entries(root, modality))
     except MissingDataError:  # before the first run
         lock = None
     champion, challenger = _registered(root, params, modality, lock)
@@ -103,13 +101,19 @@ def _registered(
     challenger = None if tagged is None else tagged[0]
     if tagged is not None and challenger is not None and challenger.lock_sha256 == lock:
         refused = tagged[1].get("verdict") == "refused" and (
-            REJECTED_TAG in tagged[1]
-            or promote(root, params, modality, dry_run=True).refused  # by today's policy, too
+            REJECTED_TAG in tagged[1] or _still_refused(root, params, modality)
         )
         challenger = Registered(
             challenger.version, challenger.lock_sha256, challenger.data_md5, refused=refused
         )
     return (None if champion is None else champion[0]), challenger
+
+
+def _still_refused(root: Path, params: Params, modality: str) -> bool:
+    """Say whether the gate refuses the challenger by today's policy, too."""
+    from polydistill.integrations.mlflow_promotion import promote
+
+    return promote(root, params, modality, dry_run=True).refused
 
 
 def _version(client: MlflowClient, name: str, version: str) -> tuple[Registered, dict[str, str]]:

@@ -17,8 +17,7 @@ from typing import Any
 
 from polydistill.errors import MissingDataError, PolydistillError, StageError
 from polydistill.integrations import dvc, git
-from polydistill.integrations.dvc import StageState
-from polydistill.integrations.mlflow_publish import lock_entries
+from polydistill.integrations.dvc import StageState, lock_entries
 from polydistill.integrations.mlflow_stamp import Carried, carried
 from polydistill.integrations.mlflow_store import SQLITE, URI_VARIABLE
 from polydistill.integrations.processes import run_command, stopped_on_failure

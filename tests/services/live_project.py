@@ -1,0 +1,150 @@
+"""A small real project: our stages, flows and `prefect.yaml`, with teachers and a student that need no weights."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from polydistill.modalities.text import TextModality
+from polydistill.params import load_params
+
+REPOSITORY = Path(__file__).parents[2]
+LIMIT_S = 900.0
+ROWS, TASK_ROWS = 240, 60
+TEACHERS = {"first": 12, "second": 8}
+FILES = ("dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore")
+LENIENT = {
+    "min_gain": -1.0,
+    "max_regression_per_task": 1.0,
+    "min_gain_over_undistilled": -1.0,
+    "max_harm_per_task": 1.0,
+    "max_latency_ratio": None,
+}
+"""What is judged here is the way through the services, not the student."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered, on both streams."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs commands with the services' variables, and remembers everything that they say."""
+
+    environment: Mapping[str, str]
+    transcript: list[str] = field(default_factory=list)
+
+    def run(self, folder: Path, *words: str, code: int = 0, **changes: str | None) -> Said:
+        """Run a command in a folder and see that it exits with `code`; a change of None removes a variable."""
+        both = {**self.environment, **changes}
+        environment = {name: value for name, value in both.items() if value is not None}
+        ended = subprocess.run(
+            words,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=LIMIT_S,
+        )
+        self.transcript.append(f"$ {' '.join(words)}\n{ended.stdout}")
+        assert ended.returncode == code, self.transcript[-1]
+        return Said(ended.returncode, ended.stdout)
+
+    def polydistill(self, folder: Path, *words: str, code: int = 0, **changes: str | None) -> Said:
+        """Run a command of ours."""
+        return self.run(folder, "polydistill", *words, code=code, **changes)
+
+    def retrain(self, folder: Path, *, code: int = 0, **changes: str | None) -> Said:
+        """Run the whole flow, as a person does."""
+        words = (sys.executable, "-m", "flows.retrain", "text")
+        return self.run(folder, *words, code=code, **changes)
+
+
+def make_live_project(root: Path, shell: Shell, remote: str, endpoint: str) -> Path:
+    """Write the project, give it to git and DVC, and push its data to an S3 remote."""
+    root.mkdir()
+    for name in ("src", "flows"):
+        shutil.copytree(
+            REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in FILES:
+        shutil.copy(REPOSITORY / name, root / name)
+    _write_params(root)
+    write_data(root, seed=0)
+    shell.run(root, "git", "init", "--quiet")
+    shell.run(root, "dvc", "init", "--quiet")
+    shell.run(root, "dvc", "remote", "add", "--default", "team", remote)
+    shell.run(root, "dvc", "remote", "modify", "--local", "team", "endpointurl", endpoint)
+    save_data(root, shell, AWS_ENDPOINT_URL=None)
+    return root
+
+
+def save_data(root: Path, shell: Shell, **changes: str | None) -> None:
+    """Version the data, push them, and commit the pointer."""
+    shell.run(root, "dvc", "add", "--quiet", "data")
+    shell.run(root, "dvc", "push", "data.dvc", **changes)
+    commit(root, shell, "Change the data")
+
+
+def commit(root: Path, shell: Shell, subject: str) -> None:
+    """Commit everything that git does not ignore."""
+    shell.run(root, "git", "add", "--all")
+    who = ("-c", "user.name=ada", "-c", "user.email=ada@example.org")
+    shell.run(root, "git", *who, "commit", "--quiet", "--message", subject)
+
+
+def write_data(root: Path, *, seed: int) -> None:
+    """Write a corpus, and a task of other texts: how often a letter stands in them."""
+    folder = root / "data" / "text"
+    folder.mkdir(parents=True, exist_ok=True)
+    generator, kind = np.random.default_rng(seed), TextModality()
+    letters = list("abcdefghijklmnop ")
+    texts = ["x" + "".join(generator.choice(letters, 24)) for _ in range(ROWS + TASK_ROWS)]
+    frame = pd.DataFrame({"id": [kind.content_id(text) for text in texts], "text": texts})
+    frame["group"] = frame["id"]
+    frame[:ROWS].assign(source="made").to_parquet(folder / "corpus.parquet")
+    task = frame[ROWS:].assign(
+        label=[float(text.count("a")) for text in texts[ROWS:]],
+        split=["test", "train", "train"] * (TASK_ROWS // 3),
+    )
+    task.to_parquet(folder / "letters.parquet")
+
+
+def _write_params(root: Path) -> None:
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text("utf-8"))
+    tree["threads"] = 1
+    tree["embed"] = {
+        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
+        for name in TEACHERS
+    }
+    text = tree["text"]
+    text["corpus"] = {"path": "data/text/corpus.parquet", "rows": ROWS, "held_out": 0.2}
+    text["tasks"] = {
+        "letters": {"kind": "regression", "path": "data/text/letters.parquet", "domain": "in"}
+    }
+    text["teachers"] = {
+        name: {"family": "hashing", "licence": "Apache-2.0", "dim": dim}
+        for name, dim in TEACHERS.items()
+    }
+    text["student"] = {"name": "bag-of-bytes", "dim": 8}
+    text["heads"] = {"name": "low-rank", "hidden": 16}
+    text["training"] |= {"epochs": 2, "batch_size": 32, "head_warmup_steps": 0}
+    text["gate"] |= LENIENT
+    (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False), "utf-8")
+    load_params(root)

@@ -1,0 +1,222 @@
+"""The life of a model on real servers; each fixture is the next thing that happens to it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pandas as pd
+import pytest
+
+from polydistill.students import encode, load_student
+from services.processes import HOST, free_port
+from services.servers import BUCKET, Services
+from tests.services.live_project import Said, Shell, commit, save_data, write_data
+
+pytestmark = pytest.mark.services
+MODEL = "models:/student-text@champion"
+TEXTS = ["a bead", "no cabbage", "hip"]
+LOAD = """\
+import json, sys
+import mlflow.pyfunc
+rows = mlflow.pyfunc.load_model(sys.argv[1]).predict(json.loads(sys.argv[2]))
+print("ANSWER", json.dumps([[float(value) for value in row] for row in rows]))
+"""
+
+
+@dataclass(frozen=True)
+class Night:
+    """A run of the flow, and what the registry held after it.
+
+    Attributes:
+        said: By the run.
+        aliases: Where each pointed.
+        actions: Of the ledger, in order.
+        answers: Of the student in the folder to `TEXTS`.
+    """
+
+    said: str
+    aliases: dict[str, int]
+    actions: list[str]
+    answers: np.ndarray[Any, Any]
+
+
+def history(shell: Shell, folder: Path) -> dict[str, Any]:
+    said = shell.polydistill(folder, "history", "student-text", "--json")
+    answer: dict[str, Any] = json.loads(said.text.splitlines()[-1])
+    return answer
+
+
+def look(shell: Shell, project: Path, said: Said) -> Night:
+    told = history(shell, project)
+    student = load_student(project / "artifacts/text/student")
+    actions = [entry["action"] for entry in told["entries"]]
+    return Night(said.text, told["aliases"], actions, encode(student, TEXTS))
+
+
+def files_of(project: Path) -> dict[str, bytes]:
+    """Return what a run that fails must not touch."""
+    folders = [project / name for name in ("artifacts", "mlruns", "reports", "data")]
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    return {str(file): file.read_bytes() for file in [*files, project / "dvc.lock"]}
+
+
+def on_s3(services: Services) -> list[str]:
+    """Return what the bucket holds."""
+    there = services.environment
+    client = boto3.client(
+        "s3",
+        endpoint_url=there["AWS_ENDPOINT_URL"],
+        aws_access_key_id=there["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=there["AWS_SECRET_ACCESS_KEY"],
+        region_name=there["AWS_DEFAULT_REGION"],
+    )
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    return [str(one["Key"]) for page in pages for one in page.get("Contents", [])]
+
+
+def clone(shell: Shell, project: Path, target: Path) -> Path:
+    shell.run(project, "git", "clone", "--quiet", str(project), str(target))
+    return target
+
+
+@pytest.fixture(scope="session")
+def first_night(shell: Shell, project: Path) -> Night:
+    """A run where nothing has been before."""
+    return look(shell, project, shell.retrain(project))
+
+
+@pytest.fixture(scope="session")
+def server_away(shell: Shell, project: Path, first_night: Night) -> tuple[Said, bool, str]:
+    """New data, and a run that does not find MLflow: what it said, whether it touched nothing, and where it looked."""
+    write_data(project, seed=1)
+    save_data(project, shell)
+    before, nowhere = files_of(project), f"http://{HOST}:{free_port()}"
+    said = shell.retrain(project, code=5, MLFLOW_TRACKING_URI=nowhere)
+    return said, files_of(project) == before, nowhere
+
+
+@pytest.fixture(scope="session")
+def second_night(shell: Shell, project: Path, server_away: object) -> Night:
+    """The run after that, with the server back."""
+    return look(shell, project, shell.retrain(project))
+
+
+@pytest.fixture(scope="session")
+def rolled_back(shell: Shell, project: Path, second_night: Night) -> dict[str, Any]:
+    """The history after a rollback."""
+    shell.polydistill(project, "rollback", "text", "--reason", "slow on long texts")
+    return history(shell, project)
+
+
+def test_the_data_come_back_from_s3_in_another_clone(
+    services: Services, shell: Shell, project: Path, tmp_path: Path
+) -> None:
+    other = clone(shell, project, tmp_path / "other")
+
+    shell.run(other, "dvc", "pull", "data.dvc")  # AWS_ENDPOINT_URL says where
+
+    path = "data/text/corpus.parquet"
+    pd.testing.assert_frame_equal(pd.read_parquet(other / path), pd.read_parquet(project / path))
+    assert any(key.startswith("dvc/files/md5/") for key in on_s3(services))
+
+
+def test_the_first_night_makes_a_champion_whose_files_lie_on_s3(
+    services: Services, project: Path, first_night: Night
+) -> None:
+    keys = [key for key in on_s3(services) if key.startswith("mlflow/")]
+
+    assert first_night.aliases == {"challenger": 1, "champion": 1}
+    assert first_night.actions == ["challenge", "promote"]
+    assert any(key.endswith("artifacts/student/model.safetensors") for key in keys)
+    assert not (project / "mlruns" / "mlflow.db").exists()
+    assert not (project / "mlruns" / "artifacts").exists()
+
+
+def test_another_clone_pulls_every_stage_and_has_nothing_left_to_do(
+    shell: Shell, project: Path, first_night: Night, tmp_path: Path
+) -> None:
+    shell.run(project, "dvc", "push")
+    commit(project, shell, "Keep the first night's results")
+    other = clone(shell, project, tmp_path / "other")
+
+    shell.run(other, "dvc", "pull")
+
+    assert json.loads(shell.run(other, "dvc", "status", "--json").text) == {}
+    np.testing.assert_array_equal(
+        encode(load_student(other / "artifacts/text/student"), TEXTS), first_night.answers
+    )
+
+
+def test_a_wrong_password_is_an_error_that_names_the_server_and_what_to_set(
+    services: Services, shell: Shell, project: Path, first_night: Night
+) -> None:
+    wrong = "not-the-password"
+
+    said = shell.polydistill(
+        project, "history", "student-text", code=5, MLFLOW_TRACKING_PASSWORD=wrong
+    )
+
+    assert services.environment["MLFLOW_TRACKING_URI"] in said.text
+    assert "MLFLOW_TRACKING_PASSWORD" in said.text
+    assert wrong not in said.text
+    assert len(said.text.splitlines()) < 6, said.text
+
+
+def test_without_the_server_nothing_is_touched_and_the_error_says_where_it_was_looked_for(
+    server_away: tuple[Said, bool, str],
+) -> None:
+    said, untouched, where = server_away
+
+    assert untouched
+    assert f"The tracking store {where} failed" in said.text
+    assert "Start that server" in said.text
+    assert "Traceback" not in said.text
+
+
+def test_the_next_night_makes_the_second_version_champion(
+    first_night: Night, second_night: Night
+) -> None:
+    assert second_night.aliases == {"challenger": 2, "champion": 2, "previous": 1}
+    assert second_night.actions == ["challenge", "promote"] * 2
+    assert not np.allclose(second_night.answers, first_night.answers)
+
+
+def test_a_rollback_brings_the_first_version_back_and_history_tells_all_of_it(
+    rolled_back: dict[str, Any],
+) -> None:
+    *_, last = rolled_back["entries"]
+
+    assert rolled_back["aliases"] == {"challenger": 2, "champion": 1, "previous": 2}
+    assert (len(rolled_back["entries"]), last["action"]) == (5, "rollback")
+    assert "slow on long texts" in last["reason"]
+
+
+def test_a_fresh_folder_has_the_ledger_from_the_server(
+    shell: Shell, project: Path, rolled_back: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copy(project / "params.yaml", tmp_path)
+    file = "mlruns/exports/student-text.ledger.jsonl"
+
+    told = history(shell, tmp_path)
+
+    assert told["entries"] == rolled_back["entries"]
+    assert (tmp_path / file).read_bytes() == (project / file).read_bytes()
+
+
+def test_the_champion_is_loaded_from_s3_by_mlflow_alone(
+    shell: Shell, first_night: Night, rolled_back: object, tmp_path: Path
+) -> None:
+    words = (sys.executable, "-P", "-c", LOAD, MODEL, json.dumps(TEXTS))
+
+    said = shell.run(tmp_path, *words, PYTHONPATH=None)
+
+    lines = [line for line in said.text.splitlines() if line.startswith("ANSWER ")]
+    answers = np.array(json.loads(lines[-1].removeprefix("ANSWER ")))
+    np.testing.assert_allclose(answers, first_night.answers, rtol=1e-6)
