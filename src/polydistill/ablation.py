@@ -34,6 +34,7 @@ SEEDS = (0, 1, 2)
 SMALL: Mapping[str, object] = {
     "corpus.rows": 12_288,  # three whole shards: the project's embeddings of them are taken over
     "training.epochs": 3,
+    "evaluation.models": ["student"],  # no cell changes another's teachers
     **{
         f"tasks.{task}{part}.max_rows": 1_500
         for task in ("wordnet-lexfile", "debian-section")

@@ -177,6 +177,11 @@ class EvaluationParams(Tree):
     """How frozen embeddings are probed."""
 
     seeds: tuple[int, ...] = Field(min_length=1)
+    models: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Of student, undistilled and the teachers, those that are scored; null: all.",
+    )
 
 
 class GateParams(Tree):

@@ -83,7 +83,8 @@ def evaluate(
         root: The project folder.
         params: Its parameters.
         modality: A block of them.
-        models: Of `student`, `undistilled` and the active teachers, those that are wanted; none: all.
+        models: Of `student`, `undistilled` and the active teachers, those that are wanted; none: those of
+            `evaluation.models`.
         progress: Told after each task of each model.
 
     Raises:
@@ -94,7 +95,7 @@ def evaluate(
         StoreError: A teacher's embeddings are damaged, or lack an input.
     """
     layout, block = Layout(root, modality), params.modality(modality)
-    wanted = _wanted(params, modality, models)
+    wanted = _wanted(params, modality, models or block.evaluation.models)
     for folder, target in layout.switched_off("benchmark", params.active_teachers(modality)):
         set_aside(folder, target)
     kind = MODALITIES.get(modality)()
