@@ -36,7 +36,7 @@ SMALL: Mapping[str, object] = {
     "training.epochs": 3,
     "evaluation.models": ["student"],  # no cell changes another's teachers
     **{
-        f"tasks.{task}{part}.max_rows": 1_500
+        f"tasks.{task}{part}.max_rows": 2_500
         for task in ("wordnet-lexfile", "debian-section")
         for part in ("", "-clusters")
     },
