@@ -39,8 +39,8 @@ def drift(modality: Modality, *, as_json: AsJson = False) -> None:
     with errors_for_people():
         from polydistill.errors import DriftFoundError
         from polydistill.integrations.great_expectations import GreatExpectationsChecker
-        from polydistill.integrations.mlflow_store import model_name
         from polydistill.integrations.mlflow_reference import champion_drift
+        from polydistill.integrations.mlflow_store import model_name
         from polydistill.layout import Layout
         from polydistill.params import load_params
 

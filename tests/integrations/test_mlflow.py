@@ -19,6 +19,7 @@ from polydistill.errors import (
     StageError,
     StoreError,
 )
+from polydistill.integrations.dvc import lock_digest, lock_entries
 from polydistill.integrations.mlflow import (
     bundle_folder,
     check_store,
@@ -28,7 +29,6 @@ from polydistill.integrations.mlflow import (
     publish,
     version_folder,
 )
-from polydistill.integrations.dvc import lock_digest, lock_entries
 from polydistill.integrations.mlflow_store import connected, folder
 from polydistill.integrations.mlflow_tracker import MlflowTracker
 from polydistill.layout import Layout

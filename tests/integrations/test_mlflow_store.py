@@ -19,7 +19,7 @@ class Refusing(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"You are not authenticated.")
 
-    do_GET = do_POST
+    do_GET = do_POST  # noqa: N815 - http.server's name
 
     def log_message(self, *_: object) -> None: ...
 

@@ -80,7 +80,9 @@ def make_live_project(root: Path, shell: Shell, remote: str, endpoint: str) -> P
     """Write the project, give it to git and DVC, and push its data to an S3 remote."""
     root.mkdir()
     for name in ("src", "flows"):
-        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for name in FILES:
         shutil.copy(REPOSITORY / name, root / name)
     _write_params(root)
