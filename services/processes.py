@@ -15,7 +15,7 @@ from pathlib import Path
 from polydistill.errors import MissingDataError, StageError
 
 HOST = "127.0.0.1"
-STARTUP_S = 900.0  # MLflow imports for a minute on a busy machine
+STARTUP_S = 300.0  # MLflow imports for a minute on a busy machine
 GRACE_S = 15.0
 LOG_LINES = 15
 

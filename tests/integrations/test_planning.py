@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -133,3 +135,14 @@ def test_without_a_champion_there_is_nothing_to_compare_with(fresh: Path) -> Non
 
     with pytest.raises(MissingDataError, match="student-text@champion"):
         champion_drift(fresh, load_params(fresh), "text", "student-text", checker)
+
+
+def test_planning_brings_nothing_heavy_before_an_answer_hangs_on_it() -> None:
+    heavy = {"great_expectations", "mlflow", "pandas", "scipy", "torch"}
+    script = f"import sys, polydistill.integrations.planning; print({heavy!r} & set(sys.modules))"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert ended.stdout.strip() == "set()"

@@ -1,11 +1,10 @@
-"""The life of a model on real servers; each fixture is the next thing that happens to it."""
+"""The life of a model on real servers."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,56 +14,18 @@ import pandas as pd
 import pytest
 
 from polydistill.students import encode, load_student
-from services.processes import HOST, free_port
 from services.servers import BUCKET, Services
-from tests.services.live_project import Said, Shell, commit, save_data, write_data
+from tests.services.live_project import Said, Shell, commit
+from tests.services.nights import TEXTS, Night, history
 
 pytestmark = pytest.mark.services
 MODEL = "models:/student-text@champion"
-TEXTS = ["a bead", "no cabbage", "hip"]
 LOAD = """\
 import json, sys
 import mlflow.pyfunc
 rows = mlflow.pyfunc.load_model(sys.argv[1]).predict(json.loads(sys.argv[2]))
 print("ANSWER", json.dumps([[float(value) for value in row] for row in rows]))
 """
-
-
-@dataclass(frozen=True)
-class Night:
-    """A run of the flow, and what the registry held after it.
-
-    Attributes:
-        said: By the run.
-        aliases: Where each pointed.
-        actions: Of the ledger, in order.
-        answers: Of the student in the folder to `TEXTS`.
-    """
-
-    said: str
-    aliases: dict[str, int]
-    actions: list[str]
-    answers: np.ndarray[Any, Any]
-
-
-def history(shell: Shell, folder: Path) -> dict[str, Any]:
-    said = shell.polydistill(folder, "history", "student-text", "--json")
-    answer: dict[str, Any] = json.loads(said.text.splitlines()[-1])
-    return answer
-
-
-def look(shell: Shell, project: Path, said: Said) -> Night:
-    told = history(shell, project)
-    student = load_student(project / "artifacts/text/student")
-    actions = [entry["action"] for entry in told["entries"]]
-    return Night(said.text, told["aliases"], actions, encode(student, TEXTS))
-
-
-def files_of(project: Path) -> dict[str, bytes]:
-    """Return what a run that fails must not touch."""
-    folders = [project / name for name in ("artifacts", "mlruns", "reports", "data")]
-    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
-    return {str(file): file.read_bytes() for file in [*files, project / "dvc.lock"]}
 
 
 def on_s3(services: Services) -> list[str]:
@@ -84,35 +45,6 @@ def on_s3(services: Services) -> list[str]:
 def clone(shell: Shell, project: Path, target: Path) -> Path:
     shell.run(project, "git", "clone", "--quiet", str(project), str(target))
     return target
-
-
-@pytest.fixture(scope="session")
-def first_night(shell: Shell, project: Path) -> Night:
-    """A run where nothing has been before."""
-    return look(shell, project, shell.retrain(project))
-
-
-@pytest.fixture(scope="session")
-def server_away(shell: Shell, project: Path, first_night: Night) -> tuple[Said, bool, str]:
-    """New data, and a run that does not find MLflow: what it said, whether it touched nothing, and where it looked."""
-    write_data(project, seed=1)
-    save_data(project, shell)
-    before, nowhere = files_of(project), f"http://{HOST}:{free_port()}"
-    said = shell.retrain(project, code=5, MLFLOW_TRACKING_URI=nowhere)
-    return said, files_of(project) == before, nowhere
-
-
-@pytest.fixture(scope="session")
-def second_night(shell: Shell, project: Path, server_away: object) -> Night:
-    """The run after that, with the server back."""
-    return look(shell, project, shell.retrain(project))
-
-
-@pytest.fixture(scope="session")
-def rolled_back(shell: Shell, project: Path, second_night: Night) -> dict[str, Any]:
-    """The history after a rollback."""
-    shell.polydistill(project, "rollback", "text", "--reason", "slow on long texts")
-    return history(shell, project)
 
 
 def test_the_data_come_back_from_s3_in_another_clone(
