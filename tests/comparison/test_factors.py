@@ -44,7 +44,7 @@ def test_the_headline_methods_are_equal_but_for_what_they_are_about() -> None:
     }
 
     assert list(methods)[:6] == ["default", "paper", "mse", "cosine", "simreg", "compress"]
-    assert len(methods) == 8 + len(PARAMS.active_teachers("text"))
+    assert len(methods) == 6 + len(PARAMS.active_teachers("text"))
     assert {params.seed for params in methods.values()} == {2}
     for name, params in methods.items():
         resolve(params, "text")
