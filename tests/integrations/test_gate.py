@@ -103,7 +103,7 @@ def test_a_bundle_that_does_not_load_is_refused_and_the_champion_stays(evaluated
 
 @pytest.mark.parametrize(("stamp", "outcome"), [("false", "refused"), ("true", "promoted")])
 def test_the_stamp_of_a_version_is_read(evaluated: Path, stamp: str, outcome: str) -> None:
-    params = whole_gate(evaluated, **NO_PROCESS)
+    params = whole_gate(evaluated, **NO_PROCESS, reproducible="unless-refuted")
     publish(evaluated, params, "text")
     with connected(evaluated) as client:
         client.set_model_version_tag("student-text", "1", "reproducible", stamp)
