@@ -20,8 +20,8 @@ from tests.toy_project import CONFIG
 
 REPOSITORY = Path(__file__).parents[2]
 LETTERS, DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
-TEACHERS = {"letters": {"dim": 16, "n": 1}, "pairs": {"dim": 12, "n": 2}}
-ROWS, N_PAIRS, N_TOPICS = 240, 60, 80
+TEACHERS = {"letters": {"dim": 5, "n": 1}, "pairs": {"dim": 12, "n": 2}}
+ROWS, N_PAIRS, N_TOPICS = 400, 100, 80
 TASKS = {
     "notes": {"kind": "sts", "path": "data/text/notes.csv", "domain": "in"},
     "numbers": {"kind": "sts", "path": "data/text/numbers.csv", "domain": "in"},
@@ -34,7 +34,7 @@ CHANGES = {
     "heads": {"name": "low-rank", "hidden": 16},
     "geometry_weight": 1.0,
 }
-TRAINING = {"epochs": 4, "batch_size": 32, "head_warmup_steps": 2}
+TRAINING = {"epochs": 30, "batch_size": 32, "head_warmup_steps": 2, "patience": 50}
 NOTIFY = [{"on": ["promoted", "refused", "failed"], "url_env": "SHOP_WEBHOOK"}]
 _kind = TextModality()
 

@@ -17,7 +17,7 @@ from tests.life.story import diary, require_told
 STAGES = ["local-data@text", "validate@text", "embed@text-letters", "embed@text-pairs",
           "distill@text", "evaluate@text"]  # fmt: skip
 ALL_RAN, NONE_RAN = dict.fromkeys(STAGES, "ran"), dict.fromkeys(STAGES, "unchanged")
-FIRST, SECOND, THIRD = make_batch(1, 6), make_batch(2, 30), make_batch(3, 80)
+FIRST, SECOND, THIRD = make_batch(1, 8), make_batch(2, 50), make_batch(3, 120)
 WITHOUT_NUMBERS = make_batch(4, 0)
 MONDAY, TUESDAY, WEDNESDAY = (
     "2026-01-05T03:00+00:00",
