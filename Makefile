@@ -25,8 +25,8 @@ help:  ## Show this list
 run: .venv/.ready  ## The whole main job: data, teachers, student, benchmark, registry, report (QUICK=1: small)
 	@$(BIN)/polydistill run $(MODALITY) $(if $(QUICK),--quick)
 
-test: .venv/.ready  ## The tests, under ten minutes
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not gpu and not network and not services" $(ARGS)
+test: .venv/.ready  ## The tests, side by side on two cores, under ten minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not gpu and not network and not services" $(ARGS)
 
 test-all: .venv/.ready  ## Every test that this machine can run, the slow ones too
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not gpu and not services" $(ARGS)

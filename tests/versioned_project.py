@@ -11,6 +11,7 @@ import yaml
 
 from polydistill.integrations import dvc
 from polydistill.integrations.processes import run_command
+from tests.published_project import IDS, TASKS
 
 REPOSITORY = Path(__file__).parents[1]
 TEACHER = "glove-50d"
@@ -127,10 +128,13 @@ def make_versioned_project(root: Path) -> Path:
     tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     tree["embed"] = {f"text-{TEACHER}": tree["embed"][f"text-{TEACHER}"]}
     tree["text"]["corpus"]["rows"] = 2
+    tree["text"]["tasks"] = {"simlex": TASKS["simlex"]}
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     (root / "data" / "text").mkdir(parents=True)
     corpus = {"id": ["a", "b"], "text": ["a cat", "a dog"], "source": "x", "group": ["g", "h"]}
     pd.DataFrame(corpus).to_parquet(root / "data/text/corpus.parquet")
+    pairs = {"text1": ["a cow", "a hen"], "text2": ["a bull", "a cock"], "label": [0.9, 0.8]}
+    pd.DataFrame({"id": IDS["simlex"], **pairs}).to_csv(root / "data/text/simlex.csv", index=False)
     git(root, "init", "--quiet")
     (root / ".dvc").mkdir()
     (root / ".dvc" / "config").write_text(CONFIG)

@@ -51,6 +51,7 @@ def require_agreement(shop: Shop) -> None:
     assert answer["aliases"] == replay(entries) == shop.aliases()
 
 
+@pytest.mark.slow
 def test_three_nights_with_a_crash_between_ledger_and_registry(
     programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
