@@ -145,6 +145,7 @@ def mlflow_server(folder: Path, postgres: str, s3: Mapping[str, str]) -> Iterato
         "default_permission = NO_PERMISSIONS\n"
         f"database_uri = {postgres.replace('%', '%%')}/mlflow_auth\n"
         f"admin_username = {USER}\n"
+        "auth_cache_ttl_seconds = 60\n"  # else every request derives a key from the password anew
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
         encoding="utf-8",
     )
