@@ -65,7 +65,7 @@ def test_the_first_night_makes_a_champion_whose_files_lie_on_s3(
     keys = [key for key in on_s3(services) if key.startswith("mlflow/")]
 
     assert first_night.aliases == {"challenger": 1, "champion": 1}
-    assert first_night.actions == ["challenge", "promote"]
+    assert first_night.actions == ["first", "challenge", "promote"]
     assert any(key.endswith("artifacts/student/model.safetensors") for key in keys)
     assert not (project / "mlruns" / "mlflow.db").exists()
     assert not (project / "mlruns" / "artifacts").exists()
@@ -116,7 +116,7 @@ def test_the_next_night_makes_the_second_version_champion(
     first_night: Night, second_night: Night
 ) -> None:
     assert second_night.aliases == {"challenger": 2, "champion": 2, "previous": 1}
-    assert second_night.actions == ["challenge", "promote"] * 2
+    assert second_night.actions == ["first", *["challenge", "promote"] * 2]
     assert not np.allclose(second_night.answers, first_night.answers)
 
 
