@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -271,29 +270,36 @@ def test_another_machine_at_the_same_server_is_found_out(root: Path) -> None:
 
 def test_two_processes_at_once_make_one_chain(root: Path) -> None:
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from pathlib import Path\n"
         "from polydistill.integrations.mlflow_ledger import recorded\n"
         "from polydistill.integrations.mlflow_store import connected\n"
         "from polydistill.registry.promotion import challenge\n"
         f"root, name = Path({str(root)!r}), {NAME!r}\n"
         "with connected(root) as client:\n"
-        "    Path(root / f'ready-{sys.argv[1]}').touch()\n"
-        "    while not (root / 'go').exists(): time.sleep(0.01)\n"
+        "    print('ready', flush=True)\n"
+        "    sys.stdin.readline()\n"
         "    for turn in range(5):\n"
         "        with recorded(root, client, name) as registry:\n"
         "            now = registry.registry.version('challenger') or 0\n"
         "            challenge(registry, now % 3 + 1)\n"
     )
     running = [
-        subprocess.Popen([sys.executable, "-c", code, str(one)], stderr=subprocess.PIPE, text=True)
-        for one in range(2)
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
     ]
-    deadline = time.monotonic() + 60
-    while len(list(root.glob("ready-*"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    (root / "go").touch()
+    assert [process.stdout.readline() for process in running if process.stdout] == ["ready\n"] * 2
 
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
     said = [process.communicate(timeout=60)[1] for process in running]
 
     assert [process.returncode for process in running] == [0, 0], said
