@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container
+import signal
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
-from polydistill.errors import GateRefusedError, StageError
+from polydistill.errors import DriftFoundError, GateRefusedError, MissingDataError, StageError
 from polydistill.integrations.processes import Finished, run_command
 
 ROOT = Path()
@@ -35,18 +36,33 @@ def ask(*words: str, answers: Container[int] = (0,)) -> dict[str, Any]:
     Raises:
         StageError: It failed; the message has its last lines.
     """
-    finished = _run([*words, "--json"], hidden=None, answers=answers)
+    return _answer(words, _run([*words, "--json"], hidden=None, answers=answers))
+
+
+def judge(modality: str, *, dry_run: bool = False, expect: int | None = None) -> dict[str, Any]:
+    """Return the gate's verdict on the challenger; a refusal is a verdict, too."""
+    options = ["--dry-run"] if dry_run else []
+    options += [] if expect is None else ["--expect", str(expect)]
+    return ask("promote", modality, *options, answers=(0, GateRefusedError.exit_code))
+
+
+def drifted(modality: str) -> Sequence[str]:
+    """Return what of the corpus has drifted from the champion's; nothing, while there is no champion."""
+    words = ("drift", modality, "--json")
+    codes = (0, DriftFoundError.exit_code, MissingDataError.exit_code)
+    finished = _run(words, hidden=None, answers=codes)
+    if finished.exit_code == MissingDataError.exit_code:
+        return ()
+    found: list[str] = _answer(words, finished)["drifted"]
+    return found
+
+
+def _answer(words: Sequence[str], finished: Finished) -> dict[str, Any]:
     objects = [line for line in finished.lines if line.startswith("{")]
     if not objects:
         raise StageError(f"`polydistill {' '.join(words)}` answered no JSON object.")
     answer: dict[str, Any] = json.loads(objects[-1])
     return answer
-
-
-def judge(modality: str, *, dry_run: bool) -> dict[str, Any]:
-    """Return the gate's verdict on the challenger; a refusal is a verdict, too."""
-    options = ("--dry-run",) if dry_run else ()
-    return ask("promote", modality, *options, answers=(0, GateRefusedError.exit_code))
 
 
 def _run(
@@ -57,8 +73,18 @@ def _run(
 ) -> Finished:
     finished = run_command([*COMMAND, *words], ROOT, timeout_s=COMMAND_TIMEOUT_S, hidden=hidden)
     if finished.exit_code not in answers:
-        heading = f"polydistill {words[0]} failed with exit code {finished.exit_code}:"
-        error = StageError("\n".join([heading, *finished.lines[-SHOWN_LINES:]]))
+        error = StageError(
+            "\n".join([_heading(words[0], finished), *finished.lines[-SHOWN_LINES:]])
+        )
         error.exit_code = max(finished.exit_code, 1)
         raise error
     return finished
+
+
+def _heading(command: str, finished: Finished) -> str:
+    if finished.exit_code >= 0:
+        return f"polydistill {command} failed with exit code {finished.exit_code}:"
+    name = signal.Signals(-finished.exit_code).name
+    return (
+        f"polydistill {command} was killed by {name}; the next run goes on from there. It had said:"
+    )

@@ -24,7 +24,7 @@ from flows.lateness import lateness
 from flows.notices import tell
 from flows.pipeline import pipeline
 from flows.server import require_answer
-from polydistill.errors import PolydistillError, StageError
+from polydistill.errors import PolydistillError
 from polydistill.integrations import dvc
 from polydistill.integrations.dvc import DataState
 from polydistill.integrations.processes import stopped_on_failure
@@ -63,9 +63,9 @@ def publish(modality: str) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-def promote(modality: str, *, dry_run: bool = False) -> dict[str, Any]:
+def promote(modality: str, *, dry_run: bool = False, expect: int | None = None) -> dict[str, Any]:
     """Let the gate judge the challenger, and make it champion if it passes; return the verdict."""
-    verdict = commands.judge(modality, dry_run=dry_run)
+    verdict = commands.judge(modality, dry_run=dry_run, expect=expect)
     typer.echo(verdict["reason"])
     return verdict
 
@@ -111,6 +111,7 @@ def retrain(modality: str, policy: RetrainPolicy | None = None, wait_s: float = 
 
 def move_aliases(modality: str, params: RetrainParams) -> tuple[str, str]:
     """Promote or refuse the challenger, and ask a person first where the policy says so."""
+    approved: int | None = None
     if params.approval == "manual":
         seen = promote(modality, dry_run=True)
         if seen["outcome"] == "promoted":
@@ -121,22 +122,9 @@ def move_aliases(modality: str, params: RetrainParams) -> tuple[str, str]:
             if not answer.approve:
                 said = reject(modality, answer.by, answer.reason or "no reason given")
                 return "Refused", said["reason"]
-            require_same_challenger(seen, promote(modality, dry_run=True))
-    verdict = promote(modality)
+            approved = seen["challenger"]
+    verdict = promote(modality, expect=approved)
     return STATES[verdict["outcome"]], verdict["reason"]
-
-
-def require_same_challenger(seen: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to promote another version than the one that a person has approved.
-
-    Raises:
-        StageError: Somebody has moved the alias meanwhile.
-    """
-    if seen["challenger"] != now["challenger"]:
-        raise StageError(
-            f"Version {seen['challenger']} was approved, and the challenger is now "
-            f"{now['challenger']}: nothing is promoted. Run again."
-        )
 
 
 def ended(modality: str, name: str, reason: str) -> State[str]:

@@ -15,7 +15,6 @@ from prefect.events import emit_event
 from prefect.states import Completed
 
 from flows import commands
-from polydistill.errors import DriftFoundError
 from polydistill.integrations import dvc
 from polydistill.integrations.watching import new_data, remember
 from polydistill.layout import Layout
@@ -43,9 +42,9 @@ def watch(modality: str, drift: bool = False, wait_s: float = 0.0) -> State[str]
     if drift:
         with occupied(layout.run_lock, f"watch {modality}", wait_s=wait_s):
             dvc.sync_data(ROOT)
-            found = commands.ask("drift", modality, answers=(0, DriftFoundError.exit_code))
-        if found["drifted"]:
-            emit_event(DRIFT_FOUND, resource, payload={**payload, "drifted": found["drifted"]})
+            drifted = commands.drifted(modality)
+        if drifted:
+            emit_event(DRIFT_FOUND, resource, payload={**payload, "drifted": drifted})
     emit_event(DATA_CHANGED, resource, payload=payload)
     remember(layout, changed)
     return Completed(name="Changed", message=f"The data are now {changed}.", data=changed)

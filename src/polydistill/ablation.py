@@ -21,7 +21,7 @@ from polydistill.comparison.paired import OVERALL, PairedScores
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
 from polydistill.files import put_in_place
 from polydistill.layout import Layout
-from polydistill.params import Params
+from polydistill.params import AFTER_THE_SCORES, Params
 from polydistill.progress import Progress, silent
 from polydistill.results import write_results
 from polydistill.stages._cells import cell_code
@@ -118,7 +118,10 @@ class Ablation:
             [changed(self.params, one.overrides, 0) for one in self.levels], self.modality
         )
         tree = self.params.model_dump(mode="json", exclude_unset=True)
-        tree[self.modality].pop("gate", None)
+        tree.pop("notify", None)
+        tree[self.modality] = {
+            key: value for key, value in tree[self.modality].items() if key not in AFTER_THE_SCORES
+        }
         content = [code, pointer.read_text("utf-8"), {**tree, "seed": None}]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

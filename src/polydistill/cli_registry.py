@@ -31,6 +31,9 @@ def promote(
         bool, typer.Option(help="Promote though the gate refuses; needs a reason.")
     ] = False,
     reason: Annotated[str | None, typer.Option(help="Why, for the ledger.")] = None,
+    expect: Annotated[
+        int | None, typer.Option(min=1, help="Stop if the challenger is another version.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the challenger champion if it passes the gate; exit 6 if it does not."""
@@ -42,7 +45,9 @@ def promote(
         if reason is not None and not force:
             raise ParamsError("`--reason` goes with `--force`: the gate gives its own reasons.")
         why = (reason or "") if force else None
-        verdict = promote_challenger(ROOT, load_params(ROOT), modality, dry_run=dry_run, force=why)
+        verdict = promote_challenger(
+            ROOT, load_params(ROOT), modality, dry_run=dry_run, force=why, expect=expect
+        )
         if as_json:
             show(verdict, as_json=True)
         else:

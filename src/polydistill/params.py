@@ -296,6 +296,10 @@ class NotifyParams(Tree):
         return self
 
 
+AFTER_THE_SCORES = frozenset({"gate", "retrain"})
+"""What of a modality's block decides only after the benchmark: no student and no score hangs on it."""
+
+
 class ModalityParams(Tree):
     """Everything about one modality: a block of `params.yaml`."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from flows import commands
 from flows import watch as module
 from flows.watch import watch
+from polydistill.errors import StageError
 from polydistill.integrations import dvc
 
 
@@ -48,7 +50,28 @@ def test_drift_is_told_of_too_and_what_fails_is_looked_at_again(
     assert watch("text", drift=True, return_state=True).is_failed()
     assert events == []
 
-    monkeypatch.setattr(commands, "ask", lambda *_, answers: {"drifted": ["embeddings"]})
+    answer = "import json; print(json.dumps({'drifted': ['embeddings']})); raise SystemExit(7)"
+    monkeypatch.setattr(commands, "COMMAND", (sys.executable, "-c", answer))
     watch("text", drift=True)
 
     assert events == [("polydistill.drift.found", "one"), ("polydistill.data.changed", "one")]
+
+
+def test_without_a_champion_new_data_are_told_of_and_no_drift(
+    project: Path, events: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point_to(project, "one")
+    monkeypatch.setattr(dvc, "sync_data", lambda _root: "unchanged")
+    monkeypatch.setattr(commands, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
+
+    watch("text", drift=True)
+
+    assert events == [("polydistill.data.changed", "one")]
+
+
+def test_a_command_that_was_killed_says_by_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = "import os; print('half way', flush=True); os.kill(os.getpid(), 9)"
+    monkeypatch.setattr(commands, "COMMAND", (sys.executable, "-c", killed))
+
+    with pytest.raises(StageError, match="polydistill promote was killed by SIGKILL.*\nhalf way"):
+        commands.call("promote", "text")

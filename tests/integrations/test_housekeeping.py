@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from polydistill.cli import app
-from polydistill.errors import StoreError
+from polydistill.errors import LedgerError
 from polydistill.integrations.garbage import RWLOCK, Garbage, find_files
 from polydistill.integrations.housekeeping import Sweep, sweep
 from polydistill.integrations.mlflow import load_model, promote, publish
-from polydistill.integrations.mlflow_garbage import named_in_ledger
+from polydistill.integrations.mlflow_garbage import needed_by_ledger
 from polydistill.integrations.mlflow_store import connected
 from polydistill.integrations.mlflow_tracker import MlflowTracker
 from polydistill.integrations.reproduction import PLACES
@@ -114,26 +114,20 @@ def test_runs_of_no_version_go_and_what_is_published_or_waits_stays(
     assert load_model(evaluated, "models:/student-text@previous").predict(["a"]).shape == (1, 8)
 
 
-def test_a_version_goes_with_its_run_and_bundle_once_a_ledger_does_not_name_it(
-    evaluated: Path,
-) -> None:
+def test_a_version_that_never_was_champion_goes_with_its_run_and_bundle(evaluated: Path) -> None:
     params = load_params(evaluated)
     runs = []
-    for seed in range(4):
-        retrain(evaluated, seed=seed, score=0.5 + seed / 10)
+    for seed, score in enumerate((0.5, 0.1, 0.6, 0.7)):
+        retrain(evaluated, seed=seed, score=score)
         runs.append(publish(evaluated, params, "text").run_id)
-        promote(evaluated, params, "text")  # 4 is champion and challenger, 3 previous
+        promote(evaluated, params, "text")  # 2 is refused; 4 is champion and challenger, 3 previous
     with connected(evaluated) as client:
         source = str(client.get_model_version("student-text", "2").source)
     bundle = source.removeprefix("models:/")
 
-    without_a_ledger = sweep(evaluated, ["text"], NOW, remove=False)
-    entry = {"moves": {"champion": [None, 1]}, "ids": {"version": 1, "run": runs[0]}}
-    put(evaluated, "mlruns/exports/student-text.ledger.jsonl", json.dumps(entry) + "\n")
     newest = sweep(evaluated, ["text"], (0.0, 3), remove=False)
     removed = sweep(evaluated, ["text"], NOW, remove=True)
 
-    assert without_a_ledger.garbage == ()
     assert newest.garbage == ()
     assert kinds(removed) == [("bundle", bundle), ("run", runs[1]), ("version", "student-text/2")]
     assert removed.size_bytes > 1000
@@ -144,11 +138,21 @@ def test_a_version_goes_with_its_run_and_bundle_once_a_ledger_does_not_name_it(
     assert load_model(evaluated, "models:/student-text/1").predict(["a"]).shape == (1, 8)
 
 
-def test_a_ledger_that_cannot_be_read_stops_the_sweep(tmp_path: Path) -> None:
-    put(tmp_path, "mlruns/exports/student-text.ledger.jsonl", '{"moves": {}}\nnot json\n')
+def test_a_model_without_a_ledger_keeps_its_versions(evaluated: Path) -> None:
+    with connected(evaluated) as client:
+        client.create_registered_model("student-text")
+        assert needed_by_ledger(evaluated, client, "student-text") is None
 
-    with pytest.raises(StoreError, match="Line 2"):
-        named_in_ledger(tmp_path, "student-text")
+
+def test_a_ledger_that_was_tampered_with_stops_the_sweep(evaluated: Path) -> None:
+    params = load_params(evaluated)
+    publish(evaluated, params, "text")
+    promote(evaluated, params, "text")
+    path = evaluated / "mlruns/exports/student-text.ledger.jsonl"
+    path.write_text(path.read_text().replace("published", "public"))
+
+    with pytest.raises(LedgerError):
+        sweep(evaluated, ["text"], NOW, remove=True)
 
 
 def test_looking_makes_no_tracking_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

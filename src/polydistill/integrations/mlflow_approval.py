@@ -7,11 +7,11 @@ from pathlib import Path
 
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.integrations.mlflow_promotion import opened, promote, write_verdict
-from polydistill.integrations.planning import REJECTED_TAG
 from polydistill.layout import Layout
 from polydistill.params import Params
 from polydistill.registry.gate import Verdict
 from polydistill.registry.ledger import CHALLENGER
+from polydistill.registry.promotion import reject as enter_rejection
 
 
 def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -> Verdict:
@@ -27,17 +27,15 @@ def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -
     verdict = promote(root, params, modality, dry_run=True)
     if verdict.outcome == "unchanged":
         raise MissingDataError(f"{verdict.reason} There is no challenger to reject.")
-    said = f"Version {verdict.challenger} is refused by {by}: {reason}"
-    verdict = replace(
-        verdict, outcome="refused", promoted=False, refused=True, reason=said, dry_run=False
-    )
     with opened(root, modality) as (_, registry):
         registry.reconcile()
         if registry.aliases.get(CHALLENGER) != verdict.challenger:
             raise MissingDataError(
                 "The challenger has changed meanwhile: look at it and try again."
             )
-        registry.move("refuse", {}, about=verdict.challenger, reason=said, verdict="refused")
-        registry.registry.set_tags(verdict.challenger, {REJECTED_TAG: by})
+        said = enter_rejection(registry, by=by, reason=reason).reason
+    verdict = replace(
+        verdict, outcome="refused", promoted=False, refused=True, reason=said, dry_run=False
+    )
     write_verdict(Layout(root, modality).verdict, verdict, params.modality(modality).gate)
     return verdict

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
-from polydistill.errors import MissingDataError, StoreError
+from polydistill.errors import MissingDataError
 from polydistill.integrations.dvc import lock_digest, lock_entries
 from polydistill.integrations.garbage import HOUR_S, Garbage, size_of
+from polydistill.integrations.mlflow_ledger import MlflowLedger
 from polydistill.integrations.mlflow_store import (
     LOCK_TAG,
     STUDENT_TAG,
@@ -24,6 +25,7 @@ from polydistill.integrations.mlflow_store import (
     model_name,
 )
 from polydistill.layout import Layout
+from polydistill.registry.ledger import was_champion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,49 +37,39 @@ PAGE = 1000
 
 @dataclass(frozen=True)
 class Named:
-    """What a ledger's entries name.
+    """What a rollback may need.
 
     Attributes:
-        versions: Of the registered model.
-        run_ids: Of the tracking store.
+        versions: That were champion once.
+        run_ids: Theirs.
     """
 
     versions: frozenset[int]
     run_ids: frozenset[str]
 
 
-def named_in_ledger(root: Path, model: str) -> Named | None:
-    """Return what the ledger of a model names; None if there is no ledger.
+def needed_by_ledger(root: Path, client: MlflowClient, model: str) -> Named | None:
+    """Return what the ledger of a model may lead back to; None if there is no ledger.
 
     Raises:
-        StoreError: A line cannot be read: then nothing is known to be unneeded.
+        LedgerError: It was tampered with: then nothing is known to be unneeded.
     """
-    path = folder(root) / "exports" / f"{model}.ledger.jsonl"
-    if not path.exists():
+    entries = MlflowLedger(root, client, model).read().entries
+    if not entries:
         return None
-    versions: set[int] = set()
-    run_ids: set[str] = set()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            entry = json.loads(line)
-            ids = entry.get("ids") or {}
-            moved = [one for move in (entry.get("moves") or {}).values() for one in move]
-            versions |= {int(one) for one in (*moved, ids.get("version")) if one is not None}
-            run_ids |= {str(ids[key]) for key in ("run", "run_id") if ids.get(key)}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise StoreError(
-                f"Line {number} of {path.name} is no entry of a ledger: mend that first ({error})."
-            ) from error
-    return Named(frozenset(versions), frozenset(run_ids))
+    named = {one for entry in entries for move in entry.moves.values() for one in move if one}
+    versions = frozenset(version for version in named if was_champion(entries, version))
+    run_ids = {entry.ids.run_id for entry in entries if entry.ids.version in versions}
+    return Named(versions, frozenset(str(one) for one in run_ids if one is not None))
 
 
 def find_in_registry(
     root: Path, modality: str, older_than_h: float, keep_versions: int
 ) -> list[Garbage]:
-    """List runs and bundles of no version, and, if there is a ledger, versions that nothing names.
+    """List runs and bundles of no version, and, if there is a ledger, versions that nothing needs.
 
-    What an alias, the lock that lies in the project or a ledger entry names is never listed, nor what
-    began in the last `older_than_h` hours. Without a ledger no version is.
+    What an alias or the lock that lies in the project names is never listed, nor what was champion once by
+    the ledger, nor what began in the last `older_than_h` hours. Without a ledger no version is.
 
     Args:
         root: The project folder.
@@ -86,12 +78,13 @@ def find_in_registry(
         keep_versions: So many of the newest versions are kept, whatever names them.
 
     Raises:
-        StoreError: The ledger cannot be read.
+        LedgerError: The ledger was tampered with.
         StageError: The tracking store does not answer.
     """
     name = model_name(modality)
-    ledger, limit = named_in_ledger(root, name), (time.time() - older_than_h * HOUR_S) * 1000
+    limit = (time.time() - older_than_h * HOUR_S) * 1000
     with connected(root) as client:
+        ledger = needed_by_ledger(root, client, name)
         versions = kept = _all_versions(client, name)
         if ledger is not None:
             kept = _named_versions(client, versions, (ledger, _lock(root, modality)))
@@ -100,7 +93,7 @@ def find_in_registry(
         gone = [v for v in versions if v.version not in numbers and v.creation_timestamp < limit]
         staying = [one for one in versions if one not in gone]
         runs = {str(one.run_id) for one in staying} | (ledger.run_ids if ledger else frozenset())
-        why = "no alias, lock or ledger entry names it"
+        why = "never champion, and no alias or lock names it"
         found = [Garbage("version", f"{name}/{one.version}", why, 0) for one in gone]
         found += _runs(client, root, modality, (runs, limit))
         found += _bundles(client, modality, ({_bundle(one) for one in staying}, limit))
@@ -146,7 +139,7 @@ def _named_versions(
     versions: Sequence[ModelVersion],
     named: tuple[Named, str | None],
 ) -> list[ModelVersion]:
-    """Return the versions that an alias, the ledger or the lock names."""
+    """Return the versions that an alias, the ledger or the lock needs."""
     if not versions:
         return []
     ledger, lock = named

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from polydistill.errors import MissingDataError
-from polydistill.integrations.mlflow_evidence import attach, gather
+from polydistill.integrations.mlflow_evidence import PROMOTION_TAG, attach, gather
 from polydistill.integrations.mlflow_ledger import recorded
 from polydistill.integrations.mlflow_registry import registered_model
 from polydistill.integrations.mlflow_store import SQLITE, connected, model_name, tracking_uri
 from polydistill.layout import Layout
 from polydistill.params import GateParams, Params
-from polydistill.registry.document import promotion_json
+from polydistill.registry.document import Promotion, promotion_json, read_promotion
 from polydistill.registry.gate import Verdict
-from polydistill.registry.ledger import Entry, as_of, replay
+from polydistill.registry.ledger import CHALLENGER, Entry, as_of, replay
 from polydistill.registry.promotion import Counsel, Rollback
 from polydistill.registry.promotion import promote as ask_gate
 from polydistill.registry.promotion import rollback as go_back
@@ -53,6 +54,7 @@ def promote(
     *,
     dry_run: bool = False,
     force: str | None = None,
+    expect: int | None = None,
 ) -> Verdict:
     """Let the gate judge the challenger, move the aliases, and write the verdict.
 
@@ -62,9 +64,10 @@ def promote(
         modality: Names the model.
         dry_run: Write nothing at all.
         force: Why the challenger is promoted though the gate refuses it.
+        expect: The version that somebody has looked at: no other one is judged.
 
     Raises:
-        MissingDataError: There is no challenger.
+        MissingDataError: There is no challenger, or another one than was expected.
         ParamsError: `force` is empty.
         LedgerError: The model's ledger was tampered with.
         StageError: The tracking store does not answer.
@@ -76,10 +79,27 @@ def promote(
             gather=partial(gather, client, name, params, modality),
             keep=partial(attach, client, name, policy),
         )
-        verdict = ask_gate(registry, policy, counsel, dry_run=dry_run, force=force)
+        verdict = ask_gate(registry, policy, counsel, dry_run=dry_run, force=force, expect=expect)
     if not dry_run:
         write_verdict(Layout(root, modality).verdict, verdict, policy)
     return verdict
+
+
+def last_verdict(root: Path, modality: str) -> Promotion | None:
+    """Return what the gate said last of the challenger; none, where it has not spoken yet.
+
+    Raises:
+        DataError: The document that is attached to the version is damaged.
+        StageError: The tracking store does not answer.
+    """
+    name = model_name(modality)
+    with connected(root) as client, TemporaryDirectory() as folder:
+        version = client.get_model_version_by_alias(name, CHALLENGER)
+        attached = version.tags.get(PROMOTION_TAG)
+        if attached is None or version.run_id is None:
+            return None
+        path = client.download_artifacts(version.run_id, attached, folder)
+        return read_promotion(Path(path).read_text(encoding="utf-8"))
 
 
 def rollback(

@@ -15,14 +15,11 @@ from polydistill.integrations import dvc
 from polydistill.integrations.mlflow_store import LOCK_TAG, connected, model_name
 from polydistill.layout import Layout
 from polydistill.params import Params, RetrainPolicy
-from polydistill.registry.ledger import CHALLENGER, CHAMPION
+from polydistill.registry.ledger import CHALLENGER, CHAMPION, WITHDRAWN
 from polydistill.scheduling import Facts, Plan, Registered, plan
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-REJECTED_TAG = "rejected_by"
-"""Holds who answered no: a refusal that no policy of the gate undoes."""
 
 
 def make_plan(
@@ -100,8 +97,9 @@ def _registered(
     champion, tagged = found.get(CHAMPION), found.get(CHALLENGER)
     challenger = None if tagged is None else tagged[0]
     if tagged is not None and challenger is not None and challenger.lock_sha256 == lock:
-        refused = tagged[1].get("verdict") == "refused" and (
-            REJECTED_TAG in tagged[1] or _still_refused(root, params, modality)
+        verdict = tagged[1].get("verdict")
+        refused = verdict == WITHDRAWN or (
+            verdict == "refused" and _still_refused(root, params, modality, found.get(CHAMPION))
         )
         challenger = Registered(
             challenger.version, challenger.lock_sha256, challenger.data_md5, refused=refused
@@ -109,10 +107,22 @@ def _registered(
     return (None if champion is None else champion[0]), challenger
 
 
-def _still_refused(root: Path, params: Params, modality: str) -> bool:
-    """Say whether the gate refuses the challenger by today's policy, too."""
-    from polydistill.integrations.mlflow_promotion import promote
+def _still_refused(
+    root: Path,
+    params: Params,
+    modality: str,
+    champion: tuple[Registered, dict[str, str]] | None,
+) -> bool:
+    """Say whether the gate refuses the challenger today, too; it is asked again only if it may say otherwise."""
+    from polydistill.integrations.mlflow_promotion import last_verdict, promote
 
+    said = last_verdict(root, modality)
+    against = None if champion is None else champion[0].version
+    if said is not None and (said.policy, said.champion) == (
+        params.modality(modality).gate,
+        against,
+    ):
+        return said.refused
     return promote(root, params, modality, dry_run=True).refused
 
 

@@ -20,9 +20,13 @@ SCHEMA_VERSION: Final = 1
 NOTHING_BEFORE = "0" * 64
 """What the first entry names as the one before it."""
 
-Action = Literal["first", "challenge", "promote", "refuse", "force", "rollback", "external", "heal"]
+Action = Literal[
+    "first", "challenge", "promote", "refuse", "reject", "force", "rollback", "external", "heal"
+]
 FINDINGS: tuple[Action, ...] = ("first", "external", "heal")
 """Entries that tell what was found: the registry has these moves already, nothing is to be applied."""
+WITHDRAWN = "withdrawn"
+"""The tag of a version that people took back: no policy of the gate undoes it."""
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 
 
@@ -227,12 +231,18 @@ def was_champion(entries: Sequence[Entry], version: int) -> bool:
 
 
 def withdrawn(entries: Sequence[Entry], version: int) -> Entry | None:
-    """Return the rollback that took a version's place as champion, unless it was champion again since."""
+    """Return who withdrew a version, if it was not champion again since.
+
+    A rollback took its place as champion, or a person rejected it.
+    """
     found = None
     for entry in entries:
         old, new = entry.moves.get(CHAMPION, (None, None))
         if new == version:
             found = None
-        elif old == version and entry.action == "rollback":
+            continue
+        taken_back = old == version and entry.action == "rollback"
+        rejected = entry.action == "reject" and entry.ids.version == version
+        if taken_back or rejected:
             found = entry
     return found

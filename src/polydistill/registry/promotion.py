@@ -13,6 +13,8 @@ from polydistill.registry.ledger import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,
+    WITHDRAWN,
+    Action,
     Entry,
     champions,
     shown,
@@ -30,6 +32,7 @@ __all__ = [
     "Rollback",
     "challenge",
     "promote",
+    "reject",
     "rollback",
 ]
 
@@ -87,6 +90,7 @@ def promote(
     *,
     dry_run: bool = False,
     force: str | None = None,
+    expect: int | None = None,
 ) -> Verdict:
     """Let the gate judge the challenger; if it passes it is champion, and the old one `previous`.
 
@@ -98,9 +102,10 @@ def promote(
         counsel: Brings the evidence, and keeps the verdict.
         dry_run: Say the verdict, and write nothing at all.
         force: Why the challenger is promoted though it is refused.
+        expect: The version that somebody has looked at: no other one is judged.
 
     Raises:
-        MissingDataError: There is no challenger.
+        MissingDataError: There is no challenger, or another one than was expected.
         ParamsError: `force` is empty.
         LedgerError: The ledger was tampered with.
     """
@@ -108,32 +113,52 @@ def promote(
     if force is not None and not force.strip():
         raise ParamsError("`--force` needs a reason, which the ledger keeps: --reason '…'.")
     recorded.reconcile(dry_run=dry_run)
+    version = _challenger(recorded, expect)
+    verdict = _judged(recorded, policy, version, counsel.gather)
+    if verdict.outcome == "unchanged":
+        return replace(_told_late(verdict, recorded.healed), dry_run=dry_run)
+    forced = verdict.refused and force is not None
+    if forced:
+        reason = f"Version {version} is promoted by force: {force} The gate says: {verdict.reason}"
+        verdict = replace(verdict, outcome="promoted", promoted=True, refused=False, reason=reason)
+    if not dry_run:
+        _enter(recorded, verdict, counsel, forced=forced)
+    return replace(verdict, dry_run=dry_run)
+
+
+def _enter(recorded: RecordedRegistry, verdict: Verdict, counsel: Counsel, *, forced: bool) -> None:
+    """Keep a verdict, and make the moves that follow from it."""
+    version, reason = verdict.challenger, verdict.reason
+    if counsel.keep is not None:
+        counsel.keep(verdict)
+    if verdict.refused:
+        recorded.move("refuse", {}, about=version, reason=reason, verdict="refused")
+        return
+    action: Action = "force" if forced else "promote"
+    said = "refused" if forced else "promoted"
+    recorded.move(action, _crowned(recorded, version), about=version, reason=reason, verdict=said)
+
+
+def _told_late(verdict: Verdict, healed: Entry | None) -> Verdict:
+    """Say of a champion whose alias was moved just now that it is promoted: who promoted it died before."""
+    mended = healed is not None and healed.ids.version == verdict.challenger
+    if healed is None or not mended or CHAMPION not in healed.moves:
+        return verdict
+    return replace(verdict, outcome="promoted", promoted=True, reason=healed.reason)
+
+
+def _challenger(recorded: RecordedRegistry, expect: int | None) -> int:
     version = recorded.aliases.get(CHALLENGER)
     if version is None:
         raise MissingDataError(
             f"{recorded.name} has no version with the alias {CHALLENGER!r}: publish a student first."
         )
-    verdict = _judged(recorded, policy, version, counsel.gather)
-    forced = verdict.refused and force is not None
-    if forced:
-        reason = f"Version {version} is promoted by force: {force} The gate says: {verdict.reason}"
-        verdict = replace(verdict, outcome="promoted", promoted=True, refused=False, reason=reason)
-    if dry_run:
-        return replace(verdict, dry_run=True)
-    if counsel.keep is not None and verdict.outcome != "unchanged":
-        counsel.keep(verdict)
-    if verdict.promoted:
-        targets = _crowned(recorded, version)
-        recorded.move(
-            "force" if forced else "promote",
-            targets,
-            about=version,
-            reason=verdict.reason,
-            verdict="refused" if forced else "promoted",
+    if expect is not None and version != expect:
+        raise MissingDataError(
+            f"{recorded.name}'s challenger is version {version}, and version {expect} was expected: "
+            "the alias has moved meanwhile, and nothing is promoted. Look at it and try again."
         )
-    elif verdict.refused:
-        recorded.move("refuse", {}, about=version, reason=verdict.reason, verdict="refused")
-    return verdict
+    return version
 
 
 def _judged(
@@ -141,18 +166,35 @@ def _judged(
 ) -> Verdict:
     """Return what the gate says, and the ledger."""
     old = recorded.aliases.get(CHAMPION)
+    if old is None:  # deleted, or its alias was: the one before it still is the mark
+        old = _latest_champion(recorded, None)[0]
     champion = None if old is None else recorded.registry.candidate(old)
     challenger = recorded.registry.candidate(version)
     evidence = gather(challenger, champion) if gather is not None and version != old else None
     verdict = judge(policy, challenger, champion, evidence)
-    rolled_back = withdrawn(recorded.entries, version)
-    if rolled_back is None or not verdict.promoted:
+    taken_back = withdrawn(recorded.entries, version)
+    if taken_back is None or not verdict.promoted:
         return verdict
     reason = (
-        f"Version {version} is refused: it was taken back. Entry {rolled_back.number}: {rolled_back.reason} "
+        f"Version {version} is refused: it was taken back. Entry {taken_back.number}: {taken_back.reason} "
         "`polydistill promote --force --reason '…'` promotes it all the same."
     )
     return replace(verdict, outcome="refused", promoted=False, refused=True, reason=reason)
+
+
+def reject(recorded: RecordedRegistry, *, by: str, reason: str) -> Entry:
+    """Refuse the challenger in a person's name: the gate lets it pass no more, except by force.
+
+    Raises:
+        MissingDataError: There is no challenger, or it is champion already.
+        LedgerError: The ledger was tampered with.
+    """
+    recorded.reconcile()
+    version = recorded.aliases.get(CHALLENGER)
+    if version is None or version == recorded.aliases.get(CHAMPION):
+        raise MissingDataError(f"{recorded.name} has no challenger to reject.")
+    said = f"Version {version} is refused by {by}: {reason}"
+    return recorded.move("reject", {}, about=version, reason=said)
 
 
 def rollback(
@@ -189,6 +231,8 @@ def rollback(
         parts.append(f"Skipped, as they do not exist any more: {', '.join(map(str, skipped))}.")
     text = " ".join(parts)
     entry = recorded.move("rollback", _crowned(recorded, to), about=to, reason=text)
+    if current is not None and current in recorded.registry.versions():
+        recorded.registry.set_tags(current, {"verdict": WITHDRAWN, "verdict_reason": text})
     return Rollback(recorded.name, to, current, skipped, entry.number, text)
 
 
@@ -196,18 +240,28 @@ def _earlier_champion(
     recorded: RecordedRegistry, current: int | None
 ) -> tuple[int, tuple[int, ...]]:
     """Return the latest earlier champion that exists, and the later ones that do not."""
-    existing, skipped = recorded.registry.versions(), list[int]()
-    for version in reversed(champions(recorded.entries)):
-        if version == current:
-            continue
-        if version in existing:
-            return version, tuple(skipped)
-        skipped.append(version)
+    found, skipped = _latest_champion(recorded, current)
+    if found is not None:
+        return found, skipped
     gone = f" Deleted since: {', '.join(map(str, skipped))}." if skipped else ""
     raise MissingDataError(
         f"{recorded.name} has no earlier champion to go back to; champion is {shown(current)}.{gone} "
         "`--to V` names a version."
     )
+
+
+def _latest_champion(
+    recorded: RecordedRegistry, but: int | None
+) -> tuple[int | None, tuple[int, ...]]:
+    """Return the latest champion but one that still exists, if any, and the later ones that do not."""
+    existing, skipped = recorded.registry.versions(), list[int]()
+    for version in reversed(champions(recorded.entries)):
+        if version == but:
+            continue
+        if version in existing:
+            return version, tuple(skipped)
+        skipped.append(version)
+    return None, tuple(skipped)
 
 
 def _require_candidate(

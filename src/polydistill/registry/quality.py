@@ -29,7 +29,7 @@ def champion_rules(
     pairs = _common(challenger.examples, champion.examples)
     if not pairs and not (challenger.examples and champion.examples):
         rules = [_gain_of_scores(policy, challenger, champion)]
-        return rules if bound is None else [*rules, _incomparable(REGRESSION, bound, NO_EXAMPLES)]
+        return rules if bound is None else [*rules, _incomparable(REGRESSION, -bound, NO_EXAMPLES)]
     name = f"champion {champion.version}"
     if not pairs:
         because = f"it shares no benchmark task of the same data with {name}."
@@ -52,7 +52,12 @@ def undistilled_rules(policy: GateParams, challenger: Candidate) -> list[RuleOut
     }
     if not pairs:
         because = "its predictions have no undistilled student to hold it against."
-        return [_incomparable(HARM, bound or 0.0, because)]
+        asked = {GAIN_OVER_UNDISTILLED: least, HARM: None if bound is None else -bound}
+        return [
+            _incomparable(rule, value, because)
+            for rule, value in asked.items()
+            if value is not None
+        ]
     name = "the undistilled student"
     found = compare(pairs, confidence=policy.confidence, resamples=policy.resamples)
     rules = []
@@ -177,8 +182,8 @@ def _skipped(rule: str, bound: float) -> RuleOutcome:
     return RuleOutcome(rule, passed=True, value=None, bound=bound, because=because, skipped=True)
 
 
-def _incomparable(rule: str, margin: float, because: str) -> RuleOutcome:
-    return RuleOutcome(rule, passed=False, value=None, bound=-margin, because=because)
+def _incomparable(rule: str, bound: float, because: str) -> RuleOutcome:
+    return RuleOutcome(rule, passed=False, value=None, bound=bound, because=because)
 
 
 def _rounded(found: Interval) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from polydistill.registry.gate import Candidate
 from polydistill.registry.ledger import (
     CHAMPION,
     FINDINGS,
+    WITHDRAWN,
     Action,
     Entry,
     Ids,
@@ -24,7 +25,12 @@ from polydistill.registry.ledger import (
 
 SKEW = timedelta(seconds=1)
 """A clock may be so far behind the last entry without a word."""
-VERDICTS: Mapping[Action, str] = {"promote": "promoted", "refuse": "refused", "force": "forced"}
+VERDICTS: Mapping[Action, str] = {
+    "promote": "promoted",
+    "refuse": "refused",
+    "reject": WITHDRAWN,
+    "force": "forced",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -121,6 +127,9 @@ class RecordedRegistry:
         who: Stands in the entries that are written here.
         now: The clock.
         notify: Hears what was mended.
+
+    Attributes:
+        healed: The entry of a stopped process whose moves were made here.
     """
 
     def __init__(
@@ -136,6 +145,7 @@ class RecordedRegistry:
         self.name = registry.name
         self.entries: tuple[Entry, ...] = ()
         self.aliases: dict[str, int] = {}
+        self.healed: Entry | None = None
         self._store, self._who, self._now, self._notify = store, who, now, notify
 
     def reconcile(self, *, dry_run: bool = False) -> None:
@@ -155,6 +165,7 @@ class RecordedRegistry:
         self.entries = book.entries
         actual, existing = self.registry.aliases(), self.registry.versions()
         repair = plan_repair(book, actual, existing)
+        self.healed = repair.pending if repair.heals else None
         self.aliases = actual | {a: new for a, (_, new) in repair.heals.items() if new is not None}
         for alias in [alias for alias, (_, new) in repair.heals.items() if new is None]:
             del self.aliases[alias]

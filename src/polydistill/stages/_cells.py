@@ -18,7 +18,7 @@ from polydistill.code_version import code_version
 from polydistill.errors import DivergedError
 from polydistill.files import put_in_place
 from polydistill.layout import Layout
-from polydistill.params import Params
+from polydistill.params import AFTER_THE_SCORES, Params
 from polydistill.progress import Progress
 from polydistill.scores import mean_score
 from polydistill.shards import read_index
@@ -145,7 +145,8 @@ class KeptCells:
 
     def _hangs_on(self, cell: Cell) -> dict[str, object]:
         params, block = cell.params, cell.params.modality(self._modality)
-        frame = {"gate", "store", "teachers"}  # the embeddings say what teachers and store were
+        # the embeddings say what teachers and store were
+        frame = {*AFTER_THE_SCORES, "store", "teachers"}
         parts = PARTS if set(cell.models) - set(STUDENTS) else PARTS[:1]
         return {
             "code": cell_code([params], self._modality),

@@ -20,7 +20,7 @@ from polydistill.heads import HEADS
 from polydistill.layout import Layout
 from polydistill.losses import LOSSES
 from polydistill.modalities import MODALITIES
-from polydistill.params import ModalityParams, Params
+from polydistill.params import AFTER_THE_SCORES, ModalityParams, Params
 from polydistill.progress import Progress, silent
 from polydistill.stages._heads import asked_for, save_calibrated_heads
 from polydistill.store import StoredEmbeddings, open_of_corpus, set_aside
@@ -236,7 +236,9 @@ def _work_folder(
     block = params.modality(layout.modality)
     inputs = {name: [e.identity, hashlib.sha256("".join(e.ids).encode()).hexdigest()]
               for name, e in stored.items()}  # fmt: skip
-    settings = block.model_dump(mode="json", exclude={"tasks", "gate", "evaluation", "teachers"})
+    settings = block.model_dump(
+        mode="json", exclude={*AFTER_THE_SCORES, "tasks", "evaluation", "teachers"}
+    )
     split = hashlib.sha256("\n".join(map(str, groups)).encode()).hexdigest()
     content = [params.seed, params.threads, params.precision, settings, inputs, split]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
