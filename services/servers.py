@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -155,6 +156,9 @@ def mlflow_server(folder: Path, postgres: str, s3: Mapping[str, str]) -> Iterato
         "MLFLOW_AUTH_ADMIN_PASSWORD": password,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes for evaluation jobs
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(16),
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",  # receivers on loopback, too
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
         "MLFLOW_BACKEND_STORE_URI": f"{postgres}/mlflow",  # in the environment: `ps` shows arguments
     }
     options = ["--host", HOST, "--port", str(port), "--workers", "1", "--app-name", "basic-auth"]
