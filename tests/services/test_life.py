@@ -128,7 +128,7 @@ def test_a_rollback_brings_the_first_version_back_and_history_tells_all_of_it(
     *_, last = rolled_back["entries"]
 
     assert rolled_back["aliases"] == {"challenger": 2, "champion": 1, "previous": 2}
-    assert (len(rolled_back["entries"]), last["action"]) == (5, "rollback")
+    assert (len(rolled_back["entries"]), last["action"]) == (6, "rollback")
     assert "slow on long texts" in last["reason"]
 
 
