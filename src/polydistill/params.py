@@ -32,7 +32,9 @@ COMMERCIAL_LICENCES = (
     ),
     *("ODC-By-1.0", "PDDL-1.0", "Unlicense"),
 )
-TaskKind = Literal["classification", "clustering", "regression", "sts"]
+TaskKind = Literal[
+    "binary-classification", "classification", "clustering", "regression", "retrieval", "sts"
+]
 RetrainPolicy = Literal["always", "on-new-data", "on-drift"]
 NoticeEvent = Literal["refused", "promoted", "failed", "diverged"]
 
@@ -95,13 +97,17 @@ class CorpusParams(Tree):
 class TaskParams(Tree):
     """One benchmark task: a Parquet or CSV file with `id, text, label, group, split`.
 
-    For `sts`: `id, text1, text2, label`.
+    `text` stands for the modality's column. For `sts`: `id, text1, text2, label`; for `retrieval`: `role`,
+    `query` or `corpus`, in the place of `split`.
     """
 
     kind: TaskKind
     path: str
     domain: Literal["in", "out"]
     redistributable: bool = True
+    label_range: tuple[float, float] | None = Field(
+        None, description="Least and greatest label that can be true; others are refused."
+    )
     max_rows: Positive | None = Field(None, description="Use at most so many rows (by id order).")
 
 

@@ -35,6 +35,10 @@ def rows(kind: str) -> pd.DataFrame:
     if kind == "regression":
         directions = perfect() / np.linalg.norm(perfect(), axis=1, keepdims=True)
         return frame.assign(label=directions @ np.linspace(-1, 1, DIM))
+    if kind == "binary-classification":
+        return frame.assign(label=[f"{n % 2}" for n in numbers])
+    if kind == "retrieval":
+        frame = frame.assign(role=np.where(numbers % 3 == 0, "query", "corpus"))
     return frame.assign(label=[f"topic {n % TOPICS}" for n in numbers])
 
 
@@ -65,7 +69,8 @@ def test_embeddings_that_give_the_labels_away_score_near_one(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_embeddings_score_near_chance(kind: str) -> None:
-    chance = 1 / TOPICS if kind == "classification" else 0.0
+    chances = {"classification": 1 / TOPICS, "retrieval": 1 / TOPICS, "binary-classification": 0.5}
+    chance = chances.get(kind, 0.0)
 
     assert run(kind, random()).score == pytest.approx(chance, abs=0.15)
 
@@ -89,6 +94,8 @@ def test_every_tested_example_has_a_prediction_once_a_seed(kind: str) -> None:
 
     frame = rows(kind)
     tested = frame if kind in {"clustering", "sts"} else frame[frame["split"] == "test"]
+    if kind == "retrieval":
+        tested = frame[frame["role"] == "query"]
     for _, of_seed in predictions.groupby("seed"):
         assert of_seed["example"].tolist() == tested["id"].tolist()
     assert predictions["seed"].isin([3, 4]).all()
@@ -152,7 +159,7 @@ def test_the_revision_follows_the_rows(kind: str) -> None:
     assert revision != TaskSource("toy", frame.assign(label=0), "text", str).revision
 
 
-@pytest.mark.parametrize("kind", ["classification", "regression"])
+@pytest.mark.parametrize("kind", ["binary-classification", "classification", "regression"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -172,7 +179,7 @@ def test_a_probe_without_both_splits_is_refused(
 def test_examples_that_are_bytes_score_as_texts_do(kind: str) -> None:
     vectors = perfect() + random()
     frame = rows(kind)
-    shown = [column for column in frame if str(column).startswith("text")]
+    shown = [column for column in map(str, frame) if column.startswith("text")]
     images = frame.assign(**{column: frame[column].map(str.encode) for column in shown})
     embeddings = Embeddings(vectors.astype(np.float32), np.ones(N, dtype=np.bool_))
     encoder = LookupEncoder("toy-model", "abc", [f"text {n}" for n in range(N)], embeddings)

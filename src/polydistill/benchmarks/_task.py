@@ -93,7 +93,7 @@ def task_metadata(source: TaskSource, *, type_: str, main_score: str, descriptio
             "name": source.name,
             "description": description,
             "type": type_,
-            "category": "t2t" if type_ == "STS" else "t2c",
+            "category": "t2t" if type_ in {"STS", "Retrieval"} else "t2c",
             "dataset": {"path": f"local/{source.name}", "revision": source.revision},
             "eval_splits": ["test"],
             "eval_langs": ["eng-Latn"],
