@@ -15,13 +15,13 @@ SOURCE = Path("src")
 EDGES = ("cli", "flows", "integrations", "report")
 FOUNDATION = frozenset(
     {
-        "contracts", "environment", "errors", "files", "layout", "locate", "params", "plugins",
+        "contracts", "environment", "errors", "fetch", "files", "layout", "locate", "params", "plugins",
         "progress", "scores", "tables", "tracking",
     }
 )  # fmt: skip
 """What every stage stands on, and no stage's numbers hang on alone: a change here is `dvc repro -f`."""
 ROOMS = {
-    "local-data": {"modalities"},
+    "local-data": {"modalities", "recipes"},
     "validate": {"modalities"},
     "embed": {"modalities", "teachers"},
     "distill": {"geometry", "heads", "losses", "modalities", "students", "training"},
