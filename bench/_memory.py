@@ -30,9 +30,11 @@ STEPS = 2
 def main(which: str, kind: str) -> None:
     """Read the corpus and the teachers' embeddings of all of it, and make a few steps."""
     params = read_project()
-    corpus = read_corpus(Path(), params.text.corpus, TextModality())
+    corpus = read_corpus(Path(), params.modality("text").corpus, TextModality())
     texts, ids = corpus["text"].tolist(), corpus["id"].tolist()
-    student = open_student(params, TRANSFORMER if kind == "transformer" else params.text.student)
+    student = open_student(
+        params, TRANSFORMER if kind == "transformer" else params.modality("text").student
+    )
     if which == "all":
         _train_with_all(params, student, texts, ids)
     else:
@@ -56,8 +58,8 @@ def _train_with_all(
     model = build_model(params, student, {name: one.dim for name, one in stored.items()})
     trained = np.ones(len(ids), dtype=np.bool_)
     targets, present, _ = standardised_targets(stored, trained, model.weighting)
-    size = params.text.training.batch_size
-    training = params.text.training.model_copy(update={"epochs": 1})
+    size = params.modality("text").training.batch_size
+    training = params.modality("text").training.model_copy(update={"epochs": 1})
     with tempfile.TemporaryDirectory() as folder:
         plan = TrainingPlan(
             training, params.seed, params.precision, tuple(stored), Path(folder) / "checkpoints"
@@ -87,14 +89,14 @@ def _train_alone(
     head = nn.Linear(student.dim, targets.shape[1])
     weights: list[Tensor] = [*student.module.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, 1e-4, fused=True)
-    size = params.text.training.batch_size
+    size = params.modality("text").training.batch_size
     for step in range(STEPS):
         rows = range(step * size, (step + 1) * size)
         embedded = student.forward(student.collate([texts[row] for row in rows]))
         loss = nn.functional.mse_loss(head(embedded), targets[list(rows)])
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(weights, params.text.training.max_grad_norm)
+        nn.utils.clip_grad_norm_(weights, params.modality("text").training.max_grad_norm)
         optimizer.step()
 
 

@@ -31,7 +31,9 @@ def read_project() -> Params:
 
 def read_texts(params: Params, n_texts: int) -> list[str]:
     """Return real texts, every so-manieth row of the corpus."""
-    column = read_table(Path(params.text.corpus.path))["text"].head(params.text.corpus.rows)
+    column = read_table(Path(params.modality("text").corpus.path))["text"].head(
+        params.modality("text").corpus.rows
+    )
     texts: list[str] = column.iloc[:: max(1, len(column) // n_texts)].head(n_texts).tolist()
     return texts
 
@@ -45,7 +47,7 @@ def teacher_dims(params: Params) -> dict[str, int]:
 def open_student(params: Params, kind: Plugin) -> Student:
     """Return a student on one thread that has learned nothing yet; the default one as `distill` left it."""
     torch.set_num_threads(1)
-    if kind == params.text.student:
+    if kind == params.modality("text").student:
         return load_student(Layout(Path(), "text").undistilled)
     generator = torch.Generator().manual_seed(0)
     student: Student = STUDENTS.get(kind.name).build((), generator, 1, **kind.options)
@@ -54,7 +56,7 @@ def open_student(params: Params, kind: Plugin) -> Student:
 
 def build_model(params: Params, student: Student, dims: dict[str, int]) -> DistillationModel:
     """Put heads, loss, geometry and weighting of `params.yaml` around a student."""
-    block = params.text
+    block = params.modality("text")
     heads = HEADS.get(block.heads.name)(
         student.dim, dims, torch.Generator().manual_seed(0), **block.heads.options
     )

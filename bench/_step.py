@@ -26,7 +26,7 @@ class Step:
     """
 
     def __init__(self, params: Params, kind: Plugin, dims: dict[str, int], n_batches: int) -> None:
-        self._training = params.text.training
+        self._training = params.modality("text").training
         texts = read_texts(params, n_batches * self._training.batch_size)
         self.student: Student = open_student(params, kind)
         self.model = build_model(params, self.student, dims)

@@ -35,7 +35,7 @@ def run() -> list[Row]:
     trained, held_out = _read(params)
     dims = {name: values.shape[1] for name, values in trained[1].items()}
     width = trained[0].shape[1]
-    block = params.text.heads
+    block = params.modality("text").heads
     ours: nn.Module = HEADS.get(block.name)(
         width, dims, torch.Generator().manual_seed(0), **block.options
     )
@@ -60,8 +60,8 @@ def _read(params: Params) -> tuple[Split, Split]:
     """Return the student's embeddings and every teacher's targets, of rows to train on and held out."""
     torch.set_num_threads(1)
     layout = Layout(Path(), "text")
-    corpus = read_corpus(Path(), params.text.corpus, TextModality())
-    mask = held_out_mask(corpus["group"].tolist(), params.text.corpus.held_out)
+    corpus = read_corpus(Path(), params.modality("text").corpus, TextModality())
+    mask = held_out_mask(corpus["group"].tolist(), params.modality("text").corpus.held_out)
     stored = open_of_corpus(
         layout.corpus_embeddings(params.active_teachers("text")), corpus["id"].tolist()
     )
@@ -82,7 +82,7 @@ def _read(params: Params) -> tuple[Split, Split]:
 
 def _train(params: Params, heads: nn.Module, split: Split) -> None:
     embedded, targets = split
-    training = params.text.training
+    training = params.modality("text").training
     optimizer = AdamW(
         heads.parameters(),
         training.head_learning_rate,

@@ -16,7 +16,7 @@ GOAL = "at most 1.3"
 
 def run() -> list[Row]:
     """Measure both kinds of student, each training in a process of its own."""
-    default = read_project().text.student.name
+    default = read_project().modality("text").student.name
     return [
         _compare("three-layer transformer", "transformer", GOAL),
         _compare(f"{default} student", "default", GOAL),

@@ -19,7 +19,13 @@ def run() -> list[Row]:
     params = read_project()
     return [
         *_measure(params, TRANSFORMER, "three-layer transformer", 3, GOAL),
-        *_measure(params, params.text.student, f"{params.text.student.name} student", 30, "none"),
+        *_measure(
+            params,
+            params.modality("text").student,
+            f"{params.modality('text').student.name} student",
+            30,
+            "none",
+        ),
     ]
 
 

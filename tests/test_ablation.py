@@ -47,7 +47,9 @@ class FakeExperiments:
         layout = Layout(self._plan.workspace, "text")
         layout.artifacts.mkdir(parents=True, exist_ok=True)
         level = 0.5 + sum(gain for key, gain in GAINS.items() if key in changes)
-        frames = read_tasks(self._plan.workspace, self._plan.params.text.tasks, TextModality())
+        frames = read_tasks(
+            self._plan.workspace, self._plan.params.modality("text").tasks, TextModality()
+        )
         pd.concat(
             pd.DataFrame(
                 {"task": task, "example": frame["id"], "seed": 0, "model": "student",

@@ -15,7 +15,7 @@ SOURCE = Path("src")
 EDGES = ("cli", "flows", "integrations", "report")
 FOUNDATION = frozenset(
     {
-        "contracts", "environment", "errors", "files", "layout", "locate", "params", "plugins",
+        "contracts", "environment", "errors", "fetch", "files", "layout", "locate", "params", "plugins",
         "progress", "scores", "tables", "tracking",
     }
 )  # fmt: skip

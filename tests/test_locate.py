@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import hashlib
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from polydistill.errors import MissingDataError, ParamsError
-from polydistill.locate import locate, package_version, weights_sha256
+from polydistill.locate import locate, package_version, source_sha256, weights_sha256
 
 
 def test_a_package_is_found_without_importing_it(
@@ -43,3 +45,53 @@ def test_weights_of_a_folder_follow_every_file_of_weight(tmp_path: Path) -> None
 
     assert unchanged == before
     assert weights_sha256(tmp_path) != before
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A wheel among the project's downloads, and the sha256 that pins it."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / ".polydistill" / "downloads" / "heavy-model-1.2.0.whl"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("heavy_model/weights.bin", b"weights")
+        archive.writestr("heavy_model/setup.py", b"raise SystemExit")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_of_a_wheel_is_taken_out_alone(wheel: str, tmp_path: Path) -> None:
+    source = f"wheel:heavy-model==1.2.0/heavy_model/weights.bin#sha256={wheel}"
+
+    found = locate(source)
+
+    assert found.read_bytes() == b"weights"
+    assert [path.name for path in found.parent.iterdir()] == ["weights.bin"]
+    (tmp_path / ".polydistill/downloads/heavy-model-1.2.0.whl").unlink()
+    assert locate(source, download=False) == found
+
+
+def test_a_wheel_is_not_downloaded_by_whoever_may_not(wheel: str) -> None:
+    source = f"wheel:heavy-model==1.2.0/heavy_model/weights.bin#sha256={wheel}"
+
+    with pytest.raises(MissingDataError, match="the embed stage brings it"):
+        locate(source, download=False)
+
+    assert source_sha256(source) != source_sha256(source.replace("weights", "others"))
+
+
+def test_a_wheel_without_the_file_says_so(wheel: str) -> None:
+    with pytest.raises(MissingDataError, match=r"No 'heavy_model/none\.bin'"):
+        locate(f"wheel:heavy-model==1.2.0/heavy_model/none.bin#sha256={wheel}")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "wheel:heavy-model==1.2.0/weights.bin",
+        "wheel:heavy-model/weights.bin#sha256=" + 64 * "0",
+        "wheel:heavy-model==1.2.0/../weights.bin#sha256=" + 64 * "0",
+    ],
+)
+def test_a_wheel_must_be_pinned_and_its_file_lie_inside(source: str) -> None:
+    with pytest.raises(ParamsError, match="A file of a wheel must be written"):
+        locate(source)

@@ -87,3 +87,47 @@ def test_the_tree_is_frozen(tree: dict[str, Any]) -> None:
 
     with pytest.raises(ValueError, match="frozen"):
         params.seed = 1  # type: ignore[misc]
+
+
+def test_a_modality_is_a_block_and_no_field(tree: dict[str, Any]) -> None:
+    block = parse_params(tree).modality("text")
+
+    assert block.training.epochs == tree["text"]["training"]["epochs"]
+
+
+def test_the_tree_survives_a_round_trip_with_what_was_set(tree: dict[str, Any]) -> None:
+    params = parse_params(tree)
+
+    dumped = params.model_dump(mode="json", exclude_unset=True)
+
+    assert dumped["text"]["loss"] == tree["text"]["loss"]
+    assert "gate" not in dumped["text"]["gate"]
+    assert parse_params(dumped) == params
+
+
+def test_a_misspelt_key_of_the_first_level_gets_a_suggestion(tree: dict[str, Any]) -> None:
+    tree["sead"] = 1
+
+    with pytest.raises(ParamsError, match=r"key in params\.yaml: sead.*Did you mean 'seed'"):
+        parse_params(tree)
+
+
+def test_a_block_that_no_modality_answers_to_gets_a_suggestion(tree: dict[str, Any]) -> None:
+    tree["txt"] = tree["text"]
+
+    with pytest.raises(ParamsError, match="Did you mean 'text'"):
+        parse_params(tree)
+
+
+def test_a_listed_modality_without_a_block_is_named(tree: dict[str, Any]) -> None:
+    del tree["text"]
+
+    with pytest.raises(ParamsError, match="must have a block 'text', got none"):
+        parse_params(tree)
+
+
+def test_a_listed_modality_that_no_file_provides_is_named(tree: dict[str, Any]) -> None:
+    tree["modalities"] = ["text", "smell"]
+
+    with pytest.raises(ParamsError, match=r"Unknown modality 'smell'\. Known: .*text"):
+        parse_params(tree)

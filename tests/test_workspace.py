@@ -122,7 +122,7 @@ def test_overrides_are_set_and_none_removes_a_row(project: Path) -> None:
 
     params = load_params(make_workspace(project, "quick", overrides))
 
-    assert (params.text.corpus.rows, params.seed) == (2000, 3)
+    assert (params.modality("text").corpus.rows, params.seed) == (2000, 3)
     assert list(params.embed) == ["text-minilm-l6"]
     assert "text-glove-50d" in load_params(project).embed
 

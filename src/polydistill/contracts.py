@@ -77,8 +77,25 @@ class Modality(Protocol):
     def near_key(self, example: Example) -> str:
         """Return a key that trivially different examples share (case, spacing, punctuation)."""
 
+    def coerce(self, value: object) -> Example:
+        """Return the example that a user's value stands for: of an image, a path, bytes or an array.
+
+        Raises:
+            DataError: It stands for none.
+        """
+
+    def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
+        """Return the columns that the rules below need and a table does not have, one number a row.
+
+        `shown` holds each row's examples that are there: one, or two of a pair. Nothing raises: what
+        cannot be read gets a number that a rule refuses.
+        """
+
     def corpus_rules(self) -> Sequence[Rule]:
         """Return what a corpus must fulfil, over its own and the derived columns."""
+
+    def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:
+        """Return what a task must fulfil; `columns` hold its examples."""
 
 
 class Student(Protocol):

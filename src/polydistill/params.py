@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,8 +10,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.plugins import names_in
 
 PARAMS_FILE = Path("params.yaml")
+MODALITIES = "polydistill.modalities"
+"""The room whose file names are the names of blocks; it stands above this layer, so it is only listed."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Margin = Annotated[float, Field(ge=0)]
@@ -29,7 +32,9 @@ COMMERCIAL_LICENCES = (
     ),
     *("ODC-By-1.0", "PDDL-1.0", "Unlicense"),
 )
-TaskKind = Literal["classification", "clustering", "regression", "sts"]
+TaskKind = Literal[
+    "binary-classification", "classification", "clustering", "regression", "retrieval", "sts"
+]
 RetrainPolicy = Literal["always", "on-new-data", "on-drift"]
 NoticeEvent = Literal["refused", "promoted", "failed", "diverged"]
 
@@ -92,13 +97,17 @@ class CorpusParams(Tree):
 class TaskParams(Tree):
     """One benchmark task: a Parquet or CSV file with `id, text, label, group, split`.
 
-    For `sts`: `id, text1, text2, label`.
+    `text` stands for the modality's column. For `sts`: `id, text1, text2, label`; for `retrieval`: `role`,
+    `query` or `corpus`, in the place of `split`.
     """
 
     kind: TaskKind
     path: str
     domain: Literal["in", "out"]
     redistributable: bool = True
+    label_range: tuple[float, float] | None = Field(
+        None, description="Least and greatest label that can be true; others are refused."
+    )
     max_rows: Positive | None = Field(None, description="Use at most so many rows (by id order).")
 
 
@@ -331,16 +340,38 @@ class ModalityParams(Tree):
         return self
 
 
-class Params(Tree):
-    """The whole of `params.yaml`."""
+class Params(BaseModel):
+    """The whole of `params.yaml`: the fields below, and a block for each modality, by its name."""
 
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, ModalityParams] = Field(init=False)
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     threads: Positive = Field(description="Threads of torch and ONNX Runtime in each stage.")
     precision: Literal["float32", "bfloat16"]
     modalities: tuple[str, ...]
     embed: dict[str, EmbedRow]
     notify: tuple[NotifyParams, ...] = ()
-    text: ModalityParams
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blocks_are_modalities(cls, tree: object) -> object:
+        """Refuse a key that is neither a field nor a modality before its value is looked at."""
+        if not isinstance(tree, Mapping):
+            return tree
+        known = {*cls.model_fields, *names_in(MODALITIES)}
+        for key in tree:
+            if key not in known:
+                raise UnknownNameError(f"key in params.yaml: {key},", str(key), known)
+        listed = tree.get("modalities", ())
+        for name in listed if isinstance(listed, Sequence) else ():
+            if name not in known - set(cls.model_fields):
+                raise UnknownNameError("modality", str(name), names_in(MODALITIES))
+            if name not in tree:
+                raise ParamsError(
+                    f"params.yaml lists modality {name!r} and must have a block {name!r}, got none: "
+                    "write it, or take the name off `modalities`."
+                )
+        return tree
 
     @model_validator(mode="after")
     def _switchboard_names_what_exists(self) -> Params:
@@ -366,10 +397,9 @@ class Params(Tree):
         Raises:
             UnknownNameError: `modalities` does not list it.
         """
-        if name not in self.modalities or name not in type(self).model_fields:
+        if name not in self.modalities:
             raise UnknownNameError("modality", name, self.modalities)
-        block: ModalityParams = getattr(self, name)
-        return block
+        return self.__pydantic_extra__[name]
 
     def active_teachers(self, modality: str) -> dict[str, TeacherParams]:
         """Return the teachers of a modality that are switched on, in the switchboard's order."""
@@ -435,6 +465,9 @@ def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     """Return the keys that the node at `path` knows."""
     node: type[BaseModel] = Params
     for part in path:
+        if node is Params and str(part) not in Params.model_fields:
+            node = ModalityParams
+            continue
         if str(part) not in node.model_fields:
             continue  # the key of a mapping: its values are nodes of the same type
         annotation = node.model_fields[str(part)].annotation

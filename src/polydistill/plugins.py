@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Generic, TypeVar, cast
 
 from polydistill.errors import ParamsError, UnknownNameError
@@ -42,9 +43,7 @@ class Registry(Generic[Entry]):
 
     def names(self) -> list[str]:
         """List the known names, sorted, from the room's file names, without importing them."""
-        room = import_module(self.package)
-        files = (module.name for module in pkgutil.iter_modules(room.__path__))
-        return sorted(file.replace("_", "-") for file in files if not file.startswith("_"))
+        return names_in(self.package)
 
     def get(self, name: str) -> Entry:
         """Import the file of `name` and return its entry.
@@ -81,6 +80,14 @@ class Registry(Generic[Entry]):
             raise ParamsError(
                 f"{self.kind} {name!r} needs the option {missing[0]!r} in params.yaml."
             )
+
+
+def names_in(package: str) -> list[str]:
+    """List the public names in a room, sorted, from its file names, without importing it."""
+    room = find_spec(package)
+    folders = [] if room is None else room.submodule_search_locations
+    files = (module.name for module in pkgutil.iter_modules(folders))
+    return sorted(file.replace("_", "-") for file in files if not file.startswith("_"))
 
 
 def defaults_of(entry: Callable[..., object]) -> dict[str, object]:

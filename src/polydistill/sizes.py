@@ -50,7 +50,9 @@ def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:
     if source is None:
         return Size()
     try:
-        return weights_size(locate(source, revision=None if revision is None else str(revision)))
+        return weights_size(
+            locate(source, revision=None if revision is None else str(revision), download=False)
+        )
     except PolydistillError:
         return Size()
 

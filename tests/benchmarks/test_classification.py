@@ -27,11 +27,12 @@ def test_a_label_that_only_the_test_split_has_is_named() -> None:
     )
 
     with pytest.raises(DataError, match="no training row has the label 'z'"):
-        BENCHMARKS.get("classification")(TaskSource("toy", frame, "text"))
+        BENCHMARKS.get("classification")(TaskSource("toy", frame, "text", str))
 
 
 def test_helpers_are_no_task_kinds() -> None:
-    assert BENCHMARKS.names() == ["classification", "clustering", "regression", "sts"]
+    assert {"classification", "sts"} <= set(BENCHMARKS.names())
+    assert not {"-task", "-run", "-encoder", "-influence"} & set(BENCHMARKS.names())
 
 
 def test_the_probe_is_scikit_learns_regression_run_until_nothing_moves() -> None:
@@ -41,8 +42,8 @@ def test_the_probe_is_scikit_learns_regression_run_until_nothing_moves() -> None
     split = np.where(np.arange(300) % 3 == 0, "test", "train")
     ids = [f"row-{number}" for number in range(300)]
     frame = pd.DataFrame({"id": ids, "text": ids, "label": classes.astype(str), "split": split})
-    task = BENCHMARKS.get("classification")(TaskSource("toy", frame, "text"))
-    encoder = LookupEncoder("m", "r", ids, Embeddings(vectors, np.ones(300, np.bool_)), str)
+    task = BENCHMARKS.get("classification")(TaskSource("toy", frame, "text", str))
+    encoder = LookupEncoder("m", "r", ids, Embeddings(vectors, np.ones(300, np.bool_)))
 
     run = run_task(encoder, task)
 

@@ -8,9 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import v_measure_score
+from sklearn.metrics import roc_auc_score, v_measure_score
 
-from polydistill.benchmarks._influence import pearson_scores, spearman_scores, v_measure_scores
+from polydistill.benchmarks._influence import (
+    auroc_scores,
+    pearson_scores,
+    spearman_scores,
+    v_measure_scores,
+)
 
 Floats = NDArray[np.float64]
 
@@ -84,3 +89,25 @@ def test_resampled_means_spread_as_the_resampled_v_measure_does() -> None:
     measures = [v_measure_score(labels[row], clusters[row]) for row in rows]
 
     assert means.std() == pytest.approx(np.std(measures), rel=0.15)
+
+
+def test_the_mean_is_scikit_learns_area_under_the_curve_ties_included() -> None:
+    generator = np.random.default_rng(3)
+    truth = generator.random(300) < 0.2
+    decisions = np.round(generator.normal(size=300) + truth, 1)
+
+    scores = auroc_scores(truth, decisions)
+
+    assert scores.mean() == pytest.approx(roc_auc_score(truth, decisions), abs=1e-12)
+
+
+def test_resampled_means_spread_as_the_resampled_area_does() -> None:
+    generator = np.random.default_rng(4)
+    truth = generator.random(500) < 0.3
+    decisions = generator.normal(size=500) + truth
+    scores = auroc_scores(truth, decisions)
+
+    rows = generator.integers(0, 500, (1000, 500))
+    areas = [roc_auc_score(truth[row], decisions[row]) for row in rows]
+
+    assert scores[rows].mean(axis=1).std() == pytest.approx(np.std(areas), rel=0.1)

@@ -48,10 +48,12 @@ def test_the_headline_methods_are_equal_but_for_what_they_are_about() -> None:
     assert {params.seed for params in methods.values()} == {2}
     for name, params in methods.items():
         resolve(params, "text")
-        assert params.text.student == PARAMS.text.student
-        assert params.text.training.epochs == PARAMS.text.training.epochs
-        assert (params.text.heads == PARAMS.text.heads) is (name != "simreg")
-    assert methods["compress"].text.loss_weight == 0
+        assert params.modality("text").student == PARAMS.modality("text").student
+        assert params.modality("text").training.epochs == PARAMS.modality("text").training.epochs
+        assert (params.modality("text").heads == PARAMS.modality("text").heads) is (
+            name != "simreg"
+        )
+    assert methods["compress"].modality("text").loss_weight == 0
     assert list(methods["only use-m3"].active_teachers("text")) == ["use-m3"]
 
 

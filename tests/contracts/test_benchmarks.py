@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,10 @@ def rows(kind: str) -> pd.DataFrame:
     if kind == "regression":
         directions = perfect() / np.linalg.norm(perfect(), axis=1, keepdims=True)
         return frame.assign(label=directions @ np.linspace(-1, 1, DIM))
+    if kind == "binary-classification":
+        return frame.assign(label=[f"{n % 2}" for n in numbers])
+    if kind == "retrieval":
+        frame = frame.assign(role=np.where(numbers % 3 == 0, "query", "corpus"))
     return frame.assign(label=[f"topic {n % TOPICS}" for n in numbers])
 
 
@@ -54,8 +58,8 @@ def constant() -> Vectors:
 def run(kind: str, vectors: Vectors, seeds: tuple[int, ...] = (0,)) -> TaskRun:
     embeddings = Embeddings(vectors.astype(np.float32), np.ones(N, dtype=np.bool_))
     ids = [f"text {n}" for n in range(N)]
-    task = BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text", seeds))
-    return run_task(LookupEncoder("toy-model", "abc", ids, embeddings, str), task)
+    task = BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text", str, seeds))
+    return run_task(LookupEncoder("toy-model", "abc", ids, embeddings), task)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,7 +69,8 @@ def test_embeddings_that_give_the_labels_away_score_near_one(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_embeddings_score_near_chance(kind: str) -> None:
-    chance = 1 / TOPICS if kind == "classification" else 0.0
+    chances = {"classification": 1 / TOPICS, "retrieval": 1 / TOPICS, "binary-classification": 0.5}
+    chance = chances.get(kind, 0.0)
 
     assert run(kind, random()).score == pytest.approx(chance, abs=0.15)
 
@@ -89,6 +94,8 @@ def test_every_tested_example_has_a_prediction_once_a_seed(kind: str) -> None:
 
     frame = rows(kind)
     tested = frame if kind in {"clustering", "sts"} else frame[frame["split"] == "test"]
+    if kind == "retrieval":
+        tested = frame[frame["role"] == "query"]
     for _, of_seed in predictions.groupby("seed"):
         assert of_seed["example"].tolist() == tested["id"].tolist()
     assert predictions["seed"].isin([3, 4]).all()
@@ -107,10 +114,10 @@ def test_the_order_in_which_a_model_was_embedded_does_not_matter(kind: str) -> N
     order = np.random.default_rng(5).permutation(N)
     vectors = (perfect() + random()).astype(np.float32)
     embeddings = Embeddings(vectors[order], np.ones(N, dtype=np.bool_))
-    task = BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text"))
+    task = BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text", str))
 
     shuffled = run_task(
-        LookupEncoder("toy-model", "abc", [f"text {n}" for n in order], embeddings, str), task
+        LookupEncoder("toy-model", "abc", [f"text {n}" for n in order], embeddings), task
     )
 
     assert shuffled.score == run(kind, vectors.astype(np.float64)).score
@@ -118,11 +125,11 @@ def test_the_order_in_which_a_model_was_embedded_does_not_matter(kind: str) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_task_serves_many_models(kind: str) -> None:
-    task = BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text"))
+    task = BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text", str))
     present, ids = np.ones(N, dtype=np.bool_), [f"text {n}" for n in range(N)]
 
     scores = [
-        run_task(LookupEncoder("m", "r", ids, Embeddings(v.astype(np.float32), present), str), task)
+        run_task(LookupEncoder("m", "r", ids, Embeddings(v.astype(np.float32), present)), task)
         for v in (perfect(), random(), perfect())
     ]
 
@@ -145,14 +152,14 @@ def test_a_result_names_model_and_revision_and_holds_no_time(kind: str) -> None:
 def test_the_revision_follows_the_rows(kind: str) -> None:
     frame = rows(kind)
 
-    revision = TaskSource("toy", frame, "text").revision
+    revision = TaskSource("toy", frame, "text", str).revision
 
-    assert revision == TaskSource("toy", frame.copy(), "text").revision
-    assert revision != TaskSource("toy", frame.iloc[::-1], "text").revision
-    assert revision != TaskSource("toy", frame.assign(label=0), "text").revision
+    assert revision == TaskSource("toy", frame.copy(), "text", str).revision
+    assert revision != TaskSource("toy", frame.iloc[::-1], "text", str).revision
+    assert revision != TaskSource("toy", frame.assign(label=0), "text", str).revision
 
 
-@pytest.mark.parametrize("kind", ["classification", "regression"])
+@pytest.mark.parametrize("kind", ["binary-classification", "classification", "regression"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -165,4 +172,45 @@ def test_a_probe_without_both_splits_is_refused(
     kind: str, change: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> None:
     with pytest.raises(DataError, match="split"):
-        BENCHMARKS.get(kind)(TaskSource("toy", change(rows(kind)), "text"))
+        BENCHMARKS.get(kind)(TaskSource("toy", change(rows(kind)), "text", str))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_examples_that_are_bytes_score_as_texts_do(kind: str) -> None:
+    vectors = perfect() + random()
+    frame = rows(kind)
+    shown = [column for column in map(str, frame) if column.startswith("text")]
+    images = frame.assign(**{column: frame[column].map(str.encode) for column in shown})
+    embeddings = Embeddings(vectors.astype(np.float32), np.ones(N, dtype=np.bool_))
+    encoder = LookupEncoder("toy-model", "abc", [f"text {n}" for n in range(N)], embeddings)
+    source = TaskSource("toy", images, "text", bytes.decode)
+
+    found = run_task(encoder, BENCHMARKS.get(kind)(source))
+
+    expected = run(kind, vectors)
+    assert found.score == expected.score
+    pd.testing.assert_frame_equal(found.predictions, expected.predictions)
+    changed = images.assign(**{shown[0]: [b"another", *images[shown[0]][1:]]})
+    assert TaskSource("toy", changed, "text", bytes.decode).revision != source.revision
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_encoded_is_the_content_id(kind: str) -> None:
+    class Recorder(LookupEncoder):
+        seen: set[str]
+
+        def look_up(self, ids: Iterable[str]) -> NDArray[np.float32]:
+            asked = list(ids)
+            self.seen.update(asked)
+            return super().look_up(asked)
+
+    names = [f"id of text {n}" for n in range(N)]
+    vectors = Embeddings(perfect().astype(np.float32), np.ones(N, dtype=np.bool_))
+    encoder = Recorder("toy-model", "abc", names, vectors)
+    encoder.seen = set()
+
+    run_task(
+        encoder, BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text", "id of {}".format))
+    )
+
+    assert encoder.seen == set(names)

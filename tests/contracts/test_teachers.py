@@ -17,7 +17,7 @@ from polydistill.params import load_params
 from polydistill.teachers import TEACHERS
 
 REPOSITORY = Path(__file__).parents[2]
-ROWS = load_params(REPOSITORY).text.teachers
+ROWS = load_params(REPOSITORY).modality("text").teachers
 TEXTS = [
     "A man is playing a guitar.",
     "the quarterly accounts of a shipping company",
@@ -113,7 +113,7 @@ from pathlib import Path
 from polydistill.params import load_params
 from polydistill.teachers import TEACHERS
 before = set(sys.modules)
-for name, row in load_params(Path({str(REPOSITORY)!r})).text.teachers.items():
+for name, row in load_params(Path({str(REPOSITORY)!r})).modality("text").teachers.items():
     teacher = TEACHERS.get(row.family)(name=name, threads=1, **row.options)
     assert teacher.identity["family"] == row.family
     loaded = [key for key in vars(teacher) if key in ("_encoder", "_session", "_table")]

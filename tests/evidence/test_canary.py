@@ -53,3 +53,11 @@ def test_other_answers_of_any_kind_do_not_hold(canary: Canary) -> None:
         "with NaN or ",
         "8 examples i",
     ]
+
+
+def test_a_canary_keeps_bytes_as_they_are(tmp_path: Path) -> None:
+    asked = Canary((b"\x89PNG", "text"), ((0.5, 1.0), (0.25, 2.0)))
+
+    write_canary(tmp_path / "canary.json", asked)
+
+    assert read_canary(tmp_path / "canary.json") == asked

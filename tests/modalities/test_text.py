@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polydistill.errors import DataError
 from polydistill.modalities.text import TextModality
 
 TEXT = TextModality()
@@ -43,3 +45,13 @@ def test_the_id_depends_on_the_canonical_text_alone(text: str) -> None:
 @given(st.text())
 def test_a_near_key_ignores_case(text: str) -> None:
     assert TEXT.near_key(text.casefold().casefold()) == TEXT.near_key(text.casefold())
+
+
+def test_bytes_and_strings_stand_for_a_text_and_numbers_for_none() -> None:
+    assert TextModality().coerce("caf\u00e9") == TextModality().coerce("caf\u00e9".encode())
+    with pytest.raises(DataError, match=r"must be a string, got 3 \(int\)"):
+        TextModality().coerce(3)
+
+
+def test_what_a_pair_shows_counts_as_one_text() -> None:
+    assert TextModality().derived([("ab", "c\x00"), ()]) == {"printable_ratio": [0.8, 0.0]}

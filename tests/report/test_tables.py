@@ -17,7 +17,7 @@ from polydistill.scores import Scores
 from tests.report.example_run import MODELS, TASKS, example_params, example_scores
 
 SCORES = example_scores()
-TASK_PARAMS = example_params().text.tasks
+TASK_PARAMS = example_params().modality("text").tasks
 TEACHERS = list(MODELS)[2:]
 
 

@@ -81,7 +81,7 @@ def project(tmp_path: Path) -> Path:
     frame.assign(label=kinds).to_csv(tmp_path / "data" / "kinds.csv", index=False)
     weights = facts.sum(axis=1) + 0.1 * generator.normal(size=N_ROWS)
     frame.assign(label=weights).to_csv(tmp_path / "data" / "weights.csv", index=False)
-    tasks = make_params().text.tasks
+    tasks = make_params().modality("text").tasks
     inputs = benchmark_inputs(read_tasks(tmp_path, tasks, kind), tasks, kind)
     for name, words in zip(TEACHERS, ((), (1,), (2,)), strict=True):
         write_embeddings(
@@ -128,9 +128,9 @@ def test_minutes_are_said_of_this_machine_and_written_nowhere(project: Path) -> 
 
     here = adds_per_minute(project, params, report)
     adds = {one.teacher: one.adds.mean for one in report.contributions}
-    assert here["colours"].minutes == pytest.approx(params.text.corpus.rows / 60_000)
+    assert here["colours"].minutes == pytest.approx(params.modality("text").corpus.rows / 60_000)
     assert here["colours"].adds_per_minute == pytest.approx(
-        adds["colours"] / (params.text.corpus.rows / 60_000)
+        adds["colours"] / (params.modality("text").corpus.rows / 60_000)
     )
     assert here["noise"].minutes is None
     assert here["noise"].adds_per_minute is None

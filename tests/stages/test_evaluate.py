@@ -84,7 +84,9 @@ def project(tmp_path: Path) -> Path:
     params, layout, kind = make_params(), Layout(tmp_path, "text"), MODALITIES.get("text")()
     write_tasks(tmp_path)
     inputs = benchmark_inputs(
-        read_tasks(tmp_path, params.text.tasks, kind), params.text.tasks, kind
+        read_tasks(tmp_path, params.modality("text").tasks, kind),
+        params.modality("text").tasks,
+        kind,
     )
     for name in ("one", "two"):
         write_embeddings(
@@ -184,7 +186,9 @@ def test_a_task_of_our_own_that_is_missing_stops_the_stage(project: Path) -> Non
 
 def test_no_task_at_all_stops_the_stage(project: Path) -> None:
     params = make_params()
-    only = params.text.model_copy(update={"tasks": {"borrowed": params.text.tasks["borrowed"]}})
+    only = params.modality("text").model_copy(
+        update={"tasks": {"borrowed": params.modality("text").tasks["borrowed"]}}
+    )
 
     with pytest.raises(DataError, match="at least one task"):
         evaluate(project, params.model_copy(update={"text": only}), "text")

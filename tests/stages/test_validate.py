@@ -212,3 +212,17 @@ def test_missing_data_say_how_to_get_them(tmp_path: Path) -> None:
 
     with pytest.raises(MissingDataError, match=r"dvc pull data.dvc"):
         validate(tmp_path, params, "text", PandasChecker())
+
+
+def test_a_label_that_cannot_be_true_is_refused(tmp_path: Path) -> None:
+    frames = make_frames()
+    params = write_project(tmp_path, frames)
+    block = params.modality("text")
+    ranged = block.tasks["ratings"].model_copy(update={"label_range": (-0.5, 0.5)})
+    tasks = {**block.tasks, "ratings": ranged}
+    changed = params.model_copy(update={"text": block.model_copy(update={"tasks": tasks})})
+    frames["ratings"].loc[0, "label"] = 5869.0
+    write_project(tmp_path, frames)
+
+    with pytest.raises(ValidationFailedError, match=r"outside \[-0\.5, 0\.5\][^\n]*\n.*5869"):
+        validate(tmp_path, changed, "text", PandasChecker())

@@ -316,4 +316,4 @@ def test_a_version_whose_files_have_changed_is_refused(
 
 
 def test_the_default_starts_from_scratch() -> None:
-    assert small_params().text.warm_start.sha256 is None
+    assert small_params().modality("text").warm_start.sha256 is None

@@ -1,13 +1,16 @@
-"""An encoder for mteb that looks embeddings up: every model is encoded once, by whoever knows how."""
+"""An encoder for mteb that looks embeddings up: every model is encoded once, by whoever knows how.
+
+What mteb holds for an example is its content id, of whatever modality: see docs/decisions/0006.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.contracts import Embeddings, FloatArray
 from polydistill.errors import DataError, ShapeError
 
 
@@ -21,7 +24,6 @@ class LookupEncoder:
         revision: What pins it.
         ids: `(n_examples,)`, the content ids of what was embedded.
         embeddings: Of these, in the same order.
-        content_id: The modality's, see `contracts.Modality.content_id`.
 
     Raises:
         ShapeError: There are more ids than embeddings, or fewer.
@@ -34,7 +36,6 @@ class LookupEncoder:
         revision: str,
         ids: Sequence[str],
         embeddings: Embeddings,
-        content_id: Callable[[Example], str],
     ) -> None:
         if len(ids) != len(embeddings.values):
             raise ShapeError(
@@ -49,7 +50,6 @@ class LookupEncoder:
         self._values: FloatArray = np.asarray(scaled, dtype=np.float32)
         self._values[~embeddings.present] = 0.0
         self._rows = {content: row for row, content in enumerate(ids)}
-        self._content_id = content_id
 
     @property
     def mteb_model_meta(self) -> Any:
@@ -64,18 +64,19 @@ class LookupEncoder:
             }
         )
 
-    def look_up(self, examples: Sequence[Example]) -> FloatArray:
-        """Return the embeddings of `examples`, `(n_examples, dim)`.
+    def look_up(self, ids: Iterable[str]) -> FloatArray:
+        """Return the embeddings of the examples with these content ids, `(n_examples, dim)`.
 
         Raises:
             DataError: One of them was not embedded.
         """
         rows = []
-        for example in examples:
-            row = self._rows.get(self._content_id(example))
+        for content in ids:
+            row = self._rows.get(content)
             if row is None:
                 raise DataError(
-                    f"{self.name!r} has no embedding of {example[:60]!r}: run the embed stage again."
+                    f"{self.name!r} has no embedding of the example with content id {content!r}: "
+                    "run the embed stage again."
                 )
             rows.append(row)
         return self._values[rows]
@@ -86,7 +87,7 @@ class LookupEncoder:
         **_: object,
     ) -> FloatArray:
         """See mteb's `EncoderProtocol.encode`."""
-        return self.look_up([text for batch in inputs for text in batch["text"]])
+        return self.look_up(content for batch in inputs for content in batch["text"])
 
     def similarity(self, embeddings1: FloatArray, embeddings2: FloatArray) -> FloatArray:
         """Return all cosines, `(n1, n2)`."""

@@ -48,6 +48,39 @@ def spearman_scores(first: ArrayLike, second: ArrayLike) -> Floats:
     return pearson_scores(rankdata(np.asarray(first)), rankdata(np.asarray(second)))
 
 
+def auroc_scores(positive: ArrayLike, decisions: ArrayLike) -> Floats:
+    r"""Return `(n,)`, whose mean is the area under the ROC curve.
+
+    A positive's placement :math:`a_i` is the share of negatives below it, a negative's the share of positives
+    above it, ties by half; both average to the area :math:`A`. With :math:`p_i` the share of the example's own
+    class,
+
+    .. math:: s_i = A + (a_i - A) / p_i
+
+    Args:
+        positive: `(n,)`, bool; both classes must be there.
+        decisions: `(n,)`: higher is more positive.
+
+    References:
+        Hanley and Hajian-Tilaki 1997, "Sampling variability of nonparametric estimates of the areas under
+        receiver operating characteristic curves" (placements).
+
+    Examples:
+        >>> auroc_scores([0, 1, 0, 1], [0.1, 0.9, 0.2, 0.8]).mean()
+        np.float64(1.0)
+    """
+    truth, values = np.asarray(positive, dtype=bool), np.asarray(decisions, dtype=np.float64)
+    ranks, own = rankdata(values), np.empty(len(values))
+    for one in (truth, ~truth):
+        own[one] = rankdata(values[one])
+    n_others = np.where(truth, (~truth).sum(), truth.sum())
+    below = (ranks - own) / n_others
+    placements = np.where(truth, below, 1 - below)
+    area = float(placements[truth].mean())
+    scores: Floats = area + (placements - area) / np.where(truth, truth.mean(), 1 - truth.mean())
+    return scores
+
+
 def v_measure_scores(labels: Sequence[object], clusters: Sequence[object]) -> Floats:
     r"""Return `(n,)`, whose mean is the V-measure of a clustering.
 

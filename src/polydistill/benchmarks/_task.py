@@ -20,12 +20,14 @@ class TaskSource:
         name: The task's name in `params.yaml`.
         frame: Its rows: `id`, the example, `label`, and for probes `split`.
         column: The column of the example; pairs are in `<column>1` and `<column>2`.
+        content_id: The modality's, see `contracts.Modality.content_id`: what mteb sees of an example.
         seeds: What clusterings start from; fits in closed form, or to convergence, do not use them.
     """
 
     name: str
     frame: pd.DataFrame
     column: str
+    content_id: Callable[[Any], str]
     seeds: Sequence[int] = (0,)
 
     @property
@@ -35,8 +37,12 @@ class TaskSource:
         for column in sorted(self.frame.columns):
             digest.update(f"\x1e{column}".encode())
             for value in self.frame[column]:
-                digest.update(f"\x1f{value}".encode("utf-8", "surrogatepass"))
+                digest.update(b"\x1f" + _as_bytes(value))
         return digest.hexdigest()
+
+    def contents(self, rows: pd.DataFrame, side: str = "") -> list[str]:
+        """Return the content ids of the examples in some of the rows; `side` is 1 or 2 of a pair."""
+        return [self.content_id(example) for example in rows[f"{self.column}{side}"]]
 
     def split(self, name: str) -> pd.DataFrame:
         """Return the rows of a split.
@@ -73,6 +79,8 @@ class BenchmarkTask:
 def task_metadata(source: TaskSource, *, type_: str, main_score: str, description: str) -> Any:
     """Describe a local task to mteb: everything pinned, nothing to download.
 
+    To mteb every modality is text: it sees content ids.
+
     Raises:
         MissingExtraError: mteb is not installed.
     """
@@ -85,7 +93,7 @@ def task_metadata(source: TaskSource, *, type_: str, main_score: str, descriptio
             "name": source.name,
             "description": description,
             "type": type_,
-            "category": "t2t" if type_ == "STS" else "t2c",
+            "category": "t2t" if type_ in {"STS", "Retrieval"} else "t2c",
             "dataset": {"path": f"local/{source.name}", "revision": source.revision},
             "eval_splits": ["test"],
             "eval_langs": ["eng-Latn"],
@@ -101,6 +109,10 @@ def task_metadata(source: TaskSource, *, type_: str, main_score: str, descriptio
             "is_public": False,
         }
     )
+
+
+def _as_bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else f"{value}".encode("utf-8", "surrogatepass")
 
 
 def prediction_frame(
@@ -142,9 +154,7 @@ def split_dataset(
 
     return DatasetDict(
         {
-            name: Dataset.from_dict(
-                {"text": rows[source.column].tolist(), label: convert(rows["label"])}
-            )
+            name: Dataset.from_dict({"text": source.contents(rows), label: convert(rows["label"])})
             for name, rows in ((name, source.split(name)) for name in ("train", "test"))
         }
     )

@@ -49,7 +49,7 @@ def clustering(source: TaskSource) -> BenchmarkTask:
             sets = [frame.iloc[order] for order in orders]
             test = Dataset.from_dict(
                 {
-                    "sentences": [rows[source.column].tolist() for rows in sets],
+                    "sentences": [source.contents(rows) for rows in sets],
                     "labels": [rows["label"].tolist() for rows in sets],
                 }
             )

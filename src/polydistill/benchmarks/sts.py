@@ -42,7 +42,7 @@ def sts(source: TaskSource) -> BenchmarkTask:
         def load_data(self, *_: Any, **__: Any) -> None:
             if self.data_loaded:
                 return
-            sides = {f"sentence{side}": frame[f"{source.column}{side}"].tolist() for side in (1, 2)}
+            sides = {f"sentence{side}": source.contents(frame, side) for side in "12"}
             test = Dataset.from_dict({**sides, "score": labels.tolist()})
             self.dataset = DatasetDict({"test": test})
             self.data_loaded = True

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from polydistill.contracts import FloatArray, Modality
+from polydistill.contracts import Example, FloatArray, Modality
 from polydistill.registry.evidence import Finding
 from polydistill.students import encode, load_student
 from polydistill.tables import read_table
@@ -24,19 +25,21 @@ class Canary:
     """What was asked of the student when it was published.
 
     Attributes:
-        examples: Texts.
+        examples: Of the modality's sample.
         embeddings: One row each.
     """
 
-    examples: tuple[str, ...]
+    examples: tuple[Example, ...]
     embeddings: tuple[tuple[float, ...], ...]
 
 
-def sample(kind: Modality) -> list[str]:
-    """Return the examples that a modality ships with."""
+def sample(kind: Modality) -> list[Example]:
+    """Return the examples that a modality ships with: `<name>.csv`, or `<name>.parquet` where they are bytes."""
     folder = importlib.resources.files("polydistill.modalities") / "samples"
-    with importlib.resources.as_file(folder / f"{kind.name}.csv") as path:
-        return [str(example) for example in read_table(path)[kind.column]]
+    files = [folder / f"{kind.name}{suffix}" for suffix in (".csv", ".parquet")]
+    found = next((file for file in files if file.is_file()), files[0])
+    with importlib.resources.as_file(found) as path:
+        return [kind.coerce(example) for example in read_table(path)[kind.column]]
 
 
 def make_canary(bundle: Path, kind: Modality) -> Canary:
@@ -48,13 +51,25 @@ def make_canary(bundle: Path, kind: Modality) -> Canary:
 
 def write_canary(path: Path, canary: Canary) -> None:
     """Write it as JSON."""
-    path.write_text(json.dumps(asdict(canary), sort_keys=True) + "\n", encoding="utf-8")
+    tree = {**asdict(canary), "examples": [_as_json(example) for example in canary.examples]}
+    path.write_text(json.dumps(tree, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_canary(path: Path) -> Canary:
     """Read what `write_canary` wrote."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    return Canary(tuple(content["examples"]), tuple(map(tuple, content["embeddings"])))
+    return Canary(
+        tuple(map(_from_json, content["examples"])), tuple(map(tuple, content["embeddings"]))
+    )
+
+
+def _as_json(example: Example) -> str | dict[str, str]:
+    """Return a string as it is, and bytes in base64."""
+    return example if isinstance(example, str) else {"base64": b64encode(example).decode("ascii")}
+
+
+def _from_json(value: str | dict[str, str]) -> Example:
+    return value if isinstance(value, str) else b64decode(value["base64"])
 
 
 def same_answers(canary: Canary, answers: FloatArray) -> Finding:

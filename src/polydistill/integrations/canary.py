@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from base64 import b64decode
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -38,7 +39,10 @@ def main(uri: str, examples: Path, answers: Path, growth: Path) -> None:
     torch.zeros(1)
     before = peak_mb()
     model = mlflow.pyfunc.load_model(uri)
-    rows = model.predict(json.loads(examples.read_text(encoding="utf-8"))["examples"])
+    asked = json.loads(examples.read_text(encoding="utf-8"))["examples"]
+    rows = model.predict(
+        [one if isinstance(one, str) else b64decode(one["base64"]) for one in asked]
+    )
     np.save(answers, np.asarray(rows, dtype=np.float32), allow_pickle=False)
     growth.write_text(json.dumps({"memory_mb": round(peak_mb() - before, 1)}), encoding="utf-8")
 

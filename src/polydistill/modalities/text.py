@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from polydistill.contracts import Example, Rule
+from polydistill.errors import DataError
 from polydistill.modalities import MODALITIES
 
 WORD = re.compile(r"[^\W_]+")
+WHITE_SPACE = {ord(mark): " " for mark in "\t\n\r"}
 MAX_CHARACTERS = 10_000
 """Longer rows are documents that nobody cut; teachers read the first 128 tokens or so."""
 
@@ -39,6 +41,19 @@ class TextModality:
         canonical = _canonical(example)
         return " ".join(WORD.findall(canonical.casefold())) or canonical
 
+    def coerce(self, value: object) -> Example:
+        """See `contracts.Modality.coerce`: a text is itself, bytes are UTF-8."""
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "replace")
+        if not isinstance(value, str):
+            raise DataError(f"A text must be a string, got {value!r} ({type(value).__name__}).")
+        return value
+
+    def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
+        """See `contracts.Modality.derived`: the share of characters that a person can read."""
+        texts = ("\n".join(map(str, examples)) for examples in shown)
+        return {"printable_ratio": [_count_printable(text) / max(len(text), 1) for text in texts]}
+
     def corpus_rules(self) -> Sequence[Rule]:
         """See `contracts.Modality.corpus_rules`."""
         return (
@@ -53,6 +68,29 @@ class TextModality:
                 "a text is less than 90 % printable characters, or not valid UTF-8",
             ),
         )
+
+    def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:
+        """See `contracts.Modality.task_rules`."""
+        return (
+            Rule(
+                "expect_column_values_to_be_between",
+                {"column": "printable_ratio", "min_value": 0.9},
+                "an example is less than 90 % printable characters, or not valid UTF-8",
+            ),
+            *(
+                Rule(
+                    "expect_column_value_lengths_to_be_between",
+                    {"column": column, "min_value": 1},
+                    "an example is empty",
+                )
+                for column in columns
+            ),
+        )
+
+
+def _count_printable(text: str) -> int:
+    """Count characters that a person can read: white space counts, a replaced byte does not."""
+    return sum(map(str.isprintable, text.translate(WHITE_SPACE))) - text.count("\ufffd")
 
 
 def _canonical(example: Example) -> str:

@@ -77,7 +77,7 @@ def attribution(
     for number, members in enumerate(planned, 1):
         name = "+".join(members)
         together = join([blocks[teacher] for teacher in members])
-        encoder = LookupEncoder(name, "stored", ids, together, kind.content_id)
+        encoder = LookupEncoder(name, "stored", ids, together)
         outcomes = zip(tasks, run_tasks(encoder, tasks, params.threads), strict=True)
         runs[members] = {task.name: _by_example(run.predictions) for task, run in outcomes}
         progress(f"attribution {name}", number, len(planned))

@@ -144,7 +144,7 @@ def build_tasks(
         raise DataError("`tasks` in params.yaml must name at least one task that is there.")
     return [
         BENCHMARKS.get(block.tasks[name].kind)(
-            TaskSource(name, frame, kind.column, block.evaluation.seeds)
+            TaskSource(name, frame, kind.column, kind.content_id, block.evaluation.seeds)
         )
         for name, frame in frames.items()
     ]
@@ -184,10 +184,10 @@ def _encoders(
         values = encode(load_student(folder), examples)
         everywhere = np.ones(len(ids), dtype=np.bool_)
         embeddings = Embeddings(values, everywhere)
-        yield LookupEncoder(name, weights_digest(folder), ids, embeddings, kind.content_id)
+        yield LookupEncoder(name, weights_digest(folder), ids, embeddings)
     for name in (name for name in wanted if name not in STUDENTS):
         embeddings, identity = stored_embeddings(layout, name, ids)
-        yield LookupEncoder(name, _revision(identity), ids, embeddings, kind.content_id)
+        yield LookupEncoder(name, _revision(identity), ids, embeddings)
 
 
 def stored_embeddings(

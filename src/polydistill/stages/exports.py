@@ -161,7 +161,7 @@ def compare_exports(
         name, dims_here = label(plugin), values.shape[1]
         everywhere = np.ones(len(ids), dtype=np.bool_)
         pinned = hashlib.sha256(f"{revision} {name}".encode()).hexdigest()
-        encoder = LookupEncoder(name, pinned, ids, Embeddings(values, everywhere), kind.content_id)
+        encoder = LookupEncoder(name, pinned, ids, Embeddings(values, everywhere))
         runs = run_tasks(encoder, tasks, params.threads)
         scores[name] = {task.name: run.score for task, run in zip(tasks, runs, strict=True)}
         dims[name] = dims_here

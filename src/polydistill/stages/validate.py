@@ -21,10 +21,10 @@ from polydistill.tables import read_corpus, read_table, read_tasks
 
 EXAMPLES = 3
 SHOWN = 5
-IN_EXAMPLES = ("id", "text", "text1", "text2", "label", "group", "split")
+BESIDE_EXAMPLES = ("id", "label", "group", "split")
 LARGEST_CLASS = 0.8
-WHITE_SPACE = {ord(mark): " " for mark in "\t\n\r"}
-SPLIT_KINDS = {"classification", "regression"}
+CLASS_KINDS = {"binary-classification", "classification"}
+SPLIT_KINDS = {*CLASS_KINDS, "regression"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
     unavailable = tuple(name for name in block.tasks if name not in tasks)
     _write(layout.validation, results, unavailable)
     if failed:
-        raise ValidationFailedError(_explain_all(failed, tables))
+        raise ValidationFailedError(_explain_all(failed, tables, kind))
     return ValidationReport(len(tables), len(results), unavailable)
 
 
@@ -127,39 +127,39 @@ def _require_examples(path: str, frame: pd.DataFrame, columns: Sequence[str]) ->
 
 
 def _corpus_frame(frame: pd.DataFrame, kind: Modality) -> pd.DataFrame:
-    frame = _with_derived(frame, [kind.column])
+    frame = _with_derived(frame, [kind.column], kind)
     names = frame[kind.column].dropna().map(kind.content_id).reindex(frame.index)
     frame["id_is_content"] = (frame["id"] == names) | names.isna()
     return frame
 
 
-def _with_derived(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+def _with_derived(frame: pd.DataFrame, columns: Sequence[str], kind: Modality) -> pd.DataFrame:
     """Add the columns that rules need and a table does not have."""
     frame = frame.copy()
-    shown = _joined(frame, columns)
-    printable = shown.map(_count_printable)
-    frame["printable_ratio"] = printable / shown.str.len().clip(lower=1)
-    frame["n_same_example"] = shown.map(shown.value_counts())
+    rows = frame[list(columns)].itertuples(index=False, name=None)
+    shown = [[one for one in row if isinstance(one, str | bytes)] for row in rows]
+    for name, numbers in kind.derived(shown).items():
+        frame[name] = list(numbers)
+    same = _numbered(frame, columns)
+    frame["n_same_example"] = same.map(same.value_counts())
     return frame
 
 
-def _count_printable(text: str) -> int:
-    """Count characters that a person can read: white space counts, a replaced byte does not."""
-    return sum(map(str.isprintable, text.translate(WHITE_SPACE))) - text.count("\ufffd")
-
-
-def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[str]:
-    """Return what each row shows, its examples one a line."""
-    rows = frame[list(columns)].fillna("").itertuples(index=False)
-    return pd.Series(["\n".join(map(str, row)) for row in rows], index=frame.index, dtype=str)
+def _numbered(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[int]:
+    """Return a number for what each row shows: equal examples, equal number."""
+    rows = frame[list(columns)].fillna("").itertuples(index=False, name=None)
+    numbers: dict[tuple[object, ...], int] = {}
+    return pd.Series(
+        [numbers.setdefault(row, len(numbers)) for row in rows], index=frame.index, dtype=int
+    )
 
 
 def _task_frame(
     frame: pd.DataFrame, task: TaskParams, kind: Modality, corpus_keys: set[str]
 ) -> pd.DataFrame:
     sides = _sides(task, kind)
-    frame = _with_derived(frame, sides)
-    labels = frame.groupby(_joined(frame, sides))["label"]
+    frame = _with_derived(frame, sides, kind)
+    labels = frame.groupby(_numbered(frame, sides))["label"]
     frame["n_labels_of_example"] = labels.transform("nunique", dropna=False)
     frame["in_corpus"] = [  # a pair is, if both its sides are
         all(not pd.isna(side) and kind.near_key(side) in corpus_keys for side in row)
@@ -167,7 +167,7 @@ def _task_frame(
     ]
     if "split" in frame and task.kind != "sts":
         frame["n_splits_of_group"] = frame.groupby("group")["split"].transform("nunique")
-    if task.kind == "classification":
+    if task.kind in CLASS_KINDS:
         learnt = frame.loc[frame["split"] == "train", "label"]
         frame["label_is_in_train"] = frame["label"].isin(learnt) | frame["label"].isna()
     if task.kind in {"regression", "sts"}:
@@ -205,21 +205,20 @@ def _task_rules(task: TaskParams, kind: Modality, *, has_split: bool) -> list[Ru
         Rule("expect_column_values_to_not_be_null", {"column": "id"}, "an id is missing"),
         Rule("expect_column_values_to_be_unique", {"column": "id"}, "an id stands twice"),
         Rule("expect_column_values_to_not_be_null", {"column": "label"}, "a label is missing"),
-        Rule(
-            "expect_column_values_to_be_between",
-            {"column": "printable_ratio", "min_value": 0.9},
-            "an example is less than 90 % printable characters, or not valid UTF-8",
-        ),
+        *kind.task_rules(_sides(task, kind)),
         _always("n_labels_of_example", 1, "the same input has contradictory labels"),
         _always("n_same_example", 1, "an example stands twice"),
         _always("in_corpus", value=False, because="a benchmark example is in the corpus"),
     ]
-    for side in _sides(task, kind):
-        lengths = {"column": side, "min_value": 1}
-        rules += [
-            Rule("expect_column_values_to_not_be_null", {"column": side}, "an example is missing"),
-            Rule("expect_column_value_lengths_to_be_between", lengths, "an example is empty"),
-        ]
+    rules += [
+        Rule("expect_column_values_to_not_be_null", {"column": side}, "an example is missing")
+        for side in _sides(task, kind)
+    ]
+    if task.label_range is not None:
+        low, high = task.label_range
+        limits = {"column": "label", "min_value": low, "max_value": high}
+        because = f"a label is outside [{low:g}, {high:g}]"
+        rules.append(Rule("expect_column_values_to_be_between", limits, because))
     if has_split:
         splits = {"column": "split", "value_set": ["train", "test"]}
         rules += [
@@ -227,7 +226,7 @@ def _task_rules(task: TaskParams, kind: Modality, *, has_split: bool) -> list[Ru
             Rule("expect_column_values_to_not_be_null", {"column": "split"}, "a split is missing"),
             Rule("expect_column_values_to_be_in_set", splits, "a split is neither train nor test"),
         ]
-    if task.kind == "classification":
+    if task.kind in CLASS_KINDS:
         rules.append(
             _always("label_is_in_train", value=True, because="a label is never seen in training")
         )
@@ -256,26 +255,27 @@ def _write(path: Path, results: Sequence[RuleResult], unavailable: Sequence[str]
 
 
 def _explain_all(
-    failed: Sequence[RuleResult], tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]
+    failed: Sequence[RuleResult],
+    tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]],
+    kind: Modality,
 ) -> str:
     """Explain the first failures: what fits a screen."""
-    lines = [_explain(result, tables[result.table][0]) for result in failed[:SHOWN]]
+    lines = [_explain(result, tables[result.table][0], kind) for result in failed[:SHOWN]]
     if more := len(failed) - SHOWN:
         lines += [f"... and {more} more in validation.json."] if more > 0 else []
     return "\n".join(lines)
 
 
-def _explain(result: RuleResult, frame: pd.DataFrame) -> str:
+def _explain(result: RuleResult, frame: pd.DataFrame, kind: Modality) -> str:
     """Name what failed, and show three of the rows."""
+    known = (*BESIDE_EXAMPLES, kind.column, f"{kind.column}1", f"{kind.column}2")
     head = (
         f"{result.table}: {result.because} ({result.type} on column {result.column!r}: "
         f"{result.count} of {len(frame)} rows)."
     )
     shown = []
     for label in result.rows[:EXAMPLES]:
-        cells = {
-            key: _short(value) for key, value in frame.loc[label].items() if key in IN_EXAMPLES
-        }
+        cells = {key: _short(value) for key, value in frame.loc[label].items() if key in known}
         cells |= {result.column: _short(frame.loc[label, result.column])}
         shown.append(f"    row {label}: " + ", ".join(f"{k}={v}" for k, v in cells.items()))
     return "\n".join([head, *shown])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, FloatArray
 from polydistill.errors import MissingDataError, UnknownNameError
-from polydistill.locate import locate, weights_sha256
+from polydistill.locate import locate, source_sha256
 
 BATCH_ROWS = 32
 Ints = NDArray[np.int64]
@@ -63,7 +63,7 @@ class TransformerFolder:
         return {
             "family": self.family,
             "version": self.version,
-            "weights": self._revision or weights_sha256(locate(self._model)),
+            "weights": self._revision or source_sha256(self._model),
             "max_tokens": self._max_tokens,
             "pooling": self._pooling,
             "prompt": self._prompt,

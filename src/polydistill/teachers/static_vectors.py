@@ -10,7 +10,7 @@ import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import DataError
-from polydistill.locate import locate, weights_sha256
+from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import unit_length
 
@@ -48,8 +48,8 @@ class StaticVectorsTeacher:
         return {
             "family": "static-vectors",
             "version": VERSION,
-            "weights": weights_sha256(locate(self._vectors)),
-            "vocabulary": weights_sha256(locate(self._vocabulary)),
+            "weights": source_sha256(self._vectors),
+            "vocabulary": source_sha256(self._vocabulary),
         }
 
     @cached_property

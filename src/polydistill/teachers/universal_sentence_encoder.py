@@ -10,7 +10,7 @@ import numpy as np
 
 from polydistill.contracts import Embeddings, Example
 from polydistill.errors import MissingExtraError
-from polydistill.locate import locate, package_version, weights_sha256
+from polydistill.locate import package_version, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import all_present
 
@@ -43,7 +43,7 @@ class UniversalSentenceEncoderTeacher:
             "family": "universal-sentence-encoder",
             "version": VERSION,
             "package": package_version(PACKAGE),
-            "weights": weights_sha256(locate(self.weights)),
+            "weights": source_sha256(self.weights),
         }
 
     @cached_property
