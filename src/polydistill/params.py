@@ -67,6 +67,9 @@ class TeacherParams(BaseModel):
         description="Of its weights, as SPDX says it: Apache-2.0, or several joined by AND or OR. "
         "No option: the embeddings do not depend on it.",
     )
+    saw_labels_of: tuple[str, ...] = Field(
+        (), description="Tasks whose labels its weights were trained on. No option, as the licence."
+    )
 
     @property
     def options(self) -> dict[str, object]:
@@ -109,6 +112,11 @@ class TaskParams(Tree):
         None, description="Least and greatest label that can be true; others are refused."
     )
     max_rows: Positive | None = Field(None, description="Use at most so many rows (by id order).")
+    split: str = Field("split", description="The column of the split, where a file holds several.")
+    group: str = Field("group", description="The column of what a split may not tear apart.")
+    probe: Literal["linear", "mlp"] = Field(
+        "linear", description="What is fitted to frozen embeddings, where the kind fits anything."
+    )
 
 
 class StoreParams(Tree):

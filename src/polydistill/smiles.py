@@ -9,7 +9,7 @@ from polydistill.contracts import Example
 from polydistill.errors import MissingExtraError
 
 MAX_ATOMS = 150
-"""Heavy atoms: larger molecules are polymers and peptides, which no teacher here was trained on."""
+"""Without hydrogens: larger molecules are polymers and peptides, which no teacher here was trained on."""
 CACHED = 200_000
 
 
@@ -44,9 +44,9 @@ def as_smiles(example: Example) -> str:
 
 
 def count_atoms(example: Example) -> int:
-    """Return the number of heavy atoms; 0 where the SMILES is not valid."""
+    """Return the number of atoms, without hydrogens bound to others; 0 where the SMILES is not valid."""
     molecule = read_molecule(example)
-    return 0 if molecule is None else int(molecule.GetNumHeavyAtoms())
+    return 0 if molecule is None else int(molecule.GetNumAtoms())
 
 
 @lru_cache(CACHED)
@@ -100,12 +100,14 @@ def scaffold_smiles(example: Example) -> str | None:
         >>> scaffold_smiles("CCc1ccccc1"), scaffold_smiles("CCO")
         ('c1ccccc1', '')
     """
+    from rdkit import rdBase
     from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
     parent = parent_smiles(example)
     if parent is None or read_molecule(parent) is None:
         return parent
-    return str(MurckoScaffoldSmiles(parent))
+    with rdBase.BlockLogs():
+        return str(MurckoScaffoldSmiles(parent))
 
 
 @cache

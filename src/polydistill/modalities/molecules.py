@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from polydistill.contracts import Example, Rule
+from polydistill.errors import DataError
 from polydistill.modalities import MODALITIES
-from polydistill.smiles import as_smiles, canonical_smiles, parent_smiles
+from polydistill.smiles import (
+    MAX_ATOMS,
+    as_smiles,
+    canonical_smiles,
+    count_atoms,
+    parent_smiles,
+)
 
 
 @MODALITIES.register("molecules")
@@ -36,6 +43,32 @@ class MoleculesModality:
         parent = parent_smiles(example)
         return as_smiles(example) if parent is None else parent
 
+    def coerce(self, value: object) -> Example:
+        """See `contracts.Modality.coerce`: a string that is a valid SMILES, as it is written."""
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        if not isinstance(text, str) or canonical_smiles(text) is None:
+            raise DataError(
+                f"A molecule must be a valid SMILES with at least one atom, got {value!r}."
+            )
+        return text
+
+    def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
+        """See `contracts.Modality.derived`: atoms without hydrogens, 0 where a SMILES is not valid."""
+        counts = ([count_atoms(example) for example in examples] for examples in shown)
+        return {"n_atoms": [max(row, default=0) if all(row) else 0 for row in counts]}
+
     def corpus_rules(self) -> Sequence[Rule]:
         """See `contracts.Modality.corpus_rules`."""
-        return ()
+        limits = "expect_column_values_to_be_between"
+        return (
+            Rule(limits, {"column": "n_atoms", "min_value": 1}, "a SMILES is not valid, or empty"),
+            Rule(
+                limits,
+                {"column": "n_atoms", "max_value": MAX_ATOMS},
+                f"a molecule has more than {MAX_ATOMS} atoms",
+            ),
+        )
+
+    def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:  # noqa: ARG002
+        """See `contracts.Modality.task_rules`."""
+        return self.corpus_rules()

@@ -144,7 +144,14 @@ def build_tasks(
         raise DataError("`tasks` in params.yaml must name at least one task that is there.")
     return [
         BENCHMARKS.get(block.tasks[name].kind)(
-            TaskSource(name, frame, kind.column, kind.content_id, block.evaluation.seeds)
+            TaskSource(
+                name,
+                frame,
+                kind.column,
+                kind.content_id,
+                block.evaluation.seeds,
+                block.tasks[name].probe,
+            )
         )
         for name, frame in frames.items()
     ]

@@ -130,9 +130,7 @@ def _network(settings: Mapping[str, Any]) -> nn.Module:
             self.bonds = nn.ModuleList(nn.Embedding(size, hidden) for size in BOND_SIZES)
             self.rounds = nn.ModuleList(
                 GINEConv(
-                    nn.Sequential(
-                        nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden)
-                    )
+                    nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
                 )
                 for _ in range(layers)
             )

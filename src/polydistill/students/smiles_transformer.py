@@ -18,7 +18,7 @@ from polydistill.students._bundle import write_card
 from polydistill.students.transformer import TransformerStudent
 
 NAME = "smiles-transformer"
-TOKEN = r"\[[^\]]*\]|Br|Cl|%\d\d|[A-Za-z]|\d|[^A-Za-z\d]"
+ATOM_OR_MARK = r"\[[^\]]*\]|Br|Cl|%\d\d|[A-Za-z]|\d|[^A-Za-z\d]"
 """An atom in brackets, an element, a ring's number, or one mark; aromatic atoms are their own letters."""
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 
@@ -99,7 +99,7 @@ def make_tokenizer(examples: Sequence[Example], min_count: int, max_tokens: int)
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    split = pre_tokenizers.Split(Regex(TOKEN), behavior="isolated")
+    split = pre_tokenizers.Split(Regex(ATOM_OR_MARK), behavior="isolated")
     counts = Counter(
         token for example in examples for token, _ in split.pre_tokenize_str(as_smiles(example))
     )

@@ -30,7 +30,7 @@ def embed_molecules(
         dim: Its width.
         examples: SMILES.
         run: From RDKit molecules to `(batch, dim)`; called with `BATCH_ROWS` of them at most.
-        max_atoms: Heavy atoms; larger molecules are missing.
+        max_atoms: Without hydrogens; larger molecules are missing.
 
     Raises:
         ShapeError: `run` gave another shape.
@@ -42,7 +42,7 @@ def embed_molecules(
         batch = {
             start + place: molecule
             for place, molecule in enumerate(read)
-            if molecule is not None and molecule.GetNumHeavyAtoms() <= max_atoms
+            if molecule is not None and molecule.GetNumAtoms() <= max_atoms
         }
         if not batch:
             continue

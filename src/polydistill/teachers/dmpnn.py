@@ -14,7 +14,7 @@ from torch import Tensor
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import DataError
-from polydistill.locate import locate, package_version, weights_sha256
+from polydistill.locate import locate, package_version, source_sha256
 from polydistill.smiles import MAX_ATOMS
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._molecules import directed_bonds, embed_molecules, one_hot
@@ -64,7 +64,7 @@ class DmpnnTeacher:
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """See `contracts.Teacher.identity`."""
-        weights = "".join(weights_sha256(locate(one)) for one in self._checkpoints)
+        weights = "".join(source_sha256(one) for one in self._checkpoints)
         return {
             "family": "dmpnn",
             "version": VERSION,
@@ -81,9 +81,7 @@ class DmpnnTeacher:
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
         torch.set_num_threads(self._threads)
-        return embed_molecules(
-            self.name, self.dim, examples, self._run, max_atoms=self._max_atoms
-        )
+        return embed_molecules(self.name, self.dim, examples, self._run, max_atoms=self._max_atoms)
 
     def _run(self, molecules: Sequence[Any]) -> FloatArray:
         graph = batch_graph(molecules)

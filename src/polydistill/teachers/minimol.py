@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import MissingExtraError
-from polydistill.locate import locate, package_version, weights_sha256
+from polydistill.locate import locate, package_version, source_sha256
 from polydistill.smiles import MAX_ATOMS
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._molecules import directed_bonds, embed_molecules, one_hot
@@ -62,7 +62,7 @@ class MinimolTeacher:
             "family": "minimol",
             "version": VERSION,
             "rdkit": package_version("rdkit"),
-            "weights": weights_sha256(locate(self._model)),
+            "weights": source_sha256(self._model),
             "max_atoms": self._max_atoms,
             "precision": "float32",
         }
@@ -82,9 +82,7 @@ class MinimolTeacher:
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
-        return embed_molecules(
-            self.name, self.dim, examples, self._run, max_atoms=self._max_atoms
-        )
+        return embed_molecules(self.name, self.dim, examples, self._run, max_atoms=self._max_atoms)
 
     def _run(self, molecules: Sequence[Any]) -> FloatArray:
         graphs = batch_graphs([graph_of(molecule) for molecule in molecules])
