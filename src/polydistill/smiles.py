@@ -33,7 +33,7 @@ def read_molecule(example: Example) -> Any | None:
     if not text:
         return None
     with rdBase.BlockLogs():
-        molecule = Chem.MolFromSmiles(text)
+        molecule: Any = Chem.MolFromSmiles(text)
     return molecule if molecule is not None and molecule.GetNumAtoms() else None
 
 
@@ -107,7 +107,7 @@ def scaffold_smiles(example: Example) -> str | None:
     if parent is None or read_molecule(parent) is None:
         return parent
     with rdBase.BlockLogs():
-        return str(MurckoScaffoldSmiles(parent))
+        return str(MurckoScaffoldSmiles(parent))  # type: ignore[no-untyped-call]
 
 
 @cache

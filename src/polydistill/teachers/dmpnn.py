@@ -127,7 +127,9 @@ def read_checkpoint(path: str) -> tuple[dict[str, Tensor], int, float]:
         DataError: It is no such checkpoint, or of a network that this file does not run.
     """
     named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    stand_ins = [(OrderedDict if one.endswith("Dict") else _Unread, one) for one in named]
+    stand_ins: list[Any] = [
+        (OrderedDict if one.endswith("Dict") else _Unread, one) for one in named
+    ]
     with torch.serialization.safe_globals(stand_ins):
         content = torch.load(path, weights_only=True, map_location="cpu")
     state, settings = content["state_dict"], content["hyper_parameters"]
@@ -158,7 +160,10 @@ def batch_graph(molecules: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor, Tenso
 
     A bond's two directions stand side by side.
     """
-    atoms, bonds, ends, owner = [], [], [np.empty((2, 0), dtype=np.int64)], []
+    atoms: list[list[float]] = []
+    bonds: list[list[float]] = []
+    ends = [np.empty((2, 0), dtype=np.int64)]
+    owner: list[int] = []
     for place, molecule in enumerate(molecules):
         ends.append(directed_bonds(molecule) + len(atoms))
         atoms += [_atom_features(atom) for atom in molecule.GetAtoms()]

@@ -77,9 +77,11 @@ def _descriptors() -> Callable[[Any], FloatArray]:
     from rdkit import rdBase
     from rdkit.Chem import Descriptors
 
+    calculate: Any = Descriptors.CalcMolDescriptors
+
     def describe(molecule: Any) -> FloatArray:
         with rdBase.BlockLogs():
-            found = Descriptors.CalcMolDescriptors(molecule, missingVal=0.0, silent=True)
+            found = calculate(molecule, missingVal=0.0, silent=True)
         values = np.nan_to_num(np.array(list(found.values()), dtype=np.float64), posinf=0, neginf=0)
         return _compressed(values)
 
