@@ -347,6 +347,14 @@ class ModalityParams(Tree):
             )
         return self
 
+    @model_validator(mode="after")
+    def _labels_seen_are_of_tasks(self) -> ModalityParams:
+        for name, teacher in self.teachers.items():
+            for task in teacher.saw_labels_of:
+                if task not in self.tasks:
+                    raise UnknownNameError(f"task in teachers.{name}.saw_labels_of", task, self.tasks)
+        return self
+
 
 class Params(BaseModel):
     """The whole of `params.yaml`: the fields below, and a block for each modality, by its name."""
@@ -413,6 +421,18 @@ class Params(BaseModel):
         """Return the teachers of a modality that are switched on, in the switchboard's order."""
         rows = (row for row in self.embed.values() if row.modality == modality)
         return {row.teacher: self.modality(modality).teachers[row.teacher] for row in rows}
+
+
+    def labels_seen(self, modality: str) -> dict[str, tuple[str, ...]]:
+        """Return, for each task whose labels a teacher's weights were trained on, those teachers.
+
+        A student learns from them, so its score there is no evidence of what it would do on new labels.
+        """
+        seen: dict[str, tuple[str, ...]] = {}
+        for name, teacher in self.active_teachers(modality).items():
+            for task in teacher.saw_labels_of:
+                seen[task] = (*seen.get(task, ()), name)
+        return seen
 
 
 def parse_params(tree: Mapping[str, object]) -> Params:

@@ -55,7 +55,7 @@ def test_gives_what_chemprop_gives(tmp_path: Path) -> None:
 def test_no_class_of_a_checkpoint_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = checkpoint(tmp_path / "model.pt")
     made: list[object] = []
-    monkeypatch.setattr(Activation, "__init__", lambda self: made.append(self))
+    monkeypatch.setattr(Activation, "__init__", made.append)
 
     DmpnnTeacher("tiny", 1, checkpoints=[file], dim=3).embed(["C"])
 
