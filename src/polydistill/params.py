@@ -67,6 +67,9 @@ class TeacherParams(BaseModel):
         description="Of its weights, as SPDX says it: Apache-2.0, or several joined by AND or OR. "
         "No option: the embeddings do not depend on it.",
     )
+    saw_labels_of: tuple[str, ...] = Field(
+        (), description="Tasks whose labels its weights were trained on. No option, as the licence."
+    )
 
     @property
     def options(self) -> dict[str, object]:
@@ -109,6 +112,11 @@ class TaskParams(Tree):
         None, description="Least and greatest label that can be true; others are refused."
     )
     max_rows: Positive | None = Field(None, description="Use at most so many rows (by id order).")
+    split: str = Field("split", description="The column of the split, where a file holds several.")
+    group: str = Field("group", description="The column of what a split may not tear apart.")
+    probe: Literal["linear", "mlp"] = Field(
+        "linear", description="What is fitted to frozen embeddings, where the kind fits anything."
+    )
 
 
 class StoreParams(Tree):
@@ -339,6 +347,14 @@ class ModalityParams(Tree):
             )
         return self
 
+    @model_validator(mode="after")
+    def _labels_seen_are_of_tasks(self) -> ModalityParams:
+        for name, teacher in self.teachers.items():
+            for task in teacher.saw_labels_of:
+                if task not in self.tasks:
+                    raise UnknownNameError(f"task in teachers.{name}.saw_labels_of", task, self.tasks)
+        return self
+
 
 class Params(BaseModel):
     """The whole of `params.yaml`: the fields below, and a block for each modality, by its name."""
@@ -405,6 +421,18 @@ class Params(BaseModel):
         """Return the teachers of a modality that are switched on, in the switchboard's order."""
         rows = (row for row in self.embed.values() if row.modality == modality)
         return {row.teacher: self.modality(modality).teachers[row.teacher] for row in rows}
+
+
+    def labels_seen(self, modality: str) -> dict[str, tuple[str, ...]]:
+        """Return, for each task whose labels a teacher's weights were trained on, those teachers.
+
+        A student learns from them, so its score there is no evidence of what it would do on new labels.
+        """
+        seen: dict[str, tuple[str, ...]] = {}
+        for name, teacher in self.active_teachers(modality).items():
+            for task in teacher.saw_labels_of:
+                seen[task] = (*seen.get(task, ()), name)
+        return seen
 
 
 def parse_params(tree: Mapping[str, object]) -> Params:

@@ -98,7 +98,7 @@ def read_tasks(
         path = root / task.path
         if not task.redistributable and not path.exists():
             continue
-        frame = read_table(path)
+        frame = _renamed(read_table(path), task)
         shown = sides(task, modality)
         extra = [] if task.kind == "sts" else ["group"]
         _require_columns(task.path, frame, ["id", *shown, "label", *extra])
@@ -131,6 +131,17 @@ def sides(task: TaskParams, modality: Modality) -> list[str]:
     return (
         [f"{modality.column}{side}" for side in (1, 2)] if task.kind == "sts" else [modality.column]
     )
+
+
+def _renamed(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
+    """Put the columns that a task names in the place of `split` and `group`."""
+    named = {"split": task.split, "group": task.group}
+    others = {place: frame[column] for place, column in named.items() if column in frame}
+    if lacking := [column for place, column in named.items() if column not in (*frame, place)]:
+        raise DataError(
+            f"{task.path} must have a column {lacking[0]!r}, got {', '.join(frame.columns)}."
+        )
+    return frame.assign(**others)
 
 
 def _require_columns(path: str, frame: pd.DataFrame, columns: list[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from polydistill.benchmarks._probe import Probe
 from polydistill.errors import DataError, MissingExtraError
 
 
@@ -22,6 +23,7 @@ class TaskSource:
         column: The column of the example; pairs are in `<column>1` and `<column>2`.
         content_id: The modality's, see `contracts.Modality.content_id`: what mteb sees of an example.
         seeds: What clusterings start from; fits in closed form, or to convergence, do not use them.
+        probe: What classifications and regressions fit: `linear`, or a small network, `mlp`.
     """
 
     name: str
@@ -29,6 +31,7 @@ class TaskSource:
     column: str
     content_id: Callable[[Any], str]
     seeds: Sequence[int] = (0,)
+    probe: Probe = "linear"
 
     @property
     def revision(self) -> str:

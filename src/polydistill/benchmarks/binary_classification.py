@@ -9,6 +9,7 @@ import pandas as pd
 
 from polydistill.benchmarks import BENCHMARKS
 from polydistill.benchmarks._influence import auroc_scores
+from polydistill.benchmarks._probe import network_log_odds
 from polydistill.benchmarks._task import (
     BenchmarkTask,
     TaskSource,
@@ -74,8 +75,9 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
             }
 
     task = LocalBinaryClassification()
-    task.evaluator_model = make_pipeline(
-        StandardScaler(), LogOdds(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
+    linear = LogOdds(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
+    task.evaluator_model = (
+        network_log_odds() if source.probe == "mlp" else make_pipeline(StandardScaler(), linear)
     )
     task.load_data()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from polydistill.benchmarks import BENCHMARKS
+from polydistill.benchmarks._probe import network_classifier
 from polydistill.benchmarks._task import (
     BenchmarkTask,
     TaskSource,
@@ -72,8 +73,9 @@ def classification(source: TaskSource) -> BenchmarkTask:
             return super()._calculate_scores(np.asarray(y_test), y_pred)
 
     task = LocalClassification()
-    task.evaluator_model = make_pipeline(
-        StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
+    linear = LogisticRegression(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
+    task.evaluator_model = (
+        network_classifier() if source.probe == "mlp" else make_pipeline(StandardScaler(), linear)
     )
     task.load_data()
 

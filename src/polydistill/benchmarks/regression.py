@@ -9,6 +9,7 @@ import pandas as pd
 
 from polydistill.benchmarks import BENCHMARKS
 from polydistill.benchmarks._influence import pearson_scores, spearman_scores
+from polydistill.benchmarks._probe import network_regressor
 from polydistill.benchmarks._task import (
     BenchmarkTask,
     TaskSource,
@@ -44,6 +45,7 @@ def regression(source: TaskSource) -> BenchmarkTask:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    linear = make_pipeline(StandardScaler(), RidgeCV(alphas=PENALTIES))
     train, test = source.split("train"), source.split("test")
 
     class LocalRegression(AbsTaskRegression):  # type: ignore[misc,unused-ignore]
@@ -66,7 +68,7 @@ def regression(source: TaskSource) -> BenchmarkTask:
             return {name: float(np.nan_to_num(score)) for name, score in scores.items()}
 
     task = LocalRegression()
-    task.evaluator_model = make_pipeline(StandardScaler(), RidgeCV(alphas=PENALTIES))
+    task.evaluator_model = network_regressor() if source.probe == "mlp" else linear
     task.load_data()
 
     def predictions(saved: Any) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -17,17 +17,19 @@ def contamination(
     frames: Mapping[str, pd.DataFrame],
     tasks: Mapping[str, TaskParams],
     kind: Modality,
+    labels_seen: Mapping[str, Sequence[str]] | None = None,
 ) -> Contamination:
     """Look for every benchmark example in the corpus, by its content and by its near key.
 
     A pair is held if both its sides are. What a near key does not see (a paraphrase, a translation, a
-    sentence inside a longer text) is not found, and neither is what the *teachers* were trained on.
+    sentence inside a longer text) is not found, and neither is what the *teachers* were trained on: what is known of that stands in `labels_seen`.
 
     Args:
         corpus: What the student was trained on.
         frames: The benchmark tasks that are there.
         tasks: Their rows in `params.yaml`.
         kind: Names contents and keys.
+        labels_seen: See `params.Params.labels_seen`.
     """
     examples = list(corpus)
     ids, keys = set(map(kind.content_id, examples)), set(map(kind.near_key, examples))
@@ -39,4 +41,4 @@ def contamination(
         ]
         n_overlapping += sum(held)
         shares[name] = sum(held) / max(len(held), 1)
-    return Contamination(shares, len(examples), n_overlapping)
+    return Contamination(shares, len(examples), n_overlapping, dict(labels_seen or {}))

@@ -43,9 +43,10 @@ def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[s
     frames = read_tasks(layout.root, block.tasks, kind)
     corpus = read_corpus(layout.root, block.corpus, kind)[kind.column]
     teachers = params.active_teachers(layout.modality)
+    seen = params.labels_seen(layout.modality)
     content = {
         "format": FORMAT,
-        "contamination": asdict(contamination(corpus, frames, block.tasks, kind)),
+        "contamination": asdict(contamination(corpus, frames, block.tasks, kind, seen)),
         "licences": {name: row.licence for name, row in teachers.items()},
         "validation": asdict(validated(layout, lock)),
     }

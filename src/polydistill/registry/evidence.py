@@ -49,11 +49,13 @@ class Contamination:
         tasks: Task: the share of its examples that the corpus holds, in [0, 1].
         n_corpus: Examples in the corpus.
         n_overlapping: Examples of all tasks that it holds.
+        labels_seen: Task: the teachers whose weights were trained on its labels.
     """
 
     tasks: Mapping[str, float]
     n_corpus: int
     n_overlapping: int
+    labels_seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

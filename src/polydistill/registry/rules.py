@@ -138,6 +138,9 @@ def _contamination(bound: float, evidence: Evidence) -> RuleOutcome:
         )
     else:
         because = f"no benchmark example is among {corpus}."
+    if found.labels_seen:
+        seen = (f"{task} ({', '.join(names)})" for task, names in sorted(found.labels_seen.items()))
+        because += f" Teachers were trained on the labels of {', '.join(seen)}."
     return RuleOutcome(
         "not-contaminated", share <= bound, round(share, 6), bound, because, bound_is="most"
     )

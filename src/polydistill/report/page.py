@@ -125,7 +125,7 @@ def _render(
         rule_names=NAMES,
         headlines=_headlines(by_model, sizes, speeds),
         sections=_sections(inputs, block, teachers),
-        tasks=task_table(inputs.scores, block.tasks, teachers),
+        tasks=task_table(inputs.scores, block.tasks, teachers, params.labels_seen(modality)),
         absent=[name for name in teachers if name not in inputs.scores],
         bars=_bars(by_model, model_order(inputs.scores, teachers)),
         curves=_curves(inputs, block),

@@ -124,8 +124,16 @@ def score_table(
     return Table(columns, tuple(rows))
 
 
-def task_table(scores: Scores, tasks: Mapping[str, TaskParams], teachers: Sequence[str]) -> Table:
-    """Return one row a task, in the order of `params.yaml`, and one column a model."""
+def task_table(
+    scores: Scores,
+    tasks: Mapping[str, TaskParams],
+    teachers: Sequence[str],
+    labels_seen: Mapping[str, Sequence[str]] | None = None,
+) -> Table:
+    """Return one row a task, in the order of `params.yaml`, and one column a model.
+
+    A row's note also names the teachers that were trained on the task's labels (`labels_seen`).
+    """
     models = model_order(scores, teachers)
     rows = []
     for name, task in tasks.items():
@@ -133,7 +141,9 @@ def task_table(scores: Scores, tasks: Mapping[str, TaskParams], teachers: Sequen
         best = max((value for value in values.values() if value is not None), default=None)
         if best is not None:
             cells = tuple(_cell(values[model], best) for model in models)
-            rows.append(Row(name, f"{task.kind}, {task.domain}-domain", cells))
+            seen = ", ".join((labels_seen or {}).get(name, ()))
+            stamp = f", labels seen by {seen}" if seen else ""
+            rows.append(Row(name, f"{task.kind}, {task.domain}-domain{stamp}", cells))
     return Table(tuple(models), tuple(rows))
 
 

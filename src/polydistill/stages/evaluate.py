@@ -53,6 +53,8 @@ class EvaluateReport:
         scores: Model, task kind, task: main score, to four decimals.
         means: Model, task kind: their mean.
         skipped: Third-party tasks that are not there, and why.
+        labels_seen: Task: the teachers whose weights were trained on its labels; no student that learned from
+            them is judged by its score there.
         missing: Model: how many of the inputs it has no embedding of; they count as zero vectors.
         n_inputs: Distinct inputs of all tasks.
         n_predictions: Rows of `predictions.parquet`.
@@ -62,6 +64,7 @@ class EvaluateReport:
     scores: Scores
     means: dict[str, dict[str, float]]
     skipped: dict[str, str]
+    labels_seen: dict[str, tuple[str, ...]]
     missing: dict[str, int]
     n_inputs: int
     n_predictions: int
@@ -125,6 +128,7 @@ def evaluate(
         scores=scores,
         means=kind_means(scores, block.tasks),
         skipped=_skipped(layout, block, tasks),
+        labels_seen=params.labels_seen(modality),
         missing=missing,
         n_inputs=len(inputs),
         n_predictions=len(table),
@@ -144,7 +148,14 @@ def build_tasks(
         raise DataError("`tasks` in params.yaml must name at least one task that is there.")
     return [
         BENCHMARKS.get(block.tasks[name].kind)(
-            TaskSource(name, frame, kind.column, kind.content_id, block.evaluation.seeds)
+            TaskSource(
+                name,
+                frame,
+                kind.column,
+                kind.content_id,
+                block.evaluation.seeds,
+                block.tasks[name].probe,
+            )
         )
         for name, frame in frames.items()
     ]

@@ -1,0 +1,212 @@
+"""A graph network over atoms and bonds: GINE, with a readout that knows a molecule's size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from polydistill.contracts import Example
+from polydistill.errors import DataError, MissingExtraError
+from polydistill.smiles import CACHED, as_smiles, read_molecule
+from polydistill.students import STUDENTS, WEIGHTS
+from polydistill.students._bundle import write_card, write_json, write_weights
+
+SETTINGS = "gine.json"
+ATOM_SIZES = (119, 4, 12, 12, 10, 9, 2, 2)
+"""Atomic number, chirality, degree, charge + 5, hydrogens, hybridisation, aromatic, in a ring."""
+BOND_SIZES = (22, 6, 2, 2)
+"""Type, stereo, conjugated, in a ring."""
+TYPICAL_ATOMS = 20.0
+
+
+@STUDENTS.register("gine")
+class GineStudent:
+    """See `contracts.Student`.
+
+    Args:
+        module: The network.
+        settings: What it was built with: `dim`, `layers`, `hidden`, `dropout`.
+
+    References:
+        Hu et al. 2020, "Strategies for pre-training graph neural networks", arXiv:1905.12265; Xu et al. 2019,
+        "How powerful are graph neural networks?", arXiv:1810.00826.
+    """
+
+    def __init__(self, module: nn.Module, settings: Mapping[str, Any]) -> None:
+        self.module, self.dim, self._settings = module, int(settings["dim"]), dict(settings)
+
+    @classmethod
+    def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
+        cls,
+        examples: Sequence[Example],  # noqa: ARG003 - every student is given the corpus
+        generator: torch.Generator,
+        threads: int,
+        *,
+        dim: int = 256,
+        layers: int = 5,
+        hidden: int = 256,
+        dropout: float = 0.0,
+    ) -> GineStudent:
+        """Make a student with random weights.
+
+        Args:
+            examples: Unused; every student is given the corpus.
+            generator: Of the weights.
+            threads: Of torch.
+            dim: Width of the embeddings.
+            layers: Rounds of messages; the paper's student has 10.
+            hidden: Width of an atom's state; the paper's student has 512.
+            dropout: Share of each state that is dropped while it learns.
+
+        Raises:
+            MissingExtraError: torch-geometric or RDKit is not installed.
+        """
+        torch.set_num_threads(threads)
+        settings = {"dim": dim, "layers": layers, "hidden": hidden, "dropout": dropout}
+        seed = int(torch.randint(2**31, (), generator=generator))
+        with torch.random.fork_rng(devices=[]):  # layers draw from the global state
+            torch.manual_seed(seed)
+            return cls(_network(settings), settings)
+
+    @classmethod
+    def load(cls, folder: Path) -> GineStudent:
+        """See `students.load_student`."""
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        module = _network(settings)
+        module.load_state_dict(load_file(folder / WEIGHTS))
+        return cls(module, settings)
+
+    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `contracts.Student.collate`: all molecules as one graph, and how many atoms each has.
+
+        Raises:
+            DataError: An example is not a valid SMILES.
+        """
+        graphs = [_graph(as_smiles(example)) for example in examples]
+        sizes = np.array([len(atoms) for atoms, _, _ in graphs], dtype=np.int64)
+        first = np.cumsum(sizes) - sizes
+        ends = [edge + start for (_, _, edge), start in zip(graphs, first, strict=True)]
+        return {
+            "atoms": torch.from_numpy(_stacked([graph[0] for graph in graphs], len(ATOM_SIZES))),
+            "bonds": torch.from_numpy(_stacked([graph[1] for graph in graphs], len(BOND_SIZES))),
+            "ends": torch.from_numpy(_stacked(ends, 2).T.copy()),
+            "sizes": torch.from_numpy(sizes),
+        }
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """See `contracts.Student.forward`."""
+        embeddings: Tensor = self.module(**features)
+        return embeddings
+
+    def save(self, folder: Path) -> None:
+        """See `contracts.Student.save`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_weights(folder, self.module.state_dict())
+        write_json(folder / SETTINGS, self._settings)
+        write_card(folder, "gine", self.dim)
+
+
+def _network(settings: Mapping[str, Any]) -> nn.Module:
+    try:
+        from torch_geometric.nn import GINEConv
+    except ImportError as error:
+        raise MissingExtraError("Student 'gine'", "molecules") from error
+
+    class Network(nn.Module):
+        """Embeds atoms and bonds, passes messages, and reads out mean, sum and greatest state."""
+
+        def __init__(self, dim: int, layers: int, hidden: int, dropout: float) -> None:
+            super().__init__()
+            self.atoms = nn.ModuleList(nn.Embedding(size, hidden) for size in ATOM_SIZES)
+            self.bonds = nn.ModuleList(nn.Embedding(size, hidden) for size in BOND_SIZES)
+            self.rounds = nn.ModuleList(
+                GINEConv(
+                    nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
+                )
+                for _ in range(layers)
+            )
+            self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in range(layers))
+            self.dropout = nn.Dropout(dropout)
+            self.readout = nn.Sequential(
+                nn.Linear(3 * hidden, 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, dim)
+            )
+
+        def forward(self, atoms: Tensor, bonds: Tensor, ends: Tensor, sizes: Tensor) -> Tensor:
+            state = _sum_of(self.atoms, atoms)  # (n_atoms, hidden)
+            link = _sum_of(self.bonds, bonds)  # (directed bonds, hidden)
+            for conv, norm in zip(self.rounds, self.norms, strict=True):
+                state = state + self.dropout(torch.relu(norm(conv(state, ends, link))))
+            return torch.as_tensor(self.readout(_pooled(state, sizes)))
+
+    return Network(**settings)
+
+
+def _sum_of(tables: nn.ModuleList, codes: Tensor) -> Tensor:
+    """Add up one embedding a column of `codes`, `(n, columns)`."""
+    rows = [table(codes[:, column]) for column, table in enumerate(tables)]
+    return torch.stack(rows).sum(dim=0)
+
+
+def _pooled(state: Tensor, sizes: Tensor) -> Tensor:
+    """Return mean, sum (over a typical size) and maximum of each molecule's atoms, `(batch, 3 * hidden)`."""
+    owner = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+    zeros = state.new_zeros(len(sizes), state.shape[1])
+    total = zeros.index_add(0, owner, state)
+    mean = total / sizes.clamp(min=1).unsqueeze(1).to(state.dtype)
+    index = owner.unsqueeze(1).expand_as(state)
+    greatest = zeros.scatter_reduce(0, index, state, "amax", include_self=False)
+    return torch.cat([mean, total / TYPICAL_ATOMS, greatest], dim=1)
+
+
+@lru_cache(CACHED)
+def _graph(smiles: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return codes of atoms, codes of directed bonds, and their ends `(directed bonds, 2)`."""
+    molecule = read_molecule(smiles)
+    if molecule is None:
+        raise DataError(f"{smiles[:80]!r} must be a valid SMILES with at least one atom.")
+    atoms = [_atom_codes(atom) for atom in molecule.GetAtoms()]
+    bonds, ends = [], []
+    for bond in molecule.GetBonds():
+        one, other = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+        bonds += [_bond_codes(bond)] * 2
+        ends += [(one, other), (other, one)]
+    return (
+        np.minimum(np.array(atoms, dtype=np.int64), np.array(ATOM_SIZES) - 1),
+        np.array(bonds, dtype=np.int64).reshape(-1, len(BOND_SIZES)),
+        np.array(ends, dtype=np.int64).reshape(-1, 2),
+    )
+
+
+def _atom_codes(atom: Any) -> list[int]:
+    return [
+        atom.GetAtomicNum(),
+        int(atom.GetChiralTag()),
+        atom.GetTotalDegree(),
+        max(atom.GetFormalCharge() + 5, 0),
+        atom.GetTotalNumHs(),
+        int(atom.GetHybridization()),
+        int(atom.GetIsAromatic()),
+        int(atom.IsInRing()),
+    ]
+
+
+def _bond_codes(bond: Any) -> list[int]:
+    return [
+        int(bond.GetBondType()),
+        int(bond.GetStereo()),
+        int(bond.GetIsConjugated()),
+        int(bond.IsInRing()),
+    ]
+
+
+def _stacked(parts: Sequence[NDArray[np.int64]], width: int) -> NDArray[np.int64]:
+    return np.concatenate([np.empty((0, width), dtype=np.int64), *parts])

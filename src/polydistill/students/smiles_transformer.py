@@ -1,0 +1,118 @@
+"""A transformer that reads SMILES atom by atom; its tokenizer is made here, from the corpus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polydistill.contracts import Example
+from polydistill.errors import DataError
+from polydistill.smiles import as_smiles, canonical_smiles
+from polydistill.students import STUDENTS
+from polydistill.students._bundle import write_card
+from polydistill.students.transformer import TransformerStudent
+
+NAME = "smiles-transformer"
+ATOM_OR_MARK = r"\[[^\]]*\]|Br|Cl|%\d\d|[A-Za-z]|\d|[^A-Za-z\d]"
+"""An atom in brackets, an element, a ring's number, or one mark; aromatic atoms are their own letters."""
+SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+
+
+@STUDENTS.register(NAME)
+class SmilesTransformerStudent(TransformerStudent):
+    """See `contracts.Student`. Every way to write a molecule is read as its canonical SMILES."""
+
+    @classmethod
+    def build(  # type: ignore[override] # noqa: PLR0913 - its keywords are the options in params.yaml
+        cls,
+        examples: Sequence[Example],
+        generator: torch.Generator,
+        threads: int,
+        *,
+        dim: int = 256,
+        layers: int = 6,
+        heads: int = 4,
+        pooling: str = "mean",
+        max_tokens: int = 160,
+        min_count: int = 3,
+    ) -> SmilesTransformerStudent:
+        """Make a student with random weights, and a vocabulary of the corpus' atoms and marks.
+
+        Args:
+            examples: The corpus.
+            generator: Of the weights.
+            threads: Of torch.
+            dim: Width of the embeddings and of every layer.
+            layers: Number of layers.
+            heads: Of attention.
+            pooling: `mean` over the tokens, or `cls`.
+            max_tokens: Later tokens of a SMILES are left out.
+            min_count: Rarer tokens are unknown ones.
+        """
+        from transformers import BertConfig, BertModel
+
+        torch.set_num_threads(threads)
+        tokenizer = make_tokenizer(examples, min_count, max_tokens)
+        config = BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=dim,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * dim,
+            max_position_embeddings=max_tokens,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+        seed = int(torch.randint(2**31, (), generator=generator))
+        with torch.random.fork_rng(devices=[]):  # transformers draws from the global state
+            torch.manual_seed(seed)
+            encoder = BertModel(config, add_pooling_layer=False)
+        return cls(encoder, tokenizer, pooling, max_tokens)
+
+    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `contracts.Student.collate`.
+
+        Raises:
+            DataError: An example is not a valid SMILES.
+        """
+        canonical = [canonical_smiles(example) for example in examples]
+        for example, read in zip(examples, canonical, strict=True):
+            if read is None:
+                raise DataError(
+                    f"{as_smiles(example)[:80]!r} must be a valid SMILES with at least one atom."
+                )
+        return super().collate([read for read in canonical if read is not None])
+
+    def save(self, folder: Path) -> None:
+        """See `contracts.Student.save`."""
+        super().save(folder)
+        write_card(folder, NAME, self.dim)
+
+
+def make_tokenizer(examples: Sequence[Example], min_count: int, max_tokens: int) -> Any:
+    """Return a fast tokenizer whose tokens are those of the examples, the most frequent first."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    split = pre_tokenizers.Split(Regex(ATOM_OR_MARK), behavior="isolated")
+    counts = Counter(
+        token for example in examples for token, _ in split.pre_tokenize_str(as_smiles(example))
+    )
+    frequent = sorted((-count, token) for token, count in counts.items() if count >= min_count)
+    vocabulary = [*SPECIAL.values(), *(token for _, token in frequent)]
+    numbers = {token: number for number, token in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=SPECIAL["unk_token"]))
+    tokenizer.pre_tokenizer = split
+    marks = [SPECIAL["cls_token"], SPECIAL["sep_token"]]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{marks[0]} $A {marks[1]}",
+        special_tokens=[(mark, numbers[mark]) for mark in marks],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=max_tokens, **SPECIAL
+    )

