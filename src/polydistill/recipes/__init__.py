@@ -1,0 +1,1 @@
+"""How the project's data is made, one file a modality."""
