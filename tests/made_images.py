@@ -29,12 +29,14 @@ def written(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 def truncated() -> bytes:
     """Return half a PNG."""
-    whole = written(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)))
+    whole = written(
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    )
     return whole[: len(whole) // 2]
 
 
 def bomb(side: int = 20_000) -> bytes:
-    """Return a PNG of a few bytes that claims `side` × `side` pixels."""
+    """Return a PNG of a few bytes that claims `side` x `side` pixels."""
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

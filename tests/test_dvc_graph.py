@@ -21,7 +21,7 @@ FOUNDATION = frozenset(
 )  # fmt: skip
 """What every stage stands on, and no stage's numbers hang on alone: a change here is `dvc repro -f`."""
 ROOMS = {
-    "local-data": {"modalities"},
+    "local-data": {"modalities", "recipes"},
     "validate": {"modalities"},
     "embed": {"modalities", "teachers"},
     "distill": {"geometry", "heads", "losses", "modalities", "students", "training"},

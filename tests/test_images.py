@@ -14,7 +14,7 @@ from tests.made_images import animated, bomb, cmyk, png, transparent, truncated,
     ("content", "said"),
     [
         (truncated(), "cannot be read"),
-        (bomb(), "20,000 × 20,000|too large"),
+        (bomb(), "20,000 x 20,000|too large"),
         (b"", "cannot be read"),
         (b"no image at all", "cannot be read"),
         ("no image at all", "must be bytes or data:image/"),
@@ -28,7 +28,7 @@ def test_what_cannot_be_read_is_named(content: str | bytes, said: str) -> None:
 
 
 def test_a_large_image_below_pillow_s_own_limit_is_refused_before_it_is_decoded() -> None:
-    with pytest.raises(UnreadableImageError, match="33,554,432 pixels, got 6,000 × 6,000"):
+    with pytest.raises(UnreadableImageError, match="33,554,432 pixels, got 6,000 x 6,000"):
         read_image(bomb(6_000))
 
 
@@ -41,7 +41,8 @@ def test_colours_of_printers_become_rgb() -> None:
 
     assert image.mode == "RGB"
     red, green, blue = image.getpixel((0, 0))
-    assert red < 60 < 150 < min(green, blue)
+    assert red < 60
+    assert min(green, blue) > 150
 
 
 def test_what_is_transparent_shows_white() -> None:

@@ -39,18 +39,26 @@ def main() -> None:
     app()
 
 
-@data_app.command("build", epilog="Example: polydistill data build")
+@data_app.command("build", epilog="Example: polydistill data build text")
 def data_build(
+    modality: Annotated[
+        str | None, typer.Argument(help="A data recipe; without one, those of all `modalities`.")
+    ] = None,
     *,
-    refetch: Annotated[bool, typer.Option(help="Read Debian's package lists anew.")] = False,
+    refetch: Annotated[
+        bool, typer.Option(help="Read sources that move on anew, not their frozen copies.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make data/ from public packages; afterwards `dvc add data` versions it."""
     with errors_for_people():
+        from polydistill.params import load_params
         from polydistill.stages.data import build_data
 
-        report = build_data(ROOT, refetch=refetch, progress=ProgressLines("data"))
-        show(report, as_json=as_json)
+        names = load_params(ROOT).modalities if modality is None else (modality,)
+        for name in names:
+            progress = ProgressLines("data")
+            show(build_data(ROOT, name, refetch=refetch, progress=progress), as_json=as_json)
 
 
 @app.command("local-data", epilog="Example: polydistill local-data text")

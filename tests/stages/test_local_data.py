@@ -10,17 +10,19 @@ import pandas as pd
 import pytest
 import yaml
 
+from polydistill.contracts import LocalTask
 from polydistill.errors import DataError, ParamsError, UnknownNameError
 from polydistill.fetch import Package
 from polydistill.params import Params, load_params
-from polydistill.stages import local_data
-from polydistill.stages.local_data import EXTRACTORS, fetch_local_data
+from polydistill.recipes.text import TextRecipe
+from polydistill.stages.local_data import fetch_local_data
 from polydistill.stages.validate import validate
 from tests.archives import make_tar, make_zip, pin
 from tests.small_data import PandasChecker, make_frames, write_project
 
 FOLDER = "artifacts/text/local/tasks"
-NAMES = list(EXTRACTORS)
+TASKS = TextRecipe.local_tasks
+NAMES = list(TASKS)
 SENTENCES = [
     "The/at ferry/nn leaves/vbz the/at harbour/nn of/in {} at/in nine/cd ./.",
     "Nobody/pn in/in {} had/hvd seen/vbn the/at old/jj clock/nn before/rb ./.",
@@ -78,8 +80,10 @@ def make_packages(downloads: Path) -> dict[str, Package]:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose cache of downloads holds the packages, and that has no network."""
     packages = make_packages(tmp_path / ".polydistill" / "downloads")
-    small = {name: (packages[pkg.name], read) for name, (pkg, read) in EXTRACTORS.items()}
-    monkeypatch.setattr(local_data, "EXTRACTORS", small)
+    small = {
+        name: LocalTask(packages[task.package.name], task.extract) for name, task in TASKS.items()
+    }
+    monkeypatch.setattr(TextRecipe, "local_tasks", small)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -212,8 +216,8 @@ def test_with_nothing_at_all_the_folder_and_its_status_are_there(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = Package("npm", "nothing", "1.0", "nothing.tgz", "0" * 64, "none")
-    gone = {name: (nowhere, read) for name, (_, read) in EXTRACTORS.items()}
-    monkeypatch.setattr(local_data, "EXTRACTORS", gone)
+    gone = {name: LocalTask(nowhere, task.extract) for name, task in TASKS.items()}
+    monkeypatch.setattr(TextRecipe, "local_tasks", gone)
 
     fetch_local_data(root, all_tasks(root), "text")
 
@@ -269,6 +273,19 @@ def test_a_task_of_one_s_own_needs_no_extractor(root: Path) -> None:
     report = fetch_local_data(root, set_tasks(root, {"mine": own}), "text")
 
     assert report.rows == {}
+
+
+def test_without_third_party_tasks_the_folder_is_empty_and_no_recipe_is_asked(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = set_tasks(root, {})
+    monkeypatch.delattr(TextRecipe, "local_tasks")
+
+    report = fetch_local_data(root, params, "text")
+
+    assert report.rows == {}
+    assert report.unavailable == {}
+    assert list((root / FOLDER).iterdir()) == []
 
 
 @pytest.mark.network

@@ -133,7 +133,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _, batches = make_model()
-    batches._targets["one"][5] = float("nan")
+    targets = batches._targets["one"]
+    assert isinstance(targets, torch.Tensor)
+    targets[5] = float("nan")
     batches._present["one"][:] = True
     monkeypatch.setattr("tests.training.tiny_run.make_model", lambda: (model, None, batches))
 

@@ -38,7 +38,7 @@ class VisionModality:
         return hashlib.sha256(content).hexdigest()[:32]
 
     def near_key(self, example: Example) -> str:
-        """See `contracts.Modality.near_key`: which neighbours grow darker at 16 × 16, and four mean colours.
+        """See `contracts.Modality.near_key`: which neighbours grow darker at 16 x 16, and four mean colours.
 
         Size and compression hardly change it. What cannot be read is its own key.
         """

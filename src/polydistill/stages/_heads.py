@@ -22,6 +22,7 @@ from polydistill.heads._bundle import (
 from polydistill.params import ModalityParams
 from polydistill.students import weights_digest
 from polydistill.training.calibration import Calibration
+from polydistill.training.dataset import Targets
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import Standardiser
 from polydistill.training.weighting._base import Weighting
@@ -75,13 +76,14 @@ def _statistics(settled: Standardiser) -> dict[str, FloatArray]:
 @torch.no_grad()
 def asked_for(
     weighting: Weighting,
-    targets: dict[str, torch.Tensor],
+    targets: Mapping[str, Targets],
     present: dict[str, torch.Tensor],
     rows: np.ndarray[tuple[int], np.dtype[np.int64]],
 ) -> dict[str, FloatArray]:
     """Return what each head should predict at `rows`, by teacher, now that training is over."""
     weighting.eval()
+    at = torch.from_numpy(rows)
     return {
-        name: weighting.rescale(place, values[rows], present[name][rows]).numpy()
+        name: weighting.rescale(place, values[at], present[name][at]).numpy()
         for place, (name, values) in enumerate(targets.items())
     }

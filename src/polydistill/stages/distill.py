@@ -32,10 +32,10 @@ from polydistill.training.calibration import (
     predicted_moments,
     trains_scale,
 )
-from polydistill.training.dataset import Batches, held_out_mask, seeded
+from polydistill.training.dataset import Batches, Targets, held_out_mask, seeded
 from polydistill.training.guard import Restart
 from polydistill.training.model import DistillationModel
-from polydistill.training.standardise import Standardiser
+from polydistill.training.standardise import StandardisedRows, Standardiser
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
 from polydistill.training.warm_start import Origin, WarmStart, begin, open_origin
 from polydistill.training.weighting import WEIGHTINGS
@@ -205,18 +205,23 @@ def standardised_targets(
     trained: np.ndarray[tuple[int], np.dtype[np.bool_]],
     weighting: Weighting,
     origin: Origin | None = None,
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Standardiser]]:
-    """Standardise each teacher by the rows that are trained on, or as the head that it has already does."""
-    targets, present, standardisers = {}, {}, {}
+) -> tuple[dict[str, Targets], dict[str, torch.Tensor], dict[str, Standardiser]]:
+    """Standardise each teacher by the rows that are trained on, or as the head that it has already does.
+
+    The embeddings stay on disk, mapped into memory; a batch's rows are standardised when they are wanted.
+    """
+    targets: dict[str, Targets] = {}
+    present, standardisers = {}, {}
     known = {} if origin is None else origin.standardisers
     for place, (name, embeddings) in enumerate(stored.items()):
-        all_rows = embeddings.take(np.arange(len(embeddings)))
         if name in known:
             standardiser = weighting.resume(place, known[name])
         else:
-            standardiser = weighting.fit(all_rows.values, trained & all_rows.present)
-        targets[name] = torch.from_numpy(standardiser.apply(all_rows.values))
-        present[name] = torch.from_numpy(all_rows.present.copy())
+            values = embeddings.take(np.arange(len(embeddings))).values
+            standardiser = weighting.fit(values, trained & embeddings.present)
+            del values  # as many bytes as a whole training needs
+        targets[name] = StandardisedRows(embeddings, standardiser)
+        present[name] = torch.from_numpy(embeddings.present.copy())
         standardisers[name] = standardiser
     return targets, present, standardisers
 

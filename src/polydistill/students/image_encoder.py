@@ -138,7 +138,9 @@ def _assemble(settings: Mapping[str, Any]) -> PooledEncoder:
         config = AutoConfig.for_model(kind, **options)
         encoder = AutoModel.from_config(config, dtype=torch.float32)
     except (ValueError, TypeError, KeyError) as error:
-        raise ParamsError(f"student.encoder is no configuration of transformers: {error}") from error
+        raise ParamsError(
+            f"student.encoder is no configuration of transformers: {error}"
+        ) from error
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = nn.Identity()  # unused here
     side = settings["size"]

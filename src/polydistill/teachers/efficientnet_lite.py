@@ -33,7 +33,10 @@ class _Conv(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  nn.Module's name
         pads: list[int] = []
         for length, kernel, stride in zip(
-            reversed(input.shape[-2:]), reversed(self.kernel_size), reversed(self.stride), strict=True
+            reversed(input.shape[-2:]),
+            reversed(self.kernel_size),
+            reversed(self.stride),
+            strict=True,
         ):
             total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
             pads += [total // 2, total - total // 2]
@@ -108,8 +111,15 @@ class EfficientNetLiteTeacher:
 
     by_id = False
 
-    def __init__(  # noqa: PLR0913  options of params.yaml
-        self, name: str, threads: int, *, weights: str, sha256: str, dim: int = WIDTH, size: int = 160
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        *,
+        weights: str,
+        sha256: str,
+        dim: int = WIDTH,
+        size: int = 160,
     ) -> None:
         self.name, self.dim = name, dim
         self._threads, self._weights, self._sha256, self._size = threads, weights, sha256, size

@@ -19,7 +19,7 @@ FLOOR = 5.0  # grey levels: a cell with weaker edges than this is nearly empty
 
 @TEACHERS.register("hog-colour")
 class HogColourTeacher:
-    """Histograms of oriented gradients, 8 × 8 cells of 9 directions, beside 4 × 4 × 4 colours.
+    """Histograms of oriented gradients, 8 x 8 cells of 9 directions, beside 4 x 4 x 4 colours.
 
     Args:
         name: What it is called here.

@@ -34,7 +34,7 @@ class TransformersImageTeacher:
 
     by_id = False
 
-    def __init__(  # noqa: PLR0913  options of params.yaml
+    def __init__(
         self,
         name: str,
         threads: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -74,13 +74,20 @@ class EpochsSampler(Sampler[int]):
             yield from order.tolist()
 
 
+class Targets(Protocol):
+    """Standardised embeddings of one teacher: a tensor, or what reads its rows from where they lie."""
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        """Return `(n, teacher_dim)` of row numbers, `(n,)`."""
+
+
 class Batches:
     """Collates row numbers to features, targets and masks.
 
     Args:
         examples: The corpus.
         collate: The student's.
-        targets: Standardised embeddings, `(n_rows, teacher_dim)`, by teacher.
+        targets: Standardised embeddings of all rows, by teacher.
         present: `(n_rows,)`, bool, by teacher.
     """
 
@@ -88,7 +95,7 @@ class Batches:
         self,
         examples: Sequence[Example],
         collate: Callable[[Sequence[Example]], dict[str, Tensor]],
-        targets: Mapping[str, Tensor],
+        targets: Mapping[str, Targets],
         present: Mapping[str, Tensor],
     ) -> None:
         self._examples, self._collate = examples, collate

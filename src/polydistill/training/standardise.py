@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
+from polydistill.store import StoredEmbeddings
 
 COLUMNS = 64
 """So many dimensions at a time are held in float64."""
@@ -61,3 +63,20 @@ def fit_standardiser(values: FloatArray, rows: NDArray[np.bool_]) -> Standardise
             mean[part], std[part] = used.mean(axis=0), used.std(axis=0)
     floor = 1e-6 * max(float(np.abs(mean).max(initial=0.0)), float(std.max(initial=0.0)), 1e-30)
     return Standardiser(mean.astype(np.float32), np.where(std > floor, std, 1.0).astype(np.float32))
+
+
+class StandardisedRows:
+    """A teacher's embeddings as training wants them, standardised row by row when they are asked for.
+
+    Args:
+        embeddings: As stored.
+        standardiser: The teacher's.
+    """
+
+    def __init__(self, embeddings: StoredEmbeddings, standardiser: Standardiser) -> None:
+        self._embeddings, self._standardiser = embeddings, standardiser
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return `(n, teacher_dim)`, float32, of row numbers `(n,)`."""
+        values = self._embeddings.take(rows.numpy()).values
+        return torch.from_numpy(self._standardiser.apply(values))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -40,6 +41,7 @@ from polydistill.training.guard import (
 from polydistill.training.warm_start import HoldHeads
 
 HELD_OUT_BATCH = 512
+FIRST = "first.safetensors"
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,15 @@ def train(
     if plan.params.epochs == 0:
         return _measure(model, batches, rows[1], plan, tracker=tracker, progress=progress)
     restarts = read_restarts(plan.folder)
-    first = {name: value.clone() for name, value in model.state_dict().items()}
+    first = plan.folder / FIRST
+    first.parent.mkdir(parents=True, exist_ok=True)
+    save_model(model, str(first))  # on disk: a copy in memory would stay there all the time
+    held = HoldHeads(model, plan.learning) if plan.learning is not None else None
     while True:
         trainer = _make_trainer(model, batches, rows, plan, restarts)
         trainer.begin(plan, tracker, progress)
-        if plan.learning is not None:
-            trainer.add_callback(HoldHeads(model, first, plan.learning))
+        if held is not None:
+            trainer.add_callback(held)
         try:
             trainer.train(resume_from_checkpoint=_last_checkpoint(plan.folder))
         except UnhealthyError as trouble:
@@ -123,7 +128,7 @@ def train(
                 raise DivergedError(_advice(restarts)) from trouble
             write_restarts(plan.folder, restarts)
             tracker.log_metrics({"guard/restarts": len(restarts)}, trainer.state.global_step)
-            model.load_state_dict(first)  # where there is no checkpoint yet
+            load_model(model, first)  # where there is no checkpoint yet
             continue
         state = trainer.state
         best = _step_of(Path(str(state.best_model_checkpoint)))

@@ -128,20 +128,17 @@ class HoldHeads(TrainerCallback):
     learned by heart for its errors on all, and the held-out loss would jump within a few steps.
 
     Args:
-        model: The model, whose heads stand below `heads.`.
-        first: Its values before the first step, by name.
+        model: The model before its first step; its heads stand below `heads.`.
         learning: Which rows may learn, `(rows,)`, by parameter; a parameter that is not there may not.
     """
 
-    def __init__(
-        self, model: nn.Module, first: Mapping[str, Tensor], learning: Mapping[str, Tensor]
-    ) -> None:
+    def __init__(self, model: nn.Module, learning: Mapping[str, Tensor]) -> None:
         self._held = [
-            (weight, first[name], ~learning[name] if name in learning else slice(None))
+            (weight, weight.detach().clone(), ~learning[name] if name in learning else slice(None))
             for name, weight in model.named_parameters()
             if name.startswith("heads.")
         ] + [
-            (seen, first[name], slice(None))
+            (seen, seen.clone(), slice(None))
             for name, seen in model.named_buffers()
             if name.startswith("heads.")
             and seen.dim()

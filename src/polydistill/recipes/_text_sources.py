@@ -1,0 +1,88 @@
+"""Where texts come from: WordNet's glosses in a pinned package, Debian's descriptions in apt's lists."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+
+from polydistill.errors import MissingDataError, StageError
+
+SKIPPED_SECTIONS = {"debug", "libdevel", "oldlibs", "localization", "metapackages"}
+LEXFILES = (
+    *("Tops", "act", "animal", "artifact", "attribute", "body", "cognition", "communication"),
+    *("event", "feeling", "food", "group", "location", "motive", "object", "person"),
+    *("phenomenon", "plant", "possession", "process", "quantity", "relation", "shape", "state"),
+    *("substance", "time"),
+)
+"""WordNet's lexicographer files of nouns, 3 to 28 in its own numbering (lexnames(5WN))."""
+STANZA_FIELD = re.compile(r"^(Package|Source|Section|Description(?:-en)?): (.*)$", re.MULTILINE)
+
+
+def read_wordnet(archive: Path) -> tuple[str, pd.DataFrame]:
+    """Read the licence, definitions (labelled with the lexicographer file, for nouns) and examples."""
+    licence, found = [], []
+    with tarfile.open(archive) as package:
+        for part in ("noun", "verb", "adj", "adv"):
+            member = package.extractfile(f"package/dict/data.{part}")
+            if member is None:
+                raise MissingDataError(f"No data.{part} in {archive}.")
+            for line in member.read().decode("utf-8").splitlines():
+                if line.startswith("  "):  # the licence, at the head of each file
+                    licence += [line.strip().partition(" ")[2]] if part == "noun" else []
+                    continue
+                head, gloss = line.split(" | ", 1)
+                offset, lexfile = head.split()[:2]
+                definition, *examples = re.split(r';\s*"', gloss.strip())
+                label = LEXFILES[int(lexfile) - 3] if part == "noun" else None
+                origin = f"wordnet-{part}-{offset}"
+                found.append((definition.strip(' ;"'), label, "wordnet", origin))
+                found += [(text.strip(' ;"'), None, "wordnet-example", origin) for text in examples]
+    rows = pd.DataFrame(found, columns=["text", "label", "source", "origin"])
+    return "\n".join(licence) + "\n", rows
+
+
+def read_apt() -> pd.DataFrame:
+    """Read short descriptions from apt's own package lists."""
+    client = shutil.which("apt-cache")
+    if client is None:
+        raise StageError(
+            "Debian's package lists need `apt-cache`; `dvc pull data.dvc` brings a frozen copy."
+        )
+    command = [client, "dumpavail"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = parse_stanzas(said.stdout)
+    if said.returncode or not found:
+        raise StageError(f"apt has no package lists: run `apt-get update` first. {said.stderr}")
+    columns = ["package", "source", "section", "description"]
+    return pd.DataFrame([found[name] for name in sorted(found)], columns=columns)
+
+
+def parse_stanzas(text: str) -> dict[str, tuple[str, str, str, str]]:
+    """Return package: itself, source package, section, short description; the last version counts."""
+    found = {}
+    for stanza in text.split("\n\n"):
+        fields: dict[str, str] = dict(STANZA_FIELD.findall(stanza))
+        description = fields.get("Description", fields.get("Description-en", ""))
+        if description and {"Package", "Section"} <= set(fields):
+            name = fields["Package"]
+            source = fields.get("Source", name).split(" ")[0]
+            found[name] = (name, source, fields["Section"].split("/")[-1], description)
+    return found
+
+
+def make_debian_rows(debian: pd.DataFrame) -> pd.DataFrame:
+    """Label each description with its section; `origin` is its source package."""
+    kept = debian[~debian["section"].isin(SKIPPED_SECTIONS)]
+    return pd.DataFrame(
+        {
+            "text": kept["description"],
+            "label": kept["section"],
+            "source": "debian",
+            "origin": "debian-" + kept["source"],
+        }
+    )
