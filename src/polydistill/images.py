@@ -63,11 +63,7 @@ def read_image(example: Example) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
             image = Image.open(io.BytesIO(content), formats=FORMATS)
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise UnreadableImageError(
-                f"An image must have at most {MAX_PIXELS:,} pixels, got {width:,} x {height:,}."
-            )
+        _require_few_pixels(*image.size)
         image.load()
         return on_white(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
@@ -78,6 +74,13 @@ def read_image(example: Example) -> Any:
         raise UnreadableImageError(
             f"An image of {len(content):,} bytes cannot be read: {str(error).rstrip('.')}."
         ) from error
+
+
+def _require_few_pixels(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UnreadableImageError(
+            f"An image must have at most {MAX_PIXELS:,} pixels, got {width:,} x {height:,}."
+        )
 
 
 def on_white(image: Any) -> Any:
