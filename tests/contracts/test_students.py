@@ -10,15 +10,23 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from polydistill.contracts import Student
+from polydistill.contracts import Example, Student
 from polydistill.errors import DataError, MissingDataError
 from polydistill.students import STUDENTS, encode, load_student, weights_digest
+from tests.made_images import png
 
 TEXTS = ["a cat sat", "", "the dog sat on a mat", "a cat sat", "unknown naïve words"]
 UNKNOWN = "[UNK]"
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token")
 SPECIAL = dict(zip(ROLES, ("[PAD]", UNKNOWN, "[CLS]", "[SEP]"), strict=True))
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "dog", "mat", "on", "sat", "the"]
+IMAGES = [png(1), png(2), png(3), png(1), png(4)]
+EXAMPLES: dict[str, list[Example]] = {"image-encoder": [*IMAGES]}
+"""By student; the others read texts, and are sentence-transformers models."""
+
+
+def examples_of(name: str) -> list[Example]:
+    return EXAMPLES.get(name, [*TEXTS])
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +67,17 @@ def options(name: str, checkpoint: Path) -> dict[str, object]:
             "dim": 6,
         },
         "transformer": {"model": str(checkpoint), "layers": [0, 2]},
+        "image-encoder": {
+            "encoder": {
+                "model_type": "resnet",
+                "layer_type": "basic",
+                "embedding_size": 4,
+                "hidden_sizes": [4, 8],
+                "depths": [1, 1],
+            },
+            "size": 32,
+            "dim": 6,
+        },
     }
     return by_name[name]
 
@@ -66,7 +85,7 @@ def options(name: str, checkpoint: Path) -> dict[str, object]:
 def build(name: str, checkpoint: Path, seed: int = 0, **changes: object) -> Student:
     generator = torch.Generator().manual_seed(seed)
     student: Student = STUDENTS.get(name).build(
-        TEXTS, generator, 1, **(options(name, checkpoint) | changes)
+        examples_of(name), generator, 1, **(options(name, checkpoint) | changes)
     )
     return student
 
@@ -75,13 +94,15 @@ def build(name: str, checkpoint: Path, seed: int = 0, **changes: object) -> Stud
 def test_embeds_examples_in_order_and_alike(name: str, checkpoint: Path) -> None:
     student = build(name, checkpoint)
 
-    embeddings = encode(student, TEXTS, batch_size=2)
+    embeddings = encode(student, examples_of(name), batch_size=2)
 
-    assert embeddings.shape == (len(TEXTS), student.dim)
+    assert embeddings.shape == (len(examples_of(name)), student.dim)
     assert embeddings.dtype == np.float32
     assert np.isfinite(embeddings).all()
     np.testing.assert_allclose(embeddings[0], embeddings[3], atol=1e-6)
-    np.testing.assert_allclose(encode(student, TEXTS[::-1])[::-1], embeddings, atol=1e-6)
+    np.testing.assert_allclose(
+        encode(student, examples_of(name)[::-1])[::-1], embeddings, atol=1e-6
+    )
     assert not np.allclose(embeddings[0], embeddings[2])
 
 
@@ -100,7 +121,9 @@ def test_survives_saving_and_loading(name: str, checkpoint: Path, tmp_path: Path
     loaded = load_student(tmp_path)
 
     assert loaded.dim == student.dim
-    np.testing.assert_array_equal(encode(loaded, TEXTS), encode(student, TEXTS))
+    np.testing.assert_array_equal(
+        encode(loaded, examples_of(name)), encode(student, examples_of(name))
+    )
 
 
 @pytest.mark.parametrize("name", STUDENTS.names())
@@ -124,24 +147,26 @@ def test_saves_the_same_bytes_twice_and_no_pickle(
     assert weights_digest(tmp_path / "first") == weights_digest(tmp_path / "again")
 
 
-@pytest.mark.parametrize("name", STUDENTS.names())
+@pytest.mark.parametrize("name", [name for name in STUDENTS.names() if name not in EXAMPLES])
 def test_loads_as_a_sentence_transformer(name: str, checkpoint: Path, tmp_path: Path) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
     student = build(name, checkpoint)
     student.save(tmp_path)
 
-    theirs = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu").encode(TEXTS)
+    theirs = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu").encode(
+        examples_of(name)
+    )
 
-    np.testing.assert_allclose(theirs, encode(student, TEXTS), atol=1e-5)
+    np.testing.assert_allclose(theirs, encode(student, examples_of(name)), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", STUDENTS.names())
 def test_is_trainable_and_leaves_evaluation_mode_as_it_was(name: str, checkpoint: Path) -> None:
     student = build(name, checkpoint)
     student.module.train()
-    encode(student, TEXTS)
+    encode(student, examples_of(name))
 
-    student.forward(student.collate(TEXTS)).square().sum().backward()
+    student.forward(student.collate(examples_of(name))).square().sum().backward()
 
     assert student.module.training
     assert any(
