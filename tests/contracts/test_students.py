@@ -10,19 +10,28 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from polydistill.contracts import Student
+from polydistill.contracts import Example, Student
 from polydistill.errors import DataError, MissingDataError
 from polydistill.students import STUDENTS, encode, load_student, weights_digest
+from tests.made_images import png
 
 TEXTS = ["a cat sat", "", "the dog sat on a mat", "a cat sat", "unknown naïve words"]
 MOLECULES = ["CCO", "C", "CC(=O)Oc1ccccc1C(=O)O", "CCO", "[Cl-].[Na+]"]
-READS = {"gine": MOLECULES, "smiles-transformer": MOLECULES}
-NO_SENTENCE_TRANSFORMER = {"gine"}
+IMAGES = [png(1), png(2), png(3), png(1), png(4)]
+READS: dict[str, list[Example]] = {
+    "gine": [*MOLECULES],
+    "smiles-transformer": [*MOLECULES],
+    "image-encoder": [*IMAGES],
+}
+NO_SENTENCE_TRANSFORMER = {"gine", "image-encoder"}
 """Students whose input that library has no module for."""
 UNKNOWN = "[UNK]"
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token")
 SPECIAL = dict(zip(ROLES, ("[PAD]", UNKNOWN, "[CLS]", "[SEP]"), strict=True))
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "dog", "mat", "on", "sat", "the"]
+IMAGES = [png(1), png(2), png(3), png(1), png(4)]
+EXAMPLES: dict[str, list[Example]] = {"image-encoder": [*IMAGES]}
+"""By student; the others read texts, and are sentence-transformers models."""
 
 
 @pytest.fixture(scope="session")
@@ -65,12 +74,23 @@ def options(name: str, checkpoint: Path) -> dict[str, object]:
         "transformer": {"model": str(checkpoint), "layers": [0, 2]},
         "gine": {"dim": 6, "layers": 2, "hidden": 8},
         "smiles-transformer": {"dim": 8, "layers": 2, "heads": 2, "min_count": 1},
+        "image-encoder": {
+            "encoder": {
+                "model_type": "resnet",
+                "layer_type": "basic",
+                "embedding_size": 4,
+                "hidden_sizes": [4, 8],
+                "depths": [1, 1],
+            },
+            "size": 32,
+            "dim": 6,
+        },
     }
     return by_name[name]
 
 
-def read_by(name: str) -> list[str]:
-    return READS.get(name, TEXTS)
+def read_by(name: str) -> list[Example]:
+    return READS.get(name, [*TEXTS])
 
 
 def build(name: str, checkpoint: Path, seed: int = 0, **changes: object) -> Student:
@@ -140,7 +160,9 @@ def test_loads_as_a_sentence_transformer(name: str, checkpoint: Path, tmp_path: 
     student = build(name, checkpoint)
     student.save(tmp_path)
 
-    theirs = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu").encode(read_by(name))
+    theirs = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu").encode(
+        read_by(name)
+    )
 
     np.testing.assert_allclose(theirs, encode(student, read_by(name)), atol=1e-5)
 

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polydistill.errors import ParamsError
+from polydistill.images import UnreadableImageError
+from polydistill.students import encode, load_student
+from polydistill.students._augmentation import Augmentation
+from polydistill.students.image_encoder import ImageEncoderStudent
+from tests.made_images import png, truncated
+
+RESNET = {
+    "model_type": "resnet",
+    "layer_type": "basic",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 16],
+    "depths": [1, 1],
+}
+VIT = {
+    "model_type": "vit",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "image_size": 32,
+    "patch_size": 8,
+}
+PVT = {
+    "model_type": "pvt_v2",
+    "image_size": {"height": 32, "width": 32},
+    "hidden_sizes": [8, 8, 16, 16],
+    "depths": [1, 1, 1, 1],
+    "num_attention_heads": [1, 1, 2, 2],
+}
+IMAGES = [png(seed) for seed in range(5)]
+
+
+def build(encoder: dict[str, object], **options: object) -> ImageEncoderStudent:
+    return ImageEncoderStudent.build(
+        IMAGES, torch.Generator().manual_seed(0), 1, encoder=encoder, size=32, dim=6, **options
+    )
+
+
+@pytest.mark.parametrize("encoder", [RESNET, VIT, PVT], ids=["resnet", "vit", "pvt_v2"])
+def test_each_kind_embeds_in_order_and_survives_saving(
+    encoder: dict[str, object], tmp_path: Path
+) -> None:
+    student = build(encoder)
+
+    values = encode(student, IMAGES, batch_size=2)
+    for place in ("first", "second"):
+        build(encoder).save(tmp_path / place)
+
+    assert values.shape == (5, 6)
+    np.testing.assert_allclose(encode(student, IMAGES[::-1])[::-1], values, atol=1e-5)
+    assert np.abs(values[0] - values[1]).max() > 1e-4
+    np.testing.assert_array_equal(
+        encode(load_student(tmp_path / "first"), IMAGES), values_of(encoder)
+    )
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+        assert path.suffix in {".json", ".safetensors"}
+
+
+def values_of(encoder: dict[str, object]) -> np.ndarray:
+    return encode(build(encoder), IMAGES)
+
+
+def test_the_paper_s_student_has_its_size() -> None:
+    student = ImageEncoderStudent.build(
+        [], torch.Generator(), 1, encoder={"model_type": "pvt_v2"}, size=64, dim=256
+    )
+
+    encoder = sum(weight.numel() for weight in student.module.encoder.parameters())
+    assert 3.3e6 < encoder < 3.8e6  # PVTv2-b0 has 3.7M with its classifier
+
+
+def test_an_unreadable_image_is_refused() -> None:
+    with pytest.raises(UnreadableImageError, match="cannot be read"):
+        build(RESNET).collate([png(1), truncated()])
+
+
+def test_an_unknown_encoder_and_option_are_refused() -> None:
+    with pytest.raises(ParamsError, match=r"student\.encoder"):
+        build({"model_type": "resnest"})
+    with pytest.raises(ParamsError, match=r"augmentation\.colour must be in"):
+        build(RESNET, augmentation={"colour": 2.0})
+
+
+def test_augmentation_is_for_training_only_and_comes_from_the_seed() -> None:
+    student = build(RESNET, augmentation={"zoom": 0.2, "shift": 0.1, "flip": 0.5, "colour": 0.3})
+    pixels = student.collate(IMAGES)["pixels"]
+    augment = student.module.augmentation
+
+    augment.train()
+    torch.manual_seed(1)
+    first = augment(pixels)
+    second = augment(pixels)
+    torch.manual_seed(1)
+    again = augment(pixels)
+
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert (first - second).abs().max() > 0.05
+    assert first.shape == pixels.shape
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert augment.eval()(pixels) is pixels
+
+
+def test_a_shift_brings_in_white() -> None:
+    black = torch.zeros(8, 3, 16, 16)
+    torch.manual_seed(0)
+
+    moved = Augmentation(shift=0.5).train()(black)
+
+    assert moved.max() == 1
+    assert moved.min() == 0
