@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ PVT = {
 IMAGES = [png(seed) for seed in range(5)]
 
 
-def build(encoder: dict[str, object], **options: object) -> ImageEncoderStudent:
+def build(encoder: dict[str, object], **options: Mapping[str, float]) -> ImageEncoderStudent:
     return ImageEncoderStudent.build(
         IMAGES, torch.Generator().manual_seed(0), 1, encoder=encoder, size=32, dim=6, **options
     )

@@ -66,8 +66,8 @@ class _Block(nn.Module):
         """Return `(batch, outer, height, width)`."""
         hidden = nn.functional.relu6(self._bn0(self._expand_conv(seen))) if self._expands else seen
         hidden = nn.functional.relu6(self._bn1(self._depthwise_conv(hidden)))
-        hidden = self._bn2(self._project_conv(hidden))
-        return hidden + seen if self._skip else hidden
+        out: Tensor = self._bn2(self._project_conv(hidden))
+        return out + seen if self._skip else out
 
 
 class EfficientNetLite(nn.Module):

@@ -64,7 +64,8 @@ def _edges(pixels: np.ndarray) -> FloatArray:
         kept = np.where(direction == one, strength, 0.0)
         cells[..., one] = kept.reshape(-1, side, CELL, side, CELL).sum(axis=(2, 4))
     cells /= np.linalg.norm(cells, axis=3, keepdims=True) + FLOOR
-    return cells.reshape(len(pixels), -1).astype(np.float32)
+    flat: FloatArray = cells.reshape(len(pixels), -1).astype(np.float32)
+    return flat
 
 
 def _colours(pixels: np.ndarray) -> FloatArray:
