@@ -73,4 +73,5 @@ def _colours(pixels: np.ndarray) -> FloatArray:
     levels = (pixels // (256 // LEVELS)).astype(np.int64)
     codes = (levels @ np.array([LEVELS**2, LEVELS, 1])).reshape(len(pixels), -1)
     shares = [np.bincount(row, minlength=LEVELS**3) / row.size for row in codes]
-    return np.sqrt(np.stack(shares)).astype(np.float32)
+    roots: FloatArray = np.sqrt(np.stack(shares)).astype(np.float32)
+    return roots
