@@ -352,7 +352,9 @@ class ModalityParams(Tree):
         for name, teacher in self.teachers.items():
             for task in teacher.saw_labels_of:
                 if task not in self.tasks:
-                    raise UnknownNameError(f"task in teachers.{name}.saw_labels_of", task, self.tasks)
+                    raise UnknownNameError(
+                        f"task in teachers.{name}.saw_labels_of", task, self.tasks
+                    )
         return self
 
 
@@ -421,7 +423,6 @@ class Params(BaseModel):
         """Return the teachers of a modality that are switched on, in the switchboard's order."""
         rows = (row for row in self.embed.values() if row.modality == modality)
         return {row.teacher: self.modality(modality).teachers[row.teacher] for row in rows}
-
 
     def labels_seen(self, modality: str) -> dict[str, tuple[str, ...]]:
         """Return, for each task whose labels a teacher's weights were trained on, those teachers.
