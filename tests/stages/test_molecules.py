@@ -55,7 +55,9 @@ def write(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> Params:
     block["teachers"] = {
         "morgan": {"family": "fingerprint", "kind": "morgan", "dim": 64},
         "maccs": {
-            **{"family": "fingerprint", "kind": "maccs", "dim": 167},
+            "family": "fingerprint",
+            "kind": "maccs",
+            "dim": 167,
             "saw_labels_of": ["boiling"],
         },
     }
