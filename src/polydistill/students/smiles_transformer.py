@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from polydistill.contracts import Example
 from polydistill.errors import DataError
 from polydistill.smiles import as_smiles, canonical_smiles
 from polydistill.students import STUDENTS
-from polydistill.students._bundle import write_card
+from polydistill.students._bundle import write_card, write_json
 from polydistill.students.transformer import TransformerStudent
 
 NAME = "smiles-transformer"
@@ -91,6 +92,11 @@ class SmilesTransformerStudent(TransformerStudent):
     def save(self, folder: Path) -> None:
         """See `contracts.Student.save`."""
         super().save(folder)
+        settings = folder / "tokenizer_config.json"
+        content = json.loads(settings.read_text(encoding="utf-8"))
+        for key in ("is_local", "local_files_only"):  # how it was loaded, not what it is
+            content.pop(key, None)
+        write_json(settings, content)
         write_card(folder, NAME, self.dim)
 
 

@@ -1,0 +1,140 @@
+"""Molecules through every stage, and what the suite refuses of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from polydistill.errors import ValidationFailedError
+from polydistill.integrations.great_expectations import GreatExpectationsChecker
+from polydistill.modalities.molecules import MoleculesModality
+from polydistill.params import Params, parse_params
+from polydistill.stages.distill import distill
+from polydistill.stages.embed import embed
+from polydistill.stages.evaluate import evaluate
+from polydistill.stages.validate import validate
+
+pytest.importorskip("great_expectations")
+pytest.importorskip("mteb")
+
+RINGS = ["c1ccccc1", "C1CCCC1", "C1CCNCC1", "c1ccncc1", "C1CCOC1", "c1ccsc1", "C1CCCCC1"]
+TAILS = ["C", "CC", "CCC", "CO", "CCO", "CN", "CCCl", "CCF"]
+CORPUS = [tail + ring for ring in RINGS for tail in TAILS]
+CHAINS = ["C" * n + end for n in range(2, 14) for end in ("O", "N", "Cl", "")]
+
+
+def with_ids(smiles: list[str]) -> pd.DataFrame:
+    ids = [MoleculesModality().content_id(one) for one in smiles]
+    return pd.DataFrame({"id": ids, "smiles": smiles, "group": [one[:16] for one in ids]})
+
+
+def boiling() -> pd.DataFrame:
+    frame = with_ids(CHAINS)
+    frame["label"] = [200.0 + 30 * len(one) for one in CHAINS]
+    return frame.assign(split=["train", "train", "test"] * (len(CHAINS) // 3))
+
+
+def write(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> Params:
+    (root / "data").mkdir()
+    corpus.to_parquet(root / "data/corpus.parquet")
+    task.to_parquet(root / "data/boiling.parquet")
+    tree: dict[str, Any] = yaml.safe_load(
+        (Path(__file__).parents[2] / "params.yaml").read_text("utf-8")
+    )
+    block = tree["molecules"]
+    base = {"path": "data/boiling.parquet", "domain": "out"}
+    block["tasks"] = {
+        "boiling": {**base, "kind": "regression", "label_range": [50, 1500]},
+        "boiling-mlp": {**base, "kind": "regression", "probe": "mlp"},
+    }
+    block["corpus"] = {"path": "data/corpus.parquet", "rows": len(corpus), "held_out": 0.2}
+    block["teachers"] = {
+        "morgan": {"family": "fingerprint", "kind": "morgan", "dim": 64},
+        "maccs": {
+            "family": "fingerprint",
+            "kind": "maccs",
+            "dim": 167,
+            "saw_labels_of": ["boiling"],
+        },
+    }
+    block["student"] = {"name": "gine", "layers": 2, "hidden": 32, "dim": 32}
+    block["training"] |= {"epochs": 4, "batch_size": 16, "patience": 9}
+    tree["threads"], tree["modalities"] = 1, ["molecules"]
+    tree["embed"] = {
+        f"molecules-{name}": {"modality": "molecules", "teacher": name, "module": "fingerprint"}
+        for name in block["teachers"]
+    }
+    return parse_params(tree)
+
+
+def refusal(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> str:
+    params = write(root, corpus, task)
+    with pytest.raises(ValidationFailedError) as refused:
+        validate(root, params, "molecules", GreatExpectationsChecker(root / "docs"))
+    return str(refused.value)
+
+
+def test_a_run_goes_from_smiles_to_scores(tmp_path: Path) -> None:
+    params = write(tmp_path, with_ids(CORPUS), boiling())
+
+    validate(tmp_path, params, "molecules", GreatExpectationsChecker(tmp_path / "docs"))
+    for teacher in ("morgan", "maccs"):
+        embed(tmp_path, params, "molecules", teacher)
+    trained = distill(tmp_path, params, "molecules")
+    found = evaluate(tmp_path, params, "molecules")
+
+    assert trained.student_sha256 != trained.undistilled_sha256
+    assert found.missing == dict.fromkeys(("student", "undistilled", "morgan", "maccs"), 0)
+    assert found.labels_seen == {"boiling": ("maccs",)}
+    assert found.scores["student"]["regression"]["boiling"] > 0.8  # it counts atoms
+
+
+@pytest.mark.parametrize(
+    ("smiles", "because"),
+    [
+        ("C1CC", "a SMILES is not valid, or empty"),
+        ("", "a SMILES is not valid, or empty"),
+        ("C" * 500, "a molecule has more than 150 atoms"),
+    ],
+)
+def test_a_row_that_is_no_molecule_of_ours_is_refused_and_named(
+    tmp_path: Path, smiles: str, because: str
+) -> None:
+    said = refusal(tmp_path, with_ids([*CORPUS, smiles]), boiling())
+
+    assert because in said
+    assert f"row {len(CORPUS)}" in said
+    assert with_ids([smiles])["id"][0] in said
+
+
+def test_a_boiling_point_of_5869_kelvin_is_refused(tmp_path: Path) -> None:
+    task = boiling()
+    task.loc[3, "label"] = 5869.0
+
+    said = refusal(tmp_path, with_ids(CORPUS), task)
+
+    assert "a label is outside [50, 1500]" in said
+    assert "5869" in said
+
+
+def test_a_scaffold_on_both_sides_of_a_split_is_refused(tmp_path: Path) -> None:
+    task = boiling()
+    task.loc[:2, "group"] = "scaffold of three"
+
+    said = refusal(tmp_path, with_ids(CORPUS), task)
+
+    assert "a group straddles the splits" in said
+    assert "scaffold of three" in said
+
+
+def test_a_salt_of_a_corpus_molecule_is_no_benchmark_example(tmp_path: Path) -> None:
+    task = boiling()
+    task.loc[0, "smiles"] = "[O-]Cc1ccccc1.[Na+]"
+
+    said = refusal(tmp_path, with_ids([*CORPUS, "OCc1ccccc1"]), task)
+
+    assert "a benchmark example is in the corpus" in said
