@@ -12,6 +12,8 @@ from polydistill.comparison.standings import Standing, standings
 from polydistill.comparison.words import gain_cell, plus_minus, row, signed
 
 DOMAIN = "all"
+LEAST_TOLD = 0.0005
+"""A gain that three decimals do not show is none, however sure."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,19 @@ def _in_words(report: AblationReport) -> list[str]:
         for level, by_kind in levels.items()
     }
     known = {name: gain for name, gain in gains.items() if gain is not None}
-    better = [f"{name} {signed(gain)}" for name, gain in known.items() if gain.above_zero]
-    worse = [f"{name} {signed(gain)}" for name, gain in known.items() if gain.below_zero]
-    even = [name for name, gain in known.items() if not gain.above_zero and not gain.below_zero]
+    told = {name: gain for name, gain in known.items() if abs(gain.mean) >= LEAST_TOLD}
+    better = {name: signed(gain) for name, gain in told.items() if gain.above_zero}
+    worse = {name: signed(gain) for name, gain in told.items() if gain.below_zero}
+    even = [name for name in known if name not in {*better, *worse}]
     return [
-        f"- Surely better than the default in the mean over kinds: {'; '.join(better) or 'nothing'}.",
-        f"- Surely worse: {'; '.join(worse) or 'nothing'}.",
+        f"- Surely better than the default in the mean over kinds: {_told(better)}.",
+        f"- Surely worse: {_told(worse)}.",
         f"- Not to be told from it: {', '.join(even) or 'nothing'}.",
     ]
+
+
+def _told(gains: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {gain}" for name, gain in gains.items()) or "nothing"
 
 
 def _listed(setting: Mapping[str, object]) -> str:
