@@ -28,19 +28,18 @@ class StudentModel(PythonModel):
     def predict(
         self,
         context: Any,  # noqa: ARG002
-        model_input: Any,
+        model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> np.ndarray[Any, Any]:
         """Return embeddings, `(n_examples, dim)`, float32, not normalised.
 
-        `model_input` is a sequence of examples, or a table with one column of them; an example is whatever
-        its modality can read (`contracts.Modality.coerce`).
+        `model_input` is a table with one column of examples: whatever the modality can read (see
+        `contracts.Modality.coerce`).
 
         Raises:
             DataError: The modality cannot read one.
         """
-        table = isinstance(model_input, pd.DataFrame)
-        values = model_input.iloc[:, 0] if table else model_input
+        values = np.asarray(model_input, dtype=object).reshape(-1).tolist()
         return encode(self._student, [self._kind.coerce(value) for value in values])
 
 
