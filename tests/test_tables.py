@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from polydistill.errors import DataError, MissingDataError
-from polydistill.tables import read_lines
+from polydistill.modalities.text import TextModality
+from polydistill.tables import read_examples, read_lines
 
 
 def test_lines_are_read_in_order_and_an_empty_one_is_an_example(tmp_path: Path) -> None:
@@ -26,6 +27,22 @@ def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, said: str) -
 
     with pytest.raises(DataError, match=said):
         read_lines(file)
+
+
+def test_a_line_that_the_modality_refuses_is_named(tmp_path: Path) -> None:
+    class Numbers(TextModality):
+        def coerce(self, value: object) -> str:
+            if not str(value).isdigit():
+                raise DataError(f"A number must have digits, got {value!r}.")
+            return f"{int(str(value)):03}"
+
+    file = tmp_path / "numbers.txt"
+    file.write_text("1\n22\n", encoding="utf-8")
+    assert read_examples(file, Numbers()) == ["001", "022"]
+    file.write_text("1\ntwo\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"numbers.txt, line 2: A number must have digits"):
+        read_examples(file, Numbers())
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

@@ -259,9 +259,15 @@ def doctor(*, as_json: AsJson = False) -> None:
 )
 def encode(
     model: Annotated[str, typer.Argument(help="A model of the registry, or a bundle's folder.")],
-    examples: Annotated[Path, typer.Argument(help="A text file, one example a line.")],
+    examples: Annotated[
+        Path, typer.Argument(help="A text file, one example (or its path) a line.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the (n, dim) array goes.")],
     *,
+    modality: Annotated[
+        str | None,
+        typer.Option(help="Of the lines, where a bundle's folder does not say it."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed the lines of a file with a student."""
@@ -269,12 +275,22 @@ def encode(
         import numpy as np
 
         from polydistill.errors import ParamsError
-        from polydistill.integrations.mlflow import load_model
-        from polydistill.tables import read_lines
+        from polydistill.integrations.mlflow import REGISTRY_SCHEMES, load_model
+        from polydistill.layout import modality_of
+        from polydistill.modalities import MODALITIES
+        from polydistill.params import load_params
+        from polydistill.tables import read_examples, read_lines
 
         if output.suffix != ".npy":
             raise ParamsError(f"--output must end in .npy, got {str(output)!r}.")
-        embeddings = load_model(ROOT, model).predict(read_lines(examples))
+        if model.startswith(REGISTRY_SCHEMES):  # a registered model knows its modality itself
+            embeddings = load_model(ROOT, model).predict(read_lines(examples))
+        else:
+            name = modality or modality_of(ROOT, Path(model), load_params(ROOT).modalities)
+            if name is None:
+                raise ParamsError(f"--modality must say what {examples} holds for {model}.")
+            rows = read_examples(examples, MODALITIES.get(name)())
+            embeddings = load_model(ROOT, model).predict(rows)
         np.save(output, embeddings, allow_pickle=False)
         show(
             {"rows": len(embeddings), "dim": embeddings.shape[1], "file": str(output)},

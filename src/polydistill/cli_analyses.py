@@ -87,7 +87,9 @@ def information(
 def predict_teacher(
     modality: Modality,
     teacher: Annotated[str, typer.Argument(help="A teacher that the student was distilled from.")],
-    examples: Annotated[Path, typer.Argument(help="A text file, one example a line.")],
+    examples: Annotated[
+        Path, typer.Argument(help="A text file, one example (or its path) a line.")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where mean, std and novelty go: an .npz.")
     ],
@@ -100,11 +102,13 @@ def predict_teacher(
     """Predict a teacher's embeddings, with a calibrated std and a novelty score, from the student."""
     with errors_for_people():
         from polydistill.layout import Layout
+        from polydistill.modalities import MODALITIES
         from polydistill.params import load_params
         from polydistill.prediction import predict_teacher as run_prediction
-        from polydistill.tables import read_lines
+        from polydistill.tables import read_examples
 
         load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
         folder = model or Layout(ROOT, modality).artifacts
-        report = run_prediction(folder, teacher, read_lines(examples), output)
+        rows = read_examples(examples, MODALITIES.get(modality)())
+        report = run_prediction(folder, teacher, rows, output)
         show(report, as_json=as_json)

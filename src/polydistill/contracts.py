@@ -75,6 +75,10 @@ class Modality(Protocol):
     column: str
     """The column of a corpus or a task that holds the example."""
 
+    @property
+    def requirements(self) -> Sequence[str]:
+        """Distributions, beside those of every student, that a served model needs for its examples."""
+
     def content_id(self, example: Example) -> str:
         """Return a name for the content: 32 hexadecimal digits; equal content, equal name."""
 

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def modality_of(root: Path, folder: Path, known: Sequence[str]) -> str | None:
+    """Return whose student lies in a folder, of the project's modalities `known`; None: it does not say.
+
+    Examples:
+        >>> modality_of(Path("a"), Path("a/artifacts/text/student"), ["text", "vision"])
+        'text'
+        >>> modality_of(Path("a"), Path("b"), ["text"])
+        'text'
+        >>> modality_of(Path("a"), Path("b"), ["text", "vision"]) is None
+        True
+    """
+    for name in known:
+        homes = (root / place / name for place in ("artifacts", "adopted"))
+        if len(known) == 1 or any(folder.resolve().is_relative_to(one.resolve()) for one in homes):
+            return name
+    return None
 
 
 @dataclass(frozen=True)

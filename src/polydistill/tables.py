@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polydistill.contracts import Modality
+from polydistill.contracts import Example, Modality
 from polydistill.errors import DataError, MissingDataError
 from polydistill.params import CorpusParams, TaskParams
 
@@ -35,7 +35,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read a text file with one example a line.
+    """Read a text file with one example a line: itself, or its path where a line cannot hold it.
 
     Raises:
         MissingDataError: There is no such file.
@@ -50,6 +50,22 @@ def read_lines(path: Path) -> list[str]:
     if not lines:
         raise DataError(f"{path} must hold one example a line, got an empty file.")
     return lines
+
+
+def read_examples(path: Path, modality: Modality) -> list[Example]:
+    """Return the examples that the lines of a text file stand for.
+
+    Raises:
+        MissingDataError: There is no such file.
+        DataError: It is not UTF-8, holds no line, or the modality refuses one, which is named.
+    """
+    examples = []
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            examples.append(modality.coerce(line))
+        except DataError as error:
+            raise type(error)(f"{path}, line {number}: {error}") from error
+    return examples
 
 
 def read_corpus(root: Path, params: CorpusParams, modality: Modality) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import re
+from importlib.metadata import version
 
 import pandas as pd
 import pytest
@@ -22,7 +23,8 @@ def modality(name: str) -> Modality:
 
 def sample(name: str) -> pd.DataFrame:
     folder = importlib.resources.files("polydistill.modalities") / "samples"
-    with importlib.resources.as_file(folder / f"{name}.csv") as path:
+    suffix = ".csv" if (folder / f"{name}.csv").is_file() else ".parquet"
+    with importlib.resources.as_file(folder / f"{name}{suffix}") as path:
         return read_table(path)
 
 
@@ -62,6 +64,31 @@ def test_near_keys_are_stable_and_tell_the_sample_apart(name: str) -> None:
 
     assert len(set(keys)) == 20
     assert [kind.near_key(key) for key in keys] == keys
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_reads_its_own_examples_as_they_are(name: str) -> None:
+    kind = modality(name)
+
+    for example in sample(name)[kind.column]:
+        assert kind.coerce(example) == example
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_measures_every_row_of_a_table_and_one_without_an_example(name: str) -> None:
+    kind = modality(name)
+    rows = [[example] for example in sample(name)[kind.column]]
+
+    measured = kind.derived([*rows, []])
+
+    assert measured
+    assert {len(values) for values in measured.values()} == {21}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_served_model_needs_is_installed_here(name: str) -> None:
+    for distribution in modality(name).requirements:
+        assert version(distribution)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -54,4 +54,7 @@ def test_bytes_and_strings_stand_for_a_text_and_numbers_for_none() -> None:
 
 
 def test_what_a_pair_shows_counts_as_one_text() -> None:
-    assert TextModality().derived([("ab", "c\x00"), ()]) == {"printable_ratio": [0.8, 0.0]}
+    assert TextModality().derived([("ab", "c\x00"), ()]) == {
+        "n_characters": [5, 0],
+        "printable_ratio": [0.8, 0.0],
+    }

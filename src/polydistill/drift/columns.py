@@ -1,6 +1,6 @@
-"""Columns of a corpus: lengths, empty and repeated examples, the mix of sources, and how far they may move.
+"""Columns of a corpus: what its modality measures, empty and repeated examples, the mix of sources.
 
-A column is named by what it counts, `n_characters`, `n_characters>120`, `is_empty`, `source=wordnet`, so that its
+And how far they may move. A column is named by what it counts, `n_characters`, `n_characters>120`, `is_empty`, `source=wordnet`, so that its
 name and its mean in the champion's corpus are all that has to be kept.
 """
 
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from polydistill.contracts import Rule
+from polydistill.contracts import Modality, Rule
+from polydistill.errors import DataError
 
-LENGTH, EMPTY, REPEATED, NEW_SOURCE = "n_characters", "is_empty", "is_repeated", "is_new_source"
-LONGER, SOURCE = f"{LENGTH}>", "source="
+EMPTY, REPEATED, NEW_SOURCE = "is_empty", "is_repeated", "is_new_source"
+ABOVE, SOURCE = ">", "source="
 QUANTILES = (0.1, 0.5, 0.9)
 MAX_SOURCES = 20
 """Rarer sources count as new; a corpus with one source a row would be one column a row."""
@@ -27,7 +28,7 @@ class ColumnRange:
 
     Attributes:
         column: Its name.
-        champion: Its mean in the champion's corpus: characters, or a share in [0, 1].
+        champion: Its mean in the champion's corpus: of a measure, or a share in [0, 1].
         low: Least mean that is no drift.
         high: Greatest.
     """
@@ -45,16 +46,20 @@ class ColumnRange:
         return Rule("expect_column_mean_to_be_between", kwargs, because)
 
 
-def choose_columns(corpus: pd.DataFrame, column: str) -> list[str]:
+def choose_columns(corpus: pd.DataFrame, kind: Modality) -> list[str]:
     """Return the names of the columns that describe a corpus.
 
     Args:
-        corpus: Holds `column`, and `source` if its rows have one.
-        column: Of the examples.
+        corpus: Holds the modality's column, and `source` if its rows have one.
+        kind: Its `derived` columns are measured.
     """
-    lengths = corpus[column].fillna("").str.len()
-    quantiles = sorted({int(lengths.quantile(share)) for share in QUANTILES})
-    names = [LENGTH, *(f"{LONGER}{quantile}" for quantile in quantiles), EMPTY, REPEATED]
+    names = []
+    for measure, values in _measures(corpus, kind).items():
+        whole = bool((values % 1 == 0).all())
+        quantiles = sorted(float(values.quantile(share)) for share in QUANTILES)
+        thresholds = dict.fromkeys(_threshold(one, whole=whole) for one in quantiles)
+        names += [measure, *(f"{measure}{ABOVE}{threshold}" for threshold in thresholds)]
+    names += [EMPTY, REPEATED]
     if "source" in corpus:
         counts = _sources(corpus).value_counts().sort_index()
         frequent = counts.sort_values(ascending=False, kind="stable").index[:MAX_SOURCES]
@@ -62,25 +67,32 @@ def choose_columns(corpus: pd.DataFrame, column: str) -> list[str]:
     return names
 
 
-def derive(corpus: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataFrame:
-    """Return a table with the columns `names`, one number a row."""
-    examples = corpus[column].fillna("")
-    lengths, sources = examples.str.len(), _sources(corpus)
+def derive(corpus: pd.DataFrame, kind: Modality, names: Sequence[str]) -> pd.DataFrame:
+    """Return a table with the columns `names`, one number a row.
+
+    Raises:
+        DataError: The modality does not measure what a column counts.
+    """
+    sources, measures = _sources(corpus), _measures(corpus, kind)
     known = [name.removeprefix(SOURCE) for name in names if name.startswith(SOURCE)]
     plain: dict[str, pd.Series[bool] | pd.Series[float]] = {
-        LENGTH: lengths.astype(float),
-        EMPTY: lengths == 0,
-        REPEATED: examples.duplicated(),
+        **measures,
+        EMPTY: corpus[kind.column].map(_is_empty),
+        REPEATED: corpus[kind.column].fillna("").duplicated(),
         NEW_SOURCE: ~sources.isin(known),
     }
     columns: dict[str, pd.Series[bool] | pd.Series[float]] = {}
     for name in names:
-        if name.startswith(LONGER):
-            columns[name] = lengths > int(name.removeprefix(LONGER))
-        elif name.startswith(SOURCE):
+        measure, _, least = name.partition(ABOVE)
+        if name.startswith(SOURCE):
             columns[name] = sources == name.removeprefix(SOURCE)
+        elif measure not in plain:
+            raise DataError(
+                f"The modality {kind.name!r} must measure {measure!r}, got {', '.join(measures)}: "
+                "this reference was made by another version of it. Publish the student again."
+            )
         else:
-            columns[name] = plain[name]
+            columns[name] = plain[measure] > float(least) if least else plain[measure]
     return pd.DataFrame(columns, dtype=float)
 
 
@@ -94,13 +106,36 @@ def allowed_ranges(champion: Means, *, tolerance: float) -> list[ColumnRange]:
 
     Args:
         champion: See `means`.
-        tolerance: Relative for the length, absolute for shares.
+        tolerance: Relative for what the modality measures, absolute for shares of rows.
     """
-    slack = {name: tolerance * (mean if name == LENGTH else 1) for name, mean in champion.items()}
+    slack = {
+        name: tolerance * (1 if _is_share(name) else abs(mean)) for name, mean in champion.items()
+    }
     return [
         ColumnRange(name, mean, mean - slack[name], mean + slack[name])
         for name, mean in champion.items()
     ]
+
+
+def _is_share(name: str) -> bool:
+    return name in {EMPTY, REPEATED, NEW_SOURCE} or name.startswith(SOURCE) or ABOVE in name
+
+
+def _measures(corpus: pd.DataFrame, kind: Modality) -> dict[str, pd.Series[float]]:
+    """Return what the modality derives of each row."""
+    shown = [[one] if isinstance(one, str | bytes) else [] for one in corpus[kind.column]]
+    return {
+        name: pd.Series(list(values), index=corpus.index, dtype=float)
+        for name, values in kind.derived(shown).items()
+    }
+
+
+def _threshold(value: float, *, whole: bool) -> str:
+    return str(int(value)) if whole else f"{value:.3g}"
+
+
+def _is_empty(value: object) -> bool:
+    return not isinstance(value, str | bytes) or len(value) == 0
 
 
 def _sources(corpus: pd.DataFrame) -> pd.Series[str]:

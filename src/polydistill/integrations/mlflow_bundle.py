@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import polydistill
-from polydistill.contracts import FloatArray
+from polydistill.contracts import Example, FloatArray, Modality
 from polydistill.errors import MissingDataError
 from polydistill.exports._bundle import CARD as EXPORT_CARD
 from polydistill.exports._bundle import load_export
@@ -22,16 +22,8 @@ from polydistill.students import encode, load_student
 PACKAGE = Path(polydistill.__file__).parent
 CODE = Path(__file__).with_name("pyfunc_student.py")
 ARTIFACT = "student"
-REQUIREMENTS = (
-    "huggingface-hub",
-    "mlflow",
-    "numpy",
-    "safetensors",
-    "sentence-transformers",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
+REQUIREMENTS = ("huggingface-hub", "mlflow", "numpy", "safetensors", "torch", "transformers")
+"""Of every student; its modality adds its own."""
 REGISTRY_SCHEMES = ("models:/", "runs:/")
 
 
@@ -41,18 +33,21 @@ class LoadedStudent:
     def __init__(self, predict: Any) -> None:
         self._predict = predict
 
-    def predict(self, examples: Sequence[str]) -> FloatArray:
-        """Return embeddings, `(n_examples, dim)`, not normalised."""
+    def predict(self, examples: Sequence[object]) -> FloatArray:
+        """Return embeddings, `(n_examples, dim)`, not normalised.
+
+        A registered student takes whatever its modality can read; a folder's takes `contracts.Example`.
+        """
         return np.asarray(self._predict(list(examples)), dtype=np.float32)
 
 
-def pinned_requirements() -> list[str]:
-    """Return what the model needs, at the versions that are installed here.
+def pinned_requirements(kind: Modality) -> list[str]:
+    """Return what a student of a modality needs, at the versions that are installed here.
 
     A build's local part is left out: `torch==2.13.0`, whether it is the CPU's or CUDA's.
     """
     pins = []
-    for name in REQUIREMENTS:
+    for name in sorted({*REQUIREMENTS, *kind.requirements}):
         try:
             pins.append(f"{name}=={version(name).partition('+')[0]}")
         except PackageNotFoundError:  # sentence-transformers is optional
@@ -61,32 +56,35 @@ def pinned_requirements() -> list[str]:
 
 
 def register_student(
-    mlflow: Any, bundle: Path, example: str, name: str, tags: Mapping[str, str]
+    mlflow: Any, bundle: Path, kind: Modality, example: Example, name: str, tags: Mapping[str, str]
 ) -> int:
     """Log a bundle to the active run, register it, and return its version.
 
     Args:
         mlflow: The module, connected.
         bundle: The student's folder.
+        kind: Its modality: the model reads examples with it.
         example: One example, stored with the model.
         name: The registered model's.
         tags: Of the version.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
 
     dim = encode(load_student(bundle), [example]).shape[1]
     info = mlflow.pyfunc.log_model(
         name="model",
         python_model=str(CODE),
         artifacts={ARTIFACT: str(bundle)},
+        model_config={"modality": kind.name},
         code_paths=[str(PACKAGE)],
         signature=ModelSignature(
-            inputs=Schema([ColSpec("string")]),
+            inputs=Schema([ColSpec("string" if isinstance(example, str) else AnyType())]),
             outputs=Schema([TensorSpec(np.dtype("float32"), (-1, dim))]),
         ),
         input_example=[example],
-        pip_requirements=pinned_requirements(),
+        pip_requirements=pinned_requirements(kind),
     )
     with redirect_stderr(StringIO()):  # MLflow prints what we return; errors are raised
         return int(mlflow.register_model(info.model_uri, name, tags=dict(tags)).version)

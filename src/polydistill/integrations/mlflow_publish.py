@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from polydistill.contracts import Modality
 from polydistill.errors import DivergedError, MissingDataError, StoreError
 from polydistill.integrations import dvc
 from polydistill.integrations.mlflow_bundle import register_student
@@ -205,9 +206,11 @@ def _complete(client: MlflowClient, student: _Student, params: Params, run_id: s
         log_reference(client, run_id, layout.root, params, layout.modality)
         set_tags(client, run_id, {LAST_TAG: "complete"})
     mlflow = import_mlflow()
-    example = _an_example(layout, params)
+    kind: Modality = MODALITIES.get(layout.modality)()
+    corpus = read_corpus(layout.root, params.modality(layout.modality).corpus, kind)
+    example = kind.coerce(corpus[kind.column].iloc[0])
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
-        return register_student(mlflow, layout.student, example, name, student.tags)
+        return register_student(mlflow, layout.student, kind, example, name, student.tags)
 
 
 def _log_history(client: MlflowClient, student: _Student, run_id: str) -> None:
@@ -261,10 +264,3 @@ def _log_files(client: MlflowClient, layout: Layout, run_id: str) -> None:
     for path in (layout.distillation, layout.scores, layout.history, layout.predictions):
         client.log_artifact(run_id, str(path))
     client.log_artifacts(run_id, str(layout.heads), "heads")
-
-
-def _an_example(layout: Layout, params: Params) -> str:
-    """Return the corpus's first example."""
-    kind = MODALITIES.get(layout.modality)()
-    corpus = read_corpus(layout.root, params.modality(layout.modality).corpus, kind)
-    return str(corpus[kind.column].iloc[0])

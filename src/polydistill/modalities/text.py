@@ -31,6 +31,7 @@ class TextModality:
 
     name = "text"
     column = "text"
+    requirements = ("sentence-transformers", "tokenizers")
 
     def content_id(self, example: Example) -> str:
         """See `contracts.Modality.content_id`; NFC and outer space do not count."""
@@ -50,9 +51,12 @@ class TextModality:
         return value
 
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
-        """See `contracts.Modality.derived`: the share of characters that a person can read."""
-        texts = ("\n".join(map(str, examples)) for examples in shown)
-        return {"printable_ratio": [_count_printable(text) / max(len(text), 1) for text in texts]}
+        """See `contracts.Modality.derived`: characters, and the share that a person can read."""
+        texts = ["\n".join(map(str, examples)) for examples in shown]
+        return {
+            "n_characters": [len(text) for text in texts],
+            "printable_ratio": [_count_printable(text) / max(len(text), 1) for text in texts],
+        }
 
     def corpus_rules(self) -> Sequence[Rule]:
         """See `contracts.Modality.corpus_rules`."""

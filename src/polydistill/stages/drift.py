@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from polydistill.contracts import Example, FloatArray, Modality, Student
 from polydistill.drift.columns import allowed_ranges, choose_columns, derive, means
 from polydistill.drift.mmd import mmd_test
-from polydistill.errors import MissingDataError, ShapeError
+from polydistill.errors import DataError, MissingDataError, ShapeError
 from polydistill.files import put_in_place
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
@@ -46,7 +48,7 @@ class Column:
 
     Attributes:
         column: Its name, see `drift.columns`.
-        champion: Its mean in the champion's corpus: characters, or a share in [0, 1].
+        champion: Its mean in the champion's corpus: of a measure, or a share in [0, 1].
         incoming: In the incoming one.
         low: Least mean that is no drift.
         high: Greatest.
@@ -94,7 +96,7 @@ def make_reference(root: Path, params: Params, modality: str, student: Student) 
     corpus = read_corpus(root, block.corpus, kind)
     rows = block.retrain.drift.rows
     examples = draw(corpus, kind, rows, params.seed, "drift: reference")
-    table = derive(corpus, kind.column, choose_columns(corpus, kind.column))
+    table = derive(corpus, kind, choose_columns(corpus, kind))
     return Reference(encode(student, examples), means(table))
 
 
@@ -176,14 +178,21 @@ def drift(  # noqa: PLR0913 - two corpora, each with what belongs to it
 def draw(
     corpus: pd.DataFrame, kind: Modality, rows: int, seed: int, purpose: str
 ) -> Sequence[Example]:
-    """Return the examples of `rows` rows, or of all if there are fewer, drawn by a seed and a purpose.
+    """Return `rows` readable examples, or all if there are fewer, drawn by a seed and a purpose.
 
     The two sides of a comparison have purposes of their own: drawn alike, they would be the same rows where
     nothing has changed, and no longer two samples.
     """
-    places = seeded(seed, purpose).permutation(len(corpus))[:rows]
-    examples: list[Example] = corpus[kind.column].fillna("").iloc[places].tolist()
-    return examples
+    places = seeded(seed, purpose).permutation(len(corpus))
+    drawn = corpus[kind.column].iloc[places].dropna()
+    return list(islice(_readable(kind, drawn), rows))
+
+
+def _readable(kind: Modality, values: Iterable[object]) -> Iterator[Example]:
+    """Leave out what the modality refuses: validation counts such rows, and stops at them."""
+    for value in values:
+        with suppress(DataError):
+            yield kind.coerce(value)
 
 
 def _compare_columns(
@@ -193,7 +202,7 @@ def _compare_columns(
     policy: DriftParams,
     checker: RuleChecker,
 ) -> tuple[Column, ...]:
-    table = derive(corpus, kind.column, list(reference.columns))
+    table = derive(corpus, kind, list(reference.columns))
     incoming = means(table)
     ranges = allowed_ranges(reference.columns, tolerance=policy.tolerance)
     results = checker.check({"corpus": (table, [one.rule for one in ranges])})

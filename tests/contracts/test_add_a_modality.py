@@ -1,0 +1,160 @@
+"""A modality that the core has never heard of goes the whole way: see docs/guides/add-a-modality.md."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from polydistill.drift.columns import choose_columns
+from polydistill.layout import Layout
+from polydistill.modalities import MODALITIES
+from polydistill.params import Params, load_params
+from polydistill.plugins import Registry
+from polydistill.recipes import RECIPES
+from polydistill.report.page import write_report
+from polydistill.stages.data import build_data
+from polydistill.stages.distill import distill
+from polydistill.stages.embed import embed
+from polydistill.stages.evaluate import evaluate
+from polydistill.stages.local_data import fetch_local_data
+from polydistill.stages.resolve import resolve
+from polydistill.stages.validate import validate
+from polydistill.teachers import TEACHERS
+from tests.small_data import REPOSITORY, PandasChecker
+
+PLUGINS = Path(__file__).with_name("tones")
+ROOMS: dict[str, Registry[Any]] = {
+    "modalities": MODALITIES,
+    "recipes": RECIPES,
+    "teachers": TEACHERS,
+}
+TASKS = {
+    "shape": {"kind": "classification", "path": "data/tones/tasks/shape.parquet", "domain": "in"},
+    "shapes": {"kind": "clustering", "path": "data/tones/tasks/shape.parquet", "domain": "in"},
+    "loudness": {"kind": "regression", "path": "data/tones/tasks/loudness.parquet", "domain": "in"},
+    "alike": {"kind": "sts", "path": "data/tones/tasks/alike.parquet", "domain": "out"},
+}
+
+
+@pytest.fixture(scope="module")
+def rooms() -> Iterator[None]:
+    """Put the plug-ins of `tones` into their rooms, and take text's modality and recipe out."""
+    with pytest.MonkeyPatch.context() as patch:
+        for room, registry in ROOMS.items():
+            package = importlib.import_module(f"polydistill.{room}")
+            assert package.__spec__ is not None
+            folders = [*package.__path__, str(PLUGINS / room)]
+            patch.setattr(package, "__path__", folders)
+            patch.setattr(package.__spec__, "submodule_search_locations", folders)
+            others = {name: one for name, one in registry._entries.items() if name != "text"}
+            patch.setattr(registry, "_entries", others)
+            for file in (PLUGINS / room).glob("*.py"):
+                patch.delitem(sys.modules, f"polydistill.{room}.{file.stem}", raising=False)
+            if room != "teachers":
+                patch.setitem(sys.modules, f"polydistill.{room}.text", None)  # importing it raises
+        yield
+
+
+def write_params(root: Path) -> Params:
+    """Write the project's own `params.yaml` with one block: that of `tones`."""
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    block = tree.pop("text")
+    block["corpus"] = {"path": "data/tones/corpus.parquet", "rows": 240, "held_out": 0.2}
+    block["tasks"] = TASKS
+    block["teachers"] = {
+        "spectrum": {"family": "spectrum"},
+        "hashed": {"family": "hashing", "dim": 16, "n": 2},
+    }
+    block["student"] = {"name": "bag-of-bytes", "dim": 16}
+    block["heads"] = {"name": "low-rank", "hidden": 16}
+    block["training"] |= {"epochs": 10, "batch_size": 32, "head_warmup_steps": 5}
+    tree["modalities"], tree["tones"], tree["threads"] = ["tones"], block, 1
+    tree["embed"] = {
+        f"tones-{name}": {"modality": "tones", "teacher": name, "module": row["family"]}
+        for name, row in block["teachers"].items()
+    }
+    (root / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return load_params(root)
+
+
+@pytest.fixture(scope="module")
+def done(rooms: None, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """A project in which the whole main job has run on tones."""
+    root = tmp_path_factory.mktemp("tones")
+    params = write_params(root)
+    resolve(params, "tones")
+    build_data(root, "tones")
+    fetch_local_data(root, params, "tones")
+    validate(root, params, "tones", PandasChecker())
+    for teacher in params.active_teachers("tones"):
+        embed(root, params, "tones", teacher)
+    distill(root, params, "tones")
+    evaluate(root, params, "tones")
+    write_report(root, params, "tones", speed=True)
+    return Layout(root, "tones")
+
+
+def test_text_is_out_of_reach(rooms: None) -> None:
+    with pytest.raises(ImportError):
+        MODALITIES.get("text")
+
+
+def test_every_model_has_a_score_on_every_task(done: Layout) -> None:
+    scores = json.loads(done.scores.read_text())
+
+    assert set(scores) == {"student", "undistilled", "spectrum", "hashed"}
+    for by_kind in scores.values():
+        assert {kind: set(names) for kind, names in by_kind.items()} == {
+            "classification": {"shape"},
+            "clustering": {"shapes"},
+            "regression": {"loudness"},
+            "sts": {"alike"},
+        }
+
+
+def test_the_student_has_learned_of_its_teachers(done: Layout) -> None:
+    scores = json.loads(done.scores.read_text())
+
+    for kind, task in [
+        ("classification", "shape"),
+        ("clustering", "shapes"),
+        ("regression", "loudness"),
+    ]:
+        assert scores["student"][kind][task] > scores["undistilled"][kind][task] + 0.1
+
+
+def test_the_page_shows_it_and_speaks_of_no_other_modality(done: Layout) -> None:
+    page = done.page.read_text(encoding="utf-8")
+
+    assert "student-tones" in page
+    assert "loudness" in page
+    assert "student-text" not in page
+
+
+def test_third_party_tasks_are_none_and_their_folder_is_there(done: Layout) -> None:
+    assert json.loads(done.local_status.read_text()) == {"available": {}, "unavailable": []}
+    assert list((done.local / "tasks").iterdir()) == []
+
+
+def test_sources_tell_where_tones_come_from(done: Layout) -> None:
+    sources = (done.root / "data" / "SOURCES.md").read_text(encoding="utf-8")
+
+    assert "Tones are made, not recorded." in sources
+    assert "| tones/corpus.parquet | a seeded generator | CC0-1.0 | 240 |" in sources
+
+
+def test_drift_measures_what_the_modality_measures(done: Layout) -> None:
+    corpus = pd.read_parquet(done.root / "data" / "tones" / "corpus.parquet")
+
+    names = choose_columns(corpus, MODALITIES.get("tones")())
+
+    assert {"n_moments", "loudness", "is_repeated", "source=made"} <= set(names)
+    assert not [name for name in names if "character" in name]
