@@ -22,7 +22,7 @@ pytest.importorskip("great_expectations")
 pytest.importorskip("mteb")
 
 RINGS = ["c1ccccc1", "C1CCCC1", "C1CCNCC1", "c1ccncc1", "C1CCOC1", "c1ccsc1", "C1CCCCC1"]
-TAILS = ["C", "CC", "CCC", "CO", "CCO", "CN", "CCCl", "CCF"]
+TAILS = ["C", "CC", "CCC", "CO", "CCO", "CN", "ClCC", "FCC"]
 CORPUS = [tail + ring for ring in RINGS for tail in TAILS]
 CHAINS = ["C" * n + end for n in range(2, 14) for end in ("O", "N", "Cl", "")]
 

@@ -31,6 +31,7 @@ class MoleculesModality:
 
     name = "molecules"
     column = "smiles"
+    requirements = ("rdkit", "torch-geometric")
 
     def content_id(self, example: Example) -> str:
         """See `contracts.Modality.content_id`: of the canonical SMILES; an invalid one stands for itself."""
