@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from polydistill.errors import ParamsError, StageError
+from polydistill.errors import ParamsError, StageError, UnknownNameError
 from polydistill.params import Params, load_params
 from polydistill.stages.resolve import resolve
 from polydistill.workspace import WORKSPACES, make_workspace
@@ -59,7 +59,7 @@ def quick_overrides(params: Params, modality: str) -> dict[str, object]:
     Whichever modality is run, the workspace is the same: every modality that has a `quick` is in it.
 
     Raises:
-        UnknownNameError: There is no such block.
+        UnknownNameError: There is no such block, or it has no such teacher.
         ParamsError: It has no `quick`.
     """
     quick = {name: params.modality(name).quick for name in params.modalities}
@@ -71,6 +71,9 @@ def quick_overrides(params: Params, modality: str) -> dict[str, object]:
     for name, settings in known.items():
         overrides |= {f"{name}.{key}": value for key, value in settings.put.items()}
         for teacher in settings.teachers:
+            if teacher not in params.modality(name).teachers:
+                known_here = params.modality(name).teachers
+                raise UnknownNameError("teacher in quick.teachers", teacher, known_here)
             module = params.modality(name).teachers[teacher].family.replace("-", "_")
             rows[f"{name}-{teacher}"] = {"modality": name, "teacher": teacher, "module": module}
     return overrides | {"embed": rows}

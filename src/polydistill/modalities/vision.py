@@ -26,6 +26,7 @@ class VisionModality:
 
     name = "vision"
     column = "image"
+    requirements = ("pillow",)
 
     def content_id(self, example: Example) -> str:
         """See `contracts.Modality.content_id`: of size and RGB pixels; unreadable bytes stand for themselves."""
