@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ class Activation:
 def checkpoint(path: Path, **changes: object) -> str:
     shapes = {"W_i.weight": (3, 86), "W_h.weight": (3, 3), "W_o.weight": (3, 75), "W_o.bias": (3,)}
     state = {
-        f"message_passing.{name}": torch.sin(torch.arange(np.prod(shape)).float()).reshape(shape)
+        f"message_passing.{name}": torch.sin(torch.arange(math.prod(shape)).float()).reshape(shape)
         for name, shape in shapes.items()
     }
     passing = {"depth": 3, "bias": False, "undirected": False, "d_vd": 0, "V_d_transform": None}
