@@ -38,8 +38,10 @@ def test_quick_teachers_must_be_teachers_of_the_block() -> None:
     tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     tree["text"]["quick"]["teachers"] = ["minilm"]
 
-    with pytest.raises(ParamsError, match=r"quick.teachers 'minilm'. Did you mean 'minilm-l6'"):
-        parse_params(tree)
+    with pytest.raises(
+        UnknownNameError, match=r"quick.teachers 'minilm'. Did you mean 'minilm-l6'"
+    ):
+        quick_overrides(parse_params(tree), "text")
 
 
 def make_project(root: Path, code: str) -> Path:

@@ -342,13 +342,6 @@ class ModalityParams(Tree):
     quick: QuickParams | None = Field(None, description="None: `run --quick` leaves it out.")
 
     @model_validator(mode="after")
-    def _quick_teachers_are_known(self) -> ModalityParams:
-        for name in self.quick.teachers if self.quick else ():
-            if name not in self.teachers:
-                raise UnknownNameError("teacher in quick.teachers", name, self.teachers)
-        return self
-
-    @model_validator(mode="after")
     def _something_trains_the_student(self) -> ModalityParams:
         if self.loss_weight == 0 and (self.geometry is None or self.geometry_weight == 0):
             raise ParamsError(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from polydistill.errors import ParamsError, StageError
+from polydistill.errors import ParamsError, StageError, UnknownNameError
 from polydistill.params import Params, load_params
 from polydistill.stages.resolve import resolve
 from polydistill.workspace import WORKSPACES, make_workspace
@@ -59,7 +59,7 @@ def quick_overrides(params: Params, modality: str) -> dict[str, object]:
     Whichever modality is run, the workspace is the same: every modality that has a `quick` is in it.
 
     Raises:
-        UnknownNameError: There is no such block.
+        UnknownNameError: There is no such block, or a `quick` names a teacher that its block has not.
         ParamsError: It has no `quick`.
     """
     quick = {name: params.modality(name).quick for name in params.modalities}
@@ -70,8 +70,11 @@ def quick_overrides(params: Params, modality: str) -> dict[str, object]:
     rows: dict[str, object] = {}
     for name, settings in known.items():
         overrides |= {f"{name}.{key}": value for key, value in settings.put.items()}
+        teachers = params.modality(name).teachers
         for teacher in settings.teachers:
-            module = params.modality(name).teachers[teacher].family.replace("-", "_")
+            if teacher not in teachers:
+                raise UnknownNameError(f"teacher in {name}.quick.teachers", teacher, teachers)
+            module = teachers[teacher].family.replace("-", "_")
             rows[f"{name}-{teacher}"] = {"modality": name, "teacher": teacher, "module": module}
     return overrides | {"embed": rows}
 
