@@ -22,7 +22,7 @@ help:  ## Show this list
 
 .venv: .venv/.ready
 
-run: .venv/.ready  ## The whole main job: data, teachers, student, benchmark, registry, report (QUICK=1: small)
+run: .venv/.ready  ## The whole main job: data, teachers, student, benchmark, registry, report (QUICK=1: small; MODALITY=all: each in turn)
 	@$(BIN)/polydistill run $(MODALITY) $(if $(QUICK),--quick)
 
 test: .venv/.ready  ## The tests, side by side on two cores, under ten minutes

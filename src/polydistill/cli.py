@@ -194,7 +194,7 @@ def report(
         print_rich(render(summary))
         typer.echo(f"Report: {relative(page)}")
         model = f"models:/student-{modality}@champion"
-        typer.echo(f"Use it: polydistill encode {model} texts.txt -o out.npy")
+        typer.echo(f"Use it: polydistill encode {model} examples.txt -o out.npy")
 
 
 @app.command(epilog="Example: polydistill export text")
@@ -210,10 +210,10 @@ def export(modality: Modality, *, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: polydistill run text --quick")
 def run(
-    modality: Modality,
+    modality: Annotated[str, typer.Argument(help="A block of params.yaml, or all: each in turn.")],
     *,
     quick: Annotated[
-        bool, typer.Option(help="Two teachers and 2,000 rows, in a workspace of its own.")
+        bool, typer.Option(help="What the blocks say under `quick`, in a workspace of its own.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -222,17 +222,18 @@ def run(
         from polydistill.layout import Layout
         from polydistill.params import load_params
         from polydistill.report.summary import summarise
-        from polydistill.run import folder_of, run_flow
+        from polydistill.run import folder_of, run_flows
 
-        exit_code = run_flow(ROOT, modality, quick=quick, aside=as_json)
+        exit_codes = run_flows(ROOT, modality, quick=quick, aside=as_json)
         folder = folder_of(ROOT, quick=quick)
-        page = str(Layout(folder, modality).page)
-        if exit_code == 0 and as_json:
-            summary = summarise(folder, load_params(folder), modality)
-            show({"page": page, **plain(summary)}, as_json=True)
-        elif exit_code == 0 and quick:
-            typer.echo(f"This quick run lies in {folder}: run commands there. Report: {page}")
-        raise typer.Exit(exit_code)
+        for name, exit_code in exit_codes.items():
+            page = str(Layout(folder, name).page)
+            if exit_code == 0 and as_json:
+                summary = summarise(folder, load_params(folder), name)
+                show({"page": page, **plain(summary)}, as_json=True)
+            elif exit_code == 0 and quick:
+                typer.echo(f"This quick run lies in {folder}: run commands there. Report: {page}")
+        raise typer.Exit(max(exit_codes.values()))
 
 
 @app.command(epilog="Example: polydistill doctor")

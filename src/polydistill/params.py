@@ -313,8 +313,17 @@ class NotifyParams(Tree):
         return self
 
 
-AFTER_THE_SCORES = frozenset({"gate", "retrain"})
-"""What of a modality's block decides only after the benchmark: no student and no score hangs on it."""
+class QuickParams(Tree):
+    """What a quick run of a modality does otherwise: the same path, in minutes."""
+
+    teachers: tuple[str, ...] = Field(min_length=1, description="Those that take part.")
+    put: dict[str, object] = Field(
+        {}, description="Dotted keys of the modality's block, and what stands there instead."
+    )
+
+
+AFTER_THE_SCORES = frozenset({"gate", "quick", "retrain"})
+"""What of a modality's block no student and no score hangs on: it decides after the benchmark, or on another run."""
 
 
 class ModalityParams(Tree):
@@ -338,6 +347,7 @@ class ModalityParams(Tree):
     evaluation: EvaluationParams
     gate: GateParams
     retrain: RetrainParams = RetrainParams()
+    quick: QuickParams | None = Field(None, description="None: `run --quick` leaves it out.")
 
     @model_validator(mode="after")
     def _something_trains_the_student(self) -> ModalityParams:

@@ -5,51 +5,78 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
-from polydistill.errors import StageError
-from polydistill.params import load_params
+from polydistill.errors import ParamsError, StageError, UnknownNameError
+from polydistill.params import Params, load_params
 from polydistill.stages.resolve import resolve
 from polydistill.workspace import WORKSPACES, make_workspace
 
-QUICK = {
-    "text.corpus.rows": 2000,
-    "text.training.epochs": 20,
-    "text.warm_start": {},  # from scratch: what the project goes on from is not in the workspace
-    # Sixty steps have hardly learned anything yet: some tasks gain and some lose.
-    "text.gate.min_gain_over_undistilled": -0.01,
-    "text.gate.max_harm_per_task": 0.05,
-    **{f"text.tasks.vader-{part}.max_rows": 300 for part in ("tweets", "movie", "amazon", "nyt")},
-    "text.tasks.brown-genre.max_rows": 600,
-    "embed": {
-        "text-minilm-l6": {
-            "modality": "text",
-            "teacher": "minilm-l6",
-            "module": "sentence_transformers",
-        },
-        "text-glove-50d": {"modality": "text", "teacher": "glove-50d", "module": "static_vectors"},
-    },
-}
-"""Two teachers, 2,000 rows and smaller out-of-domain tasks: the same path, in minutes."""
+ALL = "all"
+"""In the place of a modality: each that `params.yaml` lists, in turn."""
 
 
-def run_flow(root: Path, modality: str, *, quick: bool = False, aside: bool = False) -> int:
-    """Run `flows.retrain` in its own process, and return its exit code.
+def run_flows(
+    root: Path, modality: str, *, quick: bool = False, aside: bool = False
+) -> dict[str, int]:
+    """Run `flows.retrain` for a modality, or for each, in a process of its own; return the exit codes.
 
-    A quick run has a workspace, and so a registry and reports, of its own: it leaves the project alone.
+    A quick run has a workspace, and so a registry and reports, of its own: it leaves the project alone. One
+    modality that fails does not keep the next from its turn.
 
     Args:
         root: The project folder.
-        modality: A block of `params.yaml`.
-        quick: See `QUICK`.
+        modality: A block of `params.yaml`, or `all`.
+        quick: With what stands under `quick` in the blocks.
         aside: Say everything on standard error, so that standard output is free for a result.
+
+    Raises:
+        UnknownNameError: There is no such block, or a name in one has no plug-in.
+        ParamsError: A quick run is asked of a block that does not say what it is.
+        StageError: `root` is no project folder.
     """
-    folder = make_workspace(root, "quick", QUICK) if quick else root
+    project = load_params(root)
+    overrides = quick_overrides(project, modality) if quick else {}
+    folder = make_workspace(root, "quick", overrides) if quick else root
     if not (folder / "flows" / "retrain.py").exists():
         raise StageError(f"No flows/retrain.py in {folder.resolve()}: run in a project folder.")
-    resolve(load_params(folder), modality)
-    command = [sys.executable, "-m", "flows.retrain", modality]
+    params = load_params(folder)
+    names = params.modalities if modality == ALL else (modality,)
+    for name in names:
+        resolve(params, name)
     stream = sys.stderr if aside else None
+    return {name: _run_flow(folder, name, stream) for name in names}
+
+
+def _run_flow(folder: Path, modality: str, stream: TextIO | None) -> int:
+    command = [sys.executable, "-m", "flows.retrain", modality]
     return subprocess.run(command, cwd=folder, check=False, stdout=stream).returncode
+
+
+def quick_overrides(params: Params, modality: str) -> dict[str, object]:
+    """Return what `make_workspace` puts into the parameters of a quick run.
+
+    Whichever modality is run, the workspace is the same: every modality that has a `quick` is in it.
+
+    Raises:
+        UnknownNameError: There is no such block, or a `quick` names a teacher that its block has not.
+        ParamsError: It has no `quick`.
+    """
+    quick = {name: params.modality(name).quick for name in params.modalities}
+    known = {name: settings for name, settings in quick.items() if settings is not None}
+    if not known or (modality != ALL and params.modality(modality).quick is None):
+        raise ParamsError(f"The block {modality!r} must have `quick` for a quick run, got none.")
+    overrides: dict[str, object] = {"modalities": list(known)}
+    rows: dict[str, object] = {}
+    for name, settings in known.items():
+        overrides |= {f"{name}.{key}": value for key, value in settings.put.items()}
+        teachers = params.modality(name).teachers
+        for teacher in settings.teachers:
+            if teacher not in teachers:
+                raise UnknownNameError(f"teacher in {name}.quick.teachers", teacher, teachers)
+            module = teachers[teacher].family.replace("-", "_")
+            rows[f"{name}-{teacher}"] = {"modality": name, "teacher": teacher, "module": module}
+    return overrides | {"embed": rows}
 
 
 def folder_of(root: Path, *, quick: bool) -> Path:

@@ -137,6 +137,7 @@ def _render(
         failed_rules=[r for r in (inputs.validation or {}).get("rules", []) if not r["success"]],
         has_data_docs=(layout.data_docs / "index.html").exists(),
         unavailable=_unavailable(inputs.local_status),
+        is_sentence_transformer=(layout.student / "modules.json").exists(),
         settings=_settings(params, modality),
     )
 

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.params import load_params, parse_params
+from polydistill.run import quick_overrides, run_flows
+from polydistill.workspace import override
+from tests.toy_project import REPOSITORY
+
+
+def test_a_quick_run_has_the_teachers_and_numbers_that_its_block_names() -> None:
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+
+    for key, value in quick_overrides(parse_params(tree), "text").items():
+        override(tree, key, value)
+
+    quick = parse_params(tree)
+    assert list(quick.active_teachers("text")) == ["minilm-l6", "glove-50d"]
+    assert quick.modality("text").corpus.rows == 2000
+    assert quick.modality("text").tasks["vader-nyt"].max_rows == 300
+    assert quick.modality("text").warm_start.sha256 is None
+
+
+def test_a_block_without_quick_is_refused() -> None:
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    del tree["text"]["quick"]
+
+    for asked in ("text", "all"):
+        with pytest.raises(ParamsError, match=f"'{asked}' must have `quick`"):
+            quick_overrides(parse_params(tree), asked)
+
+
+def test_quick_teachers_must_be_teachers_of_the_block() -> None:
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    tree["text"]["quick"]["teachers"] = ["minilm"]
+
+    with pytest.raises(
+        UnknownNameError, match=r"quick.teachers 'minilm'. Did you mean 'minilm-l6'"
+    ):
+        quick_overrides(parse_params(tree), "text")
+
+
+def make_project(root: Path, code: str) -> Path:
+    """A project whose flow is one line of Python."""
+    (root / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    (root / "flows").mkdir()
+    (root / "flows" / "retrain.py").write_text(code)
+    return root
+
+
+def test_all_runs_the_flow_of_each_listed_modality(tmp_path: Path) -> None:
+    code = "import sys; open('ran', 'a').write(sys.argv[1] + ' '); sys.exit(5)"
+    root = make_project(tmp_path, code)
+
+    exit_codes = run_flows(root, "all")
+
+    assert exit_codes == dict.fromkeys(load_params(root).modalities, 5)
+    assert (root / "ran").read_text().split() == list(load_params(root).modalities)
+
+
+def test_an_unknown_modality_runs_nothing(tmp_path: Path) -> None:
+    root = make_project(tmp_path, "open('ran', 'w')")
+
+    with pytest.raises(UnknownNameError, match="Did you mean 'text'"):
+        run_flows(root, "texts")
+
+    assert not (root / "ran").exists()
