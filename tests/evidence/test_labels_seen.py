@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from polydistill.errors import UnknownNameError
+from polydistill.errors import ParamsError
 from polydistill.params import GateParams, Params, TaskParams, parse_params
 from polydistill.registry.evidence import Contamination, Evidence
 from polydistill.registry.rules import stamp_rules
@@ -32,7 +32,7 @@ def test_params_say_which_teachers_have_seen_a_task_s_labels() -> None:
 
 
 def test_a_task_that_is_not_there_is_refused() -> None:
-    with pytest.raises(UnknownNameError, match="Did you mean 'simlex'"):
+    with pytest.raises(ParamsError, match="Did you mean 'simlex'"):
         params("simlx")
 
 
