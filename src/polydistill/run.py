@@ -70,7 +70,6 @@ def quick_overrides(params: Params, modality: str) -> dict[str, object]:
     rows: dict[str, object] = {}
     for name, settings in known.items():
         overrides |= {f"{name}.{key}": value for key, value in settings.put.items()}
-        teachers = params.modality(name).teachers
         for teacher in settings.teachers:
             if teacher not in params.modality(name).teachers:
                 known_here = params.modality(name).teachers
