@@ -68,8 +68,9 @@ information: .venv/.ready  ## Nats that student and teachers tell of each teache
 export: .venv/.ready  ## Sorted-JSON exports of the champion's run and the registry: mlruns/exports/
 	@$(BIN)/polydistill export $(MODALITY)
 
+# For 3.11.0, the least Python that is promised: redis needs a package more before 3.11.3.
 lock: .venv/.ready  ## Resolve pyproject.toml into requirements.lock (CPU torch, no CUDA)
 	@$(BIN)/uv pip compile --quiet --no-emit-find-links --no-header --no-annotate \
-	  --upgrade-package torch --extra all --extra dev pyproject.toml -o requirements.lock
+	  --python-version 3.11 --upgrade-package torch --extra all --extra dev pyproject.toml -o requirements.lock
 	@sed -i 's/+cpu$$//' requirements.lock
 	@! grep -E '^(nvidia|triton|cuda)' requirements.lock
