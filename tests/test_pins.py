@@ -48,3 +48,16 @@ def test_the_lock_brings_no_cuda_wheels_and_no_local_builds() -> None:
 
     assert cuda == []
     assert local == []
+
+
+def test_the_lock_has_what_the_least_python_needs() -> None:
+    """Prefect's redis wants one package more before Python 3.11.3, as Debian 12 has it."""
+    wanted = {
+        requirement.name
+        for requirement in map(Requirement, metadata.requires("redis") or [])
+        if requirement.marker
+        and requirement.marker.evaluate({"python_full_version": "3.11.0", "extra": ""})
+    }
+
+    assert wanted == {"async-timeout"}
+    assert {line.partition("==")[0] for line in LOCK} >= wanted

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from polydistill.contracts import Example
 from polydistill.errors import MissingExtraError
@@ -41,6 +45,15 @@ def as_smiles(example: Example) -> str:
     """Return the text of an example, without outer space; bytes that are no text become no SMILES."""
     text = example if isinstance(example, str) else example.decode("utf-8", "replace")
     return text.strip()
+
+
+def directed_bonds(molecule: Any) -> NDArray[np.int64]:
+    """Return `(2, 2 * n_bonds)`: each bond from its first atom to its second, then back."""
+    ends: Iterable[tuple[int, int]] = (
+        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()
+    )
+    both = [direction for one, other in ends for direction in ((one, other), (other, one))]
+    return np.array(both, dtype=np.int64).reshape(-1, 2).T
 
 
 def count_atoms(example: Example) -> int:

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from polydistill.contracts import Example
 from polydistill.errors import DataError, MissingExtraError
-from polydistill.smiles import CACHED, as_smiles, read_molecule
+from polydistill.smiles import CACHED, as_smiles, directed_bonds, read_molecule
 from polydistill.students import STUDENTS, WEIGHTS
 from polydistill.students._bundle import write_card, write_json, write_weights
+from polydistill.students._layers import drawn_from
 
 SETTINGS = "gine.json"
 ATOM_SIZES = (119, 4, 12, 12, 10, 9, 2, 2)
@@ -72,9 +73,7 @@ class GineStudent:
         """
         torch.set_num_threads(threads)
         settings = {"dim": dim, "layers": layers, "hidden": hidden, "dropout": dropout}
-        seed = int(torch.randint(2**31, (), generator=generator))
-        with torch.random.fork_rng(devices=[]):  # layers draw from the global state
-            torch.manual_seed(seed)
+        with drawn_from(generator):
             return cls(_network(settings), settings)
 
     @classmethod
@@ -174,15 +173,11 @@ def _graph(smiles: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[n
     if molecule is None:
         raise DataError(f"{smiles[:80]!r} must be a valid SMILES with at least one atom.")
     atoms = [_atom_codes(atom) for atom in molecule.GetAtoms()]
-    bonds, ends = [], []
-    for bond in molecule.GetBonds():
-        one, other = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-        bonds += [_bond_codes(bond)] * 2
-        ends += [(one, other), (other, one)]
+    bonds = [_bond_codes(bond) for bond in molecule.GetBonds()]
     return (
         np.minimum(np.array(atoms, dtype=np.int64), np.array(ATOM_SIZES) - 1),
-        np.array(bonds, dtype=np.int64).reshape(-1, len(BOND_SIZES)),
-        np.array(ends, dtype=np.int64).reshape(-1, 2),
+        np.array(bonds, dtype=np.int64).reshape(-1, len(BOND_SIZES)).repeat(2, axis=0),
+        directed_bonds(molecule).T,
     )
 
 

@@ -18,6 +18,7 @@ from polydistill.images import read_image, square
 from polydistill.students import STUDENTS, WEIGHTS
 from polydistill.students._augmentation import Augmentation
 from polydistill.students._bundle import write_card, write_json, write_weights
+from polydistill.students._layers import drawn_from
 
 SETTINGS = "image_encoder.json"
 
@@ -88,11 +89,9 @@ class ImageEncoderStudent:
             ParamsError: transformers knows no such type, or the augmentation has no such option.
         """
         torch.set_num_threads(threads)
-        seed = int(torch.randint(2**31, (), generator=generator))
         settings = {"encoder": dict(encoder), "size": size, "dim": dim}
         settings["augmentation"] = dict(augmentation or {})
-        with torch.random.fork_rng(devices=[]):  # transformers draws from the global state
-            torch.manual_seed(seed)
+        with drawn_from(generator):
             return cls(_assemble(settings), settings)
 
     @classmethod

@@ -16,6 +16,7 @@ from polydistill.errors import DataError
 from polydistill.smiles import as_smiles, canonical_smiles
 from polydistill.students import STUDENTS
 from polydistill.students._bundle import write_card, write_json
+from polydistill.students._layers import drawn_from
 from polydistill.students.transformer import TransformerStudent
 
 NAME = "smiles-transformer"
@@ -69,9 +70,7 @@ class SmilesTransformerStudent(TransformerStudent):
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
-        seed = int(torch.randint(2**31, (), generator=generator))
-        with torch.random.fork_rng(devices=[]):  # transformers draws from the global state
-            torch.manual_seed(seed)
+        with drawn_from(generator):
             encoder = BertModel(config, add_pooling_layer=False)
         return cls(encoder, tokenizer, pooling, max_tokens)
 

@@ -15,6 +15,7 @@ from polydistill.errors import ParamsError
 from polydistill.locate import locate
 from polydistill.students import STUDENTS
 from polydistill.students._bundle import as_texts, write_card, write_json, write_modules
+from polydistill.students._layers import drawn_from
 
 
 @STUDENTS.register("transformer")
@@ -82,9 +83,7 @@ class TransformerStudent:
             encoder = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         else:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, **dict(fresh))
-            seed = int(torch.randint(2**31, (), generator=generator))
-            with torch.random.fork_rng(devices=[]):  # transformers draws from the global state
-                torch.manual_seed(seed)
+            with drawn_from(generator):
                 encoder = AutoModel.from_config(config, dtype=torch.float32)
         if layers is not None:
             _keep_layers(encoder, layers)

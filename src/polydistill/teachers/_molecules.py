@@ -1,16 +1,13 @@
-"""What teachers of molecules share: reading SMILES, and rows for those that are molecules."""
+"""What teachers of molecules share: reading SMILES, and codes of what an atom is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.errors import ShapeError
 from polydistill.smiles import MAX_ATOMS, read_molecule
+from polydistill.teachers._rows import embed_readable
 
 BATCH_ROWS = 64
 
@@ -23,38 +20,17 @@ def embed_molecules(
     *,
     max_atoms: int = MAX_ATOMS,
 ) -> Embeddings:
-    """Embed what can be read; an invalid SMILES, or one of too many atoms, is a missing row.
+    """Embed SMILES, given to `run` as RDKit molecules; an invalid one, or one of too many atoms, is a missing row.
 
-    Args:
-        name: The teacher's, for messages.
-        dim: Its width.
-        examples: SMILES.
-        run: From RDKit molecules to `(batch, dim)`; called with `BATCH_ROWS` of them at most.
-        max_atoms: Without hydrogens; larger molecules are missing.
-
-    Raises:
-        ShapeError: `run` gave another shape.
+    See `embed_readable`. Hydrogens do not count.
     """
-    values = np.zeros((len(examples), dim), dtype=np.float32)
-    present = np.zeros(len(examples), dtype=np.bool_)
-    for start in range(0, len(examples), BATCH_ROWS):
-        read = map(read_molecule, examples[start : start + BATCH_ROWS])
-        batch = {
-            start + place: molecule
-            for place, molecule in enumerate(read)
-            if molecule is not None and molecule.GetNumAtoms() <= max_atoms
-        }
-        if not batch:
-            continue
-        rows = list(batch)
-        given = run(list(batch.values()))
-        if given.shape != (len(rows), dim):
-            raise ShapeError(
-                f"Teacher {name!r} must give shape {(len(rows), dim)}, got {given.shape}."
-            )
-        values[rows], present[rows] = given, np.isfinite(given).all(axis=1)
-    values[~present] = 0.0
-    return Embeddings(values, present)
+
+    def read(example: Example) -> Any | None:
+        molecule = read_molecule(example)
+        fits = molecule is not None and molecule.GetNumAtoms() <= max_atoms
+        return molecule if fits else None
+
+    return embed_readable(name, dim, examples, read, run, BATCH_ROWS)
 
 
 def one_hot(value: object, choices: Sequence[object]) -> list[float]:
@@ -62,12 +38,3 @@ def one_hot(value: object, choices: Sequence[object]) -> list[float]:
     row = [0.0] * (len(choices) + 1)
     row[choices.index(value) if value in choices else -1] = 1.0
     return row
-
-
-def directed_bonds(molecule: Any) -> NDArray[np.int64]:
-    """Return `(2, 2 * n_bonds)`: each bond from its first atom to its second, then back."""
-    ends: Iterable[tuple[int, int]] = (
-        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()
-    )
-    both = [direction for one, other in ends for direction in ((one, other), (other, one))]
-    return np.array(both, dtype=np.int64).reshape(-1, 2).T

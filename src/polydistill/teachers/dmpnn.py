@@ -15,9 +15,9 @@ from torch import Tensor
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import DataError
 from polydistill.locate import locate, package_version, source_sha256
-from polydistill.smiles import MAX_ATOMS
+from polydistill.smiles import MAX_ATOMS, directed_bonds
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._molecules import directed_bonds, embed_molecules, one_hot
+from polydistill.teachers._molecules import embed_molecules, one_hot
 
 VERSION = 1
 ELEMENTS = (*range(1, 37), 53)

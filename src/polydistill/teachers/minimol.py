@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.errors import MissingExtraError
 from polydistill.locate import locate, package_version, source_sha256
-from polydistill.smiles import MAX_ATOMS
+from polydistill.smiles import MAX_ATOMS, directed_bonds
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._molecules import directed_bonds, embed_molecules, one_hot
+from polydistill.teachers._molecules import embed_molecules, one_hot
+from polydistill.teachers._sessions import open_session
 
 VERSION = 1
 Floats = NDArray[np.float64]
@@ -69,16 +69,8 @@ class MinimolTeacher:
 
     @cached_property
     def _session(self) -> Any:
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise MissingExtraError(f"Teacher {self.name!r}", "molecules") from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         path = str(locate(self._model))
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return open_session(self.name, path, threads=self._threads, extra="molecules")
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""

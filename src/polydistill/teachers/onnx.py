@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.errors import MissingExtraError, ShapeError, UnknownNameError
+from polydistill.errors import ShapeError, UnknownNameError
 from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import (
@@ -20,6 +20,7 @@ from polydistill.teachers._batches import (
     mean_over_tokens,
     unit_length,
 )
+from polydistill.teachers._sessions import open_session
 
 VERSION = 2
 POOLINGS: dict[str, Callable[[FloatArray, Ints], FloatArray]] = {
@@ -91,17 +92,8 @@ class OnnxTeacher:
 
     @cached_property
     def _session(self) -> Any:
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise MissingExtraError(f"Teacher {self.name!r}", "text") from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return ort.InferenceSession(
-            str(locate(self._model)), options, providers=["CPUExecutionProvider"]
-        )
+        path = str(locate(self._model))
+        return open_session(self.name, path, threads=self._threads, extra="text")
 
     @cached_property
     def _node(self) -> str:

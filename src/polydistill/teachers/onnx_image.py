@@ -14,6 +14,7 @@ from polydistill.images import square
 from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._images import embed_images
+from polydistill.teachers._sessions import open_session
 
 VERSION = 1
 POOLINGS: dict[str, Callable[[FloatArray], FloatArray]] = {
@@ -91,7 +92,6 @@ class OnnxImageTeacher:
     def _session(self) -> Any:
         try:
             import onnx
-            import onnxruntime as ort
         except ImportError as error:
             raise MissingExtraError(f"Teacher {self.name!r}", "vision") from error
         model = onnx.load(str(locate(self._model)))
@@ -100,14 +100,8 @@ class OnnxImageTeacher:
             raise UnknownNameError(f"output of teacher {self.name!r}", self._output, nodes)
         del model.graph.output[:]
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(self._output))
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        graph = model.SerializeToString()
+        return open_session(self.name, graph, threads=self._threads, extra="vision")
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""

@@ -11,7 +11,7 @@ import torch
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import UnknownNameError
-from polydistill.locate import locate, weights_sha256
+from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._images import embed_images
 
@@ -56,7 +56,7 @@ class TransformersImageTeacher:
         return {
             "family": "transformers-image",
             "version": VERSION,
-            "weights": self._revision or weights_sha256(locate(self._model)),
+            "weights": self._revision or source_sha256(self._model),
             "pooling": self._pooling,
             "precision": "float32",
         }
