@@ -279,7 +279,7 @@ def encode(
         from polydistill.integrations.mlflow import REGISTRY_SCHEMES, load_model
         from polydistill.layout import modality_of
         from polydistill.modalities import MODALITIES
-        from polydistill.params import load_params
+        from polydistill.params import PARAMS_FILE, load_params
         from polydistill.tables import read_examples, read_lines
 
         if output.suffix != ".npy":
@@ -287,7 +287,8 @@ def encode(
         if model.startswith(REGISTRY_SCHEMES):  # a registered model knows its modality itself
             embeddings = load_model(ROOT, model).predict(read_lines(examples))
         else:
-            name = modality or modality_of(ROOT, Path(model), load_params(ROOT).modalities)
+            listed = load_params(ROOT).modalities if (ROOT / PARAMS_FILE).exists() else ()
+            name = modality or modality_of(ROOT, Path(model), listed)
             if name is None:
                 raise ParamsError(f"--modality must say what {examples} holds for {model}.")
             rows = read_examples(examples, MODALITIES.get(name)())

@@ -60,12 +60,13 @@ def quick_overrides(params: Params, modality: str) -> dict[str, object]:
 
     Raises:
         UnknownNameError: There is no such block, or it has no such teacher.
-        ParamsError: It has no `quick`.
+        ParamsError: It, or of `all` one, has no `quick`.
     """
     quick = {name: params.modality(name).quick for name in params.modalities}
     known = {name: settings for name, settings in quick.items() if settings is not None}
-    if not known or (modality != ALL and params.modality(modality).quick is None):
-        raise ParamsError(f"The block {modality!r} must have `quick` for a quick run, got none.")
+    for name in quick if modality == ALL else (modality,):
+        if params.modality(name).quick is None:
+            raise ParamsError(f"The block {name!r} must have `quick` for a quick run, got none.")
     overrides: dict[str, object] = {"modalities": list(known)}
     rows: dict[str, object] = {}
     for name, settings in known.items():

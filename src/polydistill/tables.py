@@ -20,7 +20,10 @@ def read_table(path: Path) -> pd.DataFrame:
         DataError: The file is damaged, or of another kind.
     """
     if not path.exists():
-        raise MissingDataError(f"No file {path}. `dvc pull data.dvc` brings the project's data.")
+        raise MissingDataError(
+            f"No file {path}. `dvc pull data.dvc` brings the project's data; `polydistill data build "
+            "<modality>` makes those of a recipe."
+        )
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)

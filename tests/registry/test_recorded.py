@@ -132,6 +132,22 @@ def test_a_promotion_that_was_cut_off_is_finished_by_the_next_start(
     assert [("is applied" in notice) for notice in desk.notices] == [True] * healed
 
 
+@pytest.mark.parametrize("writes", [1, 2, 3, 4])
+def test_a_rollback_that_was_cut_off_still_withdraws_what_it_went_back_from(
+    desk: Desk, writes: int
+) -> None:
+    promote(desk.open(), POLICY)
+    desk.fuse.left = writes  # the entry; previous; champion; the tags of both
+    with pytest.raises(Killed):
+        rollback(desk.open(), reason="it swears")
+
+    desk.open().reconcile()
+
+    assert desk.registry.aliases()["champion"] == 1
+    verdicts = {version: desk.registry.tags[version]["verdict"] for version in (1, 3)}
+    assert verdicts == {1: "restored", 3: "withdrawn"}
+
+
 def test_who_finishes_a_promotion_that_was_cut_off_is_told_that_it_is_promoted(desk: Desk) -> None:
     desk.fuse.left = 2
     with pytest.raises(Killed):

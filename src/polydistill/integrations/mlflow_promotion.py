@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from polydistill.errors import MissingDataError
+from polydistill.errors import DataError, MissingDataError
 from polydistill.integrations.mlflow_evidence import PROMOTION_TAG, attach, gather
 from polydistill.integrations.mlflow_ledger import recorded
 from polydistill.integrations.mlflow_registry import registered_model
@@ -86,10 +86,9 @@ def promote(
 
 
 def last_verdict(root: Path, modality: str) -> Promotion | None:
-    """Return what the gate said last of the challenger; none, where it has not spoken yet.
+    """Return what the gate said last of the challenger; none, if nothing that this release can read.
 
     Raises:
-        DataError: The document that is attached to the version is damaged.
         StageError: The tracking store does not answer.
     """
     name = model_name(modality)
@@ -99,7 +98,10 @@ def last_verdict(root: Path, modality: str) -> Promotion | None:
         if attached is None or version.run_id is None:
             return None
         path = client.download_artifacts(version.run_id, attached, folder)
-        return read_promotion(Path(path).read_text(encoding="utf-8"))
+        try:
+            return read_promotion(Path(path).read_text(encoding="utf-8"))
+        except DataError:  # of another release: whoever wants to know asks the gate anew
+            return None
 
 
 def rollback(

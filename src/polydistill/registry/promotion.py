@@ -13,7 +13,6 @@ from polydistill.registry.ledger import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,
-    WITHDRAWN,
     Action,
     Entry,
     champions,
@@ -231,8 +230,6 @@ def rollback(
         parts.append(f"Skipped, as they do not exist any more: {', '.join(map(str, skipped))}.")
     text = " ".join(parts)
     entry = recorded.move("rollback", _crowned(recorded, to), about=to, reason=text)
-    if current is not None and current in recorded.registry.versions():
-        recorded.registry.set_tags(current, {"verdict": WITHDRAWN, "verdict_reason": text})
     return Rollback(recorded.name, to, current, skipped, entry.number, text)
 
 

@@ -30,6 +30,7 @@ VERDICTS: Mapping[Action, str] = {
     "refuse": "refused",
     "reject": WITHDRAWN,
     "force": "forced",
+    "rollback": "restored",
 }
 _log = logging.getLogger(__name__)
 
@@ -258,13 +259,14 @@ class RecordedRegistry:
         return entry
 
     def _apply(self, entry: Entry, moves: Mapping[str, tuple[int | None, int | None]]) -> None:
-        """Make the moves, the champion's last, tag the version with the verdict, and note it."""
+        """Make the moves, the champion's last, tag whom they concern with the verdict, and note it."""
         for alias in sorted(moves, key=lambda alias: (alias == CHAMPION, alias)):
             self.registry.set_alias(alias, moves[alias][1])
-        about = entry.ids.version
-        if entry.action in VERDICTS and about in self.registry.versions():
-            tags = {"verdict": VERDICTS[entry.action], "verdict_reason": entry.reason}
-            self.registry.set_tags(about, tags)
+        existing = self.registry.versions()
+        for version, verdict in _verdicts(entry).items():
+            if version in existing:
+                tags = {"verdict": verdict, "verdict_reason": entry.reason}
+                self.registry.set_tags(version, tags)
         self._store.mark_applied(entry.number)
 
     def _notice_skew(self, when: datetime) -> None:
@@ -277,6 +279,17 @@ class RecordedRegistry:
                 f"entry of {latest.isoformat(timespec='seconds')}: one of the clocks is wrong. "
                 "The entries' order is what counts."
             )
+
+
+def _verdicts(entry: Entry) -> dict[int, str]:
+    """Return what the tags of the versions say that an entry concerns."""
+    found = {}
+    displaced, _ = entry.moves.get(CHAMPION, (None, None))
+    if entry.action == "rollback" and displaced is not None:
+        found[displaced] = WITHDRAWN
+    if entry.action in VERDICTS and entry.ids.version is not None:
+        found[entry.ids.version] = VERDICTS[entry.action]
+    return found
 
 
 def plan_repair(book: Book, actual: Mapping[str, int], existing: set[int]) -> Repair:
