@@ -4,8 +4,15 @@ import pytest
 
 from polydistill.smiles import canonical_smiles, count_atoms, parent_smiles, scaffold_smiles
 
+LONG = "C" * 100_000  # RDKit's canonical form of it ends the process
+DEEP = "C(" * 50_000 + "C" + ")" * 50_000
 
-@pytest.mark.parametrize("wrong", ["", "  ", "C1CC", "not one", "C(C)(C)(C)(C)C", b"\xff"])
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "  ", "C1CC", "not one", "C(C)(C)(C)(C)C", b"\xff", "CCO\0", LONG, DEEP],
+    ids=["empty", "space", "open-ring", "words", "valence", "bytes", "null", "long", "deep"],
+)
 def test_what_is_no_molecule_is_none(wrong: str | bytes) -> None:
     assert canonical_smiles(wrong) is None
     assert parent_smiles(wrong) is None

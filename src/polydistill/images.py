@@ -55,7 +55,7 @@ def read_image(example: Example) -> Any:
         MissingExtraError: Pillow is not installed.
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise MissingExtraError("Reading images", "vision") from error
     content = as_bytes(example)
@@ -70,6 +70,10 @@ def read_image(example: Example) -> Any:
         raise UnreadableImageError(f"An image is too large: {error}.") from error
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:  # its own message has a memory address
+        raise UnreadableImageError(
+            f"An image of {len(content):,} bytes cannot be read: it is no {', '.join(FORMATS)}."
+        ) from error
     except BROKEN as error:
         raise UnreadableImageError(
             f"An image of {len(content):,} bytes cannot be read: {str(error).rstrip('.')}."

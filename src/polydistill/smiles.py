@@ -14,11 +14,13 @@ from polydistill.errors import MissingExtraError
 
 MAX_ATOMS = 150
 """Without hydrogens: larger molecules are polymers and peptides, which no teacher here was trained on."""
+MAX_CHARACTERS = 2_000
+"""RDKit goes into every branch by recursion, and a chain of 20,000 atoms ends the process."""
 CACHED = 200_000
 
 
 def read_molecule(example: Example) -> Any | None:
-    """Return RDKit's molecule; None where it is not a valid SMILES, or one without an atom.
+    """Return RDKit's molecule; None where it is not a valid SMILES, has no atom, or is `MAX_CHARACTERS` long.
 
     Raises:
         MissingExtraError: RDKit is not installed.
@@ -34,7 +36,7 @@ def read_molecule(example: Example) -> Any | None:
     except ImportError as error:
         raise MissingExtraError("Reading a SMILES", "molecules") from error
     text = as_smiles(example)
-    if not text:
+    if not text or len(text) > MAX_CHARACTERS or "\0" in text:  # C++ would end a string at the null
         return None
     with rdBase.BlockLogs():
         molecule: Any = Chem.MolFromSmiles(text)
