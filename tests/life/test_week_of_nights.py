@@ -125,7 +125,8 @@ def a_bad_batch_then_a_crash(shop: Shop) -> None:
     assert friday.aliases == {"challenger": 3, "champion": 2, "previous": 1}
     assert replay(shop.entries())["champion"] == 3
 
-    again = shop.night(AGAIN)
+    again = shop.night(AGAIN)  # it finishes what Friday's began, and tells of it
+    assert (again.name, again.notices) == ("Promoted", ["promoted"])
     assert (again.actions, again.stages) == (["heal"], NONE_RAN)
     assert again.aliases == {"challenger": 3, "champion": 3, "previous": 2}
 

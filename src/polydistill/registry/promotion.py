@@ -74,9 +74,14 @@ class Rollback:
 
 
 def challenge(recorded: RecordedRegistry, version: int) -> Entry | None:
-    """Let a version be challenger; nothing is written where it is."""
+    """Let a version be challenger; nothing is written where it is.
+
+    There is nothing to mend first, then: whoever promotes it next does that, and tells of it.
+    """
+    if recorded.registry.version(CHALLENGER) == version:
+        return None
     recorded.reconcile()
-    if recorded.aliases.get(CHALLENGER) == version:
+    if recorded.aliases.get(CHALLENGER) == version:  # by a move that was mended just now
         return None
     reason = f"Version {version} is published."
     return recorded.move("challenge", {CHALLENGER: version}, about=version, reason=reason)
