@@ -23,7 +23,7 @@ from flows.approval import ask_person
 from flows.lateness import lateness
 from flows.notices import tell
 from flows.pipeline import pipeline
-from flows.server import require_answer
+from flows.server import present, require_answer
 from polydistill.errors import PolydistillError
 from polydistill.integrations import dvc
 from polydistill.integrations.dvc import DataState
@@ -140,7 +140,8 @@ def main(modality: Annotated[str, typer.Argument(help="A block of params.yaml: t
         require_answer()
         with occupied(Layout(ROOT, modality).run_lock, "a start"):
             pass  # say at once, and not after a server's start, that another run is at work
-        retrain(modality, policy="always")
+        with present():
+            retrain(modality, policy="always")
     except PolydistillError as error:
         typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
         sys.exit(error.exit_code)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -35,3 +36,23 @@ def test_a_flow_without_its_server_starts_nothing(
     assert "secret" not in said
     assert not Layout(project, "text").run_lock.exists()
     assert not (project / "data").exists()
+
+
+def test_a_server_that_is_lost_in_mid_flow_is_named_and_what_to_do(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("[Errno 111] Connection refused")
+
+    monkeypatch.setattr("signal.signal", lambda *_arguments: None)
+    monkeypatch.setattr(module, "require_answer", lambda: None)
+    monkeypatch.setattr(module, "retrain", lose)
+
+    with temporary_settings({PREFECT_API_URL: NOBODY}), pytest.raises(SystemExit) as got:
+        module.main("text")
+
+    said = capsys.readouterr().err
+    assert got.value.code == InfrastructureError.exit_code
+    assert "http://127.0.0.1:9/api was lost while the flow ran (ConnectError)" in said
+    assert "goes on from there" in said
+    assert "secret" not in said
