@@ -95,7 +95,7 @@ def retrain(root: Path, *, seed: int, score: float) -> None:
 
 def write_lock(root: Path, *, made: str, scored: str) -> None:
     """Write what DVC notes of the stages: which student was made, and which was scored."""
-    student, data = "artifacts/text/student", {"path": "data", "md5": DATA_MD5}
+    student, data = "artifacts/text/student", {"path": "data/text", "md5": DATA_MD5}
     validation = Layout(root, "text").validation
     written = hashlib.md5(validation.read_bytes(), usedforsecurity=False).hexdigest()
     stages = {

@@ -57,7 +57,7 @@ def compare_exports(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score every export on the tasks that cosines decide: docs/results/exports.md."""
+    """Score every export on the tasks that cosines decide: docs/results/<modality>/exports.md."""
     with errors_for_people():
         from polydistill.params import load_params
         from polydistill.stages.exports import KINDS

@@ -74,7 +74,7 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class ExportsReport:
-    """What `docs/results/exports.json` holds.
+    """What `docs/results/<modality>/exports.json` holds.
 
     Attributes:
         modality: Of the student.
@@ -134,7 +134,7 @@ def compare_exports(
     kinds: Sequence[str] = KINDS,
     progress: Progress = silent,
 ) -> ExportsReport:
-    """Score every export in `VARIANTS`; write `docs/results/exports.{json,md}`.
+    """Score every export in `VARIANTS`; write `docs/results/<modality>/exports.{json,md}`.
 
     Raises:
         UnknownNameError: No task of `params.yaml` is of such a kind.
@@ -169,7 +169,7 @@ def compare_exports(
     report = ExportsReport(
         modality, revision, len(fitted), dims, scores, _means(scores, block, kinds)
     )
-    write_results(root / "docs" / "results", "exports", asdict(report), markdown(report))
+    write_results(Layout(root, modality).results, "exports", asdict(report), markdown(report))
     return report
 
 
