@@ -55,7 +55,7 @@ def run_task(encoder: LookupEncoder, task: BenchmarkTask) -> TaskRun:
             cache=None,
             co2_tracker=False,
             show_progress_bar=False,
-            encode_kwargs={"batch_size": LOOKUP_BATCH},
+            encode_kwargs={"batch_size": LOOKUP_BATCH, "show_progress_bar": False},
             prediction_folder=folder,
         )
         saved = json.loads((Path(folder) / task.mteb.prediction_file_name).read_text("utf-8"))
