@@ -146,7 +146,7 @@ def test_images_come_through_the_json_that_mlflow_serves(
     from mlflow.pyfunc.scoring_server import infer_and_parse_data
 
     root, model = loaded("vision")
-    served = json.loads(convert_input_example_to_serving_input([png(1), png(2)]))
+    served = json.loads(convert_input_example_to_serving_input([png(1), png(2)]) or "")
 
     answers = model.predict(infer_and_parse_data(served))
 
