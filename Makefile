@@ -50,19 +50,19 @@ format: .venv/.ready  ## Format the code
 bench: .venv/.ready  ## Ratios against peers, measured side by side: bench/results/
 	@$(BIN)/python -m bench
 
-quality: .venv/.ready  ## Three seeds with intervals: docs/results/quality.md (long)
+quality: .venv/.ready  ## Three seeds with intervals: docs/results/text/quality.md (long)
 	@$(BIN)/polydistill quality $(MODALITY)
 
-headline: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/headline.md
+headline: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/text/headline.md
 	@$(BIN)/polydistill headline $(MODALITY)
 
-ablation: .venv/.ready  ## One factor at a time around the default, as DVC experiments (an hour): docs/results/ablation.md
+ablation: .venv/.ready  ## One factor at a time around the default, as DVC experiments (an hour): docs/results/text/ablation.md
 	@$(BIN)/polydistill ablation $(MODALITY)
 
-attribution: .venv/.ready  ## What each teacher adds to the others: docs/results/attribution.md
+attribution: .venv/.ready  ## What each teacher adds to the others: docs/results/text/attribution.md
 	@$(BIN)/polydistill attribution $(MODALITY)
 
-information: .venv/.ready  ## Nats that student and teachers tell of each teacher: docs/results/information.md (minutes)
+information: .venv/.ready  ## Nats that student and teachers tell of each teacher: docs/results/text/information.md (minutes)
 	@$(BIN)/polydistill information $(MODALITY)
 
 export: .venv/.ready  ## Sorted-JSON exports of the champion's run and the registry: mlruns/exports/

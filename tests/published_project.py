@@ -111,7 +111,7 @@ def write_lock(root: Path, *, made: str, scored: str, modality: str = "text") ->
     layout = Layout(root, modality)
     student = layout.student.relative_to(root).as_posix()
     validation = layout.validation.relative_to(root).as_posix()
-    data = {"path": "data", "md5": DATA_MD5}
+    data = {"path": f"data/{modality}", "md5": DATA_MD5}
     written = hashlib.md5(layout.validation.read_bytes(), usedforsecurity=False).hexdigest()
     other = "text" if modality == "vision" else "vision"
     stages = {

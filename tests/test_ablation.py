@@ -91,7 +91,7 @@ def test_the_page_tells_what_each_level_gains_and_its_bytes_stay(plan: Ablation)
     make_missing(plan, FakeExperiments(plan))
 
     report = summarise(plan)
-    results = plan.root / "docs" / "results"
+    results = plan.root / "docs" / "results" / "text"
     first = {path.name: path.read_bytes() for path in results.iterdir()}
     summarise(plan)
 

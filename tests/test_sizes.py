@@ -35,3 +35,28 @@ def test_a_teacher_whose_weights_are_elsewhere_has_no_size(tmp_path: Path) -> No
 
     assert teacher_size(TeacherParams(family="hashing"), teacher) == Size()
     assert teacher_size(gone, teacher) == Size()
+
+
+def test_an_onnx_graph_counts_its_initializers(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [3, 5], np.zeros(15, np.float32))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 5]) for name in "xy"]
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    save(helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:], [weights])), tmp_path / "m.onnx")  # fmt: skip
+
+    assert weights_size(tmp_path / "m.onnx").n_parameters == 15
+
+
+def test_several_files_are_added_and_a_teacher_may_say_what_of_them_it_runs(tmp_path: Path) -> None:
+    for name in ("a.pt", "b.pt"):
+        (tmp_path / name).write_bytes(b"0" * 100)
+    row = TeacherParams.model_validate(
+        {"family": "dmpnn", "checkpoints": [str(tmp_path / name) for name in ("a.pt", "b.pt")]}
+    )
+
+    class Partly(HashingTeacher):
+        n_parameters = 7
+
+    assert teacher_size(row, HashingTeacher("hashing", 1)) == Size(200, None)
+    assert teacher_size(row, Partly("hashing", 1)) == Size(200, 7)

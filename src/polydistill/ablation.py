@@ -199,7 +199,7 @@ def make_missing(
 
 
 def summarise(ablation: Ablation, failed: Sequence[str] = ()) -> AblationReport:
-    """Compare what is there; write `docs/results/ablation.{json,md,svg}` when no cell is missing or failed alone.
+    """Compare what is there; write `docs/results/<modality>/ablation.{json,md,svg}` when no cell is missing or failed alone.
 
     Raises:
         MissingDataError: No cell of the default is finished.
@@ -229,7 +229,7 @@ def summarise(ablation: Ablation, failed: Sequence[str] = ()) -> AblationReport:
         missing=len(ablation.missing) - len(failed),
     )
     if not report.missing:
-        write_ablation(report, ablation.root / "docs" / "results")
+        write_ablation(report, Layout(ablation.root, ablation.modality).results)
     return report
 
 

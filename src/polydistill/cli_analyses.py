@@ -61,6 +61,16 @@ def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
         )
 
 
+@analyses.command(epilog="Example: polydistill costs text")
+def costs(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Say how large and how fast student and teachers are, and what they keep: docs/results/."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.report.costs import costs as measure_costs
+
+        show(measure_costs(ROOT, load_params(ROOT), modality), as_json=as_json)
+
+
 @analyses.command(epilog="Example: polydistill information text --rows 20000")
 def information(
     modality: Modality,

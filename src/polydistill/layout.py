@@ -138,6 +138,11 @@ class Layout:
         return self.scratch / "gate" / f"{self.modality}.json"
 
     @property
+    def results(self) -> Path:
+        """Comparisons and estimates that are committed for people to read."""
+        return self.root / "docs" / "results" / self.modality
+
+    @property
     def drift(self) -> Path:
         """How the incoming corpus compares with the champion's; of this machine, not of DVC's."""
         return self.reports / "drift.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from polydistill.errors import PolydistillError
 from polydistill.locate import locate
 from polydistill.params import TeacherParams
 
-WEIGHT_OPTIONS = ("model", "vectors")
+WEIGHT_OPTIONS = ("model", "vectors", "weights", "checkpoints")
 """Options of a teacher family that name its weights."""
-SUFFIXES = (".safetensors", ".onnx", ".npy", ".npz", ".bin")
+SUFFIXES = (".safetensors", ".onnx", ".npy", ".npz", ".bin", ".pth", ".pt")
 """In the order of preference where a folder holds the same weights twice."""
 
 
@@ -41,20 +42,31 @@ def student_size(folder: Path) -> Size:
 def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:
     """Return the size of a teacher's weights: of the option that names them, or its class's `weights`.
 
-    A teacher whose weights are not here (precomputed, say, or not installed) has no size.
+    A teacher whose weights are not here (precomputed, say, or not installed) has no size. A teacher that runs
+    only a part of a file may say how much by an attribute `n_parameters`.
     """
     options = row.options
-    named = [options[key] for key in WEIGHT_OPTIONS if isinstance(options.get(key), str)]
-    source = str(named[0]) if named else getattr(teacher, "weights", None)
+    named = next((options[key] for key in WEIGHT_OPTIONS if options.get(key)), None)
+    source = getattr(teacher, "weights", None) if named is None else named
     revision = options.get("revision")
     if source is None:
         return Size()
     try:
-        return weights_size(
-            locate(source, revision=None if revision is None else str(revision), download=False)
-        )
+        sizes = [
+            weights_size(
+                locate(
+                    str(one), revision=None if revision is None else str(revision), download=False
+                )
+            )
+            for one in (source if isinstance(source, list | tuple) else [source])
+        ]
+        own = getattr(teacher, "n_parameters", None)
     except PolydistillError:
         return Size()
+    return Size(
+        weight_bytes=_total(size.weight_bytes for size in sizes),
+        n_parameters=_total(size.n_parameters for size in sizes) if own is None else int(own),
+    )
 
 
 def weights_size(path: Path) -> Size:
@@ -63,13 +75,17 @@ def weights_size(path: Path) -> Size:
     for suffix in SUFFIXES:
         same = [file for file in files if file.suffix == suffix]
         if same:
-            counts = [_n_parameters(file) for file in same]
-            known = [count for count in counts if count is not None]
             return Size(
                 weight_bytes=sum(file.stat().st_size for file in same),
-                n_parameters=sum(known) if len(known) == len(counts) else None,
+                n_parameters=_total(_n_parameters(file) for file in same),
             )
     return Size()
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    """Add up, if all are known."""
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)
 
 
 def _n_parameters(file: Path) -> int | None:
@@ -79,4 +95,20 @@ def _n_parameters(file: Path) -> int | None:
             return sum(math.prod(map(int, shape)) for shape in shapes)
     if file.suffix == ".npy":
         return int(np.load(file, mmap_mode="r", allow_pickle=False).size)
-    return None  # ONNX needs its own library, and a .npz may hold packed or scaled weights
+    if file.suffix == ".onnx":
+        return _n_initialised(file)
+    return None  # a .npz may hold packed or scaled weights, and torch's files are pickles
+
+
+def _n_initialised(file: Path) -> int | None:
+    """Count the numbers of an ONNX graph's initializers, where the library is installed and can read it."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError:
+        return None
+    try:
+        graph = onnx.load(str(file), load_external_data=False).graph
+    except DecodeError:
+        return None
+    return sum(math.prod(map(int, tensor.dims)) for tensor in graph.initializer)

@@ -79,7 +79,7 @@ def no_validation(project: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "because"),
     [
-        (other_data, "distill used another data than was validated"),
+        (other_data, "distill used another data/text than was validated"),
         (broken_rule, "is not what the validate stage wrote"),
         (no_validation, "the data was not validated"),
     ],

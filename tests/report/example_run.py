@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from polydistill.layout import Layout
 from polydistill.params import Params, parse_params
+from polydistill.students import STUDENTS
 
 MODELS = {
     "student": 0.0,
@@ -183,3 +184,21 @@ def write_run(root: Path, *, without: tuple[str, ...] = (), **changes: Json) -> 
     if "history" not in without:
         example_history().to_parquet(layout.history, index=False)
     return layout
+
+
+def write_measurable_run(root: Path) -> Params:
+    """Write a finished run with a student that can embed, and a corpus."""
+    layout = write_run(root)
+    (layout.student / "model.safetensors").unlink()
+    texts = [f"the text number {number}" for number in range(40)]
+    generator = torch.Generator().manual_seed(0)
+    STUDENTS.get("bag-of-bytes").build(texts, generator, 1, dim=8).save(layout.student)
+    corpus = pd.DataFrame({"id": texts, "text": texts, "source": "made", "group": texts})
+    (root / "data").mkdir(exist_ok=True)
+    corpus.to_parquet(root / "data" / "corpus.parquet")
+    return example_params(
+        teachers={
+            "quick": {"family": "hashing", "dim": 8},
+            "absent": {"family": "hashing", "dim": 4},
+        }
+    )

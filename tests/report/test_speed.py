@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 
@@ -16,26 +15,12 @@ from polydistill.report.speed import known_speeds, measure
 from polydistill.sizes import Size
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
-from tests.report.example_run import example_params, write_run
+from tests.report.example_run import write_measurable_run
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> tuple[Path, Params]:
-    """A finished run with a student that can embed, and a corpus."""
-    layout = write_run(tmp_path)
-    (layout.student / "model.safetensors").unlink()
-    texts = [f"the text number {number}" for number in range(40)]
-    generator = torch.Generator().manual_seed(0)
-    STUDENTS.get("bag-of-bytes").build(texts, generator, 1, dim=8).save(layout.student)
-    corpus = pd.DataFrame({"id": texts, "text": texts, "source": "made", "group": texts})
-    (tmp_path / "data").mkdir(exist_ok=True)
-    corpus.to_parquet(tmp_path / "data" / "corpus.parquet")
-    return tmp_path, example_params(
-        teachers={
-            "quick": {"family": "hashing", "dim": 8},
-            "absent": {"family": "hashing", "dim": 4},
-        }
-    )
+    return tmp_path, write_measurable_run(tmp_path)
 
 
 def break_teacher(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

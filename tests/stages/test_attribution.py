@@ -106,7 +106,7 @@ def test_a_noise_teacher_ends_last_and_only_it_is_flagged(project: Path) -> None
 
 
 def test_the_same_embeddings_write_the_same_bytes(project: Path) -> None:
-    results = project / "docs" / "results"
+    results = project / "docs" / "results" / "text"
     written = []
     for _ in range(2):
         attribution(project, make_params(), "text")
@@ -134,7 +134,9 @@ def test_minutes_are_said_of_this_machine_and_written_nowhere(project: Path) -> 
     )
     assert here["noise"].minutes is None
     assert here["noise"].adds_per_minute is None
-    assert "minutes" not in (project / "docs" / "results" / "attribution.json").read_text("utf-8")
+    assert "minutes" not in (project / "docs" / "results" / "text" / "attribution.json").read_text(
+        "utf-8"
+    )
 
 
 def test_embeddings_that_are_not_there_are_named(project: Path) -> None:

@@ -28,7 +28,7 @@ class Told:
 
 
 def results(root: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (root / "docs" / "results").glob("*")}
+    return {path.name: path.read_bytes() for path in (root / "docs" / "results" / "text").glob("*")}
 
 
 def test_a_killed_comparison_goes_on_and_an_unchanged_one_makes_nothing(tmp_path: Path) -> None:

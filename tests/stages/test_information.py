@@ -61,7 +61,7 @@ def test_estimates_are_over_rows_that_every_teacher_has_and_the_student_never_sa
 
 def test_pages_say_the_same_bytes_twice_and_name_every_model(project: tuple[Path, Params]) -> None:
     root, params = project
-    results, pages = root / "docs" / "results", []
+    results, pages = root / "docs" / "results" / "text", []
     for _ in range(2):
         information(root, params, "text")
         pages.append([(results / f"information.{kind}").read_bytes() for kind in ("json", "md")])

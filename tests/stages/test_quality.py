@@ -116,8 +116,8 @@ def test_a_run_over_seeds_distils_each_and_writes_nothing_but_the_results(tmp_pa
 
     assert report.seeds == (3, 4)
     assert report.by_seed["3"] != report.by_seed["4"]
-    assert (tmp_path / "docs" / "results" / "quality.json").exists()
-    assert (tmp_path / "docs" / "results" / "quality.md").exists()
+    assert (tmp_path / "docs" / "results" / "text" / "quality.json").exists()
+    assert (tmp_path / "docs" / "results" / "text" / "quality.md").exists()
     assert set((tmp_path / "artifacts").rglob("*")) == before
 
 

@@ -53,7 +53,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class AttributionReport:
-    """What `docs/results/attribution.json` holds; no number of it depends on a machine's speed.
+    """What `docs/results/<modality>/attribution.json` holds; no number of it depends on a machine's speed.
 
     Attributes:
         modality: Of the teachers.

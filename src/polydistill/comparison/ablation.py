@@ -18,7 +18,7 @@ LEAST_TOLD = 0.0005
 
 @dataclass(frozen=True)
 class AblationReport:
-    """What `docs/results/ablation.json` holds.
+    """What `docs/results/<modality>/ablation.json` holds.
 
     Attributes:
         modality: Of the students.

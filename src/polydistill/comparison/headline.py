@@ -72,7 +72,7 @@ class Domain:
 
 @dataclass(frozen=True)
 class HeadlineReport:
-    """What `docs/results/headline.json` holds.
+    """What `docs/results/<modality>/headline.json` holds.
 
     Attributes:
         modality: Of the students.

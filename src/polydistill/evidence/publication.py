@@ -104,7 +104,7 @@ def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
     seen = _hashes(validate, "deps")
     for stage in ("distill", "evaluate"):
         used = _hashes(lock.get(f"{stage}@{modality}", {}), "deps")
-        for data in ("data", layout.local.relative_to(layout.root).as_posix()):
+        for data in (f"data/{modality}", layout.local.relative_to(layout.root).as_posix()):
             if data in used and used[data] != seen.get(data):
                 because = f"{stage} used another {data} than was validated, by dvc.lock."
                 return Finding(holds=False, because=because)

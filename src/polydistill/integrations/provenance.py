@@ -56,11 +56,11 @@ def examine(root: Path, entries: Mapping[str, Any]) -> Provenance:
     commit, data_md5 = git.head_commit(project_of(root)), dvc.data_hash(root)
     lock = root / REQUIREMENTS_FILE
     requirements = hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
-    reasons = _of_code(root, commit) + _of_data(data_md5, entries)
+    reasons = _of_code(root, commit)
     if not (root / ".dvc").exists():
         reasons.append("data: no DVC project here, so no remote that keeps it")
         return Provenance(commit, data_md5, requirements, tuple(reasons))
-    reasons += _of_stages(root, entries)
+    reasons += _of_state(root, entries)
     pushed, detail = _push(root)
     return Provenance(commit, data_md5, requirements, tuple(reasons + pushed), detail)
 
@@ -79,26 +79,18 @@ def _of_code(root: Path, commit: str | None) -> list[str]:
     return [f"code: not as in commit {commit[:12]}: {', '.join(files[:NAMED])}{more}"]
 
 
-def _of_data(data_md5: str, entries: Mapping[str, Any]) -> list[str]:
-    """Compare the data that the stages have read with the data that `data.dvc` names."""
-    read = {
-        row.get("md5")
-        for entry in entries.values()
-        for row in entry.get("deps", ())
-        if row["path"] == "data"
-    }
-    if read <= {data_md5}:
-        return []
-    return ["data: the stages read other data than data.dvc names (`dvc add data`)"]
-
-
-def _of_stages(root: Path, entries: Mapping[str, Any]) -> list[str]:
-    """Ask DVC whether the results here are what the files here make."""
+def _of_state(root: Path, entries: Mapping[str, Any]) -> list[str]:
+    """Ask DVC whether the data are those that `data.dvc` names, and the results what the files here make."""
     try:
-        stale = [stage for stage in dvc.status(root) if stage in entries]
+        stale = dvc.status(root)
     except StageError:
         return ["stages: `dvc status` failed"]
-    return [f"stages: not up to date: {', '.join(stale)} (`dvc repro`)"] if stale else []
+    reasons = []
+    if dvc.DATA_FILE.as_posix() in stale:
+        reasons.append("data: here are other data than data.dvc names (`dvc add data`)")
+    if stages := [stage for stage in stale if stage in entries]:
+        reasons.append(f"stages: not up to date: {', '.join(stages)} (`dvc repro`)")
+    return reasons
 
 
 def _push(root: Path) -> tuple[list[str], str]:

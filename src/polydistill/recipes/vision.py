@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from polydistill.contracts import BuiltData, LocalTask, Origin
 from polydistill.errors import DataError, StageError
 from polydistill.fetch import Package, fetch
 from polydistill.modalities import MODALITIES
+from polydistill.modalities.vision import LEAST_CONTRAST
 from polydistill.progress import Progress, silent
 from polydistill.recipes import RECIPES, _images
 from polydistill.recipes._order import order_of
@@ -123,15 +125,20 @@ class VisionRecipe:
         """
         with tempfile.TemporaryDirectory() as scratch:
             found = _collected(downloads, Path(scratch), progress)
-        pictures = _distinct(found)
+        seen = found[~_blank(found)]
+        pictures = _distinct(seen)
         tasks = {name: _task(pictures, name, *TASKS[name]) for name in TASKS}
         tasks["emoji-retrieval"] = _retrieval(pictures, tasks["emoji-group"])
         taken = set().union(*(set(task["group"]) for task in tasks.values()))
         corpus = _corpus(pictures[~pictures["group"].isin(taken)])
         frames = {"corpus.parquet": corpus}
         frames |= {f"tasks/{name}.parquet": task for name, task in tasks.items()}
-        alike = found["source"].value_counts() - pictures["source"].value_counts()
-        left_out = {source: {"looks like another": int(alike[source])} for source in ORIGINS}
+        counts = [one["source"].value_counts() for one in (found, seen, pictures)]
+        blank, alike = (before - after for before, after in pairwise(counts))
+        left_out = {
+            source: {"blank": int(blank[source]), "looks like another": int(alike[source])}
+            for source in ORIGINS
+        }
         return BuiltData(frames=frames, texts={}, left_out=left_out)
 
 
@@ -154,6 +161,13 @@ def _collected(downloads: Path, scratch: Path, progress: Progress) -> pd.DataFra
         found += reader
         progress("vision sources", place + 1, len(readers))
     return pd.DataFrame(found)
+
+
+def _blank(pictures: pd.DataFrame) -> pd.Series:
+    """Say which images the suite would refuse as blank: thin outlines, once they are small."""
+    shown = [[image] for image in pictures["image"]]
+    contrast = MODALITIES.get("vision")().derived(shown)["contrast"]
+    return pd.Series(contrast, index=pictures.index) < LEAST_CONTRAST
 
 
 def _distinct(pictures: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Teacher attribution: what each teacher adds to the others, on the benchmark, without training a student.
 
-No stage of DVC: it reads the embeddings that are there. `docs/results/attribution.{json,md}` holds scores and sizes
+No stage of DVC: it reads the embeddings that are there. `docs/results/<modality>/attribution.{json,md}` holds scores and sizes
 of weights, the same on every machine; what a minute of embedding brings depends on the machine, so
 `adds_per_minute` works it out when somebody asks, and nothing keeps it.
 """
@@ -53,7 +53,7 @@ class EmbeddingTime:
 def attribution(
     root: Path, params: Params, modality: str, *, progress: Progress = silent
 ) -> AttributionReport:
-    """Score the ensemble of all teachers, without each and each alone; write `docs/results/attribution.*`.
+    """Score the ensemble of all teachers, without each and each alone; write `docs/results/<modality>/attribution.*`.
 
     The tasks, probes and scores are the evaluate stage's. The same inputs write the same bytes.
 
@@ -89,7 +89,7 @@ def attribution(
         weight_bytes=_weight_bytes(params, modality),
         seed=params.seed,
     )
-    write_results(root / "docs" / "results", "attribution", asdict(report), markdown(report))
+    write_results(Layout(root, modality).results, "attribution", asdict(report), markdown(report))
     return report
 
 

@@ -22,6 +22,7 @@ from polydistill.comparison.headline_page import markdown
 from polydistill.comparison.methods import DEFAULT, UNDISTILLED, Method, changed, headline_methods
 from polydistill.comparison.paired import PairedScores
 from polydistill.errors import MissingDataError
+from polydistill.layout import Layout
 from polydistill.params import Params
 from polydistill.progress import Progress, silent
 from polydistill.results import write_results
@@ -44,7 +45,7 @@ def headline(  # noqa: PLR0913 - methods and seeds are there for smaller compari
     at_most: int | None = None,
     progress: Progress = silent,
 ) -> HeadlineReport:
-    """Make the cells that are missing, and write `docs/results/headline.{json,md,svg}` when all are there.
+    """Make the cells that are missing, and write `docs/results/<modality>/headline.{json,md,svg}` when all are there.
 
     Args:
         root: The project folder, whose embeddings are up to date.
@@ -68,7 +69,7 @@ def headline(  # noqa: PLR0913 - methods and seeds are there for smaller compari
     make_missing(kept, cells, progress, at_most=at_most)
     report = _report(root, params, modality, methods, cells, kept)
     if report.progressed.is_complete:
-        write_headline(report, root / "docs" / "results")
+        write_headline(report, Layout(root, modality).results)
     return report
 
 

@@ -58,7 +58,7 @@ class Density:
 
 @dataclass(frozen=True)
 class InformationReport:
-    """What `docs/results/information.json` holds.
+    """What `docs/results/<modality>/information.json` holds.
 
     Attributes:
         modality: Of the models.
@@ -83,7 +83,7 @@ def information(
     rows: int = 8_000,
     progress: Progress = silent,
 ) -> InformationReport:
-    """Estimate what each model tells of each teacher; write `docs/results/information.{json,md}`.
+    """Estimate what each model tells of each teacher; write `docs/results/<modality>/information.{json,md}`.
 
     Estimators are fitted on at most `rows` of the rows that the student was trained on, and judged
     on those that were held out from it. All models are given the same rows: those that every
@@ -121,7 +121,7 @@ def information(
         sufficiency=found,
         density=densities(found, _sizes(layout, params), _points(layout, params)),
     )
-    write_information(report, root / "docs" / "results")
+    write_information(report, Layout(root, modality).results)
     return report
 
 

@@ -26,7 +26,7 @@ STUDENTS = ("student", "undistilled")
 
 @dataclass(frozen=True)
 class QualityReport:
-    """What `docs/results/quality.json` holds.
+    """What `docs/results/<modality>/quality.json` holds.
 
     Attributes:
         modality: Of the student.
@@ -57,7 +57,7 @@ def quality(
     *,
     progress: Progress = silent,
 ) -> QualityReport:
-    """Distil and evaluate once a seed, compare, and write `docs/results/quality.{json,md}`.
+    """Distil and evaluate once a seed, compare, and write `docs/results/<modality>/quality.{json,md}`.
 
     Raises:
         MissingDataError: A teacher's embeddings are not there.
@@ -76,7 +76,7 @@ def quality(
         progress("quality", number, len(seeds))
     groups = task_groups(root, params, modality)
     report = compare(modality, tables, block.tasks, groups)
-    write_quality(report, root / "docs" / "results")
+    write_quality(report, Layout(root, modality).results)
     return report
 
 

@@ -78,6 +78,11 @@ class DmpnnTeacher:
     def _networks(self) -> list[Network]:
         return [Network(*read_checkpoint(str(locate(one)))) for one in self._checkpoints]
 
+    @property
+    def n_parameters(self) -> int:
+        """Of the message passing; the checkpoints' predictors do not run here."""
+        return sum(network.n_parameters for network in self._networks)
+
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
         torch.set_num_threads(self._threads)
@@ -102,6 +107,11 @@ class Network:
 
     def __init__(self, weights: Mapping[str, Tensor], depth: int, norm: float) -> None:
         self._weights, self._depth, self._norm = weights, depth, norm
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in the weights."""
+        return sum(weight.numel() for weight in self._weights.values())
 
     def __call__(
         self, atoms: Tensor, bonds: Tensor, ends: Tensor, owner: Tensor, n_molecules: int

@@ -149,6 +149,11 @@ class EfficientNetLiteTeacher:
         encoder.load_state_dict({key: state[key] for key in encoder.state_dict()})
         return encoder.eval()
 
+    @property
+    def n_parameters(self) -> int:
+        """Of the encoder; the file's classifier does not run here."""
+        return sum(parameter.numel() for parameter in self._encoder.parameters())
+
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
         torch.set_num_threads(self._threads)
