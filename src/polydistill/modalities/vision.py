@@ -32,6 +32,7 @@ class VisionModality:
 
     name = "vision"
     column = "image"
+    near_similarity = None
     requirements = ("pillow",)
 
     def content_id(self, example: Example) -> str:
@@ -60,6 +61,10 @@ class VisionModality:
         darker = np.packbits(np.diff(grey, axis=1) < -STEP).tobytes().hex()
         colours = np.asarray(image.resize((2, 2), box), np.int16) // 32
         return darker + "".join(map(str, colours.ravel()))
+
+    def split_key(self, example: Example) -> str | None:  # noqa: ARG002
+        """See `contracts.Modality.split_key`: the groups of a table are all that is known."""
+        return None
 
     def coerce(self, value: object) -> Example:
         """See `contracts.Modality.coerce`: `(height, width[, channels])` of uint8, bytes, a data URI, a path, base64."""
