@@ -32,7 +32,7 @@ class MoleculesModality:
 
     name = "molecules"
     column = "smiles"
-    near_similarity = None
+    near_similarity: float | None = None
     requirements = ("rdkit", "torch-geometric")
 
     def content_id(self, example: Example) -> str:

@@ -31,7 +31,7 @@ class TextModality:
 
     name = "text"
     column = "text"
-    near_similarity = 0.8
+    near_similarity: float | None = 0.8
     requirements = ("sentence-transformers", "tokenizers")
 
     def content_id(self, example: Example) -> str:

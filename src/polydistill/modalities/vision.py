@@ -32,7 +32,7 @@ class VisionModality:
 
     name = "vision"
     column = "image"
-    near_similarity = None
+    near_similarity: float | None = None
     requirements = ("pillow",)
 
     def content_id(self, example: Example) -> str:

@@ -104,7 +104,7 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
         if task.kind == RETRIEVAL and "role" not in frame:
             raise DataError(f"{task.path} must have a column 'role': {' or '.join(ROLES)}.")
         checked = _task_frame(frame, task, kind, keys)
-        tables[name] = checked, _task_rules(task, kind, set(checked))
+        tables[name] = checked, _task_rules(task, kind, set(checked.columns))
     results = checker.check(tables)
     failed = [result for result in results if not result.success]
     unavailable = tuple(name for name in block.tasks if name not in tasks)

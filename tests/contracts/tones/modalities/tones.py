@@ -20,7 +20,7 @@ class TonesModality:
 
     name = "tones"
     column = "tone"
-    near_similarity = None
+    near_similarity: float | None = None
     requirements = ()
 
     def content_id(self, example: Example) -> str:
