@@ -13,6 +13,7 @@ from polydistill.modalities.text import TextModality
 from polydistill.params import Params, parse_params
 from polydistill.store import write_embeddings
 from polydistill.teachers.hashing import HashingTeacher
+from tests.our_params import text_params
 
 REPOSITORY = Path(__file__).parents[1]
 TEACHERS = {"first": 16, "second": 8}
@@ -37,7 +38,7 @@ def make_comparison_project(root: Path) -> Params:
             folder = Layout(root, "text").embeddings(part, name)
             teacher = HashingTeacher(name, 1, dim=dim)
             write_embeddings(folder, root / "work", frame["id"].tolist(), texts, teacher)
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text("utf-8"))
+    tree = text_params()
     tree["threads"] = 1
     tree["embed"] = {
         f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}

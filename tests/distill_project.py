@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from polydistill.contracts import Embeddings, Example
 from polydistill.layout import Layout
@@ -21,6 +20,7 @@ from polydistill.params import Params, parse_params
 from polydistill.stages.distill import distill
 from polydistill.store import write_embeddings
 from polydistill.teachers.hashing import HashingTeacher
+from tests.our_params import text_params
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = f"{REPOSITORY / 'src'}:{REPOSITORY}"
@@ -60,7 +60,7 @@ def small_params(
     **changes: Mapping[str, object],
 ) -> Params:
     """Return `params.yaml` with small teachers and a short training; `changes` update text's blocks."""
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree = text_params()
     tree["threads"] = 1
     tree["embed"] = {
         f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}

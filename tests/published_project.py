@@ -15,6 +15,7 @@ from polydistill.contracts import Student
 from polydistill.layout import Layout
 from polydistill.students import load_student, weights_digest
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
+from tests.our_params import text_params
 
 REPOSITORY = Path(__file__).parents[1]
 DATA_MD5 = "0123456789abcdef0123456789abcdef.dir"
@@ -34,7 +35,7 @@ IDS = {"simlex": ["p1", "p2"], "wordnet-lexfile": [f"e{n}" for n in range(8)]}
 def make_evaluated_project(root: Path, *, seed: int = 0, score: float = 0.5) -> Path:
     """Write everything that the stages leave, for the modality `text`."""
     (root / "data/text").mkdir(parents=True)
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree = text_params()
     tree["text"]["corpus"]["rows"] = 2
     tree["text"]["tasks"] = TASKS
     tree["text"]["gate"] = {

@@ -12,6 +12,7 @@ from polydistill.contracts import Rule
 from polydistill.modalities.text import TextModality
 from polydistill.params import Params, load_params
 from polydistill.stages.validate import EXAMPLES, RuleResult
+from tests.our_params import text_params
 
 REPOSITORY = Path(__file__).parents[1]
 TEXT = TextModality()
@@ -39,7 +40,7 @@ def make_frames() -> dict[str, pd.DataFrame]:
 
 def write_project(root: Path, frames: Mapping[str, pd.DataFrame]) -> Params:
     """Write `params.yaml` and the tables; return the parameters."""
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    tree = text_params()
     tree["text"]["corpus"] = {"path": "data/corpus.parquet", "rows": 10, "held_out": 0.2}
     tree["text"]["tasks"] = TASKS
     (root / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")

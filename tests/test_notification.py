@@ -8,7 +8,7 @@ import pytest
 from polydistill.errors import ParamsError
 from polydistill.notification import Notice, Payload, deliver, event_of_failure, make_payload
 from polydistill.params import NotifyParams, parse_params
-from tests.small_data import REPOSITORY
+from tests.our_params import text_params
 
 URL = "https://hooks.example/services/T0/B0/secret-token"
 NOTICE = Notice(
@@ -117,18 +117,16 @@ def test_a_diverged_training_is_told_apart_by_what_our_commands_say() -> None:
     ],
 )
 def test_a_row_of_notify_that_makes_no_sense_is_refused(row: dict[str, object], says: str) -> None:
-    import yaml
 
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree = text_params()
 
     with pytest.raises(ParamsError, match=says):
         parse_params(tree | {"notify": [row]})
 
 
 def test_a_level_that_the_permutations_cannot_reach_is_refused() -> None:
-    import yaml
 
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree = text_params()
     tree["text"]["retrain"]["drift"] |= {"permutations": 99, "level": 0.001}
 
     with pytest.raises(ParamsError, match=r"at least 0\.01"):

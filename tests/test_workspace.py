@@ -11,7 +11,8 @@ from polydistill.integrations import dvc
 from polydistill.integrations.processes import run_command
 from polydistill.params import load_params
 from polydistill.workspace import make_workspace
-from tests.toy_project import REPOSITORY, make_toy_project
+from tests.our_params import text_params
+from tests.toy_project import make_toy_project
 
 STAGES = """\
 stages:
@@ -176,7 +177,7 @@ def test_a_workspace_has_a_plain_name(project: Path, name: str) -> None:
 
 
 def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree = text_params()
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
 
     with pytest.raises(MissingDataError, match="No src in"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from polydistill.params import load_params
+from tests.our_params import text_params
 
 REPOSITORY = Path(__file__).parents[1]
 TEACHERS = ("text-minilm-l6", "text-glove-50d")
@@ -80,7 +81,7 @@ def make_toy_project(root: Path, stages: str = STAGES) -> Path:
     """Write a project with our `params.yaml`, two teachers, and toy stages."""
     (root / ".dvc").mkdir(parents=True)
     (root / ".dvc" / "config").write_text(CONFIG)
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree = text_params()
     tree["embed"] = {teacher: tree["embed"][teacher] for teacher in TEACHERS}
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     (root / "dvc.yaml").write_text(stages)

@@ -11,6 +11,7 @@ import yaml
 
 from polydistill.integrations import dvc
 from polydistill.integrations.processes import run_command
+from tests.our_params import text_params
 from tests.published_project import IDS, TASKS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -125,7 +126,7 @@ def make_versioned_project(root: Path) -> Path:
     (root / ".gitignore").write_text(IGNORED)
     (root / ".dvcignore").write_text(".polydistill\n**/__pycache__\n")
     (root / "dvc.yaml").write_text(STAGES)
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree = text_params()
     tree["embed"] = {f"text-{TEACHER}": tree["embed"][f"text-{TEACHER}"]}
     tree["text"]["corpus"]["rows"] = 2
     tree["text"]["tasks"] = {"simlex": TASKS["simlex"]}

@@ -22,19 +22,25 @@ def headline(
     *,
     so_far: SoFar = False,
     at_most: AtMost = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare only these, and the default: mse, 'only minilm-l6', …"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the default with baselines and single teachers, over seeds (hours): docs/results/."""
     with errors_for_people():
         from polydistill.comparison.headline_page import markdown
+        from polydistill.comparison.methods import chosen_methods
         from polydistill.params import load_params
         from polydistill.stages.headline import headline as compare
 
-        progress = ProgressLines("headline")
+        params, progress = load_params(ROOT), ProgressLines("headline")
         report = compare(
             ROOT,
-            load_params(ROOT),
+            params,
             modality,
+            methods=chosen_methods(params, modality, method),
             at_most=0 if so_far else at_most,
             progress=progress,
         )

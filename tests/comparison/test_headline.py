@@ -56,6 +56,8 @@ def test_shares_of_the_best_teacher_and_the_best_single_teacher_are_told() -> No
     domain = report().domains["all"]
 
     assert domain.share_of_best_teacher[DEFAULT]["clustering"] == pytest.approx(0.5 / 0.54)
+    assert domain.over_teachers["big"]["mean"].mean == pytest.approx(-0.04)
+    assert domain.over_teachers["small"]["mean"].low > 0
     assert domain.singles["mean"].method == "only big"
     assert domain.singles["mean"].gain.mean == pytest.approx(0.02)
     assert goals(domain)["regression"] == {"best": True, "all teachers": True, "90 %": True}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from polydistill.errors import ParamsError
 from polydistill.params import GateParams, Params, TaskParams, parse_params
 from polydistill.registry.evidence import Contamination, Evidence
 from polydistill.registry.rules import stamp_rules
 from polydistill.report.tables import task_table
+from tests.our_params import text_params
 
 
 def params(*seen: str) -> Params:
-    tree: dict[str, Any] = yaml.safe_load(
-        (Path(__file__).parents[2] / "params.yaml").read_text("utf-8")
-    )
+    tree: dict[str, Any] = text_params()
     tree["text"]["teachers"]["minilm-l6"]["saw_labels_of"] = list(seen)
     return parse_params(tree)
 

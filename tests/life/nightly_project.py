@@ -16,6 +16,7 @@ import yaml
 from polydistill.modalities.text import TextModality
 from polydistill.params import load_params
 from polydistill.teachers.hashing import HashingTeacher
+from tests.our_params import text_params
 from tests.toy_project import CONFIG
 
 REPOSITORY = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ def make_nightly_project(root: Path, *, canary: bool) -> Path:
     (root / ".dvc" / "config").write_text(CONFIG)
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(REPOSITORY / name, root / name)
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree = text_params()
     tree |= {"threads": 1, "notify": NOTIFY}
     tree["embed"] = {
         f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}

@@ -15,6 +15,7 @@ import yaml
 
 from polydistill.modalities.text import TextModality
 from polydistill.params import load_params
+from tests.our_params import text_params
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT_S = 900.0
@@ -130,7 +131,7 @@ def _frame(seed: int, rows: int) -> pd.DataFrame:
 
 
 def _write_params(root: Path) -> None:
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text("utf-8"))
+    tree = text_params()
     tree["threads"] = 1
     tree["embed"] = {
         f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from polydistill.cli import app
@@ -20,6 +19,7 @@ from polydistill.params import Params, parse_params
 from polydistill.stages.attribution import adds_per_minute, attribution
 from polydistill.store import write_embeddings
 from polydistill.tables import benchmark_inputs, read_tasks
+from tests.our_params import text_params
 
 pytest.importorskip("mteb")
 
@@ -53,7 +53,7 @@ class KnowingTeacher:
 
 
 def make_params(*, teachers: Sequence[str] = TEACHERS) -> Params:
-    tree = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text("utf-8"))
+    tree = text_params()
     tree["embed"] = {
         f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
         for name in teachers

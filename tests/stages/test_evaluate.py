@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 
 from polydistill.errors import DataError, MissingDataError, StoreError, UnknownNameError
 from polydistill.layout import Layout
@@ -20,6 +19,7 @@ from polydistill.store import write_embeddings
 from polydistill.students import STUDENTS
 from polydistill.tables import benchmark_inputs, read_tasks
 from polydistill.teachers import TEACHERS
+from tests.our_params import text_params
 
 pytest.importorskip("mteb")
 
@@ -40,7 +40,7 @@ TASKS = {
 
 
 def make_params(**changes: Any) -> Params:
-    tree = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text("utf-8"))
+    tree = text_params()
     tree["embed"] = {
         f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
         for name in ("one", "two")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from polydistill.comparison.methods import headline_methods
+from polydistill.comparison.methods import chosen_methods
+from polydistill.errors import UnknownNameError
 from polydistill.stages.headline import headline
 from tests.comparison_project import make_comparison_project
 
@@ -33,11 +34,8 @@ def results(root: Path) -> dict[str, bytes]:
 
 def test_a_killed_comparison_goes_on_and_an_unchanged_one_makes_nothing(tmp_path: Path) -> None:
     params = make_comparison_project(tmp_path)
-    chosen = [
-        m
-        for m in headline_methods(params, "text")
-        if m.name in {"default", "mse", "compress", "only second"}
-    ]
+    chosen = chosen_methods(params, "text", ["mse", "compress", "only second"])
+    assert [method.name for method in chosen] == ["default", "mse", "compress", "only second"]
     before = {path: path.is_dir() for path in (tmp_path / "artifacts").rglob("*")}
 
     with pytest.raises(KeyboardInterrupt):
@@ -57,5 +55,14 @@ def test_a_killed_comparison_goes_on_and_an_unchanged_one_makes_nothing(tmp_path
     assert results(tmp_path) == first
     assert report.progressed.is_complete
     assert set(report.domains["all"].teachers) == {"first", "second"}
+    over = report.domains["all"].over_teachers["first"]["mean"]
+    assert over.low < over.mean < over.high
     assert json.loads(first["headline.json"])["seeds"] == [0, 1]
     assert {path: path.is_dir() for path in (tmp_path / "artifacts").rglob("*")} == before
+
+
+def test_a_method_that_there_is_not_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+    params = make_comparison_project(tmp_path)
+
+    with pytest.raises(UnknownNameError, match="'msee'.*mse"):
+        chosen_methods(params, "text", ["msee"])

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from polydistill.errors import MissingDataError
 from polydistill.layout import Layout
@@ -15,6 +14,7 @@ from polydistill.params import Params, TaskParams, load_params, parse_params
 from polydistill.stages.quality import compare, markdown, quality, write_quality
 from polydistill.store import write_embeddings
 from polydistill.teachers import TEACHERS
+from tests.our_params import text_params
 
 TASKS = {
     "topics": TaskParams(kind="classification", path="a", domain="in"),
@@ -154,7 +154,7 @@ def write_project(root: Path) -> Params:
     for part in ("corpus", "benchmark"):
         folder = Layout(root, "text").embeddings(part, "one")
         write_embeddings(folder, root / "work", frame["id"].tolist(), texts, teacher)
-    tree = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text("utf-8"))
+    tree = text_params()
     tree["embed"] = {"text-one": {"modality": "text", "teacher": "one", "module": "hashing"}}
     tree["text"].update(
         corpus={"path": "data/corpus.csv", "rows": 120, "held_out": 0.2},

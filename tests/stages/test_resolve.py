@@ -4,18 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from polydistill.errors import ParamsError, UnknownNameError
 from polydistill.params import parse_params
 from polydistill.stages.resolve import resolve
+from tests.our_params import text_params
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def tree() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = text_params()
     return loaded
 
 

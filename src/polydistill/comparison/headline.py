@@ -59,6 +59,7 @@ class Domain:
         teachers: Teacher: its own score.
         best: Who leads among the distilled.
         share_of_best_teacher: Method: its score over the best teacher's.
+        over_teachers: Teacher: the default minus it.
         singles: See `Single`; empty without single-teacher methods.
     """
 
@@ -67,6 +68,7 @@ class Domain:
     teachers: dict[str, dict[str, float]]
     best: dict[str, Best]
     share_of_best_teacher: dict[str, dict[str, float]]
+    over_teachers: dict[str, dict[str, Interval]]
     singles: dict[str, Single]
 
 
@@ -119,6 +121,13 @@ def _compare(paired: PairedScores, domain: str, names: Sequence[str]) -> Domain:
         share_of_best_teacher={
             method: shares({kind: one.mean for kind, one in kinds.items()}, teachers)
             for method, kinds in stand.items()
+        },
+        over_teachers={
+            name: {
+                kind: paired.difference(domain, kind, DEFAULT, TEACHER + name)
+                for kind in paired.kinds(domain)
+            }
+            for name in teachers
         },
         singles=_singles(paired, domain, [name for name in names if name.startswith(SINGLE)]),
     )

@@ -131,6 +131,10 @@ def _tables(domain: Domain) -> list[str]:
         for method, by_kind in domain.standings.items()
         if method != DEFAULT
     ]
+    over = [
+        row(f"teacher {name}", [signed(by_kind[kind]) for kind in kinds])
+        for name, by_kind in domain.over_teachers.items()
+    ]
     within = [
         row(
             "not surely below the best",
@@ -142,6 +146,8 @@ def _tables(domain: Domain) -> list[str]:
         *head, *scores, *teachers, row("default's share of the best teacher", shown), "",
         "Minus the default:", "",
         *head, *gains, "",
+        "The default minus each teacher:", "",
+        *head, *over, "",
         "The best of the distilled, and who is near it:", "",
         *head, row("best", [domain.best[kind].method for kind in kinds]), *within,
     ]  # fmt: skip

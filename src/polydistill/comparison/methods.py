@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from polydistill.errors import UnknownNameError
 from polydistill.params import Params, parse_params
 from polydistill.workspace import override
 
@@ -78,6 +79,22 @@ def headline_methods(params: Params, modality: str) -> Sequence[Method]:
         ),
         *_single_teachers(params, modality),
     ]
+
+
+def chosen_methods(params: Params, modality: str, names: Sequence[str] | None) -> Sequence[Method]:
+    """Return the default and the methods with these names, in the table's order; none: all.
+
+    Raises:
+        UnknownNameError: There is no such method.
+    """
+    methods = headline_methods(params, modality)
+    if names is None:
+        return methods
+    known = [method.name for method in methods]
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("method", name, known)
+    return [method for method in methods if method.name in {DEFAULT, *names}]
 
 
 def _single_teachers(params: Params, modality: str) -> list[Method]:

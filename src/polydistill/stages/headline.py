@@ -149,8 +149,12 @@ def _report(
 
 
 def _tables(finished: Sequence[Cell], kept: KeptCells) -> dict[int, pd.DataFrame]:
-    """Return, by seed, the predictions under the names of methods, `undistilled` and teachers."""
+    """Return, by seed, the predictions under the names of methods, `undistilled` and teachers.
+
+    Teachers know no seed: what they predicted once stands beside every seed's students.
+    """
     by_seed: dict[int, list[pd.DataFrame]] = {}
+    teachers: list[pd.DataFrame] = []
     for cell in finished:
         table = kept.predictions(cell)
         if table is None:
@@ -163,7 +167,10 @@ def _tables(finished: Sequence[Cell], kept: KeptCells) -> dict[int, pd.DataFrame
             else TEACHER + model
             for model in cell.models
         }
-        by_seed.setdefault(cell.params.seed, []).append(
-            table.assign(model=table["model"].map(names))
-        )
+        named = table.assign(model=table["model"].map(names))
+        is_teacher = named["model"].str.startswith(TEACHER)
+        by_seed.setdefault(cell.params.seed, []).append(named[~is_teacher])
+        teachers.append(named[is_teacher])
+    for tables in by_seed.values():
+        tables.extend(teachers)
     return {seed: pd.concat(tables, ignore_index=True) for seed, tables in by_seed.items()}
