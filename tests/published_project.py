@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 import yaml
 
+from polydistill.contracts import Student
 from polydistill.layout import Layout
 from polydistill.students import load_student, weights_digest
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
@@ -19,7 +21,7 @@ REPOSITORY = Path(__file__).parents[1]
 DATA_MD5 = "0123456789abcdef0123456789abcdef.dir"
 TEACHERS = ("minilm-l6", "glove-50d")
 DIM = 8
-TASKS = {
+TASKS: dict[str, dict[str, object]] = {
     "simlex": {"kind": "sts", "path": "data/text/simlex.csv", "domain": "out"},
     "wordnet-lexfile": {
         "kind": "classification",
@@ -54,13 +56,22 @@ def make_evaluated_project(root: Path, *, seed: int = 0, score: float = 0.5) -> 
     return root
 
 
-def retrain(root: Path, *, seed: int, score: float) -> None:
+def retrain(  # noqa: PLR0913 - a project is of a modality, with its student and its tasks
+    root: Path,
+    *,
+    seed: int,
+    score: float,
+    modality: str = "text",
+    student: Student | None = None,
+    tasks: Mapping[str, Mapping[str, object]] = TASKS,
+    ids: Mapping[str, Sequence[str]] = IDS,
+) -> None:
     """Put another student there, with all its files."""
-    layout = Layout(root, "text")
+    layout = Layout(root, modality)
     for folder in (layout.heads, layout.reports):
         folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
-    BagOfBytesStudent.build([], generator, 1, dim=DIM).save(layout.student)
+    (student or BagOfBytesStudent.build([], generator, 1, dim=DIM)).save(layout.student)
     load_student(layout.student)
     (layout.heads / "heads.json").write_text("{}")
     rows = [
@@ -72,8 +83,8 @@ def retrain(root: Path, *, seed: int, score: float) -> None:
     pd.DataFrame(rows).to_parquet(layout.history)
     predictions = [
         {"task": task, "example": one, "seed": 0, "model": model, "target": "1", "score": score}
-        for task, ids in IDS.items()
-        for one in ids
+        for task in tasks
+        for one in ids[task]
         for model in ("student", "undistilled")
     ]
     pd.DataFrame(predictions).to_parquet(layout.predictions)
@@ -89,29 +100,37 @@ def retrain(root: Path, *, seed: int, score: float) -> None:
         "diverged": False,
     }
     layout.distillation.write_text(json.dumps(distillation))
-    tasks = {"sts": {"simlex": score}, "classification": {"wordnet-lexfile": score}}
-    layout.scores.write_text(json.dumps({"student": tasks, "undistilled": tasks}))
-    write_lock(root, made=digest, scored=digest)
+    by_kind: dict[str, dict[str, float]] = {}
+    for name, task in tasks.items():
+        by_kind.setdefault(str(task["kind"]), {})[name] = score
+    layout.scores.write_text(json.dumps({"student": by_kind, "undistilled": by_kind}))
+    write_lock(root, made=digest, scored=digest, modality=modality)
 
 
-def write_lock(root: Path, *, made: str, scored: str) -> None:
+def write_lock(root: Path, *, made: str, scored: str, modality: str = "text") -> None:
     """Write what DVC notes of the stages: which student was made, and which was scored."""
-    student, data = "artifacts/text/student", {"path": "data/text", "md5": DATA_MD5}
-    validation = Layout(root, "text").validation
-    written = hashlib.md5(validation.read_bytes(), usedforsecurity=False).hexdigest()
+    layout = Layout(root, modality)
+    student = layout.student.relative_to(root).as_posix()
+    validation = layout.validation.relative_to(root).as_posix()
+    data = {"path": f"data/{modality}", "md5": DATA_MD5}
+    written = hashlib.md5(layout.validation.read_bytes(), usedforsecurity=False).hexdigest()
+    other = "text" if modality == "vision" else "vision"
     stages = {
-        "validate@text": {
-            "cmd": "polydistill validate text",
+        f"validate@{modality}": {
+            "cmd": f"polydistill validate {modality}",
             "deps": [dict(data)],
-            "outs": [{"path": "reports/text/validation.json", "md5": written}],
+            "outs": [{"path": validation, "md5": written}],
         },
-        "embed@text-minilm-l6": {"cmd": "polydistill embed text minilm-l6"},
-        "distill@text": {
+        f"embed@{modality}-minilm-l6": {"cmd": f"polydistill embed {modality} minilm-l6"},
+        f"distill@{modality}": {
             "cmd": "…",
             "deps": [dict(data)],
             "outs": [{"path": student, "md5": made}],
         },
-        "evaluate@text": {"cmd": "…", "deps": [dict(data), {"path": student, "md5": scored}]},
-        "distill@vision": {"cmd": "of another modality"},
+        f"evaluate@{modality}": {
+            "cmd": "…",
+            "deps": [dict(data), {"path": student, "md5": scored}],
+        },
+        f"distill@{other}": {"cmd": "of another modality"},
     }
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))

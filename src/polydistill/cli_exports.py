@@ -53,18 +53,17 @@ def compare_exports(
     modality: Modality,
     *,
     kind: Annotated[
-        list[str] | None, typer.Option(help="Of tasks; repeatable [clustering, sts].")
+        list[str] | None, typer.Option(help="Of tasks; repeatable [clustering, retrieval, sts].")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score every export on the tasks that cosines decide: docs/results/<modality>/exports.md."""
     with errors_for_people():
         from polydistill.params import load_params
-        from polydistill.stages.exports import KINDS
         from polydistill.stages.exports import compare_exports as score_exports
 
         progress = ProgressLines("exports")
         report = score_exports(
-            ROOT, load_params(ROOT), modality, kinds=kind or KINDS, progress=progress
+            ROOT, load_params(ROOT), modality, kinds=kind or (), progress=progress
         )
         show(report if as_json else {"means": report.means}, as_json=as_json)

@@ -74,6 +74,11 @@ class Modality(Protocol):
     name: str
     column: str
     """The column of a corpus or a task that holds the example."""
+    near_similarity: float | None
+    """Least Jaccard index of two near keys' character 5-grams that makes their examples near-duplicates.
+
+    None where only equal keys do: of a hash, or of a formula, a few characters are no likeness.
+    """
 
     @property
     def requirements(self) -> Sequence[str]:
@@ -84,6 +89,12 @@ class Modality(Protocol):
 
     def near_key(self, example: Example) -> str:
         """Return a key that trivially different examples share (case, spacing, punctuation)."""
+
+    def split_key(self, example: Example) -> str | None:
+        """Return a key whose examples no split may tear apart, whatever a table's groups say: a scaffold.
+
+        None where the modality knows of none. Rows that a task declares to stand alone (`group: id`) may be.
+        """
 
     def coerce(self, value: object) -> Example:
         """Return the example that a user's value stands for: of an image, a path, bytes or an array.

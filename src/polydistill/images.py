@@ -67,7 +67,8 @@ def read_image(example: Example) -> Any:
         image.load()
         return on_white(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"An image is too large: {error}.") from error
+        said = str(error).rstrip(".")
+        raise UnreadableImageError(f"An image is too large: {said}.") from error
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:  # its own message has a memory address

@@ -47,6 +47,9 @@ TASKS = {
 @pytest.fixture(scope="module")
 def rooms() -> Iterator[None]:
     """Put the plug-ins of `tones` into their rooms, and take text's modality and recipe out."""
+    for registry in ROOMS.values():
+        for name in registry.names():
+            registry.get(name)  # what is registered from here on is forgotten with the patch
     with pytest.MonkeyPatch.context() as patch:
         for room, registry in ROOMS.items():
             package = importlib.import_module(f"polydistill.{room}")

@@ -99,3 +99,15 @@ def test_corpus_rules_say_what_is_wrong(name: str) -> None:
     for rule in rules:
         assert rule.type.startswith("expect_")
         assert rule.because
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_no_split_may_tear_apart_has_a_key_and_nothing_raises(name: str) -> None:
+    kind = modality(name)
+    examples = [*sample(name)[kind.column], "", "no example of any kind \x00"]
+
+    keys = [kind.split_key(example) for example in examples]
+
+    assert keys == [kind.split_key(example) for example in examples]
+    assert all(key is None or key for key in keys)
+    assert kind.near_similarity is None or 0 < kind.near_similarity <= 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
@@ -90,6 +91,17 @@ def test_what_stands_for_no_image_is_refused(value: object, said: str) -> None:
         VISION.coerce(value)
 
 
-def test_a_missing_file_is_named() -> None:
-    with pytest.raises(MissingDataError, match="nowhere.png"):
-        VISION.coerce("nowhere.png")
+def test_base64_without_a_head_is_an_image_only_if_it_begins_like_one() -> None:
+    wrapped = base64.encodebytes(png(1)).decode()  # with line ends, as MLflow writes it
+
+    assert VISION.coerce(wrapped) == png(1)
+    with pytest.raises(MissingDataError, match="No image file 'aGVsbG8='"):
+        VISION.coerce("aGVsbG8=")
+
+
+@pytest.mark.parametrize("path", ["nowhere.png", "nowhere\0.png", "nowhere" * 1000])
+def test_a_missing_file_is_named_in_a_line(path: str) -> None:
+    with pytest.raises(MissingDataError, match="No image file 'nowhere") as refused:
+        VISION.coerce(path)
+
+    assert len(str(refused.value)) < 120

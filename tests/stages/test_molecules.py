@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from polydistill.errors import ValidationFailedError
+from polydistill.errors import ParamsError, UnknownNameError, ValidationFailedError
 from polydistill.integrations.great_expectations import GreatExpectationsChecker
 from polydistill.modalities.molecules import MoleculesModality
 from polydistill.params import Params, parse_params
 from polydistill.stages.distill import distill
 from polydistill.stages.embed import embed
 from polydistill.stages.evaluate import evaluate
+from polydistill.stages.exports import compare_exports
 from polydistill.stages.validate import validate
 
 pytest.importorskip("great_expectations")
@@ -129,6 +130,60 @@ def test_a_scaffold_on_both_sides_of_a_split_is_refused(tmp_path: Path) -> None:
 
     assert "a group straddles the splits" in said
     assert "scaffold of three" in said
+
+
+def with_scaffolds() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a corpus of chains, and a task of rings whose every group and split is a ring's."""
+    task = with_ids(CORPUS)
+    ring = [RINGS[place // len(TAILS)] for place in range(len(CORPUS))]
+    task = task.assign(group=ring, label=[200.0 + 5 * len(one) for one in CORPUS])
+    return with_ids(CHAINS), task.assign(
+        split=["test" if one in RINGS[:2] else "train" for one in ring]
+    )
+
+
+def test_a_scaffold_that_a_table_hides_behind_other_groups_is_found_by_the_suite(
+    tmp_path: Path,
+) -> None:
+    corpus, task = with_scaffolds()
+    task.loc[3, ["group", "split"]] = ["edited by hand", "train"]  # benzene is tested on
+
+    said = refusal(tmp_path, corpus, task)
+
+    assert "a group straddles the splits" not in said
+    assert "boiling: what the modality keeps together (split_key) straddles the splits" in said
+    assert f"{len(TAILS)} of {len(CORPUS)} rows" in said
+    assert "split_key='scaffold c1ccccc1'" in said
+    assert task["id"][0] in said
+
+
+def test_a_split_of_whole_scaffolds_passes_and_so_does_one_of_rows_that_says_so(
+    tmp_path: Path,
+) -> None:
+    corpus, task = with_scaffolds()
+    task["random-0"] = ["train", "test"] * (len(task) // 2)
+    checker = GreatExpectationsChecker(tmp_path / "docs")
+    params = write(tmp_path, corpus, task)
+    validate(tmp_path, params, "molecules", checker)
+
+    def with_groups(column: str) -> Params:
+        tree = params.model_dump(mode="json")
+        for row in tree["molecules"]["tasks"].values():
+            row |= {"split": "random-0", "group": column}
+        return parse_params(tree)
+
+    validate(tmp_path, with_groups("id"), "molecules", checker)
+    with pytest.raises(ValidationFailedError, match="straddles the splits"):
+        validate(tmp_path, with_groups("group"), "molecules", checker)
+
+
+def test_exports_have_nothing_to_choose_by_where_no_cosine_decides(tmp_path: Path) -> None:
+    params = write(tmp_path, with_ids(CORPUS), boiling())
+
+    with pytest.raises(ParamsError, match="'molecules' must have a task in which cosines decide"):
+        compare_exports(tmp_path, params, "molecules")
+    with pytest.raises(UnknownNameError, match="task kind 'sts'"):
+        compare_exports(tmp_path, params, "molecules", kinds=["sts"])
 
 
 def test_a_salt_of_a_corpus_molecule_is_no_benchmark_example(tmp_path: Path) -> None:

@@ -83,8 +83,24 @@ def test_domains_are_kept_apart() -> None:
 def test_the_gap_closed_is_the_share_of_the_best_teachers_lead() -> None:
     report = compare("text", {0: predictions(0)}, TASKS)
 
-    assert report.gap_closed["all"] == pytest.approx(0.25, abs=0.05)
-    assert report.gap_closed["out-of-domain"] is None
+    kinds = ["classification", "clustering", "regression", "mean"]
+    assert report.gap_closed["all"] == pytest.approx(dict.fromkeys(kinds, 0.25), abs=0.05)
+    assert list(report.gap_closed["out-of-domain"]) == ["regression", "mean"]
+    assert "closed: regression 2" in markdown(report)
+
+
+def test_a_kind_in_which_no_teacher_leads_has_no_gap() -> None:
+    table = predictions(0)
+    beaten = table["model"].eq("teacher") & table["task"].eq("clusters")
+    table.loc[beaten, "score"] -= 1
+
+    report = compare("text", {0: table}, TASKS)
+
+    assert "clustering" not in report.gap_closed["all"]
+    assert "classification" in report.gap_closed["all"]
+    alone = compare("text", {0: table[table["model"] != "teacher"]}, TASKS)
+    assert alone.gap_closed["all"] == {}
+    assert "Gap to the best teacher" not in markdown(alone)
 
 
 def test_pages_say_the_same_bytes_twice(tmp_path: Path) -> None:
@@ -104,7 +120,7 @@ def test_the_page_names_every_model_and_the_gain() -> None:
 
     assert all(f"| {model} |" in page for model in LEVELS)
     assert page.count("| **gain** |") == 3
-    assert "Gap to the best teacher in clustering that is closed: 2" in page
+    assert "Gap to the best teacher that is closed: classification 2" in page
 
 
 def test_a_run_over_seeds_distils_each_and_writes_nothing_but_the_results(tmp_path: Path) -> None:

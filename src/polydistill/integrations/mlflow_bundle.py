@@ -60,6 +60,9 @@ def register_student(
 ) -> int:
     """Log a bundle to the active run, register it, and return its version.
 
+    Only examples that are strings get a schema of inputs: MLflow makes a table of whatever has one, and
+    no column of a table holds the arrays that stand for an image.
+
     Args:
         mlflow: The module, connected.
         bundle: The student's folder.
@@ -70,7 +73,6 @@ def register_student(
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
-    from mlflow.types.schema import AnyType
 
     dim = encode(load_student(bundle), [example]).shape[1]
     info = mlflow.pyfunc.log_model(
@@ -80,7 +82,7 @@ def register_student(
         model_config={"modality": kind.name},
         code_paths=[str(PACKAGE)],
         signature=ModelSignature(
-            inputs=Schema([ColSpec("string" if isinstance(example, str) else AnyType())]),
+            inputs=Schema([ColSpec("string")]) if isinstance(example, str) else None,
             outputs=Schema([TensorSpec(np.dtype("float32"), (-1, dim))]),
         ),
         input_example=[example],

@@ -5,6 +5,7 @@ It is a script for MLflow ("models from code", so nothing is pickled), and no mo
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
+from polydistill.errors import DataError
 from polydistill.modalities import MODALITIES
 from polydistill.students import encode, load_student
 
@@ -28,19 +30,41 @@ class StudentModel(PythonModel):
     def predict(
         self,
         context: Any,  # noqa: ARG002
-        model_input: pd.DataFrame,
+        model_input: pd.DataFrame,  # or a list: MLflow warns of any other annotation
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> np.ndarray[Any, Any]:
         """Return embeddings, `(n_examples, dim)`, float32, not normalised.
 
-        `model_input` is a table with one column of examples: whatever the modality can read (see
-        `contracts.Modality.coerce`).
+        `model_input` is one example, a list of them, or a table that has them in the modality's column, or in
+        its only one: whatever the modality can read (see `contracts.Modality.coerce`).
 
         Raises:
-            DataError: The modality cannot read one.
+            DataError: It is none of these, or the modality cannot read an example.
         """
-        values = np.asarray(model_input, dtype=object).reshape(-1).tolist()
+        values = _values(model_input, self._kind.column)
         return encode(self._student, [self._kind.coerce(value) for value in values])
+
+
+def _values(given: object, column: str) -> Sequence[object]:
+    """Return the examples of what MLflow hands on; a table becomes one column."""
+    if isinstance(given, pd.DataFrame | Mapping):
+        names = list(given)
+        name = column if column in names or len(names) != 1 else names[0]
+        if name not in names:
+            raise DataError(
+                f"A table of examples must have a column {column!r}, or only one, got {names}."
+            )
+        given = given[name]
+    if isinstance(given, str | bytes | bytearray | Path):
+        return [given]
+    if isinstance(given, np.ndarray) and (given.ndim != 1 or given.dtype.kind not in "OSU"):
+        raise DataError(
+            "Examples must be given as a list: [array] for one, list(arrays) for several; got an "
+            f"array of {given.dtype} {given.shape}."
+        )
+    if not isinstance(given, Sequence | np.ndarray | pd.Series):
+        raise DataError(f"Examples must be given as a list, got {type(given).__name__}.")
+    return list(given)
 
 
 mlflow.models.set_model(StudentModel())

@@ -14,6 +14,7 @@ from polydistill.smiles import (
     canonical_smiles,
     count_atoms,
     parent_smiles,
+    scaffold_smiles,
 )
 
 
@@ -31,6 +32,7 @@ class MoleculesModality:
 
     name = "molecules"
     column = "smiles"
+    near_similarity: float | None = None
     requirements = ("rdkit", "torch-geometric")
 
     def content_id(self, example: Example) -> str:
@@ -43,6 +45,13 @@ class MoleculesModality:
         """See `contracts.Modality.near_key`: the parent; salts and stereoisomers of a compound share it."""
         parent = parent_smiles(example)
         return as_smiles(example) if parent is None else parent
+
+    def split_key(self, example: Example) -> str | None:
+        """See `contracts.Modality.split_key`: the Bemis-Murcko scaffold; of a molecule without rings the parent."""
+        scaffold = scaffold_smiles(example)
+        if scaffold is None:
+            return None
+        return f"scaffold {scaffold}" if scaffold else f"compound {self.near_key(example)}"
 
     def coerce(self, value: object) -> Example:
         """See `contracts.Modality.coerce`: a string that is a valid SMILES, as it is written."""

@@ -31,6 +31,7 @@ class TextModality:
 
     name = "text"
     column = "text"
+    near_similarity: float | None = 0.8
     requirements = ("sentence-transformers", "tokenizers")
 
     def content_id(self, example: Example) -> str:
@@ -41,6 +42,10 @@ class TextModality:
         """See `contracts.Modality.near_key`: the words, case-folded; the text itself if it has none."""
         canonical = _canonical(example)
         return " ".join(WORD.findall(canonical.casefold())) or canonical
+
+    def split_key(self, example: Example) -> str | None:  # noqa: ARG002
+        """See `contracts.Modality.split_key`: the groups of a table are all that is known."""
+        return None
 
     def coerce(self, value: object) -> Example:
         """See `contracts.Modality.coerce`: a text is itself, bytes are UTF-8."""

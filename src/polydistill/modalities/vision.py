@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,9 @@ from polydistill.modalities import MODALITIES
 LEAST_SIDE, GREATEST_SIDE = 8, 4096
 LEAST_CONTRAST = 2.0
 HASH_SIDE = 16
+SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
+"""How PNG, JPEG and GIF begin."""
+SHOWN = 80
 STEP = 6
 """Grey levels that neighbours must differ by, so that a new compression does not change the key."""
 
@@ -26,6 +32,7 @@ class VisionModality:
 
     name = "vision"
     column = "image"
+    near_similarity: float | None = None
     requirements = ("pillow",)
 
     def content_id(self, example: Example) -> str:
@@ -55,8 +62,12 @@ class VisionModality:
         colours = np.asarray(image.resize((2, 2), box), np.int16) // 32
         return darker + "".join(map(str, colours.ravel()))
 
+    def split_key(self, example: Example) -> str | None:  # noqa: ARG002
+        """See `contracts.Modality.split_key`: the groups of a table are all that is known."""
+        return None
+
     def coerce(self, value: object) -> Example:
-        """See `contracts.Modality.coerce`: bytes, a data URI, a path, or `(height, width[, channels])` of uint8."""
+        """See `contracts.Modality.coerce`: `(height, width[, channels])` of uint8, bytes, a data URI, a path, base64."""
         if isinstance(value, np.ndarray):
             return _from_array(value)
         content: Example
@@ -65,9 +76,7 @@ class VisionModality:
         elif isinstance(value, str) and value.startswith("data:"):
             content = value
         elif isinstance(value, str | Path):
-            if not Path(value).is_file():
-                raise MissingDataError(f"No image file {str(value)!r}.")
-            content = Path(value).read_bytes()
+            content = _from_path(value)
         else:
             raise DataError(
                 "An image must be PNG, JPEG or GIF bytes, a path or a uint8 array, got "
@@ -129,6 +138,25 @@ def _measures(example: Example) -> tuple[float, float, float, float]:
         return 0.0, 0.0, 0.0, 0.0
     contrast = float(np.asarray(image, np.float32).std(axis=(0, 1)).max())
     return 1.0, float(min(image.size)), float(max(image.size)), contrast
+
+
+def _from_path(value: str | Path) -> bytes:
+    """Return the file's bytes, or those that a string stands for in base64, as MLflow's JSON has them."""
+    if _is_file(value):
+        return Path(value).read_bytes()
+    with suppress(binascii.Error, ValueError):
+        content = base64.b64decode("".join(str(value).split()), validate=True)
+        if content.startswith(SIGNATURES):
+            return content
+    said = str(value) if len(str(value)) <= SHOWN else f"{str(value)[:SHOWN]}..."
+    raise MissingDataError(f"No image file {said!r}.")
+
+
+def _is_file(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _from_array(values: np.ndarray) -> bytes:

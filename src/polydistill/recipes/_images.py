@@ -91,7 +91,8 @@ def glyphs(folder: Path) -> Iterator[Picture]:
         script = path.name.removeprefix("NotoSans").removesuffix("-Regular.ttf")
         if script in SKIPPED_FONTS or "UI" in script or "Unjoined" in script:
             continue
-        codes = sorted(filter(_is_letter, TTFont(path, lazy=True).getBestCmap()))
+        with TTFont(path, lazy=True) as font:
+            codes = sorted(filter(_is_letter, font.getBestCmap()))
         if len(codes) < LEAST_GLYPHS:
             continue
         for code in sorted(codes, key=lambda one: order_of(f"glyph {one}"))[:GLYPHS_A_FONT]:
@@ -109,7 +110,8 @@ def words(folders: list[Path]) -> Iterator[Picture]:
     for path in sorted(faces, key=lambda one: one.name):
         if not LATIN.fullmatch(path.name):
             continue
-        weight = float(TTFont(path, lazy=True)["OS/2"].usWeightClass)
+        with TTFont(path, lazy=True) as font:
+            weight = float(font["OS/2"].usWeightClass)
         for place in range(WORDS_A_FONT):
             drawn = [
                 order_of(f"word {path.name} {place} {letter}") % len(letters) for letter in range(3)

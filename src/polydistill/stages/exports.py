@@ -18,7 +18,7 @@ import torch
 
 from polydistill.benchmarks._encoder import LookupEncoder
 from polydistill.contracts import Embeddings, FloatArray
-from polydistill.errors import DataError, UnknownNameError
+from polydistill.errors import DataError, ParamsError, UnknownNameError
 from polydistill.exports import EXPORTS
 from polydistill.exports._bundle import (
     Export,
@@ -40,8 +40,8 @@ from polydistill.training.dataset import held_out_mask, seeded
 
 ROWS = 20_000
 """Rows that an export is fitted to, at most: its covariance has a few hundred dimensions."""
-KINDS = ("clustering", "sts")
-"""Where cosines decide."""
+KINDS = ("clustering", "retrieval", "sts")
+"""Where cosines decide; a probe can undo whatever an export does."""
 VARIANTS: tuple[Mapping[str, object], ...] = (
     {"name": "plain"},
     {"name": "whitened", "shrinkage": 1.0},
@@ -131,20 +131,20 @@ def compare_exports(
     params: Params,
     modality: str,
     *,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = (),
     progress: Progress = silent,
 ) -> ExportsReport:
     """Score every export in `VARIANTS`; write `docs/results/<modality>/exports.{json,md}`.
 
+    `kinds` are those of the tasks; none: those of `KINDS` that the modality has.
+
     Raises:
         UnknownNameError: No task of `params.yaml` is of such a kind.
+        ParamsError: None is of a kind in `KINDS`, and no other was asked for.
         PolydistillError: See `evaluate` and `export_student`.
     """
     block, layout = params.modality(modality), Layout(root, modality)
-    known = {task.kind for task in block.tasks.values()}
-    for one in kinds:
-        if one not in known:
-            raise UnknownNameError("task kind", one, known)
+    kinds = _wanted_kinds(block, modality, kinds)
     plugins = [Plugin.model_validate(variant) for variant in VARIANTS]
     fitted = _trained_embeddings(root, params, modality)
     kind = MODALITIES.get(modality)()
@@ -210,6 +210,22 @@ def markdown(report: ExportsReport) -> str:
         ]
         lines.append(f"| {name} | {report.dims[name]} | {' | '.join(numbers)} |")
     return "\n".join(lines) + "\n"
+
+
+def _wanted_kinds(block: ModalityParams, modality: str, asked: Sequence[str]) -> list[str]:
+    """Return the kinds to score, each of which a task is of."""
+    known: set[str] = {task.kind for task in block.tasks.values()}
+    for one in asked:
+        if one not in known:
+            raise UnknownNameError("task kind", one, known)
+    wanted = list(asked) or [kind for kind in KINDS if kind in known]
+    if not wanted:
+        raise ParamsError(
+            f"Modality {modality!r} must have a task in which cosines decide ({', '.join(KINDS)}), got "
+            f"{', '.join(sorted(known))}: exports make no difference there. Name a kind to score it all "
+            "the same (--kind)."
+        )
+    return wanted
 
 
 def _check(plugin: Plugin) -> None:

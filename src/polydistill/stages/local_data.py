@@ -45,8 +45,8 @@ def fetch_local_data(root: Path, params: Params, modality: str) -> LocalDataRepo
     """Extract the tasks that `params.yaml` marks `redistributable: false` under `artifacts/`.
 
     Only those in `artifacts/<modality>/local`, by the modality's recipe: a file of one's own elsewhere
-    needs none. Rows that the corpus holds, or nearly, are left out: of pairs, those of which it holds
-    both sides.
+    needs none. Rows that the corpus holds, or nearly, as the modality says, are left out: of pairs, those of
+    which it holds both sides.
 
     Raises:
         UnknownNameError: Nobody knows how to extract such a task.
@@ -115,11 +115,13 @@ def _extracted(
 
 
 def _known(kind: Modality, frames: Iterable[pd.DataFrame], corpus_file: Path) -> set[str]:
-    """Return the near keys of tasks that the corpus holds, or holds a near-duplicate of."""
+    """Return the near keys of tasks that the corpus holds, or holds a near-duplicate of; see `Modality`."""
     corpus = set(read_table(corpus_file)[kind.column].map(kind.near_key))
     keys = {kind.near_key(one) for frame in frames for row in _shown(kind, frame) for one in row}
+    if kind.near_similarity is None or not keys:
+        return keys & corpus
     distinct = np.array(sorted(corpus) + sorted(keys - corpus), dtype=object)
-    pairs = near_duplicate_pairs(distinct.tolist()) if keys else np.empty((0, 2), dtype=np.int64)
+    pairs = near_duplicate_pairs(distinct.tolist(), kind.near_similarity)
     across = pairs[(pairs[:, 0] < len(corpus)) & (pairs[:, 1] >= len(corpus))]
     return (keys & corpus) | set(distinct[across[:, 1]])
 

@@ -35,8 +35,8 @@ class QualityReport:
         means: Domain (`all`, `in-domain`, `out-of-domain`), model, task kind: mean main score over tasks
             and seeds; the kind `mean` is the mean over kinds.
         gains: Domain, task kind: student minus undistilled, with a paired-bootstrap interval.
-        gap_closed: Domain: the share of the best teacher's lead over the undistilled student in clustering
-            that distillation closes; none where no teacher leads.
+        gap_closed: Domain, task kind: the share of the best teacher's lead over the undistilled student that
+            distillation closes; a kind in which no teacher leads is left out.
         by_seed: Seed, task kind: the student's mean main score.
     """
 
@@ -45,7 +45,7 @@ class QualityReport:
     tasks: dict[str, list[str]]
     means: dict[str, dict[str, dict[str, float]]]
     gains: dict[str, dict[str, Interval]]
-    gap_closed: dict[str, float | None]
+    gap_closed: dict[str, dict[str, float]]
     by_seed: dict[str, dict[str, float]]
 
 
@@ -146,16 +146,18 @@ def markdown(report: QualityReport) -> str:
         gains = [report.gains[domain][kind] for kind in kinds]
         cells = [f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}]" for g in gains]
         lines.append(f"| **gain** | {' | '.join(cells)} |")
-        if (closed := report.gap_closed[domain]) is not None:
-            lines += ["", f"Gap to the best teacher in clustering that is closed: {closed:.0%}."]
+        if closed := report.gap_closed[domain]:
+            shares = ", ".join(f"{kind} {share:.0%}" for kind, share in closed.items())
+            lines += ["", f"Gap to the best teacher that is closed: {shares}."]
     return "\n".join(lines) + "\n"
 
 
-def _gap_closed(means: Mapping[str, Mapping[str, float]]) -> float | None:
-    """Return the share of the best teacher's lead in clustering that the student has closed."""
+def _gap_closed(means: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return, by task kind, the share of the best teacher's lead that the student has closed."""
     teachers = [by_kind for model, by_kind in means.items() if model not in STUDENTS]
-    if "clustering" not in means["student"] or not teachers:
-        return None
-    start = means["undistilled"]["clustering"]
-    lead = max(by_kind["clustering"] for by_kind in teachers) - start
-    return (means["student"]["clustering"] - start) / lead if lead > 0 else None
+    closed = {}
+    for kind, start in means["undistilled"].items():
+        lead = max((by_kind[kind] for by_kind in teachers), default=start) - start
+        if lead > 0:
+            closed[kind] = (means["student"][kind] - start) / lead
+    return closed

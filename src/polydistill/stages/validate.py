@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,10 +21,15 @@ from polydistill.tables import read_corpus, read_table, read_tasks
 
 EXAMPLES = 3
 SHOWN = 5
-BESIDE_EXAMPLES = ("id", "label", "group", "split")
+SPLIT_KEY = "split_key"
+BESIDE_EXAMPLES = ("id", "label", "group", "split", "role", SPLIT_KEY)
+ROLES = ("query", "corpus")
 LARGEST_CLASS = 0.8
 CLASS_KINDS = {"binary-classification", "classification"}
 SPLIT_KINDS = {*CLASS_KINDS, "regression"}
+RETRIEVAL = "retrieval"
+ALONE = "id"
+"""As a task's column of groups: nothing holds its rows together."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,10 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
         _require_examples(task.path, frame, _sides(task, kind))
         if task.kind in SPLIT_KINDS and "split" not in frame:
             raise DataError(f"{task.path} must have a column 'split': train or test.")
-        has_split = task.kind != "sts" and "split" in frame
-        tables[name] = (
-            _task_frame(frame, task, kind, keys),
-            _task_rules(task, kind, has_split=has_split),
-        )
+        if task.kind == RETRIEVAL and "role" not in frame:
+            raise DataError(f"{task.path} must have a column 'role': {' or '.join(ROLES)}.")
+        checked = _task_frame(frame, task, kind, keys)
+        tables[name] = checked, _task_rules(task, kind, set(checked.columns))
     results = checker.check(tables)
     failed = [result for result in results if not result.success]
     unavailable = tuple(name for name in block.tasks if name not in tasks)
@@ -167,6 +171,9 @@ def _task_frame(
     ]
     if "split" in frame and task.kind != "sts":
         frame["n_splits_of_group"] = frame.groupby("group")["split"].transform("nunique")
+        frame = _with_split_keys(frame, task, kind)
+    if task.kind == RETRIEVAL:
+        frame = _with_answers(frame)
     if task.kind in CLASS_KINDS:
         learnt = frame.loc[frame["split"] == "train", "label"]
         frame["label_is_in_train"] = frame["label"].isin(learnt) | frame["label"].isna()
@@ -176,6 +183,26 @@ def _task_frame(
     else:
         frame["label_share"] = frame["label"].map(frame["label"].value_counts(normalize=True))
     return frame
+
+
+def _with_split_keys(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> pd.DataFrame:
+    """Add what the modality itself would not tear apart, unless the task says that each row stands alone."""
+    shown = frame[kind.column]
+    keys = shown.dropna().map(kind.split_key).reindex(frame.index)
+    if task.group == ALONE or keys.isna().all():
+        return frame
+    n_splits = frame.groupby(keys)["split"].transform("nunique")
+    return frame.assign(**{SPLIT_KEY: keys, "n_splits_of_key": n_splits.fillna(1)})
+
+
+def _with_answers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add how many roles there are, and whether each query can be answered."""
+    roles = frame["role"]
+    answers = frame.loc[roles == "corpus", "label"]
+    return frame.assign(
+        n_roles=roles[roles.isin(ROLES)].nunique(),
+        has_answer=(roles != "query") | frame["label"].isin(answers) | frame["label"].isna(),
+    )
 
 
 def _always(column: str, value: object, because: str) -> Rule:
@@ -200,7 +227,8 @@ def _corpus_rules(kind: Modality) -> list[Rule]:
     ]
 
 
-def _task_rules(task: TaskParams, kind: Modality, *, has_split: bool) -> list[Rule]:
+def _task_rules(task: TaskParams, kind: Modality, columns: Container[str]) -> list[Rule]:
+    """Return the rules of a task whose table, with what is derived, has `columns`."""
     rules = [
         Rule("expect_column_values_to_not_be_null", {"column": "id"}, "an id is missing"),
         Rule("expect_column_values_to_be_unique", {"column": "id"}, "an id stands twice"),
@@ -219,12 +247,23 @@ def _task_rules(task: TaskParams, kind: Modality, *, has_split: bool) -> list[Ru
         limits = {"column": "label", "min_value": low, "max_value": high}
         because = f"a label is outside [{low:g}, {high:g}]"
         rules.append(Rule("expect_column_values_to_be_between", limits, because))
-    if has_split:
+    if "n_splits_of_group" in columns:
         splits = {"column": "split", "value_set": ["train", "test"]}
         rules += [
             _always("n_splits_of_group", 1, "a group straddles the splits"),
             Rule("expect_column_values_to_not_be_null", {"column": "split"}, "a split is missing"),
             Rule("expect_column_values_to_be_in_set", splits, "a split is neither train nor test"),
+        ]
+    if "n_splits_of_key" in columns:
+        because = f"what the modality keeps together ({SPLIT_KEY}) straddles the splits"
+        rules.append(_always("n_splits_of_key", 1, because))
+    if task.kind == RETRIEVAL:
+        roles = {"column": "role", "value_set": list(ROLES)}
+        rules += [
+            Rule("expect_column_values_to_not_be_null", {"column": "role"}, "a role is missing"),
+            Rule("expect_column_values_to_be_in_set", roles, "a role is neither query nor corpus"),
+            _always("n_roles", 2, "there is no query, or no corpus to look in"),
+            _always("has_answer", value=True, because="a query has no corpus row with its label"),
         ]
     if task.kind in CLASS_KINDS:
         rules.append(

@@ -20,6 +20,7 @@ class TonesModality:
 
     name = "tones"
     column = "tone"
+    near_similarity: float | None = None
     requirements = ()
 
     def content_id(self, example: Example) -> str:
@@ -29,6 +30,10 @@ class TonesModality:
     def near_key(self, example: Example) -> str:
         """See `contracts.Modality.near_key`: the lowest bit of a moment does not count."""
         return bytes(moment & 0xFE for moment in _bytes(example)).hex()
+
+    def split_key(self, example: Example) -> str | None:
+        """See `contracts.Modality.split_key`."""
+        return None
 
     def coerce(self, value: object) -> Example:
         """See `contracts.Modality.coerce`: bytes, or hexadecimal digits."""

@@ -1,0 +1,113 @@
+"""Projects of images and of molecules whose stages have all run, as `published_project` makes them of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+import yaml
+
+from polydistill.contracts import Example, Student
+from polydistill.modalities import MODALITIES
+from polydistill.students import STUDENTS
+from tests.made_images import png
+from tests.published_project import DATA_MD5, REPOSITORY, retrain
+
+RESNET = {
+    "model_type": "resnet",
+    "layer_type": "basic",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 16],
+    "depths": [1, 1],
+}
+
+
+@dataclass(frozen=True)
+class Small:
+    """A modality with few examples, and a student that takes milliseconds.
+
+    Attributes:
+        examples: Distinct; half of them are the corpus, the others a task.
+        student: Builds it from a seed.
+        active: The teachers that take part; they need no weights.
+    """
+
+    examples: Sequence[Example]
+    student: Callable[[int], Student]
+    active: dict[str, str]
+
+
+def _image_encoder(seed: int) -> Student:
+    generator = torch.Generator().manual_seed(seed)
+    built: Student = STUDENTS.get("image-encoder").build(
+        [], generator, 1, encoder=RESNET, size=32, dim=8
+    )
+    return built
+
+
+def _gine(seed: int) -> Student:
+    generator = torch.Generator().manual_seed(seed)
+    built: Student = STUDENTS.get("gine").build([], generator, 1, layers=2, hidden=8, dim=8)
+    return built
+
+
+SMALL = {
+    "vision": Small(
+        [png(seed) for seed in range(16)], _image_encoder, {"hog-colour": "hog_colour"}
+    ),
+    "molecules": Small(
+        [f"{'C' * n}{end}" for n in range(2, 10) for end in "ON"],
+        _gine,
+        {"morgan": "fingerprint", "maccs": "fingerprint"},
+    ),
+}
+
+
+def make_published(root: Path, modality: str, *, seed: int = 0, score: float = 0.5) -> Path:
+    """Write everything that the stages leave, for one modality."""
+    small, kind = SMALL[modality], MODALITIES.get(modality)()
+    folder = root / "data" / modality
+    folder.mkdir(parents=True)
+    table = pd.DataFrame({kind.column: small.examples})
+    table.insert(0, "id", table[kind.column].map(kind.content_id))
+    table = table.assign(group=table["id"], source="made")
+    corpus, task = table.iloc[::2], table.iloc[1::2]
+    corpus.to_parquet(folder / "corpus.parquet")
+    labels = ["x", "y"] * (len(task) // 2)
+    task.assign(label=labels, split="test").to_parquet(folder / "task.parquet")
+    path = f"data/{modality}/task.parquet"
+    tasks: dict[str, dict[str, object]] = {
+        "letters": {"kind": "classification", "path": path, "domain": "in"}
+    }
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    block = tree[modality]
+    block["corpus"] = {
+        "path": f"data/{modality}/corpus.parquet",
+        "rows": len(corpus),
+        "held_out": 0.2,
+    }
+    block["tasks"], block["gate"] = tasks, {"min_gain": 0.0}
+    for teacher in block["teachers"].values():
+        teacher.pop("saw_labels_of", None)
+        teacher.setdefault("licence", "MIT")
+    tree["modalities"] = [modality]
+    tree["embed"] = {
+        f"{modality}-{name}": {"modality": modality, "teacher": name, "module": module}
+        for name, module in small.active.items()
+    }
+    (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+    (root / "dvc.yaml").write_bytes((REPOSITORY / "dvc.yaml").read_bytes())
+    (root / "data.dvc").write_text(f"outs:\n- md5: {DATA_MD5}\n  path: data\n")
+    retrain(
+        root,
+        seed=seed,
+        score=score,
+        modality=modality,
+        student=small.student(seed),
+        tasks=tasks,
+        ids={"letters": task["id"].tolist()},
+    )
+    return root

@@ -1,0 +1,255 @@
+"""The recipe of `data/vision`, on small packages in the layout of the real ones."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from polydistill.contracts import BuiltData
+from polydistill.errors import DataError, StageError
+from polydistill.fetch import Package
+from polydistill.images import read_image
+from polydistill.modalities.vision import VisionModality
+from polydistill.params import parse_params
+from polydistill.recipes import _images
+from polydistill.recipes import vision as recipe
+from polydistill.recipes.vision import DebianPackage, VisionRecipe
+from polydistill.stages.data import build_data
+from polydistill.stages.validate import validate
+from tests.archives import make_tar
+from tests.made_images import png, truncated, written
+from tests.small_data import REPOSITORY, PandasChecker
+
+VISION = VisionModality()
+N_EMOJI = 24
+NAMES = "abcdefghijklmnopqrst"
+TASKS = {
+    "mnist": ("mnist", 60), "digits": ("digits", 60), "clipart-class": ("openclipart", 8),
+    "emoji-group": ("emoji-google", 12), "script": ("glyphs", 16), "font-weight": ("words", 6),
+}  # fmt: skip
+FACES = {
+    "NotoSansGreek-Regular": "DejaVuSans",
+    "NotoSansCyrillic-Regular": "DejaVuSerif",
+    "NotoSans-Bold": "DejaVuSans-Bold",
+    "NotoSerif-Regular": "DejaVuSerif",
+}
+"""Faces of Noto, and what stands for them here."""
+
+
+def make_clipart(folder: Path) -> None:
+    """Write drawings of two classes, and one each that is a copy, blank, damaged, or of no class."""
+    for seed in range(20):
+        path = folder / ("animals" if seed % 2 else "tools") / f"thing{NAMES[seed]}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(seed, side=80))
+    shutil.copy(folder / "tools/thinga.png", folder / "animals/copy.png")
+    (folder / "animals" / "blank.png").write_bytes(written(Image.new("RGB", (80, 80), "white")))
+    (folder / "animals" / "damaged.png").write_bytes(truncated())
+    (folder / "special").mkdir()
+    (folder / "special" / "unknown.png").write_bytes(png(99, side=80))
+
+
+def make_emoji(path: Path, vendor: str, first: int) -> Path:
+    entries = [
+        {"image": f"{n}.png", "unified": f"1F6{n:02}", "category": ("Foods", "Travel")[n % 2]}
+        for n in range(N_EMOJI)
+    ]
+    component = {"image": "skin.png", "unified": "1F3FB", "category": "Component"}
+    images = {
+        f"package/img/{vendor}/64/{n}.png": png(first + n, side=64) for n in range(N_EMOJI)
+    } | {f"package/img/{vendor}/64/skin.png": png(first + 90, side=64)}
+    listing = {"package/emoji.json": json.dumps([*entries, component])}
+    return make_tar(path, {**listing, **images})
+
+
+def make_digits(path: Path) -> Path:
+    draw = np.random.default_rng(5)
+    ink = {digit: (draw.random((10, 7, 7)) > 0.5).repeat(4, 1).repeat(4, 2) for digit in range(10)}
+    members = {
+        f"package/src/digits/{digit}.json": json.dumps({"data": one.astype(float).ravel().tolist()})
+        for digit, one in ink.items()
+    }
+    return make_tar(path, members)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages, unpacked where apt brings them."""
+    fonts = pytest.importorskip("matplotlib").get_data_path()
+    root = tmp_path_factory.mktemp("sources")
+    make_clipart(root / "openclipart-png/usr/share/openclipart/png")
+    for face, stand_in in FACES.items():
+        package = "fonts-noto-extra" if face == "NotoSerif-Regular" else "fonts-noto-core"
+        target = root / package / "usr/share/fonts" / f"{face}.ttf"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(fonts) / "fonts" / "ttf" / f"{stand_in}.ttf", target)
+    make_emoji(root / "emoji-datasource-google", "google", 200)
+    make_emoji(root / "emoji-datasource-twitter", "twitter", 300)
+    make_digits(root / "mnist")
+    return root
+
+
+@pytest.fixture(scope="module")
+def patched(sources: Path) -> Iterator[Path]:
+    """Let the recipe find the packages, and want little of them."""
+
+    def brought(package: Package, _: Path) -> Path:
+        return sources / package.name
+
+    def opened(archive: Path, _: Path) -> Path:
+        return archive
+
+    def fetched(package: DebianPackage, _: Path) -> Path:
+        return sources / package.name
+
+    scanned = _images.scanned
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "fetch", brought)
+        patch.setattr(recipe, "_fetched", fetched)
+        patch.setattr(recipe, "_unpacked", opened)
+        patch.setattr(_images, "scanned", lambda: islice(scanned(), 120))
+        patch.setattr(_images, "GLYPHS_A_FONT", 40)
+        patch.setattr(recipe, "TASKS", TASKS)
+        patch.setattr(recipe, "LEAST_CLASS", 5)
+        patch.setattr(recipe, "RETRIEVED", 6)
+        yield sources
+
+
+@pytest.fixture(scope="module")
+def built(patched: Path) -> BuiltData:
+    return VisionRecipe().build(patched, patched)
+
+
+def tasks_of(built: BuiltData) -> dict[str, pd.DataFrame]:
+    return {
+        path.removeprefix("tasks/").removesuffix(".parquet"): frame
+        for path, frame in built.frames.items()
+        if path.startswith("tasks/")
+    }
+
+
+def test_two_builds_write_the_same_bytes(patched: Path, tmp_path: Path) -> None:
+    contents = []
+    for place in ("one", "two"):
+        root = tmp_path / place
+        root.mkdir()
+        shutil.copy(REPOSITORY / "params.yaml", root)
+        build_data(root, "vision")
+        files = sorted(path for path in (root / "data").rglob("*") if path.is_file())
+        contents.append({path.relative_to(root): path.read_bytes() for path in files})
+
+    assert contents[0] == contents[1]
+    assert Path("data/vision/tasks/emoji-retrieval.parquet") in contents[0]
+    assert Path("data/vision/corpus.parquet") in contents[0]
+
+
+def test_images_are_small_named_by_content_and_no_two_look_alike(built: BuiltData) -> None:
+    corpus, tasks = built.frames["corpus.parquet"], tasks_of(built)
+    whole = pd.concat(
+        [corpus, *(one for name, one in tasks.items() if name != "emoji-retrieval")]
+    ).drop_duplicates("id")
+
+    assert set(corpus["source"]) == set(recipe.ORIGINS)
+    assert {read_image(image).size for image in whole["image"]} == {(64, 64)}
+    assert whole["id"].tolist() == whole["image"].map(VISION.content_id).tolist()
+    assert whole["image"].map(VISION.near_key).is_unique
+
+
+def test_no_group_of_a_task_is_in_the_corpus_and_none_straddles_a_split(built: BuiltData) -> None:
+    known = set(built.frames["corpus.parquet"]["group"])
+
+    for name, task in tasks_of(built).items():
+        assert known.isdisjoint(task["group"]), name
+        if "split" in task:
+            assert set(task["split"]) == {"train", "test"}, name
+            assert task.groupby("group")["split"].nunique().max() == 1, name
+
+
+def test_a_copy_a_blank_sheet_and_damage_are_left_out_and_counted(built: BuiltData) -> None:
+    counts = built.left_out["openclipart"]
+
+    assert counts == {"blank": 1, "looks like another": 1}
+    drawn = pd.concat([built.frames["corpus.parquet"], tasks_of(built)["clipart-class"]])
+    drawn = drawn[drawn["group"].str.startswith("openclipart")]
+    assert set(drawn["group"]) <= {f"openclipart-thing{one}" for one in NAMES} | {
+        "openclipart-copy"
+    }
+
+
+def test_each_vendor_s_emoji_looks_for_the_other_s(built: BuiltData) -> None:
+    retrieval = tasks_of(built)["emoji-retrieval"]
+
+    queries, answers = (retrieval[retrieval["role"] == role] for role in ("query", "corpus"))
+    assert len(queries) == len(answers) == 6
+    assert set(queries["label"]) == set(answers["label"])
+    assert set(queries["id"]).isdisjoint(answers["id"])
+
+
+def test_labels_are_what_the_sources_say(built: BuiltData) -> None:
+    tasks = tasks_of(built)
+
+    assert set(tasks["clipart-class"]["label"]) == {"animals", "tools"}
+    assert set(tasks["emoji-group"]["label"]) == {"Foods", "Travel"}
+    assert set(tasks["script"]["label"]) == {"Greek", "Cyrillic"}
+    assert set(tasks["font-weight"]["label"]) == {400.0, 700.0}
+    digits = tasks["mnist"]
+    assert [group.split("-")[1] for group in digits["group"]] == digits["label"].tolist()
+
+
+def test_what_is_built_passes_the_suite(built: BuiltData, tmp_path: Path) -> None:
+    for path, frame in built.frames.items():
+        target = tmp_path / "data" / "vision" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(target)
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text("utf-8"))
+    tree["vision"]["corpus"]["rows"] = len(built.frames["corpus.parquet"])
+    tree["modalities"] = ["vision"]
+    tree["embed"] = {
+        "vision-hog-colour": {"modality": "vision", "teacher": "hog-colour", "module": "hog_colour"}
+    }
+
+    report = validate(tmp_path, parse_params(tree), "vision", PandasChecker())
+
+    assert report.tables == 1 + len(tree["vision"]["tasks"])
+    assert report.unavailable == ()
+
+
+def test_a_drawing_of_16_greys_and_one_of_few_colours_stay_so(built: BuiltData) -> None:
+    corpus = built.frames["corpus.parquet"]
+
+    for source, most in (("mnist", 16), ("glyphs", 16), ("openclipart", 32)):
+        images = corpus.loc[corpus["source"] == source, "image"].head(3)
+        for content in images:
+            colours = Image.open(io.BytesIO(content)).convert("RGB").getcolors(10_000)
+            assert 1 < len(colours or ()) <= most, source
+
+
+def test_a_debian_package_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
+    package = DebianPackage("drawings", "1:2.0", "0" * 64)
+    (tmp_path / "drawings_1%3a2.0_all.deb").write_bytes(b"others")
+
+    with pytest.raises(DataError, match=r"drawings_1%3a2.0_all.deb must have sha256 0000"):
+        _real_fetched(package, tmp_path)
+
+
+def test_without_apt_a_build_says_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(StageError, match="apt-get -qq download failed"):
+        _real_fetched(DebianPackage("drawings", "1.0", "0" * 64), tmp_path / "downloads")
+
+
+_real_fetched = recipe._fetched
+"""Before a fixture puts another in its place."""

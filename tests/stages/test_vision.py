@@ -1,0 +1,203 @@
+"""Images through every stage, what the suite refuses of them, and what a teacher lacks."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+
+from polydistill.errors import ValidationFailedError
+from polydistill.integrations.great_expectations import GreatExpectationsChecker
+from polydistill.layout import Layout
+from polydistill.modalities.vision import VisionModality
+from polydistill.params import Params, parse_params
+from polydistill.stages.distill import distill
+from polydistill.stages.embed import embed
+from polydistill.stages.evaluate import evaluate
+from polydistill.stages.exports import compare_exports
+from polydistill.stages.quality import quality
+from polydistill.stages.validate import validate
+from polydistill.store import open_embeddings
+from polydistill.teachers.hog_colour import HogColourTeacher
+from tests.made_images import animated, bomb, cmyk, png, transparent, truncated, written
+
+pytest.importorskip("great_expectations")
+pytest.importorskip("mteb")
+
+VISION = VisionModality()
+BAD = {"truncated": truncated(), "bomb": bomb(), "no image": b"GIF89a, or so"}
+SHAPES = ("rectangle", "ellipse")
+ENCODER = {
+    "model_type": "resnet",
+    "layer_type": "basic",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 16],
+    "depths": [1, 1],
+}
+
+
+def drawn(shape: str, seed: int) -> bytes:
+    """Draw a dark shape somewhere on white."""
+    paper = Image.new("RGB", (32, 32), "white")
+    left, top = (int(one) for one in np.random.default_rng(seed).integers(0, 14, 2))
+    grey = 15 * (seed % 8)
+    draw = getattr(ImageDraw.Draw(paper), shape)
+    draw((left, top, left + 17, top + 17), fill=(grey, grey, 90))
+    return written(paper)
+
+
+def unusual() -> dict[str, bytes]:
+    """Return images that are no plain RGB, and show something."""
+    frames = [Image.open(io.BytesIO(png(seed))) for seed in (90, 91)]
+    return {
+        "animated": written(frames[0], "GIF", save_all=True, append_images=frames[1:]),
+        "cmyk": written(frames[1].convert("CMYK"), "JPEG", quality=95),
+        "alpha": transparent(),
+    }
+
+
+def with_ids(images: list[bytes]) -> pd.DataFrame:
+    ids = [VISION.content_id(one) for one in images]
+    return pd.DataFrame({"id": ids, "image": images, "group": ids})
+
+
+def corpus() -> pd.DataFrame:
+    return with_ids([png(seed) for seed in range(64)])
+
+
+def shapes() -> pd.DataFrame:
+    frame = with_ids([drawn(SHAPES[seed % 2], seed) for seed in range(40)])
+    split = ["train", "train", "train", "train", "test", "test", "train", "test"] * 5
+    return frame.assign(label=[SHAPES[seed % 2] for seed in range(40)], split=split)
+
+
+def lookups(tasks: pd.DataFrame) -> pd.DataFrame:
+    roles = ["query" if place < 8 else "corpus" for place in range(len(tasks))]
+    return tasks.drop(columns="split").assign(role=roles)
+
+
+def write(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> Params:
+    (root / "data").mkdir()
+    corpus.to_parquet(root / "data/corpus.parquet")
+    task.to_parquet(root / "data/shapes.parquet")
+    lookups(task).to_parquet(root / "data/lookups.parquet")
+    tree: dict[str, Any] = yaml.safe_load(
+        (Path(__file__).parents[2] / "params.yaml").read_text("utf-8")
+    )
+    block = tree["vision"]
+    base = {"path": "data/shapes.parquet", "domain": "in"}
+    block["tasks"] = {
+        "shape": {**base, "kind": "classification"},
+        "shapes": {**base, "kind": "clustering"},
+        "alike": {"kind": "retrieval", "path": "data/lookups.parquet", "domain": "in"},
+    }
+    block["corpus"] = {"path": "data/corpus.parquet", "rows": len(corpus), "held_out": 0.2}
+    block["teachers"] = {"hog-colour": {"family": "hog-colour", "dim": 640}}
+    block["student"] = {"name": "image-encoder", "encoder": ENCODER, "size": 32, "dim": 16}
+    block["heads"] = {"name": "low-rank", "hidden": 16}
+    block["training"] |= {"epochs": 2, "batch_size": 16, "guard": {"max_mean_cosine": 1.0}}
+    block["quick"] = None
+    tree["threads"], tree["modalities"] = 1, ["vision"]
+    tree["embed"] = {
+        "vision-hog-colour": {"modality": "vision", "teacher": "hog-colour", "module": "hog_colour"}
+    }
+    return parse_params(tree)
+
+
+def check(root: Path, params: Params) -> None:
+    validate(root, params, "vision", GreatExpectationsChecker(root / "docs"))
+
+
+def refusal(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> str:
+    params = write(root, corpus, task)
+    with pytest.raises(ValidationFailedError) as refused:
+        check(root, params)
+    return str(refused.value)
+
+
+def test_a_run_goes_from_images_of_every_mode_to_scores_exports_and_quality(tmp_path: Path) -> None:
+    images = pd.concat([corpus(), with_ids([*unusual().values()])], ignore_index=True)
+    params = write(tmp_path, images, shapes())
+
+    check(tmp_path, params)
+    embed(tmp_path, params, "vision", "hog-colour")
+    trained = distill(tmp_path, params, "vision")
+    found = evaluate(tmp_path, params, "vision")
+    exports = compare_exports(tmp_path, params, "vision")
+    over_seeds = quality(tmp_path, params, "vision", seeds=(0,))
+
+    assert trained.student_sha256 != trained.undistilled_sha256
+    assert found.missing == dict.fromkeys(("student", "undistilled", "hog-colour"), 0)
+    assert found.scores["hog-colour"]["classification"]["shape"] > 0.8  # corners and curves
+    assert set(exports.means["plain"]) == {"clustering", "retrieval", "mean"}
+    assert exports.scores["plain"]["alike"] == pytest.approx(
+        found.scores["student"]["retrieval"]["alike"], abs=1e-4
+    )
+    assert set(over_seeds.tasks) == {"classification", "clustering", "retrieval"}
+    results = {path.name for path in (tmp_path / "docs" / "results" / "vision").iterdir()}
+    assert results >= {"exports.json", "exports.md", "quality.json", "quality.md"}
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("table", ["corpus", "shape"])
+def test_what_is_no_image_is_refused_by_the_suite_and_named(
+    tmp_path: Path, what: str, table: str
+) -> None:
+    frames = {"corpus": corpus(), "shape": shapes()}
+    row = with_ids([BAD[what]]).assign(label="ellipse", split="train")
+    columns = frames[table].columns
+    frames[table] = pd.concat([frames[table], row[columns]], ignore_index=True)
+
+    said = refusal(tmp_path, frames["corpus"], frames["shape"])
+
+    place = len(frames[table]) - 1
+    assert f"{table}: an image is truncated, too large, or none at all" in said
+    assert f"1 of {place + 1} rows" in said
+    assert f"row {place}: id={row['id'][0]!r}" in said
+
+
+@pytest.mark.parametrize("what", ["animated", "cmyk", "alpha"])
+def test_an_image_of_another_mode_passes_and_is_what_it_shows(what: str) -> None:
+    measured = VISION.derived([[unusual()[what]]])
+
+    assert measured["decodable"] == [1.0]
+    assert measured["contrast"][0] > 2
+    assert HogColourTeacher("hog", 1).embed([unusual()[what]]).present.all()
+
+
+def test_a_blank_image_is_refused_whatever_its_file(tmp_path: Path) -> None:
+    images = pd.concat([corpus(), with_ids([cmyk(), animated()])], ignore_index=True)
+
+    said = refusal(tmp_path, images, shapes())
+
+    assert "corpus: an image is blank: all its pixels are nearly alike" in said
+    assert "2 of 66 rows" in said
+
+
+def test_what_a_teacher_cannot_read_is_missing_and_no_more(tmp_path: Path) -> None:
+    bad = with_ids([*BAD.values()]).assign(label="ellipse", split=["train", "test", "test"])
+    task = pd.concat([shapes(), bad], ignore_index=True)
+    params = write(tmp_path, corpus(), task)
+    layout = Layout(tmp_path, "vision")
+    layout.validation.parent.mkdir(parents=True)
+    layout.validation.write_text(json.dumps({"success": True, "rules": []}))  # nobody looked
+
+    report = embed(tmp_path, params, "vision", "hog-colour")
+
+    assert report.n_benchmark == len(task)
+    stored = open_embeddings(layout.embeddings("benchmark", "hog-colour"))
+    lacking = [one for one, there in zip(stored.ids, stored.present, strict=True) if not there]
+    assert sorted(lacking) == sorted(bad["id"])
+    distill(tmp_path, params, "vision")
+    tree = params.model_dump(mode="json")
+    tree["vision"]["evaluation"]["models"] = ["hog-colour"]
+    found = evaluate(tmp_path, parse_params(tree), "vision")
+    assert found.missing == {"hog-colour": len(bad)}
+    assert found.scores["hog-colour"]["classification"]["shape"] < 1.0
