@@ -74,7 +74,7 @@ def test_a_version_whose_run_holds_no_heads_is_refused_and_nothing_is_written(
     published: Path,
 ) -> None:
     with connected(published) as client:
-        run_id = client.get_model_version_by_alias("student-text", "challenger").run_id
+        run_id = client.get_model_version_by_alias("student-text", "challenger").run_id or ""
         artifacts = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
     shutil.rmtree(artifacts / "heads")
 
