@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polydistill import environment
-from polydistill.cli_analyses import AsJson, Modality, analyses
+from polydistill.cli_analyses import AsJson, Modality, analyses, student_and_heads
 from polydistill.cli_comparisons import comparisons
 from polydistill.cli_exports import exports
 from polydistill.cli_operations import operations
@@ -145,13 +145,11 @@ def adopt(
 
         from polydistill.adoption import adopt as adopt_version
         from polydistill.integrations import dvc
-        from polydistill.integrations.mlflow import REGISTRY_SCHEMES, version_folder
         from polydistill.params import load_params
 
         load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
         with TemporaryDirectory(prefix="polydistill-") as name:
-            named = model.startswith(REGISTRY_SCHEMES)
-            source = version_folder(ROOT, model, Path(name)) if named else Path(model)
+            source = student_and_heads(model, Path(name))
             adopted = adopt_version(ROOT, modality, source)
         pointer = dvc.add(ROOT, adopted.folder) if (ROOT / ".dvc").is_dir() else None
         show({**plain(adopted), "pointer": pointer and str(pointer)}, as_json=as_json)

@@ -105,12 +105,17 @@ def predict_teacher(
     ],
     *,
     model: Annotated[
-        Path | None, typer.Option(help="A folder with student/ and heads/ [artifacts/<modality>].")
+        str | None,
+        typer.Option(
+            help="A folder with student/ and heads/, or a model of the registry [artifacts/<modality>]."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict a teacher's embeddings, with a calibrated std and a novelty score, from the student."""
     with errors_for_people():
+        from tempfile import TemporaryDirectory
+
         from polydistill.layout import Layout
         from polydistill.modalities import MODALITIES
         from polydistill.params import load_params
@@ -118,7 +123,19 @@ def predict_teacher(
         from polydistill.tables import read_examples
 
         load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
-        folder = model or Layout(ROOT, modality).artifacts
         rows = read_examples(examples, MODALITIES.get(modality)())
-        report = run_prediction(folder, teacher, rows, output)
+        with TemporaryDirectory(prefix="polydistill-") as place:
+            folder = student_and_heads(model or str(Layout(ROOT, modality).artifacts), Path(place))
+            report = run_prediction(folder, teacher, rows, output)
         show(report, as_json=as_json)
+
+
+def student_and_heads(model: str, place: Path) -> Path:
+    """Return the folder that holds both: `model` itself, or `place`, where a registered one is brought.
+
+    Raises:
+        PolydistillError: See `mlflow_bundle.version_folder`.
+    """
+    from polydistill.integrations.mlflow import REGISTRY_SCHEMES, version_folder
+
+    return version_folder(ROOT, model, place) if model.startswith(REGISTRY_SCHEMES) else Path(model)

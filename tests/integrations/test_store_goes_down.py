@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy import Engine, event
 
-from polydistill.errors import StageError
+from polydistill.errors import InfrastructureError, StageError
 from polydistill.integrations.mlflow import history, promote, publish, rollback
 from polydistill.integrations.mlflow_registry import MlflowRegistry
-from polydistill.integrations.mlflow_store import connected
+from polydistill.integrations.mlflow_store import connected, folder
 from polydistill.layout import Layout
 from polydistill.params import Params, load_params
 from polydistill.registry.ledger import replay
@@ -20,6 +25,13 @@ NAME = "student-text"
 DOWN = "API request failed: Max retries exceeded with url: /api/2.0/mlflow (Connection refused)"
 PUBLISH = ["create_run", "log_artifacts", "log_inputs", "set_registered_model_alias"]
 PROMOTE = ["log_text", "set_registered_model_alias", "set_model_version_tag"]
+HOLDER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.readline()
+"""
 
 
 @pytest.fixture
@@ -40,6 +52,35 @@ def require_agreement(root: Path) -> None:
     told = history(root, "text")
     with connected(root) as client:
         assert MlflowRegistry(client, NAME).aliases() == replay(told.entries) == told.aliases
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Let MLflow wait for a lock .2 seconds rather than 20."""
+
+    def shorten(
+        _connection: object, _cursor: object, statement: str, parameters: object, *_rest: object
+    ) -> tuple[str, object]:
+        return statement.replace("busy_timeout = 20000", "busy_timeout = 200"), parameters
+
+    event.listen(Engine, "before_cursor_execute", shorten, retval=True)
+    yield
+    event.remove(Engine, "before_cursor_execute", shorten)
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Let another process hold the database's lock."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder(root) / "mlflow.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield
+        process.communicate("leave\n")
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -76,6 +117,50 @@ def test_a_promotion_that_loses_the_store_writes_no_verdict_and_is_finished_by_t
         goes_down(patch, call)
         with pytest.raises(StageError, match="Connection refused"):
             promote(evaluated, params, "text")
+    assert not Layout(evaluated, "text").verdict.exists()
+
+    promote(evaluated, params, "text")
+
+    assert Layout(evaluated, "text").verdict.exists()
+    with connected(evaluated) as client:
+        assert MlflowRegistry(client, NAME).aliases() == {"challenger": 1, "champion": 1}
+    require_agreement(evaluated)
+
+
+def test_a_promotion_while_another_process_has_locked_the_database_writes_nothing(
+    evaluated: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(evaluated, params, "text")
+    monkeypatch.setattr("polydistill.integrations.mlflow_store.LOCK_TIMEOUT_S", 0.1)
+    before = files(evaluated)
+
+    with locked(evaluated), pytest.raises(InfrastructureError, match="locked by another process"):
+        promote(evaluated, params, "text")
+
+    assert files(evaluated) == before
+    assert promote(evaluated, params, "text").outcome == "promoted"
+    require_agreement(evaluated)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("call", PROMOTE)
+def test_a_promotion_in_the_middle_of_which_the_database_is_locked_is_finished_by_the_next(
+    evaluated: Path, params: Params, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    publish(evaluated, params, "text")
+    real = getattr(MlflowClient, call)
+
+    with ExitStack() as other, monkeypatch.context() as patch:
+
+        def lock_first(*arguments: object, **options: object) -> object:
+            patch.setattr(MlflowClient, call, real)
+            other.enter_context(locked(evaluated))
+            return real(*arguments, **options)
+
+        patch.setattr(MlflowClient, call, lock_first)
+        with pytest.raises(InfrastructureError, match="Wait for that process") as got:
+            promote(evaluated, params, "text")
+    assert len(str(got.value).splitlines()) < 5
     assert not Layout(evaluated, "text").verdict.exists()
 
     promote(evaluated, params, "text")
