@@ -134,7 +134,7 @@ class VisionRecipe:
         frames = {"corpus.parquet": corpus}
         frames |= {f"tasks/{name}.parquet": task for name, task in tasks.items()}
         counts = [one["source"].value_counts() for one in (found, seen, pictures)]
-        blank, alike = (before - after for before, after in pairwise(counts))
+        blank, alike = (before.sub(after, fill_value=0) for before, after in pairwise(counts))
         left_out = {
             source: {"blank": int(blank[source]), "looks like another": int(alike[source])}
             for source in ORIGINS
