@@ -70,6 +70,18 @@ def test_a_jump_of_the_loss_is_noticed_once_enough_are_known() -> None:
         watch.check(9.0)
 
 
+def test_a_last_batch_of_a_few_rows_is_no_jump_but_must_be_finite() -> None:
+    watch = LossWatch(LIMITS)
+    for _ in range(20):
+        watch.check(1.0)
+
+    watch.check(9.0, share=4 / 64)
+    with pytest.raises(UnhealthyError, match="jumped"):
+        watch.check(9.0, share=0.5)
+    with pytest.raises(UnhealthyError, match="nan"):
+        watch.check(float("nan"), share=4 / 64)
+
+
 def test_a_rate_is_halved_from_each_restart_on() -> None:
     restarts = [Restart(10, 4, "a"), Restart(30, 20, "b")]
 

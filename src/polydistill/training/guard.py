@@ -18,6 +18,7 @@ LEAST_STEPS = 16
 """Fewer losses say nothing of how much they vary."""
 LEAST_SPREAD = 0.05
 """Taken for the losses' interquartile range where they vary less; in the loss' unit."""
+LEAST_SHARE = 0.5
 RECORD = "guard.json"
 
 
@@ -54,14 +55,20 @@ class LossWatch:
         """Forget: a checkpoint was made."""
         self._seen = []
 
-    def check(self, loss: float) -> None:
+    def check(self, loss: float, share: float = 1.0) -> None:
         """Judge one step's loss.
+
+        Args:
+            loss: Of the batch.
+            share: Of a whole batch's rows: the last one may have a few, whose mean says nothing of a jump.
 
         Raises:
             UnhealthyError: It is not finite, or far above those before it.
         """
         if not math.isfinite(loss):
             raise UnhealthyError(f"the loss is {loss}")
+        if share < LEAST_SHARE:
+            return
         if len(self._seen) >= LEAST_STEPS:
             low, middle, high = np.quantile(self._seen, (0.25, 0.5, 0.75))
             limit = middle + self._limits.spike * max(high - low, LEAST_SPREAD)

@@ -244,7 +244,8 @@ class _DistillationTrainer(Trainer):
     ) -> Any:
         outputs = model(**inputs)
         loss = outputs["loss"]
-        self._watch.check(loss.item())
+        n_rows, whole = len(outputs["embedded"]), self._plan.params.batch_size
+        self._watch.check(loss.item(), n_rows / whole)
         self._sums += outputs["sums"].double()
         self._counts += outputs["counts"].double()
         return (loss, outputs) if return_outputs else loss
