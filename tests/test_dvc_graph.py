@@ -8,6 +8,7 @@ import grimp
 import pytest
 import yaml
 
+from polydistill.params import load_params
 from tests.toy_project import REPOSITORY
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
@@ -137,3 +138,24 @@ def test_a_stage_is_one_command_of_ours_named_after_its_file(stage: str) -> None
     assert REPOSITORY / SOURCE / "polydistill" / "stages" / f"{stage.replace('-', '_')}.py" in {
         REPOSITORY / dep for dep in code_deps(stage)
     }
+
+
+@pytest.mark.parametrize("modality", load_params(REPOSITORY).modalities)
+def test_every_block_writes_out_what_the_stages_hang_on(modality: str) -> None:
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    keys = [
+        key.partition(".")[2]
+        for stage in STAGES.values()
+        for key in stage["do"].get("params", ())
+        if key.startswith("${item}.")
+    ]
+
+    missing = []
+    for key in keys:
+        node = tree[modality]
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, dict) else None
+        if node is None:
+            missing.append(key)
+
+    assert not missing, f"DVC reads params.yaml, not our defaults: write {missing} into {modality}"
