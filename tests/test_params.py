@@ -66,8 +66,8 @@ def test_at_least_one_teacher_must_be_switched_on(tree: dict[str, Any]) -> None:
 
 
 def test_an_unknown_modality_is_named(tree: dict[str, Any]) -> None:
-    with pytest.raises(UnknownNameError, match=r"Unknown modality 'vision'\. Known: text"):
-        parse_params(tree).modality("vision")
+    with pytest.raises(UnknownNameError, match=r"Unknown modality 'audio'\. Known: text, vision"):
+        parse_params(tree).modality("audio")
 
 
 def test_a_folder_without_params_says_what_to_do(tmp_path: Path) -> None:
