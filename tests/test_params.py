@@ -66,7 +66,9 @@ def test_at_least_one_teacher_must_be_switched_on(tree: dict[str, Any]) -> None:
 
 
 def test_an_unknown_modality_is_named(tree: dict[str, Any]) -> None:
-    with pytest.raises(UnknownNameError, match=r"Unknown modality 'audio'\. Known: molecules, text"):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown modality 'audio'\. Known: molecules, text"
+    ):
         parse_params(tree).modality("audio")
 
 

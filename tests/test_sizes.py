@@ -37,15 +37,21 @@ def test_a_teacher_whose_weights_are_elsewhere_has_no_size(tmp_path: Path) -> No
     assert teacher_size(gone, teacher) == Size()
 
 
-def test_an_onnx_graph_counts_its_initializers(tmp_path: Path) -> None:
+def test_an_onnx_graph_counts_its_weights_however_they_are_written(tmp_path: Path) -> None:
     from onnx import TensorProto, helper, save
 
     weights = helper.make_tensor("w", TensorProto.FLOAT, [3, 5], np.zeros(15, np.float32))
+    scale = helper.make_tensor("s", TensorProto.FLOAT, [5], np.zeros(5, np.float32))
+    shape = helper.make_tensor("d", TensorProto.INT64, [2], np.ones(2, np.int64))
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 5]) for name in "xy"]
-    node = helper.make_node("MatMul", ["x", "w"], ["y"])
-    save(helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:], [weights])), tmp_path / "m.onnx")  # fmt: skip
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Constant", [], ["c"], value=scale),
+        helper.make_node("Add", ["z", "c"], ["y"]),
+    ]
+    save(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], [weights, shape])), tmp_path / "m.onnx")  # fmt: skip
 
-    assert weights_size(tmp_path / "m.onnx").n_parameters == 15
+    assert weights_size(tmp_path / "m.onnx").n_parameters == 20
 
 
 def test_several_files_are_added_and_a_teacher_may_say_what_of_them_it_runs(tmp_path: Path) -> None:

@@ -101,7 +101,10 @@ def _n_parameters(file: Path) -> int | None:
 
 
 def _n_initialised(file: Path) -> int | None:
-    """Count the numbers of an ONNX graph's initializers, where the library is installed and can read it."""
+    """Count the floating-point numbers that an ONNX graph holds, where the library is there and can read it.
+
+    Some exporters write weights as initializers, others as constants.
+    """
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -111,4 +114,16 @@ def _n_initialised(file: Path) -> int | None:
         graph = onnx.load(str(file), load_external_data=False).graph
     except DecodeError:
         return None
-    return sum(math.prod(map(int, tensor.dims)) for tensor in graph.initializer)
+    constants = (
+        attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    )
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
+    return sum(
+        math.prod(map(int, tensor.dims))
+        for tensor in (*graph.initializer, *constants)
+        if tensor.data_type in floats
+    )
