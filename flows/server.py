@@ -12,6 +12,8 @@ from prefect.settings import get_current_settings
 
 from polydistill.errors import InfrastructureError
 
+GONE = {502, 503, 504}
+"""What stands before a server says so when it is not there."""
 CREDENTIALS = re.compile(r"//[^@/]*@")
 
 
@@ -42,7 +44,9 @@ def present() -> Iterator[None]:
     """
     try:
         yield
-    except httpx.TransportError as error:
+    except (httpx.TransportError, httpx.HTTPStatusError) as error:
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in GONE:
+            raise
         where = _shown(get_current_settings().api.url or "a temporary address")
         raise InfrastructureError(
             f"Prefect's API at {where} was lost while the flow ran ({type(error).__name__}). Whatever its "
