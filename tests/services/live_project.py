@@ -78,8 +78,8 @@ class Shell:
         return self.run(folder, *words, code=code, **changes)
 
 
-def make_live_project(root: Path, shell: Shell, remote: str, endpoint: str) -> Path:
-    """Write the project, give it to git and DVC, and push its data to an S3 remote."""
+def make_live_project(root: Path, shell: Shell, remote: str, endpoint: str | None) -> Path:
+    """Write the project, give it to git and DVC, and push its data to a remote: S3, where it has an endpoint."""
     root.mkdir()
     for name in ("src", "flows"):
         shutil.copytree(
@@ -92,7 +92,8 @@ def make_live_project(root: Path, shell: Shell, remote: str, endpoint: str) -> P
     shell.run(root, "git", "init", "--quiet")
     shell.run(root, "dvc", "init", "--quiet")
     shell.run(root, "dvc", "remote", "add", "--default", "team", remote)
-    shell.run(root, "dvc", "remote", "modify", "--local", "team", "endpointurl", endpoint)
+    if endpoint is not None:
+        shell.run(root, "dvc", "remote", "modify", "--local", "team", "endpointurl", endpoint)
     save_data(root, shell, AWS_ENDPOINT_URL=None)
     return root
 
