@@ -9,6 +9,15 @@ import zlib
 import numpy as np
 from PIL import Image
 
+TINY_RESNET = {
+    "model_type": "resnet",
+    "layer_type": "basic",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 16],
+    "depths": [1, 1],
+}
+"""A configuration of transformers that takes milliseconds."""
+
 
 def png(seed: int = 0, side: int = 32) -> bytes:
     """Draw some coloured rectangles."""

@@ -13,16 +13,8 @@ import yaml
 from polydistill.contracts import Example, Student
 from polydistill.modalities import MODALITIES
 from polydistill.students import STUDENTS
-from tests.made_images import png
+from tests.made_images import TINY_RESNET, png
 from tests.published_project import DATA_MD5, REPOSITORY, retrain
-
-RESNET = {
-    "model_type": "resnet",
-    "layer_type": "basic",
-    "embedding_size": 8,
-    "hidden_sizes": [8, 16],
-    "depths": [1, 1],
-}
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class Small:
 def _image_encoder(seed: int) -> Student:
     generator = torch.Generator().manual_seed(seed)
     built: Student = STUDENTS.get("image-encoder").build(
-        [], generator, 1, encoder=RESNET, size=32, dim=8
+        [], generator, 1, encoder=TINY_RESNET, size=32, dim=8
     )
     return built
 

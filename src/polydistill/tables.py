@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -62,12 +62,23 @@ def read_examples(path: Path, modality: Modality) -> list[Example]:
         MissingDataError: There is no such file.
         DataError: It is not UTF-8, holds no line, or the modality refuses one, which is named.
     """
+    return as_examples(read_lines(path), modality, f"{path}, line")
+
+
+def as_examples(
+    values: Iterable[object], modality: Modality, each: str = "Example"
+) -> list[Example]:
+    """Return what the modality makes of values from outside.
+
+    Raises:
+        DataError: It refuses one, which is named: `each` and its number.
+    """
     examples = []
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, value in enumerate(values, start=1):
         try:
-            examples.append(modality.coerce(line))
+            examples.append(modality.coerce(value))
         except DataError as error:
-            raise type(error)(f"{path}, line {number}: {error}") from error
+            raise type(error)(f"{each} {number}: {error}") from error
     return examples
 
 

@@ -119,7 +119,7 @@ def test_alpha_and_grey_arrays_are_seen_as_the_images_that_they_stand_for(
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
-        ([truncated()], UnreadableImageError, "truncated"),
+        ([png(), truncated()], UnreadableImageError, "Example 2: .* truncated"),
         ([bomb()], UnreadableImageError, "too large"),
         (["nowhere.png"], MissingDataError, "No image file 'nowhere.png'"),
         (["x" * 5000], MissingDataError, r"No image file 'x+\.\.\.'"),
@@ -163,7 +163,7 @@ def test_molecules_are_taken_as_smiles_and_a_wrong_one_is_named(
     for given in (["OCC", "c1ccccc1"], pd.DataFrame({"smiles": ["CCO", "c1ccccc1"]})):
         np.testing.assert_allclose(model.predict(given), wanted, atol=1e-5)
     for wrong in ("C1CC", "", "no molecule"):
-        with pytest.raises(DataError, match=f"valid SMILES .* got {wrong!r}"):
+        with pytest.raises(DataError, match=f"Example 2: .* valid SMILES .* got {wrong!r}"):
             model.predict(["CCO", wrong])
 
 

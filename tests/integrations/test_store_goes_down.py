@@ -108,6 +108,15 @@ def test_a_publish_that_loses_the_store_is_finished_by_the_next(
     require_agreement(evaluated)
 
 
+def require_that_the_next_promotion_finishes_it(evaluated: Path, params: Params) -> None:
+    promote(evaluated, params, "text")
+
+    assert Layout(evaluated, "text").verdict.exists()
+    with connected(evaluated) as client:
+        assert MlflowRegistry(client, NAME).aliases() == {"challenger": 1, "champion": 1}
+    require_agreement(evaluated)
+
+
 @pytest.mark.parametrize("call", PROMOTE)
 def test_a_promotion_that_loses_the_store_writes_no_verdict_and_is_finished_by_the_next(
     evaluated: Path, params: Params, monkeypatch: pytest.MonkeyPatch, call: str
@@ -119,12 +128,7 @@ def test_a_promotion_that_loses_the_store_writes_no_verdict_and_is_finished_by_t
             promote(evaluated, params, "text")
     assert not Layout(evaluated, "text").verdict.exists()
 
-    promote(evaluated, params, "text")
-
-    assert Layout(evaluated, "text").verdict.exists()
-    with connected(evaluated) as client:
-        assert MlflowRegistry(client, NAME).aliases() == {"challenger": 1, "champion": 1}
-    require_agreement(evaluated)
+    require_that_the_next_promotion_finishes_it(evaluated, params)
 
 
 def test_a_promotion_while_another_process_has_locked_the_database_writes_nothing(
@@ -163,12 +167,7 @@ def test_a_promotion_in_the_middle_of_which_the_database_is_locked_is_finished_b
     assert len(str(got.value).splitlines()) < 5
     assert not Layout(evaluated, "text").verdict.exists()
 
-    promote(evaluated, params, "text")
-
-    assert Layout(evaluated, "text").verdict.exists()
-    with connected(evaluated) as client:
-        assert MlflowRegistry(client, NAME).aliases() == {"challenger": 1, "champion": 1}
-    require_agreement(evaluated)
+    require_that_the_next_promotion_finishes_it(evaluated, params)
 
 
 def test_without_a_server_no_command_of_the_registry_writes_anything(

@@ -26,7 +26,16 @@ from polydistill.stages.quality import quality
 from polydistill.stages.validate import validate
 from polydistill.store import open_embeddings
 from polydistill.teachers.hog_colour import HogColourTeacher
-from tests.made_images import animated, bomb, cmyk, png, transparent, truncated, written
+from tests.made_images import (
+    TINY_RESNET,
+    animated,
+    bomb,
+    cmyk,
+    png,
+    transparent,
+    truncated,
+    written,
+)
 
 pytest.importorskip("great_expectations")
 pytest.importorskip("mteb")
@@ -34,13 +43,6 @@ pytest.importorskip("mteb")
 VISION = VisionModality()
 BAD = {"truncated": truncated(), "bomb": bomb(), "no image": b"GIF89a, or so"}
 SHAPES = ("rectangle", "ellipse")
-ENCODER = {
-    "model_type": "resnet",
-    "layer_type": "basic",
-    "embedding_size": 8,
-    "hidden_sizes": [8, 16],
-    "depths": [1, 1],
-}
 
 
 def drawn(shape: str, seed: int) -> bytes:
@@ -100,7 +102,7 @@ def write(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> Params:
     }
     block["corpus"] = {"path": "data/corpus.parquet", "rows": len(corpus), "held_out": 0.2}
     block["teachers"] = {"hog-colour": {"family": "hog-colour", "dim": 640}}
-    block["student"] = {"name": "image-encoder", "encoder": ENCODER, "size": 32, "dim": 16}
+    block["student"] = {"name": "image-encoder", "encoder": TINY_RESNET, "size": 32, "dim": 16}
     block["heads"] = {"name": "low-rank", "hidden": 16}
     block["training"] |= {"epochs": 2, "batch_size": 16, "guard": {"max_mean_cosine": 1.0}}
     block["quick"] = None

@@ -12,15 +12,8 @@ from polydistill.images import UnreadableImageError
 from polydistill.students import encode, load_student
 from polydistill.students._augmentation import Augmentation
 from polydistill.students.image_encoder import ImageEncoderStudent
-from tests.made_images import png, truncated
+from tests.made_images import TINY_RESNET, png, truncated
 
-RESNET = {
-    "model_type": "resnet",
-    "layer_type": "basic",
-    "embedding_size": 8,
-    "hidden_sizes": [8, 16],
-    "depths": [1, 1],
-}
 VIT = {
     "model_type": "vit",
     "hidden_size": 16,
@@ -46,7 +39,7 @@ def build(encoder: dict[str, object], **options: Mapping[str, float]) -> ImageEn
     )
 
 
-@pytest.mark.parametrize("encoder", [RESNET, VIT, PVT], ids=["resnet", "vit", "pvt_v2"])
+@pytest.mark.parametrize("encoder", [TINY_RESNET, VIT, PVT], ids=["resnet", "vit", "pvt_v2"])
 def test_each_kind_embeds_in_order_and_survives_saving(
     encoder: dict[str, object], tmp_path: Path
 ) -> None:
@@ -82,18 +75,20 @@ def test_the_paper_s_student_has_its_size() -> None:
 
 def test_an_unreadable_image_is_refused() -> None:
     with pytest.raises(UnreadableImageError, match="cannot be read"):
-        build(RESNET).collate([png(1), truncated()])
+        build(TINY_RESNET).collate([png(1), truncated()])
 
 
 def test_an_unknown_encoder_and_option_are_refused() -> None:
     with pytest.raises(ParamsError, match=r"student\.encoder"):
         build({"model_type": "resnest"})
     with pytest.raises(ParamsError, match=r"augmentation\.colour must be in"):
-        build(RESNET, augmentation={"colour": 2.0})
+        build(TINY_RESNET, augmentation={"colour": 2.0})
 
 
 def test_augmentation_is_for_training_only_and_comes_from_the_seed() -> None:
-    student = build(RESNET, augmentation={"zoom": 0.2, "shift": 0.1, "flip": 0.5, "colour": 0.3})
+    student = build(
+        TINY_RESNET, augmentation={"zoom": 0.2, "shift": 0.1, "flip": 0.5, "colour": 0.3}
+    )
     pixels = student.collate(IMAGES)["pixels"]
     augment = student.module.augmentation
 

@@ -17,6 +17,7 @@ from mlflow.pyfunc.model import PythonModel
 from polydistill.errors import DataError
 from polydistill.modalities import MODALITIES
 from polydistill.students import encode, load_student
+from polydistill.tables import as_examples
 
 
 class StudentModel(PythonModel):
@@ -39,10 +40,10 @@ class StudentModel(PythonModel):
         its only one: whatever the modality can read (see `contracts.Modality.coerce`).
 
         Raises:
-            DataError: It is none of these, or the modality cannot read an example.
+            DataError: It is none of these, or the modality cannot read an example, whose number is told.
         """
         values = _values(model_input, self._kind.column)
-        return encode(self._student, [self._kind.coerce(value) for value in values])
+        return encode(self._student, as_examples(values, self._kind))
 
 
 def _values(given: object, column: str) -> Sequence[object]:
