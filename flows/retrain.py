@@ -106,6 +106,8 @@ def retrain(modality: str, policy: RetrainPolicy | None = None, wait_s: float = 
             state, reason = NOT_RUN[plan.action], plan.reason
         if plan.action == "run" or not layout.page.exists():
             report(modality)
+        else:
+            typer.echo(f"Report: {layout.page}")
     return ended(modality, state, reason)
 
 

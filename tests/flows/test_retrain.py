@@ -96,7 +96,9 @@ def test_after_dvc_repro_a_flow_changes_nothing_and_a_refused_gate_still_gets_it
     assert "Version 2 is worse." in said
 
 
-def test_nothing_to_do_starts_no_stage_and_is_recorded(ready: Path) -> None:
+def test_nothing_to_do_starts_no_stage_is_recorded_and_says_where_to_look(
+    ready: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     reason = "Nothing is stale, and version 3 is champion."
     answer(ready, plan=({"action": "unchanged", "reason": reason}, 0))
     Layout(ready, "text").reports.mkdir(parents=True)
@@ -109,6 +111,7 @@ def test_nothing_to_do_starts_no_stage_and_is_recorded(ready: Path) -> None:
     assert artifact.data == f"**Unchanged.** {reason}"
     assert calls(ready) == ["plan text --json"]
     assert runs(ready) == []
+    assert "Report: reports/text/index.html" in capfd.readouterr().out
 
 
 def test_an_occupied_folder_is_refused_before_anything_is_touched(ready: Path) -> None:
