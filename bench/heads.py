@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from bench._wide_heads import WideHeads
 from bench.measure import Row, compare_medians, seconds_in_turn
-from polydistill.heads.low_rank import LowRankHeads
+from polydistill.heads import HEADS
 from polydistill.losses.gaussian_nll import gaussian_nll
+from polydistill.params import load_params
 
 BATCH, STUDENT_DIM = 256, 384
 TEACHER_DIMS = {"first": 1024, "second": 1024, "third": 1024, "wide": 4096}
 REPETITIONS = 3
 GOAL = "at least 20"
-SCALE_HIDDEN = {"default": None, "scale_hidden 64": 64}
+Options = dict[str, object]
 
 
 def run(device: str = "cpu") -> list[Row]:
     """Time both on the same synthetic embeddings and targets, with the same loss."""
-    return [_row(told, units, device) for told, units in SCALE_HIDDEN.items()]
+    heads = load_params(Path()).modality("text").heads
+    wide = {**heads.options, "scale_rank": None}
+    return [
+        _row("the default's", heads.name, heads.options, device),
+        _row("scales that read the whole trunk", heads.name, wide, device),
+    ]
 
 
-def _row(told: str, units: int | None, device: str) -> Row:
-    ours = LowRankHeads(
-        STUDENT_DIM, TEACHER_DIMS, torch.Generator().manual_seed(0), scale_hidden=units
+def _row(told: str, name: str, options: Options, device: str) -> Row:
+    build = HEADS.get(name)
+    ours: nn.Module = build(
+        STUDENT_DIM, TEACHER_DIMS, torch.Generator().manual_seed(0), **options
     ).to(device)
     peer = WideHeads(STUDENT_DIM, TEACHER_DIMS, seed=0).to(device)
     draw = torch.Generator().manual_seed(1)
@@ -50,5 +59,5 @@ def _row(told: str, units: int | None, device: str) -> Row:
         f"{sum(weight.numel() for weight in heads.parameters()) / 1e6:.1f}M"
         for heads in (ours, peer)
     )
-    name = f"heads, {told}: forward and backward with the loss, {sizes} parameters; {device}"
-    return compare_medians(name, own, their, GOAL)
+    label = f"heads, {told}: forward and backward with the loss, {sizes} parameters; {device}"
+    return compare_medians(label, own, their, GOAL)

@@ -40,7 +40,7 @@ def run() -> list[Row]:
     _train(params, peer, trained)
     theirs = _mean_nats(peer, *held_out).item()
     rows = []
-    for name, changes in (("", {}), (" with `scale_hidden: 64`", {"scale_hidden": 64})):
+    for name, changes in (("", {}), (", `scale_rank: null`", {"scale_rank": None})):
         ours: nn.Module = HEADS.get(block.name)(
             width, dims, torch.Generator().manual_seed(0), **(block.options | changes)
         )

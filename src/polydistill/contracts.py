@@ -248,6 +248,9 @@ class Heads(Protocol):
         In the same order for every teacher; a parameter that no teacher has rows of is shared by all.
         """
 
+    def mean_rows(self, teacher: str) -> dict[str, Tensor]:
+        """Return those of `own_rows` that make the teacher's means, and no scale and no weight of a mode."""
+
     def __call__(
         self, student: Tensor, masks: Mapping[str, Tensor] | None = None
     ) -> dict[str, Prediction]:

@@ -178,9 +178,10 @@ class WarmStartParams(Tree):
     head_steps: Annotated[int, Field(ge=0)] = Field(
         30, description="First steps, at most half of all: the student waits for the new heads."
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(0.02, description="Of the student.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.05, description="Of the student.")
     head_learning_rate: Annotated[float, Field(gt=0)] = Field(
-        0.01, description="Of the heads of new teachers; the others stay as they are."
+        0.005,
+        description="Of the heads of new teachers, and of the means of those that are known.",
     )
 
     def in_place_of(self, training: TrainingParams, *, new_teachers: bool) -> TrainingParams:

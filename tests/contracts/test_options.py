@@ -34,7 +34,7 @@ OTHER: dict[str, Any] = {
     "keep": 0.1,
     "reach": 0.5,
     "hidden": 12,
-    "scale_hidden": 3,
+    "scale_rank": 3,
     "depth": 3,
     "modes": 2,
     "covariance": "triangular",

@@ -23,20 +23,41 @@ def test_modes_and_hidden_have_their_effect() -> None:
     assert large(torch.zeros(2, 4))["one"].mean.shape == (2, 3, 6)
 
 
-def test_the_scale_is_made_of_so_many_units_of_the_trunk() -> None:
-    module = heads(hidden=8, scale_hidden=3)
+def test_a_narrow_map_reaches_all_the_scales_and_no_mean() -> None:
+    narrow, whole = heads(hidden=8, scale_rank=2), heads(hidden=8)
+    rows = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        module.hidden.weight[:3] = 0.0  # the units that the scale is made of: constant now
+        for module in (narrow, whole):
+            module.log_scale.weight.normal_(generator=torch.Generator().manual_seed(2))
 
-    near, far = (module(rows)["one"] for rows in torch.randn(2, 5, 4))
+    ranks = []
+    for module in (narrow, whole):
+        seen = torch.nn.functional.gelu(module.hidden(rows))
+        maps = seen if module.to_scale is None else module.to_scale(seen)
+        ranks.append(int(torch.linalg.matrix_rank(module.log_scale(maps) - module.log_scale.bias)))
+    before = narrow(rows)["one"]
+    assert narrow.to_scale is not None
+    with torch.no_grad():
+        narrow.to_scale.weight.zero_()
+    after = narrow(rows)["one"]
 
-    torch.testing.assert_close(near.log_scale, far.log_scale)
-    assert not torch.allclose(near.mean, far.mean)
+    assert ranks == [2, 6]
+    assert torch.equal(after.mean, before.mean)
+    assert after.log_scale.std(dim=0).max() == 0 < before.log_scale.std(dim=0).min()
+
+
+def test_a_map_as_wide_as_the_trunk_is_none() -> None:
+    assert heads(hidden=8, scale_rank=8).to_scale is None
+
+
+def test_a_scale_of_nothing_is_refused() -> None:
+    with pytest.raises(ParamsError, match=r"^heads.scale_rank must be at least 1, got 0\.$"):
+        heads(scale_rank=0)
 
 
 def test_all_teachers_together_equal_each_alone_with_gradients() -> None:
     dims = {"one": 6, "two": 3, "three": 6}
-    together = LowRankHeads(4, dims, torch.Generator().manual_seed(0), hidden=8, scale_hidden=5)
+    together = LowRankHeads(4, dims, torch.Generator().manual_seed(0), hidden=8, scale_rank=5)
     rows, mask = torch.randn(7, 4), torch.ones(7, dtype=torch.bool)
     targets = {name: torch.randn(7, dim) for name, dim in dims.items()}
     predictions = together(rows)
@@ -46,8 +67,9 @@ def test_all_teachers_together_equal_each_alone_with_gradients() -> None:
 
     for name, dim in dims.items():
         part = slice(start, start + dim)
-        alone = LowRankHeads(4, {name: dim}, torch.Generator(), hidden=8, scale_hidden=5)
-        alone.hidden.load_state_dict(together.hidden.state_dict())
+        alone = LowRankHeads(4, {name: dim}, torch.Generator(), hidden=8, scale_rank=5)
+        for layer in ("hidden", "to_scale"):
+            alone.get_submodule(layer).load_state_dict(together.get_submodule(layer).state_dict())
         with torch.no_grad():
             for layer in ("linear_mean", "mean", "log_scale"):
                 own, whole = alone.get_submodule(layer), together.get_submodule(layer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import torch
@@ -40,9 +40,18 @@ def own_rows(heads: nn.Module, teacher: str) -> dict[str, Tensor]:
 
 def rows_of_all(heads: nn.Module, teachers: Iterable[str]) -> dict[str, Tensor]:
     """Return, by parameter, which rows belong to one of the teachers alone: bool, `(rows,)`."""
+    return _united(own_rows(heads, teacher) for teacher in teachers)
+
+
+def mean_rows_of_all(heads: nn.Module, teachers: Iterable[str]) -> dict[str, Tensor]:
+    """Return, by parameter, which rows make the means of one of the teachers: bool, `(rows,)`."""
+    return _united(cast("Heads", heads).mean_rows(teacher) for teacher in teachers)
+
+
+def _united(parts: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    for teacher in teachers:
-        for name, rows in own_rows(heads, teacher).items():
+    for part in parts:
+        for name, rows in part.items():
             found[name] = found[name] | rows if name in found else rows
     return found
 

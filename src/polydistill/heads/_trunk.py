@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from polydistill.contracts import Prediction
+from polydistill.errors import ParamsError
 from polydistill.heads._outputs import Outputs, require_budget
 
 
@@ -19,8 +20,8 @@ class TrunkHeads(nn.Module):
         teacher_dims: Width of each teacher's, by name.
         generator: Of the initial weights.
         hidden: Width of the trunk.
-        scale_hidden: How many of the trunk's first units the scales are made of; none: all. The error's size is a
-            simpler thing than the embedding, and a narrow map of it costs less.
+        scale_rank: Through how many numbers the trunk reaches all the scales; none: each scale reads the whole
+            trunk. The error's size is a simpler thing than the embedding, and a narrow map of it costs less.
         depth: Hidden layers of the trunk; none: as many as these heads have by default.
         modes: Of the mixture.
         covariance: See `_outputs.Outputs`.
@@ -30,7 +31,7 @@ class TrunkHeads(nn.Module):
         max_params: A budget: more parameters than these are refused.
 
     Raises:
-        ParamsError: The budget is exceeded.
+        ParamsError: `scale_rank` is below one, or the budget is exceeded.
         UnknownNameError: There is no such covariance.
     """
 
@@ -45,7 +46,7 @@ class TrunkHeads(nn.Module):
         generator: torch.Generator,
         *,
         hidden: int = 512,
-        scale_hidden: int | None = None,
+        scale_rank: int | None = None,
         depth: int | None = None,
         modes: int = 1,
         covariance: str = "diagonal",
@@ -55,6 +56,8 @@ class TrunkHeads(nn.Module):
         max_params: int | None = None,
     ) -> None:
         super().__init__()
+        if scale_rank is not None and scale_rank < 1:
+            raise ParamsError(f"heads.scale_rank must be at least 1, got {scale_rank}.")
         self.outputs = Outputs(
             teacher_dims,
             modes=modes,
@@ -69,7 +72,9 @@ class TrunkHeads(nn.Module):
         self.layers = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(further)])
         self.linear_mean = nn.Linear(student_dim, width) if self.has_linear_map else None
         self.mean = nn.Linear(hidden, width, bias=not self.has_linear_map)
-        self.log_scale = nn.Linear(min(scale_hidden or hidden, hidden), width)
+        narrow = None if scale_rank is None or scale_rank >= hidden else scale_rank
+        self.to_scale = nn.Linear(hidden, narrow, bias=False) if narrow else None
+        self.log_scale = nn.Linear(narrow or hidden, width)
         self.log_weights = nn.Linear(hidden, len(teacher_dims) * modes)
         require_budget(self, max_params)
         self._initialise(generator)
@@ -78,7 +83,8 @@ class TrunkHeads(nn.Module):
     def _initialise(self, generator: torch.Generator) -> None:
         """Start at a small map with unit scale, whatever the global seed."""
         means = self.mean if self.linear_mean is None else self.linear_mean
-        for layer in (self.hidden, means):
+        narrow = [] if self.to_scale is None else [self.to_scale]
+        for layer in (self.hidden, means, *narrow):
             layer.weight.normal_(0.0, layer.in_features**-0.5, generator=generator)
         small = [self.log_scale] if self.linear_mean is None else [self.mean, self.log_scale]
         for layer in (*self.layers, *small):
@@ -99,15 +105,20 @@ class TrunkHeads(nn.Module):
 
     def own_rows(self, teacher: str) -> dict[str, Tensor]:
         """See `contracts.Heads.own_rows`: the trunk is shared, the layers after it are not."""
-        rows = {
-            name: self.outputs.rows_of(teacher)
-            for name, _ in self.named_parameters()
-            if name.partition(".")[0] in {"linear_mean", "mean", "log_scale"}
-        }
         logits = self.outputs.weights_of(teacher)
+        rows = self._rows_of(teacher, {"linear_mean", "mean", "log_scale"})
         rows |= {f"log_weights.{part}": logits for part in ("weight", "bias")}
         whole = torch.ones(self.outputs.modes, dtype=torch.bool)
         return rows | {f"outputs.{name}": whole for name in self.outputs.covariance_of(teacher)}
+
+    def mean_rows(self, teacher: str) -> dict[str, Tensor]:
+        """See `contracts.Heads.mean_rows`."""
+        return self._rows_of(teacher, {"linear_mean", "mean"})
+
+    def _rows_of(self, teacher: str, layers: Collection[str]) -> dict[str, Tensor]:
+        """Return which of these layers' outputs are one teacher's."""
+        rows = self.outputs.rows_of(teacher)
+        return {n: rows for n, _ in self.named_parameters() if n.partition(".")[0] in layers}
 
     def forward(
         self,
@@ -121,7 +132,8 @@ class TrunkHeads(nn.Module):
         mean = self.mean(hidden)
         if self.linear_mean is not None:
             mean = self.linear_mean(student) + mean
+        to_scale = hidden if self.to_scale is None else self.to_scale(hidden)
         predictions: dict[str, Prediction] = self.outputs(
-            mean, self.log_scale(hidden[:, : self.log_scale.in_features]), self.log_weights(hidden)
+            mean, self.log_scale(to_scale), self.log_weights(hidden)
         )
         return predictions

@@ -104,6 +104,11 @@ class BatchNormMlpHeads(nn.Module):
         whole = torch.ones(self.outputs.modes, dtype=torch.bool)
         return own | {f"outputs.{name}": whole for name in self.outputs.covariance_of(teacher)}
 
+    def mean_rows(self, teacher: str) -> dict[str, Tensor]:
+        """See `contracts.Heads.mean_rows`."""
+        means = f"perceptrons.{self.teachers.index(teacher)}.mean."
+        return {n: rows for n, rows in self.own_rows(teacher).items() if n.startswith(means)}
+
     def forward(
         self, student: Tensor, masks: Mapping[str, Tensor] | None = None
     ) -> dict[str, Prediction]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from polydistill.training.guard import (
     read_restarts,
     write_restarts,
 )
-from polydistill.training.warm_start import HoldHeads
+from polydistill.training.warm_start import HoldHeads, LearningRows
 
 HELD_OUT_BATCH = 512
 FIRST = "first.safetensors"
@@ -54,7 +54,7 @@ class TrainingPlan:
         precision: `float32` or `bfloat16`.
         teachers: Their names, in the model's order.
         folder: Checkpoints; a run that finds one there goes on from it.
-        learning: Of a warm start, which rows of the heads' parameters learn, by parameter; none: all.
+        learning: Of a warm start, which rows of the heads' parameters learn; none: all.
         by_geometry: Whether the held-out geometry term, not the teachers' loss, says which weights are best.
     """
 
@@ -63,7 +63,7 @@ class TrainingPlan:
     precision: str
     teachers: tuple[str, ...]
     folder: Path
-    learning: Mapping[str, Tensor] | None = None
+    learning: LearningRows | None = None
     by_geometry: bool = False
 
 
@@ -112,7 +112,9 @@ def train(
     first = plan.folder / FIRST
     first.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, str(first))  # on disk: a copy in memory would stay there all the time
-    held = HoldHeads(model, plan.learning) if plan.learning is not None else None
+    held = None
+    if plan.learning is not None:
+        held = HoldHeads(model, plan.learning, plan.params.head_warmup_steps)
     while True:
         trainer = _make_trainer(model, batches, rows, plan, restarts)
         trainer.begin(plan, tracker, progress)

@@ -13,13 +13,15 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from polydistill.contracts import Example, Student
 from polydistill.errors import ParamsError
-from polydistill.heads._inherit import inherit, rows_of_all
+from polydistill.heads._inherit import inherit, mean_rows_of_all, rows_of_all
 from polydistill.params import ModalityParams, TrainingParams
 from polydistill.students import load_student
 from polydistill.training.standardise import Standardiser
 from polydistill.training.version import Changes, Version, open_named, require_fit
 
 COMPARED_EXAMPLES = 64
+_Held = tuple[Tensor, Tensor, Tensor | slice]
+"""A tensor, what it was, and the rows that stay so."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,30 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class LearningRows:
+    """Which rows of the heads' parameters learn in a warm start: bool, `(rows,)`, by name below `heads.`.
+
+    Attributes:
+        new: All that belongs to new teachers alone: from the first step on.
+        known: What makes the means of known teachers: with the student. All else holds still.
+    """
+
+    new: Mapping[str, Tensor]
+    known: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Start:
     """How a run begins.
 
     Attributes:
         training: The loop's numbers.
-        learning: See `trainer.TrainingPlan`.
+        learning: See `LearningRows`; none: from scratch.
         report: What it goes on from; none: from scratch.
     """
 
     training: TrainingParams
-    learning: Mapping[str, Tensor] | None = None
+    learning: LearningRows | None = None
     report: WarmStart | None = None
 
 
@@ -109,7 +124,9 @@ def begin(
     student.module.load_state_dict(old.module.state_dict())
     inherit(heads, version.heads.module, changes.warm)
     training = block.warm_start.in_place_of(block.training, new_teachers=bool(changes.new))
-    rows = {f"heads.{name}": rows for name, rows in rows_of_all(heads, changes.new).items()}
+    learning = LearningRows(
+        new=rows_of_all(heads, changes.new), known=mean_rows_of_all(heads, changes.warm)
+    )
     told = WarmStart(
         version.sha256,
         version.student_sha256,
@@ -118,43 +135,49 @@ def begin(
         changes.retired,
         training.head_warmup_steps,
     )
-    return Start(training, rows, told)
+    return Start(training, learning, told)
 
 
 class HoldHeads(TrainerCallback):
-    """After each step, puts back whatever of the heads is not to learn: those that know their teachers already.
+    """After each step, puts back whatever of the heads is not to learn then.
 
-    They have seen the rows before. Left to learn on, they would take the student's errors on rows that it has
-    learned by heart for its errors on all, and the held-out loss would jump within a few steps.
+    Known heads have seen the rows before. Their scales, left to learn on, would take the student's errors on rows
+    that it has learned by heart for its errors on all, and the held-out loss would jump within a few steps. Their
+    means have to follow the student, and wait for it.
 
     Args:
         model: The model before its first step; its heads stand below `heads.`.
-        learning: Which rows may learn, `(rows,)`, by parameter; a parameter that is not there may not.
+        learning: What may learn.
+        head_steps: First steps, at most half of all, in which the student and known means wait.
     """
 
-    def __init__(self, model: nn.Module, learning: Mapping[str, Tensor]) -> None:
-        self._held = [
-            (weight, weight.detach().clone(), ~learning[name] if name in learning else slice(None))
-            for name, weight in model.named_parameters()
-            if name.startswith("heads.")
-        ] + [
+    def __init__(self, model: nn.Module, learning: LearningRows, head_steps: int) -> None:
+        heads = model.get_submodule("heads")
+        self._head_steps, self._held, self._waiting = head_steps, list[_Held](), list[_Held]()
+        for name, weight in heads.named_parameters():
+            nothing = torch.zeros(len(weight), dtype=torch.bool)
+            new, known = (rows.get(name, nothing) for rows in (learning.new, learning.known))
+            before = weight.detach().clone()
+            self._held.append((weight, before, ~(new | known)))
+            if bool(known.any()):
+                self._waiting.append((weight, before, known))
+        self._held += [
             (seen, seen.clone(), slice(None))
-            for name, seen in model.named_buffers()
-            if name.startswith("heads.")
-            and seen.dim()
-            and f"{name.rpartition('.')[0]}.weight" not in learning
+            for name, seen in heads.named_buffers()
+            if seen.dim() and f"{name.rpartition('.')[0]}.weight" not in learning.new
         ]
 
     @torch.no_grad()
     def on_optimizer_step(
         self,
-        args: TrainingArguments,  # noqa: ARG002
-        state: TrainerState,  # noqa: ARG002
+        args: TrainingArguments,
+        state: TrainerState,
         control: TrainerControl,  # noqa: ARG002
         **_: Any,
     ) -> None:
         """Undo the step where nothing was to change."""
-        for weight, before, rows in self._held:
+        waits = state.global_step < min(self._head_steps, args.max_steps // 2)
+        for weight, before, rows in self._held + (self._waiting if waits else []):
             weight[rows] = before[rows]
 
 
