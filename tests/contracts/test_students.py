@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from polydistill.contracts import Example, Student
 from polydistill.errors import DataError, MissingDataError
 from polydistill.students import STUDENTS, encode, load_student, weights_digest
-from tests.made_images import png
+from tests.made_images import TINY_RESNET, png
 
 TEXTS = ["a cat sat", "", "the dog sat on a mat", "a cat sat", "unknown naïve words"]
 MOLECULES = ["CCO", "C", "CC(=O)Oc1ccccc1C(=O)O", "CCO", "[Cl-].[Na+]"]
@@ -75,13 +75,7 @@ def options(name: str, checkpoint: Path) -> dict[str, object]:
         "gine": {"dim": 6, "layers": 2, "hidden": 8},
         "smiles-transformer": {"dim": 8, "layers": 2, "heads": 2, "min_count": 1},
         "image-encoder": {
-            "encoder": {
-                "model_type": "resnet",
-                "layer_type": "basic",
-                "embedding_size": 4,
-                "hidden_sizes": [4, 8],
-                "depths": [1, 1],
-            },
+            "encoder": TINY_RESNET,
             "size": 32,
             "dim": 6,
         },
