@@ -15,7 +15,7 @@ from polydistill.params import load_params
 
 BATCH, STUDENT_DIM = 256, 384
 TEACHER_DIMS = {"first": 1024, "second": 1024, "third": 1024, "wide": 4096}
-REPETITIONS = 3
+REPETITIONS = 5
 GOAL = "at least 20"
 Options = dict[str, object]
 
