@@ -44,6 +44,20 @@ def test_the_rate_does_not_count_what_an_earlier_run_had_done(
     assert "ETA 0:05" in second
 
 
+def test_what_begins_anew_has_a_rate_of_its_own(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = ProgressLines("headline")
+    for second, done in ((0, 0), (10, 1000), (5010, 100), (5020, 200)):
+        clock[0] = 100.0 + second
+        progress("default steps", done, 1000)
+
+    *_, anew, last = capsys.readouterr().out.splitlines()
+    assert "/s" not in anew
+    assert "10/s" in last  # not 0.0/s
+    assert "ETA 1:20" in last
+
+
 def test_tables_in_a_report_have_a_line_a_row(capsys: pytest.CaptureFixture[str]) -> None:
     report = {"rules": [{"name": "gain"}, {"name": "finite"}], "means": {"student": {"sts": 0.5}}}
 

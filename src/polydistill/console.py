@@ -25,11 +25,15 @@ class ProgressLines:
     def __init__(self, stage: str) -> None:
         self._stage = stage
         self._started: dict[str, tuple[float, int]] = {}
+        self._done: dict[str, int] = {}
         self._shown: dict[str, float] = {}
 
     def __call__(self, what: str, done: int, total: int, **figures: float) -> None:
         """See `progress.Progress`."""
         now = time.monotonic()
+        if done < self._done.get(what, done):  # the same again, as in the next cell of a comparison
+            del self._started[what]
+        self._done[what] = done
         started, before = self._started.setdefault(what, (now, done))  # what a resumed stage found
         if done < total and now - self._shown.get(what, float("-inf")) < INTERVAL_S:
             return
