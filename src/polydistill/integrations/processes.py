@@ -21,7 +21,7 @@ GRACE_S = 5.0
 KEPT_LINES = 200
 _running: set[subprocess.Popen[str]] = set()
 _stopped: set[subprocess.Popen[str]] = set()
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -112,21 +112,21 @@ def _start(
     command: Sequence[str], root: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[str]:
     try:
-        process = subprocess.Popen(
-            command,
-            cwd=root,
-            env={**child_environment(), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        with _lock:  # what stops all must not miss one that has begun and is not known yet
+            process = subprocess.Popen(
+                command,
+                cwd=root,
+                env={**child_environment(), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            _running.add(process)
     except OSError as error:
         raise StageError(f"`{command[0]}` cannot start in {root.resolve()}: {error}.") from error
-    with _lock:
-        _running.add(process)
     return process
 
 
