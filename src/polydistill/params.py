@@ -165,6 +165,10 @@ class TrainingParams(Tree):
     )
     guard: GuardParams = GuardParams()
 
+    def student_start(self, n_steps: int) -> int:
+        """Return the step, of so many, at which the student begins to learn."""
+        return min(self.head_warmup_steps, n_steps // 2)
+
 
 class WarmStartParams(Tree):
     """What a run goes on from, and the numbers that then stand in for those of `training`."""

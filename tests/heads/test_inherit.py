@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from polydistill.heads import HEADS
-from polydistill.heads._inherit import inherit, own_rows, rows_of_all
+from polydistill.heads._inherit import inherit, mean_rows_of_all, own_rows, rows_of_all
 
 OLD = {"first": 3, "second": 7, "third": 2}
 NEW = {"third": 2, "added": 4, "first": 3}
@@ -83,6 +83,28 @@ def test_rows_of_a_teacher_change_its_prediction_and_no_other(
     after = heads(students)
     for teacher in OLD:
         assert torch.equal(after[teacher].mean, before[teacher].mean) == (teacher != "second")
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_mean_rows_change_the_means_of_their_teachers_and_nothing_else(
+    name: str, options: dict[str, object]
+) -> None:
+    heads = make(name, OLD, 0, options)
+    students = torch.randn(9, 5, generator=torch.Generator().manual_seed(2))
+    before = heads(students)
+
+    with torch.no_grad():
+        for parameter, rows in mean_rows_of_all(heads, ["second", "third"]).items():
+            heads.get_parameter(parameter)[rows] += 1.0
+
+    after = heads(students)
+    for teacher, prediction in after.items():
+        assert torch.equal(prediction.mean, before[teacher].mean) == (teacher == "first")
+        assert torch.equal(prediction.log_scale, before[teacher].log_scale)
+        assert torch.equal(prediction.log_weights, before[teacher].log_weights)
+        for part in ("factor", "triangle"):
+            mine, theirs = getattr(prediction, part), getattr(before[teacher], part)
+            assert mine is theirs is None or torch.equal(mine, theirs)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)

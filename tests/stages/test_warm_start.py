@@ -74,6 +74,15 @@ def predict(folder: Path, student: Path, teacher: str) -> tuple[np.ndarray[Any, 
     return load_predictor(folder, student).predict(encode(load_student(student), TEXTS), teacher)
 
 
+def heads_before_and_after(
+    adopted: tuple[Path, Adopted], layout: Layout
+) -> tuple[dict[str, np.ndarray[Any, Any]], ...]:
+    old, new = (
+        load_file(f / "heads.safetensors") for f in (adopted[1].folder / "heads", layout.heads)
+    )
+    return old, new
+
+
 def weights_of(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
@@ -91,9 +100,7 @@ def test_without_training_known_teachers_are_predicted_as_before(
     mean, _ = predict(layout.heads, layout.student, "first")
     expected, _ = predict(old / "heads", old / "student", "first")
     np.testing.assert_allclose(mean, expected, atol=1e-6)
-    before, after = (
-        load_file(folder / "heads.safetensors") for folder in (old / "heads", layout.heads)
-    )
+    before, after = heads_before_and_after(adopted, layout)
     for statistic in ("first/mean", "first/std"):
         np.testing.assert_array_equal(after[statistic], before[statistic])
     assert not any(name.startswith("second/") for name in after)
@@ -131,9 +138,7 @@ def test_in_the_first_steps_only_the_head_of_the_new_teacher_learns(
 
     assert 1 < report.best_step <= STEPS // 2
     assert weights_of(layout.student) == weights_of(old / "student")
-    before, after = (
-        load_file(folder / "heads.safetensors") for folder in (old / "heads", layout.heads)
-    )
+    before, after = heads_before_and_after(adopted, layout)
     np.testing.assert_array_equal(after["hidden.weight"], before["hidden.weight"])
     n_old = sum(TEACHERS.values())
     for name in ("linear_mean.weight", "linear_mean.bias", "mean.weight", "log_scale.weight"):
@@ -183,6 +188,22 @@ def test_a_warm_start_is_ahead_of_a_cold_one(
     report = distill(project, warm(), "text")
 
     assert report.held_out_mean < cold.held_out_mean - 0.01
+
+
+def test_known_means_follow_the_student_and_known_scales_and_the_trunk_hold_still(
+    project: Path, adopted: tuple[Path, Adopted], warm: Callable[..., Params]
+) -> None:
+    layout = Layout(project, "text")
+
+    distill(project, warm({"first": 12}), "text")
+
+    before, after = heads_before_and_after(adopted, layout)
+    for name in ("hidden.weight", "hidden.bias"):
+        np.testing.assert_array_equal(after[name], before[name])
+    for name in ("log_scale.weight", "log_scale.bias"):
+        np.testing.assert_array_equal(after[name], before[name][:12])
+    for name in ("linear_mean.weight", "linear_mean.bias", "mean.weight"):
+        assert np.abs(after[name] - before[name][:12]).max() > 0
 
 
 def test_retiring_without_new_teachers_lets_the_student_learn_at_once(

@@ -114,7 +114,7 @@ def train(
     save_model(model, str(first))  # on disk: a copy in memory would stay there all the time
     held = None
     if plan.learning is not None:
-        held = HoldHeads(model, plan.learning, plan.params.head_warmup_steps)
+        held = HoldHeads(model, plan.learning, plan.params)
     while True:
         trainer = _make_trainer(model, batches, rows, plan, restarts)
         trainer.begin(plan, tracker, progress)
@@ -354,8 +354,7 @@ def _schedule(
 
         return factor
 
-    student_start = min(params.head_warmup_steps, n_steps // 2)
-    return LambdaLR(optimizer, [from_step(student_start), from_step(0)])
+    return LambdaLR(optimizer, [from_step(params.student_start(n_steps)), from_step(0)])
 
 
 def _history(log: Sequence[dict[str, Any]], teachers: Sequence[str]) -> list[dict[str, Any]]:

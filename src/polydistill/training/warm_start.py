@@ -148,12 +148,12 @@ class HoldHeads(TrainerCallback):
     Args:
         model: The model before its first step; its heads stand below `heads.`.
         learning: What may learn.
-        head_steps: First steps, at most half of all, in which the student and known means wait.
+        training: The loop's numbers: known means wait as long as the student.
     """
 
-    def __init__(self, model: nn.Module, learning: LearningRows, head_steps: int) -> None:
+    def __init__(self, model: nn.Module, learning: LearningRows, training: TrainingParams) -> None:
         heads = model.get_submodule("heads")
-        self._head_steps, self._held, self._waiting = head_steps, list[_Held](), list[_Held]()
+        self._training, self._held, self._waiting = training, list[_Held](), list[_Held]()
         for name, weight in heads.named_parameters():
             nothing = torch.zeros(len(weight), dtype=torch.bool)
             new, known = (rows.get(name, nothing) for rows in (learning.new, learning.known))
@@ -176,7 +176,7 @@ class HoldHeads(TrainerCallback):
         **_: Any,
     ) -> None:
         """Undo the step where nothing was to change."""
-        waits = state.global_step < min(self._head_steps, args.max_steps // 2)
+        waits = state.global_step < self._training.student_start(args.max_steps)
         for weight, before, rows in self._held + (self._waiting if waits else []):
             weight[rows] = before[rows]
 
