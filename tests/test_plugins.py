@@ -5,7 +5,9 @@ import sys
 import pytest
 
 from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
+from polydistill.stages.resolve import HEADS_GIVEN
 from polydistill.teachers import TEACHERS
 
 GIVEN = frozenset({"name", "threads"})
@@ -35,6 +37,21 @@ def test_an_unknown_option_gets_a_suggestion() -> None:
 def test_a_missing_option_is_named() -> None:
     with pytest.raises(ParamsError, match="needs the option 'dim'"):
         TEACHERS.check("onnx", {"model": "m", "tokenizer": "t", "output": "o"}, given=GIVEN)
+
+
+@pytest.mark.parametrize("wrong", ["64", 2.5, True, [64]])
+def test_an_option_of_another_type_is_named_with_what_was_got(wrong: object) -> None:
+    expected = "option 'hidden' of head 'low-rank' in params.yaml: Input should be a valid integer"
+
+    with pytest.raises(ParamsError) as got:
+        HEADS.check("low-rank", {"hidden": wrong}, given=HEADS_GIVEN)
+
+    assert str(got.value) == f"{expected} (got {wrong!r})."
+
+
+@pytest.mark.parametrize(("option", "value"), [("scale_rank", None), ("min_log_scale", -6)])
+def test_an_option_may_be_whatever_it_is_annotated_with(option: str, value: object) -> None:
+    HEADS.check("low-rank", {option: value}, given=HEADS_GIVEN)
 
 
 def test_a_teacher_file_does_not_import_its_runtime() -> None:

@@ -11,7 +11,9 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from polydistill.errors import ParamsError, UnknownNameError
 
@@ -58,7 +60,7 @@ class Registry(Generic[Entry]):
         return self._entries[name]
 
     def check(self, name: str, options: Mapping[str, object], *, given: frozenset[str]) -> None:
-        """Refuse an unknown name, an unknown option or a missing one, before anything runs.
+        """Refuse an unknown name, and an option that is unknown, missing or of a wrong type, before anything runs.
 
         Args:
             name: The entry.
@@ -67,10 +69,11 @@ class Registry(Generic[Entry]):
 
         Raises:
             UnknownNameError: `name`, or a key of `options`, is not known.
-            ParamsError: The entry needs an option that is not there.
+            ParamsError: The entry needs an option that is not there, or one is of another type than annotated.
         """
         entry = self.get(name)  # students are made by their classmethod `build`
-        arguments = inspect.signature(getattr(entry, "build", entry)).parameters
+        made_by = getattr(entry, "build", entry)
+        arguments = inspect.signature(made_by).parameters
         known = {key for key in arguments if key not in given and key != "self"}
         for key in options:
             if key not in known:
@@ -80,6 +83,15 @@ class Registry(Generic[Entry]):
             raise ParamsError(
                 f"{self.kind} {name!r} needs the option {missing[0]!r} in params.yaml."
             )
+        types = get_type_hints(made_by.__init__ if inspect.isclass(made_by) else made_by)
+        for key in sorted(options.keys() & types.keys()):
+            try:
+                TypeAdapter(types[key]).validate_python(options[key], strict=True)
+            except ValidationError as error:
+                raise ParamsError(
+                    f"option {key!r} of {self.kind} {name!r} in params.yaml: {error.errors()[0]['msg']} "
+                    f"(got {options[key]!r})."
+                ) from error
 
 
 def names_in(package: str) -> list[str]:

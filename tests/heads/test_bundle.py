@@ -87,6 +87,18 @@ def test_a_card_of_an_older_version_says_to_distil_again(tmp_path: Path) -> None
         load_heads(tmp_path / "heads")
 
 
+def test_an_option_that_heads_no_longer_have_says_to_distil_again(tmp_path: Path) -> None:
+    save_heads(bundle(), tmp_path / "heads")
+    card = json.loads((tmp_path / "heads" / "heads.json").read_text())
+    card["heads"]["scale_hidden"] = 64
+    (tmp_path / "heads" / "heads.json").write_text(json.dumps(card))
+
+    with pytest.raises(
+        DataError, match="older version.*'scale_hidden'.*Run the distill stage again"
+    ):
+        load_heads(tmp_path / "heads")
+
+
 def test_weights_of_other_options_are_refused(tmp_path: Path) -> None:
     save_heads(bundle(), tmp_path / "heads")
     card = json.loads((tmp_path / "heads" / "heads.json").read_text())

@@ -115,7 +115,8 @@ def load_heads(folder: Path) -> HeadsBundle:
         arrays = load_file(folder / WEIGHTS)
         statistics = {teacher: _statistics_of(teacher, card, arrays) for teacher in card.teachers}
         module = _module_of(card, arrays)
-    except (SafetensorError, KeyError, RuntimeError) as error:  # torch names the wrong tensors
+    except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
+        # torch names the wrong tensors, Python an option that heads no longer have
         raise _damaged(folder / WEIGHTS, error) from error
     return HeadsBundle(card, module.eval(), statistics)
 
