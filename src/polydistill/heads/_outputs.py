@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from polydistill.contracts import Prediction
 from polydistill.errors import ParamsError, UnknownNameError
@@ -87,8 +89,7 @@ class Outputs(nn.Module):
         mean, raw_scale, raw_weights = map(widened, (mean, raw_scale, raw_weights))
         mean = mean.view(batch, self.modes, self.width)
         raw = raw_scale.view(batch, self.modes, self.width)
-        # Wide and smooth: nearly the identity inside, and never beyond its two ends.
-        log_scale = self._middle + self._reach * torch.tanh((raw - self._middle) / self._reach)
+        log_scale: Tensor = _SoftClamp.apply(raw, self._middle, self._reach)  # type: ignore[no-untyped-call]
         weights = raw_weights.view(batch, self.modes, len(self.dims)).log_softmax(dim=1)
         widths = list(self.dims.values())
         return {
@@ -106,6 +107,29 @@ class Outputs(nn.Module):
             return None
         free: Tensor = self.triangles[place]
         return free.tril(-1) + torch.eye(free.shape[-1], dtype=free.dtype, device=free.device)
+
+
+class _SoftClamp(torch.autograd.Function):
+    """Wide and smooth: nearly the identity near `middle`, and never further from it than `reach`.
+
+    For its gradient it keeps what it returns, which the losses keep too; torch's own operations, one after
+    another, would write four arrays more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, middle: float, reach: float) -> Tensor:
+        clamped = raw.sub(middle).div_(reach).tanh_().mul_(reach).add_(middle)
+        ctx.save_for_backward(clamped)
+        ctx.bounds = middle, reach
+        return clamped
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (clamped,) = ctx.saved_tensors
+        middle, reach = ctx.bounds
+        slope = clamped.sub(middle).square_().mul_(-1 / reach**2).add_(1)  # 1 - tanh^2
+        return slope.mul_(gradients[0]), None, None
 
 
 def require_budget(heads: nn.Module, max_params: int | None) -> None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
-from torch.distributions import LowRankMultivariateNormal
 
 from polydistill.contracts import Prediction
-from polydistill.errors import ParamsError, ShapeError
-from polydistill.precision import without_autocast
-
-HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
+from polydistill.errors import ShapeError
 
 
 def require_shapes(prediction: Prediction, target: Tensor, mask: Tensor) -> None:
@@ -40,38 +34,6 @@ def masked(values: Tensor, mask: Tensor) -> Tensor:
 def mixture_mean(prediction: Prediction) -> Tensor:
     """Return the mixture's mean, `(batch, teacher_dim)`."""
     return (prediction.log_weights.exp().unsqueeze(-1) * prediction.mean).sum(dim=1)
-
-
-def negative_log_densities(prediction: Prediction, target: Tensor) -> Tensor:
-    """Return those of each mode, dimension by dimension: `(batch, modes, teacher_dim)`.
-
-    With a triangular precision they are those of the residuals that it decorrelates: its determinant is one.
-
-    Raises:
-        ParamsError: The covariance is of low rank, and has no dimensions apart.
-    """
-    if prediction.factor is not None:
-        raise ParamsError(
-            "A loss by dimension needs heads.covariance diagonal or triangular, got low-rank: use gaussian-nll."
-        )
-    residual = target.unsqueeze(1) - prediction.mean
-    if prediction.triangle is not None:
-        with without_autocast(residual):
-            residual = torch.einsum("bmi,mij->bmj", residual, prediction.triangle)
-    standardised = residual * torch.exp(-prediction.log_scale)
-    return 0.5 * standardised**2 + prediction.log_scale + HALF_LOG_TAU
-
-
-def log_densities(prediction: Prediction, target: Tensor) -> Tensor:
-    """Return the logarithm of each mode's density, `(batch, modes)`."""
-    if prediction.factor is None:
-        return -negative_log_densities(prediction, target).sum(dim=-1)
-    factor = prediction.factor.expand(len(target), -1, -1, -1)
-    scales = torch.exp(2 * prediction.log_scale)
-    with without_autocast(scales):
-        modes = LowRankMultivariateNormal(prediction.mean, factor, scales, validate_args=False)
-        densities: Tensor = modes.log_prob(target.unsqueeze(1))
-    return densities
 
 
 def mixture_nll(log_density: Tensor, log_weights: Tensor, dim: int) -> Tensor:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from polydistill.contracts import Prediction
 from polydistill.errors import ParamsError
 from polydistill.losses import LOSSES
-from polydistill.losses._parts import (
-    masked,
-    mixture_nll,
-    negative_log_densities,
-    require_shapes,
-)
+from polydistill.losses._density import reweighted_log_densities
+from polydistill.losses._parts import masked, mixture_nll, require_shapes
 
 
 @LOSSES.register("beta-nll")
@@ -44,8 +39,5 @@ def beta_nll(prediction: Prediction, target: Tensor, mask: Tensor, *, beta: floa
     require_shapes(prediction, target, mask)
     if not 0 <= beta <= 1:
         raise ParamsError(f"loss.beta must be from 0 to 1, got {beta}.")
-    by_dim = negative_log_densities(prediction, target)
-    weighted = by_dim * torch.exp(2 * beta * prediction.log_scale).detach()
-    own_value = by_dim.detach() + (weighted - weighted.detach())  # and the gradient of the other
-    log_density = -own_value.sum(dim=-1)
+    log_density = reweighted_log_densities(prediction, target, beta)
     return masked(mixture_nll(log_density, prediction.log_weights, target.shape[-1]), mask)

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from polydistill.contracts import Prediction
 from polydistill.losses import LOSSES
-from polydistill.losses._parts import log_densities, masked, mixture_nll, require_shapes
+from polydistill.losses._density import log_densities
+from polydistill.losses._parts import masked, mixture_nll, require_shapes
 
 
 @LOSSES.register("gaussian-nll")

@@ -1,0 +1,83 @@
+"""The density of a teacher's embedding under each mode of a prediction, with its gradient in closed form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.distributions import LowRankMultivariateNormal
+
+from polydistill.contracts import Prediction
+from polydistill.errors import ParamsError
+from polydistill.precision import without_autocast
+
+HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
+
+
+def log_densities(prediction: Prediction, target: Tensor) -> Tensor:
+    """Return the logarithm of each mode's density, `(batch, modes)`."""
+    if prediction.factor is None:
+        return reweighted_log_densities(prediction, target, 0.0)
+    factor = prediction.factor.expand(len(target), -1, -1, -1)
+    scales = torch.exp(2 * prediction.log_scale)
+    with without_autocast(scales):
+        modes = LowRankMultivariateNormal(prediction.mean, factor, scales, validate_args=False)
+        densities: Tensor = modes.log_prob(target.unsqueeze(1))
+    return densities
+
+
+def reweighted_log_densities(prediction: Prediction, target: Tensor, beta: float) -> Tensor:
+    r"""Return the same, with each dimension's gradient multiplied by :math:`\sigma^{2\beta}`.
+
+    With a triangular precision the dimensions are those of the residuals that it decorrelates: its
+    determinant is one.
+
+    Raises:
+        ParamsError: The covariance is of low rank, and has no dimensions apart.
+    """
+    if prediction.factor is not None:
+        raise ParamsError(
+            "A loss by dimension needs heads.covariance diagonal or triangular, got low-rank: use gaussian-nll."
+        )
+    residual = prediction.mean - target.unsqueeze(1)
+    if prediction.triangle is not None:
+        with without_autocast(residual):
+            residual = torch.einsum("bmi,mij->bmj", residual, prediction.triangle)
+    densities: Tensor = _LogDensity.apply(residual, prediction.log_scale, beta)  # type: ignore[no-untyped-call]
+    return densities
+
+
+class _LogDensity(torch.autograd.Function):
+    r"""Of independent Gaussians: :math:`-\sum_j \tfrac{1}{2} z_j^2 + \log \sigma_j + \tfrac{1}{2} \log 2\pi`, :math:`z = r / \sigma`.
+
+    A chain of torch's own operations writes some twenty arrays as large as the teachers' embeddings, and takes
+    as long as the products of matrices that small heads consist of. This writes six.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, residual: Tensor, log_scale: Tensor, beta: float) -> Tensor:
+        standardised = torch.neg(log_scale).exp_().mul_(residual)
+        ctx.save_for_backward(standardised, log_scale)
+        ctx.beta = beta
+        nats: Tensor = torch.linalg.vector_norm(standardised, dim=-1).square_().mul_(0.5)
+        nats += log_scale.sum(dim=-1) + HALF_LOG_TAU * residual.shape[-1]
+        return nats.neg_()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        standardised, log_scale = ctx.saved_tensors
+        of_row = gradients[0].unsqueeze(-1)
+        # d/dr = -z / sigma and d/d log sigma = z^2 - 1, each times sigma^(2 beta)
+        of_residual = _power(log_scale, 2 * ctx.beta - 1).mul_(standardised).mul_(-of_row)
+        of_scale = standardised.square().sub_(1).mul_(of_row)
+        if ctx.beta:
+            of_scale.mul_(_power(log_scale, 2 * ctx.beta))
+        return of_residual, of_scale, None
+
+
+def _power(log_scale: Tensor, exponent: float) -> Tensor:
+    return torch.mul(log_scale, exponent).exp_()
