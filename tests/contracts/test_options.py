@@ -34,6 +34,7 @@ OTHER: dict[str, Any] = {
     "keep": 0.1,
     "reach": 0.5,
     "hidden": 12,
+    "mean_rank": 3,
     "scale_rank": 3,
     "depth": 3,
     "modes": 2,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -23,41 +24,64 @@ def test_modes_and_hidden_have_their_effect() -> None:
     assert large(torch.zeros(2, 4))["one"].mean.shape == (2, 3, 6)
 
 
-def test_a_narrow_map_reaches_all_the_scales_and_no_mean() -> None:
-    narrow, whole = heads(hidden=8, scale_rank=2), heads(hidden=8)
+@pytest.mark.parametrize("option", ["mean_rank", "scale_rank"])
+def test_a_narrow_map_reaches_its_own_outputs_and_no_others(option: str) -> None:
+    narrow, whole = heads(hidden=8, **{option: 2}), heads(hidden=8)
     rows = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        for module in (narrow, whole):
-            module.log_scale.weight.normal_(generator=torch.Generator().manual_seed(2))
-
-    ranks = []
+    inputs: dict[torch.nn.Module, torch.Tensor] = {}
     for module in (narrow, whole):
-        seen = torch.nn.functional.gelu(module.hidden(rows))
-        maps = seen if module.to_scale is None else module.to_scale(seen)
-        ranks.append(int(torch.linalg.matrix_rank(module.log_scale(maps) - module.log_scale.bias)))
+        for layer in (module.mean, module.log_scale):
+            layer.register_forward_pre_hook(lambda own, seen: inputs.update({own: seen[0]}))
+
     before = narrow(rows)["one"]
-    assert narrow.to_scale is not None
+    whole(rows)
+    ranks = {
+        name: [int(torch.linalg.matrix_rank(inputs[part][:, own:])) for part in parts]
+        for name, own, parts in (
+            ("mean_rank", 4, (narrow.mean, whole.mean)),  # the student's own four stand before them
+            ("scale_rank", 0, (narrow.log_scale, whole.log_scale)),
+        )
+    }
     with torch.no_grad():
-        narrow.to_scale.weight.zero_()
+        for narrowing in (narrow.to_mean, narrow.to_scale):
+            if narrowing is not None:
+                narrowing.weight.zero_()
     after = narrow(rows)["one"]
 
-    assert ranks == [2, 6]
-    assert torch.equal(after.mean, before.mean)
-    assert after.log_scale.std(dim=0).max() == 0 < before.log_scale.std(dim=0).min()
+    assert ranks == {name: [2 if name == option else 8, 8] for name in ("mean_rank", "scale_rank")}
+    assert torch.equal(after.mean, before.mean) == (option == "scale_rank")
+    assert torch.equal(after.log_scale, before.log_scale) == (option == "mean_rank")
 
 
-def test_a_map_as_wide_as_the_trunk_is_none() -> None:
-    assert heads(hidden=8, scale_rank=8).to_scale is None
+def test_the_means_read_the_student_itself_beside_the_trunk() -> None:
+    module = heads(hidden=8, mean_rank=1)
+    rows = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert module.to_mean is not None
+        module.to_mean.weight.zero_()
+
+    expected = rows @ module.mean.weight[:, :4].T
+
+    torch.testing.assert_close(module(rows)["one"].mean[:, 0], expected)
 
 
-def test_a_scale_of_nothing_is_refused() -> None:
-    with pytest.raises(ParamsError, match=r"^heads.scale_rank must be at least 1, got 0\.$"):
-        heads(scale_rank=0)
+@pytest.mark.parametrize("option", ["mean_rank", "scale_rank"])
+def test_a_map_as_wide_as_the_trunk_is_none(option: str) -> None:
+    module = heads(hidden=8, **{option: 8})
+
+    assert module.to_mean is module.to_scale is None
+
+
+@pytest.mark.parametrize("option", ["mean_rank", "scale_rank"])
+def test_a_rank_of_nothing_is_refused(option: str) -> None:
+    with pytest.raises(ParamsError, match=rf"^heads.{option} must be at least 1, got 0\.$"):
+        heads(**{option: 0})
 
 
 def test_all_teachers_together_equal_each_alone_with_gradients() -> None:
     dims = {"one": 6, "two": 3, "three": 6}
-    together = LowRankHeads(4, dims, torch.Generator().manual_seed(0), hidden=8, scale_rank=5)
+    build = partial(LowRankHeads, 4, hidden=8, mean_rank=6, scale_rank=5)
+    together = build(dims, torch.Generator().manual_seed(0))
     rows, mask = torch.randn(7, 4), torch.ones(7, dtype=torch.bool)
     targets = {name: torch.randn(7, dim) for name, dim in dims.items()}
     predictions = together(rows)
@@ -67,11 +91,11 @@ def test_all_teachers_together_equal_each_alone_with_gradients() -> None:
 
     for name, dim in dims.items():
         part = slice(start, start + dim)
-        alone = LowRankHeads(4, {name: dim}, torch.Generator(), hidden=8, scale_rank=5)
-        for layer in ("hidden", "to_scale"):
+        alone = build({name: dim}, torch.Generator())
+        for layer in ("hidden", "to_mean", "to_scale"):
             alone.get_submodule(layer).load_state_dict(together.get_submodule(layer).state_dict())
         with torch.no_grad():
-            for layer in ("linear_mean", "mean", "log_scale"):
+            for layer in ("mean", "log_scale"):
                 own, whole = alone.get_submodule(layer), together.get_submodule(layer)
                 for key, weight in own.named_parameters():
                     weight.copy_(whole.get_parameter(key)[part])
@@ -82,7 +106,7 @@ def test_all_teachers_together_equal_each_alone_with_gradients() -> None:
         torch.testing.assert_close(
             prediction.log_scale, predictions[name].log_scale, atol=1e-5, rtol=0
         )
-        for layer in ("linear_mean", "mean", "log_scale"):
+        for layer in ("mean", "log_scale"):
             own, whole = alone.get_submodule(layer), together.get_submodule(layer)
             expected = whole.get_parameter("weight").grad
             assert expected is not None

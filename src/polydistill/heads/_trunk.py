@@ -11,6 +11,9 @@ from polydistill.contracts import Prediction
 from polydistill.errors import ParamsError
 from polydistill.heads._outputs import Outputs, require_budget
 
+SMALL = 0.1
+"""What the trunk adds at the start, in shares of what the student itself does."""
+
 
 class TrunkHeads(nn.Module):
     """From the student to each teacher's mean and scale; nothing normalises, so the student's norm reaches the end.
@@ -20,8 +23,10 @@ class TrunkHeads(nn.Module):
         teacher_dims: Width of each teacher's, by name.
         generator: Of the initial weights.
         hidden: Width of the trunk.
-        scale_rank: Through how many numbers the trunk reaches all the scales; none: each scale reads the whole
-            trunk. The error's size is a simpler thing than the embedding, and a narrow map of it costs less.
+        mean_rank: Through how many numbers the trunk reaches all the means; none: each mean reads the whole trunk.
+            A linear map from the student to the means, where there is one, stays whole.
+        scale_rank: The same of the scales. The error's size is a simpler thing than the embedding, and fewer
+            numbers are enough for it.
         depth: Hidden layers of the trunk; none: as many as these heads have by default.
         modes: Of the mixture.
         covariance: See `_outputs.Outputs`.
@@ -31,13 +36,13 @@ class TrunkHeads(nn.Module):
         max_params: A budget: more parameters than these are refused.
 
     Raises:
-        ParamsError: `scale_rank` is below one, or the budget is exceeded.
+        ParamsError: A rank is below one, or the budget is exceeded.
         UnknownNameError: There is no such covariance.
     """
 
     default_depth: int
     has_linear_map: bool
-    """Whether a linear map from the student to the means stands beside the trunk."""
+    """Whether the means read the student itself beside the trunk."""
 
     def __init__(  # noqa: PLR0913 - its keywords are the options in params.yaml
         self,
@@ -46,6 +51,7 @@ class TrunkHeads(nn.Module):
         generator: torch.Generator,
         *,
         hidden: int = 512,
+        mean_rank: int | None = None,
         scale_rank: int | None = None,
         depth: int | None = None,
         modes: int = 1,
@@ -56,8 +62,9 @@ class TrunkHeads(nn.Module):
         max_params: int | None = None,
     ) -> None:
         super().__init__()
-        if scale_rank is not None and scale_rank < 1:
-            raise ParamsError(f"heads.scale_rank must be at least 1, got {scale_rank}.")
+        for option, value in (("mean_rank", mean_rank), ("scale_rank", scale_rank)):
+            if value is not None and value < 1:
+                raise ParamsError(f"heads.{option} must be at least 1, got {value}.")
         self.outputs = Outputs(
             teacher_dims,
             modes=modes,
@@ -70,11 +77,11 @@ class TrunkHeads(nn.Module):
         self.hidden = nn.Linear(student_dim, hidden)
         further = (depth or self.default_depth) - 1
         self.layers = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(further)])
-        self.linear_mean = nn.Linear(student_dim, width) if self.has_linear_map else None
-        self.mean = nn.Linear(hidden, width, bias=not self.has_linear_map)
-        narrow = None if scale_rank is None or scale_rank >= hidden else scale_rank
-        self.to_scale = nn.Linear(hidden, narrow, bias=False) if narrow else None
-        self.log_scale = nn.Linear(narrow or hidden, width)
+        self._direct = student_dim if self.has_linear_map else 0
+        self.to_mean, to_means = _narrowed(hidden, mean_rank)
+        self.to_scale, to_scales = _narrowed(hidden, scale_rank)
+        self.mean = nn.Linear(self._direct + to_means, width)
+        self.log_scale = nn.Linear(to_scales, width)
         self.log_weights = nn.Linear(hidden, len(teacher_dims) * modes)
         require_budget(self, max_params)
         self._initialise(generator)
@@ -82,20 +89,20 @@ class TrunkHeads(nn.Module):
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
         """Start at a small map with unit scale, whatever the global seed."""
-        means = self.mean if self.linear_mean is None else self.linear_mean
-        narrow = [] if self.to_scale is None else [self.to_scale]
-        for layer in (self.hidden, means, *narrow):
-            layer.weight.normal_(0.0, layer.in_features**-0.5, generator=generator)
-        small = [self.log_scale] if self.linear_mean is None else [self.mean, self.log_scale]
-        for layer in (*self.layers, *small):
-            weight = layer.get_parameter("weight")
-            weight.normal_(0.0, 0.1 * weight.shape[1] ** -0.5, generator=generator)
+        narrow = [layer for layer in (self.to_mean, self.to_scale) if layer is not None]
+        for layer in (self.hidden, *narrow):
+            _draw(layer.weight, 1.0, generator)
+        direct, of_trunk = self.mean.weight.tensor_split([self._direct], dim=1)
+        _draw(direct, 1.0, generator)
+        _draw(of_trunk, SMALL if self.has_linear_map else 1.0, generator)
+        for layer in (*self.layers, self.log_scale):
+            _draw(layer.get_parameter("weight"), SMALL, generator)
         self.log_weights.weight.zero_()
         for name, bias in self.named_parameters():
             if name.endswith("bias"):
                 bias.zero_()
         if self.outputs.modes > 1:  # equal modes would stay equal for ever
-            means.bias.normal_(0.0, 0.5, generator=generator)
+            self.mean.bias.normal_(0.0, 0.5, generator=generator)
         self.outputs.initialise(generator)
 
     @property
@@ -106,14 +113,14 @@ class TrunkHeads(nn.Module):
     def own_rows(self, teacher: str) -> dict[str, Tensor]:
         """See `contracts.Heads.own_rows`: the trunk is shared, the layers after it are not."""
         logits = self.outputs.weights_of(teacher)
-        rows = self._rows_of(teacher, {"linear_mean", "mean", "log_scale"})
+        rows = self._rows_of(teacher, {"mean", "log_scale"})
         rows |= {f"log_weights.{part}": logits for part in ("weight", "bias")}
         whole = torch.ones(self.outputs.modes, dtype=torch.bool)
         return rows | {f"outputs.{name}": whole for name in self.outputs.covariance_of(teacher)}
 
     def mean_rows(self, teacher: str) -> dict[str, Tensor]:
         """See `contracts.Heads.mean_rows`."""
-        return self._rows_of(teacher, {"linear_mean", "mean"})
+        return self._rows_of(teacher, {"mean"})
 
     def _rows_of(self, teacher: str, layers: Collection[str]) -> dict[str, Tensor]:
         """Return which of these layers' outputs are one teacher's."""
@@ -129,11 +136,24 @@ class TrunkHeads(nn.Module):
         hidden = nn.functional.gelu(self.hidden(student))
         for layer in self.layers:
             hidden = hidden + nn.functional.gelu(layer(hidden))
-        mean = self.mean(hidden)
-        if self.linear_mean is not None:
-            mean = self.linear_mean(student) + mean
-        to_scale = hidden if self.to_scale is None else self.to_scale(hidden)
+        for_means = hidden if self.to_mean is None else self.to_mean(hidden)
+        for_scales = hidden if self.to_scale is None else self.to_scale(hidden)
+        if self.has_linear_map:
+            for_means = torch.cat([student, for_means], dim=-1)
         predictions: dict[str, Prediction] = self.outputs(
-            mean, self.log_scale(to_scale), self.log_weights(hidden)
+            self.mean(for_means), self.log_scale(for_scales), self.log_weights(hidden)
         )
         return predictions
+
+
+def _narrowed(width: int, rank: int | None) -> tuple[nn.Linear | None, int]:
+    """Return a map from `width` to `rank` numbers, unless that makes it no narrower; and how wide it is then."""
+    if rank is None or rank >= width:
+        return None, width
+    return nn.Linear(width, rank, bias=False), rank
+
+
+def _draw(weight: Tensor, scale: float, generator: torch.Generator) -> None:
+    """Fill `(outputs, inputs)` so that outputs are about `scale` times as large as inputs."""
+    if weight.numel():
+        weight.normal_(0.0, scale * weight.shape[1] ** -0.5, generator=generator)

@@ -113,15 +113,15 @@ def _start(view: LinearView, mixture: Mixture, seed: int) -> LowRankHeads:
     )
     middle, reach = (MAX_LOG_SCALE + MIN_LOG_SCALE) / 2, (MAX_LOG_SCALE - MIN_LOG_SCALE) / 2
     place = np.clip((mixture.log_scale - middle) / reach, -REACH, REACH)
+    for layer in (heads.mean, heads.log_scale):
+        layer.weight.zero_()
     for weight, values in (
-        (heads.get_parameter("linear_mean.weight"), np.tile(view.coefficients.T, (modes, 1))),
-        (heads.get_parameter("linear_mean.bias"), mixture.mean.reshape(-1)),
+        (heads.mean.weight[:, : len(view.coefficients)], np.tile(view.coefficients.T, (modes, 1))),
+        (heads.mean.bias, mixture.mean.reshape(-1)),
         (heads.log_scale.bias, (middle + reach * np.arctanh(place)).reshape(-1)),
         (heads.log_weights.bias, mixture.log_weights),
     ):
         weight.copy_(torch.from_numpy(values))
-    for layer in (heads.mean, heads.log_scale):
-        layer.weight.zero_()
     return heads
 
 
