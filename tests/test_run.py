@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +73,28 @@ def test_an_unknown_modality_runs_nothing(tmp_path: Path) -> None:
         run_flows(root, "texts")
 
     assert not (root / "ran").exists()
+
+
+def test_who_ends_the_command_ends_its_flow(tmp_path: Path) -> None:
+    root = make_project(
+        tmp_path,
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('stages stopped', flush=True), sys.exit(143)))\n"
+        "print(os.getpid(), flush=True)\n"
+        "time.sleep(60)\n",
+    )
+    call = "import sys; from pathlib import Path; from polydistill.run import run_flows; "
+    call += "sys.exit(run_flows(Path(sys.argv[1]), 'text')['text'])"
+
+    with subprocess.Popen(
+        [sys.executable, "-c", call, str(root)], stdout=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout is not None
+        flow = int(command.stdout.readline())
+        command.send_signal(signal.SIGTERM)
+        told = command.stdout.read()
+
+    assert command.returncode == 143
+    assert told == "stages stopped\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(flow, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,8 +50,14 @@ def run_flows(
 
 
 def _run_flow(folder: Path, modality: str, stream: TextIO | None) -> int:
+    """Run it to its end. Who asks us to end asks the flow, which stops its stages and then ends itself."""
     command = [sys.executable, "-m", "flows.retrain", modality]
-    return subprocess.run(command, cwd=folder, check=False, stdout=stream).returncode
+    with subprocess.Popen(command, cwd=folder, stdout=stream) as flow:
+        before = signal.signal(signal.SIGTERM, lambda *_: flow.terminate())
+        try:
+            return flow.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def quick_overrides(params: Params, modality: str) -> dict[str, object]:
