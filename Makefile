@@ -50,7 +50,7 @@ format: .venv/.ready  ## Format the code
 bench: .venv/.ready  ## Ratios against peers, measured side by side: bench/results/
 	@$(BIN)/python -m bench
 
-quality: .venv/.ready  ## Three seeds with intervals: docs/results/text/quality.md (long)
+quality: .venv/.ready  ## Three seeds with intervals, those of `make headline`: docs/results/text/quality.md
 	@$(BIN)/polydistill quality $(MODALITY)
 
 headline: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/text/headline.md

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polydistill.errors import MissingDataError
+from polydistill.comparison.methods import headline_methods
+from polydistill.errors import DivergedError, MissingDataError
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import Params, TaskParams, load_params, parse_params
+from polydistill.stages.headline import headline
 from polydistill.stages.quality import compare, markdown, quality, write_quality
 from polydistill.store import write_embeddings
 from polydistill.teachers import TEACHERS
@@ -131,10 +133,39 @@ def test_a_run_over_seeds_distils_each_and_writes_nothing_but_the_results(tmp_pa
     report = quality(tmp_path, params, "text", seeds=(3, 4))
 
     assert report.seeds == (3, 4)
+    assert list(report.means["all"]) == ["student", "undistilled", "one"]
     assert report.by_seed["3"] != report.by_seed["4"]
     assert (tmp_path / "docs" / "results" / "text" / "quality.json").exists()
     assert (tmp_path / "docs" / "results" / "text" / "quality.md").exists()
     assert set((tmp_path / "artifacts").rglob("*")) == before
+
+
+def test_its_cells_are_the_headlines_and_made_once_for_both(tmp_path: Path) -> None:
+    pytest.importorskip("mteb")
+    params = write_project(tmp_path)
+    methods = headline_methods(params, "text")[:1]
+    headline(tmp_path, params, "text", methods=methods, seeds=(3, 4))
+    told: list[str] = []
+
+    report = quality(
+        tmp_path, params, "text", seeds=(3, 4), progress=lambda what, *_, **__: told.append(what)
+    )
+
+    assert not told
+    assert report.by_seed["3"] != report.by_seed["4"]
+
+
+def test_a_student_that_diverged_is_no_quality(tmp_path: Path) -> None:
+    pytest.importorskip("mteb")
+    params = write_project(tmp_path)
+    guard = params.modality("text").training.guard.model_copy(
+        update={"min_variance": 1e9, "max_restarts": 0}
+    )
+    tree = params.model_dump(mode="json", exclude_unset=True)
+    tree["text"]["training"]["guard"] = guard.model_dump()
+
+    with pytest.raises(DivergedError, match=r"^default, seed 3: Training diverged"):
+        quality(tmp_path, parse_params(tree), "text", seeds=(3,))
 
 
 def write_project(root: Path) -> Params:

@@ -1,6 +1,6 @@
 """Quality over seeds: is the distilled student better than the undistilled one, and how sure is that?
 
-No stage of DVC: it distils anew for each seed, in scratch, from the embeddings that are there.
+No stage of DVC: its cells are those of the headline table's default, made once for both.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from polydistill.comparison.methods import headline_methods
 from polydistill.comparison.paired import CONFIDENCE, RESAMPLES, PairedScores
+from polydistill.errors import DivergedError
 from polydistill.layout import Layout
 from polydistill.params import Params, TaskParams
 from polydistill.progress import Progress, silent
 from polydistill.registry.bootstrap import Interval
 from polydistill.results import write_results
-from polydistill.stages._scratch import borrow_project, require_embeddings, task_groups
-from polydistill.stages.distill import distill
-from polydistill.stages.evaluate import evaluate
-
-STUDENTS = ("student", "undistilled")
+from polydistill.stages import headline
+from polydistill.stages._cells import Cell, KeptCells, make_missing
+from polydistill.stages._scratch import require_embeddings, task_groups
+from polydistill.stages.evaluate import STUDENTS
+from polydistill.stages.headline import headline_cells
 
 
 @dataclass(frozen=True)
@@ -61,23 +63,34 @@ def quality(
 
     Raises:
         MissingDataError: A teacher's embeddings are not there.
+        DivergedError: A student's training diverged.
         PolydistillError: See the distill and evaluate stages.
     """
     root, block = root.resolve(), params.modality(modality)
     require_embeddings(root, params, modality)
-    tables = {}
-    for number, seed in enumerate(seeds, 1):
-        place = Layout(root, modality).scratch / "quality" / f"{modality}-{seed}"
-        borrow_project(root, place, params, modality)
-        own = params.model_copy(update={"seed": seed})
-        distill(place, own, modality, progress=progress)
-        evaluate(place, own, modality, progress=progress)
-        tables[seed] = pd.read_parquet(Layout(place, modality).predictions)
-        progress("quality", number, len(seeds))
+    default = headline_methods(params, modality)[:1]
+    cells = headline_cells(params, modality, default, seeds)
+    kept = KeptCells(root, modality, headline.NAME)
+    make_missing(kept, cells, progress)
+    tables = _with_teachers([_predictions(kept, cell) for cell in cells])
     groups = task_groups(root, params, modality)
-    report = compare(modality, tables, block.tasks, groups)
+    report = compare(modality, dict(zip(seeds, tables, strict=True)), block.tasks, groups)
     write_quality(report, Layout(root, modality).results)
     return report
+
+
+def _predictions(kept: KeptCells, cell: Cell) -> pd.DataFrame:
+    table = kept.predictions(cell)
+    if table is None:
+        raise DivergedError(f"{cell.label}: {kept.record(cell)['diverged']}")
+    return table
+
+
+def _with_teachers(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Put what the teachers predicted, once, beside the students of every seed."""
+    alone = [table[table["model"].isin(STUDENTS)] for table in tables]
+    teachers = [table[~table["model"].isin(STUDENTS)] for table in tables]
+    return [pd.concat([students, *teachers], ignore_index=True) for students in alone]
 
 
 def compare(
