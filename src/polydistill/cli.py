@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +41,16 @@ def main() -> None:
     app()
 
 
+@contextmanager
+def _stage() -> Iterator[None]:
+    """Tell of errors as every command does, and of inputs that change while the stage runs."""
+    with errors_for_people():
+        from polydistill.integrations.steady import steady_inputs
+
+        with steady_inputs(ROOT):
+            yield
+
+
 @data_app.command("build", epilog="Example: polydistill data build text")
 def data_build(
     modality: Annotated[
@@ -64,7 +76,7 @@ def data_build(
 @app.command("local-data", epilog="Example: polydistill local-data text")
 def local_data(modality: Modality, *, as_json: AsJson = False) -> None:
     """Fetch third-party benchmark tasks that may not be passed on."""
-    with errors_for_people():
+    with _stage():
         from polydistill.params import load_params
         from polydistill.stages.local_data import fetch_local_data
 
@@ -74,7 +86,7 @@ def local_data(modality: Modality, *, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: polydistill validate text")
 def validate(modality: Modality, *, as_json: AsJson = False) -> None:
     """Check the corpus and every task against the expectations."""
-    with errors_for_people():
+    with _stage():
         from polydistill.integrations.great_expectations import GreatExpectationsChecker
         from polydistill.layout import Layout
         from polydistill.params import load_params
@@ -92,7 +104,7 @@ def embed(
     as_json: AsJson = False,
 ) -> None:
     """Embed the corpus and the benchmark inputs with one teacher."""
-    with errors_for_people():
+    with _stage():
         from polydistill.params import load_params
         from polydistill.stages.embed import embed as run_embedding
 
@@ -104,7 +116,7 @@ def embed(
 @app.command(epilog="Example: polydistill distill text")
 def distill(modality: Modality, *, as_json: AsJson = False) -> None:
     """Train the student on the embeddings of all teachers."""
-    with errors_for_people():
+    with _stage():
         from polydistill.integrations.mlflow import MlflowTracker
         from polydistill.params import load_params
         from polydistill.stages.distill import distill as run_distillation
@@ -119,7 +131,7 @@ def distill(modality: Modality, *, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: polydistill evaluate text")
 def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
     """Score student, undistilled student and teachers on every task."""
-    with errors_for_people():
+    with _stage():
         from polydistill.params import load_params
         from polydistill.stages.evaluate import evaluate as run_evaluation
 
