@@ -40,7 +40,8 @@ def run() -> list[Row]:
     _train(params, peer, trained)
     theirs = _mean_nats(peer, *held_out).item()
     rows = []
-    for name, changes in (("", {}), (", `scale_rank: null`", {"scale_rank": None})):
+    whole = {"mean_rank": None, "scale_rank": None}
+    for name, changes in (("", {}), (", reading the whole trunk", whole)):
         ours: nn.Module = HEADS.get(block.name)(
             width, dims, torch.Generator().manual_seed(0), **(block.options | changes)
         )
