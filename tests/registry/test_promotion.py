@@ -70,6 +70,16 @@ def test_promoting_a_champion_again_changes_nothing(desk: Desk) -> None:
     assert snapshot(desk) == before
 
 
+def test_a_champion_that_lost_its_alias_is_judged_and_not_told_to_be_one(desk: Desk) -> None:
+    judged(desk, 1, 3)
+    desk.registry.set_alias("champion", None)
+
+    verdict = promote(desk.open(), POLICY)
+
+    assert (verdict.outcome, verdict.challenger, verdict.champion) == ("promoted", 3, 1)
+    assert desk.registry.aliases()["champion"] == 3
+
+
 def test_publishing_a_challenger_again_changes_nothing(desk: Desk) -> None:
     judged(desk, 1)
     before = snapshot(desk)

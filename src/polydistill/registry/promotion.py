@@ -171,7 +171,7 @@ def _judged(
     """Return what the gate says, and the ledger."""
     old = recorded.aliases.get(CHAMPION)
     if old is None:  # deleted, or its alias was: the one before it still is the mark
-        old = _latest_champion(recorded, None)[0]
+        old = _latest_champion(recorded, version)[0]
     champion = None if old is None else recorded.registry.candidate(old)
     challenger = recorded.registry.candidate(version)
     evidence = gather(challenger, champion) if gather is not None and version != old else None
