@@ -5,10 +5,8 @@ Run it in a project folder: `python -m flows.retrain text`.
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +22,7 @@ from flows.lateness import lateness
 from flows.notices import tell
 from flows.pipeline import pipeline
 from flows.server import present, require_answer
+from polydistill.environment import end_on_request
 from polydistill.errors import PolydistillError
 from polydistill.integrations import dvc
 from polydistill.integrations.dvc import DataState
@@ -137,7 +136,7 @@ def ended(modality: str, name: str, reason: str) -> State[str]:
 
 def main(modality: Annotated[str, typer.Argument(help="A block of params.yaml: text.")]) -> None:
     """Run the flow, with the server of PREFECT_API_URL or a temporary one; a person's run has no policy."""
-    signal.signal(signal.SIGTERM, _leave)
+    end_on_request()
     try:
         require_answer()
         with occupied(Layout(ROOT, modality).run_lock, "a start"):
@@ -147,11 +146,6 @@ def main(modality: Annotated[str, typer.Argument(help="A block of params.yaml: t
     except PolydistillError as error:
         typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
         sys.exit(error.exit_code)
-
-
-def _leave(number: int, _frame: FrameType | None) -> Any:
-    """Turn a signal into an exit, so that the commands we started are stopped."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

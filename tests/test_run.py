@@ -75,7 +75,10 @@ def test_an_unknown_modality_runs_nothing(tmp_path: Path) -> None:
     assert not (root / "ran").exists()
 
 
-def test_who_ends_the_command_ends_its_flow(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_who_ends_the_command_ends_its_flow_and_begins_no_other(
+    tmp_path: Path, asked: signal.Signals
+) -> None:
     root = make_project(
         tmp_path,
         "import os, signal, sys, time\n"
@@ -83,18 +86,27 @@ def test_who_ends_the_command_ends_its_flow(tmp_path: Path) -> None:
         "print(os.getpid(), flush=True)\n"
         "time.sleep(60)\n",
     )
-    call = "import sys; from pathlib import Path; from polydistill.run import run_flows; "
-    call += "sys.exit(run_flows(Path(sys.argv[1]), 'text')['text'])"
+    call = [
+        "import sys",
+        "from pathlib import Path",
+        "from polydistill.environment import end_on_request",
+        "from polydistill.run import run_flows",
+        "end_on_request()",
+        "run_flows(Path(sys.argv[1]), 'all')",
+    ]
 
     with subprocess.Popen(
-        [sys.executable, "-c", call, str(root)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", "; ".join(call), str(root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as command:
         assert command.stdout is not None
         flow = int(command.stdout.readline())
-        command.send_signal(signal.SIGTERM)
+        command.send_signal(asked)
         told = command.stdout.read()
 
-    assert command.returncode == 143
+    assert command.returncode == (143 if asked is signal.SIGTERM else -signal.SIGINT)
     assert told == "stages stopped\n"
     with pytest.raises(ProcessLookupError):
         os.kill(flow, 0)

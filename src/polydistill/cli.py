@@ -38,6 +38,7 @@ ROOT = Path()
 def main() -> None:
     """Run the command line."""
     environment.prepare()
+    environment.end_on_request()
     app()
 
 
@@ -45,7 +46,7 @@ def main() -> None:
 def _stage() -> Iterator[None]:
     """Tell of errors as every command does, and of inputs that change while the stage runs."""
     with errors_for_people():
-        from polydistill.integrations.steady import steady_inputs
+        from polydistill.integrations.stage_inputs import steady_inputs
 
         with steady_inputs(ROOT):
             yield

@@ -17,7 +17,7 @@ analyses = typer.Typer()
 
 @analyses.command(epilog="Example: polydistill quality text")
 def quality(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Distil with three seeds and say, with intervals, what the student gains: docs/results/."""
+    """Say over three seeds, with intervals, what distillation gains; distils what `headline` has not yet."""
     with errors_for_people():
         from polydistill.params import load_params
         from polydistill.stages.quality import quality as measure_quality

@@ -215,6 +215,8 @@ class Student(Protocol):
 class Prediction:
     """What a head expects of one teacher, given the student: a mixture of Gaussians.
 
+    All in one precision, that of the targets, and float32 at least: see `precision.widened`.
+
     Attributes:
         mean: `(batch, modes, teacher_dim)`.
         log_scale: Logarithm of the standard deviation, `(batch, modes, teacher_dim)`.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 DEFAULTS = {
     "DO_NOT_TRACK": "1",
@@ -37,3 +40,12 @@ def prepare(root: Path = Path()) -> None:
     path = os.environ.get("PATH", "")
     if path.split(os.pathsep)[0] != commands:
         os.environ["PATH"] = os.pathsep.join([commands, path])
+
+
+def end_on_request() -> None:
+    """Turn a request to end into an exit, so that whatever we have started is stopped first."""
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(number: int, _frame: FrameType | None) -> Any:
+    sys.exit(128 + number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,14 +49,14 @@ def run_flows(
 
 
 def _run_flow(folder: Path, modality: str, stream: TextIO | None) -> int:
-    """Run it to its end. Who asks us to end asks the flow, which stops its stages and then ends itself."""
+    """Run it to its end. However we leave before, the flow is asked to end, and stops its stages first."""
     command = [sys.executable, "-m", "flows.retrain", modality]
     with subprocess.Popen(command, cwd=folder, stdout=stream) as flow:
-        before = signal.signal(signal.SIGTERM, lambda *_: flow.terminate())
         try:
             return flow.wait()
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        except BaseException:
+            flow.terminate()
+            raise
 
 
 def quick_overrides(params: Params, modality: str) -> dict[str, object]:

@@ -30,6 +30,15 @@ def test_every_cell_but_the_default_changes_the_parameters() -> None:
     assert len(set(trees)) == len(trees)
 
 
+def test_other_plug_ins_have_none_of_the_defaults_options() -> None:
+    """A rank that suits heads with a linear map would be a bottleneck for those without."""
+    shared = next(one for one in levels(PARAMS, "text") if one.level == "shared-trunk")
+
+    heads = changed(PARAMS, shared.overrides, 0).modality("text").heads
+
+    assert (heads.name, heads.options) == ("shared-trunk", {})
+
+
 def test_teachers_come_in_the_order_of_the_switchboard() -> None:
     first_two = next(one for one in levels(PARAMS, "text") if one.name == "teachers-2")
 

@@ -63,7 +63,7 @@ def levels(params: Params, modality: str) -> Sequence[Level]:
             if block.geometry is not None and name != block.geometry.name
         ),
         *(level("heads", f"hidden {hidden}", {"heads.hidden": hidden}) for hidden in HIDDEN),
-        level("heads", "shared-trunk", {"heads.name": "shared-trunk"}),
+        level("heads", "shared-trunk", _swapped("heads", block.heads, "shared-trunk")),
     ]
 
 

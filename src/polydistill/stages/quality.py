@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polydistill.comparison.methods import headline_methods
+from polydistill.comparison.methods import chosen_methods
 from polydistill.comparison.paired import CONFIDENCE, RESAMPLES, PairedScores
 from polydistill.errors import DivergedError
 from polydistill.layout import Layout
@@ -19,11 +19,12 @@ from polydistill.params import Params, TaskParams
 from polydistill.progress import Progress, silent
 from polydistill.registry.bootstrap import Interval
 from polydistill.results import write_results
-from polydistill.stages import headline
 from polydistill.stages._cells import Cell, KeptCells, make_missing
 from polydistill.stages._scratch import require_embeddings, task_groups
 from polydistill.stages.evaluate import STUDENTS
-from polydistill.stages.headline import headline_cells
+from polydistill.stages.headline import NAME as HEADLINE
+from polydistill.stages.headline import SEEDS, headline_cells
+from polydistill.stages.resolve import resolve
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def quality(
     root: Path,
     params: Params,
     modality: str,
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[int] = SEEDS,
     *,
     progress: Progress = silent,
 ) -> QualityReport:
@@ -67,10 +68,11 @@ def quality(
         PolydistillError: See the distill and evaluate stages.
     """
     root, block = root.resolve(), params.modality(modality)
+    resolve(params, modality)
     require_embeddings(root, params, modality)
-    default = headline_methods(params, modality)[:1]
+    default = chosen_methods(params, modality, [])
     cells = headline_cells(params, modality, default, seeds)
-    kept = KeptCells(root, modality, headline.NAME)
+    kept = KeptCells(root, modality, HEADLINE)
     make_missing(kept, cells, progress)
     tables = _with_teachers([_predictions(kept, cell) for cell in cells])
     groups = task_groups(root, params, modality)

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from polydistill.errors import StageError
-from polydistill.integrations.steady import STAGE_VARIABLE, steady_inputs
+from polydistill.integrations import stage_inputs
+from polydistill.integrations.stage_inputs import STAGE_VARIABLE, steady_inputs
 from tests.toy_project import CONFIG, REPOSITORY
 
 STAGES = {
@@ -29,13 +30,15 @@ STAGES = {
 PARAMS = {
     "seed": 0,
     "modalities": ["text"],
+    "threads": 1,
     "embed": {"text-one": {"modality": "text", "module": "hashing"}},
     "text": {"rate": 1.0, "notify": "nobody"},
 }
 STAGE = """\
 import sys
 from pathlib import Path
-from polydistill.integrations.steady import steady_inputs
+from polydistill.integrations import stage_inputs
+from polydistill.integrations.stage_inputs import steady_inputs
 
 Path("runs.log").open("a").write("ran ")
 with steady_inputs(Path()):
@@ -83,7 +86,7 @@ def test_what_was_edited_while_a_stage_ran_is_not_recorded_as_what_it_ran_with(
     healed = repro(project)
 
     assert failed.returncode != 0
-    assert "params.yaml's text.rate changed while the stage 'distill@text' ran" in failed.stderr
+    assert "params.yaml: text.rate changed while the stage 'distill@text' ran" in failed.stderr
     assert healed.returncode == 0
     assert (project / "runs.log").read_text() == "ran ran "
     assert "rate: 2.0" in (project / "student-text").read_text()
@@ -91,7 +94,12 @@ def test_what_was_edited_while_a_stage_ran_is_not_recorded_as_what_it_ran_with(
 
 @pytest.mark.parametrize(
     ("path", "told"),
-    [("src/room/part.py", "src/room"), ("src/room/new.py", "src/room"), ("src/other.py", None)],
+    [
+        ("src/room/part.py", "src/room"),
+        ("src/room/new.csv", "src/room"),
+        ("src/room/__pycache__/part.pyc", None),
+        ("src/other.py", None),
+    ],
 )
 def test_only_code_that_the_stage_depends_on_counts(
     project: Path, monkeypatch: pytest.MonkeyPatch, path: str, told: str | None
@@ -100,6 +108,7 @@ def test_only_code_that_the_stage_depends_on_counts(
 
     def run() -> None:
         with steady_inputs(project):
+            (project / path).parent.mkdir(exist_ok=True)
             (project / path).write_text("TWO = 2\n", encoding="utf-8")
 
     if told is None:
@@ -129,6 +138,34 @@ def test_a_teachers_file_is_found_by_its_row(
         steady_inputs(project),
     ):
         (project / "src/teachers/hashing.py").unlink()
+
+
+def test_in_a_workspace_the_code_that_runs_counts_too(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    installed = tmp_path_factory.mktemp("installed") / "room"
+    installed.mkdir()
+    monkeypatch.setattr(stage_inputs, "PACKAGE", installed)
+    monkeypatch.setenv(STAGE_VARIABLE, "distill@text")
+
+    with pytest.raises(StageError, match=r"^src/room changed"), steady_inputs(project):
+        (installed / "part.py").write_text("TWO = 2\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["a: [", "{}", None])
+def test_parameters_that_cannot_be_read_any_more_have_changed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    monkeypatch.setenv(STAGE_VARIABLE, "embed@text-one")
+
+    def run() -> None:
+        with steady_inputs(project):
+            (project / "params.yaml").unlink()
+            if text is not None:
+                (project / "params.yaml").write_text(text, encoding="utf-8")
+
+    with pytest.raises(StageError, match=r"^params\.yaml: threads changed"):
+        run()
 
 
 def test_without_dvc_nothing_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +201,18 @@ def test_every_kind_of_our_stages_can_be_looked_at(
     stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(STAGE_VARIABLE, stage)
+    looked_at: list[str] = []
 
-    with steady_inputs(REPOSITORY):
+    def always_another(_: Path, name: str) -> str:
+        looked_at.append(name)
+        return str(len(looked_at))
+
+    monkeypatch.setattr(stage_inputs, "_digest_of", always_another)
+
+    with pytest.raises(StageError, match="changed while the stage"), steady_inputs(REPOSITORY):
         pass
+
+    kind, _, item = stage.partition("@")
+    assert f"src/polydistill/stages/{kind.replace('-', '_')}.py" in looked_at
+    assert any(one.startswith(f"params.yaml: {item.partition('-')[0]}.") for one in looked_at)
+    assert not any("$" in one for one in looked_at)
