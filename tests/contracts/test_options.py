@@ -27,6 +27,7 @@ GIVEN = {
 OTHER: dict[str, Any] = {
     "beta": 0.9,
     "scale": 3.0,
+    "width_power": 1.0,
     "queue": 2,
     "temperature": 0.5,
     "decay": 0.5,

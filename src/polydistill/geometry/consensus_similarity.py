@@ -14,7 +14,12 @@ from polydistill.geometry._rows import require_rows
 
 @GEOMETRY.register("consensus-similarity")
 def consensus_similarity(
-    student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor], *, scale: float = 10.0
+    student: Tensor,
+    targets: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    *,
+    scale: float = 10.0,
+    width_power: float = 0.0,
 ) -> Tensor:
     """Compare each row of the student's cosine matrix with the mean of the teachers'.
 
@@ -27,6 +32,8 @@ def consensus_similarity(
         targets: One `(batch, teacher_dim)` a teacher, standardised.
         masks: One `(batch,)` a teacher: false where it has no embedding.
         scale: Multiplies the mean squared difference, to bring it near the losses' size.
+        width_power: A teacher counts in the mean as its width to this power. 0: all alike. 1: by their widths, as
+            if all embeddings stood side by side; a few dimensions tell fewer examples apart.
 
     Returns:
         `(batch,)`: the scaled mean squared difference of each row's similarities to all others.
@@ -40,10 +47,11 @@ def consensus_similarity(
     count = student.new_zeros(batch, batch)
     for target, mask in zip(targets, masks, strict=True):
         unit = normalize(target.to(student.dtype), dim=-1)
-        both = (mask[:, None] & mask[None, :]).to(student.dtype)
+        weight = float(target.shape[1]) ** width_power
+        both = weight * (mask[:, None] & mask[None, :]).to(student.dtype)
         total = total + (unit @ unit.T) * both
         count = count + both
-    consensus = total / count.clamp(min=1)
+    consensus = total / torch.where(count > 0, count, torch.ones_like(count))
     own = normalize(student, dim=-1)
     others = (count > 0) & ~torch.eye(batch, dtype=torch.bool, device=student.device)
     squares = (own @ own.T - consensus) ** 2 * others
