@@ -12,7 +12,7 @@ from polydistill.errors import ParamsError
 from polydistill.heads._outputs import Outputs, require_budget
 
 SMALL = 0.1
-"""What the trunk adds at the start, in shares of what the student itself does."""
+"""What stands beside something larger starts with so small a share: the trunk, further layers, the scales."""
 
 
 class TrunkHeads(nn.Module):

@@ -53,8 +53,8 @@ def reweighted_log_densities(prediction: Prediction, target: Tensor, beta: float
 class _LogDensity(torch.autograd.Function):
     r"""Of independent Gaussians: :math:`-\sum_j \tfrac{1}{2} z_j^2 + \log \sigma_j + \tfrac{1}{2} \log 2\pi`, :math:`z = r / \sigma`.
 
-    A chain of torch's own operations writes some twenty arrays as large as the teachers' embeddings, and takes
-    as long as the products of matrices that small heads consist of. This writes six.
+    A chain of torch's own operations writes more arrays as large as the teachers' embeddings, forward and back, than
+    small heads have time for: `python -m bench heads`.
     """
 
     @staticmethod
