@@ -57,9 +57,9 @@ def small_params(
     *,
     rows: int = 240,
     teachers: Mapping[str, int] = TEACHERS,
-    **changes: Mapping[str, object],
+    **changes: object,
 ) -> Params:
-    """Return `params.yaml` with small teachers and a short training; `changes` update text's blocks."""
+    """Return `params.yaml` with small teachers and a short training; `changes` update text's blocks, or stand for them."""
     tree = text_params()
     tree["threads"] = 1
     tree["embed"] = {
@@ -74,7 +74,7 @@ def small_params(
     text["heads"] = {"name": "low-rank", "hidden": 16}
     text["training"] |= {"epochs": 3, "batch_size": 32, "head_warmup_steps": 2}
     for block, change in changes.items():
-        text[block] |= change
+        text[block] = text[block] | change if isinstance(change, Mapping) else change
     return parse_params(tree)
 
 

@@ -31,19 +31,24 @@ from polydistill.workspace import WORKSPACES, make_workspace
 
 NAME = "ablation"
 SEEDS = (0, 1, 2)
-SMALL: Mapping[str, object] = {
-    "corpus.rows": 12_288,  # three whole shards: the project's embeddings of them are taken over
-    "training.epochs": 3,
-    "evaluation.models": ["student"],  # no cell changes another's teachers
-    **{
-        f"tasks.{task}{part}.max_rows": 2_500
-        for task in ("wordnet-lexfile", "debian-section")
-        for part in ("", "-clusters")
+ALWAYS: Mapping[str, object] = {"evaluation.models": ["student"]}
+"""No cell changes another's teachers."""
+SMALL: Mapping[str, Mapping[str, object]] = {
+    "text": {
+        "corpus.rows": 12_288,  # three whole shards: the project's embeddings of them are taken over
+        "training.epochs": 3,
+        **{
+            f"tasks.{task}{part}.max_rows": 2_500
+            for task in ("wordnet-lexfile", "debian-section")
+            for part in ("", "-clusters")
+        },
+        "tasks.brown-genre.max_rows": 900,
+        **{f"tasks.vader-{part}.max_rows": 500 for part in ("tweets", "movie", "amazon", "nyt")},
     },
-    "tasks.brown-genre.max_rows": 900,
-    **{f"tasks.vader-{part}.max_rows": 500 for part in ("tweets", "movie", "amazon", "nyt")},
+    "vision": {"corpus.rows": 4_096, "training.epochs": 6},
+    "molecules": {"corpus.rows": 4_096, "training.epochs": 6},
 }
-"""The small setting, below the modality's block."""
+"""The small setting below a modality's block; a modality without one has the cells at full size."""
 
 
 class Experiments(Protocol):
@@ -69,7 +74,7 @@ class Ablation:
         root: The project folder.
         params: Its parameters.
         modality: A block of them.
-        setting: Of the small setting, dotted keys below the modality's block.
+        setting: Of the small setting, dotted keys below the modality's block; none: those of `SMALL`.
         seeds: Of each cell.
         chosen: Names of the cells that are wanted, the default among them; none: all.
     """
@@ -80,12 +85,13 @@ class Ablation:
         params: Params,
         modality: str,
         *,
-        setting: Mapping[str, object] = SMALL,
+        setting: Mapping[str, object] | None = None,
         seeds: Sequence[int] = SEEDS,
         chosen: Sequence[str] | None = None,
     ) -> None:
         self.root, self.modality, self.seeds = root.resolve(), modality, tuple(seeds)
-        self.setting = {f"{modality}.{key}": value for key, value in setting.items()}
+        small = {**SMALL.get(modality, {}), **ALWAYS} if setting is None else setting
+        self.setting = {f"{modality}.{key}": value for key, value in small.items()}
         self.params = changed(params, self.setting, params.seed)
         grid = levels(self.params, modality)
         self.levels = [one for one in grid if chosen is None or one.name in chosen]

@@ -124,7 +124,7 @@ class TeacherPredictor:
             raise ShapeError(
                 f"`embeddings` must have shape (n, {expected}), got {embeddings.shape}."
             )
-        return predicted_moments(self._bundle.module, embeddings)
+        return predicted_moments(self._bundle.module, embeddings.astype(np.float32, copy=False))
 
 
 def load_predictor(heads: Path, student: Path) -> TeacherPredictor:

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from polydistill.ablation import Ablation
 from polydistill.comparison.factors import levels
 from polydistill.comparison.methods import changed, headline_methods
 from polydistill.errors import ParamsError
+from polydistill.modalities import MODALITIES
 from polydistill.params import load_params
 from polydistill.stages.resolve import resolve
 
-PARAMS = load_params(Path(__file__).parents[2])
+ROOT = Path(__file__).parents[2]
+PARAMS = load_params(ROOT)
 
 
 def test_the_ablation_has_at_most_twenty_cells_and_each_can_run() -> None:
@@ -22,6 +25,17 @@ def test_the_ablation_has_at_most_twenty_cells_and_each_can_run() -> None:
     }  # fmt: skip
     for level in grid:
         resolve(changed(PARAMS, level.overrides, 1), "text")
+
+
+@pytest.mark.parametrize("modality", MODALITIES.names())
+def test_every_modality_has_an_ablation_on_a_setting_of_its_own(modality: str) -> None:
+    plan = Ablation(ROOT, PARAMS, modality)
+
+    assert len({one.factor for one in plan.levels}) == 6
+    assert {key.partition(".")[0] for key in plan.setting} == {modality}
+    small, full = plan.params.modality(modality), PARAMS.modality(modality)
+    assert small.corpus.rows < full.corpus.rows
+    assert small.corpus.rows % small.store.shard_rows == 0  # whole shards are taken over
 
 
 def test_every_cell_but_the_default_changes_the_parameters() -> None:

@@ -77,5 +77,7 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
 def test_targets_of_another_length_are_refused(name: str) -> None:
     student, targets, masks = batch()
 
-    with pytest.raises(ShapeError):
+    with pytest.raises(ShapeError, match="Targets must have 6 rows, got 2"):
         make(name)(student, [targets[0][:2], targets[1]], masks)
+    with pytest.raises(ShapeError, match=r"Masks must have shape \(6,\), got \(6, 1\)"):
+        make(name)(student, targets, [masks[0][:, None], masks[1]])

@@ -99,6 +99,20 @@ def test_a_budget_is_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HEADS.names())
+@pytest.mark.parametrize("option", ["hidden", "depth", "modes", "rank"])
+@pytest.mark.parametrize("value", [0, -3])
+def test_a_number_below_one_is_refused(name: str, option: str, value: int) -> None:
+    with pytest.raises(ParamsError, match=f"heads.{option} must be at least 1, got {value}"):
+        make(name, **{option: value})
+
+
+@pytest.mark.parametrize("name", HEADS.names())
+def test_bounds_of_the_scale_that_are_not_in_order_are_refused(name: str) -> None:
+    with pytest.raises(ParamsError, match=r"min_log_scale must be below .* got 2.0 and 2.0"):
+        make(name, min_log_scale=2.0, max_log_scale=2.0)
+
+
+@pytest.mark.parametrize("name", HEADS.names())
 def test_an_unknown_covariance_is_refused_with_a_suggestion(name: str) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'triangular'"):
         make(name, covariance="triangle")

@@ -33,6 +33,15 @@ def test_relational_distance_compares_distances_in_units_of_their_mean() -> None
     torch.testing.assert_close(term, (loss * off).sum(dim=1) / 4)
 
 
+def test_equal_rows_leave_the_relational_gradient_finite() -> None:
+    student = STUDENT[[0, 0, 1, 2, 3]].clone().requires_grad_()
+
+    relational_distance(student, [TARGET], [ALL]).sum().backward()
+
+    assert student.grad is not None
+    assert torch.isfinite(student.grad).all()
+
+
 def test_a_scaled_copy_of_the_teacher_costs_no_relational_distance() -> None:
     assert relational_distance(7 * TARGET, [TARGET], [ALL]).max() < 1e-10
 

@@ -70,6 +70,25 @@ def test_full_covariances_equal_torch_distributions(kind: str, modes: int, batch
     torch.testing.assert_close(loss, -mixture.log_prob(target) / 5, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("log_scale", [-5.0, -2.0, 0.0])
+def test_a_low_rank_covariance_keeps_its_digits_in_float32(log_scale: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    dim, factor = 384, torch.randn(1, 384, 8, generator=draw)
+    noise = torch.randn(16, dim, generator=draw) * torch.tensor(log_scale).exp()
+    target = torch.randn(16, 8, generator=draw) @ factor[0].T + noise
+    zeros = torch.zeros(16, 1, dim)
+    prediction = Prediction(zeros, zeros + log_scale, torch.zeros(16, 1), factor)
+    scales = torch.diag_embed((2 * prediction.log_scale.double()).exp())
+    covariance = scales + factor.double() @ factor.double().mT
+    normal = MultivariateNormal(zeros.double(), covariance_matrix=covariance)
+
+    loss = gaussian_nll(prediction, target, torch.ones(16, dtype=torch.bool))
+
+    assert loss.dtype == torch.float32
+    expected = -normal.log_prob(target.double().unsqueeze(1))[:, 0] / dim
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["low-rank", "triangular"])
 def test_gradients_of_full_covariances_are_those_of_finite_differences(kind: str) -> None:
     plain, target = random_prediction(3, 1, 4)

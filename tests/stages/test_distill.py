@@ -17,8 +17,9 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from polydistill.errors import StoreError
+from polydistill.errors import DataError, StoreError
 from polydistill.layout import Layout
+from polydistill.prediction import load_predictor
 from polydistill.stages.distill import distill
 from polydistill.store import open_embeddings
 from polydistill.students import encode, load_student
@@ -209,6 +210,22 @@ def test_a_teacher_that_is_switched_off_leaves_the_folder_whose_hash_counts(proj
     aside = layout.embedding_work("corpus", "second")
     assert [p.name for p in (layout.artifacts / "embeddings" / "corpus").iterdir()] == ["first"]
     assert {p.name: p.read_bytes() for p in aside.iterdir()} == before
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, "0"), (1.0, "240")])
+def test_a_corpus_must_have_rows_on_both_sides(project: Path, share: float, count: str) -> None:
+    params = small_params(corpus={"held_out": share})
+
+    with pytest.raises(DataError, match=rf"corpus.held_out: {share} holds out {count} of"):
+        distill(project, params, "text")
+
+
+def test_heads_that_nothing_trained_have_no_scale_of_their_own(project: Path) -> None:
+    distill(project, small_params(loss_weight=0.0), "text")
+
+    predictor = load_predictor(Layout(project, "text").heads, Layout(project, "text").student)
+    assert predictor.scale == "residual"
+    assert not predictor.scores_novelty
 
 
 def test_embeddings_of_other_rows_are_refused(project: Path) -> None:

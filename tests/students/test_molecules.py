@@ -45,6 +45,18 @@ def test_a_molecule_of_500_atoms_is_embedded_by_the_student(name: str) -> None:
     assert np.isfinite(encode(build(name), ["C" * 500])).all()
 
 
+def test_dropout_acts_while_gine_learns_and_not_afterwards() -> None:
+    student = build("gine", dropout=0.5)
+    features = student.collate(SMILES)
+
+    student.module.train()
+    first, second = student.forward(features), student.forward(features)
+    student.module.eval()
+
+    assert not torch.allclose(first, second)
+    torch.testing.assert_close(student.forward(features), student.forward(features))
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_gine_trains_to_the_same_bytes_twice(threads: int) -> None:
     def trained() -> np.ndarray[Any, Any]:

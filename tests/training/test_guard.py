@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from polydistill.params import GuardParams
 from polydistill.training.guard import (
+    LEAST_STEPS,
+    MOST_STEPS,
     LossWatch,
     Restart,
     UnhealthyError,
@@ -59,19 +63,18 @@ def test_the_mean_cosine_is_that_of_all_pairs() -> None:
 
 
 def test_a_jump_of_the_loss_is_noticed_once_enough_are_known() -> None:
-    watch = LossWatch(LIMITS)
+    watch = LossWatch(LIMITS.spike)
     watch.check(500.0)  # nothing to compare it with
-    watch.clear()
     for step in range(20):
         watch.check(1.0 + 0.01 * step)
 
     watch.check(1.9)
-    with pytest.raises(UnhealthyError, match=r"jumped from 1\.1 to 9"):
+    with pytest.raises(UnhealthyError, match=r"jumped from 1\.105 to 9"):
         watch.check(9.0)
 
 
 def test_a_last_batch_of_a_few_rows_is_no_jump_but_must_be_finite() -> None:
-    watch = LossWatch(LIMITS)
+    watch = LossWatch(LIMITS.spike)
     for _ in range(20):
         watch.check(1.0)
 
@@ -80,6 +83,28 @@ def test_a_last_batch_of_a_few_rows_is_no_jump_but_must_be_finite() -> None:
         watch.check(9.0, share=0.5)
     with pytest.raises(UnhealthyError, match="nan"):
         watch.check(float("nan"), share=4 / 64)
+
+
+def test_losses_of_long_ago_are_forgotten() -> None:
+    watch = LossWatch(LIMITS.spike)
+    for loss in [*range(500, 0, -2), *[1.0] * MOST_STEPS]:
+        watch.check(float(loss))
+
+    assert watch.seen == [1.0] * MOST_STEPS
+
+
+def test_a_watch_from_a_checkpoint_sees_what_the_first_one_does() -> None:
+    first = LossWatch(LIMITS.spike)
+    for _ in range(LEAST_STEPS):
+        first.check(1.0)
+    kept = json.loads(json.dumps(first.state()))
+    again = LossWatch(**kept["args"])
+    for name, value in kept["attributes"].items():  # as Trainer does
+        setattr(again, name, value)
+
+    for watch in (first, again):
+        with pytest.raises(UnhealthyError, match="jumped from 1 to 9"):
+            watch.check(9.0)
 
 
 def test_a_rate_is_halved_from_each_restart_on() -> None:

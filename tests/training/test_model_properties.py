@@ -123,6 +123,26 @@ def test_masking_rows_of_a_teacher_is_leaving_them_out_for_that_teacher(
     )
 
 
+@pytest.mark.parametrize("name", GEOMETRY.names())
+@given(seed=SEEDS, kept=st.lists(st.booleans(), min_size=3, max_size=8))
+@LIGHT
+def test_rows_that_no_teacher_has_are_as_good_as_dropped_by_the_geometry_too(
+    name: str, seed: int, kept: list[bool]
+) -> None:
+    embedded, targets, masks = make_batch(seed, [(one, one) for one in kept])
+    rows = torch.tensor(kept)
+    dropped = loss_of(
+        make_model("geometry", name),
+        embedded[rows],
+        {teacher: values[rows] for teacher, values in targets.items()},
+        {teacher: mask[rows] for teacher, mask in masks.items()},
+    )
+
+    masked = loss_of(make_model("geometry", name), embedded, targets, masks)
+
+    torch.testing.assert_close(masked, dropped)
+
+
 @pytest.mark.parametrize(("part", "name"), TURNS)
 @given(seed=SEEDS, kept=MASK_PAIRS, missing=st.sampled_from([1.0, -1e4]))
 @LIGHT

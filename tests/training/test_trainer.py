@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +14,14 @@ from safetensors.torch import load_file
 
 from polydistill.errors import DivergedError
 from polydistill.params import GuardParams
-from polydistill.training.guard import Restart, UnhealthyError, check_embeddings
-from polydistill.training.trainer import _last_checkpoint, _schedule, make_optimizer
-from tests.training.tiny_run import DIMS, PARAMS, make_model, run, weights
+from polydistill.training.guard import LossWatch, Restart, UnhealthyError, check_embeddings
+from polydistill.training.trainer import (
+    _DistillationTrainer,
+    _last_checkpoint,
+    _schedule,
+    make_optimizer,
+)
+from tests.training.tiny_run import DIMS, PARAMS, PLAIN, VARIANTS, make_model, run, weights
 
 STEPS_AN_EPOCH = 4
 
@@ -83,11 +89,12 @@ def test_training_stops_early_when_the_held_out_loss_does_not_fall(tmp_path: Pat
     assert result.steps < 20 * STEPS_AN_EPOCH
 
 
-@pytest.mark.parametrize("step", [2, 7])
-def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, step: int) -> None:
-    undisturbed, model = run(tmp_path / "undisturbed")
+@pytest.mark.parametrize(("step", "variant"), [(2, PLAIN), *((7, variant) for variant in VARIANTS)])
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, step: int, variant: str) -> None:
+    undisturbed, model = run(tmp_path / "undisturbed", variant=variant)
+    folder = tmp_path / "killed"
     killed = subprocess.run(
-        [sys.executable, "-m", "tests.training.tiny_run", str(tmp_path / "killed"), str(step)],
+        [sys.executable, "-m", "tests.training.tiny_run", str(folder), str(step), variant],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -95,7 +102,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, step: int) -> 
     )
     left = list((tmp_path / "killed").glob("checkpoint-*"))
 
-    resumed, again = run(tmp_path / "killed")
+    resumed, again = run(tmp_path / "killed", variant=variant)
 
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert bool(left) == (step > 2)
@@ -137,7 +144,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_advice(
     assert isinstance(targets, torch.Tensor)
     targets[5] = float("nan")
     batches._present["one"][:] = True
-    monkeypatch.setattr("tests.training.tiny_run.make_model", lambda: (model, None, batches))
+    monkeypatch.setattr("tests.training.tiny_run.make_model", lambda **_: (model, None, batches))
 
     with pytest.raises(
         DivergedError,
@@ -176,6 +183,52 @@ def test_the_guard_goes_back_to_the_last_good_state_with_half_the_rate(
     before = [row for row in undisturbed.history if row["step"] <= resumed_from]
     assert [row for row in result.history if row["step"] <= resumed_from] == before
     assert weights(other) != weights(model)
+
+
+def test_from_the_step_that_the_guard_goes_back_to_every_rate_is_halved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[tuple[int, list[float]]] = []
+    step = _DistillationTrainer.compute_loss
+
+    def told(trainer: Any, *arguments: Any, **named: Any) -> Any:
+        groups = trainer.optimizer.param_groups
+        rates.append((trainer.state.global_step, [group["lr"] for group in groups]))
+        return step(trainer, *arguments, **named)
+
+    monkeypatch.setattr(_DistillationTrainer, "compute_loss", told)
+    run(tmp_path / "undisturbed")
+    undisturbed = dict(rates)
+    rates.clear()
+    trouble_at(monkeypatch, {3})
+
+    run(tmp_path / "disturbed")
+
+    assert rates[:6] == list(undisturbed.items())[:6]
+    assert [at for at, _ in rates[6:]] == list(undisturbed)[4:]
+    for at, found in rates[6:]:
+        assert found == pytest.approx([rate / 2 for rate in undisturbed[at]])
+
+
+@pytest.mark.parametrize(
+    ("spike", "jump", "restarts"), [(20.0, 99.0, 1), (0.1, 0.9, 1), (20.0, 0.9, 0)]
+)
+def test_a_jump_right_after_a_checkpoint_is_noticed_if_it_is_more_than_the_guards_spike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spike: float, jump: float, restarts: int
+) -> None:
+    check, losses = LossWatch.check, list[float]()
+
+    def jumping(watch: LossWatch, loss: float, share: float = 1.0) -> None:
+        losses.append(loss)
+        check(watch, loss + (jump if len(losses) == 21 else 0.0), share)
+
+    monkeypatch.setattr(LossWatch, "check", jumping)
+    guard = PARAMS.guard.model_copy(update={"spike": spike})
+
+    result, _ = run(tmp_path, PARAMS.model_copy(update={"epochs": 6, "guard": guard}))
+
+    told = [(one.step, one.resumed_from, "jumped" in one.reason) for one in result.restarts]
+    assert told == [(20, 20, True)] * restarts  # evaluated every second step
 
 
 def test_a_run_that_is_killed_after_a_restart_keeps_its_rate(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polydistill.training.standardise import Standardiser
-from polydistill.training.weighting.ema_norm import EmaNorm
+from polydistill.training.weighting.ema_norm import LEAST, EmaNorm
 from polydistill.training.weighting.none import NoWeighting
 from polydistill.training.weighting.phi_s import PhiS, equalising_rotation
 from polydistill.training.weighting.running import Running
@@ -76,6 +76,29 @@ def test_running_statistics_come_to_those_of_the_data_and_rest_in_evaluation() -
     assert torch.equal(weighting.mean, before)
 
 
+def test_running_statistics_do_not_lose_a_small_spread_beside_a_large_mean() -> None:
+    weighting, draw = Running(1), torch.Generator().manual_seed(0)
+    mask = torch.ones(256, dtype=torch.bool)
+    for _ in range(200):
+        rescaled = weighting.rescale(0, 1e4 + torch.randn(256, 5, generator=draw), mask)
+
+    assert rescaled.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_running_statistics_are_those_of_the_moving_mean_square() -> None:
+    weighting, draw = Running(1, momentum=0.3), torch.Generator().manual_seed(0)
+    mask, mean, square = torch.ones(8, dtype=torch.bool), 0.0, 0.0
+    for step in range(4):
+        values = step + torch.randn(8, 2, generator=draw)
+        share = 0.3 if step else 1.0
+        mean += share * (values.mean().item() - mean)
+        square += share * (values.square().mean().item() - square)
+        weighting.rescale(0, values, mask)
+
+    assert weighting.mean.item() == pytest.approx(mean, rel=1e-5)
+    assert weighting.variance.item() == pytest.approx(square - mean**2, rel=1e-5)
+
+
 def test_ema_norm_brings_losses_of_any_size_to_equal_shares() -> None:
     weighting, losses = EmaNorm(2), torch.tensor([10.0, 0.1], requires_grad=True)
     for _ in range(5):
@@ -84,6 +107,15 @@ def test_ema_norm_brings_losses_of_any_size_to_equal_shares() -> None:
 
     shares = gradient * losses.detach()
     torch.testing.assert_close(shares[0], shares[1])
+
+
+def test_ema_norm_does_not_let_a_likelihood_near_zero_drown_the_others() -> None:
+    weighting, losses = EmaNorm(2), torch.tensor([0.0004, 1.0], requires_grad=True)
+    for _ in range(5):
+        reduced = weighting(losses, SEEN)
+    [gradient] = torch.autograd.grad(reduced, losses)
+
+    assert (gradient[0] / gradient[1]).item() == pytest.approx(1 / LEAST)
 
 
 def test_dropping_never_drops_the_worst_predicted_teacher() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 
 from polydistill.contracts import GeometryTerm
 from polydistill.geometry.consensus_similarity import consensus_similarity
+from polydistill.geometry.similarity_distribution import SimilarityDistribution
 from polydistill.heads.low_rank import LowRankHeads
 from polydistill.losses.gaussian_nll import gaussian_nll
 from polydistill.params import TrainingParams
@@ -22,9 +22,14 @@ from polydistill.tracking import NullTracker
 from polydistill.training.dataset import Batches
 from polydistill.training.model import DistillationModel
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
+from polydistill.training.weighting import WEIGHTINGS
 
 N_EXAMPLES = 160
 DIMS = {"one": 5, "two": 3}
+PLAIN = "per-dimension"
+QUEUE = "queue"
+VARIANTS = (PLAIN, "ema-norm", "running", "teacher-dropping", "uncertainty", QUEUE)
+"""Each but the first has a state beside weights, optimiser and schedule: of a weighting, a generator, or a queue."""
 PARAMS = TrainingParams(
     epochs=4,
     batch_size=32,
@@ -40,7 +45,7 @@ PARAMS = TrainingParams(
 
 
 def make_model(
-    geometry: GeometryTerm | None = consensus_similarity, weight: float = 0.5
+    geometry: GeometryTerm | None = consensus_similarity, weight: float = 0.5, variant: str = PLAIN
 ) -> tuple[DistillationModel, BagOfBytesStudent, Batches]:
     """Return a model with its student, and batches of seeded texts and targets."""
     draw = torch.Generator().manual_seed(0)
@@ -54,7 +59,10 @@ def make_model(
         targets[name] = (values - values.mean(dim=0)) / values.std(dim=0)
         masks[name] = torch.rand(N_EXAMPLES, generator=draw) < 0.9
     heads = LowRankHeads(student.dim, DIMS, draw, hidden=8)
-    model = DistillationModel(student, heads, gaussian_nll, geometry, weight)
+    if variant == QUEUE:
+        geometry = SimilarityDistribution(student.dim, tuple(DIMS.values()), queue=48)
+    weighting = WEIGHTINGS.get(PLAIN if variant == QUEUE else variant)(len(DIMS))
+    model = DistillationModel(student, heads, gaussian_nll, geometry, weight, weighting)
     return model, student, Batches(texts, student.collate, targets, masks)
 
 
@@ -65,10 +73,11 @@ def run(
     seed: int = 0,
     precision: str = "float32",
     progress: Progress = silent,
+    variant: str = PLAIN,
 ) -> tuple[TrainingResult, DistillationModel]:
     """Train; the last fifth of the rows is held out."""
     torch.set_num_threads(1)
-    model, _, batches = make_model()
+    model, _, batches = make_model(variant=variant)
     rows = np.arange(N_EXAMPLES)
     cut = N_EXAMPLES * 4 // 5
     plan = TrainingPlan(params, seed, precision, tuple(DIMS), folder)
@@ -96,4 +105,4 @@ def killer(step: int) -> Callable[..., None]:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), progress=partial(killer(int(sys.argv[2]))))
+    run(Path(sys.argv[1]), progress=killer(int(sys.argv[2])), variant=sys.argv[3])

@@ -10,7 +10,15 @@ from polydistill.params import Params, Plugin
 
 HIDDEN = (128, 2048)
 LOSSES = ("gaussian-nll", "mse", "cosine")
-WEIGHTINGS = ("none", "running", "phi-s", "ema-norm", "teacher-dropping", "uncertainty")
+WEIGHTINGS = (
+    "none",
+    "per-dimension",
+    "running",
+    "phi-s",
+    "ema-norm",
+    "teacher-dropping",
+    "uncertainty",
+)
 GEOMETRIES = ("pairwise-similarity", "relational-distance", "similarity-distribution")
 
 

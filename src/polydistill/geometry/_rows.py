@@ -18,8 +18,10 @@ def require_rows(student: Tensor, targets: Sequence[Tensor], masks: Sequence[Ten
     """
     batch = len(student)
     for target, mask in zip(targets, masks, strict=True):
-        if len(target) != batch or mask.shape != (batch,):
+        if len(target) != batch:
             raise ShapeError(f"Targets must have {batch} rows, got {len(target)}.")
+        if mask.shape != (batch,):
+            raise ShapeError(f"Masks must have shape ({batch},), got {tuple(mask.shape)}.")
 
 
 def other_pairs(mask: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class Outputs(nn.Module):
 
     Raises:
         UnknownNameError: There is no such covariance.
+        ParamsError: `modes` or `rank` is below one, or the bounds of the scale are not in order.
     """
 
     def __init__(
@@ -42,6 +43,12 @@ class Outputs(nn.Module):
         max_log_scale: float,
     ) -> None:
         super().__init__()
+        require_at_least_one(modes=modes, rank=rank)
+        if min_log_scale >= max_log_scale:
+            raise ParamsError(
+                "heads.min_log_scale must be below heads.max_log_scale, got "
+                f"{min_log_scale} and {max_log_scale}."
+            )
         if covariance not in COVARIANCES:
             raise UnknownNameError("heads.covariance", covariance, COVARIANCES)
         self.dims, self.modes, self.width = dict(teacher_dims), modes, sum(teacher_dims.values())
@@ -130,6 +137,17 @@ class _SoftClamp(torch.autograd.Function):
         middle, reach = ctx.bounds
         slope = clamped.sub(middle).square_().mul_(-1 / reach**2).add_(1)  # 1 - tanh^2
         return slope.mul_(gradients[0]), None, None
+
+
+def require_at_least_one(**options: int | None) -> None:
+    """Refuse numbers of heads below one; none is left to the default.
+
+    Raises:
+        ParamsError: One is.
+    """
+    for option, value in options.items():
+        if value is not None and value < 1:
+            raise ParamsError(f"heads.{option} must be at least 1, got {value}.")
 
 
 def require_budget(heads: nn.Module, max_params: int | None) -> None:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polydistill.contracts import Prediction
-from polydistill.errors import ParamsError
-from polydistill.heads._outputs import Outputs, require_budget
+from polydistill.heads._outputs import Outputs, require_at_least_one, require_budget
 
 SMALL = 0.1
 """What stands beside something larger starts with so small a share: the trunk, further layers, the scales."""
@@ -36,7 +35,8 @@ class TrunkHeads(nn.Module):
         max_params: A budget: more parameters than these are refused.
 
     Raises:
-        ParamsError: A rank is below one, or the budget is exceeded.
+        ParamsError: A width, rank or depth is below one, the scale's bounds are not in order, or the budget is
+            exceeded.
         UnknownNameError: There is no such covariance.
     """
 
@@ -62,9 +62,7 @@ class TrunkHeads(nn.Module):
         max_params: int | None = None,
     ) -> None:
         super().__init__()
-        for option, value in (("mean_rank", mean_rank), ("scale_rank", scale_rank)):
-            if value is not None and value < 1:
-                raise ParamsError(f"heads.{option} must be at least 1, got {value}.")
+        require_at_least_one(hidden=hidden, mean_rank=mean_rank, scale_rank=scale_rank, depth=depth)
         self.outputs = Outputs(
             teacher_dims,
             modes=modes,

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from polydistill.contracts import Prediction
-from polydistill.errors import ParamsError
 from polydistill.heads import HEADS
-from polydistill.heads._outputs import Outputs, require_budget
+from polydistill.heads._outputs import Outputs, require_at_least_one, require_budget
 from polydistill.precision import widened
 
 Parts = tuple[Tensor, Tensor, Tensor]
@@ -42,7 +41,8 @@ class BatchNormMlpHeads(nn.Module):
         max_params: A budget: more parameters than these are refused.
 
     Raises:
-        ParamsError: `depth` is below one, or the budget is exceeded.
+        ParamsError: A width, rank or depth is below one, the scale's bounds are not in order, or the budget is
+            exceeded.
         UnknownNameError: There is no such covariance.
 
     References:
@@ -67,8 +67,7 @@ class BatchNormMlpHeads(nn.Module):
         max_params: int | None = None,
     ) -> None:
         super().__init__()
-        if depth < 1:
-            raise ParamsError(f"heads.depth must be at least 1, got {depth}.")
+        require_at_least_one(hidden=hidden, depth=depth)
         self.outputs = Outputs(
             teacher_dims,
             modes=modes,

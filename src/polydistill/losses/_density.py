@@ -21,12 +21,15 @@ def log_densities(prediction: Prediction, target: Tensor) -> Tensor:
     """Return the logarithm of each mode's density, `(batch, modes)`."""
     if prediction.factor is None:
         return reweighted_log_densities(prediction, target, 0.0)
-    factor = prediction.factor.expand(len(target), -1, -1, -1)
-    scales = torch.exp(2 * prediction.log_scale)
+    # The distance is a difference of two that grow with the precision: float32 has no digits left for it.
+    factor = prediction.factor.double().expand(len(target), -1, -1, -1)
+    scales = torch.exp(2 * prediction.log_scale.double())
     with without_autocast(scales):
-        modes = LowRankMultivariateNormal(prediction.mean, factor, scales, validate_args=False)
-        densities: Tensor = modes.log_prob(target.unsqueeze(1))
-    return densities
+        modes = LowRankMultivariateNormal(
+            prediction.mean.double(), factor, scales, validate_args=False
+        )
+        densities: Tensor = modes.log_prob(target.double().unsqueeze(1))
+    return densities.to(target.dtype)
 
 
 def reweighted_log_densities(prediction: Prediction, target: Tensor, beta: float) -> Tensor:

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from polydistill.contracts import GeometryTerm
+from polydistill.errors import DataError
 from polydistill.files import put_in_place
 from polydistill.geometry import build_geometry
 from polydistill.heads import HEADS
@@ -99,6 +100,7 @@ def distill(
     the means of known teachers. See `warm_start.HoldHeads`.
 
     Raises:
+        DataError: No row is held out, or none is left to train on.
         MissingDataError: The version to go on from is not there.
         ParamsError: This run cannot go on from it: see `version.require_fit`.
         StoreError: Embeddings are missing, damaged, or of other rows than the corpus.
@@ -115,6 +117,7 @@ def distill(
     stored = open_of_corpus(layout.corpus_embeddings(active), corpus["id"].tolist())
     torch.set_num_threads(params.threads)
     held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
+    _require_both(held_out, block.corpus.held_out)
     weighting = WEIGHTINGS.get(block.weighting.name)(len(stored), **block.weighting.options)
     rows_held_out = np.flatnonzero(held_out)
     dims = {name: embeddings.dim for name, embeddings in stored.items()}
@@ -167,7 +170,7 @@ def distill(
         asked_for(weighting, targets, present, rows_held_out),
         {name: values[rows_held_out].numpy() for name, values in present.items()},
         corpus["group"].iloc[rows_held_out].tolist(),
-        scale_is_trained=trains_scale(loss),
+        scale_is_trained=block.loss_weight > 0 and trains_scale(loss),
     )
     teachers = {name: (one, identities[name]) for name, one in standardisers.items()}
     save_calibrated_heads(outputs, model, block, student.dim, teachers, calibration)
@@ -198,6 +201,15 @@ def distill(
     tracker.set_tags({"student_sha256": report.student_sha256})
     tracker.close()
     return report
+
+
+def _require_both(held_out: np.ndarray[tuple[int], np.dtype[np.bool_]], share: float) -> None:
+    """Refuse a corpus with nothing to train on, or nothing to tell by which weights are the best."""
+    if held_out.all() or not held_out.any():
+        raise DataError(
+            f"corpus.held_out: {share} holds out {held_out.sum():,} of the corpus' {len(held_out):,} rows, by groups; "
+            "some must be held out and some left to train on: set it between 0 and 1, or take more rows."
+        )
 
 
 def standardised_targets(

@@ -7,15 +7,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 from polydistill.params import GuardParams
 
 LEAST_STEPS = 16
 """Fewer losses say nothing of how much they vary."""
+MOST_STEPS = 128
+"""A loss is held against so many before it: further back, the model was another."""
 LEAST_SPREAD = 0.05
 """Taken for the losses' interquartile range where they vary less; in the loss' unit."""
 LEAST_SHARE = 0.5
@@ -41,19 +46,22 @@ class Restart:
     reason: str
 
 
-class LossWatch:
-    """Looks at the training loss of every step since the last checkpoint.
+class LossWatch(TrainerCallback, ExportableState):
+    """Looks at the training loss of every step.
 
-    It starts anew at each checkpoint, so that a run that was killed and one that was not see the same.
+    What it has seen is in every checkpoint, so that a run that was killed and one that was not see the same.
+
+    Args:
+        spike: See `params.GuardParams`.
     """
 
-    def __init__(self, limits: GuardParams) -> None:
-        self._limits = limits
-        self._seen: list[float] = []
+    def __init__(self, spike: float) -> None:
+        self.spike = spike
+        self.seen: list[float] = []
 
-    def clear(self) -> None:
-        """Forget: a checkpoint was made."""
-        self._seen = []
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: see `ExportableState`."""
+        return {"args": {"spike": self.spike}, "attributes": {"seen": list(self.seen)}}
 
     def check(self, loss: float, share: float = 1.0) -> None:
         """Judge one step's loss.
@@ -69,12 +77,32 @@ class LossWatch:
             raise UnhealthyError(f"the loss is {loss}")
         if share < LEAST_SHARE:
             return
-        if len(self._seen) >= LEAST_STEPS:
-            low, middle, high = np.quantile(self._seen, (0.25, 0.5, 0.75))
-            limit = middle + self._limits.spike * max(high - low, LEAST_SPREAD)
+        if len(self.seen) >= LEAST_STEPS:
+            low, middle, high = np.quantile(self.seen, (0.25, 0.5, 0.75))
+            limit = middle + self.spike * max(high - low, LEAST_SPREAD)
             if loss > limit:
                 raise UnhealthyError(f"the loss jumped from {middle:.4g} to {loss:.4g}")
-        self._seen.append(loss)
+        self.seen = [*self.seen[1 - MOST_STEPS :], loss]
+
+
+class RatesOfTheSchedule(TrainerCallback):
+    """Gives the first step the rate of the schedule.
+
+    A checkpoint holds the rate that its next step was to have; when the guard has gone back there, it is half of that.
+    """
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> None:
+        """Set the rates of all groups anew."""
+        schedule = kwargs["lr_scheduler"]
+        groups = kwargs["optimizer"].param_groups
+        for group, base, factor in zip(groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+            group["lr"] = base * factor(schedule.last_epoch)
 
 
 def check_embeddings(embedded: Tensor, limits: GuardParams) -> None:

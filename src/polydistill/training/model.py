@@ -84,7 +84,9 @@ class DistillationModel(nn.Module):
         nats = total / count.clamp(min=1)
         geometry = nats.new_zeros(())
         if self._geometry is not None and self._weight > 0:
-            geometry = self._geometry(embedded, list(targets.values()), list(masks.values())).mean()
+            of_rows = self._geometry(embedded, list(targets.values()), list(masks.values()))
+            known = torch.stack(list(masks.values())).any(dim=0).sum()  # others are dropped
+            geometry = of_rows.sum() / known.clamp(min=1)
         loss = self._loss_weight * self.weighting(nats, count > 0) + self._weight * geometry
         return {
             "loss": loss,

@@ -31,6 +31,7 @@ from polydistill.tracking import Tracker
 from polydistill.training.dataset import Batches, EpochsSampler, Ints, Rows
 from polydistill.training.guard import (
     LossWatch,
+    RatesOfTheSchedule,
     Restart,
     UnhealthyError,
     check_embeddings,
@@ -199,7 +200,11 @@ def _make_trainer(
         train_dataset=Rows(trained),
         eval_dataset=Rows(held_out),
         optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts)),
-        callbacks=[EarlyStoppingCallback(params.patience)],
+        callbacks=[
+            EarlyStoppingCallback(params.patience),
+            LossWatch(params.guard.spike),
+            RatesOfTheSchedule(),
+        ],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -223,12 +228,16 @@ class _DistillationTrainer(Trainer):
 
     def begin(self, plan: TrainingPlan, tracker: Tracker, progress: Progress) -> None:
         self._plan, self._tracker, self._told = plan, tracker, progress
-        self._watch = LossWatch(plan.params.guard)
         self._reset()
 
     def _reset(self) -> None:
         zeros = torch.zeros(len(self._plan.teachers), dtype=torch.float64)
         self._sums, self._counts = zeros.clone(), zeros.clone()
+
+    @property
+    def _watch(self) -> LossWatch:
+        """The guard's eye on the loss: a checkpoint that is gone on from brings its own."""
+        return next(c for c in self.callback_handler.callbacks if isinstance(c, LossWatch))
 
     def get_train_dataloader(self) -> DataLoader[int]:
         rows = self.train_dataset
@@ -247,7 +256,7 @@ class _DistillationTrainer(Trainer):
         outputs = model(**inputs)
         loss = outputs["loss"]
         n_rows, whole = len(outputs["embedded"]), self._plan.params.batch_size
-        self._watch.check(loss.item(), n_rows / whole)
+        self._watch.check(float(loss.detach()), n_rows / whole)
         self._sums += outputs["sums"].double()
         self._counts += outputs["counts"].double()
         return (loss, outputs) if return_outputs else loss
@@ -283,7 +292,6 @@ class _DistillationTrainer(Trainer):
         }
         if not all(map(math.isfinite, metrics.values())):
             raise UnhealthyError("the held-out loss is not finite")
-        self._watch.clear()
         self._reset()
         self.log(dict(metrics))
         self._tell(metrics)

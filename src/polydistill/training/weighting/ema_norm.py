@@ -8,12 +8,16 @@ from torch import Tensor
 from polydistill.training.weighting import WEIGHTINGS
 from polydistill.training.weighting._base import Weighting, weighted_mean
 
-LEAST = 1e-3
+LEAST = 0.05
+"""The least size that a loss is taken for, in its own unit."""
 
 
 @WEIGHTINGS.register("ema-norm")
 class EmaNorm(Weighting):
     """Weights are the inverse of an exponential moving average of the losses' absolute values.
+
+    Made for losses that are positive. A likelihood may cross zero, and its size there says nothing of its gradients: a
+    teacher near zero counts up to `1 / LEAST` times as much as one at one nat. `uncertainty` or `none` suit it better.
 
     Args:
         n_teachers: How many teachers there are.

@@ -23,14 +23,14 @@ class Running(Weighting):
     """
 
     mean: Tensor
-    square: Tensor
+    variance: Tensor
     known: Tensor
 
     def __init__(self, n_teachers: int, *, momentum: float = 0.05) -> None:
         super().__init__(n_teachers)
         self._momentum = momentum
         self.register_buffer("mean", torch.zeros(n_teachers))
-        self.register_buffer("square", torch.ones(n_teachers))
+        self.register_buffer("variance", torch.ones(n_teachers))
         self.register_buffer("known", torch.zeros(n_teachers))
 
     def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
@@ -54,16 +54,21 @@ class Running(Weighting):
     def resume(self, place: int, settled: Standardiser) -> Standardiser:
         """See `Weighting.resume`: the statistics go on moving from where they were."""
         mean, std = float(settled.mean[0]), float(settled.std[0])
-        self.mean[place], self.square[place], self.known[place] = mean, std**2 + mean**2, 1.0
+        self.mean[place], self.variance[place], self.known[place] = mean, std**2, 1.0
         return Standardiser(np.zeros_like(settled.mean), np.ones_like(settled.std))
 
     def _deviation(self, place: int) -> Tensor:
-        return (self.square[place] - self.mean[place] ** 2).clamp(min=1e-12).sqrt()
+        return self.variance[place].clamp(min=1e-12).sqrt()
 
     @torch.no_grad()
     def _learn(self, place: int, values: Tensor) -> None:
-        """Move the statistics towards the batch's; the first batch sets them."""
+        """Move the statistics towards the batch's; the first batch sets them.
+
+        As the moving mean square less the square of the moving mean, without the difference of two large numbers.
+        """
         share = self._momentum if self.known[place] > 0 else 1.0
-        self.mean[place] += share * (values.mean() - self.mean[place])
-        self.square[place] += share * (values.square().mean() - self.square[place])
+        apart = values.mean() - self.mean[place]
+        spread = values.var(correction=0) + (1 - share) * apart.square()
+        self.mean[place] += share * apart
+        self.variance[place] += share * (spread - self.variance[place])
         self.known[place] = 1.0
