@@ -90,6 +90,20 @@ def information(
         show(report if as_json else {"density": plain(report)["density"]}, as_json=as_json)
 
 
+@analyses.command(epilog="Example: polydistill predictions text")
+def predictions(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Say what the heads' predictions are worth: search, intervals, novelty: docs/results/."""
+    with errors_for_people():
+        from polydistill.params import load_params
+        from polydistill.stages.predictions import predictions as measure_predictions
+
+        progress = ProgressLines("predictions")
+        show(
+            measure_predictions(ROOT, load_params(ROOT), modality, progress=progress),
+            as_json=as_json,
+        )
+
+
 @analyses.command(
     "predict-teacher",
     epilog="Example: polydistill predict-teacher text minilm-l6 texts.txt -o out.npz",

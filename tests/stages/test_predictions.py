@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polydistill.comparison.methods import changed
+from polydistill.errors import DataError, MissingDataError
+from polydistill.layout import Layout
+from polydistill.params import Params
+from polydistill.prediction import load_predictor
+from polydistill.stages.distill import distill
+from polydistill.stages.predictions import (
+    PredictionsReport,
+    compare_novelty,
+    compare_search,
+    markdown,
+    nearest,
+    overlap,
+    predictions,
+)
+from polydistill.students import encode, load_student
+from tests.distill_project import TEACHERS, make_distill_project, small_params
+
+TASKS = {"noise": {"kind": "classification", "path": "data/noise.csv", "domain": "out"}}
+
+
+def make_project(root: Path, loss: str) -> Params:
+    make_distill_project(root, rows=400)
+    draw = np.random.default_rng(0)
+    texts = ["".join(map(chr, draw.integers(33, 64, size=40))) for _ in range(60)]
+    pd.DataFrame(
+        {
+            "id": [f"noise-{row}" for row in range(60)],
+            "text": texts,
+            "label": ["a", "b"] * 30,
+            "group": texts,
+            "split": ["train", "train", "test"] * 20,
+        }
+    ).to_csv(root / "data" / "noise.csv", index=False)
+    params = small_params(rows=400, loss={"name": loss})
+    distill(root, params, "text")
+    return changed(params, {"text.tasks": TASKS}, params.seed)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PredictionsReport]:
+    root = tmp_path_factory.mktemp("predictions")
+    return root, predictions(root, make_project(root, "beta-nll"), "text")
+
+
+def test_queries_are_rows_that_the_student_never_saw(
+    measured: tuple[Path, PredictionsReport],
+) -> None:
+    root, report = measured
+    distilled = json.loads(Layout(root, "text").distillation.read_text("utf-8"))
+
+    assert report.n_queries == distilled["n_held_out"]
+    assert report.n_indexed == distilled["n_train"]
+    assert report.student_sha256 == distilled["student_sha256"]
+    assert list(report.search) == list(TEACHERS)
+
+
+def test_intervals_are_those_of_the_distillation(measured: tuple[Path, PredictionsReport]) -> None:
+    root, report = measured
+    distilled = json.loads(Layout(root, "text").distillation.read_text("utf-8"))
+
+    assert {name: after for name, (_, after) in report.coverage.items()} == distilled["coverage_90"]
+
+
+def test_every_task_is_held_against_held_out_rows(
+    measured: tuple[Path, PredictionsReport],
+) -> None:
+    root, report = measured
+    layout = Layout(root, "text")
+    predictor = load_predictor(layout.heads, layout.student)
+    texts = pd.read_csv(root / "data" / "noise.csv")["text"].tolist()
+    novelty = predictor.novelty(encode(load_student(layout.student), texts))
+
+    assert report.threshold is not None
+    assert report.novelty["noise"].n_inputs == 60
+    assert report.novelty["noise"].flagged == pytest.approx((novelty > report.threshold).mean())
+
+
+def test_the_page_and_the_numbers_are_written(measured: tuple[Path, PredictionsReport]) -> None:
+    root, report = measured
+    folder = Layout(root, "text").results
+
+    assert (folder / "predictions.md").read_text("utf-8") == markdown(report)
+    assert "| noise | out | 60 |" in markdown(report)
+    assert json.loads((folder / "predictions.json").read_text("utf-8"))["scale"] == "predicted"
+
+
+def test_without_a_trained_scale_there_is_no_novelty(tmp_path: Path) -> None:
+    report = predictions(tmp_path, make_project(tmp_path, "mse"), "text")
+
+    assert (report.scale, report.threshold, report.novelty) == ("residual", None, {})
+    assert "there is no novelty" in markdown(report)
+
+
+def test_a_student_that_is_not_there_and_a_corpus_without_held_out_rows_are_refused(
+    measured: tuple[Path, PredictionsReport], tmp_path: Path
+) -> None:
+    root, _ = measured
+    make_distill_project(tmp_path)
+
+    with pytest.raises(MissingDataError, match="run the distill stage"):
+        predictions(tmp_path, small_params(), "text")
+    with pytest.raises(DataError, match=r"set corpus\.held_out between 0 and 1"):
+        predictions(root, small_params(rows=400, corpus={"held_out": 0.0}), "text")
+
+
+def test_the_nearest_are_those_of_the_highest_cosine() -> None:
+    draw = np.random.default_rng(0)
+    index, queries = (draw.normal(size=(rows, 5)).astype(np.float32) for rows in (300, 280))
+
+    found = nearest(3 * index, queries, 4)
+
+    cosines = (queries / np.linalg.norm(queries, axis=1)[:, None]) @ (
+        index / np.linalg.norm(index, axis=1)[:, None]
+    ).T
+    wanted = np.argsort(-cosines, axis=1)[:, :4]
+    assert [set(row) for row in found] == [set(row) for row in wanted]
+
+
+def test_a_query_that_is_predicted_exactly_finds_all_that_the_teacher_finds() -> None:
+    draw = np.random.default_rng(0)
+    index, queries = (draw.normal(size=(rows, 5)).astype(np.float32) for rows in (200, 30))
+    blind = tuple(draw.normal(size=(rows, 3)).astype(np.float32) for rows in (200, 30))
+
+    found = compare_search((index, queries), (blind[0], blind[1]), 7 * queries)
+
+    assert (found.predicted, found.chance) == (1.0, 0.05)
+    assert found.student < 0.15
+
+
+def test_overlap_counts_what_is_found_in_whatever_order() -> None:
+    wanted = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
+
+    assert overlap(wanted[:, ::-1], wanted) == 1
+    assert overlap(np.array([[4, 3, 9, 10], [1, 2, 3, 4]]), wanted) == 0.25
+
+
+def test_novelty_is_an_area_and_a_share_above_the_threshold() -> None:
+    found = compare_novelty(np.array([0.0, 1, 2, 3]), np.array([2.5, 4, 5, 6]), 3.0, "out")
+
+    assert found.auroc == pytest.approx(15 / 16)
+    assert found.flagged == pytest.approx(0.75)
