@@ -90,8 +90,8 @@ class Ablation:
         chosen: Sequence[str] | None = None,
     ) -> None:
         self.root, self.modality, self.seeds = root.resolve(), modality, tuple(seeds)
-        small = {**SMALL.get(modality, {}), **ALWAYS} if setting is None else setting
-        self.setting = {f"{modality}.{key}": value for key, value in small.items()}
+        small = SMALL.get(modality, {}) if setting is None else setting
+        self.setting = {f"{modality}.{key}": value for key, value in {**small, **ALWAYS}.items()}
         self.params = changed(params, self.setting, params.seed)
         grid = levels(self.params, modality)
         self.levels = [one for one in grid if chosen is None or one.name in chosen]

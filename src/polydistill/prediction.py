@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Example, FloatArray
-from polydistill.errors import DataError, ParamsError, ShapeError, UnknownNameError
+from polydistill.errors import (
+    DataError,
+    ParamsError,
+    ShapeError,
+    StoreError,
+    UnknownNameError,
+)
 from polydistill.exports._bundle import load_matching_heads
 from polydistill.files import put_in_place
 from polydistill.heads._bundle import MEAN, RESIDUAL, ROTATION, STD, HeadsBundle
@@ -103,19 +109,29 @@ class TeacherPredictor:
         if zero is None:
             raise ParamsError(
                 "These heads have no scale to score novelty by: distil with a likelihood, such as "
-                "gaussian-nll or beta-nll, and held-out rows."
+                "gaussian-nll or beta-nll, a loss_weight above 0, and held-out rows."
             )
         moments = self._moments(embeddings)
         return (mean_log_scale([scale for _, scale in moments.values()]) - zero.mean) / zero.std
 
-    def require(self, teacher: str) -> None:
-        """Refuse a teacher that `predict` cannot answer for; see there."""
+    def require(self, teacher: str, identity: str | None = None) -> None:
+        """Refuse a teacher that `predict` cannot answer for; see there.
+
+        Raises:
+            StoreError: `identity`, where it is given, is not that of the teacher that the head was trained for.
+        """
         if teacher not in self.teachers:
             raise UnknownNameError("teacher of these heads", teacher, self.teachers)
         if teacher not in self._bundle.card.factors:
             raise DataError(
                 f"Teacher {teacher!r} has no held-out rows to calibrate its scale by: raise "
                 "corpus.held_out and distil again."
+            )
+        trained_for = self._bundle.card.identities.get(teacher, identity)
+        if identity is not None and identity != trained_for:
+            raise StoreError(
+                f"The embeddings of teacher {teacher!r} must be those that its head was trained for (identity "
+                f"{str(trained_for)[:12]}), got {identity[:12]}: run the distill stage."
             )
 
     def _moments(self, embeddings: FloatArray) -> Moments:

@@ -157,6 +157,33 @@ def test_a_killed_run_goes_on_to_the_same_bytes(distilled: Layout, project: Path
     assert outputs(Layout(project, "text")) == outputs(distilled)
 
 
+@pytest.mark.parametrize(("code", "first"), [(None, 14), ("of another version", 7)])
+def test_unfinished_work_of_other_code_is_not_gone_on_with(
+    project: Path, monkeypatch: pytest.MonkeyPatch, code: str | None, first: int
+) -> None:
+    class PowerCutError(Exception):
+        pass
+
+    def cut(what: str, done: int, total: int, **figures: float) -> None:
+        if what == "steps" and done >= 9:
+            raise PowerCutError
+
+    evaluated = list[int]()
+
+    def told(what: str, done: int, total: int, **figures: float) -> None:
+        if what == "steps":
+            evaluated.append(done)
+
+    with pytest.raises(PowerCutError):
+        distill(project, small_params(), "text", progress=cut)
+    if code is not None:
+        monkeypatch.setattr("polydistill.stages.distill.stage_code", lambda *_: code)
+
+    distill(project, small_params(), "text", progress=told)
+
+    assert evaluated[0] == first
+
+
 def test_nothing_depends_on_the_order_of_a_set(distilled: Layout, project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.distill_project", "999"],  # later than the last step

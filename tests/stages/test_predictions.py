@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +9,25 @@ import pandas as pd
 import pytest
 
 from polydistill.comparison.methods import changed
-from polydistill.errors import DataError, MissingDataError
+from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.layout import Layout
+from polydistill.modalities.text import TextModality
 from polydistill.params import Params
 from polydistill.prediction import load_predictor
+from polydistill.stages._predictions_page import markdown
 from polydistill.stages.distill import distill
 from polydistill.stages.predictions import (
     PredictionsReport,
     compare_novelty,
     compare_search,
-    markdown,
     nearest,
     overlap,
     predictions,
 )
+from polydistill.store import open_embeddings
 from polydistill.students import encode, load_student
+from polydistill.tables import read_corpus
+from polydistill.training.dataset import held_out_mask
 from tests.distill_project import TEACHERS, make_distill_project, small_params
 
 TASKS = {"noise": {"kind": "classification", "path": "data/noise.csv", "domain": "out"}}
@@ -98,19 +103,51 @@ def test_without_a_trained_scale_there_is_no_novelty(tmp_path: Path) -> None:
     report = predictions(tmp_path, make_project(tmp_path, "mse"), "text")
 
     assert (report.scale, report.threshold, report.novelty) == ("residual", None, {})
-    assert "there is no novelty" in markdown(report)
+    assert "no novelty." in markdown(report)
 
 
-def test_a_student_that_is_not_there_and_a_corpus_without_held_out_rows_are_refused(
+def test_what_is_not_there_or_does_not_belong_together_is_refused(
     measured: tuple[Path, PredictionsReport], tmp_path: Path
 ) -> None:
     root, _ = measured
-    make_distill_project(tmp_path)
+    layout = Layout(Path(shutil.copytree(root, tmp_path / "project")), "text")
+    make_distill_project(tmp_path / "other")
+    params = small_params(rows=400)
 
     with pytest.raises(MissingDataError, match="run the distill stage"):
-        predictions(tmp_path, small_params(), "text")
-    with pytest.raises(DataError, match=r"set corpus\.held_out between 0 and 1"):
-        predictions(root, small_params(rows=400, corpus={"held_out": 0.0}), "text")
+        predictions(tmp_path / "other", params, "text")
+    with pytest.raises(DataError, match="holds out 0 of the corpus' 400 rows"):
+        predictions(layout.root, small_params(rows=400, corpus={"held_out": 0.0}), "text")
+    with pytest.raises(DataError, match=r"was distilled with \d+ rows .* run the distill stage"):
+        predictions(layout.root, small_params(rows=400, corpus={"held_out": 0.5}), "text")
+    empty = changed(params, {"text.tasks": TASKS}, params.seed)
+    noise = layout.root / "data" / "noise.csv"
+    noise.write_text(noise.read_text().splitlines()[0] + "\n")
+    with pytest.raises(DataError, match="Task 'noise' must have rows"):
+        predictions(layout.root, empty, "text")
+    shutil.rmtree(layout.student)
+    shutil.copytree(layout.undistilled, layout.student)
+    with pytest.raises(StoreError, match="must hold the student"):
+        predictions(layout.root, params, "text")
+
+
+def test_search_looks_up_the_rows_that_it_says(measured: tuple[Path, PredictionsReport]) -> None:
+    root, report = measured
+    layout, params = Layout(root, "text"), small_params(rows=400)
+    corpus = read_corpus(root, params.modality("text").corpus, TextModality())
+    unseen = held_out_mask(corpus["group"].tolist(), params.modality("text").corpus.held_out)
+    stored = open_embeddings(layout.embeddings("corpus", "first"))
+    asked, indexed = (np.flatnonzero(side & stored.present) for side in (unseen, ~unseen))
+    own = encode(load_student(layout.student), corpus["text"].tolist())
+    predicted, _ = load_predictor(layout.heads, layout.student).predict(own[asked], "first")
+
+    expected = compare_search(
+        (stored.take(indexed).values, stored.take(asked).values),
+        (own[indexed], own[asked]),
+        predicted,
+    )
+
+    assert report.search["first"] == expected
 
 
 def test_the_nearest_are_those_of_the_highest_cosine() -> None:

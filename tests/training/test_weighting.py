@@ -99,7 +99,7 @@ def test_running_statistics_are_those_of_the_moving_mean_square() -> None:
     assert weighting.variance.item() == pytest.approx(square - mean**2, rel=1e-5)
 
 
-def test_ema_norm_brings_losses_of_any_size_to_equal_shares() -> None:
+def test_ema_norm_brings_losses_that_are_not_tiny_to_equal_shares() -> None:
     weighting, losses = EmaNorm(2), torch.tensor([10.0, 0.1], requires_grad=True)
     for _ in range(5):
         reduced = weighting(losses, SEEN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import shutil
 import time
@@ -14,7 +13,6 @@ from statistics import fmean
 
 import pandas as pd
 
-from polydistill.code_version import code_version
 from polydistill.errors import DivergedError
 from polydistill.files import put_in_place
 from polydistill.layout import Layout
@@ -22,20 +20,11 @@ from polydistill.params import AFTER_THE_SCORES, Params
 from polydistill.progress import Progress
 from polydistill.scores import mean_score
 from polydistill.shards import read_index
+from polydistill.stages._code import stage_code
 from polydistill.stages._scratch import PARTS, borrow_project
 from polydistill.stages.distill import distill
 from polydistill.stages.evaluate import STUDENTS, evaluate
 
-LIBRARIES = ("mteb", "numpy", "scikit-learn", "torch", "transformers")
-STAGES = ("polydistill.stages.distill", "polydistill.stages.evaluate")
-NOT_FOLLOWED = tuple(
-    f"polydistill.{module}"
-    for module in (
-        "contracts", "errors", "files", "layout", "locate", "params", "plugins", "progress",
-        "scores", "tables", "tracking",
-    )
-)  # fmt: skip
-"""What every stage stands on, and no number hangs on alone; the parameters count by their values."""
 PREDICTIONS, RECORD = "predictions.parquet", "cell.json"
 
 
@@ -193,21 +182,4 @@ def make_missing(
 
 def cell_code(params: Sequence[Params], modality: str) -> str:
     """Return a digest of the code and the libraries that cells with these parameters run."""
-    modules = {module for one in params for module in _plug_ins(one, modality)}
-    libraries = [importlib.metadata.version(library) for library in LIBRARIES]
-    return " ".join([code_version([*STAGES, *sorted(modules)], NOT_FOLLOWED), *libraries])
-
-
-def _plug_ins(params: Params, modality: str) -> list[str]:
-    """Return the modules that the parameters name."""
-    block = params.modality(modality)
-    named = [
-        ("students", block.student.name),
-        ("heads", block.heads.name),
-        ("losses", block.loss.name),
-        ("training.weighting", block.weighting.name),
-        ("modalities", modality),
-        *((("geometry", block.geometry.name),) if block.geometry else ()),
-        *(("benchmarks", task.kind) for task in block.tasks.values()),
-    ]
-    return [f"polydistill.{room}.{name.replace('-', '_')}" for room, name in named]
+    return stage_code(("distill", "evaluate"), params, modality)

@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 
 from polydistill.contracts import GeometryTerm
-from polydistill.errors import DataError
 from polydistill.files import put_in_place
 from polydistill.geometry import build_geometry
 from polydistill.heads import HEADS
@@ -23,6 +22,7 @@ from polydistill.losses import LOSSES
 from polydistill.modalities import MODALITIES
 from polydistill.params import AFTER_THE_SCORES, ModalityParams, Params
 from polydistill.progress import Progress, silent
+from polydistill.stages._code import stage_code
 from polydistill.stages._heads import asked_for, save_calibrated_heads
 from polydistill.store import StoredEmbeddings, open_of_corpus, set_aside
 from polydistill.students import STUDENTS, encode, weights_digest
@@ -33,7 +33,7 @@ from polydistill.training.calibration import (
     predicted_moments,
     trains_scale,
 )
-from polydistill.training.dataset import Batches, Targets, held_out_mask, seeded
+from polydistill.training.dataset import Batches, Targets, held_out_mask, require_both_sides, seeded
 from polydistill.training.guard import Restart
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import StandardisedRows, Standardiser
@@ -110,14 +110,14 @@ def distill(
     layout, block = Layout(root, modality), params.modality(modality)
     kind = MODALITIES.get(modality)()
     corpus = read_corpus(root, block.corpus, kind)
+    held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
+    require_both_sides(held_out, block.corpus.held_out)
     examples = corpus[kind.column].tolist()
     active = params.active_teachers(modality)
     for folder, target in layout.switched_off("corpus", active):
         set_aside(folder, target)
     stored = open_of_corpus(layout.corpus_embeddings(active), corpus["id"].tolist())
     torch.set_num_threads(params.threads)
-    held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
-    _require_both(held_out, block.corpus.held_out)
     weighting = WEIGHTINGS.get(block.weighting.name)(len(stored), **block.weighting.options)
     rows_held_out = np.flatnonzero(held_out)
     dims = {name: embeddings.dim for name, embeddings in stored.items()}
@@ -203,15 +203,6 @@ def distill(
     return report
 
 
-def _require_both(held_out: np.ndarray[tuple[int], np.dtype[np.bool_]], share: float) -> None:
-    """Refuse a corpus with nothing to train on, or nothing to tell by which weights are the best."""
-    if held_out.all() or not held_out.any():
-        raise DataError(
-            f"corpus.held_out: {share} holds out {held_out.sum():,} of the corpus' {len(held_out):,} rows, by groups; "
-            "some must be held out and some left to train on: set it between 0 and 1, or take more rows."
-        )
-
-
 def standardised_targets(
     stored: dict[str, StoredEmbeddings],
     trained: np.ndarray[tuple[int], np.dtype[np.bool_]],
@@ -249,7 +240,7 @@ def _geometry(
 def _work_folder(
     layout: Layout, params: Params, stored: dict[str, StoredEmbeddings], groups: list[str]
 ) -> Path:
-    """Name the folder of unfinished work after everything that the result depends on."""
+    """Name the folder of unfinished work after everything that the result depends on, our code too."""
     block = params.modality(layout.modality)
     inputs = {name: [e.identity, hashlib.sha256("".join(e.ids).encode()).hexdigest()]
               for name, e in stored.items()}  # fmt: skip
@@ -257,7 +248,8 @@ def _work_folder(
         mode="json", exclude={*AFTER_THE_SCORES, "tasks", "evaluation", "teachers"}
     )
     split = hashlib.sha256("\n".join(map(str, groups)).encode()).hexdigest()
-    content = [params.seed, params.threads, params.precision, settings, inputs, split]
+    code = stage_code(["distill"], [params], layout.modality)
+    content = [params.seed, params.threads, params.precision, settings, inputs, split, code]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     return layout.work("distill", f"{layout.modality}-{key}")
 

@@ -6,26 +6,27 @@ No stage of DVC: it reads the student, the heads, the embeddings and the report 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polydistill.contracts import Example, FloatArray
-from polydistill.errors import DataError, MissingDataError
+from polydistill.contracts import FloatArray
+from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import Params
-from polydistill.prediction import TeacherPredictor, load_predictor
+from polydistill.prediction import load_predictor
 from polydistill.progress import Progress, silent
 from polydistill.results import write_results
-from polydistill.store import StoredEmbeddings, open_of_corpus
-from polydistill.students import encode, load_student
+from polydistill.stages._predictions_page import markdown
+from polydistill.store import open_of_corpus
+from polydistill.students import encode, load_student, weights_digest
 from polydistill.tables import benchmark_inputs, read_corpus, read_tasks
-from polydistill.training.dataset import held_out_mask, seeded
+from polydistill.training.dataset import Ints, held_out_mask, require_both_sides, seeded
 
 NEIGHBOURS = 10
 QUERIES = 1_000
@@ -33,7 +34,6 @@ INDEXED = 50_000
 FLAGGED = 0.05
 """Share of held-out rows that the novelty's threshold calls strange."""
 BATCH = 256
-Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
@@ -80,8 +80,10 @@ class PredictionsReport:
         coverage: Teacher: share of held-out values inside the 90 % interval, before and after calibration.
         n_indexed: Rows in each index, at most; all were trained on.
         n_queries: Held-out rows that were looked up, at most.
+        n_neighbours: Of each query.
         search: Teacher: what is found.
-        threshold: The novelty above which `FLAGGED` of the held-out rows lie; none where there is no novelty.
+        flagged: Share of held-out rows that the threshold calls strange.
+        threshold: The novelty above which they lie; none where there is no novelty.
         novelty: Task: how strange it is; empty where there is no novelty.
     """
 
@@ -91,7 +93,9 @@ class PredictionsReport:
     coverage: dict[str, tuple[float, float]]
     n_indexed: int
     n_queries: int
+    n_neighbours: int
     search: dict[str, Search]
+    flagged: float
     threshold: float | None
     novelty: dict[str, Novelty]
 
@@ -102,52 +106,59 @@ def predictions(
     """Measure intervals, search and novelty; write `docs/results/<modality>/predictions.{json,md}`.
 
     Raises:
-        MissingDataError: The corpus, a task, the student or the report of its distillation is not there.
-        StoreError: A teacher's embeddings are not there, or are of other rows.
-        DataError: No row is held out, or none was trained on.
+        MissingDataError: The corpus, the student or the report of its distillation is not there.
+        StoreError: A teacher's embeddings are not there, or are of other rows, or the student is not the report's.
+        DataError: A task is empty, the rows held out are not those of the distillation, or a teacher has too few.
+        PolydistillError: See `TeacherPredictor.require`.
     """
     layout, block = Layout(root, modality), params.modality(modality)
     torch.set_num_threads(params.threads)
-    if not layout.distillation.exists():
-        raise MissingDataError(f"No {layout.distillation}: run the distill stage first.")
-    distilled = json.loads(layout.distillation.read_text("utf-8"))
+    distilled = _distilled(layout)
     kind = MODALITIES.get(modality)()
-    corpus = read_corpus(root, block.corpus, kind)
+    corpus, frames = read_corpus(root, block.corpus, kind), read_tasks(root, block.tasks, kind)
+    if empty := [name for name, frame in frames.items() if frame.empty]:
+        raise DataError(
+            f"Task {empty[0]!r} must have rows, got none: {block.tasks[empty[0]].path}."
+        )
     stored = open_of_corpus(
         layout.corpus_embeddings(params.active_teachers(modality)), corpus["id"].tolist()
     )
     unseen = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
-    if unseen.all() or not unseen.any():
-        raise DataError(
-            "Some rows must be held out and some not: set corpus.held_out between 0 and 1."
-        )
-    index = _draw(np.flatnonzero(~unseen), INDEXED, params.seed, "indexed rows")
-    queries = _draw(np.flatnonzero(unseen), QUERIES, params.seed, "queries")
+    require_both_sides(unseen, block.corpus.held_out)
+    _require_same_rows(unseen, distilled)
     predictor, student = load_predictor(layout.heads, layout.student), load_student(layout.student)
-
-    def embed(examples: Sequence[Example]) -> FloatArray:
-        return encode(student, examples)
-
-    examples = corpus[kind.column]
-    own_index, own_queries = (embed(examples.iloc[rows].tolist()) for rows in (index, queries))
+    for teacher, embeddings in stored.items():
+        predictor.require(teacher, embeddings.identity_sha256)
+    index = _draw(np.flatnonzero(~unseen), INDEXED, params.seed, "indexed rows")
+    rows = np.concatenate([index, np.flatnonzero(unseen)])
+    own = encode(student, corpus[kind.column].iloc[rows].tolist())
     search = {}
     for done, (teacher, embeddings) in enumerate(stored.items(), 1):
-        search[teacher] = _search(
-            predictor, teacher, embeddings, (index, queries), (own_index, own_queries)
+        there = embeddings.present[rows]
+        indexed = np.flatnonzero(there[: len(index)])
+        asked = np.flatnonzero(there[len(index) :]) + len(index)
+        asked = _draw(asked, QUERIES, params.seed, "queries")
+        if len(indexed) <= NEIGHBOURS or not len(asked):
+            raise DataError(
+                f"Teacher {teacher!r} must have more than {NEIGHBOURS} rows that were trained on and some that were "
+                f"held out, got {len(indexed)} and {len(asked)}: use more rows of the corpus."
+            )
+        predicted, _ = predictor.predict(own[asked], teacher)
+        values = [embeddings.take(rows[some]).values for some in (indexed, asked)]
+        search[teacher] = compare_search(
+            (values[0], values[1]), (own[indexed], own[asked]), predicted
         )
         progress("search", done, len(stored), predicted=search[teacher].predicted)
     novelty, threshold = dict[str, Novelty](), None
     if predictor.scores_novelty:
-        usual = predictor.novelty(embed(examples.iloc[np.flatnonzero(unseen)].tolist()))
+        usual = predictor.novelty(own[len(index) :])
         threshold = float(np.quantile(usual, 1 - FLAGGED))
-        for done, (name, task) in enumerate(block.tasks.items(), 1):
-            frames = read_tasks(root, {name: task}, kind)
-            if name not in frames:  # a third party's that this machine has not got
-                continue
-            inputs = benchmark_inputs(frames, {name: task}, kind)[kind.column].tolist()
-            strange = predictor.novelty(embed(inputs))
+        for done, (name, frame) in enumerate(frames.items(), 1):
+            task = block.tasks[name]
+            inputs = benchmark_inputs({name: frame}, {name: task}, kind)[kind.column].tolist()
+            strange = predictor.novelty(encode(student, inputs))
             novelty[name] = compare_novelty(usual, strange, threshold, task.domain)
-            progress("novelty", done, len(block.tasks), auroc=novelty[name].auroc)
+            progress("novelty", done, len(frames), auroc=novelty[name].auroc)
     report = PredictionsReport(
         modality=modality,
         student_sha256=distilled["student_sha256"],
@@ -155,15 +166,43 @@ def predictions(
         coverage={
             teacher: (distilled["coverage_90_before"][teacher], after)
             for teacher, after in distilled["coverage_90"].items()
+            if teacher in stored
         },
         n_indexed=len(index),
-        n_queries=len(queries),
+        n_queries=min(QUERIES, int(unseen.sum())),
+        n_neighbours=NEIGHBOURS,
         search=search,
+        flagged=FLAGGED,
         threshold=threshold,
         novelty=novelty,
     )
     write_results(layout.results, "predictions", asdict(report), markdown(report))
     return report
+
+
+def _distilled(layout: Layout) -> dict[str, Any]:
+    """Return the report of the distillation that made the student which lies there."""
+    if not layout.distillation.exists():
+        raise MissingDataError(f"No {layout.distillation}: run the distill stage first.")
+    distilled: dict[str, Any] = json.loads(layout.distillation.read_text("utf-8"))
+    found = weights_digest(layout.student)
+    if found != distilled["student_sha256"]:
+        raise StoreError(
+            f"{layout.student} must hold the student {distilled['student_sha256'][:12]} that {layout.distillation} "
+            f"tells of, got {found[:12]}: run `dvc checkout`, or the distill stage."
+        )
+    return distilled
+
+
+def _require_same_rows(unseen: NDArray[np.bool_], distilled: dict[str, Any]) -> None:
+    """Refuse a corpus or a share that is not the student's: rows that it was trained on would count as unseen."""
+    found = {"n_train": int((~unseen).sum()), "n_held_out": int(unseen.sum())}
+    expected = {key: distilled[key] for key in found}
+    if found != expected:
+        raise DataError(
+            f"The student was distilled with {expected['n_train']:,} rows and {expected['n_held_out']:,} held out, and "
+            f"params.yaml now gives {found['n_train']:,} and {found['n_held_out']:,}: run the distill stage."
+        )
 
 
 def compare_novelty(usual: Floats, strange: Floats, threshold: float, domain: str) -> Novelty:
@@ -188,12 +227,11 @@ def compare_search(
         predicted: The teacher's of the queries, as the heads predict them, `(m, teacher_dim)`.
     """
     index, queries = teacher
-    count = min(NEIGHBOURS, len(index))
-    wanted = nearest(index, queries, count)
+    wanted = nearest(index, queries, NEIGHBOURS)
     return Search(
-        predicted=overlap(nearest(index, predicted, count), wanted),
-        student=overlap(nearest(*student, count), wanted),
-        chance=count / len(index),
+        predicted=overlap(nearest(index, predicted, NEIGHBOURS), wanted),
+        student=overlap(nearest(*student, NEIGHBOURS), wanted),
+        chance=NEIGHBOURS / len(index),
     )
 
 
@@ -210,92 +248,6 @@ def nearest(index: FloatArray, queries: FloatArray, count: int) -> Ints:
 def overlap(found: Ints, wanted: Ints) -> float:
     """Return the share of `wanted`, `(m, k)`, that is in the same row of `found`, `(m, k)`."""
     return float((wanted[:, :, None] == found[:, None, :]).any(axis=2).mean())
-
-
-def markdown(report: PredictionsReport) -> str:
-    """Return the whole page."""
-    chance = max(one.chance for one in report.search.values())
-    lines = [
-        f"# What the heads of the {report.modality} student predict",
-        "",
-        (
-            f"Of the student {report.student_sha256[:12]}, on rows that it was not trained on, without a label. "
-            f"`polydistill predictions {report.modality}` writes this page; "
-            "[the guide](../../guides/predicting-teachers.md) says how to use them."
-        ),
-        "",
-        "## Search",
-        "",
-        (
-            f"An index of {report.n_indexed:,} rows that were trained on, {report.n_queries:,} queries that were not. "
-            f"Of the {NEIGHBOURS} neighbours that a teacher finds for its own embedding of the query, so many are found in "
-            "the teacher's index with the embedding that the heads predict, and by the student on both sides. Drawing "
-            f"finds {chance:.2g}."
-        ),
-        "",
-        "| teacher | predicted query | student on both sides |",
-        "|---|---:|---:|",
-        *(
-            f"| {teacher} | {one.predicted:.2f} | {one.student:.2f} |"
-            for teacher, one in report.search.items()
-        ),
-        "",
-        "## How sure",
-        "",
-        (
-            "Share of a teacher's held-out values inside the 90 % interval, calibrated on one half of the groups, "
-            "measured on the other."
-        ),
-        "",
-        "| teacher | before | after |",
-        "|---|---:|---:|",
-        *(
-            f"| {teacher} | {before:.3f} | {after:.3f} |"
-            for teacher, (before, after) in report.coverage.items()
-        ),
-        "",
-        "## How strange",
-        "",
-        *_of_novelty(report),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _of_novelty(report: PredictionsReport) -> list[str]:
-    if report.threshold is None:
-        return ["The student was distilled with a loss that trains no scale: there is no novelty."]
-    strangest_first = sorted(report.novelty.items(), key=lambda item: -item[1].auroc)
-    return [
-        (
-            "AUROC of the novelty of a task's inputs against the held-out rows, and the share of them above "
-            f"{report.threshold:.2f}, which {FLAGGED:.0%} of the held-out rows are above. In-domain tasks share the corpus' "
-            "sources."
-        ),
-        "",
-        "| task | domain | inputs | AUROC | flagged |",
-        "|---|---|---:|---:|---:|",
-        *(
-            f"| {name} | {one.domain} | {one.n_inputs:,} | {one.auroc:.3f} | {one.flagged:.0%} |"
-            for name, one in strangest_first
-        ),
-    ]
-
-
-def _search(
-    predictor: TeacherPredictor,
-    teacher: str,
-    embeddings: StoredEmbeddings,
-    rows: tuple[Ints, Ints],
-    own: tuple[FloatArray, FloatArray],
-) -> Search:
-    """Look the queries up among the rows of index and queries that the teacher has."""
-    there = [embeddings.present[some] for some in rows]
-    index, queries = (
-        embeddings.take(some[has]).values for some, has in zip(rows, there, strict=True)
-    )
-    own_index, own_queries = (one[has] for one, has in zip(own, there, strict=True))
-    predicted, _ = predictor.predict(own_queries, teacher)
-    return compare_search((index, queries), (own_index, own_queries), predicted)
 
 
 def _draw(rows: Ints, count: int, seed: int, what: str) -> Ints:

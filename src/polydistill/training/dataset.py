@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from polydistill.contracts import Example
+from polydistill.errors import DataError
 
 Ints = NDArray[np.int64]
 
@@ -31,6 +32,19 @@ def held_out_mask(groups: Sequence[str], share: float) -> NDArray[np.bool_]:
         [True, True, True]
     """
     return group_mask(groups, share, "held-out")
+
+
+def require_both_sides(held_out: NDArray[np.bool_], share: float) -> None:
+    """Refuse a corpus with nothing to train on, or with nothing held out.
+
+    Raises:
+        DataError: All rows, `(n_rows,)`, are on one side.
+    """
+    if held_out.all() or not held_out.any():
+        raise DataError(
+            f"corpus.held_out: {share} holds out {held_out.sum():,} of the corpus' {len(held_out):,} rows, by groups; "
+            "some must be held out and some left to train on: set it between 0 and 1, or take more rows."
+        )
 
 
 def group_mask(groups: Sequence[str], share: float, purpose: str) -> NDArray[np.bool_]:
