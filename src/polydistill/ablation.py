@@ -89,6 +89,7 @@ class Ablation:
         seeds: Sequence[int] = SEEDS,
         chosen: Sequence[str] | None = None,
     ) -> None:
+        params.modality(modality)  # an unknown one is an error before its setting is
         self.root, self.modality, self.seeds = root.resolve(), modality, tuple(seeds)
         small = SMALL.get(modality, {}) if setting is None else setting
         self.setting = {f"{modality}.{key}": value for key, value in {**small, **ALWAYS}.items()}

@@ -1,10 +1,16 @@
-"""Results that are committed: a JSON file for programs and a page for people, the same bytes each time."""
+"""Results that are committed: a JSON file for programs and a page for people, the same bytes each time.
+
+And what stages report of themselves, read back.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from polydistill.errors import DataError, MissingDataError
 
 DECIMALS = 4
 
@@ -22,6 +28,24 @@ def write_results(
         unfinished = folder / f".{file}"
         unfinished.write_text(content, encoding="utf-8")
         unfinished.replace(folder / file)
+
+
+def read_report(path: Path, stage: str) -> dict[str, Any]:
+    """Return the JSON object that a stage has written of what it did.
+
+    Raises:
+        MissingDataError: It is not there.
+        DataError: It is damaged.
+    """
+    if not path.exists():
+        raise MissingDataError(f"No file {path}: run the {stage} stage first.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}. Run the {stage} stage again.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}.")
+    return content
 
 
 def _rounded(tree: object) -> object:

@@ -30,6 +30,7 @@ from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import Params
 from polydistill.registry.promotion import challenge
+from polydistill.results import read_report
 from polydistill.scores import Scores, kind_means, mean_score, read_scores
 from polydistill.students import weights_digest
 from polydistill.tables import read_corpus
@@ -129,9 +130,7 @@ def publish(root: Path, params: Params, modality: str) -> Published:
 
 def _read(layout: Layout) -> _Student:
     """Read the student's files, and see that they belong together."""
-    if not layout.distillation.exists():
-        raise MissingDataError(f"No file {layout.distillation}: run the distill stage first.")
-    distillation = json.loads(layout.distillation.read_text(encoding="utf-8"))
+    distillation = read_report(layout.distillation, "distill")
     if distillation["diverged"]:
         raise DivergedError(f"{layout.distillation} says that training diverged: not published.")
     if not (layout.student / "student.json").exists():

@@ -5,7 +5,6 @@ No stage of DVC: it reads the student, the heads, the embeddings and the report 
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
-from polydistill.errors import DataError, MissingDataError, StoreError
+from polydistill.errors import DataError, StoreError
 from polydistill.layout import Layout
 from polydistill.modalities import MODALITIES
 from polydistill.params import Params
-from polydistill.prediction import load_predictor
+from polydistill.prediction import TeacherPredictor, load_predictor
 from polydistill.progress import Progress, silent
-from polydistill.results import write_results
+from polydistill.results import read_report, write_results
 from polydistill.stages._predictions_page import markdown
-from polydistill.store import open_of_corpus
+from polydistill.store import StoredEmbeddings, open_of_corpus
 from polydistill.students import encode, load_student, weights_digest
 from polydistill.tables import benchmark_inputs, read_corpus, read_tasks
 from polydistill.training.dataset import Ints, held_out_mask, require_both_sides, seeded
@@ -33,7 +32,6 @@ QUERIES = 1_000
 INDEXED = 50_000
 FLAGGED = 0.05
 """Share of held-out rows that the novelty's threshold calls strange."""
-BATCH = 256
 Floats = NDArray[np.float64]
 
 
@@ -134,19 +132,8 @@ def predictions(
     own = encode(student, corpus[kind.column].iloc[rows].tolist())
     search = {}
     for done, (teacher, embeddings) in enumerate(stored.items(), 1):
-        there = embeddings.present[rows]
-        indexed = np.flatnonzero(there[: len(index)])
-        asked = np.flatnonzero(there[len(index) :]) + len(index)
-        asked = _draw(asked, QUERIES, params.seed, "queries")
-        if len(indexed) <= NEIGHBOURS or not len(asked):
-            raise DataError(
-                f"Teacher {teacher!r} must have more than {NEIGHBOURS} rows that were trained on and some that were "
-                f"held out, got {len(indexed)} and {len(asked)}: use more rows of the corpus."
-            )
-        predicted, _ = predictor.predict(own[asked], teacher)
-        values = [embeddings.take(rows[some]).values for some in (indexed, asked)]
-        search[teacher] = compare_search(
-            (values[0], values[1]), (own[indexed], own[asked]), predicted
+        search[teacher] = _search(
+            predictor, teacher, embeddings, (rows, own, len(index)), params.seed
         )
         progress("search", done, len(stored), predicted=search[teacher].predicted)
     novelty, threshold = dict[str, Novelty](), None
@@ -182,9 +169,7 @@ def predictions(
 
 def _distilled(layout: Layout) -> dict[str, Any]:
     """Return the report of the distillation that made the student which lies there."""
-    if not layout.distillation.exists():
-        raise MissingDataError(f"No {layout.distillation}: run the distill stage first.")
-    distilled: dict[str, Any] = json.loads(layout.distillation.read_text("utf-8"))
+    distilled = read_report(layout.distillation, "distill")
     found = weights_digest(layout.student)
     if found != distilled["student_sha256"]:
         raise StoreError(
@@ -203,6 +188,32 @@ def _require_same_rows(unseen: NDArray[np.bool_], distilled: dict[str, Any]) -> 
             f"The student was distilled with {expected['n_train']:,} rows and {expected['n_held_out']:,} held out, and "
             f"params.yaml now gives {found['n_train']:,} and {found['n_held_out']:,}: run the distill stage."
         )
+
+
+def _search(
+    predictor: TeacherPredictor,
+    teacher: str,
+    embeddings: StoredEmbeddings,
+    encoded: tuple[Ints, FloatArray, int],
+    seed: int,
+) -> Search:
+    """Look up queries that the teacher has among rows that it has.
+
+    `encoded` are rows of the corpus, `(n,)`, what the student makes of them, `(n, dim)`, and how many of them, the
+    first ones, are the index.
+    """
+    rows, own, n_index = encoded
+    there = np.flatnonzero(embeddings.present[rows])
+    indexed = there[there < n_index]
+    asked = _draw(there[there >= n_index], QUERIES, seed, "queries")
+    if len(indexed) <= NEIGHBOURS or not len(asked):
+        raise DataError(
+            f"Teacher {teacher!r} must have more than {NEIGHBOURS} rows that were trained on and some that were "
+            f"held out, got {len(indexed)} and {len(asked)}: use more rows of the corpus."
+        )
+    predicted, _ = predictor.predict(own[asked], teacher)
+    index, queries = (embeddings.take(rows[some]).values for some in (indexed, asked))
+    return compare_search((index, queries), (own[indexed], own[asked]), predicted)
 
 
 def compare_novelty(usual: Floats, strange: Floats, threshold: float, domain: str) -> Novelty:
@@ -236,13 +247,12 @@ def compare_search(
 
 
 def nearest(index: FloatArray, queries: FloatArray, count: int) -> Ints:
-    """Return the places of the `count` rows of `index`, `(n, dim)`, with the highest cosines, `(m, count)`, in no order."""
-    unit, asked = _unit(index), _unit(queries)
-    found = [
-        np.argpartition(-(asked[start : start + BATCH] @ unit.T), count - 1, axis=1)[:, :count]
-        for start in range(0, len(asked), BATCH)
-    ]
-    return np.concatenate(found)
+    """Return the places of the `count` rows of `index`, `(n, dim)`, with the highest cosines, `(m, count)`."""
+    from sklearn.neighbors import NearestNeighbors
+
+    found = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(index)
+    places: Ints = found.kneighbors(queries, return_distance=False)
+    return places
 
 
 def overlap(found: Ints, wanted: Ints) -> float:
@@ -252,9 +262,3 @@ def overlap(found: Ints, wanted: Ints) -> float:
 
 def _draw(rows: Ints, count: int, seed: int, what: str) -> Ints:
     return np.sort(seeded(seed, what).permutation(rows)[:count])
-
-
-def _unit(values: FloatArray) -> FloatArray:
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    unit: FloatArray = values / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit

@@ -17,7 +17,7 @@ class EmaNorm(Weighting):
     """Weights are the inverse of an exponential moving average of the losses' absolute values, at least `LEAST`.
 
     Made for losses that are positive. A likelihood may cross zero, and its size there says nothing of its gradients: a
-    teacher near zero counts up to `1 / LEAST` times as much as one at one nat. `uncertainty` or `none` suit it better.
+    teacher near zero counts up to `1 / LEAST` times as much as one at one nat. `per-dimension` and `uncertainty` suit it.
 
     Args:
         n_teachers: How many teachers there are.
