@@ -51,13 +51,13 @@ bench: .venv/.ready  ## Ratios against peers, measured side by side: bench/resul
 	@$(BIN)/python -m bench
 
 quality: .venv/.ready  ## Three seeds with intervals, those of `make headline`: docs/results/text/quality.md
-	@$(BIN)/polydistill quality $(MODALITY)
+	@$(BIN)/python -m experiments quality $(MODALITY)
 
 headline: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/text/headline.md
-	@$(BIN)/polydistill headline $(MODALITY)
+	@$(BIN)/python -m experiments headline $(MODALITY)
 
 ablation: .venv/.ready  ## One factor at a time around the default, as DVC experiments (an hour): docs/results/text/ablation.md
-	@$(BIN)/polydistill ablation $(MODALITY)
+	@$(BIN)/python -m experiments ablation $(MODALITY)
 
 attribution: .venv/.ready  ## What each teacher adds to the others: docs/results/text/attribution.md
 	@$(BIN)/polydistill attribution $(MODALITY)

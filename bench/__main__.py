@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from bench.measure import Row
-from polydistill.environment import prepare
+from polydistill.config.environment import prepare
 
 FOLDER = Path(__file__).parent
 NOT_BENCHES = {"measure"}

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from bench._project import TRANSFORMER, open_student, read_project, teacher_dims
+from polydistill.config.params import Params
 from polydistill.contracts import Student
-from polydistill.layout import Layout
-from polydistill.modalities.text import TextModality
-from polydistill.params import Params
-from polydistill.store import open_of_corpus
-from polydistill.tables import read_corpus
+from polydistill.data.modalities.text import TextModality
+from polydistill.data.tables import read_corpus
+from polydistill.embeddings.store import open_of_corpus
+from polydistill.project.layout import Layout
 from polydistill.training.standardise import fit_standardiser
 
 STEPS = 2
@@ -57,8 +57,8 @@ def _train_with_all(
     """Train as the distill stage does: every teacher, heads, geometry, Trainer."""
     from bench._project import build_model
     from polydistill.stages.distill import standardised_targets
-    from polydistill.tracking import NullTracker
     from polydistill.training.dataset import Batches
+    from polydistill.training.tracking import NullTracker
     from polydistill.training.trainer import TrainingPlan, train
 
     stored = open_of_corpus(

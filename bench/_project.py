@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
+from polydistill.config.params import Params, Plugin, load_params
 from polydistill.contracts import Student
-from polydistill.geometry import build_geometry
+from polydistill.data.tables import read_table
 from polydistill.heads import HEADS
-from polydistill.layout import Layout
 from polydistill.losses import LOSSES
-from polydistill.params import Params, Plugin, load_params
+from polydistill.losses.relational import build_geometry
+from polydistill.project.layout import Layout
 from polydistill.students import STUDENTS, load_student
-from polydistill.tables import read_table
 from polydistill.training.model import DistillationModel
 from polydistill.training.weighting import WEIGHTINGS
 

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 from bench.measure import Row, best_seconds, compare_rates
-from polydistill.locate import locate
-from polydistill.modalities.text import TextModality
-from polydistill.store import write_embeddings
-from polydistill.tables import read_table
+from polydistill.data.modalities.text import TextModality
+from polydistill.data.tables import read_table
+from polydistill.data.weights import locate
+from polydistill.embeddings.store import write_embeddings
 from polydistill.teachers.sentence_transformers import SentenceTransformersTeacher
 from polydistill.teachers.universal_sentence_encoder import UniversalSentenceEncoderTeacher
 

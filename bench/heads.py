@@ -9,9 +9,9 @@ from torch import nn
 
 from bench._wide_heads import WideHeads
 from bench.measure import Row, compare_medians, seconds_in_turn
+from polydistill.config.params import load_params
 from polydistill.heads import HEADS
 from polydistill.losses.gaussian_nll import gaussian_nll
-from polydistill.params import load_params
 
 BATCH, STUDENT_DIM = 256, 384
 TEACHER_DIMS = {"first": 1024, "second": 1024, "third": 1024, "wide": 4096}

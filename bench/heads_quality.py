@@ -13,14 +13,14 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from bench._project import read_project
 from bench._wide_heads import WideHeads
 from bench.measure import Row
+from polydistill.config.params import Params
+from polydistill.data.modalities.text import TextModality
+from polydistill.data.tables import read_corpus
+from polydistill.embeddings.store import open_of_corpus
 from polydistill.heads import HEADS
-from polydistill.layout import Layout
 from polydistill.losses.gaussian_nll import gaussian_nll
-from polydistill.modalities.text import TextModality
-from polydistill.params import Params
-from polydistill.store import open_of_corpus
+from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student
-from polydistill.tables import read_corpus
 from polydistill.training.dataset import Ints, held_out_mask, seeded
 from polydistill.training.standardise import fit_standardiser
 

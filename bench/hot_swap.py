@@ -14,14 +14,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from bench.measure import Row
-from polydistill.adoption import adopt
+from polydistill.config.params import Params, load_params, parse_params
 from polydistill.contracts import Embeddings, Example
-from polydistill.layout import Layout
-from polydistill.params import Params, load_params, parse_params
+from polydistill.data.tables import read_table
+from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
+from polydistill.project.layout import Layout
+from polydistill.stages.adopt import adopt
 from polydistill.stages.distill import DistillReport, distill
-from polydistill.store import StoredEmbeddings, open_embeddings, write_embeddings
 from polydistill.students import encode, load_student
-from polydistill.tables import read_table
 
 MODALITY, TEACHER = "text", "paraphrase-l3"
 """Who comes and goes."""

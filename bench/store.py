@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.measure import Row, best_seconds, compare_seconds
 from polydistill.contracts import Embeddings, Example
-from polydistill.store import open_embeddings, write_embeddings
+from polydistill.embeddings.store import open_embeddings, write_embeddings
 
 N_ROWS, DIM, BATCH = 20_000, 384, 1024
 

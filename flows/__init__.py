@@ -7,7 +7,7 @@ above it, so both are seen to here, before any flow imports it.
 import os
 from pathlib import Path
 
-from polydistill import environment
+from polydistill.config import environment
 
 environment.prepare()
 Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

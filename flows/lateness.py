@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.context import FlowRunContext
 
-from polydistill.scheduling import Lateness
+from polydistill.project.scheduling import Lateness
 
 GIVEN_UP = [StateType.CANCELLED, StateType.CANCELLING, StateType.CRASHED, StateType.FAILED]
 

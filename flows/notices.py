@@ -17,10 +17,10 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.utilities.asyncutils import run_coro_as_sync
 
+from polydistill.config.params import NoticeEvent, load_params
 from polydistill.integrations.webhooks import post
-from polydistill.layout import Layout
-from polydistill.notification import Notice, Payload, deliver, event_of_failure
-from polydistill.params import NoticeEvent, load_params
+from polydistill.project.layout import Layout
+from polydistill.project.notification import Notice, Payload, deliver, event_of_failure
 
 ROOT = Path()
 EVENTS: dict[str, NoticeEvent] = {"Promoted": "promoted", "Refused": "refused"}

@@ -16,8 +16,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from polydistill.errors import InfrastructureError
-from polydistill.integrations import dvc
-from polydistill.integrations.dvc import StageState
+from polydistill.integrations.dvc import stages as dvc
+from polydistill.integrations.dvc.stages import StageState
 from polydistill.integrations.processes import stopped_on_failure
 
 ROOT = Path()

@@ -22,15 +22,15 @@ from flows.lateness import lateness
 from flows.notices import tell
 from flows.pipeline import pipeline
 from flows.server import present, require_answer
-from polydistill.environment import end_on_request
+from polydistill.config.environment import end_on_request
+from polydistill.config.params import RetrainParams, RetrainPolicy, load_params
 from polydistill.errors import PolydistillError
-from polydistill.integrations import dvc
-from polydistill.integrations.dvc import DataState
+from polydistill.integrations.dvc import stages as dvc
+from polydistill.integrations.dvc.stages import DataState
 from polydistill.integrations.processes import stopped_on_failure
-from polydistill.layout import Layout
-from polydistill.occupancy import occupied
-from polydistill.params import RetrainParams, RetrainPolicy, load_params
-from polydistill.scheduling import Plan, reason_to_skip
+from polydistill.project.layout import Layout
+from polydistill.project.lock import occupied
+from polydistill.project.scheduling import Plan, reason_to_skip
 
 ROOT = Path()
 STATES = {"promoted": "Promoted", "refused": "Refused", "unchanged": "Completed"}

@@ -15,18 +15,18 @@ from prefect.events import emit_event
 from prefect.states import Completed
 
 from flows import commands
-from polydistill.integrations import dvc
+from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.watching import new_data, remember
-from polydistill.layout import Layout
-from polydistill.occupancy import occupied
+from polydistill.project.layout import Layout
+from polydistill.project.lock import occupied
 
 ROOT = Path()
-DATA_CHANGED, DRIFT_FOUND = "polydistill.data.changed", "polydistill.drift.found"
+DATA_CHANGED, DRIFT_FOUND = "polydistill.data.changed", "polydistill.evaluation.drift.found"
 
 
 @flow(name="watch")
 def watch(modality: str, drift: bool = False, wait_s: float = 0.0) -> State[str]:  # noqa: FBT001, FBT002 - a deployment's parameter
-    """Emit `polydistill.data.changed` once for each version of the data, and perhaps `polydistill.drift.found`.
+    """Emit `polydistill.data.changed` once for each version of the data, and perhaps `polydistill.evaluation.drift.found`.
 
     Args:
         modality: A block of `params.yaml`.

@@ -10,7 +10,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from polydistill.environment import prepare
+from polydistill.config.environment import prepare
 from polydistill.errors import PolydistillError
 from services.servers import BUCKET, Services, all_services
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from polydistill.layout import Layout
-from polydistill.modalities.text import TextModality
-from polydistill.params import Params, parse_params
-from polydistill.store import write_embeddings
+from polydistill.config.params import Params, parse_params
+from polydistill.data.modalities.text import TextModality
+from polydistill.embeddings.store import write_embeddings
+from polydistill.project.layout import Layout
 from polydistill.teachers.hashing import HashingTeacher
 from tests.our_params import text_params
 

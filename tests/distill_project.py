@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from polydistill.config.params import Params, parse_params
 from polydistill.contracts import Embeddings, Example
-from polydistill.layout import Layout
-from polydistill.modalities.text import TextModality
-from polydistill.params import Params, parse_params
+from polydistill.data.modalities.text import TextModality
+from polydistill.embeddings.store import write_embeddings
+from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
-from polydistill.store import write_embeddings
 from polydistill.teachers.hashing import HashingTeacher
 from tests.our_params import text_params
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from polydistill.contracts import Example, Student
-from polydistill.modalities import MODALITIES
+from polydistill.data.modalities import MODALITIES
 from polydistill.students import STUDENTS
 from tests.made_images import TINY_RESNET, png
 from tests.published_project import DATA_MD5, REPOSITORY, retrain

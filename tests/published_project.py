@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from polydistill.contracts import Student
-from polydistill.layout import Layout
+from polydistill.project.layout import Layout
 from polydistill.students import load_student, weights_digest
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
 from tests.our_params import text_params

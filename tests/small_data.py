@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from polydistill.config.params import Params, load_params
 from polydistill.contracts import Rule
-from polydistill.modalities.text import TextModality
-from polydistill.params import Params, load_params
+from polydistill.data.modalities.text import TextModality
 from polydistill.stages.validate import EXAMPLES, RuleResult
 from tests.our_params import text_params
 

@@ -8,7 +8,7 @@ import grimp
 import pytest
 import yaml
 
-from polydistill.params import load_params
+from polydistill.config.params import load_params
 from tests.toy_project import REPOSITORY
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
@@ -16,33 +16,35 @@ SOURCE = Path("src")
 EDGES = ("cli", "flows", "integrations", "report")
 FOUNDATION = frozenset(
     {
-        "contracts", "environment", "errors", "fetch", "files", "layout", "locate", "params", "plugins",
-        "progress", "scores", "tables", "tracking",
+        "config", "config.environment", "config.params", "contracts", "errors", "evaluation.scores", "plugins",
+        "project.files", "project.layout", "training.tracking",
     }
 )  # fmt: skip
-"""What every stage stands on, and no stage's numbers hang on alone: a change here is `dvc repro -f`."""
-ROOMS = {
-    "local-data": {"modalities", "recipes"},
-    "validate": {"modalities"},
-    "embed": {"modalities", "teachers"},
-    "distill": {"geometry", "heads", "losses", "modalities", "students", "training"},
-    "evaluate": {"benchmarks", "modalities", "students"},
-}
-"""Rooms that a stage reads by name, which no import statement shows."""
+"""What every stage uses, and no stage's numbers depend on alone: after a change here run `dvc repro -f`."""
+PLUG_INS = {
+    "fetch-data": {"data.modalities"},
+    "validate": {"data.modalities"},
+    "embed": {"data.modalities", "teachers"},
+    "distill": {
+        "data.modalities", "heads", "losses", "losses.relational", "students", "training.weighting",
+    },
+    "evaluate": {"data.modalities", "evaluation.tasks", "students"},
+}  # fmt: skip
+"""Plug-in packages that a stage looks names up in, which no import statement shows."""
 
 
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph("polydistill")
+    return grimp.build_graph("polydistill", "recipes")
 
 
 def code_deps(stage: str) -> list[Path]:
     deps = STAGES[stage]["do"]["deps"]
-    return [Path(dep) for dep in deps if dep.startswith("src/")]
+    return [Path(dep) for dep in deps if dep.startswith(("src/", "recipes"))]
 
 
 def file_of(module: str) -> Path:
-    path = SOURCE.joinpath(*module.split("."))
+    path = (SOURCE if module.startswith("polydistill") else Path()).joinpath(*module.split("."))
     return path if (REPOSITORY / path).is_dir() else path.with_suffix(".py")
 
 
@@ -52,7 +54,7 @@ def is_covered(module: str, deps: list[Path]) -> bool:
 
 
 def entry_of(stage: str) -> str:
-    return f"polydistill.stages.{stage.replace('-', '_')}"
+    return "recipes.fetch" if stage == "fetch-data" else f"polydistill.stages.{stage}"
 
 
 def needed_modules(graph: grimp.ImportGraph, entry: str) -> set[str]:
@@ -61,8 +63,8 @@ def needed_modules(graph: grimp.ImportGraph, entry: str) -> set[str]:
     return {
         module
         for module in modules
-        if module.split(".")[1] not in FOUNDATION
-        and not (REPOSITORY / file_of(module)).is_dir()  # a room's __init__ holds its registry
+        if module.partition(".")[2] not in FOUNDATION
+        and not (REPOSITORY / file_of(module)).is_dir()  # an __init__ holds a table of plug-ins
     }
 
 
@@ -78,19 +80,21 @@ def test_deps_cover_what_the_stage_imports(graph: grimp.ImportGraph, stage: str)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_name_the_rooms_that_the_stage_looks_names_up_in(stage: str) -> None:
-    rooms = {dep.parts[2] for dep in code_deps(stage)}
+def test_deps_name_the_plug_in_packages_that_the_stage_looks_names_up_in(stage: str) -> None:
+    deps = [Path(str(dep).removesuffix("/${item.module}.py")) for dep in code_deps(stage)]
 
-    assert rooms >= ROOMS[stage]
+    assert {
+        package for package in PLUG_INS[stage] if not is_covered(f"polydistill.{package}", deps)
+    } == set()
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_cover_what_the_plug_ins_of_its_rooms_import(
+def test_deps_cover_what_the_plug_ins_of_its_packages_import(
     graph: grimp.ImportGraph, stage: str
 ) -> None:
     missing = {}
-    for room in ROOMS[stage]:
-        for entry in sorted(graph.find_children(f"polydistill.{room}")):
+    for package in PLUG_INS[stage]:
+        for entry in sorted(graph.find_children(f"polydistill.{package}")):
             deps = [
                 Path(str(dep).replace("${item.module}", entry.rpartition(".")[2]))
                 for dep in code_deps(stage)
@@ -106,12 +110,18 @@ def test_deps_hold_nothing_that_the_stage_does_not_use(
     graph: grimp.ImportGraph, stage: str
 ) -> None:
     plug_ins = (
-        entry for room in ROOMS[stage] for entry in graph.find_children(f"polydistill.{room}")
+        entry
+        for package in PLUG_INS[stage]
+        for entry in graph.find_children(f"polydistill.{package}")
     )
     entries = (entry_of(stage), *plug_ins)
-    used = {m.split(".")[1] for entry in entries for m in needed_modules(graph, entry)}
+    used = {file_of(m) for entry in entries for m in needed_modules(graph, entry)}
 
-    unused = [dep for dep in code_deps(stage) if dep.with_suffix("").parts[2] not in used]
+    unused = [
+        dep
+        for dep in (Path(str(dep).removesuffix("/${item.module}.py")) for dep in code_deps(stage))
+        if not any(file == dep or dep in file.parents for file in used)
+    ]
 
     assert unused == []
 
@@ -133,15 +143,15 @@ def test_no_stage_imports_an_edge(graph: grimp.ImportGraph, stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_is_one_command_of_ours_named_after_its_file(stage: str) -> None:
-    assert STAGES[stage]["do"]["cmd"].startswith(f"polydistill {stage} ")
-    assert REPOSITORY / SOURCE / "polydistill" / "stages" / f"{stage.replace('-', '_')}.py" in {
-        REPOSITORY / dep for dep in code_deps(stage)
-    }
+def test_a_stage_is_one_command_and_depends_on_its_own_file(stage: str) -> None:
+    command = "python -m recipes fetch " if stage == "fetch-data" else f"polydistill {stage} "
+
+    assert STAGES[stage]["do"]["cmd"].startswith(command)
+    assert is_covered(entry_of(stage), code_deps(stage))
 
 
 @pytest.mark.parametrize("modality", load_params(REPOSITORY).modalities)
-def test_every_block_writes_out_what_the_stages_hang_on(modality: str) -> None:
+def test_every_block_writes_out_what_the_stages_depend_on(modality: str) -> None:
     tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     keys = [
         key.partition(".")[2]

@@ -20,7 +20,7 @@ before = (torch.initial_seed(), torch.get_rng_state().sum().item(), torch.get_nu
           numpy.random.get_state()[1].sum())
 import polydistill
 names = [m.name for m in pkgutil.walk_packages(polydistill.__path__, "polydistill.")]
-scripts = {"polydistill.integrations.pyfunc_student"}  # MLflow runs a copy of it
+scripts = {"polydistill.integrations.mlflow.pyfunc_student"}  # MLflow runs a copy of it
 for name in names:
     if name not in scripts:
         import_module(name)

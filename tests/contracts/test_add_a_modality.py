@@ -13,25 +13,25 @@ import pandas as pd
 import pytest
 import yaml
 
-from polydistill.drift.columns import choose_columns
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import Params, load_params
-from polydistill.plugins import Registry
-from polydistill.recipes import RECIPES
+from polydistill.config.params import Params, load_params
+from polydistill.data.modalities import MODALITIES
+from polydistill.evaluation.drift.columns import choose_columns
+from polydistill.plugins import Plugins
+from polydistill.project.layout import Layout
 from polydistill.report.page import write_report
-from polydistill.stages.data import build_data
 from polydistill.stages.distill import distill
 from polydistill.stages.embed import embed
 from polydistill.stages.evaluate import evaluate
-from polydistill.stages.local_data import fetch_local_data
 from polydistill.stages.resolve import resolve
 from polydistill.stages.validate import validate
 from polydistill.teachers import TEACHERS
+from recipes.build import build_data
+from recipes.fetch import fetch_data
+from recipes.modalities import RECIPES
 from tests.small_data import REPOSITORY, PandasChecker
 
 PLUGINS = Path(__file__).with_name("tones")
-ROOMS: dict[str, Registry[Any]] = {
+ROOMS: dict[str, Plugins[Any]] = {
     "modalities": MODALITIES,
     "recipes": RECIPES,
     "teachers": TEACHERS,
@@ -95,7 +95,7 @@ def done(rooms: None, tmp_path_factory: pytest.TempPathFactory) -> Layout:
     params = write_params(root)
     resolve(params, "tones")
     build_data(root, "tones")
-    fetch_local_data(root, params, "tones")
+    fetch_data(root, params, "tones")
     validate(root, params, "tones", PandasChecker())
     for teacher in params.active_teachers("tones"):
         embed(root, params, "tones", teacher)

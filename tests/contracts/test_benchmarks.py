@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from polydistill.benchmarks import BENCHMARKS, TaskSource
-from polydistill.benchmarks._encoder import LookupEncoder
-from polydistill.benchmarks._run import TaskRun, run_task
 from polydistill.contracts import Embeddings
 from polydistill.errors import DataError
+from polydistill.evaluation.encoder import LookupEncoder
+from polydistill.evaluation.run import TaskRun, run_task
+from polydistill.evaluation.tasks import BENCHMARKS, TaskSource
 
 pytest.importorskip("mteb")
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from polydistill.contracts import GeometryTerm
 from polydistill.errors import ShapeError
-from polydistill.geometry import GEOMETRY, build_geometry
+from polydistill.losses.relational import GEOMETRY, build_geometry
 
 
 def batch(rows: int = 6) -> tuple[Tensor, list[Tensor], list[Tensor]]:

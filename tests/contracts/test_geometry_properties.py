@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from polydistill.contracts import GeometryTerm
-from polydistill.geometry import GEOMETRY, build_geometry
+from polydistill.losses.relational import GEOMETRY, build_geometry
 
 NAMES = GEOMETRY.names()
 DIMS = (3, 5)

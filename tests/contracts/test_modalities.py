@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from polydistill.contracts import Modality
-from polydistill.modalities import MODALITIES
-from polydistill.tables import read_table
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import read_table
 
 NAMES = MODALITIES.names()
 
@@ -22,7 +22,7 @@ def modality(name: str) -> Modality:
 
 
 def sample(name: str) -> pd.DataFrame:
-    folder = importlib.resources.files("polydistill.modalities") / "samples"
+    folder = importlib.resources.files("polydistill.data.modalities") / "samples"
     suffix = ".csv" if (folder / f"{name}.csv").is_file() else ".parquet"
     with importlib.resources.as_file(folder / f"{name}{suffix}") as path:
         return read_table(path)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from polydistill.geometry import GEOMETRY, build_geometry
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
-from polydistill.plugins import Registry
+from polydistill.losses.relational import GEOMETRY, build_geometry
+from polydistill.plugins import Plugins
 from polydistill.training.weighting import WEIGHTINGS
 from tests.predictions import random_prediction
 
@@ -52,7 +52,7 @@ REFUSES = {"max_params"}
 DIMS = {"one": 4, "two": 3}
 
 
-def options(room: Registry[Any]) -> list[tuple[str, str]]:
+def options(room: Plugins[Any]) -> list[tuple[str, str]]:
     found = []
     for name in room.names():
         arguments = set(inspect.signature(room.get(name)).parameters) - GIVEN[room.kind]

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from polydistill.contracts import Recipe
-from polydistill.modalities import MODALITIES
-from polydistill.recipes import RECIPES
+from polydistill.data.modalities import MODALITIES
+from recipes.contracts import Recipe
+from recipes.modalities import RECIPES
 
 NAMES = RECIPES.names()
 
@@ -42,6 +42,6 @@ def test_it_gives_a_corpus_and_every_table_s_origin_and_licence(name: str) -> No
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_reads_on_this_machine_is_pinned(name: str) -> None:
-    for task in recipe(name).local_tasks.values():
+    for task in recipe(name).third_party_tasks.values():
         assert re.fullmatch("[0-9a-f]{64}", task.package.sha256)
         assert task.package.version

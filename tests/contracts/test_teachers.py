@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from polydistill.config.params import load_params
 from polydistill.contracts import Embeddings, Teacher
-from polydistill.params import load_params
 from polydistill.teachers import TEACHERS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def test_building_and_identifying_every_teacher_loads_no_weights() -> None:
     code = f"""
 import sys
 from pathlib import Path
-from polydistill.params import load_params
+from polydistill.config.params import load_params
 from polydistill.teachers import TEACHERS
 before = set(sys.modules)
 for name, row in load_params(Path({str(REPOSITORY)!r})).modality("text").teachers.items():

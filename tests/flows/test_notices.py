@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from flows import notices
 from flows.notices import tell
 from flows.retrain import retrain
-from polydistill.layout import Layout
-from polydistill.notification import Payload
+from polydistill.project.layout import Layout
+from polydistill.project.notification import Payload
 
 URL = "https://hooks.example/secret-token"
 SENT: list[str] = []

@@ -10,7 +10,7 @@ from prefect.artifacts import Artifact
 from flows import pipeline as module
 from flows.pipeline import pipeline
 from polydistill.errors import StageError
-from polydistill.integrations import dvc
+from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.processes import run_command
 from tests.toy_project import SHORT, SHORT_STAGES, runs
 

@@ -18,10 +18,10 @@ from flows import approval, commands
 from flows import retrain as module
 from flows.retrain import retrain
 from polydistill.errors import InfrastructureError, StageError
-from polydistill.integrations import dvc
+from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.processes import run_command
-from polydistill.layout import Layout
-from polydistill.occupancy import occupied
+from polydistill.project.layout import Layout
+from polydistill.project.lock import occupied
 from tests.toy_project import SHORT_STAGES, runs
 
 FAKE = """\

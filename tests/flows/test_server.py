@@ -9,7 +9,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows import retrain as module
 from flows.server import present, require_answer
 from polydistill.errors import InfrastructureError
-from polydistill.layout import Layout
+from polydistill.project.layout import Layout
 
 NOBODY = "http://me:secret@127.0.0.1:9/api"
 

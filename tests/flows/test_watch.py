@@ -10,7 +10,7 @@ from flows import commands
 from flows import watch as module
 from flows.watch import watch
 from polydistill.errors import StageError
-from polydistill.integrations import dvc
+from polydistill.integrations.dvc import stages as dvc
 
 
 @pytest.fixture
@@ -54,7 +54,10 @@ def test_drift_is_told_of_too_and_what_fails_is_looked_at_again(
     monkeypatch.setattr(commands, "COMMAND", (sys.executable, "-c", answer))
     watch("text", drift=True)
 
-    assert events == [("polydistill.drift.found", "one"), ("polydistill.data.changed", "one")]
+    assert events == [
+        ("polydistill.evaluation.drift.found", "one"),
+        ("polydistill.data.changed", "one"),
+    ]
 
 
 def test_without_a_champion_new_data_are_told_of_and_no_drift(

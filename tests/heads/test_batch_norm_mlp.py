@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from polydistill.config.params import Plugin
 from polydistill.errors import ParamsError
-from polydistill.heads._bundle import HeadsBundle, HeadsCard, load_heads, save_heads
 from polydistill.heads.batch_norm_mlp import BatchNormMlpHeads
-from polydistill.layout import Layout
 from polydistill.losses.cosine import cosine
-from polydistill.params import Plugin
+from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
 from polydistill.training.calibration import predicted_moments
+from polydistill.training.heads_bundle import HeadsBundle, HeadsCard, load_heads, save_heads
 from tests.distill_project import TEACHERS, make_distill_project, outputs, small_params
 
 DIMS = {"one": 6, "two": 3}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from polydistill.integrations.mlflow_store import connected
+from polydistill.integrations.mlflow.store import connected
 from tests.published_project import make_evaluated_project
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from polydistill.cli import app
-from polydistill.integrations.mlflow import promote, publish
-from polydistill.params import load_params
+from polydistill.cli.app import app
+from polydistill.config.params import load_params
+from polydistill.integrations.mlflow.promotion import promote
+from polydistill.integrations.mlflow.publish import publish
 from polydistill.registry.recorded import RecordedRegistry
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -22,7 +23,7 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 def at(patch: pytest.MonkeyPatch, moment: datetime) -> None:
     """Set the clock of every command from here on."""
     clocked = partial(RecordedRegistry, now=lambda: moment)
-    patch.setattr("polydistill.integrations.mlflow_ledger.RecordedRegistry", clocked)
+    patch.setattr("polydistill.integrations.mlflow.ledger.RecordedRegistry", clocked)
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pytest
 import yaml
 from safetensors.numpy import load_file, save_file
 
-from polydistill.integrations.mlflow import promote, publish
-from polydistill.integrations.mlflow_store import connected, folder
-from polydistill.layout import Layout
-from polydistill.params import Params, load_params
+from polydistill.config.params import Params, load_params
+from polydistill.integrations.mlflow.promotion import promote
+from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.store import connected, folder
+from polydistill.project.layout import Layout
 from polydistill.registry.document import read_promotion
 from tests.published_project import REPOSITORY, retrain
 
@@ -122,7 +123,7 @@ def test_a_version_without_evidence_is_refused_with_what_to_do(
     params = whole_gate(evaluated)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "polydistill.integrations.mlflow_publish.log_evidence", lambda *_arguments: None
+            "polydistill.integrations.mlflow.publish.log_evidence", lambda *_arguments: None
         )
         publish(evaluated, params, "text")
 

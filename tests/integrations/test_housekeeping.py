@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from polydistill.cli import app
+from polydistill.cli.app import app
+from polydistill.config.params import load_params
 from polydistill.errors import LedgerError
 from polydistill.integrations.garbage import RWLOCK, Garbage, find_files
 from polydistill.integrations.housekeeping import Sweep, sweep
-from polydistill.integrations.mlflow import load_model, promote, publish
-from polydistill.integrations.mlflow_garbage import needed_by_ledger
-from polydistill.integrations.mlflow_store import connected
-from polydistill.integrations.mlflow_tracker import MlflowTracker
+from polydistill.integrations.mlflow.bundle import load_model
+from polydistill.integrations.mlflow.garbage import needed_by_ledger
+from polydistill.integrations.mlflow.promotion import promote
+from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.store import connected
+from polydistill.integrations.mlflow.tracker import MlflowTracker
 from polydistill.integrations.reproduction import PLACES
-from polydistill.params import load_params
 from tests.published_project import retrain
 
 NOW = (0.0, 0)

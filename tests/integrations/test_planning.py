@@ -8,17 +8,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from polydistill.config.params import load_params
 from polydistill.errors import MissingDataError, ParamsError
-from polydistill.integrations import dvc
+from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.great_expectations import GreatExpectationsChecker
-from polydistill.integrations.mlflow import promote, publish
-from polydistill.integrations.mlflow_approval import reject
-from polydistill.integrations.mlflow_reference import champion_drift
-from polydistill.integrations.mlflow_store import connected
+from polydistill.integrations.mlflow.approval import reject
+from polydistill.integrations.mlflow.drift_reference import champion_drift
+from polydistill.integrations.mlflow.promotion import promote
+from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.store import connected
 from polydistill.integrations.planning import gather_facts, make_plan, stale_entries
-from polydistill.layout import Layout
-from polydistill.params import load_params
-from polydistill.scheduling import Registered
+from polydistill.project.layout import Layout
+from polydistill.project.scheduling import Registered
 from tests.published_project import DATA_MD5, retrain
 
 

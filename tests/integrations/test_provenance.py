@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from polydistill.integrations import dvc, git, provenance
-from polydistill.integrations.dvc import lock_entries
+from polydistill.integrations import git, provenance
+from polydistill.integrations.dvc import stages as dvc
+from polydistill.integrations.dvc.stages import lock_entries
 from polydistill.integrations.provenance import Provenance, examine
-from polydistill.workspace import make_workspace, project_of
+from polydistill.project.workspace import make_workspace, project_of
 from tests.versioned_project import call_dvc, make_versioned_project
 from tests.versioned_project import git as call_git
 
@@ -69,7 +70,7 @@ def test_changed_added_and_missing_code_is_named(project: Path) -> None:
         {project / place: place for place in git.CODE},
     )
 
-    assert found == ["flows/retrain.py", "src/added.py", "src/polydistill/progress.py"]
+    assert found == ["flows/retrain.py", "src/added.py", "src/polydistill/contracts.py"]
 
 
 def test_code_that_runs_from_elsewhere_must_be_the_commits(
@@ -85,7 +86,7 @@ def test_code_that_runs_from_elsewhere_must_be_the_commits(
 
     assert same == ()
     assert reason.startswith("code: not as in commit ")
-    assert reason.endswith(": src/polydistill/scores.py")
+    assert reason.endswith(": src/polydistill/evaluation/scores.py")
 
 
 def test_a_plain_folder_says_that_it_has_no_commit(project: Path) -> None:

@@ -9,11 +9,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from polydistill.cli import app
+from polydistill.cli.app import app
+from polydistill.config.params import load_params
 from polydistill.errors import MissingDataError, ParamsError, StageError
-from polydistill.integrations import mlflow_stamp, provenance
-from polydistill.integrations.mlflow import publish
-from polydistill.integrations.mlflow_store import connected
+from polydistill.integrations import provenance
+from polydistill.integrations.mlflow import stamp as mlflow_stamp
+from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.store import connected
 from polydistill.integrations.reproduction import (
     PLACES,
     Wishes,
@@ -21,7 +23,6 @@ from polydistill.integrations.reproduction import (
     other_packages,
     reproduce_version,
 )
-from polydistill.params import load_params
 from tests.versioned_project import git, make_versioned_project
 
 CHALLENGER = "models:/student-text@challenger"

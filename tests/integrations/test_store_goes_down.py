@@ -13,12 +13,13 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy import Engine, event
 
+from polydistill.config.params import Params, load_params
 from polydistill.errors import InfrastructureError, StageError
-from polydistill.integrations.mlflow import history, promote, publish, rollback
-from polydistill.integrations.mlflow_registry import MlflowRegistry
-from polydistill.integrations.mlflow_store import connected, folder
-from polydistill.layout import Layout
-from polydistill.params import Params, load_params
+from polydistill.integrations.mlflow.promotion import history, promote, rollback
+from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.registry import MlflowRegistry
+from polydistill.integrations.mlflow.store import connected, folder
+from polydistill.project.layout import Layout
 from polydistill.registry.ledger import replay
 
 NAME = "student-text"
@@ -135,7 +136,7 @@ def test_a_promotion_while_another_process_has_locked_the_database_writes_nothin
     evaluated: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(evaluated, params, "text")
-    monkeypatch.setattr("polydistill.integrations.mlflow_store.LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("polydistill.integrations.mlflow.store.LOCK_TIMEOUT_S", 0.1)
     before = files(evaluated)
 
     with locked(evaluated), pytest.raises(InfrastructureError, match="locked by another process"):

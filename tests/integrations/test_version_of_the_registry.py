@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from polydistill.cli import app
-from polydistill.integrations.mlflow import publish
-from polydistill.integrations.mlflow_store import connected
-from polydistill.layout import Layout
-from polydistill.params import load_params
+from polydistill.cli.app import app
+from polydistill.config.params import load_params
+from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.store import connected
+from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.students import weights_digest
 from tests.distill_project import make_distill_project, small_params

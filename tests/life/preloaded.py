@@ -31,9 +31,9 @@ CLOCK, DEATH = "SHOP_CLOCK", "SHOP_DEATH"
 PROGRAMS = ("polydistill", "dvc")
 IMPORTED = [
     "dvc.cli", "dvc.repo", "great_expectations", "mlflow.pyfunc", "mteb", "sklearn.linear_model",
-    "polydistill.cli", "polydistill.integrations.mlflow", "polydistill.integrations.planning",
+    "polydistill.cli.app", "polydistill.integrations.mlflow", "polydistill.integrations.planning",
     "polydistill.report.page", "polydistill.stages.distill", "polydistill.stages.embed",
-    "polydistill.stages.evaluate", "polydistill.stages.local_data", "polydistill.stages.validate",
+    "polydistill.stages.evaluate", "recipes.fetch", "polydistill.stages.validate",
 ]  # fmt: skip
 START_TIMEOUT_S = 300.0
 PROGRAM = """\
@@ -89,7 +89,7 @@ def _wait_for(server: subprocess.Popen[bytes], address: Path) -> None:
 
 def serve(address: str) -> None:
     """Import everything, and fork for each call."""
-    from polydistill import environment
+    from polydistill.config import environment
 
     environment.prepare()
     for name in IMPORTED:
@@ -147,8 +147,8 @@ def _run(name: str, arguments: list[str]) -> int:
         from dvc.cli import main as dvc
 
         return int(dvc(arguments))
-    from polydistill.cli import main
-    from polydistill.integrations import dvc as integration
+    from polydistill.cli.app import main
+    from polydistill.integrations.dvc import stages as integration
 
     vars(integration)["DVC"] = (str(Path(os.environ["PATH"].split(os.pathsep)[0]) / "dvc"),)
     _set_clock()
@@ -159,7 +159,7 @@ def _run(name: str, arguments: list[str]) -> int:
 
 
 def _set_clock() -> None:
-    from polydistill.integrations import mlflow_ledger
+    from polydistill.integrations.mlflow import ledger as mlflow_ledger
     from polydistill.registry.recorded import RecordedRegistry
 
     moment = datetime.fromisoformat(os.environ[CLOCK])
@@ -168,7 +168,7 @@ def _set_clock() -> None:
 
 
 def _die_between_ledger_and_registry() -> None:
-    from polydistill.integrations.mlflow_registry import MlflowRegistry
+    from polydistill.integrations.mlflow.registry import MlflowRegistry
 
     def die(*_arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

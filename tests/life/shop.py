@@ -11,12 +11,12 @@ import pytest
 
 from flows import commands, notices
 from flows.retrain import retrain
-from polydistill.integrations import dvc
-from polydistill.integrations.mlflow_ledger import ledger_file
-from polydistill.integrations.mlflow_registry import MlflowRegistry
-from polydistill.integrations.mlflow_store import connected
+from polydistill.integrations.dvc import stages as dvc
+from polydistill.integrations.mlflow.ledger import ledger_file
+from polydistill.integrations.mlflow.registry import MlflowRegistry
+from polydistill.integrations.mlflow.store import connected
 from polydistill.integrations.processes import run_command
-from polydistill.notification import Payload
+from polydistill.project.notification import Payload
 from polydistill.registry.ledger import Entry, read_chain
 from tests.life import preloaded
 from tests.life.nightly_project import deliver, make_nightly_project

@@ -12,7 +12,7 @@ from textwrap import wrap
 from tests.life.shop import Night
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "retraining.md"
-ORDER = ["local-data", "validate", "embed", "distill", "evaluate"]
+ORDER = ["fetch-data", "validate", "embed", "distill", "evaluate"]
 RETELL = "POLYDISTILL_RETELL"
 """Environment: set, the guide is written anew. Its diff is to be read like code."""
 WIDTH, SHOWN = 120, 8

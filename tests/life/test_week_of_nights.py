@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from polydistill.layout import Layout
+from polydistill.project.layout import Layout
 from polydistill.registry.ledger import replay
 from tests.life import preloaded
 from tests.life.nightly_project import make_batch, spoil
 from tests.life.shop import Night, Shop, open_shop
 from tests.life.story import diary, require_told
 
-STAGES = ["local-data@text", "validate@text", "embed@text-letters", "embed@text-pairs",
+STAGES = ["fetch-data@text", "validate@text", "embed@text-letters", "embed@text-pairs",
           "distill@text", "evaluate@text"]  # fmt: skip
 ALL_RAN, NONE_RAN = dict.fromkeys(STAGES, "ran"), dict.fromkeys(STAGES, "unchanged")
 FIRST, SECOND, THIRD = make_batch(1, 8), make_batch(2, 50), make_batch(3, 120)
@@ -113,7 +113,7 @@ def a_bad_batch_then_a_crash(shop: Shop) -> None:
     shop.receive(spoil(THIRD))
     thursday = shop.night(THURSDAY)
     assert (thursday.name, thursday.notices) == ("Failed", ["failed"])
-    assert thursday.stages == {"local-data@text": "ran", "validate@text": "failed"}
+    assert thursday.stages == {"fetch-data@text": "ran", "validate@text": "failed"}
     assert (thursday.entries, thursday.aliases) == ((), before)
     assert "an id stands twice" in thursday.message
     assert "a text is nearly empty" in thursday.message

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from polydistill.recipes.molecules import kept_molecules, make_corpus, make_task
-from polydistill.smiles import MAX_ATOMS, parent_smiles, scaffold_smiles
+from polydistill.data.smiles import MAX_ATOMS, parent_smiles, scaffold_smiles
+from recipes.modalities.molecules import kept_molecules, make_corpus, make_task
 
 RINGS = ["c1ccccc1", "C1CCCC1", "C1CCNCC1", "c1ccncc1", "c1ccc2ccccc2c1", "C1CCOC1", "c1ccsc1"]
 TAILS = ["", "C", "CC", "CO", "CCl", "CCC", "CCO", "CN", "CCN", "CF"]

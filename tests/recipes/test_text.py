@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from polydistill.duplicates import near_duplicate_pairs
+from polydistill.data.modalities.text import TextModality
+from polydistill.data.near_duplicates import near_duplicate_pairs
 from polydistill.errors import StageError
-from polydistill.modalities.text import TextModality
-from polydistill.recipes import _text_sources
-from polydistill.recipes import text as recipe
-from polydistill.stages.data import build_data
+from recipes.build import build_data
+from recipes.modalities import text as recipe
+from recipes.sources import text as text_sources
 from tests.archives import make_tar, pin
 
 KINDS = ("boat", "bird", "stone", "river", "letter", "window", "garden", "engine", "song", "meal")
@@ -197,7 +197,7 @@ def test_apt_stanzas_are_read() -> None:
         " and more\n\nPackage: bare\nSection: misc\nDescription-en: a thing\n\nPackage: odd\n"
     )
 
-    assert list(_text_sources.parse_stanzas(text).values()) == [
+    assert list(text_sources.parse_stanzas(text).values()) == [
         ("libchess1", "chess", "games", "plays chess"),
         ("bare", "bare", "misc", "a thing"),
     ]

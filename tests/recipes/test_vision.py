@@ -15,17 +15,17 @@ import pytest
 import yaml
 from PIL import Image
 
-from polydistill.contracts import BuiltData
+from polydistill.config.params import parse_params
+from polydistill.data.downloads import Package
+from polydistill.data.images import read_image
+from polydistill.data.modalities.vision import VisionModality
 from polydistill.errors import DataError, StageError
-from polydistill.fetch import Package
-from polydistill.images import read_image
-from polydistill.modalities.vision import VisionModality
-from polydistill.params import parse_params
-from polydistill.recipes import _images
-from polydistill.recipes import vision as recipe
-from polydistill.recipes.vision import DebianPackage, VisionRecipe
-from polydistill.stages.data import build_data
 from polydistill.stages.validate import validate
+from recipes.build import build_data
+from recipes.contracts import BuiltData
+from recipes.modalities import vision as recipe
+from recipes.modalities.vision import DebianPackage, VisionRecipe
+from recipes.sources import images
 from tests.archives import make_tar
 from tests.made_images import png, truncated, written
 from tests.small_data import REPOSITORY, PandasChecker
@@ -112,13 +112,13 @@ def patched(sources: Path) -> Iterator[Path]:
     def fetched(package: DebianPackage, _: Path) -> Path:
         return sources / package.name
 
-    scanned = _images.scanned
+    scanned = images.scanned
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipe, "fetch", brought)
         patch.setattr(recipe, "_fetched", fetched)
         patch.setattr(recipe, "_unpacked", opened)
-        patch.setattr(_images, "scanned", lambda: islice(scanned(), 120))
-        patch.setattr(_images, "GLYPHS_A_FONT", 40)
+        patch.setattr(images, "scanned", lambda: islice(scanned(), 120))
+        patch.setattr(images, "GLYPHS_A_FONT", 40)
         patch.setattr(recipe, "TASKS", TASKS)
         patch.setattr(recipe, "LEAST_CLASS", 5)
         patch.setattr(recipe, "RETRIEVED", 6)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from polydistill.config.params import GateParams
 from polydistill.errors import MissingDataError, ParamsError
-from polydistill.params import GateParams
 from polydistill.registry.gate import Verdict
 from polydistill.registry.promotion import challenge, promote, reject, rollback
 from tests.registry.recording import Desk

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polydistill.config.params import GateParams
 from polydistill.errors import DataError, ParamsError
-from polydistill.params import GateParams
 from polydistill.registry.ledger import read_chain, replay
 from polydistill.registry.promotion import challenge, promote, rollback
 from tests.registry.recording import Desk, Killed

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from polydistill.params import GateParams
-from polydistill.registry.evidence import Contamination, Evidence, Finding, Latency
+from polydistill.config.params import GateParams
+from polydistill.evaluation.contamination import Contamination
+from polydistill.evaluation.latency import Latency
+from polydistill.registry.evidence import Evidence, Finding
 from polydistill.registry.gate import judge
 from polydistill.registry.licences import allows
 from tests.registry.examples import student

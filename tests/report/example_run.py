@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from polydistill.layout import Layout
-from polydistill.params import Params, parse_params
+from polydistill.config.params import Params, parse_params
+from polydistill.project.layout import Layout
 from polydistill.students import STUDENTS
 
 MODELS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from polydistill.errors import MissingDataError
-from polydistill.layout import Layout
+from polydistill.project.layout import Layout
 from polydistill.report.costs import costs
 from tests.report.example_run import write_measurable_run
 

@@ -107,7 +107,7 @@ def test_without_scores_there_is_no_page(tmp_path: Path) -> None:
     [
         ("verdict", "The gate has not run."),
         ("validation", "the data has not been validated here"),
-        ("local_status", "the local-data stage has not run here"),
+        ("local_status", "the fetch-data stage has not run here"),
         ("distillation", "distill.json is missing"),
         ("history", "There is no history.parquet"),
     ],

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from polydistill.config.params import Params
 from polydistill.errors import MissingDataError
-from polydistill.layout import Layout
-from polydistill.params import Params
+from polydistill.evaluation.sizes import Size
+from polydistill.project.layout import Layout
 from polydistill.report import speed
 from polydistill.report.page import write_report
 from polydistill.report.speed import known_speeds, measure
-from polydistill.sizes import Size
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
 from tests.report.example_run import write_measurable_run

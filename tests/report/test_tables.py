@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from polydistill.errors import DataError
+from polydistill.evaluation.scores import Scores
 from polydistill.report.tables import (
     MEAN,
     best_teacher,
@@ -13,7 +14,6 @@ from polydistill.report.tables import (
     score_table,
     task_table,
 )
-from polydistill.scores import Scores
 from tests.report.example_run import MODELS, TASKS, example_params, example_scores
 
 SCORES = example_scores()

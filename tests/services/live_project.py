@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from polydistill.modalities.text import TextModality
-from polydistill.params import load_params
+from polydistill.config.params import load_params
+from polydistill.data.modalities.text import TextModality
 from tests.our_params import text_params
 
 REPOSITORY = Path(__file__).parents[2]

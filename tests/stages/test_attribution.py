@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from polydistill.cli import app
+from polydistill.cli.app import app
+from polydistill.config.params import Params, parse_params
 from polydistill.contracts import Embeddings, Example
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import benchmark_inputs, read_tasks
+from polydistill.embeddings.store import write_embeddings
 from polydistill.errors import MissingDataError, ParamsError, StoreError
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import Params, parse_params
+from polydistill.project.layout import Layout
 from polydistill.stages.attribution import adds_per_minute, attribution
-from polydistill.store import write_embeddings
-from polydistill.tables import benchmark_inputs, read_tasks
 from tests.our_params import text_params
 
 pytest.importorskip("mteb")

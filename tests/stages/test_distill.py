@@ -17,13 +17,13 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, StoreError
-from polydistill.layout import Layout
-from polydistill.prediction import load_predictor
+from polydistill.export.predicted_embeddings import load_predictor
+from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
-from polydistill.store import open_embeddings
 from polydistill.students import encode, load_student
-from polydistill.tracking import JsonlTracker
+from polydistill.training.tracking import JsonlTracker
 from tests.distill_project import (
     REPOSITORY,
     SOURCES,

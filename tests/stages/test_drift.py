@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
+from polydistill.config.params import Params
 from polydistill.contracts import Rule
 from polydistill.errors import MissingDataError, ShapeError
-from polydistill.layout import Layout
-from polydistill.params import Params
+from polydistill.project.layout import Layout
 from polydistill.stages.drift import (
     DriftReport,
     Reference,

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from polydistill.config.params import Params, parse_params
+from polydistill.embeddings.store import open_embeddings, set_aside
 from polydistill.errors import DataError, StageError, StoreError, UnknownNameError
-from polydistill.layout import Layout
-from polydistill.params import Params, parse_params
+from polydistill.project.layout import Layout
 from polydistill.stages.embed import EmbedReport, embed
-from polydistill.store import open_embeddings, set_aside
 from polydistill.teachers.hashing import HashingTeacher
 from tests.small_data import make_frames, write_project
 

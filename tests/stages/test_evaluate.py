@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 import torch
 
+from polydistill.config.params import Params, parse_params
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import benchmark_inputs, read_tasks
+from polydistill.embeddings.store import write_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError, UnknownNameError
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import Params, parse_params
-from polydistill.scores import read_scores
+from polydistill.evaluation.scores import read_scores
+from polydistill.project.layout import Layout
 from polydistill.stages.evaluate import evaluate
-from polydistill.store import write_embeddings
 from polydistill.students import STUDENTS
-from polydistill.tables import benchmark_inputs, read_tasks
 from polydistill.teachers import TEACHERS
 from tests.our_params import text_params
 
@@ -174,7 +174,7 @@ def test_each_example_of_each_model_has_one_row_a_seed(project: Path) -> None:
 def test_a_third_party_task_that_is_missing_is_skipped_and_said(project: Path) -> None:
     report = evaluate(project, make_params(), "text")
 
-    assert report.skipped == {"borrowed": "the local-data stage has not run"}
+    assert report.skipped == {"borrowed": "the fetch-data stage has not run"}
 
 
 def test_a_task_of_our_own_that_is_missing_stops_the_stage(project: Path) -> None:

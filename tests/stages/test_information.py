@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from polydistill.cli import app
+from polydistill.cli.app import app
+from polydistill.config.params import Params
+from polydistill.embeddings.store import write_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError
-from polydistill.information.sufficiency import Sufficiency
-from polydistill.params import Params
+from polydistill.evaluation.information.sufficiency import Sufficiency
 from polydistill.stages.distill import distill
 from polydistill.stages.information import densities, information, markdown, measure
-from polydistill.store import write_embeddings
 from polydistill.teachers.hashing import HashingTeacher
 from tests.distill_project import TEACHERS, make_distill_project, small_params
 

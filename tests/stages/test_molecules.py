@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from polydistill.config.params import Params, parse_params
+from polydistill.data.modalities.molecules import MoleculesModality
 from polydistill.errors import ParamsError, UnknownNameError, ValidationFailedError
 from polydistill.integrations.great_expectations import GreatExpectationsChecker
-from polydistill.modalities.molecules import MoleculesModality
-from polydistill.params import Params, parse_params
 from polydistill.stages.distill import distill
 from polydistill.stages.embed import embed
 from polydistill.stages.evaluate import evaluate

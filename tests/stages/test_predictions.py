@@ -8,25 +8,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polydistill.comparison.methods import changed
+from experiments.methods import changed
+from polydistill.config.params import Params
+from polydistill.data.modalities.text import TextModality
+from polydistill.data.tables import read_corpus
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError
-from polydistill.layout import Layout
-from polydistill.modalities.text import TextModality
-from polydistill.params import Params
-from polydistill.prediction import load_predictor
-from polydistill.stages._predictions_page import markdown
+from polydistill.export.predicted_embeddings import load_predictor
+from polydistill.project.layout import Layout
+from polydistill.report.predictions import PredictionsReport, markdown
 from polydistill.stages.distill import distill
 from polydistill.stages.predictions import (
-    PredictionsReport,
     compare_novelty,
     compare_search,
     nearest,
     overlap,
     predictions,
 )
-from polydistill.store import open_embeddings
 from polydistill.students import encode, load_student
-from polydistill.tables import read_corpus
 from polydistill.training.dataset import held_out_mask
 from tests.distill_project import TEACHERS, make_distill_project, small_params
 

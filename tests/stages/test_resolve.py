@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from polydistill.config.params import parse_params
 from polydistill.errors import ParamsError, UnknownNameError
-from polydistill.params import parse_params
 from polydistill.stages.resolve import resolve
 from tests.our_params import text_params
 

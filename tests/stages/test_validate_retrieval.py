@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from polydistill.config.params import load_params
 from polydistill.errors import DataError, ValidationFailedError
-from polydistill.params import load_params
 from polydistill.stages.validate import validate
 from tests.small_data import TEXT, PandasChecker, make_frames, write_project
 

@@ -13,18 +13,18 @@ import pytest
 import yaml
 from PIL import Image, ImageDraw
 
+from experiments.quality import quality
+from polydistill.config.params import Params, parse_params
+from polydistill.data.modalities.vision import VisionModality
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import ValidationFailedError
 from polydistill.integrations.great_expectations import GreatExpectationsChecker
-from polydistill.layout import Layout
-from polydistill.modalities.vision import VisionModality
-from polydistill.params import Params, parse_params
+from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.stages.embed import embed
 from polydistill.stages.evaluate import evaluate
 from polydistill.stages.exports import compare_exports
-from polydistill.stages.quality import quality
 from polydistill.stages.validate import validate
-from polydistill.store import open_embeddings
 from polydistill.teachers.hog_colour import HogColourTeacher
 from tests.made_images import (
     TINY_RESNET,

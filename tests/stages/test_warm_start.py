@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from polydistill.adoption import Adopted, adopt
+from polydistill.config.params import Params
 from polydistill.errors import MissingDataError, ParamsError, PolydistillError, StoreError
-from polydistill.layout import Layout
-from polydistill.params import Params
-from polydistill.prediction import load_predictor
+from polydistill.export.predicted_embeddings import load_predictor
+from polydistill.project.layout import Layout
+from polydistill.stages.adopt import Adopted, adopt
 from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
 from tests.distill_project import (

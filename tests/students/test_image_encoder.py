@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from polydistill.data.images import UnreadableImageError
 from polydistill.errors import ParamsError
-from polydistill.images import UnreadableImageError
 from polydistill.students import encode, load_student
 from polydistill.students._augmentation import Augmentation
 from polydistill.students.image_encoder import ImageEncoderStudent

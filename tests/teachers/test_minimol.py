@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polydistill.params import load_params
-from polydistill.smiles import read_molecule
+from polydistill.config.params import load_params
+from polydistill.data.smiles import read_molecule
 from polydistill.teachers.minimol import (
     MinimolTeacher,
     batch_graphs,

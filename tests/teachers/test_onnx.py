@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from polydistill.data.weights import locate
 from polydistill.errors import ShapeError, UnknownNameError
-from polydistill.locate import locate
 from polydistill.teachers.onnx import OnnxTeacher
 
 onnxruntime = pytest.importorskip("onnxruntime")

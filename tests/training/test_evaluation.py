@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from polydistill.progress import silent
-from polydistill.tracking import NullTracker
+from polydistill.contracts import silent
 from polydistill.training.dataset import Batches
+from polydistill.training.tracking import NullTracker
 from polydistill.training.trainer import TrainingPlan, train
 from tests.training.tiny_run import DIMS, N_EXAMPLES, PARAMS, make_model, run
 

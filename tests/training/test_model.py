@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polydistill.geometry.consensus_similarity import consensus_similarity
 from polydistill.losses.gaussian_nll import gaussian_nll
+from polydistill.losses.relational.consensus_similarity import consensus_similarity
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import fit_standardiser
 from tests.training.tiny_run import DIMS, make_model

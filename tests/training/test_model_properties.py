@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from polydistill.geometry import GEOMETRY, build_geometry
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
+from polydistill.losses.relational import GEOMETRY, build_geometry
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
 from polydistill.training.model import DistillationModel
 from polydistill.training.weighting import WEIGHTINGS

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from polydistill.contracts import Prediction
-from polydistill.geometry import GEOMETRY, build_geometry
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
+from polydistill.losses.relational import GEOMETRY, build_geometry
 from polydistill.stages.distill import distill
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
 from polydistill.training.model import DistillationModel

@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from polydistill.contracts import GeometryTerm
-from polydistill.geometry.consensus_similarity import consensus_similarity
-from polydistill.geometry.similarity_distribution import SimilarityDistribution
+from polydistill.config.params import TrainingParams
+from polydistill.contracts import GeometryTerm, Progress, silent
 from polydistill.heads.low_rank import LowRankHeads
 from polydistill.losses.gaussian_nll import gaussian_nll
-from polydistill.params import TrainingParams
-from polydistill.progress import Progress, silent
+from polydistill.losses.relational.consensus_similarity import consensus_similarity
+from polydistill.losses.relational.similarity_distribution import SimilarityDistribution
 from polydistill.students import encode
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
-from polydistill.tracking import NullTracker
 from polydistill.training.dataset import Batches
 from polydistill.training.model import DistillationModel
+from polydistill.training.tracking import NullTracker
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
 from polydistill.training.weighting import WEIGHTINGS
 

@@ -5,6 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from polydistill.plugins import Registry
+from polydistill.plugins import Plugins
 
-HEADS: Registry[Callable[..., Any]] = Registry("head", __name__)
+HEADS: Plugins[Callable[..., Any]] = Plugins("head", __name__)

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from polydistill.contracts import Prediction
+from polydistill.contracts import Prediction, widened
 from polydistill.errors import ParamsError, UnknownNameError
-from polydistill.precision import widened
 
 COVARIANCES = ("diagonal", "low-rank", "triangular")
 

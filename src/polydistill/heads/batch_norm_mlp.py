@@ -8,10 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from polydistill.contracts import Prediction
+from polydistill.contracts import Prediction, widened
 from polydistill.heads import HEADS
 from polydistill.heads._outputs import Outputs, require_at_least_one, require_budget
-from polydistill.precision import widened
 
 Parts = tuple[Tensor, Tensor, Tensor]
 """Means, scales and weights that are not bounded yet."""

@@ -13,10 +13,10 @@ from typing import Literal
 
 from polydistill.errors import MissingDataError, StageError
 from polydistill.integrations import git
-from polydistill.integrations.dvc import lock_entries
+from polydistill.integrations.dvc.stages import lock_entries
 from polydistill.integrations.reproduction import PLACES
-from polydistill.layout import Layout
-from polydistill.workspace import project_of
+from polydistill.project.layout import Layout
+from polydistill.project.workspace import project_of
 
 Kind = Literal["work", "scratch", "embeddings", "run", "bundle", "version"]
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from polydistill.errors import MissingDataError, StageError
 
-CODE = ("src", "flows")
+CODE = ("src", "flows", "recipes")
 NOT_CODE = ("__pycache__",)
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # DVC's own would check data out there
 TIMEOUT_S = 300.0

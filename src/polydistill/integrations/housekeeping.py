@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polydistill.integrations.garbage import Garbage, find_files, remove_files
-from polydistill.integrations.mlflow_garbage import find_in_registry, remove_in_registry
-from polydistill.integrations.mlflow_store import SQLITE, tracking_uri
+from polydistill.integrations.mlflow.garbage import find_in_registry, remove_in_registry
+from polydistill.integrations.mlflow.store import SQLITE, tracking_uri
 
 IN_REGISTRY = ("version", "run", "bundle")
 

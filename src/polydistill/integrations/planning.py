@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polydistill.config.params import Params, RetrainPolicy
 from polydistill.errors import MissingDataError
-from polydistill.integrations import dvc
-from polydistill.integrations.mlflow_store import LOCK_TAG, connected, model_name
-from polydistill.layout import Layout
-from polydistill.params import Params, RetrainPolicy
+from polydistill.integrations.dvc import stages as dvc
+from polydistill.integrations.mlflow.store import LOCK_TAG, connected, model_name
+from polydistill.project.layout import Layout
+from polydistill.project.scheduling import Facts, Plan, Registered, plan
 from polydistill.registry.ledger import CHALLENGER, CHAMPION, WITHDRAWN
-from polydistill.scheduling import Facts, Plan, Registered, plan
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +39,7 @@ def make_plan(
 
     def drifted() -> Sequence[str] | None:
         from polydistill.integrations.great_expectations import GreatExpectationsChecker
-        from polydistill.integrations.mlflow_reference import champion_drift
+        from polydistill.integrations.mlflow.drift_reference import champion_drift
 
         checker = GreatExpectationsChecker(Layout(root, modality).drift_docs)
         try:
@@ -114,7 +114,7 @@ def _still_refused(
     champion: tuple[Registered, dict[str, str]] | None,
 ) -> bool:
     """Say whether the gate refuses the challenger today, too; it is asked again only if it may say otherwise."""
-    from polydistill.integrations.mlflow_promotion import last_verdict, promote
+    from polydistill.integrations.mlflow.promotion import last_verdict, promote
 
     said = last_verdict(root, modality)
     against = None if champion is None else champion[0].version

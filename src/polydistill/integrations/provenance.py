@@ -10,8 +10,9 @@ from typing import Any
 
 import polydistill
 from polydistill.errors import StageError
-from polydistill.integrations import dvc, git
-from polydistill.workspace import project_of
+from polydistill.integrations import git
+from polydistill.integrations.dvc import stages as dvc
+from polydistill.project.workspace import project_of
 
 PACKAGE = Path(polydistill.__file__).parent
 REQUIREMENTS_FILE = "requirements.lock"

@@ -16,18 +16,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from polydistill.errors import MissingDataError, PolydistillError, StageError
-from polydistill.integrations import dvc, git
-from polydistill.integrations.dvc import StageState, lock_entries
-from polydistill.integrations.mlflow_stamp import Carried, carried
-from polydistill.integrations.mlflow_store import SQLITE, URI_VARIABLE
+from polydistill.integrations import git
+from polydistill.integrations.dvc import stages as dvc
+from polydistill.integrations.dvc.stages import StageState, lock_entries
+from polydistill.integrations.mlflow.stamp import Carried, carried
+from polydistill.integrations.mlflow.store import SQLITE, URI_VARIABLE
 from polydistill.integrations.processes import run_command, stopped_on_failure
 from polydistill.integrations.provenance import REQUIREMENTS_FILE
-from polydistill.layout import Layout
+from polydistill.project.layout import Layout
+from polydistill.project.workspace import configure_dvc, project_of
 from polydistill.registry.likeness import Comparison, compare
-from polydistill.workspace import configure_dvc, project_of
 
 PLACES = Path(".polydistill") / "reproductions"
-INPUTS = ("local-data@",)
+INPUTS = ("fetch-data@",)
 """Stages that bring inputs: DVC's cache is as good as their source, and needs no network."""
 EMBEDDINGS = ("validate@", "embed@")
 WHERE = ("python", "-c", "import polydistill; print(polydistill.__file__)")

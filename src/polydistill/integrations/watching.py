@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from polydistill.integrations import dvc
-from polydistill.layout import Layout
+from polydistill.integrations.dvc import stages as dvc
+from polydistill.project.layout import Layout
 
 
 def new_data(layout: Layout) -> str | None:

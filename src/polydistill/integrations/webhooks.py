@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from polydistill.errors import ParamsError, StageError
-from polydistill.notification import Payload
+from polydistill.project.notification import Payload
 
 TIMEOUT_S = 10.0
 SCHEMES = ("http", "https")

@@ -5,6 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from polydistill.plugins import Registry
+from polydistill.plugins import Plugins
 
-LOSSES: Registry[Callable[..., Any]] = Registry("loss", __name__)
+LOSSES: Plugins[Callable[..., Any]] = Plugins("loss", __name__)

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import LowRankMultivariateNormal
 
-from polydistill.contracts import Prediction
+from polydistill.contracts import Prediction, without_autocast
 from polydistill.errors import ParamsError
-from polydistill.precision import without_autocast
 
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 

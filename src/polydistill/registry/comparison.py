@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from polydistill.registry.bootstrap import Floats, Interval, interval, resampled_means
+from polydistill.evaluation.statistics.bootstrap import Floats, Interval, interval, resampled_means
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from polydistill.config.params import GateParams
 from polydistill.errors import DataError
-from polydistill.params import GateParams
 from polydistill.registry.gate import Verdict
 
 FORMAT = 1

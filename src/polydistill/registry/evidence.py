@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from polydistill.evaluation.contamination import Contamination
+from polydistill.evaluation.latency import Latency
+
 Floats = NDArray[np.float64]
 STUDENT, UNDISTILLED = "student", "undistilled"
 
@@ -39,38 +42,6 @@ class Finding:
 
     holds: bool
     because: str
-
-
-@dataclass(frozen=True)
-class Contamination:
-    """How much of the benchmark the corpus holds.
-
-    Attributes:
-        tasks: Task: the share of its examples that the corpus holds, in [0, 1].
-        n_corpus: Examples in the corpus.
-        n_overlapping: Examples of all tasks that it holds.
-        labels_seen: Task: the teachers whose weights were trained on its labels.
-    """
-
-    tasks: Mapping[str, float]
-    n_corpus: int
-    n_overlapping: int
-    labels_seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Latency:
-    """How long a batch takes.
-
-    Attributes:
-        batch: Its examples.
-        ms: Median milliseconds.
-        ratio: Median of the times over the champion's beside them; none without a champion.
-    """
-
-    batch: int
-    ms: float
-    ratio: float | None
 
 
 @dataclass(frozen=True)

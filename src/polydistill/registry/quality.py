@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polydistill.params import GateParams
-from polydistill.registry.bootstrap import Interval
+from polydistill.config.params import GateParams
+from polydistill.evaluation.scores import kind_means, mean_score
+from polydistill.evaluation.statistics.bootstrap import Interval
 from polydistill.registry.candidate import Candidate
 from polydistill.registry.comparison import Comparison, Pair, TaskChange, compare
 from polydistill.registry.evidence import TaskExamples
 from polydistill.registry.rules import RuleOutcome
-from polydistill.scores import kind_means, mean_score
 
 GAIN, REGRESSION = "gain", "no-regression"
 GAIN_OVER_UNDISTILLED, HARM = "gain-over-undistilled", "no-harm"

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from polydistill.layout import Layout
-from polydistill.params import Params
+from polydistill.config.params import Params
+from polydistill.evaluation.scores import read_scores
+from polydistill.project.layout import Layout
+from polydistill.report.results import write_results
 from polydistill.report.speed import Measured, measure
 from polydistill.report.tables import MEAN, STUDENT, best_teacher, means, require_known
-from polydistill.results import write_results
-from polydistill.scores import read_scores
 
 NAME = "costs"
 UNKNOWN = "\N{EN DASH}"

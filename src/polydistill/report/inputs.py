@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 
 from polydistill.errors import DataError
-from polydistill.layout import Layout
-from polydistill.scores import Scores, read_scores
+from polydistill.evaluation.scores import Scores, read_scores
+from polydistill.project.layout import Layout
 
 Value = TypeVar("Value")
 HISTORY_COLUMNS = ["step", "teacher", "split", "nats"]

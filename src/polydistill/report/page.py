@@ -9,8 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from polydistill.layout import Layout
-from polydistill.params import ModalityParams, Params
+from polydistill.config.params import ModalityParams, Params
+from polydistill.evaluation.sizes import Size
+from polydistill.project.layout import Layout
 from polydistill.report.figures import Picture, quality_scatter, score_bars, training_curves
 from polydistill.report.gate import DASH, NAMES, gate_tables
 from polydistill.report.inputs import Inputs, read_inputs
@@ -29,8 +30,7 @@ from polydistill.report.tables import (
     score_table,
     task_table,
 )
-from polydistill.sizes import Size
-from polydistill.tracking import flatten
+from polydistill.training.tracking import flatten
 
 DOMAINS = (
     (None, "All tasks"),

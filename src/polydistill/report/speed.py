@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from polydistill.config.params import Params
 from polydistill.contracts import Example
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import read_corpus
 from polydistill.errors import PolydistillError
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import Params
+from polydistill.evaluation.sizes import Size, student_size, teacher_size
+from polydistill.project.layout import Layout
 from polydistill.report.tables import STUDENT
-from polydistill.sizes import Size, student_size, teacher_size
 from polydistill.students import CARD, encode, load_student, weights_digest
-from polydistill.tables import read_corpus
 from polydistill.teachers import TEACHERS
 
 N_EXAMPLES = 256

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polydistill.layout import Layout
-from polydistill.params import Params
+from polydistill.config.params import Params
+from polydistill.evaluation.sizes import Size, student_size, teacher_size
+from polydistill.project.layout import Layout
 from polydistill.report.inputs import Inputs, read_inputs
 from polydistill.report.speed import Measured, known_speeds
 from polydistill.report.tables import STUDENT, UNDISTILLED, Row, require_known, score_table
-from polydistill.sizes import Size, student_size, teacher_size
 from polydistill.teachers import TEACHERS
 
 if TYPE_CHECKING:

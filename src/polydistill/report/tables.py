@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from polydistill.config.params import TaskParams
 from polydistill.errors import DataError
-from polydistill.params import TaskParams
-from polydistill.scores import Scores, kind_means, mean_score
+from polydistill.evaluation.scores import Scores, kind_means, mean_score
 
 STUDENT, UNDISTILLED = "student", "undistilled"
 MEAN = "mean"

@@ -14,26 +14,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from polydistill.attribution.contributions import (
+from polydistill.config.params import Params
+from polydistill.contracts import Embeddings, Progress, silent
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import benchmark_inputs, read_tasks
+from polydistill.errors import MissingDataError, ParamsError
+from polydistill.evaluation.attribution.contributions import (
     AttributionReport,
     ByExample,
     Members,
     attribute,
     ensembles,
 )
-from polydistill.attribution.ensemble import join, make_block
-from polydistill.attribution.page import markdown
-from polydistill.benchmarks._encoder import LookupEncoder
-from polydistill.contracts import Embeddings
-from polydistill.errors import MissingDataError, ParamsError
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import Params
-from polydistill.progress import Progress, silent
-from polydistill.results import write_results
-from polydistill.sizes import teacher_size
+from polydistill.evaluation.attribution.ensemble import join, make_block
+from polydistill.evaluation.encoder import LookupEncoder
+from polydistill.evaluation.sizes import teacher_size
+from polydistill.project.layout import Layout
+from polydistill.report.attribution import markdown
+from polydistill.report.results import write_results
 from polydistill.stages.evaluate import build_tasks, run_tasks, stored_embeddings
-from polydistill.tables import benchmark_inputs, read_tasks
 from polydistill.teachers import TEACHERS
 
 

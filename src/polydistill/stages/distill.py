@@ -13,21 +13,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from polydistill.contracts import GeometryTerm
-from polydistill.files import put_in_place
-from polydistill.geometry import build_geometry
+from polydistill.config.params import AFTER_THE_SCORES, ModalityParams, Params
+from polydistill.contracts import GeometryTerm, Progress, silent
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import read_corpus
+from polydistill.embeddings.store import StoredEmbeddings, open_of_corpus, set_aside
 from polydistill.heads import HEADS
-from polydistill.layout import Layout
 from polydistill.losses import LOSSES
-from polydistill.modalities import MODALITIES
-from polydistill.params import AFTER_THE_SCORES, ModalityParams, Params
-from polydistill.progress import Progress, silent
-from polydistill.stages._code import stage_code
-from polydistill.stages._heads import asked_for, save_calibrated_heads
-from polydistill.store import StoredEmbeddings, open_of_corpus, set_aside
+from polydistill.losses.relational import build_geometry
+from polydistill.project.files import put_in_place
+from polydistill.project.layout import Layout
+from polydistill.stages.calibrated_heads import asked_for, save_calibrated_heads
+from polydistill.stages.code import stage_code
 from polydistill.students import STUDENTS, encode, weights_digest
-from polydistill.tables import read_corpus
-from polydistill.tracking import NullTracker, Tracker
 from polydistill.training.calibration import (
     calibrate,
     predicted_moments,
@@ -37,10 +35,10 @@ from polydistill.training.dataset import Batches, Targets, held_out_mask, requir
 from polydistill.training.guard import Restart
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import StandardisedRows, Standardiser
+from polydistill.training.tracking import NullTracker, Tracker
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
 from polydistill.training.warm_start import Origin, WarmStart, begin, open_origin
-from polydistill.training.weighting import WEIGHTINGS
-from polydistill.training.weighting._base import Weighting
+from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 
 @dataclass(frozen=True)

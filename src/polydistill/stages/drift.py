@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file, save_file
 
+from polydistill.config.params import DriftParams, Params
 from polydistill.contracts import Example, FloatArray, Modality, Student
-from polydistill.drift.columns import allowed_ranges, choose_columns, derive, means
-from polydistill.drift.mmd import mmd_test
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import read_corpus
 from polydistill.errors import DataError, MissingDataError, ShapeError
-from polydistill.files import put_in_place
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import DriftParams, Params
+from polydistill.evaluation.drift.columns import allowed_ranges, choose_columns, derive, means
+from polydistill.evaluation.drift.mmd import mmd_test
+from polydistill.project.files import put_in_place
+from polydistill.project.layout import Layout
 from polydistill.stages.validate import RuleChecker
 from polydistill.students import encode
-from polydistill.tables import read_corpus
 from polydistill.training.dataset import seeded
 
 EMBEDDINGS, COLUMNS = "embeddings.safetensors", "columns.json"

@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from polydistill.config.params import Params
+from polydistill.contracts import Progress, silent
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
+from polydistill.embeddings.store import free_bytes, needed_bytes, write_embeddings
 from polydistill.errors import StageError, UnknownNameError
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import Params
-from polydistill.progress import Progress, silent
-from polydistill.store import free_bytes, needed_bytes, write_embeddings
-from polydistill.tables import benchmark_inputs, read_corpus, read_tasks
+from polydistill.project.layout import Layout
 from polydistill.teachers import TEACHERS
 
 TIMED_ROWS = 1_000

@@ -15,20 +15,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from polydistill.benchmarks import BENCHMARKS, BenchmarkTask, TaskSource
-from polydistill.benchmarks._encoder import LookupEncoder
-from polydistill.benchmarks._run import TaskRun, run_task
-from polydistill.contracts import Embeddings, Modality
+from polydistill.config.params import ModalityParams, Params
+from polydistill.contracts import Embeddings, Modality, Progress, silent
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import benchmark_inputs, read_tasks
+from polydistill.embeddings.store import open_embeddings, set_aside
 from polydistill.errors import DataError, StoreError, UnknownNameError
-from polydistill.files import put_in_place
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import ModalityParams, Params
-from polydistill.progress import Progress, silent
-from polydistill.scores import Scores, kind_means
-from polydistill.store import open_embeddings, set_aside
+from polydistill.evaluation.encoder import LookupEncoder
+from polydistill.evaluation.run import TaskRun, run_task
+from polydistill.evaluation.scores import Scores, kind_means
+from polydistill.evaluation.tasks import BENCHMARKS, BenchmarkTask, TaskSource
+from polydistill.project.files import put_in_place
+from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student, weights_digest
-from polydistill.tables import benchmark_inputs, read_tasks
 
 PREDICTIONS = pa.schema(
     [
@@ -229,9 +228,9 @@ def _skipped(layout: Layout, block: ModalityParams, tasks: list[BenchmarkTask]) 
     """Say which tasks of `params.yaml` are not there; only third-party ones can be."""
     present = {task.name for task in tasks}
     reason = (
-        "local-data could not fetch it"
+        "fetch-data could not fetch it"
         if layout.local_status.exists()
-        else "the local-data stage has not run"
+        else "the fetch-data stage has not run"
     )
     return {name: reason for name in block.tasks if name not in present}
 

@@ -16,26 +16,25 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from polydistill.benchmarks._encoder import LookupEncoder
-from polydistill.contracts import Embeddings, FloatArray
+from polydistill.config.params import ModalityParams, Params, Plugin
+from polydistill.contracts import Embeddings, FloatArray, Progress, silent
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
 from polydistill.errors import DataError, ParamsError, UnknownNameError
-from polydistill.exports import EXPORTS
-from polydistill.exports._bundle import (
+from polydistill.evaluation.encoder import LookupEncoder
+from polydistill.export.bundle import (
     Export,
     ExportSource,
     load_export,
     load_matching_heads,
     save_export,
 )
-from polydistill.files import put_in_place
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import ModalityParams, Params, Plugin
-from polydistill.progress import Progress, silent
-from polydistill.results import write_results
+from polydistill.export.kinds import EXPORTS
+from polydistill.project.files import put_in_place
+from polydistill.project.layout import Layout
+from polydistill.report.results import write_results
 from polydistill.stages.evaluate import build_tasks, run_tasks
 from polydistill.students import encode, load_student, weights_digest
-from polydistill.tables import benchmark_inputs, read_corpus, read_tasks
 from polydistill.training.dataset import held_out_mask, seeded
 
 ROWS = 20_000

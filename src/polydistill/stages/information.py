@@ -13,19 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from polydistill.contracts import FloatArray
+from polydistill.config.params import Params
+from polydistill.contracts import FloatArray, Progress, silent
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import read_corpus
+from polydistill.embeddings.store import open_of_corpus
 from polydistill.errors import DataError
-from polydistill.information.sufficiency import Sufficiency, estimate_sufficiency
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import Params
-from polydistill.progress import Progress, silent
-from polydistill.results import write_results
-from polydistill.scores import kind_means, mean_score, read_scores
-from polydistill.sizes import student_size, teacher_size
-from polydistill.store import open_of_corpus
+from polydistill.evaluation.information.sufficiency import Sufficiency, estimate_sufficiency
+from polydistill.evaluation.scores import kind_means, mean_score, read_scores
+from polydistill.evaluation.sizes import student_size, teacher_size
+from polydistill.project.layout import Layout
+from polydistill.report.results import write_results
 from polydistill.students import encode, load_student
-from polydistill.tables import read_corpus
 from polydistill.teachers import TEACHERS
 from polydistill.training.dataset import held_out_mask, seeded
 

@@ -5,7 +5,7 @@ No stage of DVC: it reads the student, the heads, the embeddings and the report 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polydistill.contracts import FloatArray
+from polydistill.config.params import Params
+from polydistill.contracts import FloatArray, Progress, silent
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
+from polydistill.embeddings.store import StoredEmbeddings, open_of_corpus
 from polydistill.errors import DataError, StoreError
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import Params
-from polydistill.prediction import TeacherPredictor, load_predictor
-from polydistill.progress import Progress, silent
-from polydistill.results import read_report, write_results
-from polydistill.stages._predictions_page import markdown
-from polydistill.store import StoredEmbeddings, open_of_corpus
+from polydistill.export.predicted_embeddings import TeacherPredictor, load_predictor
+from polydistill.project.layout import Layout
+from polydistill.report.predictions import Novelty, PredictionsReport, Search, markdown
+from polydistill.report.results import read_report, write_results
 from polydistill.students import encode, load_student, weights_digest
-from polydistill.tables import benchmark_inputs, read_corpus, read_tasks
 from polydistill.training.dataset import Ints, held_out_mask, require_both_sides, seeded
 
 NEIGHBOURS = 10
@@ -33,69 +32,6 @@ INDEXED = 50_000
 FLAGGED = 0.05
 """Share of held-out rows that the novelty's threshold calls strange."""
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Search:
-    """Of the ten neighbours that a teacher finds among its own embeddings, how many are found with cheap queries.
-
-    Attributes:
-        predicted: By the teacher's embedding of the query as the heads predict it, in the same index.
-        student: By the student, of query and index.
-        chance: By drawing ten.
-    """
-
-    predicted: float
-    student: float
-    chance: float
-
-
-@dataclass(frozen=True)
-class Novelty:
-    """How well the novelty tells a task's inputs from held-out rows of the corpus.
-
-    Attributes:
-        domain: Of the task: `in` the corpus', or `out`.
-        n_inputs: Of the task.
-        auroc: Of its inputs against the held-out rows; one half: not at all.
-        flagged: Share of its inputs above the threshold that `FLAGGED` of the held-out rows are above.
-    """
-
-    domain: str
-    n_inputs: int
-    auroc: float
-    flagged: float
-
-
-@dataclass(frozen=True)
-class PredictionsReport:
-    """What `docs/results/<modality>/predictions.json` holds.
-
-    Attributes:
-        modality: Of the student.
-        student_sha256: Of its weights.
-        scale: `predicted` or `residual`: see `prediction.PredictionReport`.
-        coverage: Teacher: share of held-out values inside the 90 % interval, before and after calibration.
-        n_indexed: Rows in each index, at most; all were trained on.
-        n_queries: Held-out rows that were looked up, at most.
-        n_neighbours: Of each query.
-        search: Teacher: what is found.
-        flagged: Share of held-out rows that the threshold calls strange.
-        threshold: The novelty above which they lie; none where there is no novelty.
-        novelty: Task: how strange it is; empty where there is no novelty.
-    """
-
-    modality: str
-    student_sha256: str
-    scale: str
-    coverage: dict[str, tuple[float, float]]
-    n_indexed: int
-    n_queries: int
-    n_neighbours: int
-    search: dict[str, Search]
-    flagged: float
-    threshold: float | None
-    novelty: dict[str, Novelty]
 
 
 def predictions(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from polydistill.benchmarks import BENCHMARKS
+from polydistill.config.params import Params
+from polydistill.data.modalities import MODALITIES
 from polydistill.errors import UnknownNameError
-from polydistill.geometry import GEOMETRY
+from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
-from polydistill.modalities import MODALITIES
-from polydistill.params import Params
+from polydistill.losses.relational import GEOMETRY
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
 from polydistill.training.weighting import WEIGHTINGS

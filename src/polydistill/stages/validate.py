@@ -12,12 +12,12 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from polydistill.config.params import Params, TaskParams
 from polydistill.contracts import Modality, Rule
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import read_corpus, read_table, read_tasks
 from polydistill.errors import DataError, ValidationFailedError
-from polydistill.layout import Layout
-from polydistill.modalities import MODALITIES
-from polydistill.params import Params, TaskParams
-from polydistill.tables import read_corpus, read_table, read_tasks
+from polydistill.project.layout import Layout
 
 EXAMPLES = 3
 SHOWN = 5

@@ -13,9 +13,9 @@ import torch
 
 from polydistill.contracts import Example, FloatArray, Student
 from polydistill.errors import DataError, MissingDataError
-from polydistill.plugins import Registry
+from polydistill.plugins import Plugins
 
-STUDENTS: Registry[Any] = Registry("student", __name__)
+STUDENTS: Plugins[Any] = Plugins("student", __name__)
 CARD, WEIGHTS = "student.json", "model.safetensors"
 
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from polydistill.contracts import Example
+from polydistill.data.smiles import CACHED, as_smiles, directed_bonds, read_molecule
 from polydistill.errors import DataError, MissingExtraError
-from polydistill.smiles import CACHED, as_smiles, directed_bonds, read_molecule
 from polydistill.students import STUDENTS, WEIGHTS
 from polydistill.students._bundle import write_card, write_json, write_weights
 from polydistill.students._layers import drawn_from

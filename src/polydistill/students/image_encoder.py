@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from polydistill.contracts import Example
+from polydistill.data.images import read_image, square
 from polydistill.errors import ParamsError
-from polydistill.images import read_image, square
 from polydistill.students import STUDENTS, WEIGHTS
 from polydistill.students._augmentation import Augmentation
 from polydistill.students._bundle import write_card, write_json, write_weights

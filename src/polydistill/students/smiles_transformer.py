@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from polydistill.contracts import Example
+from polydistill.data.smiles import as_smiles, canonical_smiles
 from polydistill.errors import DataError
-from polydistill.smiles import as_smiles, canonical_smiles
 from polydistill.students import STUDENTS
 from polydistill.students._bundle import write_card, write_json
 from polydistill.students._layers import drawn_from

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from polydistill.contracts import Example, FloatArray
+from polydistill.data.weights import locate
 from polydistill.errors import ParamsError
-from polydistill.locate import locate
 from polydistill.students import STUDENTS, WEIGHTS
 from polydistill.students._bundle import as_texts, write_card, write_modules, write_weights
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from polydistill.contracts import Example
+from polydistill.data.weights import locate
 from polydistill.errors import ParamsError
-from polydistill.locate import locate
 from polydistill.students import STUDENTS
 from polydistill.students._bundle import as_texts, write_card, write_json, write_modules
 from polydistill.students._layers import drawn_from

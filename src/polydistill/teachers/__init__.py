@@ -5,6 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from polydistill.plugins import Registry
+from polydistill.plugins import Plugins
 
-TEACHERS: Registry[Callable[..., Any]] = Registry("teacher family", __name__)
+TEACHERS: Plugins[Callable[..., Any]] = Plugins("teacher family", __name__)

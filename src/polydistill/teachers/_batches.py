@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, FloatArray
+from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import MissingDataError, UnknownNameError
-from polydistill.locate import locate, source_sha256
 
 BATCH_ROWS = 32
 Ints = NDArray[np.int64]

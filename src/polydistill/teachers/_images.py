@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.images import UnreadableImageError, read_image
+from polydistill.data.images import UnreadableImageError, read_image
 from polydistill.teachers._rows import embed_readable
 
 BATCH_ROWS = 16

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.smiles import MAX_ATOMS, read_molecule
+from polydistill.data.smiles import MAX_ATOMS, read_molecule
 from polydistill.teachers._rows import embed_readable
 
 BATCH_ROWS = 64

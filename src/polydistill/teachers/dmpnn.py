@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.data.smiles import MAX_ATOMS, directed_bonds
+from polydistill.data.weights import locate, package_version, source_sha256
 from polydistill.errors import DataError
-from polydistill.locate import locate, package_version, source_sha256
-from polydistill.smiles import MAX_ATOMS, directed_bonds
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._molecules import embed_molecules, one_hot
 

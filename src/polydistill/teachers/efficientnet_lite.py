@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.data.images import square
+from polydistill.data.weights import locate
 from polydistill.errors import DataError
-from polydistill.images import square
-from polydistill.locate import locate
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._images import embed_images
 

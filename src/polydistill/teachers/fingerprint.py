@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.data.weights import package_version
 from polydistill.errors import UnknownNameError
-from polydistill.locate import package_version
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._molecules import embed_molecules
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.images import square
+from polydistill.data.images import square
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._images import embed_images
 

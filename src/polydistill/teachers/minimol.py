@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.locate import locate, package_version, source_sha256
-from polydistill.smiles import MAX_ATOMS, directed_bonds
+from polydistill.data.smiles import MAX_ATOMS, directed_bonds
+from polydistill.data.weights import locate, package_version, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._molecules import embed_molecules, one_hot
 from polydistill.teachers._sessions import open_session

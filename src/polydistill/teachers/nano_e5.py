@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example
+from polydistill.data.weights import package_version, source_sha256
 from polydistill.errors import MissingExtraError
-from polydistill.locate import package_version, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import all_present
 

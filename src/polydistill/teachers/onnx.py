@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import ShapeError, UnknownNameError
-from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import (
     BATCH_ROWS,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.data.images import square
+from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import MissingExtraError, UnknownNameError
-from polydistill.images import square
-from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._images import embed_images
 from polydistill.teachers._sessions import open_session

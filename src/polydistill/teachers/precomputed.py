@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import DataError, MissingDataError, ShapeError
-from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 
 VERSION = 1

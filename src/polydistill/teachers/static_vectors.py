@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import DataError
-from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import unit_length
 

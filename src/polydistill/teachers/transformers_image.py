@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import UnknownNameError
-from polydistill.locate import locate, source_sha256
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._images import embed_images
 

@@ -8,9 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polydistill.contracts import DistillationLoss, GeometryTerm, Prediction, Student
-from polydistill.precision import widened, without_autocast
-from polydistill.training.weighting._base import Weighting
+from polydistill.contracts import (
+    DistillationLoss,
+    GeometryTerm,
+    Prediction,
+    Student,
+    widened,
+    without_autocast,
+)
+from polydistill.training.weighting import Weighting
 
 
 class DistillationModel(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
-from polydistill.store import StoredEmbeddings
+from polydistill.embeddings.store import StoredEmbeddings
 
 COLUMNS = 64
 """So many dimensions at a time are held in float64."""

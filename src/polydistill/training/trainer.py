@@ -24,10 +24,9 @@ from transformers import (
     TrainingArguments,
 )
 
+from polydistill.config.params import TrainingParams
+from polydistill.contracts import Progress
 from polydistill.errors import DivergedError
-from polydistill.params import TrainingParams
-from polydistill.progress import Progress
-from polydistill.tracking import Tracker
 from polydistill.training.dataset import Batches, EpochsSampler, Ints, Rows
 from polydistill.training.guard import (
     LossWatch,
@@ -39,6 +38,7 @@ from polydistill.training.guard import (
     read_restarts,
     write_restarts,
 )
+from polydistill.training.tracking import Tracker
 from polydistill.training.warm_start import HoldHeads, LearningRows
 
 HELD_OUT_BATCH = 512

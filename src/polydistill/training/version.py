@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from polydistill.config.params import ModalityParams, Plugin
+from polydistill.embeddings.shards import sha256_of
 from polydistill.errors import DataError, MissingDataError, ParamsError, StoreError
 from polydistill.heads import HEADS
-from polydistill.heads._bundle import MEAN, ROTATION, STD, HeadsBundle, load_heads
-from polydistill.params import ModalityParams, Plugin
 from polydistill.plugins import defaults_of
-from polydistill.shards import sha256_of
 from polydistill.students import weights_digest
+from polydistill.training.heads_bundle import MEAN, ROTATION, STD, HeadsBundle, load_heads
 from polydistill.training.standardise import Standardiser
 
 PARTS = ("student", "heads")

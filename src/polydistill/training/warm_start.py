@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from polydistill.config.params import ModalityParams, TrainingParams
 from polydistill.contracts import Example, Student
 from polydistill.errors import ParamsError
-from polydistill.heads._inherit import inherit, mean_rows_of_all, rows_of_all
-from polydistill.params import ModalityParams, TrainingParams
 from polydistill.students import load_student
+from polydistill.training.inheritance import inherit, mean_rows_of_all, rows_of_all
 from polydistill.training.standardise import Standardiser
 from polydistill.training.version import Changes, Version, open_named, require_fit
 

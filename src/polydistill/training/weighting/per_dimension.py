@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from polydistill.training.weighting import WEIGHTINGS
-from polydistill.training.weighting._base import Weighting
+from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 
 @WEIGHTINGS.register("per-dimension")

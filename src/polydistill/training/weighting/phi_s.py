@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
 from polydistill.training.standardise import Standardiser
-from polydistill.training.weighting import WEIGHTINGS
-from polydistill.training.weighting._base import Weighting
+from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 Matrix = NDArray[np.float64]
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from polydistill.contracts import FloatArray
 from polydistill.training.standardise import Standardiser
-from polydistill.training.weighting import WEIGHTINGS
-from polydistill.training.weighting._base import Weighting
+from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 
 @WEIGHTINGS.register("running")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from polydistill.training.weighting import WEIGHTINGS
-from polydistill.training.weighting._base import Weighting, weighted_mean
+from polydistill.training.weighting import WEIGHTINGS, Weighting, weighted_mean
 
 
 @WEIGHTINGS.register("teacher-dropping")

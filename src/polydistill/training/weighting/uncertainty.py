@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from polydistill.training.weighting import WEIGHTINGS
-from polydistill.training.weighting._base import Weighting
+from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 
 @WEIGHTINGS.register("uncertainty")

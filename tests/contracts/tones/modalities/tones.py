@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from polydistill.contracts import Example, Rule
+from polydistill.data.modalities import MODALITIES
 from polydistill.errors import DataError
-from polydistill.modalities import MODALITIES
 
 N_MOMENTS = 8
 

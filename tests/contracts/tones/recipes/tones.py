@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from polydistill.contracts import BuiltData, LocalTask, Origin
-from polydistill.modalities import MODALITIES
-from polydistill.progress import Progress, silent
-from polydistill.recipes import RECIPES
+from polydistill.contracts import Progress, silent
+from polydistill.data.modalities import MODALITIES
+from recipes.contracts import BuiltData, Origin, ThirdPartyTask
+from recipes.modalities import RECIPES
 
 SHAPES = {
     "rising": np.arange(8) / 7,
@@ -30,7 +30,7 @@ class TonesRecipe:
         ("corpus.parquet", "tasks/shape.parquet", "tasks/loudness.parquet", "tasks/alike.parquet"),
         ORIGIN,
     )
-    local_tasks: Mapping[str, LocalTask] = {}
+    third_party_tasks: Mapping[str, ThirdPartyTask] = {}
 
     def build(
         self, downloads: Path, folder: Path, *, refetch: bool = False, progress: Progress = silent

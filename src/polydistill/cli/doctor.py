@@ -1,0 +1,106 @@
+"""Look at everything a run needs, and say what to do about what is missing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from polydistill.config.params import Params, load_params
+from polydistill.errors import PolydistillError
+
+NEEDED_BYTES = 3 * 2**30
+LIBRARIES = ("torch", "transformers", "sentence-transformers", "mteb", "great-expectations", "dvc",
+             "mlflow", "prefect")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: Its name.
+        ok: Whether a run can work with it.
+        found: What was seen.
+        advice: What to do when it is not `ok`; empty otherwise.
+    """
+
+    what: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+def examine(root: Path) -> list[Finding]:
+    """Examine the project in `root`; never raises for what it finds."""
+    checks: list[Callable[[Path], Finding]] = [
+        _python, _params, _disk, _data, _dvc_remote, _tracking_store,
+    ]  # fmt: skip
+    return [*map(_library, LIBRARIES), *(check(root) for check in checks)]
+
+
+def _library(name: str) -> Finding:
+    try:
+        return Finding(name, ok=True, found=metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Finding(name, ok=False, found="not installed", advice="make .venv")
+
+
+def _python(_root: Path) -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    ok = (3, 11) <= sys.version_info[:2] < (3, 13)
+    return Finding("python", ok, version, "" if ok else "Use Python 3.11 or 3.12.")
+
+
+def _params(root: Path) -> Finding:
+    try:
+        params = load_params(root)
+    except PolydistillError as error:
+        return Finding("params.yaml", ok=False, found=str(error), advice="Mend params.yaml.")
+    return Finding("params.yaml", ok=True, found=f"{len(params.embed)} teachers switched on")
+
+
+def _disk(root: Path) -> Finding:
+    free = shutil.disk_usage(root).free
+    ok = free >= NEEDED_BYTES
+    advice = "" if ok else f"Free {NEEDED_BYTES / 2**30:.0f} GiB: `dvc gc -w` drops old results."
+    return Finding("disk", ok, f"{free / 2**30:.1f} GiB free", advice)
+
+
+def _data(root: Path) -> Finding:
+    try:
+        params: Params = load_params(root)
+    except PolydistillError:
+        return Finding("data", ok=False, found="unknown", advice="Mend params.yaml first.")
+    blocks = (params.modality(name) for name in params.modalities)
+    missing = [block.corpus.path for block in blocks if not (root / block.corpus.path).exists()]
+    if missing:
+        return Finding("data", ok=False, found=f"no {missing[0]}", advice="dvc pull data.dvc")
+    return Finding("data", ok=True, found="the corpus is there")
+
+
+def _dvc_remote(root: Path) -> Finding:
+    command = [sys.executable, "-m", "dvc", "status", "--cloud", "data.dvc"]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    lines = (result.stdout + result.stderr).strip().splitlines()
+    ok = result.returncode == 0
+    advice = "" if ok else "See docs/guides/remotes.md, and `dvc remote list`."
+    return Finding("dvc remote", ok, lines[-1] if lines else "answers", advice)
+
+
+def _tracking_store(root: Path) -> Finding:
+    from polydistill.integrations.mlflow.store import check_store
+
+    try:
+        return Finding("tracking store", ok=True, found=check_store(root))
+    except PolydistillError as error:
+        return Finding(
+            "tracking store",
+            ok=False,
+            found=str(error),
+            advice="Start the server, or unset MLFLOW_TRACKING_URI.",
+        )

@@ -1,0 +1,164 @@
+"""The commands that move a model's aliases, and the one that tells how they moved; `cli` adds them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from polydistill.cli.console import errors_for_people, plain, print_rich, show
+from polydistill.cli.look import AsJson, Modality
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polydistill.registry.ledger import Entry
+
+ROOT = Path()
+PREFIX = "student-"
+PIPED_WIDTH = 160
+registry = typer.Typer()
+
+
+@registry.command(epilog="Example: polydistill promote text --dry-run")
+def promote(
+    modality: Modality,
+    *,
+    dry_run: Annotated[bool, typer.Option(help="Say the verdict, write nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Promote though the gate refuses; needs a reason.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why, for the ledger.")] = None,
+    expect: Annotated[
+        int | None, typer.Option(min=1, help="Stop if the challenger is another version.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the challenger champion if it passes the gate; exit 6 if it does not."""
+    with errors_for_people():
+        from polydistill.config.params import load_params
+        from polydistill.errors import GateRefusedError, ParamsError
+        from polydistill.integrations.mlflow.promotion import promote as promote_challenger
+
+        if reason is not None and not force:
+            raise ParamsError("`--reason` goes with `--force`: the gate gives its own reasons.")
+        why = (reason or "") if force else None
+        verdict = promote_challenger(
+            ROOT, load_params(ROOT), modality, dry_run=dry_run, force=why, expect=expect
+        )
+        if as_json:
+            show(verdict, as_json=True)
+        else:
+            from polydistill.report.gate import render_verdict
+
+            print_rich(render_verdict(plain(verdict)))
+        if verdict.refused:
+            raise GateRefusedError(verdict.reason)
+
+
+@registry.command(epilog="Example: polydistill rollback text --reason 'slow on long texts'")
+def rollback(
+    modality: Modality,
+    *,
+    to: Annotated[
+        int | None, typer.Option(min=1, help="The version [the champion before this one].")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, for the ledger.")] = None,
+    force: Annotated[bool, typer.Option(help="Also to one that was never champion.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make an earlier champion champion again; the one it displaces becomes `previous`."""
+    with errors_for_people():
+        from polydistill.config.params import load_params
+        from polydistill.integrations.mlflow.promotion import rollback as go_back
+
+        load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
+        show(go_back(ROOT, modality, to, reason=reason, force=force), as_json=as_json)
+
+
+@registry.command(epilog="Example: polydistill history student-text --at 2026-01-31")
+def history(
+    model: Annotated[str, typer.Argument(help="A registered model, or its block: student-text.")],
+    *,
+    at: Annotated[
+        str | None,
+        typer.Option(help="The aliases as they were at the end of that day, or at that time; UTC."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell every move of a model's aliases: when, who, from where to where, and why."""
+    with errors_for_people():
+        from polydistill.config.params import load_params
+        from polydistill.integrations.mlflow.promotion import history as read_history
+
+        modality = model.removeprefix(PREFIX)
+        load_params(ROOT).modality(modality)
+        found = read_history(ROOT, modality, None if at is None else moment(at))
+        if as_json:
+            entries = [entry.model_dump(mode="json") for entry in found.entries]
+            when = None if found.at is None else found.at.isoformat()
+            show({**plain(found), "at": when, "entries": entries}, as_json=True)
+        elif at is None:
+            _print_table(found.entries)
+            show({"model": found.model, "aliases": found.aliases}, as_json=False)
+        else:
+            last = found.entries[-1].number if found.entries else None
+            show(
+                {"model": found.model, "at": found.at, "aliases": found.aliases, "entry": last},
+                as_json=False,
+            )
+
+
+def moment(text: str) -> datetime:
+    """Return a time in UTC: a day is its end, and a time without a zone is UTC's.
+
+    Raises:
+        ParamsError: It is neither.
+
+    Examples:
+        >>> print(moment("2026-01-31"))
+        2026-01-31 23:59:59.999999+00:00
+        >>> print(moment("2026-01-31T12:00+01:00"))
+        2026-01-31 11:00:00+00:00
+    """
+    from polydistill.errors import ParamsError
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ParamsError(
+            f"--at must be a day or a time, as in 2026-01-31 or 2026-01-31T12:00, got {text!r}."
+        ) from error
+    if len(text) <= len("2026-01-31"):
+        found = datetime.combine(found, time.max)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _print_table(entries: Sequence[Entry]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from polydistill.registry.ledger import told
+
+    table = Table(box=None, pad_edge=False)
+    columns: dict[str, dict[str, Any]] = {
+        "": {"justify": "right"},
+        "when (UTC)": {"no_wrap": True},
+        "who": {},
+        "action": {"no_wrap": True},
+        "moves": {},
+        "verdict": {},
+        "reason": {"ratio": 1},
+    }
+    for name, options in columns.items():
+        table.add_column(name, **options)
+    for entry in entries:
+        when = entry.moment.strftime("%Y-%m-%d %H:%M")
+        cells = (entry.action, told(entry.moves), entry.verdict or "", entry.reason)
+        table.add_row(str(entry.number), when, entry.who, *cells)
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH  # a log has no width of its own
+    console.print(table)

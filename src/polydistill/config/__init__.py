@@ -1,0 +1,1 @@
+"""Settings: the typed tree of `params.yaml`, defaults per modality, and the process environment."""

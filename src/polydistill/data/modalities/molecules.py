@@ -1,0 +1,84 @@
+"""Molecules, written as SMILES."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from polydistill.contracts import Example, Rule
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.smiles import (
+    MAX_ATOMS,
+    as_smiles,
+    canonical_smiles,
+    count_atoms,
+    parent_smiles,
+    scaffold_smiles,
+)
+from polydistill.errors import DataError
+
+
+@MODALITIES.register("molecules")
+class MoleculesModality:
+    """See `contracts.Modality`.
+
+    Examples:
+        >>> molecules = MoleculesModality()
+        >>> molecules.content_id("OCC") == molecules.content_id("CCO")
+        True
+        >>> molecules.near_key("[Na+].C[C@H](N)C(=O)[O-]")
+        'CC(N)C(=O)O'
+    """
+
+    name = "molecules"
+    column = "smiles"
+    near_similarity: float | None = None
+    requirements = ("rdkit", "torch-geometric")
+
+    def content_id(self, example: Example) -> str:
+        """See `contracts.Modality.content_id`: of the canonical SMILES; an invalid one stands for itself."""
+        canonical = canonical_smiles(example)
+        content = f"invalid {as_smiles(example)}" if canonical is None else canonical
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def near_key(self, example: Example) -> str:
+        """See `contracts.Modality.near_key`: the parent; salts and stereoisomers of a compound share it."""
+        parent = parent_smiles(example)
+        return as_smiles(example) if parent is None else parent
+
+    def split_key(self, example: Example) -> str | None:
+        """See `contracts.Modality.split_key`: the Bemis-Murcko scaffold; of a molecule without rings the parent."""
+        scaffold = scaffold_smiles(example)
+        if scaffold is None:
+            return None
+        return f"scaffold {scaffold}" if scaffold else f"compound {self.near_key(example)}"
+
+    def coerce(self, value: object) -> Example:
+        """See `contracts.Modality.coerce`: a string that is a valid SMILES, as it is written."""
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        if not isinstance(text, str) or canonical_smiles(text) is None:
+            raise DataError(
+                f"A molecule must be a valid SMILES with at least one atom, got {value!r}."
+            )
+        return text
+
+    def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
+        """See `contracts.Modality.derived`: atoms without hydrogens, 0 where a SMILES is not valid."""
+        counts = ([count_atoms(example) for example in examples] for examples in shown)
+        return {"n_atoms": [max(row, default=0) if all(row) else 0 for row in counts]}
+
+    def corpus_rules(self) -> Sequence[Rule]:
+        """See `contracts.Modality.corpus_rules`."""
+        limits = "expect_column_values_to_be_between"
+        return (
+            Rule(limits, {"column": "n_atoms", "min_value": 1}, "a SMILES is not valid, or empty"),
+            Rule(
+                limits,
+                {"column": "n_atoms", "max_value": MAX_ATOMS},
+                f"a molecule has more than {MAX_ATOMS} atoms",
+            ),
+        )
+
+    def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:  # noqa: ARG002
+        """See `contracts.Modality.task_rules`."""
+        return self.corpus_rules()

@@ -1,0 +1,107 @@
+"""Texts: short pieces of natural language."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from polydistill.contracts import Example, Rule
+from polydistill.data.modalities import MODALITIES
+from polydistill.errors import DataError
+
+WORD = re.compile(r"[^\W_]+")
+WHITE_SPACE = {ord(mark): " " for mark in "\t\n\r"}
+MAX_CHARACTERS = 10_000
+"""Longer rows are documents that nobody cut; teachers read the first 128 tokens or so."""
+
+
+@MODALITIES.register("text")
+class TextModality:
+    """See `contracts.Modality`.
+
+    Examples:
+        >>> text = TextModality()
+        >>> text.near_key("The  C++ library, (again)!")
+        'the c library again'
+        >>> text.content_id(" café ") == text.content_id("cafe\u0301")
+        True
+    """
+
+    name = "text"
+    column = "text"
+    near_similarity: float | None = 0.8
+    requirements = ("sentence-transformers", "tokenizers")
+
+    def content_id(self, example: Example) -> str:
+        """See `contracts.Modality.content_id`; NFC and outer space do not count."""
+        return hashlib.sha256(_canonical(example).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def near_key(self, example: Example) -> str:
+        """See `contracts.Modality.near_key`: the words, case-folded; the text itself if it has none."""
+        canonical = _canonical(example)
+        return " ".join(WORD.findall(canonical.casefold())) or canonical
+
+    def split_key(self, example: Example) -> str | None:  # noqa: ARG002
+        """See `contracts.Modality.split_key`: the groups of a table are all that is known."""
+        return None
+
+    def coerce(self, value: object) -> Example:
+        """See `contracts.Modality.coerce`: a text is itself, bytes are UTF-8."""
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "replace")
+        if not isinstance(value, str):
+            raise DataError(f"A text must be a string, got {value!r} ({type(value).__name__}).")
+        return value
+
+    def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
+        """See `contracts.Modality.derived`: characters, and the share that a person can read."""
+        texts = ["\n".join(map(str, examples)) for examples in shown]
+        return {
+            "n_characters": [len(text) for text in texts],
+            "printable_ratio": [_count_printable(text) / max(len(text), 1) for text in texts],
+        }
+
+    def corpus_rules(self) -> Sequence[Rule]:
+        """See `contracts.Modality.corpus_rules`."""
+        return (
+            Rule(
+                "expect_column_value_lengths_to_be_between",
+                {"column": self.column, "min_value": 3, "max_value": MAX_CHARACTERS},
+                "a text is nearly empty, or a whole document",
+            ),
+            Rule(
+                "expect_column_values_to_be_between",
+                {"column": "printable_ratio", "min_value": 0.9},
+                "a text is less than 90 % printable characters, or not valid UTF-8",
+            ),
+        )
+
+    def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:
+        """See `contracts.Modality.task_rules`."""
+        return (
+            Rule(
+                "expect_column_values_to_be_between",
+                {"column": "printable_ratio", "min_value": 0.9},
+                "an example is less than 90 % printable characters, or not valid UTF-8",
+            ),
+            *(
+                Rule(
+                    "expect_column_value_lengths_to_be_between",
+                    {"column": column, "min_value": 1},
+                    "an example is empty",
+                )
+                for column in columns
+            ),
+        )
+
+
+def _count_printable(text: str) -> int:
+    """Count characters that a person can read: white space counts, a replaced byte does not."""
+    return sum(map(str.isprintable, text.translate(WHITE_SPACE))) - text.count("\ufffd")
+
+
+def _canonical(example: Example) -> str:
+    text = example if isinstance(example, str) else example.decode("utf-8")
+    return unicodedata.normalize("NFC", text).strip()

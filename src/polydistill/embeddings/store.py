@@ -1,0 +1,331 @@
+"""Embeddings on disk: Arrow IPC shards, content-addressed, written once, checked when read.
+
+A folder holds one teacher's embeddings of consecutive rows: `shard-00000.arrow` … and `index.json`. A
+shard's key is the hash of the teacher's identity and of the shard's row ids, so a rerun computes only what
+is missing, and the folder's bytes do not depend on how it came about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch.utils.dlpack import from_dlpack
+
+from polydistill.contracts import Embeddings, Example, Progress, Teacher, silent
+from polydistill.embeddings.shards import (
+    beside_of,
+    find_shards,
+    free_bytes,
+    full_disk_explained,
+    plan_shards,
+    read_index,
+    read_shard,
+    require_space,
+    seal,
+    sha256_of,
+    swap_in,
+    verified,
+    write_shard,
+)
+from polydistill.errors import ShapeError, StoreError
+
+__all__ = ["StoredEmbeddings", "WriteReport", "free_bytes", "needed_bytes"]
+__all__ += ["open_embeddings", "write_embeddings"]
+
+ROW_OVERHEAD_BYTES = 40  # an id of 32 characters, its offset, and Arrow's framing
+HEADROOM = 1.1
+NAMED = 3  # rows that an error names
+ORDER_TOLERANCE = 1e-3  # embeddings nearer to one another than this tell no order
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What `write_embeddings` did.
+
+    Attributes:
+        computed: Shards embedded now; those in `rebuilt` are among them.
+        reused: Shards found whole, in the folder or in unfinished work.
+        rebuilt: The files that were found damaged.
+        rows_computed: Rows embedded now.
+    """
+
+    computed: int
+    reused: int
+    rebuilt: tuple[str, ...]
+    rows_computed: int
+
+
+def needed_bytes(n_examples: int, dim: int, dtype: str) -> int:
+    """Estimate the bytes that embeddings take on disk."""
+    return int(n_examples * (dim * np.dtype(dtype).itemsize + ROW_OVERHEAD_BYTES) * HEADROOM)
+
+
+def write_embeddings(  # noqa: PLR0913  the store's one way in
+    folder: Path,
+    work: Path,
+    ids: Sequence[str],
+    examples: Sequence[Example],
+    teacher: Teacher,
+    *,
+    dtype: str = "float16",
+    shard_rows: int = 4096,
+    batch_size: int = 256,
+    progress: Progress = silent,
+) -> WriteReport:
+    """Bring `folder` to hold the teacher's embeddings of `examples`, in order.
+
+    Args:
+        folder: The result; replaced with one rename when everything is there.
+        work: Finished shards of an unfinished run lie here; removed at the end.
+        ids: One name an example; with the teacher's identity they make the shards' keys.
+        examples: The inputs.
+        teacher: Who embeds what is missing.
+        dtype: `float16` or `float32`.
+        shard_rows: Rows of a shard; batches never cross one.
+        batch_size: Rows handed to the teacher at once, like lengths together.
+        progress: Told after each batch.
+
+    Raises:
+        ShapeError: The teacher returns another shape than `(n, dim)`.
+        StoreError: It returns NaN or infinity, a number that `dtype` cannot hold, or rows out of order.
+        DiskSpaceError: There is not enough room; nothing half-written is left.
+    """
+    if len(ids) != len(examples):
+        raise ShapeError(f"`ids` must have length {len(examples)}, one an example, got {len(ids)}.")
+    identity = {**teacher.identity, "dim": teacher.dim, "dtype": dtype}
+    shards = plan_shards(ids, identity, shard_rows)
+    files, damaged = find_shards(shards, [folder, work, *beside_of(folder)])
+    missing = [shard for shard in shards if shard.file not in files]
+    rows_computed = sum(len(shard.ids) for shard in missing)
+    require_space(work, needed_bytes(rows_computed, teacher.dim, dtype))
+    if missing:
+        _require_order(teacher, examples)
+    done = len(ids) - rows_computed
+    with full_disk_explained(work):
+        work.mkdir(parents=True, exist_ok=True)
+        for shard in missing:
+            values = np.zeros((len(shard.ids), teacher.dim), dtype=dtype)
+            present = np.zeros(len(shard.ids), dtype=np.bool_)
+            inputs = examples[shard.rows]
+            for at in _batches(inputs, batch_size):
+                batch = _embed(teacher, [shard.ids[i] for i in at], [inputs[i] for i in at], dtype)
+                values[at], present[at] = batch
+                done += len(at)
+                progress(teacher.name, done, len(ids))
+            files[shard.file] = write_shard(work, shard, values, present)
+        entries = [
+            {
+                "file": shard.file,
+                "first_id": shard.ids[0],
+                "key": shard.key,
+                "rows": len(shard.ids),
+                "sha256": sha256_of(files[shard.file]),
+            }
+            for shard in shards
+        ]
+        index = {
+            "dim": teacher.dim,
+            "dtype": dtype,
+            "identity": dict(teacher.identity),
+            "n_rows": len(ids),
+            "shards": entries,
+            "teacher": teacher.name,
+        }
+        swap_in(folder, {shard.file: files[shard.file] for shard in shards}, seal(index))
+    for finished in (work, *beside_of(folder)):
+        shutil.rmtree(finished, ignore_errors=True)
+    return WriteReport(len(missing), len(shards) - len(missing), tuple(damaged), rows_computed)
+
+
+class StoredEmbeddings:
+    """A folder of embeddings, memory-mapped. Open one with `open_embeddings`.
+
+    Attributes:
+        ids: `(n_examples,)`, str, in order.
+        present: `(n_examples,)`, bool; false where the embedding is missing.
+        dim: The embeddings' width.
+        teacher: The teacher's name.
+        identity: What the teacher was: see `contracts.Teacher.identity`.
+    """
+
+    def __init__(self, index: Mapping[str, Any], tables: Sequence[pa.Table]) -> None:
+        self.dim: int = index["dim"]
+        self.teacher: str = index["teacher"]
+        self.identity: dict[str, object] = index["identity"]
+        self._dtype = np.dtype(index["dtype"])
+        columns = [table["embedding"].chunk(0) for table in tables]  # combining chunks would copy
+        self._flat = [column.values for column in columns]
+        self._matrices: list[NDArray[np.floating]] = [
+            flat.to_numpy(zero_copy_only=True).reshape(-1, self.dim) for flat in self._flat
+        ]
+        self._ends = np.cumsum([len(matrix) for matrix in self._matrices], dtype=np.int64)
+        self.present = np.concatenate(
+            [np.empty(0, np.bool_), *(column.is_valid() for column in columns)]
+        )
+        self.ids = np.array(
+            [name for table in tables for name in table["id"].to_pylist()], dtype=np.str_
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def identity_sha256(self) -> str:
+        """One name for the identity: whose embeddings these are."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def n_shards(self) -> int:
+        """The number of shards."""
+        return len(self._matrices)
+
+    @property
+    def values(self) -> NDArray[np.floating]:
+        """`(n_examples, dim)` as stored; in place where there is one shard, else a copy."""
+        if len(self._matrices) == 1:
+            return self._matrices[0]
+        empty = np.empty((0, self.dim), dtype=self._dtype)
+        return np.concatenate([empty, *self._matrices])
+
+    def shard_tensor(self, shard: int) -> torch.Tensor:
+        """Return a shard's numbers, `(rows, dim)`, as stored and in place: not to be written to."""
+        tensor: torch.Tensor = from_dlpack(self._flat[shard])
+        return tensor.view(-1, self.dim)
+
+    def take(self, indices: Ints) -> Embeddings:
+        """Return the rows at `indices`, `(n,)`, as float32.
+
+        Raises:
+            IndexError: An index is negative or too large.
+        """
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
+            raise IndexError(
+                f"Rows of {self.teacher!r} must lie in 0 … {len(self) - 1}, "
+                f"got {indices.min()} … {indices.max()}."
+            )
+        out = np.zeros((len(indices), self.dim), dtype=np.float32)
+        shards = np.searchsorted(self._ends, indices, side="right")
+        for shard in np.unique(shards):
+            where = shards == shard
+            matrix = self._matrices[shard]
+            out[where] = matrix[indices[where] - (self._ends[shard] - len(matrix))]
+        return Embeddings(out, self.present[indices])
+
+
+def open_embeddings(folder: Path) -> StoredEmbeddings:
+    """Open a folder that `write_embeddings` made, and verify every checksum.
+
+    Raises:
+        StoreError: The folder is missing or incomplete, or a file's bytes have changed.
+    """
+    index = read_index(folder)
+    paths = [verified(folder / entry["file"], entry["sha256"]) for entry in index["shards"]]
+    return StoredEmbeddings(index, [read_shard(path) for path in paths])
+
+
+def open_of_corpus(folders: Mapping[str, Path], ids: Sequence[str]) -> dict[str, StoredEmbeddings]:
+    """Open every teacher's folder, and make sure that it holds these rows in this order.
+
+    Raises:
+        StoreError: See `open_embeddings`; or the rows are others.
+    """
+    stored = {teacher: open_embeddings(folder) for teacher, folder in folders.items()}
+    for teacher, embeddings in stored.items():
+        if embeddings.ids.tolist() != list(ids):
+            raise StoreError(
+                f"{folders[teacher]} holds other rows than the corpus: run the embed stage."
+            )
+    return stored
+
+
+def set_aside(folder: Path, target: Path) -> None:
+    """Move embeddings to where `write_embeddings` finds them again: a teacher that is switched off.
+
+    Otherwise its folder would count in the hash of a stage that does not read it.
+    """
+    if target.exists():  # an unfinished run of the same teacher: finished shards are worth more
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder, target)
+
+
+def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
+    """Yield the positions of each batch; like lengths stand together, so that padding is short."""
+    order = np.array(sorted(range(len(examples)), key=lambda at: len(examples[at])), dtype=np.int64)
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def _embed(
+    teacher: Teacher, ids: Sequence[str], examples: Sequence[Example], dtype: str
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Return values, `(n, dim)` as `dtype`, and presence, `(n,)`, after checking the plug-in."""
+    result = teacher.embed(examples)
+    _require_shapes(teacher, len(ids), result)
+    with np.errstate(over="ignore"):
+        values: NDArray[np.floating] = result.values.astype(dtype)
+    _require_finite(teacher, ids, result, values)
+    return values, result.present
+
+
+def _require_shapes(teacher: Teacher, n_examples: int, result: Embeddings) -> None:
+    expected = (n_examples, teacher.dim)
+    if result.values.shape != expected:
+        raise ShapeError(
+            f"Teacher {teacher.name!r} must return shape {expected}, got {result.values.shape}."
+        )
+    if result.present.shape != expected[:1]:
+        raise ShapeError(
+            f"Teacher {teacher.name!r}: `present` must have shape {expected[:1]}, "
+            f"got {result.present.shape}."
+        )
+    if result.values.dtype != np.float32 or result.present.dtype != np.bool_:
+        raise StoreError(
+            f"Teacher {teacher.name!r} must return float32 values and bool presence, got "
+            f"{result.values.dtype} and {result.present.dtype}."
+        )
+
+
+def _require_order(teacher: Teacher, examples: Sequence[Example]) -> None:
+    """Refuse a teacher whose rows do not stand in its examples' order: sorted by length, say.
+
+    The longest and the shortest example, embedded together, must each look like itself alone.
+    """
+    pair = [max(examples, key=len), min(examples, key=len)]
+    alone = teacher.embed(pair[:1])
+    _require_shapes(teacher, 1, alone)
+    for own, other, batch in ((0, 1, pair), (1, 0, pair[::-1])):
+        together = teacher.embed(batch)
+        _require_shapes(teacher, 2, together)
+        distances = np.abs(together.values - alone.values).max(axis=1)  # (2,)
+        if alone.present.all() and distances[own] > distances[other] + ORDER_TOLERANCE:
+            raise StoreError(
+                f"Teacher {teacher.name!r} must return rows in the order of its examples: embedded "
+                f"beside {batch[other]!r:.60}, {pair[0]!r:.60} came back in the other's place."
+            )
+
+
+def _require_finite(
+    teacher: Teacher, ids: Sequence[str], result: Embeddings, stored: NDArray[np.floating]
+) -> None:
+    bad = ~np.isfinite(stored).all(axis=1) & result.present
+    if not bad.any():
+        return
+    finite = np.isfinite(result.values[bad]).all()
+    what = f"a number that {stored.dtype} cannot hold" if finite else "NaN or infinity"
+    named = ", ".join(np.asarray(ids)[bad][:NAMED])
+    remedy = ": set store.dtype to float32" if finite else ""
+    raise StoreError(
+        f"Teacher {teacher.name!r} returned {what} for {bad.sum()} rows ({named}){remedy}."
+    )

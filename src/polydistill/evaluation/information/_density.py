@@ -1,0 +1,182 @@
+"""Densities of one table, alone and given another: a mixture, and heads that start from one."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.mixture import GaussianMixture
+from torch import Tensor
+
+from polydistill.contracts import Prediction
+from polydistill.evaluation.information._linear import Floats, LinearView, Mask
+from polydistill.heads.low_rank import LowRankHeads
+from polydistill.losses.gaussian_nll import gaussian_nll
+from polydistill.training.dataset import seeded
+
+MODES = (1, 2, 4)
+MIN_LOG_SCALE, MAX_LOG_SCALE = -6.0, 4.0
+REACH = 0.999
+"""How near to the soft clamp's ends a scale may start, as a share of the way."""
+VARIANCE_FLOOR = 1e-4
+"""Of a mode, as a share of the whole's variance."""
+HIDDEN = 128
+BATCH_SIZE, CHUNK = 256, 2048
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.01
+MAX_EPOCHS, PATIENCE, FALLS = 40, 2, 3
+SLOWER = 0.2
+NAME = "y"
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Diagonal Gaussians.
+
+    Attributes:
+        log_weights: `(modes,)`.
+        mean: `(modes, dim)`.
+        log_scale: Logarithm of the standard deviations, `(modes, dim)`.
+    """
+
+    log_weights: Floats
+    mean: Floats
+    log_scale: Floats
+
+
+def fit_mixture(values: Floats, fit: Mask, validation: Mask, seed: int) -> Mixture:
+    """Fit diagonal Gaussians to `values`, `(n, dim)`, as many as validate best.
+
+    Their scales are brought to the spread of the validation rows: what was whitened, or
+    regressed, on the rows `fit` looks narrower there than anywhere else.
+    """
+    floor = math.exp(MIN_LOG_SCALE)
+    there = np.maximum(np.sqrt((values[fit] ** 2).mean(axis=0)), floor)
+    scale = np.maximum(np.sqrt((values[validation] ** 2).mean(axis=0)), floor)
+    fitted = [
+        GaussianMixture(
+            modes,
+            covariance_type="diag",
+            reg_covar=VARIANCE_FLOOR,
+            init_params="k-means++",  # k-means itself sums in the order that its threads end in
+            random_state=seed,
+        ).fit(values[fit] / there)
+        for modes in MODES
+    ]
+    best = max(fitted, key=lambda one: float(one.score(values[validation] / scale)))
+    log_scale = np.log(scale) + 0.5 * np.log(best.covariances_)
+    return Mixture(np.log(best.weights_), best.means_ * scale, log_scale)
+
+
+def marginal_nll(mixture: Mixture, y: Floats) -> Floats:
+    """Return -log q(y) of each row, `(n,)`, in nats."""
+    mean, log_scale, log_weights = (
+        torch.from_numpy(part).float()
+        for part in (mixture.mean, mixture.log_scale, mixture.log_weights)
+    )
+
+    def predict(rows: slice) -> Prediction:
+        size = len(y[rows])
+        return Prediction(
+            mean.expand(size, -1, -1), log_scale.expand(size, -1, -1), log_weights.expand(size, -1)
+        )
+
+    return _nll(predict, torch.from_numpy(y).float())
+
+
+def conditional_nll(view: LinearView, fit: Mask, validation: Mask, seed: int) -> Floats:
+    """Fit q(y | x) from the ridge and a mixture of its residuals; return -log q, `(n,)`, in nats."""
+    residuals = view.y - view.x @ view.coefficients
+    heads = _start(view, fit_mixture(residuals, fit, validation, seed), seed)
+    x, y = torch.from_numpy(view.x), torch.from_numpy(view.y).float()
+    checked = torch.from_numpy(validation)
+    _train(heads, (x[fit], y[fit]), (x[checked], y[checked]), seed)
+    return _nll(lambda rows: heads(x[rows])[NAME], y)
+
+
+@torch.no_grad()
+def _start(view: LinearView, mixture: Mixture, seed: int) -> LowRankHeads:
+    """Return heads that say what the ridge and the mixture of its residuals say."""
+    modes, dim = mixture.mean.shape
+    heads = LowRankHeads(
+        view.x.shape[1],
+        {NAME: dim},
+        torch.Generator().manual_seed(int(seeded(seed, "information").integers(2**63))),
+        hidden=HIDDEN,
+        modes=modes,
+        min_log_scale=MIN_LOG_SCALE,
+        max_log_scale=MAX_LOG_SCALE,
+    )
+    middle, reach = (MAX_LOG_SCALE + MIN_LOG_SCALE) / 2, (MAX_LOG_SCALE - MIN_LOG_SCALE) / 2
+    place = np.clip((mixture.log_scale - middle) / reach, -REACH, REACH)
+    for layer in (heads.mean, heads.log_scale):
+        layer.weight.zero_()
+    for weight, values in (
+        (heads.mean.weight[:, : len(view.coefficients)], np.tile(view.coefficients.T, (modes, 1))),
+        (heads.mean.bias, mixture.mean.reshape(-1)),
+        (heads.log_scale.bias, (middle + reach * np.arctanh(place)).reshape(-1)),
+        (heads.log_weights.bias, mixture.log_weights),
+    ):
+        weight.copy_(torch.from_numpy(values))
+    return heads
+
+
+def _train(
+    heads: LowRankHeads, fit: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], seed: int
+) -> None:
+    """Minimise -log q(y | x); keep the weights that validate best, perhaps the starting ones.
+
+    After `PATIENCE` epochs that do not help, go back to the best and on more slowly; `FALLS` of
+    those are the end.
+    """
+    x, y = fit
+    optimiser = torch.optim.AdamW(heads.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    best, kept, waited, falls = (
+        _validate(heads, validation),
+        copy.deepcopy(heads.state_dict()),
+        0,
+        0,
+    )
+    for epoch in range(MAX_EPOCHS):
+        order = torch.from_numpy(seeded(seed, f"order of epoch {epoch}").permutation(len(x)))
+        for rows in order.split(BATCH_SIZE):
+            optimiser.zero_grad()
+            _losses(heads(x[rows])[NAME], y[rows]).mean().backward()
+            optimiser.step()
+        now = _validate(heads, validation)
+        waited = 0 if now < best else waited + 1
+        if now < best:
+            best, kept = now, copy.deepcopy(heads.state_dict())
+        if waited == PATIENCE:
+            waited, falls = 0, falls + 1
+            heads.load_state_dict(kept)
+            for group in optimiser.param_groups:
+                group["lr"] *= SLOWER
+        if falls == FALLS:
+            break
+    heads.load_state_dict(kept)
+
+
+def _validate(heads: LowRankHeads, rows: tuple[Tensor, Tensor]) -> float:
+    x, y = rows
+    return float(_nll(lambda part: heads(x[part])[NAME], y).mean())
+
+
+@torch.no_grad()
+def _nll(predict: Callable[[slice], Prediction], y: Tensor) -> Floats:
+    """Return -log q of each row, `(n,)`, in nats, a chunk of rows at a time."""
+    parts = [
+        _losses(predict(slice(start, start + CHUNK)), y[start : start + CHUNK])
+        for start in range(0, len(y), CHUNK)
+    ]
+    nats: NDArray[np.float64] = torch.cat(parts).double().numpy() * y.shape[1]
+    return nats
+
+
+def _losses(prediction: Prediction, y: Tensor) -> Tensor:
+    """Return `(batch,)`, in nats per dimension."""
+    return gaussian_nll(prediction, y, torch.ones(len(y), dtype=torch.bool))

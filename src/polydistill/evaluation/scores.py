@@ -1,0 +1,45 @@
+"""Main scores of models on benchmark tasks, and their means over comparable ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+
+from polydistill.config.params import TaskParams
+from polydistill.errors import MissingDataError
+
+Scores = dict[str, dict[str, dict[str, float]]]
+"""Model, task kind, task: main score, in [-1, 1]."""
+
+
+def read_scores(path: Path) -> Scores:
+    """Read `scores.json`.
+
+    Raises:
+        MissingDataError: The evaluate stage has not written it.
+    """
+    if not path.exists():
+        raise MissingDataError(f"No file {path}: run the evaluate stage first.")
+    scores: Scores = json.loads(path.read_text(encoding="utf-8"))
+    return scores
+
+
+def kind_means(
+    scores: Scores, tasks: Mapping[str, TaskParams], domain: str | None = None
+) -> dict[str, dict[str, float]]:
+    """Return model, task kind: mean main score, over all tasks or those of one domain (`in`, `out`)."""
+    means: dict[str, dict[str, float]] = {}
+    for model, kinds in scores.items():
+        means[model] = {}
+        for kind, by_task in kinds.items():
+            kept = [s for t, s in by_task.items() if domain is None or tasks[t].domain == domain]
+            if kept:
+                means[model][kind] = fmean(kept)
+    return means
+
+
+def mean_score(by_kind: Mapping[str, float]) -> float:
+    """Return the mean over task kinds: each kind counts once, however many tasks it has."""
+    return fmean(by_kind.values())

@@ -1,0 +1,129 @@
+"""How large models are, read off their files without loading them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+
+from polydistill.config.params import TeacherParams
+from polydistill.contracts import Teacher
+from polydistill.data.weights import locate
+from polydistill.errors import PolydistillError
+
+WEIGHT_OPTIONS = ("model", "vectors", "weights", "checkpoints")
+"""Options of a teacher family that name its weights."""
+SUFFIXES = (".safetensors", ".onnx", ".npy", ".npz", ".bin", ".pth", ".pt")
+"""In the order of preference where a folder holds the same weights twice."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a model is; None where its files do not say.
+
+    Attributes:
+        weight_bytes: Of the weights on disk.
+        n_parameters: Numbers in them, where the format says how many.
+    """
+
+    weight_bytes: int | None = None
+    n_parameters: int | None = None
+
+
+def student_size(folder: Path) -> Size:
+    """Return the size of a student's bundle."""
+    return weights_size(folder)
+
+
+def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:
+    """Return the size of a teacher's weights: of the option that names them, or its class's `weights`.
+
+    A teacher whose weights are not here (precomputed, say, or not installed) has no size. A teacher that runs
+    only a part of a file may say how much by an attribute `n_parameters`.
+    """
+    options = row.options
+    named = next((options[key] for key in WEIGHT_OPTIONS if options.get(key)), None)
+    source = getattr(teacher, "weights", None) if named is None else named
+    revision = options.get("revision")
+    if source is None:
+        return Size()
+    try:
+        sizes = [
+            weights_size(
+                locate(
+                    str(one), revision=None if revision is None else str(revision), download=False
+                )
+            )
+            for one in (source if isinstance(source, list | tuple) else [source])
+        ]
+        own = getattr(teacher, "n_parameters", None)
+    except PolydistillError:
+        return Size()
+    return Size(
+        weight_bytes=_total(size.weight_bytes for size in sizes),
+        n_parameters=_total(size.n_parameters for size in sizes) if own is None else int(own),
+    )
+
+
+def weights_size(path: Path) -> Size:
+    """Return the size of a weights file, or of the weights in a folder; of one format only."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for suffix in SUFFIXES:
+        same = [file for file in files if file.suffix == suffix]
+        if same:
+            return Size(
+                weight_bytes=sum(file.stat().st_size for file in same),
+                n_parameters=_total(_n_parameters(file) for file in same),
+            )
+    return Size()
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    """Add up, if all are known."""
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)
+
+
+def _n_parameters(file: Path) -> int | None:
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="numpy") as weights:
+            shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
+            return sum(math.prod(map(int, shape)) for shape in shapes)
+    if file.suffix == ".npy":
+        return int(np.load(file, mmap_mode="r", allow_pickle=False).size)
+    if file.suffix == ".onnx":
+        return _n_initialised(file)
+    return None  # a .npz may hold packed or scaled weights, and torch's files are pickles
+
+
+def _n_initialised(file: Path) -> int | None:
+    """Count the floating-point numbers that an ONNX graph holds, where the library is there and can read it.
+
+    Some exporters write weights as initializers, others as constants.
+    """
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError:
+        return None
+    try:
+        graph = onnx.load(str(file), load_external_data=False).graph
+    except DecodeError:
+        return None
+    constants = (
+        attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    )
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
+    return sum(
+        math.prod(map(int, tensor.dims))
+        for tensor in (*graph.initializer, *constants)
+        if tensor.data_type in floats
+    )

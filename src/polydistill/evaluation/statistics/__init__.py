@@ -1,0 +1,1 @@
+"""Bootstrap, paired differences and per-example influence: every interval of the project."""

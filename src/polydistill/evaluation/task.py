@@ -1,0 +1,163 @@
+"""What a task kind is given, and what it gives back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from polydistill.errors import DataError, MissingExtraError
+from polydistill.evaluation.probe import Probe
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """A task's rows, and how to read them.
+
+    Attributes:
+        name: The task's name in `params.yaml`.
+        frame: Its rows: `id`, the example, `label`, and for probes `split`.
+        column: The column of the example; pairs are in `<column>1` and `<column>2`.
+        content_id: The modality's, see `contracts.Modality.content_id`: what mteb sees of an example.
+        seeds: What clusterings start from; fits in closed form, or to convergence, do not use them.
+        probe: What classifications and regressions fit: `linear`, or a small network, `mlp`.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    column: str
+    content_id: Callable[[Any], str]
+    seeds: Sequence[int] = (0,)
+    probe: Probe = "linear"
+
+    @property
+    def revision(self) -> str:
+        """The sha256 of the rows: it pins the data that a score was made on."""
+        digest = hashlib.sha256()
+        for column in sorted(self.frame.columns):
+            digest.update(f"\x1e{column}".encode())
+            for value in self.frame[column]:
+                digest.update(b"\x1f" + _as_bytes(value))
+        return digest.hexdigest()
+
+    def contents(self, rows: pd.DataFrame, side: str = "") -> list[str]:
+        """Return the content ids of the examples in some of the rows; `side` is 1 or 2 of a pair."""
+        return [self.content_id(example) for example in rows[f"{self.column}{side}"]]
+
+    def split(self, name: str) -> pd.DataFrame:
+        """Return the rows of a split.
+
+        Raises:
+            DataError: There are none.
+        """
+        if "split" not in self.frame:
+            raise DataError(f"Task {self.name!r} must have a column 'split' of train and test.")
+        rows = self.frame[self.frame["split"] == name]
+        if rows.empty:
+            raise DataError(f"Task {self.name!r} has no row whose split is {name!r}.")
+        return rows.reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class BenchmarkTask:
+    """A task that mteb can evaluate, and how to read what mteb saved of it.
+
+    Attributes:
+        name: The task's name in `params.yaml`.
+        mteb: The task: an instance of one of mteb's AbsTask classes, its data loaded.
+        main_score: Which of mteb's metrics is compared.
+        predictions: Turns what mteb saved as predictions into `example, seed, prediction, target,
+            score`; the mean of `score` is the main score (see `_influence`).
+    """
+
+    name: str
+    mteb: Any
+    main_score: str
+    predictions: Callable[[Any], pd.DataFrame]
+
+
+def task_metadata(source: TaskSource, *, type_: str, main_score: str, description: str) -> Any:
+    """Describe a local task to mteb: everything pinned, nothing to download.
+
+    To mteb every modality is text: it sees content ids.
+
+    Raises:
+        MissingExtraError: mteb is not installed.
+    """
+    try:
+        from mteb.abstasks.task_metadata import TaskMetadata
+    except ImportError as error:
+        raise MissingExtraError(f"Task {source.name!r}", "text") from error
+    return TaskMetadata.model_validate(
+        {
+            "name": source.name,
+            "description": description,
+            "type": type_,
+            "category": "t2t" if type_ in {"STS", "Retrieval"} else "t2c",
+            "dataset": {"path": f"local/{source.name}", "revision": source.revision},
+            "eval_splits": ["test"],
+            "eval_langs": ["eng-Latn"],
+            "main_score": main_score,
+            "modalities": ["text"],
+            "domains": ["Written"],
+            "task_subtypes": [],
+            "license": "not specified",
+            "annotations_creators": "derived",
+            "dialect": [],
+            "sample_creation": "found",
+            "bibtex_citation": "",
+            "is_public": False,
+        }
+    )
+
+
+def _as_bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else f"{value}".encode("utf-8", "surrogatepass")
+
+
+def prediction_frame(
+    examples: Iterable[str],
+    seed: int,
+    predictions: Iterable[str],
+    targets: Iterable[str],
+    scores: Iterable[float],
+) -> pd.DataFrame:
+    """Return one seed's predictions as a table, one row an example."""
+    return pd.DataFrame(
+        {
+            "example": list(examples),
+            "seed": seed,
+            "prediction": list(predictions),
+            "target": list(targets),
+            "score": list(scores),
+        }
+    )
+
+
+def number_frame(
+    examples: Iterable[str],
+    seed: int,
+    predictions: Iterable[float],
+    targets: Iterable[float],
+    scores: Iterable[float],
+) -> pd.DataFrame:
+    """Return `prediction_frame` of numbers, written with six digits."""
+    predicted, wanted = ([f"{value:.6g}" for value in some] for some in (predictions, targets))
+    return prediction_frame(examples, seed, predicted, wanted, scores)
+
+
+def split_dataset(
+    source: TaskSource, label: str, convert: Callable[[pd.Series], list[int] | list[float]]
+) -> Any:
+    """Return both splits as mteb reads them, with the labels converted and called `label`."""
+    from datasets import Dataset, DatasetDict
+
+    return DatasetDict(
+        {
+            name: Dataset.from_dict({"text": source.contents(rows), label: convert(rows["label"])})
+            for name, rows in ((name, source.split(name)) for name in ("train", "test"))
+        }
+    )

@@ -1,0 +1,86 @@
+"""Clustering: k-means on frozen embeddings, with as many clusters as labels; labels are only compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polydistill.evaluation.statistics.influence import v_measure_scores
+from polydistill.evaluation.task import (
+    BenchmarkTask,
+    TaskSource,
+    prediction_frame,
+    task_metadata,
+)
+from polydistill.evaluation.tasks import BENCHMARKS
+
+
+@BENCHMARKS.register("clustering")
+def clustering(source: TaskSource) -> BenchmarkTask:
+    """Measure the V-measure of all rows, averaged over seeds.
+
+    Each seed is one of mteb's cluster sets: all rows, in an order of the seed's own, which is what mini-batch
+    k-means starts from. A prediction is the most frequent label of the example's cluster.
+
+    Raises:
+        MissingExtraError: mteb is not installed.
+    """
+    main_score = "v_measure"
+    metadata_ = task_metadata(
+        source,
+        type_="Clustering",
+        main_score=main_score,
+        description="Mini-batch k-means, as many clusters as labels.",
+    )
+    from datasets import Dataset, DatasetDict
+    from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
+
+    frame = source.frame.assign(label=source.frame["label"].astype(str))
+    orders = [np.random.default_rng(seed).permutation(len(frame)) for seed in source.seeds]
+
+    class LocalClustering(AbsTaskClusteringLegacy):  # type: ignore[misc,unused-ignore]
+        metadata = metadata_
+
+        def load_data(self, *_: Any, **__: Any) -> None:
+            if self.data_loaded:
+                return
+            sets = [frame.iloc[order] for order in orders]
+            test = Dataset.from_dict(
+                {
+                    "sentences": [source.contents(rows) for rows in sets],
+                    "labels": [rows["label"].tolist() for rows in sets],
+                }
+            )
+            self.dataset = DatasetDict({"test": test})
+            self.data_loaded = True
+
+    task = LocalClustering()
+    task.load_data()
+
+    def predictions(saved: Any) -> pd.DataFrame:
+        return pd.concat(
+            [
+                _seed_predictions(frame, order, clusters, seed)
+                for seed, order, clusters in zip(source.seeds, orders, saved, strict=True)
+            ],
+            ignore_index=True,
+        )
+
+    return BenchmarkTask(source.name, task, main_score, predictions)
+
+
+def _seed_predictions(
+    frame: pd.DataFrame, order: np.ndarray[Any, np.dtype[np.int64]], clusters: list[int], seed: int
+) -> pd.DataFrame:
+    """Put one seed's clusters back into the table's order."""
+    assigned = pd.Series(np.asarray(clusters)[np.argsort(order)], index=frame.index)
+    majority = frame["label"].groupby(assigned).agg(lambda labels: labels.mode().iloc[0])
+    return prediction_frame(
+        frame["id"].tolist(),
+        seed,
+        assigned.map(majority).tolist(),
+        frame["label"].tolist(),
+        v_measure_scores(frame["label"].tolist(), assigned.tolist()).tolist(),
+    )

@@ -1,0 +1,116 @@
+"""Retrieval: whether the examples nearest to a query have its label; nothing is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polydistill.errors import DataError
+from polydistill.evaluation.task import (
+    BenchmarkTask,
+    TaskSource,
+    prediction_frame,
+    task_metadata,
+)
+from polydistill.evaluation.tasks import BENCHMARKS
+
+DEPTH = 10
+"""Of the ranking that is looked at."""
+
+
+@BENCHMARKS.register("retrieval")
+def retrieval(source: TaskSource) -> BenchmarkTask:
+    """Measure nDCG@10 of ranking the corpus by its cosines with each query.
+
+    The rows whose `role` is `query` look for rows whose `role` is `corpus` and that share their label. A
+    prediction is the label of the nearest; its score is the query's nDCG.
+
+    Raises:
+        DataError: There is no column `role`, or no query or corpus in it, or nothing to find for a query.
+        MissingExtraError: mteb is not installed.
+
+    References:
+        Järvelin and Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques".
+    """
+    main_score = f"ndcg_at_{DEPTH}"
+    metadata_ = task_metadata(
+        source, type_="Retrieval", main_score=main_score, description="Nearest examples by cosine."
+    )
+    from datasets import Dataset
+    from mteb.abstasks import AbsTaskRetrieval
+
+    queries, corpus = (_rows(source, role) for role in ("query", "corpus"))
+    labels = {str(row.id): str(row.label) for row in corpus.itertuples()}
+    wanted = {str(row.id): str(row.label) for row in queries.itertuples()}
+    relevant = {
+        query: {one: 1 for one, its in labels.items() if its == label}
+        for query, label in wanted.items()
+    }
+    for query, found in relevant.items():
+        if not found:
+            raise DataError(
+                f"Task {source.name!r}: query {query!r} must have a row of the corpus with its label "
+                f"{wanted[query]!r}, got none."
+            )
+
+    class LocalRetrieval(AbsTaskRetrieval):  # type: ignore[misc,unused-ignore]
+        metadata = metadata_
+
+        def load_data(self, *_: Any, **__: Any) -> None:
+            if self.data_loaded:
+                return
+            sides = {
+                name: Dataset.from_dict({"id": rows["id"].tolist(), "text": source.contents(rows)})
+                for name, rows in (("corpus", corpus), ("queries", queries))
+            }
+            split: Any = {**sides, "relevant_docs": relevant, "top_ranked": None}
+            self.dataset = {"default": {"test": split}}
+            self.data_loaded = True
+
+        def task_specific_scores(
+            self,
+            scores: Any,  # noqa: ARG002
+            qrels: Any,  # noqa: ARG002
+            results: Any,
+            hf_split: str,  # noqa: ARG002
+            hf_subset: str,  # noqa: ARG002
+        ) -> Any:
+            # mteb rounds its own to five digits, and the mean of the queries' must be the score.
+            ranks = [_ndcg(results.get(query, {}), relevant[query]) for query in wanted]
+            return {main_score: float(np.mean(ranks))}
+
+    task = LocalRetrieval()
+    task.load_data()
+
+    def predictions(saved: Any) -> pd.DataFrame:
+        rankings = [_ranking(saved.get(query, {})) for query in wanted]
+        nearest = [labels[ranking[0]] if ranking else "" for ranking in rankings]
+        scores = [_ndcg(saved.get(query, {}), relevant[query]) for query in wanted]
+        return prediction_frame(wanted, source.seeds[0], nearest, wanted.values(), scores)
+
+    return BenchmarkTask(source.name, task, main_score, predictions)
+
+
+def _rows(source: TaskSource, role: str) -> pd.DataFrame:
+    if "role" not in source.frame:
+        raise DataError(f"Task {source.name!r} must have a column 'role' of query and corpus.")
+    rows = source.frame[source.frame["role"] == role]
+    if rows.empty:
+        raise DataError(f"Task {source.name!r} has no row whose role is {role!r}.")
+    return rows.reset_index(drop=True)
+
+
+def _ranking(cosines: Mapping[str, float]) -> list[str]:
+    """Return ids, the nearest first; of equals, in the order of their ids."""
+    return sorted(cosines, key=lambda one: (-cosines[one], one))
+
+
+def _ndcg(cosines: Mapping[str, float], relevant: Mapping[str, int]) -> float:
+    """Return the discounted gain of the first places over that of the best ranking, in [0, 1]."""
+    discounts = 1 / np.log2(np.arange(DEPTH) + 2)
+    gains = np.array([relevant.get(one, 0) for one in _ranking(cosines)[:DEPTH]], dtype=float)
+    best = discounts[: min(len(relevant), DEPTH)].sum()
+    return float((gains * discounts[: len(gains)]).sum() / best)

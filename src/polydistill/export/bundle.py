@@ -1,0 +1,153 @@
+"""An export as a folder: the student, the map that follows it, and a card; no pickle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from polydistill.config.params import Plugin, Tree
+from polydistill.contracts import Example, FloatArray, Student
+from polydistill.errors import DataError, MissingDataError, StoreError
+from polydistill.export.kinds import EXPORTS
+from polydistill.students import encode, load_student, weights_digest
+from polydistill.training.heads_bundle import HeadsBundle, load_heads
+
+CARD, ARRAYS, STUDENT, HEADS = "export.json", "export.safetensors", "student", "heads"
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """What an export is fitted to.
+
+    Attributes:
+        embeddings: The student's embeddings of rows that it was trained on, `(n, student_dim)`.
+        heads: The heads that were trained with it; none where the export needs none.
+    """
+
+    embeddings: FloatArray
+    heads: HeadsBundle | None = None
+
+
+class Export(Protocol):
+    """A fixed map of a student's embeddings. Options are keyword arguments of its classmethod `build`.
+
+    `build(source, …)` fits it to an `ExportSource`; `load(arrays, heads)` makes it of what `arrays` gave.
+    """
+
+    needs_heads: bool
+    """Whether `apply` passes through the heads, so that the folder must hold them."""
+
+    def apply(self, embeddings: FloatArray) -> FloatArray:
+        """Return `(n, dim)` for the student's `(n, student_dim)`; each row stands alone."""
+
+    def arrays(self) -> Mapping[str, FloatArray]:
+        """Return all that was fitted."""
+
+
+class ExportCard(Tree):
+    """What `export.json` holds.
+
+    Attributes:
+        export: The registry's name of the export, and its options.
+        dim: Width of what comes out.
+        student_sha256: Of the weights of the student.
+    """
+
+    export: Plugin
+    dim: int
+    student_sha256: str
+
+
+class ExportedStudent:
+    """A student and what follows it, behind one `encode`."""
+
+    def __init__(self, card: ExportCard, student: Student, export: Export) -> None:
+        self.card, self.dim = card, card.dim
+        self._student, self._export = student, export
+
+    def encode(self, examples: Sequence[Example]) -> FloatArray:
+        """Embed examples, in order, `(n_examples, dim)`, float32; compare them by cosine."""
+        return self._export.apply(encode(self._student, examples))
+
+
+def load_matching_heads(heads: Path, student: Path) -> HeadsBundle:
+    """Load heads, and make sure that they were trained with the student.
+
+    Raises:
+        MissingDataError: A folder holds no heads, or no student.
+        DataError: The heads are damaged.
+        StoreError: They were trained with another student.
+    """
+    bundle, found = load_heads(heads), weights_digest(student)
+    if found != bundle.card.student_sha256:
+        raise StoreError(
+            f"{heads} belongs to a student with weights {bundle.card.student_sha256[:12]}, {student} has "
+            f"{found[:12]}: take both from one run of the distill stage."
+        )
+    return bundle
+
+
+def save_export(folder: Path, plugin: Plugin, export: Export, student: Path, heads: Path) -> None:
+    """Write the folder; the same student, heads and options write the same bytes.
+
+    Args:
+        folder: Not there yet.
+        plugin: Name and options of the export.
+        export: Fitted.
+        student: The student's bundle, which is copied.
+        heads: The heads' folder; copied where the export needs them.
+    """
+    folder.mkdir(parents=True)
+    shutil.copytree(student, folder / STUDENT)
+    if export.needs_heads:
+        shutil.copytree(heads, folder / HEADS)
+    arrays = {name: np.ascontiguousarray(values) for name, values in export.arrays().items()}
+    save_file(arrays, folder / ARRAYS)
+    width = load_student(student).dim
+    dim = export.apply(np.zeros((1, width), dtype=np.float32)).shape[1]
+    card = ExportCard(export=plugin, dim=dim, student_sha256=weights_digest(student))
+    (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def load_export(folder: Path) -> ExportedStudent:
+    """Load what `save_export` wrote.
+
+    Raises:
+        MissingDataError: The folder holds no export.
+        DataError: A file is damaged.
+        StoreError: Student, heads and export do not belong together.
+        UnknownNameError: No file of the room makes this export.
+    """
+    for file in (CARD, ARRAYS):
+        if not (folder / file).exists():
+            raise MissingDataError(f"No {file} in {folder}: `polydistill export-student` makes it.")
+    try:
+        card = ExportCard.model_validate_json((folder / CARD).read_bytes())
+        arrays = load_file(folder / ARRAYS)
+    except (ValidationError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
+    if (found := weights_digest(folder / STUDENT)) != card.student_sha256:
+        raise StoreError(
+            f"{folder} was made for a student with weights {card.student_sha256[:12]}, and holds "
+            f"{found[:12]}: export the student again."
+        )
+    entry = EXPORTS.get(card.export.name)
+    heads = load_matching_heads(folder / HEADS, folder / STUDENT) if entry.needs_heads else None
+    try:
+        export: Export = entry.load(arrays, heads)
+    except KeyError as error:
+        raise _damaged(folder, error) from error
+    return ExportedStudent(card, load_student(folder / STUDENT), export)
+
+
+def _damaged(folder: Path, error: Exception) -> DataError:
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    return DataError(f"The export in {folder} is damaged: {first}. Export the student again.")

@@ -1,0 +1,89 @@
+"""The student's embeddings, centred and with directions of equal variance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polydistill.contracts import FloatArray
+from polydistill.errors import DataError, ParamsError
+from polydistill.export.bundle import ExportSource
+from polydistill.export.kinds import EXPORTS
+from polydistill.training.heads_bundle import HeadsBundle
+
+LEAST_VARIANCE = 1e-9  # of the mean one: a direction that hardly varies is no signal
+
+
+@EXPORTS.register("whitened")
+class Whitened:
+    """A few directions of great variance decide most cosines; here every direction has its say.
+
+    Args:
+        mean: `(student_dim,)`.
+        matrix: `(student_dim, dim)`, applied after the mean is gone.
+
+    References:
+        Su, Cao, Liu, Ou 2021, "Whitening sentence representations for better semantics and faster retrieval",
+        arXiv:2103.15316. Shrinkage of the covariance: Ledoit, Wolf 2004, with a share that is given.
+    """
+
+    needs_heads = False
+
+    def __init__(self, mean: FloatArray, matrix: FloatArray) -> None:
+        self._mean, self._matrix = mean, matrix
+
+    @classmethod
+    def build(
+        cls, source: ExportSource, *, shrinkage: float = 0.1, dim: int | None = None
+    ) -> Whitened:
+        """Fit mean and covariance.
+
+        Args:
+            source: At least two rows.
+            shrinkage: Share of the mean variance in the covariance: 0 whitens in full, 1 only centres.
+            dim: Keep so many directions of greatest variance; none: all, turned back to the student's axes.
+
+        Raises:
+            ParamsError: `shrinkage` or `dim` is out of bounds.
+            DataError: There are fewer than two rows.
+        """
+        values = source.embeddings.astype(np.float64)
+        n_rows, width = values.shape
+        if not 0 <= shrinkage <= 1:
+            raise ParamsError(f"Option shrinkage must be from 0 to 1, got {shrinkage}.")
+        if dim is not None and not 1 <= dim <= width:
+            raise ParamsError(f"Option dim must be from 1 to {width}, got {dim}.")
+        if n_rows < 2:
+            raise DataError(f"Whitening needs two rows or more, got {n_rows}.")
+        mean = values.mean(axis=0)
+        covariance = np.cov(values, rowvar=False, bias=True).reshape(width, width)
+        middle = np.trace(covariance) / width
+        variances, directions = np.linalg.eigh(covariance)
+        variances = (1 - shrinkage) * variances + shrinkage * middle
+        usable = variances > LEAST_VARIANCE * max(middle, np.finfo(np.float64).tiny)
+        scales = np.where(usable, 1 / np.sqrt(np.where(usable, variances, 1.0)), 0.0)
+        matrix = directions * scales
+        matrix = matrix @ directions.T if dim is None else _one_sign(matrix[:, ::-1][:, :dim])
+        return cls(mean.astype(np.float32), np.ascontiguousarray(matrix, dtype=np.float32))
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, FloatArray], heads: HeadsBundle | None) -> Whitened:  # noqa: ARG003
+        """See `_bundle.Export`."""
+        return cls(arrays["mean"], arrays["matrix"])
+
+    def apply(self, embeddings: FloatArray) -> FloatArray:
+        """See `_bundle.Export.apply`."""
+        return np.asarray((embeddings - self._mean) @ self._matrix, dtype=np.float32)
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """See `_bundle.Export.arrays`."""
+        return {"mean": self._mean, "matrix": self._matrix}
+
+
+def _one_sign(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make each column's largest entry positive: an eigenvector's sign is free."""
+    largest = np.abs(columns).argmax(axis=0)
+    signs = np.where(columns[largest, np.arange(columns.shape[1])] < 0, -1.0, 1.0)
+    return np.asarray(columns * signs)

@@ -1,0 +1,1 @@
+"""DVC, called as a command and never imported."""

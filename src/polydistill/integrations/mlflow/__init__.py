@@ -1,0 +1,1 @@
+"""MLflow: the tracking store, the model registry, and the ledger kept in it."""

@@ -1,0 +1,151 @@
+"""The student as a registered model: own code, safetensors, pinned requirements, and no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import polydistill
+from polydistill.contracts import Example, FloatArray, Modality
+from polydistill.errors import MissingDataError
+from polydistill.export.bundle import CARD as EXPORT_CARD
+from polydistill.export.bundle import load_export
+from polydistill.integrations.mlflow.store import connected, import_mlflow, missing_explained
+from polydistill.students import encode, load_student
+
+PACKAGE = Path(polydistill.__file__).parent
+CODE = Path(__file__).with_name("pyfunc_student.py")
+ARTIFACT = "student"
+REQUIREMENTS = ("huggingface-hub", "mlflow", "numpy", "safetensors", "torch", "transformers")
+"""Of every student; its modality adds its own."""
+REGISTRY_SCHEMES = ("models:/", "runs:/")
+
+
+class LoadedStudent:
+    """A student that is ready to embed."""
+
+    def __init__(self, predict: Any) -> None:
+        self._predict = predict
+
+    def predict(self, examples: Sequence[object]) -> FloatArray:
+        """Return embeddings, `(n_examples, dim)`, not normalised.
+
+        A registered student takes whatever its modality can read; a folder's takes `contracts.Example`.
+        """
+        return np.asarray(self._predict(list(examples)), dtype=np.float32)
+
+
+def pinned_requirements(kind: Modality) -> list[str]:
+    """Return what a student of a modality needs, at the versions that are installed here.
+
+    A build's local part is left out: `torch==2.13.0`, whether it is the CPU's or CUDA's.
+    """
+    pins = []
+    for name in sorted({*REQUIREMENTS, *kind.requirements}):
+        try:
+            pins.append(f"{name}=={version(name).partition('+')[0]}")
+        except PackageNotFoundError:  # sentence-transformers is optional
+            continue
+    return pins
+
+
+def register_student(
+    mlflow: Any, bundle: Path, kind: Modality, example: Example, name: str, tags: Mapping[str, str]
+) -> int:
+    """Log a bundle to the active run, register it, and return its version.
+
+    Only examples that are strings get a schema of inputs: MLflow makes a table of whatever has one, and
+    no column of a table holds the arrays that stand for an image.
+
+    Args:
+        mlflow: The module, connected.
+        bundle: The student's folder.
+        kind: Its modality: the model reads examples with it.
+        example: One example, stored with the model.
+        name: The registered model's.
+        tags: Of the version.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    dim = encode(load_student(bundle), [example]).shape[1]
+    info = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(CODE),
+        artifacts={ARTIFACT: str(bundle)},
+        model_config={"modality": kind.name},
+        code_paths=[str(PACKAGE)],
+        signature=ModelSignature(
+            inputs=Schema([ColSpec("string")]) if isinstance(example, str) else None,
+            outputs=Schema([TensorSpec(np.dtype("float32"), (-1, dim))]),
+        ),
+        input_example=[example],
+        pip_requirements=pinned_requirements(kind),
+    )
+    with redirect_stderr(StringIO()):  # MLflow prints what we return; errors are raised
+        return int(mlflow.register_model(info.model_uri, name, tags=dict(tags)).version)
+
+
+def load_model(root: Path, uri: str) -> LoadedStudent:
+    """Load a student from the registry (`models:/student-text@champion`), or a folder with a bundle or an export.
+
+    Raises:
+        MissingDataError: There is no such version, alias, or bundle.
+        StageError: The tracking store does not answer.
+    """
+    if not uri.startswith(REGISTRY_SCHEMES):
+        if (Path(uri) / EXPORT_CARD).exists():
+            return LoadedStudent(load_export(Path(uri)).encode)
+        student = load_student(Path(uri))
+        return LoadedStudent(lambda examples: encode(student, examples))
+    mlflow = import_mlflow()
+    with connected(root), missing_explained(uri):
+        return LoadedStudent(mlflow.pyfunc.load_model(uri).predict)
+
+
+def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
+    """Bring the bundle of a registered student, which also loads as a `SentenceTransformer`.
+
+    Args:
+        root: The project folder.
+        uri: `models:/student-text@champion`.
+        destination: An existing folder to put the model in.
+
+    Raises:
+        MissingDataError: There is no such version or alias.
+        StageError: The tracking store does not answer.
+    """
+    mlflow = import_mlflow()
+    with connected(root), missing_explained(uri):
+        model = mlflow.artifacts.download_artifacts(uri, dst_path=str(destination))
+    return Path(model) / "artifacts" / ARTIFACT
+
+
+def version_folder(root: Path, uri: str, destination: Path) -> Path:
+    """Bring a registered student and the heads of its run into the folders `student` and `heads`.
+
+    Args:
+        root: The project folder.
+        uri: `models:/student-text@champion`.
+        destination: An existing, empty folder to put them in; it is returned.
+
+    Raises:
+        MissingDataError: There is no such version or alias, or its run holds no heads.
+        StageError: The tracking store does not answer.
+    """
+    mlflow = import_mlflow()
+    bundle_folder(root, uri, destination / "model").rename(destination / "student")
+    with connected(root) as client, missing_explained(uri):
+        run_id = mlflow.models.get_model_info(uri).run_id
+        if not any(file.path == "heads" for file in client.list_artifacts(run_id)):
+            raise MissingDataError(
+                f"The run {run_id} of {uri} holds no heads: publish the student again."
+            )
+        client.download_artifacts(run_id, "heads", str(destination))
+    return destination

@@ -1,0 +1,163 @@
+"""What a version carries, so that it can be made again: files of the project, and tags that name them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polydistill.config.params import PARAMS_FILE
+from polydistill.errors import MissingDataError, ParamsError
+from polydistill.integrations.dvc import stages as dvc
+from polydistill.integrations.mlflow.store import connected, missing_explained
+from polydistill.integrations.mlflow.tracker import set_tags
+from polydistill.integrations.provenance import REQUIREMENTS_FILE, Provenance, examine
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+LOCK_FILE = dvc.LOCK_FILE.name
+PIPELINE_FILE = "dvc.yaml"
+ATTACHED = "project"
+"""The folder of these files among the run's artifacts."""
+NEEDED = (PARAMS_FILE.name, dvc.DATA_FILE.name, LOCK_FILE, PIPELINE_FILE)
+REPRODUCIBLE, REASON = "reproducible", "reproducible_reason"
+COMMIT, DATA, REQUIREMENTS, FILES = (
+    "git_commit",
+    "data_md5",
+    "requirements_sha256",
+    "attached_files",
+)
+RUN_COMMIT = "mlflow.source.git.commit"
+MAX_REASON = 500
+URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<version>\d+))")
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a version carries.
+
+    Attributes:
+        model: The registered model's name.
+        version: Of it.
+        modality: The run's.
+        commit: Git's, of the code that made it.
+        folder: Where its files lie: `project/…`, `distill.json`, `scores.json`.
+    """
+
+    model: str
+    version: int
+    modality: str
+    commit: str
+    folder: Path
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the project."""
+        return sorted((self.folder / ATTACHED).iterdir())
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Return a JSON file of the run."""
+        content: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        return content
+
+
+def stamp(
+    client: MlflowClient, root: Path, version: tuple[str, int], entries: Mapping[str, Any]
+) -> Provenance:
+    """Attach to a version what a rerun needs, push its data, and say in its tags whether that is all there.
+
+    A version that is marked reproducible stays as it is.
+
+    Args:
+        client: Of the tracking store.
+        root: The project folder.
+        version: The registered model's name, and the version.
+        entries: The modality's stages in `dvc.lock`.
+
+    Raises:
+        MissingDataError: There is no `data.dvc`.
+    """
+    name, number = version[0], str(version[1])
+    known = client.get_model_version(name, number)
+    if known.tags.get(REPRODUCIBLE) == "true":
+        return Provenance(known.tags.get(COMMIT), known.tags[DATA], known.tags.get(REQUIREMENTS))
+    found, run_id = examine(root, entries), str(known.run_id)
+    files = [file for file in (*NEEDED, REQUIREMENTS_FILE) if (root / file).exists()]
+    for file in files:
+        client.log_artifact(run_id, str(root / file), ATTACHED)
+    if found.commit:
+        set_tags(client, run_id, {RUN_COMMIT: found.commit})
+    for tag, value in _tags(found, files).items():
+        client.set_model_version_tag(name, number, tag, value)
+    if found.reproducible and REASON in known.tags:
+        client.delete_model_version_tag(name, number, REASON)
+    return found
+
+
+def carried(root: Path, uri: str, folder: Path) -> Carried:
+    """Bring what a version carries.
+
+    Args:
+        root: The project folder.
+        uri: `models:/student-text@champion` or `models:/student-text/3`.
+        folder: An existing, empty folder for the files.
+
+    Raises:
+        ParamsError: `uri` is none.
+        MissingDataError: There is no such version, or it does not carry what a rerun needs.
+        StageError: The tracking store does not answer.
+    """
+    match = URI.fullmatch(uri)
+    if match is None:
+        raise ParamsError(
+            f"A version is written models:/student-text@champion or models:/student-text/3, got {uri!r}."
+        )
+    with connected(root) as client, missing_explained(uri):
+        name = match["name"]
+        version = (
+            client.get_model_version_by_alias(name, match["alias"])
+            if match["alias"]
+            else client.get_model_version(name, match["version"])
+        )
+        _require_reproducible(version)
+        run = client.get_run(str(version.run_id))
+        for artifact in (ATTACHED, "distill.json", "scores.json"):
+            client.download_artifacts(run.info.run_id, artifact, str(folder))
+    modality, commit = str(run.data.tags["modality"]), str(version.tags[COMMIT])
+    found = Carried(name, int(version.version), modality, commit, folder)
+    missing = sorted({*NEEDED} - {file.name for file in found.files})
+    if missing:
+        raise MissingDataError(f"{uri} does not carry {', '.join(missing)}: publish it again.")
+    return found
+
+
+def _require_reproducible(version: ModelVersion) -> None:
+    mark, which = version.tags.get(REPRODUCIBLE), f"{version.name} version {version.version}"
+    if mark == "true":
+        return
+    if mark is None:
+        raise MissingDataError(
+            f"{which} was published by a polydistill that attached nothing to it: with its files in "
+            "the project folder, `polydistill publish` attaches them."
+        )
+    raise MissingDataError(
+        f"{which} is marked as not reproducible: {version.tags.get(REASON, 'no reason is given')}.\n"
+        "Mend that, and `polydistill publish` again while its files are in the project folder."
+    )
+
+
+def _tags(found: Provenance, files: list[str]) -> dict[str, str]:
+    tags = {
+        REPRODUCIBLE: str(found.reproducible).lower(),
+        REASON: "; ".join(found.reasons)[:MAX_REASON],
+        COMMIT: found.commit,
+        DATA: found.data_md5,
+        REQUIREMENTS: found.requirements_sha256,
+        FILES: " ".join(f"{ATTACHED}/{file}" for file in files),
+    }
+    return {tag: value for tag, value in tags.items() if value}

@@ -1,0 +1,49 @@
+"""A baseline: similarities inside a batch follow those of each teacher, rather than their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from polydistill.losses.relational import GEOMETRY
+from polydistill.losses.relational._rows import (
+    mean_over,
+    mean_over_teachers,
+    other_pairs,
+    require_rows,
+)
+
+
+@GEOMETRY.register("pairwise-similarity")
+def pairwise_similarity(
+    student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor], *, scale: float = 10.0
+) -> Tensor:
+    """Compare the student's cosine matrix with every teacher's.
+
+    Args:
+        student: `(batch, dim)`.
+        targets: One `(batch, teacher_dim)` a teacher, standardised.
+        masks: One `(batch,)` a teacher: false where it has no embedding.
+        scale: Multiplies the mean squared difference, to bring it near the losses' size.
+
+    Returns:
+        `(batch,)`.
+
+    Raises:
+        ShapeError: A teacher's rows are not the student's.
+
+    References:
+        Tung, Mori 2019, "Similarity-preserving knowledge distillation", with cosines.
+    """
+    require_rows(student, targets, masks)
+    own = normalize(student, dim=-1)
+    similarity = own @ own.T
+    terms, counted = [], []
+    for target, mask in zip(targets, masks, strict=True):
+        unit = normalize(target.to(student.dtype), dim=-1)
+        pairs = other_pairs(mask)
+        terms.append(scale * mean_over((similarity - unit @ unit.T) ** 2, pairs))
+        counted.append(pairs.any(dim=-1))
+    return mean_over_teachers(terms, counted)

@@ -1,0 +1,187 @@
+"""A project folder beside the project: other parameters, other results, the same code, data and cache."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from configparser import ConfigParser
+from io import StringIO
+from pathlib import Path
+
+import yaml
+
+from polydistill.config.params import PARAMS_FILE, parse_params
+from polydistill.errors import MissingDataError, ParamsError, UnknownNameError
+
+WORKSPACES = Path(".polydistill") / "workspaces"
+FOLDERS = ("src", "flows")
+OPTIONAL = ("recipes",)
+"""Of this repository, and not of every project."""
+FILES = ("dvc.yaml", ".dvcignore", "requirements.lock", "pyproject.toml", "prefect.yaml")
+DATA_FILE, LOCK_FILE = "data.dvc", "dvc.lock"
+IGNORED = "__pycache__"
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+def project_of(root: Path) -> Path:
+    """Return the project that a workspace belongs to; any other folder is its own.
+
+    Examples:
+        >>> project_of(Path("/home/me/project/.polydistill/workspaces/quick")).as_posix()
+        '/home/me/project'
+    """
+    folder = root.resolve()
+    return folder.parents[2] if folder.parent.parts[-2:] == WORKSPACES.parts else folder
+
+
+def make_workspace(
+    root: Path, name: str, overrides: Mapping[str, object], *, moves_on: bool = False
+) -> Path:
+    """Make, or bring up to date, the workspace `.polydistill/workspaces/<name>` of a project.
+
+    It has its own parameters, lock file, artifacts, reports and registry, so that a run in it leaves the
+    project untouched; what it has computed is kept. DVC's cache and remotes are the project's. Its
+    `data/` is what `data.dvc` says, and is brought by `dvc pull data.dvc` inside it.
+
+    Args:
+        root: The project folder.
+        name: Lower-case letters, digits and hyphens.
+        overrides: Dotted keys of `params.yaml` and their values; None removes the key.
+        moves_on: Whether its `data.dvc` and `dvc.lock` are the project's at first alone, and its own from
+            then on: where scheduled runs take in new data, while the project's git stays as it is.
+
+    Raises:
+        ParamsError: A key is unknown, a value is out of bounds, or `name` is no name.
+        MissingDataError: The project has no `data.dvc`, `dvc.yaml` or sources.
+    """
+    if not NAME.fullmatch(name):
+        raise ParamsError(
+            f"A workspace's name must have lower-case letters, digits and hyphens, got {name!r}."
+        )
+    root = root.resolve()
+    params = _overridden(root, overrides)
+    folder = root / WORKSPACES / name
+    _copy_code(root, folder)
+    _write(folder / PARAMS_FILE, yaml.safe_dump(params, sort_keys=False).encode())
+    if moves_on:
+        _start_with_data(root, folder)
+    else:
+        _point_to_data(root, folder)
+    configure_dvc(root, folder)
+    return folder
+
+
+def _copy_code(root: Path, folder: Path) -> None:
+    """Bring code and settings up to date.
+
+    Raises:
+        MissingDataError: The project lacks some.
+    """
+    for needed in (*FOLDERS, "dvc.yaml", DATA_FILE):
+        if not (root / needed).exists():
+            raise MissingDataError(f"No {needed} in {root}: run polydistill in a project folder.")
+    for part in (*FOLDERS, *(name for name in OPTIONAL if (root / name).is_dir())):
+        _mirror(root / part, folder / part)
+    for file in FILES:
+        if (root / file).exists():
+            _write(folder / file, (root / file).read_bytes())
+
+
+def _overridden(root: Path, overrides: Mapping[str, object]) -> dict[str, object]:
+    """Return the tree of `params.yaml` with the overrides in it, checked."""
+    path = root / PARAMS_FILE
+    if not path.exists():
+        raise ParamsError(f"No {PARAMS_FILE} in {root}: run polydistill in a project folder.")
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    parse_params(tree)
+    for key, value in overrides.items():
+        override(tree, key, copy.deepcopy(value))
+    parse_params(tree)
+    return dict(tree)
+
+
+def override(tree: dict[str, object], key: str, value: object) -> None:
+    """Set a dotted key of a tree of parameters in place, or remove it where `value` is None.
+
+    Raises:
+        UnknownNameError: There is no such branch, or nothing to remove.
+    """
+    *path, last = key.split(".")
+    node = tree
+    for part in path:
+        child = node.get(part)
+        if not isinstance(child, dict):
+            branches = [name for name, below in node.items() if isinstance(below, dict)]
+            raise UnknownNameError(f"key in params.yaml: {key},", part, branches)
+        node = child
+    if value is not None:
+        node[last] = value
+    elif last in node:
+        del node[last]
+    else:
+        raise UnknownNameError(f"key in params.yaml: {key},", last, node)
+
+
+def _mirror(source: Path, target: Path) -> None:
+    """Make `target` hold the files of `source`: changed ones are written, others removed."""
+    files = {
+        path.relative_to(source)
+        for path in source.rglob("*")
+        if path.is_file() and IGNORED not in path.parts
+    }
+    for file in files:
+        _write(target / file, (source / file).read_bytes())
+    for path in sorted(target.rglob("*"), reverse=True):  # a folder after what is in it
+        relative = path.relative_to(target)
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        elif path.is_file() and IGNORED not in relative.parts and relative not in files:
+            path.unlink()
+
+
+def _point_to_data(root: Path, folder: Path) -> None:
+    """Copy `data.dvc`; data of another version goes, so that the next pull brings the right one."""
+    changed = _write(folder / DATA_FILE, (root / DATA_FILE).read_bytes())
+    if changed and (folder / "data").exists():
+        shutil.rmtree(folder / "data")
+
+
+def _start_with_data(root: Path, folder: Path) -> None:
+    """Copy `dvc.lock` and `data.dvc`, once."""
+    if (folder / DATA_FILE).exists():
+        return
+    if (root / LOCK_FILE).exists():
+        _write(folder / LOCK_FILE, (root / LOCK_FILE).read_bytes())
+    _point_to_data(root, folder)  # last: it says that the rest is there
+
+
+def configure_dvc(root: Path, folder: Path) -> None:
+    """Give another folder a project's DVC settings, cache and remotes, and no version control."""
+    settings, home = ConfigParser(interpolation=None), root.resolve() / ".dvc"
+    settings.read([home / "config", home / "config.local"], encoding="utf-8")
+    for section in ("core", "cache"):
+        if not settings.has_section(section):
+            settings.add_section(section)
+    settings["core"]["no_scm"] = "true"
+    settings["cache"]["dir"] = str(home / settings["cache"].get("dir", "cache"))
+    for section in settings.sections():
+        url = settings[section].get("url")
+        if section.strip("'").startswith("remote ") and url is not None and "://" not in url:
+            settings[section]["url"] = os.path.normpath(home / url)
+    text = StringIO()
+    settings.write(text)
+    _write(folder / ".dvc" / "config", text.getvalue().encode())
+
+
+def _write(path: Path, content: bytes) -> bool:
+    """Write a file at once, unless it holds this content already; return whether it was written."""
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+    return True

@@ -1,0 +1,54 @@
+"""Adopt an earlier version: put its student and heads where a run that goes on from it finds them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from polydistill.project.files import put_in_place
+from polydistill.project.layout import Layout
+from polydistill.training.version import PARTS, open_version
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A version that `<modality>.warm_start` can name.
+
+    Attributes:
+        sha256: Of its files: what `warm_start.sha256` must say.
+        student_sha256: Of its student's weights.
+        student_dim: Width of the student's embeddings.
+        teachers: Whose heads it has.
+        folder: Where it lies in the project.
+    """
+
+    sha256: str
+    student_sha256: str
+    student_dim: int
+    teachers: tuple[str, ...]
+    folder: Path
+
+
+def adopt(root: Path, modality: str, source: Path) -> Adopted:
+    """Copy a version into the project, in a folder named after its content; once is enough.
+
+    Args:
+        root: The project folder.
+        modality: Of the student.
+        source: A folder that holds `student` and `heads`, such as `artifacts/text`.
+
+    Raises:
+        PolydistillError: See `version.open_version`.
+    """
+    version = open_version(source)
+    layout = Layout(root, modality)
+    folder = layout.adopted(version.sha256)
+    if not folder.is_dir() or open_version(folder).sha256 != version.sha256:
+        made = layout.work("adopt", version.sha256[:16])
+        shutil.rmtree(made, ignore_errors=True)
+        for part in PARTS:
+            shutil.copytree(source / part, made / part)
+        put_in_place(made, folder)
+    card = version.heads.card
+    return Adopted(version.sha256, version.student_sha256, card.student_dim, card.teachers, folder)

@@ -1,0 +1,89 @@
+"""The heads as the distill stage leaves them: calibrated, and with the way back to each teacher's own space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from polydistill.config.params import ModalityParams
+from polydistill.contracts import FloatArray
+from polydistill.students import weights_digest
+from polydistill.training.calibration import Calibration
+from polydistill.training.dataset import Targets
+from polydistill.training.heads_bundle import (
+    MEAN,
+    RESIDUAL,
+    ROTATION,
+    STD,
+    HeadsBundle,
+    HeadsCard,
+    NoveltyScale,
+    save_heads,
+)
+from polydistill.training.model import DistillationModel
+from polydistill.training.standardise import Standardiser
+from polydistill.training.weighting import Weighting
+
+
+def save_calibrated_heads(
+    outputs: Path,
+    model: DistillationModel,
+    block: ModalityParams,
+    student_dim: int,
+    teachers: Mapping[str, tuple[Standardiser, str]],
+    calibration: Calibration,
+) -> None:
+    """Write `outputs/heads`: with the teachers' statistics they predict embeddings as they were.
+
+    Args:
+        outputs: Holds `student`, whose weights the heads belong to.
+        model: Heads and weighting, trained.
+        block: Of the modality.
+        student_dim: Width of the student's embeddings.
+        teachers: Of each, its standardiser as fitted before training, and whose embeddings they were.
+        calibration: Of the heads' scales.
+    """
+    statistics = {
+        name: _statistics(model.weighting.settled(place, one))
+        for place, (name, (one, _)) in enumerate(teachers.items())
+    }
+    for name, residual in calibration.residual.items():
+        statistics[name][RESIDUAL] = residual
+    novelty = calibration.novelty
+    card = HeadsCard(
+        heads=block.heads,
+        weighting=block.weighting,
+        student_dim=student_dim,
+        student_sha256=weights_digest(outputs / "student"),
+        teachers=tuple(teachers),
+        teacher_dims={name: len(one.mean) for name, (one, _) in teachers.items()},
+        identities={name: identity for name, (_, identity) in teachers.items()},
+        scale="predicted" if calibration.scale_is_trained else "residual",
+        factors=calibration.factors,
+        novelty=novelty and NoveltyScale(mean=novelty[0], std=novelty[1]),
+    )
+    save_heads(HeadsBundle(card, model.heads, statistics, model.weighting), outputs / "heads")
+
+
+def _statistics(settled: Standardiser) -> dict[str, FloatArray]:
+    found = {MEAN: settled.mean, STD: settled.std}
+    return found if settled.rotation is None else {**found, ROTATION: settled.rotation}
+
+
+@torch.no_grad()
+def asked_for(
+    weighting: Weighting,
+    targets: Mapping[str, Targets],
+    present: dict[str, torch.Tensor],
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> dict[str, FloatArray]:
+    """Return what each head should predict at `rows`, by teacher, now that training is over."""
+    weighting.eval()
+    at = torch.from_numpy(rows)
+    return {
+        name: weighting.rescale(place, values[at], present[name][at]).numpy()
+        for place, (name, values) in enumerate(targets.items())
+    }

@@ -1,0 +1,55 @@
+"""Which code and libraries the numbers of a stage hang on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+
+from polydistill.config.params import Params
+from polydistill.project.code_version import code_version
+
+LIBRARIES = ("mteb", "numpy", "scikit-learn", "torch", "transformers")
+NOT_FOLLOWED = tuple(
+    f"polydistill.{module}"
+    for module in (
+        "config", "config.params", "contracts", "data.tables", "data.weights", "errors", "evaluation.scores",
+        "plugins", "project", "project.files", "project.layout", "training.tracking",
+    )
+)  # fmt: skip
+"""What every stage stands on, and no number hangs on alone; the parameters count by their values."""
+
+
+def stage_code(stages: Sequence[str], params: Sequence[Params], modality: str) -> str:
+    """Return a digest of what these stages run with each of these parameters.
+
+    Args:
+        stages: Names of modules beside this one.
+        params: The plug-ins that any of them names count.
+        modality: A block of them.
+    """
+    plug_ins = {module for one in params for module in _plug_ins(one, modality)}
+    modules = [*(f"{__package__}.{stage}" for stage in stages), *sorted(plug_ins)]
+    libraries = [_installed(library) for library in LIBRARIES]
+    return " ".join([code_version(modules, NOT_FOLLOWED), *libraries])
+
+
+def _installed(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:  # mteb comes with an extra
+        return "none"
+
+
+def _plug_ins(params: Params, modality: str) -> list[str]:
+    """Return the modules that the parameters name."""
+    block = params.modality(modality)
+    named = [
+        ("students", block.student.name),
+        ("heads", block.heads.name),
+        ("losses", block.loss.name),
+        ("training.weighting", block.weighting.name),
+        ("data.modalities", modality),
+        *((("losses.relational", block.geometry.name),) if block.geometry else ()),
+        *(("evaluation.tasks", task.kind) for task in block.tasks.values()),
+    ]
+    return [f"polydistill.{room}.{name.replace('-', '_')}" for room, name in named]

@@ -1,0 +1,145 @@
+"""The heads as files: weights, the teachers' statistics, and a card that says whose they are. No pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+from polydistill.config.params import Plugin, Tree
+from polydistill.contracts import FloatArray
+from polydistill.errors import DataError, MissingDataError
+from polydistill.heads import HEADS
+
+CARD, WEIGHTS = "heads.json", "heads.safetensors"
+MEAN, STD, ROTATION, RESIDUAL = "mean", "std", "rotation", "residual"
+"""A teacher's statistics: the standardiser's, and the constant scale, `(teacher_dim,)`, if any."""
+WEIGHTING = "weighting/"
+Statistics = dict[str, dict[str, FloatArray]]
+Scale = Literal["predicted", "residual"]
+
+
+class NoveltyScale(Tree):
+    """What the mean predicted log-scale is on held-out rows: the zero and the unit of novelty."""
+
+    mean: float
+    std: float
+
+
+class HeadsCard(BaseModel):
+    """What `heads.json` holds.
+
+    Attributes:
+        heads: The registry's name of the heads, and their options.
+        weighting: The same of what weighted the teachers.
+        student_dim: Width of the student's embeddings.
+        student_sha256: Of the weights of the student that they were trained with.
+        teachers: Their names, in the heads' order.
+        teacher_dims: Width of each teacher's embeddings.
+        identities: Each teacher's `StoredEmbeddings.identity_sha256`: whose embeddings they were; heads that an
+            older version of this package made do not know.
+        scale: `predicted` where the loss has trained the heads' scale; `residual` where it has not, and a
+            constant scale a dimension, fitted to held-out residuals, takes its place.
+        factors: By which each teacher's scale is multiplied; a teacher without held-out rows has none.
+        novelty: The zero and the unit of the novelty score; none where the scale says nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    heads: Plugin
+    weighting: Plugin
+    student_dim: int
+    student_sha256: str
+    teachers: tuple[str, ...]
+    teacher_dims: dict[str, int]
+    identities: dict[str, str] = {}
+    scale: Scale
+    factors: dict[str, float]
+    novelty: NoveltyScale | None
+
+
+@dataclass(frozen=True)
+class HeadsBundle:
+    """The heads with all that is needed to predict a teacher's embeddings as they were.
+
+    Attributes:
+        card: See `HeadsCard`.
+        module: From student embeddings to a prediction a teacher, in standard deviations of the teacher.
+        statistics: Each teacher's `mean`, `std` and, where there is one, `rotation` and `residual`.
+        weighting: Its state at the end of training, for the record; none once loaded.
+    """
+
+    card: HeadsCard
+    module: nn.Module
+    statistics: Statistics
+    weighting: nn.Module | None = None
+
+
+def save_heads(bundle: HeadsBundle, folder: Path) -> None:
+    """Write `heads.safetensors` and `heads.json`; the same heads write the same bytes."""
+    folder.mkdir(parents=True)
+    arrays = {name: t.detach().cpu().numpy() for name, t in bundle.module.state_dict().items()}
+    if bundle.weighting is not None:
+        state = bundle.weighting.state_dict()
+        arrays |= {f"{WEIGHTING}{name}": value.cpu().numpy() for name, value in state.items()}
+    for teacher, own in bundle.statistics.items():
+        arrays |= {f"{teacher}/{name}": values for name, values in own.items()}
+    arrays = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in arrays.items()}  # 0-d too
+    save_file(arrays, folder / WEIGHTS)
+    text = bundle.card.model_dump_json(indent=2) + "\n"
+    (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def load_heads(folder: Path) -> HeadsBundle:
+    """Load what `save_heads` wrote, in eval mode.
+
+    Raises:
+        MissingDataError: The folder holds no heads.
+        DataError: A file is damaged, or of an older version.
+    """
+    for file in (CARD, WEIGHTS):
+        if not (folder / file).exists():
+            raise MissingDataError(f"No {file} in {folder}: run the distill stage.")
+    try:
+        card = HeadsCard.model_validate_json((folder / CARD).read_bytes())
+    except ValidationError as error:
+        raise _damaged(folder / CARD, error) from error
+    try:
+        arrays = load_file(folder / WEIGHTS)
+        statistics = {teacher: _statistics_of(teacher, card, arrays) for teacher in card.teachers}
+        module = _module_of(card, arrays)
+    except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
+        # torch names the wrong tensors, Python an option that heads no longer have
+        raise _damaged(folder / WEIGHTS, error) from error
+    return HeadsBundle(card, module.eval(), statistics)
+
+
+def _statistics_of(
+    teacher: str, card: HeadsCard, arrays: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    has_residual = card.scale == "residual" and teacher in card.factors
+    needed = {MEAN, STD, RESIDUAL} if has_residual else {MEAN, STD}
+    names = needed | {name for name in (ROTATION,) if f"{teacher}/{name}" in arrays}
+    return {name: arrays[f"{teacher}/{name}"] for name in sorted(names)}
+
+
+def _module_of(card: HeadsCard, arrays: Mapping[str, FloatArray]) -> nn.Module:
+    dims = {teacher: card.teacher_dims[teacher] for teacher in card.teachers}
+    build = HEADS.get(card.heads.name)
+    module: nn.Module = build(card.student_dim, dims, torch.Generator(), **card.heads.options)
+    module.load_state_dict({n: torch.from_numpy(a) for n, a in arrays.items() if "/" not in n})
+    return module
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    return DataError(
+        f"{path} is damaged, or of an older version: {first.rstrip('.:')}. Run the distill stage again."
+    )

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+import typer
+
+from polydistill.cli import console
+from polydistill.cli.console import ProgressLines, errors_for_people, show
+from polydistill.errors import DiskSpaceError, ParamsError
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands until the test moves it."""
+    now = [100.0]
+    monkeypatch.setattr("polydistill.cli.console.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_the_first_line_comes_at_once_and_the_next_after_a_while(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = ProgressLines("distill")
+    for second, done in ((0, 10), (1, 20), (4, 50), (5, 100)):
+        clock[0] = 100.0 + second
+        progress("steps", done, 100)
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[2] for line in lines] == ["10/100", "50/100", "100/100"]
+
+
+def test_the_rate_does_not_count_what_an_earlier_run_had_done(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = ProgressLines("embed")
+    progress("corpus", 900, 1000)
+    clock[0] += 5
+    progress("corpus", 950, 1000)
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert "/s" not in first
+    assert "10/s" in second  # not 190/s
+    assert "ETA 0:05" in second
+
+
+def test_what_begins_anew_has_a_rate_of_its_own(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = ProgressLines("headline")
+    for second, done in ((0, 0), (10, 1000), (5010, 100), (5020, 200)):
+        clock[0] = 100.0 + second
+        progress("default steps", done, 1000)
+
+    *_, anew, last = capsys.readouterr().out.splitlines()
+    assert "/s" not in anew
+    assert "10/s" in last  # not 0.0/s
+    assert "ETA 1:20" in last
+
+
+def test_tables_in_a_report_have_a_line_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    report = {"rules": [{"name": "gain"}, {"name": "finite"}], "means": {"student": {"sts": 0.5}}}
+
+    show(report, as_json=False)
+
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["rules  name gain", "name finite", "means  student  sts 0.5000"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ParamsError("no such key"), ParamsError.exit_code, "ParamsError: no such key"),
+        (OSError(errno.ENOSPC, "No space left"), DiskSpaceError.exit_code, "A disk is full"),
+    ],
+    ids=["ours", "full disk"],
+)
+def test_errors_become_a_line_and_an_exit_code(
+    error: Exception, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as left, errors_for_people():
+        raise error
+
+    assert left.value.exit_code == code
+    assert said in capsys.readouterr().err
+
+
+def test_an_error_of_our_code_keeps_its_trace() -> None:
+    with pytest.raises(ZeroDivisionError), console.errors_for_people():
+        raise ZeroDivisionError

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from polydistill.cli.flow_process import quick_overrides, run_flows
+from polydistill.config.params import load_params, parse_params
+from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.project.workspace import override
+from tests.toy_project import REPOSITORY
+
+
+def test_a_quick_run_has_the_teachers_and_numbers_that_its_block_names() -> None:
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+
+    for key, value in quick_overrides(parse_params(tree), "text").items():
+        override(tree, key, value)
+
+    quick = parse_params(tree)
+    assert list(quick.active_teachers("text")) == ["minilm-l6", "glove-50d"]
+    assert quick.modality("text").corpus.rows == 2000
+    assert quick.modality("text").tasks["vader-nyt"].max_rows == 300
+    assert quick.modality("text").warm_start.sha256 is None
+
+
+def test_a_block_without_quick_is_refused() -> None:
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    del tree["text"]["quick"]
+
+    for asked in ("text", "all"):
+        with pytest.raises(ParamsError, match="'text' must have `quick`"):
+            quick_overrides(parse_params(tree), asked)
+
+
+def test_quick_teachers_must_be_teachers_of_the_block() -> None:
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    tree["text"]["quick"]["teachers"] = ["minilm"]
+
+    with pytest.raises(
+        UnknownNameError, match=r"quick.teachers 'minilm'. Did you mean 'minilm-l6'"
+    ):
+        quick_overrides(parse_params(tree), "text")
+
+
+def make_project(root: Path, code: str) -> Path:
+    """A project whose flow is one line of Python."""
+    (root / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    (root / "flows").mkdir()
+    (root / "flows" / "retrain.py").write_text(code)
+    return root
+
+
+def test_all_runs_the_flow_of_each_listed_modality(tmp_path: Path) -> None:
+    code = "import sys; open('ran', 'a').write(sys.argv[1] + ' '); sys.exit(5)"
+    root = make_project(tmp_path, code)
+
+    exit_codes = run_flows(root, "all")
+
+    assert exit_codes == dict.fromkeys(load_params(root).modalities, 5)
+    assert (root / "ran").read_text().split() == list(load_params(root).modalities)
+
+
+def test_an_unknown_modality_runs_nothing(tmp_path: Path) -> None:
+    root = make_project(tmp_path, "open('ran', 'w')")
+
+    with pytest.raises(UnknownNameError, match="Did you mean 'text'"):
+        run_flows(root, "texts")
+
+    assert not (root / "ran").exists()
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_who_ends_the_command_ends_its_flow_and_begins_no_other(
+    tmp_path: Path, asked: signal.Signals
+) -> None:
+    root = make_project(
+        tmp_path,
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('stages stopped', flush=True), sys.exit(143)))\n"
+        "print(os.getpid(), flush=True)\n"
+        "time.sleep(60)\n",
+    )
+    call = [
+        "import sys",
+        "from pathlib import Path",
+        "from polydistill.config.environment import end_on_request",
+        "from polydistill.cli.flow_process import run_flows",
+        "end_on_request()",
+        "run_flows(Path(sys.argv[1]), 'all')",
+    ]
+
+    with subprocess.Popen(
+        [sys.executable, "-c", "; ".join(call), str(root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as command:
+        assert command.stdout is not None
+        flow = int(command.stdout.readline())
+        command.send_signal(asked)
+        told = command.stdout.read()
+
+    assert command.returncode == (143 if asked is signal.SIGTERM else -signal.SIGINT)
+    assert told == "stages stopped\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(flow, 0)

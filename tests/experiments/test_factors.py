@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.ablation_grid import Ablation
+from experiments.factors import levels
+from experiments.methods import changed, headline_methods
+from polydistill.config.params import load_params
+from polydistill.data.modalities import MODALITIES
+from polydistill.errors import ParamsError
+from polydistill.stages.resolve import resolve
+
+ROOT = Path(__file__).parents[2]
+PARAMS = load_params(ROOT)
+
+
+def test_the_ablation_has_at_most_twenty_cells_and_each_can_run() -> None:
+    grid = levels(PARAMS, "text")
+
+    assert len({level.name for level in grid}) == len(grid) <= 20
+    assert {level.factor for level in grid} == {
+        "", "loss", "weighting", "teachers", "geometry", "heads",
+    }  # fmt: skip
+    for level in grid:
+        resolve(changed(PARAMS, level.overrides, 1), "text")
+
+
+@pytest.mark.parametrize("modality", MODALITIES.names())
+def test_every_modality_has_an_ablation_on_a_setting_of_its_own(modality: str) -> None:
+    plan = Ablation(ROOT, PARAMS, modality)
+
+    assert len({one.factor for one in plan.levels}) == 6
+    assert {key.partition(".")[0] for key in plan.setting} == {modality}
+    small, full = plan.params.modality(modality), PARAMS.modality(modality)
+    assert small.corpus.rows < full.corpus.rows
+    assert small.corpus.rows % small.store.shard_rows == 0  # whole shards are taken over
+
+
+def test_every_cell_but_the_default_changes_the_parameters() -> None:
+    trees = [changed(PARAMS, one.overrides, 0).model_dump_json() for one in levels(PARAMS, "text")]
+
+    assert len(set(trees)) == len(trees)
+
+
+def test_other_plug_ins_have_none_of_the_defaults_options() -> None:
+    """A rank that suits heads with a linear map would be a bottleneck for those without."""
+    shared = next(one for one in levels(PARAMS, "text") if one.level == "shared-trunk")
+
+    heads = changed(PARAMS, shared.overrides, 0).modality("text").heads
+
+    assert (heads.name, heads.options) == ("shared-trunk", {})
+
+
+def test_teachers_come_in_the_order_of_the_switchboard() -> None:
+    first_two = next(one for one in levels(PARAMS, "text") if one.name == "teachers-2")
+
+    active = list(changed(PARAMS, first_two.overrides, 0).active_teachers("text"))
+
+    assert active == list(PARAMS.active_teachers("text"))[:2]
+
+
+def test_the_headline_methods_are_equal_but_for_what_they_are_about() -> None:
+    methods = {
+        one.name: changed(PARAMS, one.overrides, 2) for one in headline_methods(PARAMS, "text")
+    }
+
+    assert list(methods)[:6] == ["default", "paper", "mse", "cosine", "simreg", "compress"]
+    assert len(methods) == 6 + len(PARAMS.active_teachers("text"))
+    assert {params.seed for params in methods.values()} == {2}
+    for name, params in methods.items():
+        resolve(params, "text")
+        assert params.modality("text").student == PARAMS.modality("text").student
+        assert params.modality("text").training.epochs == PARAMS.modality("text").training.epochs
+        assert (params.modality("text").heads == PARAMS.modality("text").heads) is (
+            name != "simreg"
+        )
+    assert methods["compress"].modality("text").loss_weight == 0
+    assert list(methods["only use-m3"].active_teachers("text")) == ["use-m3"]
+
+
+def test_nothing_that_trains_the_student_is_refused() -> None:
+    with pytest.raises(ParamsError, match="loss_weight must be above 0"):
+        changed(PARAMS, {"text.loss_weight": 0.0, "text.geometry_weight": 0.0}, 0)

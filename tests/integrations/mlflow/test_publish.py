@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from polydistill.config.params import load_params
+from polydistill.errors import (
+    DivergedError,
+    InfrastructureError,
+    MissingDataError,
+    StageError,
+    StoreError,
+)
+from polydistill.integrations.dvc.stages import lock_digest, lock_entries
+from polydistill.integrations.mlflow.bundle import bundle_folder, load_model, version_folder
+from polydistill.integrations.mlflow.promotion import promote
+from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.registry_dump import export
+from polydistill.integrations.mlflow.store import check_store, connected, folder
+from polydistill.integrations.mlflow.tracker import MlflowTracker
+from polydistill.project.layout import Layout
+from polydistill.students import encode, load_student
+from tests.published_project import DATA_MD5, TEACHERS, retrain, write_lock
+
+CHAMPION = "models:/student-text@champion"
+TEXTS = ["a cat", "a much longer text, with ünïcode", ""]
+
+
+def aliases(root: Path) -> dict[str, int]:
+    with connected(root) as client:
+        return {a: int(v) for a, v in client.get_registered_model("student-text").aliases.items()}
+
+
+def n_runs(client: MlflowClient) -> int:
+    experiment = client.get_experiment_by_name("text")
+    assert experiment is not None
+    return len(client.search_runs([experiment.experiment_id]))
+
+
+def student_sha256(root: Path) -> str:
+    return str(json.loads(Layout(root, "text").distillation.read_text())["student_sha256"])
+
+
+def test_publishing_twice_from_files_gives_one_version(evaluated: Path) -> None:
+    params = load_params(evaluated)
+
+    first = publish(evaluated, params, "text")
+    second = publish(evaluated, params, "text")
+
+    assert (first.version, first.created) == (1, True)
+    assert (second.version, second.created, second.run_id) == (1, False, first.run_id)
+    assert aliases(evaluated) == {"challenger": 1}
+    with connected(evaluated) as client:
+        assert len(client.search_model_versions("name = 'student-text'")) == 1
+        run = client.get_run(first.run_id)
+        history = client.get_metric_history(first.run_id, f"held_out/{TEACHERS[0]}")
+        files = {file.path for file in client.list_artifacts(first.run_id)}
+        version = client.get_model_version("student-text", "1")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["text.loss.name"] == "beta-nll"
+    assert run.data.metrics["scores/student/sts/simlex"] == 0.5
+    assert run.inputs is not None
+    assert run.inputs.dataset_inputs[0].dataset.digest == DATA_MD5
+    assert [(point.step, point.value) for point in history] == [(1, 1.0), (2, 0.5)]
+    assert files >= {"predictions.parquet", "heads", "project", "scores.json", "distill.json"}
+    assert version.tags["student_sha256"] == student_sha256(evaluated)
+
+
+def test_a_live_run_is_completed_and_no_second_one_made(evaluated: Path) -> None:
+    params, tracker = load_params(evaluated), MlflowTracker(evaluated, "text")
+    tracker.log_params(params.model_dump(mode="json"))
+    tracker.log_metrics({f"held_out/{TEACHERS[0]}": 1.0, "held_out@mean": 1.0}, step=1)
+    live = tracker.run_id
+    tracker.set_tags({"student_sha256": student_sha256(evaluated)})
+    tracker.close()
+
+    published = [publish(evaluated, params, "text") for _ in range(2)]
+
+    assert [(one.run_id, one.version) for one in published] == [(live, 1), (live, 1)]
+    with connected(evaluated) as client:
+        assert n_runs(client) == 1
+        run = client.get_run(str(live))
+        history = client.get_metric_history(str(live), f"held_out/{TEACHERS[0]}")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["lock_sha256"] == published[0].lock_sha256
+    assert run.data.metrics["held_out_mean"] == 1.0  # `@` is not allowed in a name
+    assert sorted(point.step for point in history) == [1, 2]  # what was missed is filled in
+
+
+def test_a_publish_that_was_cut_off_is_finished_by_the_next(
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = load_params(evaluated)
+
+    def cut(*_arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("polydistill.integrations.mlflow.publish.register_student", cut)
+        with pytest.raises(KeyboardInterrupt):
+            publish(evaluated, params, "text")
+
+    published = publish(evaluated, params, "text")
+
+    assert (published.version, published.created) == (1, True)
+    with connected(evaluated) as client:
+        assert n_runs(client) == 1
+        history = client.get_metric_history(published.run_id, "scores/student")
+    assert len(history) == 1
+
+
+def test_champions_come_and_go_and_a_lower_student_is_refused(evaluated: Path) -> None:
+    params = load_params(evaluated)
+    outcomes = []
+    for seed, score in ((0, 0.5), (1, 0.6), (2, 0.55)):
+        retrain(evaluated, seed=seed, score=score)
+        publish(evaluated, params, "text")
+        dry = promote(evaluated, params, "text", dry_run=True)
+        verdict = promote(evaluated, params, "text")
+        outcomes.append((dry.outcome, verdict.outcome))
+
+    assert outcomes == [(one, one) for one in ("promoted", "promoted", "refused")]
+    assert aliases(evaluated) == {"challenger": 3, "champion": 2, "previous": 1}
+    written = json.loads(Layout(evaluated, "text").verdict.read_text())
+    assert written["refused"]
+    assert written["student_sha256"] == student_sha256(evaluated)
+    gain = next(rule for rule in written["rules"] if rule["name"] == "gain")
+    assert gain["value"] == pytest.approx(-0.05)
+    with connected(evaluated) as client:
+        tags = client.get_model_version("student-text", "3").tags
+    assert tags["verdict"] == "refused"
+
+    retrain(evaluated, seed=1, score=0.6)  # an older student comes back from DVC's cache
+
+    assert publish(evaluated, params, "text").version == 2
+    assert promote(evaluated, params, "text").outcome == "unchanged"
+
+
+def test_the_champion_gives_the_students_embeddings_however_it_is_loaded(
+    evaluated: Path, tmp_path: Path
+) -> None:
+    params = load_params(evaluated)
+    publish(evaluated, params, "text")
+    promote(evaluated, params, "text")
+    expected = encode(load_student(Layout(evaluated, "text").student), TEXTS)
+    from sentence_transformers import SentenceTransformer
+
+    embeddings = load_model(evaluated, CHAMPION).predict(TEXTS)
+    bundle = bundle_folder(evaluated, CHAMPION, tmp_path)
+    sentence_transformer = SentenceTransformer(str(bundle), device="cpu")
+
+    np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+    np.testing.assert_allclose(load_model(evaluated, str(bundle)).predict(TEXTS), expected)
+    np.testing.assert_allclose(sentence_transformer.encode(TEXTS[:2]), expected[:2], atol=1e-5)
+    stored = folder(evaluated) / "artifacts"
+    pickles = {".bin", ".joblib", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
+    assert not [path for path in stored.rglob("*") if path.suffix in pickles]
+    assert not list((evaluated / "mlruns").glob("*/meta.yaml"))
+    pins = next(stored.rglob("requirements.txt")).read_text().split()
+    assert {pin.partition("==")[0] for pin in pins} >= {"numpy", "safetensors", "torch"}
+    assert all("==" in pin and "+" not in pin for pin in pins)
+
+
+def test_the_champion_loads_in_a_process_without_our_sources(evaluated: Path) -> None:
+    params = load_params(evaluated)
+    publish(evaluated, params, "text")
+    promote(evaluated, params, "text")
+    expected = encode(load_student(Layout(evaluated, "text").student), TEXTS[:1])
+
+    loaded = load_in_fresh_process(evaluated)
+
+    np.testing.assert_allclose(loaded, expected, atol=1e-5)
+
+
+def load_in_fresh_process(root: Path) -> list[list[float]]:
+    """Load the champion with MLflow alone, without this repository's `src` and without our help."""
+    code = (
+        "import sys; sys.path = [p for p in sys.path if not p.endswith('/src')]\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
+        "import json, mlflow\n"
+        f"model = mlflow.pyfunc.load_model({CHAMPION!r})\n"
+        f"result = model.predict({TEXTS[:1]!r})\n"
+        "import polydistill; assert '/code/' in polydistill.__file__, polydistill.__file__\n"
+        "print(json.dumps(result.tolist()))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd="/",
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlruns/mlflow.db"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    rows: list[list[float]] = json.loads(result.stdout.splitlines()[-1])
+    return rows
+
+
+def test_exports_are_the_same_every_time_and_hold_no_path_or_run(evaluated: Path) -> None:
+    params = load_params(evaluated)
+    run_id = publish(evaluated, params, "text").run_id
+    with pytest.raises(MissingDataError, match="no champion"):
+        export(evaluated, "text")
+    promote(evaluated, params, "text")
+
+    files = export(evaluated, "text")
+    before = [file.read_bytes() for file in files]
+    again = [file.read_bytes() for file in export(evaluated, "text")]
+
+    assert before == again
+    assert [file.name for file in files] == ["run.json", "model.json"]
+    for content in before:
+        assert str(evaluated).encode() not in content
+        assert run_id.encode() not in content
+    run, model = (json.loads(content) for content in before)
+    assert run["tags"]["student_sha256"] == student_sha256(evaluated)
+    assert run["metrics"][f"held_out/{TEACHERS[0]}"] == [[1, 1.0], [2, 0.5]]
+    assert model["aliases"] == {"challenger": 1, "champion": 1}
+
+
+def test_scores_of_an_older_student_are_not_published(evaluated: Path) -> None:
+    write_lock(evaluated, made="new", scored="old")
+
+    with pytest.raises(StoreError, match="run the evaluate stage again"):
+        publish(evaluated, load_params(evaluated), "text")
+
+
+def test_weights_that_the_report_does_not_name_are_not_published(evaluated: Path) -> None:
+    path = Layout(evaluated, "text").distillation
+    path.write_text(json.dumps({**json.loads(path.read_text()), "student_sha256": "0" * 64}))
+
+    with pytest.raises(StoreError, match="run the distill stage again"):
+        publish(evaluated, load_params(evaluated), "text")
+
+
+def test_a_diverged_student_is_not_published(evaluated: Path) -> None:
+    path = Layout(evaluated, "text").distillation
+    path.write_text(json.dumps({**json.loads(path.read_text()), "diverged": True}))
+
+    with pytest.raises(DivergedError):
+        publish(evaluated, load_params(evaluated), "text")
+
+
+def test_the_lock_digest_is_of_one_modality_and_of_nothing_else(evaluated: Path) -> None:
+    entries = lock_entries(evaluated, "text")
+
+    assert sorted(entries) == [
+        "distill@text",
+        "embed@text-minilm-l6",
+        "evaluate@text",
+        "validate@text",
+    ]
+    assert lock_digest(entries) == lock_digest(dict(reversed(entries.items())))
+    assert lock_digest(entries) != lock_digest({**entries, "distill@text": {}})
+    with pytest.raises(MissingDataError, match="dvc repro"):
+        lock_entries(evaluated, "molecules")
+
+
+def test_a_tracking_store_that_is_down_is_one_warning(
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracker = MlflowTracker(evaluated, "text")
+
+    for step in range(3):
+        tracker.log_metrics({"held_out/mean": 1.0}, step)
+    tracker.set_tags({"student_sha256": "ab"})
+    tracker.close()
+
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [record.name for record in warnings] == ["polydistill.integrations.mlflow.tracker"]
+    assert "Training goes on" in caplog.text
+    assert "secret" not in caplog.text
+    with pytest.raises(StageError, match="unset MLFLOW_TRACKING_URI"):
+        publish(evaluated, load_params(evaluated), "text")
+    with pytest.raises(StageError, match="Start that server"):
+        check_store(evaluated)
+
+
+def test_a_broken_database_is_an_error_of_one_screen_at_once(evaluated: Path) -> None:
+    (folder(evaluated) / "mlflow.db").write_bytes(b"this is no database, " * 500)
+    tracker, started = MlflowTracker(evaluated, "text"), time.monotonic()
+
+    tracker.log_metrics({"held_out/mean": 1.0}, 1)
+    with pytest.raises(StageError, match=r"Move .*mlflow\.db away") as got:
+        publish(evaluated, load_params(evaluated), "text")
+
+    assert len(str(got.value).splitlines()) < 5
+    assert time.monotonic() - started < 5
+
+
+def test_a_locked_database_is_worth_another_try(
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polydistill.integrations.mlflow.store.LOCK_TIMEOUT_S", 0.1)
+    holder = sqlite3.connect(folder(evaluated) / "mlflow.db")
+    holder.execute("BEGIN EXCLUSIVE")
+
+    with pytest.raises(InfrastructureError, match="Wait for that process"):
+        publish(evaluated, load_params(evaluated), "text")
+
+    holder.rollback()
+    holder.close()
+    assert publish(evaluated, load_params(evaluated), "text").version == 1
+
+
+def test_what_the_registry_does_not_hold_is_named(evaluated: Path) -> None:
+    with pytest.raises(MissingDataError, match="No models:/student-text@champion"):
+        load_model(evaluated, CHAMPION)
+    with pytest.raises(MissingDataError, match="publish a student first"):
+        promote(evaluated, load_params(evaluated), "text")
+    with pytest.raises(MissingDataError, match="No student in"):
+        load_model(evaluated, str(evaluated / "nowhere"))
+
+
+def test_our_connection_leaves_no_address_behind(
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected(evaluated):
+        pass
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{evaluated}/mlruns/mlflow.db")
+    with connected(evaluated.parent):  # the variable wins over the project's own store
+        pass
+
+    assert os.environ["MLFLOW_TRACKING_URI"].startswith(f"sqlite:///{evaluated}")
+    assert not (evaluated.parent / "mlruns").exists()
+    assert check_store(evaluated) == "sqlite:///mlruns/mlflow.db"
+
+
+def test_a_registered_version_comes_back_with_its_student_and_heads(
+    evaluated: Path, tmp_path: Path
+) -> None:
+    publish(evaluated, load_params(evaluated), "text")
+    layout = Layout(evaluated, "text")
+    place = tmp_path / "version"
+    place.mkdir()
+
+    folder = version_folder(evaluated, "models:/student-text@challenger", place)
+
+    assert sorted(path.name for path in folder.iterdir()) == ["heads", "model", "student"]
+    for part in (layout.student, layout.heads):
+        files = {path.name: path.read_bytes() for path in part.iterdir()}
+        found = {path.name: path.read_bytes() for path in (folder / part.name).iterdir()}
+        assert found == files
+    with pytest.raises(MissingDataError, match="No models:/student-text@champion"):
+        version_folder(evaluated, CHAMPION, tmp_path)

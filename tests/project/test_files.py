@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from polydistill.project import files
+from polydistill.project.files import is_full_disk, put_in_place
+
+
+def make_folder(path: Path, text: str) -> Path:
+    path.mkdir(parents=True)
+    (path / "file.txt").write_text(text)
+    return path
+
+
+@pytest.fixture(params=["one file system", "two file systems"])
+def _file_systems(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the second case, say that the folder `made` lies on another disk."""
+    if request.param == "one file system":
+        return
+    monkeypatch.setattr(files, "_device", lambda path: int("made" in path.parts))
+
+
+@pytest.mark.usefixtures("_file_systems")
+def test_a_folder_takes_anothers_place_whole(tmp_path: Path) -> None:
+    made = make_folder(tmp_path / "made" / "new", "new")
+    target = make_folder(tmp_path / "here" / "final", "old")
+    (target / "stale.txt").write_text("old")
+
+    put_in_place(made, target)
+
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"file.txt": "new"}
+    assert [path.name for path in target.parent.iterdir()] == ["final"]
+    assert not made.exists()
+
+
+@pytest.mark.usefixtures("_file_systems")
+def test_a_file_takes_anothers_place(tmp_path: Path) -> None:
+    made = make_folder(tmp_path / "made", "new") / "file.txt"
+    target = tmp_path / "not" / "there" / "yet.txt"
+
+    put_in_place(made, target)
+
+    assert target.read_text() == "new"
+    assert [path.name for path in target.parent.iterdir()] == ["yet.txt"]
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), True),
+        (RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/1"), True),
+        (OSError(errno.EACCES, os.strerror(errno.EACCES)), False),
+        (ValueError("no"), False),
+    ],
+    ids=["number", "torch", "permission", "other"],
+)
+def test_a_full_disk_is_told_from_other_errors(error: Exception, expected: bool) -> None:  # noqa: FBT001
+    outer = RuntimeError("what a library made of it")
+    outer.__cause__ = error
+
+    assert is_full_disk(error) is expected
+    assert is_full_disk(outer) is expected

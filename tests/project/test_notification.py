@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from polydistill.config.params import NotifyParams, parse_params
+from polydistill.errors import ParamsError
+from polydistill.project.notification import (
+    Notice,
+    Payload,
+    deliver,
+    event_of_failure,
+    make_payload,
+)
+from tests.our_params import text_params
+
+URL = "https://hooks.example/services/T0/B0/secret-token"
+NOTICE = Notice(
+    event="refused",
+    modality="text",
+    model="student-text",
+    reason="a gain of -0.0100",
+    at="2026-01-31T03:10:00+00:00",
+    version=5,
+    champion=4,
+)
+CHAT = NotifyParams(on=("refused", "failed"), url_env="CHAT_URL")
+TEAM = NotifyParams(on=("promoted",), block="slack-webhook/team")
+PAGER = NotifyParams(on=("refused",), block="custom-webhook/pager")
+
+
+class Post:
+    """Keeps what it is handed."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.sent: list[tuple[str, Payload]] = []
+        self._error = error
+
+    def __call__(self, where: str, payload: Payload) -> None:
+        if self._error is not None:
+            raise self._error
+        self.sent.append((where, payload))
+
+
+def test_each_receiver_gets_the_events_that_it_wants() -> None:
+    to_url, to_block = Post(), Post()
+
+    failures = deliver(
+        [CHAT, TEAM, PAGER], NOTICE, {"CHAT_URL": URL}, to_url=to_url, to_block=to_block
+    )
+
+    assert failures == []
+    assert [where for where, _ in to_url.sent] == [URL]
+    assert [where for where, _ in to_block.sent] == ["custom-webhook/pager"]
+
+
+def test_the_payload_is_what_the_guide_says() -> None:
+    assert make_payload(NOTICE) == {
+        "schema": 1,
+        "event": "refused",
+        "modality": "text",
+        "model": "student-text",
+        "version": 5,
+        "champion": 4,
+        "reason": "a gain of -0.0100",
+        "at": "2026-01-31T03:10:00+00:00",
+        "flow_run": None,
+        "text": "student-text 5: refused. a gain of -0.0100",
+    }
+
+
+def test_a_receiver_that_fails_keeps_no_other_from_its_notice_and_no_secret_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    broken, whole = Post(OSError(f"cannot reach {URL}")), Post()
+
+    failures = deliver([CHAT, PAGER], NOTICE, {"CHAT_URL": URL}, to_url=broken, to_block=whole)
+
+    assert failures == ["Notice 'refused' did not reach $CHAT_URL: OSError."]
+    assert failures[0] in caplog.text
+    assert "secret-token" not in caplog.text
+    assert len(whole.sent) == 1
+
+
+def test_a_variable_that_is_not_set_is_named() -> None:
+    failures = deliver([CHAT], NOTICE, {}, to_url=Post(), to_block=Post())
+
+    assert failures == ["Notice 'refused' did not reach $CHAT_URL: is not set."]
+
+
+def test_a_reason_does_not_carry_secrets_to_others() -> None:
+    reason = f"postgresql://ada:pw@db/x failed; posting to {URL} failed"
+    to_block = Post()
+
+    deliver(
+        [CHAT, PAGER],
+        replace(NOTICE, reason=reason),
+        {"CHAT_URL": URL},
+        to_url=Post(),
+        to_block=to_block,
+    )
+
+    text = str(to_block.sent[0][1])
+    assert "secret-token" not in text
+    assert "ada:pw" not in text
+
+
+def test_a_diverged_training_is_told_apart_by_what_our_commands_say() -> None:
+    assert event_of_failure("StageError: publish failed:\nDivergedError: it diverged") == "diverged"
+    assert event_of_failure("StageError: embed failed with exit code 4") == "failed"
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"on": ["refused"]}, "either `block` or `url_env`"),
+        ({"on": ["refused"], "url_env": URL}, "url_env"),
+        ({"on": ["refused"], "block": "team"}, "block"),
+        ({"on": ["exploded"], "url_env": "CHAT_URL"}, "on"),
+    ],
+)
+def test_a_row_of_notify_that_makes_no_sense_is_refused(row: dict[str, object], says: str) -> None:
+
+    tree = text_params()
+
+    with pytest.raises(ParamsError, match=says):
+        parse_params(tree | {"notify": [row]})
+
+
+def test_a_level_that_the_permutations_cannot_reach_is_refused() -> None:
+
+    tree = text_params()
+    tree["text"]["retrain"]["drift"] |= {"permutations": 99, "level": 0.001}
+
+    with pytest.raises(ParamsError, match=r"at least 0\.01"):
+        parse_params(tree)

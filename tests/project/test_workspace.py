@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from polydistill.config.params import load_params
+from polydistill.errors import MissingDataError, ParamsError
+from polydistill.integrations.dvc import stages as dvc
+from polydistill.integrations.processes import run_command
+from polydistill.project.workspace import make_workspace
+from tests.our_params import text_params
+from tests.toy_project import make_toy_project
+
+STAGES = """\
+stages:
+  count:
+    cmd: mkdir -p artifacts && echo ran >> runs.log && wc -c < data/corpus.txt > artifacts/count
+    deps: [data, src]
+    params: [text.corpus.rows]
+    outs: [artifacts/count]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with code, flows, and data that only its remote still has."""
+    folder = make_toy_project(tmp_path / "project", STAGES)
+    for file in ("src/pkg/code.py", "flows/flow.py", "src/pkg/__pycache__/code.pyc"):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(f"# {file}\n")
+    (folder / ".dvcignore").write_text("**/__pycache__\n")
+    (folder / "data.dvc").write_text("outs:\n- md5: 0.dir\n  path: data\n")
+    return folder
+
+
+def save_data(project: Path, text: str) -> None:
+    """Put data into the project the way a fresh clone has it: in the remote, not in the cache."""
+    (project / "data.dvc").unlink(missing_ok=True)
+    (project / "data").mkdir(exist_ok=True)
+    (project / "data" / "corpus.txt").write_text(text)
+    config = (project / ".dvc" / "config").read_text().partition("['remote")[0]
+    remote = "['remote \"store\"']\n    url = ../.dvcstore\n"
+    config = config.replace("[core]\n", "[core]\n    remote = store\n", 1)
+    (project / ".dvc" / "config").write_text(config + remote)
+    for arguments in (["add", "data"], ["push", "data.dvc"]):
+        assert run_command([*dvc.DVC, *arguments], project, timeout_s=60).exit_code == 0
+    shutil.rmtree(project / ".dvc" / "cache")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".polydistill" not in path.parts and ".dvc/tmp" not in str(path)
+    }
+
+
+def test_a_run_in_a_workspace_leaves_the_project_alone_and_is_not_repeated(project: Path) -> None:
+    save_data(project, "a text\n")
+    before = everything(project)
+
+    workspace = make_workspace(project, "quick", {"text.corpus.rows": 5})
+    dvc.sync_data(workspace)
+    first = dvc.reproduce(workspace, "count")
+    make_workspace(project, "quick", {"text.corpus.rows": 5})
+    second = dvc.reproduce(workspace, "count")
+
+    after = {
+        name: content
+        for name, content in everything(project).items()
+        if not name.startswith(".dvc/cache")
+    }
+    assert (first.state, second.state) == ("ran", "unchanged")
+    assert (workspace / "artifacts" / "count").read_text().strip() == "7"
+    assert after == before
+    assert (project / ".dvc" / "cache").exists()
+    assert not (workspace / ".dvc" / "cache").exists()
+
+
+def test_data_of_another_version_is_brought_anew(project: Path) -> None:
+    save_data(project, "a text\n")
+    workspace = make_workspace(project, "quick", {})
+    dvc.sync_data(workspace)
+    (project / ".dvc" / "config").write_text(
+        (project / ".dvc" / "config").read_text().replace("    remote = store\n", "")
+    )
+    save_data(project, "a longer text\n")
+
+    make_workspace(project, "quick", {})
+    assert not (workspace / "data").exists()
+    dvc.sync_data(workspace)
+
+    assert (workspace / "data" / "corpus.txt").read_text() == "a longer text\n"
+
+
+def test_data_and_lock_of_a_workspace_that_moves_on_stay_when_it_is_brought_up_to_date(
+    project: Path,
+) -> None:
+    (project / "dvc.lock").write_text("schema: '2.0'\n")
+    workspace = make_workspace(project, "nightly", {}, moves_on=True)
+    assert (workspace / "data.dvc").read_bytes() == (project / "data.dvc").read_bytes()
+    assert (workspace / "dvc.lock").read_bytes() == (project / "dvc.lock").read_bytes()
+    (workspace / "data.dvc").write_text("outs:\n- md5: 1.dir\n  path: data\n")
+    (workspace / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    (workspace / "data").mkdir()
+    (project / "data.dvc").write_text("outs:\n- md5: 2.dir\n  path: data\n")
+    (project / "src/pkg/code.py").write_text("# newer\n")
+
+    make_workspace(project, "nightly", {}, moves_on=True)
+
+    assert "1.dir" in (workspace / "data.dvc").read_text()
+    assert "stages" in (workspace / "dvc.lock").read_text()
+    assert (workspace / "data").is_dir()
+    assert (workspace / "src/pkg/code.py").read_text() == "# newer\n"
+    assert "2.dir" in (project / "data.dvc").read_text()
+
+
+def test_overrides_are_set_and_none_removes_a_row(project: Path) -> None:
+    overrides = {"text.corpus.rows": 2000, "embed.text-glove-50d": None, "seed": 3}
+
+    params = load_params(make_workspace(project, "quick", overrides))
+
+    assert (params.modality("text").corpus.rows, params.seed) == (2000, 3)
+    assert list(params.embed) == ["text-minilm-l6"]
+    assert "text-glove-50d" in load_params(project).embed
+
+
+def test_a_whole_mapping_can_be_an_override(project: Path) -> None:
+    row = load_params(project).embed["text-glove-50d"].model_dump()
+
+    params = load_params(make_workspace(project, "quick", {"embed": {"text-glove-50d": row}}))
+
+    assert list(params.embed) == ["text-glove-50d"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"text.corpus.row": 5}, "row.*Did you mean 'rows'"),
+        ({"text.corpsu.rows": 5}, "corpsu.*Did you mean 'corpus'"),
+        ({"seeds": 5}, "seeds.*Did you mean 'seed'"),
+        ({"embed.text-glove": None}, "text-glove.*Did you mean 'text-glove-50d'"),
+        ({"text.corpus.rows": 0}, "text.corpus.rows"),
+    ],
+)
+def test_an_unsound_override_is_refused_and_nothing_is_written(
+    project: Path, overrides: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ParamsError, match=message):
+        make_workspace(project, "quick", overrides)
+
+    assert not (project / ".polydistill").exists()
+
+
+def test_code_is_brought_up_to_date_and_only_changed_files_are_written(project: Path) -> None:
+    (project / "src/pkg/old.py").write_text("# old\n")
+    workspace = make_workspace(project, "quick", {})
+    untouched = (workspace / "flows/flow.py").stat().st_mtime_ns
+    (project / "src/pkg/old.py").unlink()
+    (project / "src/pkg/code.py").write_text("# changed\n")
+
+    make_workspace(project, "quick", {})
+
+    assert (workspace / "src/pkg/code.py").read_text() == "# changed\n"
+    assert not (workspace / "src/pkg/old.py").exists()
+    assert not (workspace / "src/pkg/__pycache__").exists()
+    assert (workspace / "flows/flow.py").stat().st_mtime_ns == untouched
+
+
+@pytest.mark.parametrize("name", ["", "../quick", "Quick", "a b"])
+def test_a_workspace_has_a_plain_name(project: Path, name: str) -> None:
+    with pytest.raises(ParamsError, match="workspace's name"):
+        make_workspace(project, name, {})
+
+
+def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
+    tree = text_params()
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
+
+    with pytest.raises(MissingDataError, match="No src in"):
+        make_workspace(tmp_path, "quick", {})

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from polydistill.evaluation.statistics.bootstrap import Interval
+from polydistill.report.forest_plot import forest
+
+GROUPS = {
+    "loss": {"mse": Interval(0.01, -0.01, 0.03), "cosine": Interval(-0.02, -0.03, -0.01)},
+    "heads": {"hidden 128": Interval(0.0, -0.01, 0.01)},
+}
+
+
+def test_the_figure_is_a_file_of_its_own_and_the_same_bytes_twice() -> None:
+    svg = forest("test", GROUPS, "gain")
+
+    assert svg == forest("test", GROUPS, "gain")
+    root = ET.fromstring(svg)  # noqa: S314 - our own file
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    words = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"loss", "mse", "cosine", "heads", "hidden 128", "gain"} <= set(words)
+
+
+def test_every_colour_is_known_without_a_page_around_it() -> None:
+    svg = forest("test", GROUPS, "gain")
+
+    used = {part.split(")")[0] for part in svg.split("var(")[1:]}
+
+    assert used
+    assert all(f"{variable}:#" in svg for variable in used)
