@@ -56,8 +56,8 @@ def _train_with_all(
 ) -> None:
     """Train as the distill stage does: every teacher, heads, geometry, Trainer."""
     from bench._project import build_model
-    from polydistill.stages.distill import standardised_targets
     from polydistill.training.dataset import Batches
+    from polydistill.training.distillation import standardised_targets
     from polydistill.training.tracking import NullTracker
     from polydistill.training.trainer import TrainingPlan, train
 

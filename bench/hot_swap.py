@@ -20,8 +20,9 @@ from polydistill.data.tables import read_table
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
 from polydistill.project.layout import Layout
 from polydistill.stages.adopt import adopt
-from polydistill.stages.distill import DistillReport, distill
+from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
+from polydistill.training.distillation import DistillReport
 
 MODALITY, TEACHER = "text", "paraphrase-l3"
 """Who comes and goes."""

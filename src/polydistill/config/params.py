@@ -331,36 +331,42 @@ AFTER_THE_SCORES = frozenset({"gate", "quick", "retrain"})
 """What of a modality's block no student and no score hangs on: it decides after the benchmark, or on another run."""
 
 
-class ModalityParams(Tree):
-    """Everything about one modality: a block of `params.yaml`."""
+class MethodParams(Tree):
+    """How a student is distilled: everything that training needs besides data and embeddings."""
 
-    corpus: CorpusParams
-    tasks: dict[str, TaskParams]
-    teachers: dict[str, TeacherParams]
-    store: StoreParams
     student: Plugin
     heads: Plugin
     loss: Plugin
     loss_weight: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="Of the teachers' losses; 0 leaves the geometry term as the one objective."
+        1.0,
+        description="Weight of the teachers' losses; 0 leaves the geometry term as the one objective.",
     )
     geometry: Plugin | None = None
     geometry_weight: Annotated[float, Field(ge=0)] = 0.0
     weighting: Plugin = Plugin(name="per-dimension")
     training: TrainingParams
     warm_start: WarmStartParams = WarmStartParams()
-    evaluation: EvaluationParams
-    gate: GateParams
-    retrain: RetrainParams = RetrainParams()
-    quick: QuickParams | None = Field(None, description="None: `run --quick` leaves it out.")
 
     @model_validator(mode="after")
-    def _something_trains_the_student(self) -> ModalityParams:
+    def _something_trains_the_student(self) -> MethodParams:
         if self.loss_weight == 0 and (self.geometry is None or self.geometry_weight == 0):
             raise ParamsError(
                 "loss_weight must be above 0, got 0: without a geometry term nothing trains the student."
             )
         return self
+
+
+class ModalityParams(MethodParams):
+    """Everything about one modality: a block of `params.yaml`."""
+
+    corpus: CorpusParams
+    tasks: dict[str, TaskParams]
+    teachers: dict[str, TeacherParams]
+    store: StoreParams
+    evaluation: EvaluationParams
+    gate: GateParams
+    retrain: RetrainParams = RetrainParams()
+    quick: QuickParams | None = Field(None, description="None: `run --quick` leaves it out.")
 
     @model_validator(mode="after")
     def _labels_seen_are_of_tasks(self) -> ModalityParams:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from polydistill.config.params import ModalityParams, Plugin
+from polydistill.config.params import MethodParams, Plugin
 from polydistill.embeddings.shards import sha256_of
 from polydistill.errors import DataError, MissingDataError, ParamsError, StoreError
 from polydistill.heads import HEADS
@@ -121,7 +121,7 @@ def open_named(folder: Path, sha256: str) -> Version:
 
 
 def require_fit(
-    version: Version, block: ModalityParams, dims: Mapping[str, int], identities: Mapping[str, str]
+    version: Version, block: MethodParams, dims: Mapping[str, int], identities: Mapping[str, str]
 ) -> Changes:
     """Refuse a version that this run cannot go on from, and say how the teachers differ.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from polydistill.config.params import ModalityParams, TrainingParams
+from polydistill.config.params import MethodParams, TrainingParams
 from polydistill.contracts import Example, Student
 from polydistill.errors import ParamsError
 from polydistill.students import load_student
@@ -92,7 +92,7 @@ class Start:
 
 
 def open_origin(
-    folder: Path, block: ModalityParams, dims: Mapping[str, int], identities: Mapping[str, str]
+    folder: Path, block: MethodParams, dims: Mapping[str, int], identities: Mapping[str, str]
 ) -> Origin:
     """Load the version that `block.warm_start` names, from `folder`. See `version.require_fit`.
 
@@ -105,7 +105,7 @@ def open_origin(
 
 def begin(
     origin: Origin | None,
-    block: ModalityParams,
+    block: MethodParams,
     student: Student,
     heads: nn.Module,
     examples: Sequence[Example],

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from polydistill.config.params import ModalityParams
+from polydistill.config.params import MethodParams
 from polydistill.contracts import FloatArray
 from polydistill.students import weights_digest
 from polydistill.training.calibration import Calibration
@@ -31,7 +31,7 @@ from polydistill.training.weighting import Weighting
 def save_calibrated_heads(
     outputs: Path,
     model: DistillationModel,
-    block: ModalityParams,
+    block: MethodParams,
     student_dim: int,
     teachers: Mapping[str, tuple[Standardiser, str]],
     calibration: Calibration,

@@ -1,0 +1,327 @@
+"""Distillation: from examples and stored teacher embeddings to a student with calibrated heads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from polydistill.config.params import MethodParams
+from polydistill.contracts import Example, Progress, Student, silent
+from polydistill.embeddings.store import StoredEmbeddings
+from polydistill.heads import HEADS
+from polydistill.losses import LOSSES
+from polydistill.losses.relational import build_geometry
+from polydistill.students import STUDENTS, encode, weights_digest
+from polydistill.training.calibrated_heads import asked_for, save_calibrated_heads
+from polydistill.training.calibration import Calibration, calibrate, predicted_moments, trains_scale
+from polydistill.training.dataset import Batches, Targets, seeded
+from polydistill.training.guard import Restart
+from polydistill.training.model import DistillationModel
+from polydistill.training.standardise import StandardisedRows, Standardiser
+from polydistill.training.tracking import NullTracker, Tracker
+from polydistill.training.trainer import TrainingPlan, TrainingResult, train
+from polydistill.training.warm_start import Origin, Start, WarmStart, begin, open_origin
+from polydistill.training.weighting import WEIGHTINGS, Weighting
+
+STUDENT, UNDISTILLED, HEADS_FOLDER = "student", "undistilled", "heads"
+HISTORY, CURVE, REPORT = "history.parquet", "history.csv", "distill.json"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a student is trained on.
+
+    Attributes:
+        examples: One per row.
+        groups: `(n_rows,)`: rows of one group are on the same side of every split.
+        held_out: `(n_rows,)`, bool: rows that are only used to choose the best weights and to calibrate.
+    """
+
+    examples: Sequence[Example]
+    groups: Sequence[str]
+    held_out: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is besides its method.
+
+    Attributes:
+        seed: Of weights, orders and everything that is drawn.
+        threads: Of torch; sums depend on it.
+        precision: Of training: `float32` or `bfloat16`.
+    """
+
+    seed: int = 0
+    threads: int = 2
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class DistillReport:
+    """What `reports/<modality>/distill.json` holds.
+
+    Attributes:
+        student: The student's registry name.
+        student_sha256: Of its weights: what identifies it.
+        undistilled_sha256: Of its weights before the first step.
+        n_parameters: Of the student, without heads.
+        dim: Width of its embeddings.
+        n_train: Rows trained on.
+        n_held_out: Rows held out.
+        steps: Optimiser steps.
+        best_step: Where the held-out loss was least: the weights that were kept.
+        held_out: Each teacher's held-out loss there (nats per dimension, for the NLL).
+        held_out_mean: Their mean.
+        coverage_90: Each teacher's share of held-out values inside the heads' central 90 % interval, as
+            calibrated on one half of the held-out groups and measured on the other.
+        coverage_90_before: The same before calibration.
+        warm_start: What the run went on from; none: from scratch.
+        restarts: How often the divergence guard went back to the last good state, and why.
+        diverged: Whether it gave up; such a run raises, and is never published.
+    """
+
+    student: str
+    student_sha256: str
+    undistilled_sha256: str
+    n_parameters: int
+    dim: int
+    n_train: int
+    n_held_out: int
+    steps: int
+    best_step: int
+    held_out: dict[str, float]
+    held_out_mean: float
+    coverage_90: dict[str, float]
+    coverage_90_before: dict[str, float]
+    warm_start: WarmStart | None = None
+    restarts: tuple[Restart, ...] = ()
+    diverged: bool = False
+
+
+def distill_student(  # noqa: PLR0913  the core's one way in
+    corpus: Corpus,
+    stored: Mapping[str, StoredEmbeddings],
+    method: MethodParams,
+    run: RunSettings,
+    work: Path,
+    *,
+    origin: Path | None = None,
+    tracker: Tracker | None = None,
+    progress: Progress = silent,
+) -> DistillReport:
+    """Train a student, and write its bundle, the heads, the history and the report to `work/outputs`.
+
+    An unfinished run in `work` is resumed. With `origin`, student and heads start as those of an earlier
+    version; the heads of new teachers learn first, then the student with them and with the means of known
+    teachers. See `warm_start.HoldHeads`.
+
+    Args:
+        corpus: Examples, groups and split.
+        stored: Each teacher's embeddings of the corpus' rows, in order.
+        method: Student, heads, losses, weighting and training.
+        run: Seed, threads and precision.
+        work: A folder of this run's own: checkpoints, and at the end `outputs`.
+        origin: The folder of the version that `method.warm_start` names; none: from scratch.
+        tracker: Called after each evaluation.
+        progress: The same.
+
+    Raises:
+        MissingDataError: The earlier version is not there.
+        ParamsError: This run cannot start from it: see `version.require_fit`.
+        DivergedError: See `trainer.train`.
+    """
+    torch.set_num_threads(run.threads)
+    outputs = work / "outputs"
+    shutil.rmtree(outputs, ignore_errors=True)
+    prepared = _prepare(corpus, stored, method, run, origin)
+    prepared.student.save(outputs / UNDISTILLED)
+    start = begin(prepared.origin, method, prepared.student, prepared.heads, corpus.examples)
+    model = _build_model(prepared)
+    plan = TrainingPlan(
+        start.training,
+        run.seed,
+        run.precision,
+        tuple(stored),
+        work / "checkpoints",
+        start.learning,
+        by_geometry=method.loss_weight == 0,
+    )
+    result = train(
+        model,
+        Batches(corpus.examples, prepared.student.collate, prepared.targets, prepared.present),
+        (np.flatnonzero(~corpus.held_out), np.flatnonzero(corpus.held_out)),
+        plan,
+        tracker=tracker or NullTracker(),
+        progress=progress,
+    )
+    prepared.student.save(outputs / STUDENT)
+    calibration = _calibrate(prepared)
+    teachers = {
+        name: (one, stored[name].identity_sha256) for name, one in prepared.standardisers.items()
+    }
+    save_calibrated_heads(outputs, model, method, prepared.student.dim, teachers, calibration)
+    report = _report(prepared, start, result, calibration, outputs)
+    _write_report(outputs, result, report)
+    shutil.rmtree(work / "checkpoints", ignore_errors=True)
+    return report
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Everything that training starts from."""
+
+    corpus: Corpus
+    method: MethodParams
+    student: Student
+    heads: torch.nn.Module
+    weighting: Weighting
+    targets: dict[str, Targets]
+    present: dict[str, torch.Tensor]
+    standardisers: dict[str, Standardiser]
+    dims: dict[str, int]
+    origin: Origin | None
+
+
+def _prepare(
+    corpus: Corpus,
+    stored: Mapping[str, StoredEmbeddings],
+    method: MethodParams,
+    run: RunSettings,
+    origin_folder: Path | None,
+) -> _Prepared:
+    weighting = WEIGHTINGS.get(method.weighting.name)(len(stored), **method.weighting.options)
+    dims = {name: embeddings.dim for name, embeddings in stored.items()}
+    identities = {name: embeddings.identity_sha256 for name, embeddings in stored.items()}
+    origin = None
+    if origin_folder is not None:
+        origin = open_origin(origin_folder, method, dims, identities)
+    targets, present, standardisers = standardised_targets(
+        stored, ~corpus.held_out, weighting, origin
+    )
+    generator = torch.Generator().manual_seed(int(seeded(run.seed, "weights").integers(2**63)))
+    student = STUDENTS.get(method.student.name).build(
+        corpus.examples, generator, run.threads, **method.student.options
+    )
+    heads = HEADS.get(method.heads.name)(student.dim, dims, generator, **method.heads.options)
+    return _Prepared(
+        corpus, method, student, heads, weighting, targets, present, standardisers, dims, origin
+    )
+
+
+def standardised_targets(
+    stored: Mapping[str, StoredEmbeddings],
+    trained: NDArray[np.bool_],
+    weighting: Weighting,
+    origin: Origin | None = None,
+) -> tuple[dict[str, Targets], dict[str, torch.Tensor], dict[str, Standardiser]]:
+    """Standardise each teacher by the rows that are trained on, or as its existing head already does.
+
+    The embeddings stay on disk, mapped into memory; a batch's rows are standardised when they are needed.
+    """
+    targets: dict[str, Targets] = {}
+    present, standardisers = {}, {}
+    known = {} if origin is None else origin.standardisers
+    for teacher_index, (name, embeddings) in enumerate(stored.items()):
+        if name in known:
+            standardiser = weighting.resume(teacher_index, known[name])
+        else:
+            values = embeddings.take(np.arange(len(embeddings))).values
+            standardiser = weighting.fit(values, trained & embeddings.present)
+            del values  # as many bytes as a whole training needs
+        targets[name] = StandardisedRows(embeddings, standardiser)
+        present[name] = torch.from_numpy(embeddings.present.copy())
+        standardisers[name] = standardiser
+    return targets, present, standardisers
+
+
+def _build_model(prepared: _Prepared) -> DistillationModel:
+    method = prepared.method
+    geometry = None
+    if method.geometry is not None:
+        geometry = build_geometry(
+            method.geometry.name,
+            method.geometry.options,
+            prepared.student.dim,
+            list(prepared.dims.values()),
+        )
+    return DistillationModel(
+        prepared.student,
+        prepared.heads,
+        partial(LOSSES.get(method.loss.name), **method.loss.options),
+        geometry,
+        method.geometry_weight,
+        prepared.weighting,
+        loss_weight=method.loss_weight,
+    )
+
+
+def _calibrate(prepared: _Prepared) -> Calibration:
+    corpus, method = prepared.corpus, prepared.method
+    rows = np.flatnonzero(corpus.held_out)
+    embeddings = encode(prepared.student, [corpus.examples[row] for row in rows.tolist()])
+    return calibrate(
+        predicted_moments(prepared.heads, embeddings),
+        asked_for(prepared.weighting, prepared.targets, prepared.present, rows),
+        {name: values[rows].numpy() for name, values in prepared.present.items()},
+        [corpus.groups[row] for row in rows.tolist()],
+        scale_is_trained=method.loss_weight > 0
+        and trains_scale(partial(LOSSES.get(method.loss.name), **method.loss.options)),
+    )
+
+
+def _report(
+    prepared: _Prepared,
+    start: Start,
+    result: TrainingResult,
+    calibration: Calibration,
+    outputs: Path,
+) -> DistillReport:
+    corpus, student = prepared.corpus, prepared.student
+    best = {
+        entry["teacher"]: round(entry["nats"], 6)
+        for entry in result.history
+        if entry["split"] == "held-out" and entry["step"] == result.best_step
+    }
+    return DistillReport(
+        student=prepared.method.student.name,
+        student_sha256=weights_digest(outputs / STUDENT),
+        undistilled_sha256=weights_digest(outputs / UNDISTILLED),
+        n_parameters=sum(weight.numel() for weight in student.module.parameters()),
+        dim=student.dim,
+        n_train=int((~corpus.held_out).sum()),
+        n_held_out=int(corpus.held_out.sum()),
+        steps=result.steps,
+        best_step=result.best_step,
+        held_out=best,
+        held_out_mean=round(sum(best.values()) / len(best), 6),
+        warm_start=start.report,
+        restarts=result.restarts,
+        coverage_90=_rounded(calibration.coverage_after),
+        coverage_90_before=_rounded(calibration.coverage_before),
+    )
+
+
+def _rounded(by_teacher: Mapping[str, float]) -> dict[str, float]:
+    return {teacher: round(value, 6) for teacher, value in by_teacher.items()}
+
+
+def _write_report(outputs: Path, result: TrainingResult, report: DistillReport) -> None:
+    history = pd.DataFrame(result.history)
+    history.to_parquet(outputs / HISTORY, index=False)
+    curve = history[history["split"] == "held-out"].pivot(
+        index="step", columns="teacher", values="nats"
+    )
+    curve.insert(0, "mean", curve.mean(axis=1))
+    curve.round(6).to_csv(outputs / CURVE)
+    text = json.dumps(asdict(report), indent=1, sort_keys=True) + "\n"
+    (outputs / REPORT).write_text(text, encoding="utf-8")
