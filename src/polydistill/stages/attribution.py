@@ -32,7 +32,8 @@ from polydistill.evaluation.sizes import teacher_size
 from polydistill.project.layout import Layout
 from polydistill.report.attribution import markdown
 from polydistill.report.results import write_results
-from polydistill.stages.evaluate import build_tasks, run_tasks, stored_embeddings
+from polydistill.evaluation.benchmark import build_tasks, run_tasks
+from polydistill.stages.evaluate import stored_embeddings
 from polydistill.teachers import TEACHERS
 
 
@@ -68,7 +69,7 @@ def attribution(
     _require_embeddings(layout, teachers)
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
-    tasks = build_tasks(frames, block, kind)
+    tasks = build_tasks(frames, block.tasks, block.evaluation, kind)
     ids = benchmark_inputs(frames, block.tasks, kind)["id"].tolist()
     blocks = _blocks(layout, teachers, ids, params.threads)
     runs: dict[Members, dict[str, ByExample]] = {}

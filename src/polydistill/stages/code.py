@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from polydistill.config.params import Params
 from polydistill.project.code_version import code_version
+from polydistill.training.distillation import method_modules
 
 LIBRARIES = ("mteb", "numpy", "scikit-learn", "torch", "transformers")
 NOT_FOLLOWED = tuple(
@@ -43,13 +44,8 @@ def _installed(library: str) -> str:
 def _plug_ins(params: Params, modality: str) -> list[str]:
     """Return the modules that the parameters name."""
     block = params.modality(modality)
-    named = [
-        ("students", block.student.name),
-        ("heads", block.heads.name),
-        ("losses", block.loss.name),
-        ("training.weighting", block.weighting.name),
-        ("data.modalities", modality),
-        *((("losses.relational", block.geometry.name),) if block.geometry else ()),
-        *(("evaluation.tasks", task.kind) for task in block.tasks.values()),
+    tasks = {task.kind.replace("-", "_") for task in block.tasks.values()}
+    return [
+        *method_modules(block, modality),
+        *(f"polydistill.evaluation.tasks.{kind}" for kind in sorted(tasks)),
     ]
-    return [f"polydistill.{room}.{name.replace('-', '_')}" for room, name in named]

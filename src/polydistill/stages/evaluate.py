@@ -21,10 +21,10 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import open_embeddings, set_aside
 from polydistill.errors import DataError, StoreError, UnknownNameError
+from polydistill.evaluation.benchmark import build_tasks, run_tasks
 from polydistill.evaluation.encoder import LookupEncoder
-from polydistill.evaluation.run import TaskRun, run_task
+from polydistill.evaluation.task import BenchmarkTask
 from polydistill.evaluation.scores import Scores, kind_means
-from polydistill.evaluation.tasks import BENCHMARKS, BenchmarkTask, TaskSource
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student, weights_digest
@@ -102,7 +102,7 @@ def evaluate(
         set_aside(folder, target)
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
-    tasks = build_tasks(frames, block, kind)
+    tasks = build_tasks(frames, block.tasks, block.evaluation, kind)
     inputs = benchmark_inputs(frames, block.tasks, kind)
     work = layout.work("evaluate", modality)
     shutil.rmtree(work, ignore_errors=True)
@@ -132,43 +132,6 @@ def evaluate(
         n_inputs=len(inputs),
         n_predictions=len(table),
     )
-
-
-def build_tasks(
-    frames: Mapping[str, pd.DataFrame], block: ModalityParams, kind: Modality
-) -> list[BenchmarkTask]:
-    """Make benchmark tasks of the tables that are there.
-
-    Raises:
-        MissingExtraError: mteb is not installed.
-        DataError: There is no task at all, or a task's rows cannot be probed.
-    """
-    if not frames:
-        raise DataError("`tasks` in params.yaml must name at least one task that is there.")
-    return [
-        BENCHMARKS.get(block.tasks[name].kind)(
-            TaskSource(
-                name,
-                frame,
-                kind.column,
-                kind.content_id,
-                block.evaluation.seeds,
-                block.tasks[name].probe,
-            )
-        )
-        for name, frame in frames.items()
-    ]
-
-
-def run_tasks(
-    encoder: LookupEncoder, tasks: Sequence[BenchmarkTask], n_threads: int
-) -> Iterator[TaskRun]:
-    """Yield what a model does on each task, with threads whose sums do not depend on their order."""
-    from threadpoolctl import threadpool_limits
-
-    for task in tasks:
-        with threadpool_limits(n_threads, "blas"), threadpool_limits(1, "openmp"):
-            yield run_task(encoder, task)
 
 
 def _wanted(params: Params, modality: str, models: Collection[str] | None) -> list[str]:

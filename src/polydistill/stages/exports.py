@@ -33,7 +33,7 @@ from polydistill.export.kinds import EXPORTS
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.report.results import write_results
-from polydistill.stages.evaluate import build_tasks, run_tasks
+from polydistill.evaluation.benchmark import build_tasks, run_tasks
 from polydistill.students import encode, load_student, weights_digest
 from polydistill.training.dataset import held_out_mask, seeded
 
@@ -149,7 +149,7 @@ def compare_exports(
     kind = MODALITIES.get(modality)()
     wanted = {name: task for name, task in block.tasks.items() if task.kind in kinds}
     frames = read_tasks(root, wanted, kind)
-    tasks = build_tasks(frames, block, kind)
+    tasks = build_tasks(frames, block.tasks, block.evaluation, kind)
     inputs = benchmark_inputs(frames, wanted, kind)
     plain = encode(load_student(layout.student), inputs[kind.column].tolist())
     revision, ids = weights_digest(layout.student), inputs["id"].tolist()

@@ -67,9 +67,15 @@ class VisionModality:
         return None
 
     def coerce(self, value: object) -> Example:
-        """See `contracts.Modality.coerce`: `(height, width[, channels])` of uint8, bytes, a data URI, a path, base64."""
+        """See `contracts.Modality.coerce`.
+
+        An array is `(height, width[, channels])` of uint8; others are a Pillow image, bytes, a path, a data URI or
+        base64.
+        """
         if isinstance(value, np.ndarray):
             return _from_array(value)
+        if hasattr(value, "convert") and hasattr(value, "getbands"):  # Pillow, which may not be installed
+            return as_png(value)
         content: Example
         if isinstance(value, bytes | bytearray | memoryview):
             content = bytes(value)

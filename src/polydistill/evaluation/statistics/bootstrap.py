@@ -29,6 +29,11 @@ class Interval:
     high: float
 
     @property
+    def as_tuple(self) -> tuple[float, float, float]:
+        """`(mean, low, high)`."""
+        return self.mean, self.low, self.high
+
+    @property
     def above_zero(self) -> bool:
         """Whether all of it is a gain."""
         return self.low > 0

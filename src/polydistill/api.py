@@ -1,0 +1,282 @@
+"""Distil, evaluate and compare students from Python: arrays and tables in, a student out, no project folder.
+
+The stages of a project call the same core: `training.distillation`, `embeddings.store` and `evaluation.benchmark`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polydistill.config.compose import method_params
+from polydistill.config.params import MethodParams
+from polydistill.contracts import Example, Modality, Progress, Teacher, silent
+from polydistill.data.completion import groups_of
+from polydistill.data.inputs import guess_modality, read_inputs
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import as_examples
+from polydistill.embeddings.in_memory import Precomputed
+from polydistill.embeddings.specification import TeacherSpec, build_teachers
+from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
+from polydistill.errors import DataError, ParamsError
+from polydistill.export.student import HEADS, Student
+from polydistill.project.code_version import code_version
+from polydistill.project.files import put_in_place
+from polydistill.training.dataset import held_out_mask, require_both_sides
+from polydistill.training.distillation import (
+    HEADS_FOLDER,
+    STUDENT,
+    Corpus,
+    RunSettings,
+    distill_student,
+    method_modules,
+)
+from polydistill.training.student_defaults import student_plugin
+
+CACHE_VARIABLE = "POLYDISTILL_CACHE"
+LEAST_STEPS = 600
+"""A small corpus is seen more often, until the optimiser has made about as many steps."""
+MOST_EPOCHS = 40
+PROBES = 8
+"""Examples that identify an encoder without an identity of its own."""
+
+
+def distill(  # noqa: PLR0913  its keywords are what a user may decide
+    examples: object,
+    teachers: Sequence[TeacherSpec] | TeacherSpec,
+    student: str | Mapping[str, Any] | None = None,
+    *,
+    modality: str | None = None,
+    column: str | None = None,
+    held_out: float = 0.05,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    cache: str | Path | None = None,
+    progress: bool | Progress = True,
+) -> Student:
+    """Distil several teachers into one small student. Needs no labels, ids or splits.
+
+    Embeddings of each teacher are kept in `cache`, and so is the student: a second call with the same examples,
+    teachers and settings computes nothing. Empty and repeated examples are left out; a part of the rest is held
+    out, by groups of near-duplicates, to choose the best weights and to calibrate the heads.
+
+    Args:
+        examples: A list or Series of texts, SMILES or images (paths, bytes, arrays, Pillow images); a DataFrame or
+            `datasets.Dataset`; or the path of a Parquet, CSV, JSONL or text file, or of a folder of them.
+        teachers: Each a name on the Hugging Face hub, a folder with a sentence-transformers or transformers
+            model, an `.onnx` file, the name of a teacher that polydistill knows (`minilm-l6`, `rdkit-2d`), a mapping
+            with `family` and its options, a `Precomputed` table, or any object with `encode(list) -> array`.
+        student: `static` or `transformer` for texts, or a mapping with `name` and its options; none: the
+            modality's default.
+        modality: `text`, `vision` or `molecules`; none: guessed from the first example.
+        column: The column that holds the examples, where they are a table.
+        held_out: Share of the groups that are held out, in (0, 1).
+        settings: Values of `params.yaml` below a modality's block, such as `{"training": {"epochs": 8}}`. Without
+            `epochs`, a small corpus is seen more often than the default says.
+        seed: Of everything that is drawn.
+        threads: Of torch; none: as torch is set. Sums, and so the weights, depend on it.
+        cache: Where embeddings and students are kept; none: `$POLYDISTILL_CACHE`, or `~/.cache/polydistill`.
+        progress: Whether to show progress bars, or a function to call instead.
+
+    Returns:
+        The student with its heads: `encode`, `similarity`, `teacher`, `save`.
+
+    Raises:
+        DataError: There are no usable examples, or one cannot be read.
+        ParamsError: A name, option or setting is unknown or out of bounds.
+        ShapeError: A teacher returns another shape than `(n, dim)`.
+        DivergedError: Training left the region of finite numbers.
+
+    References:
+        Formont et al. 2025, arXiv:2510.18680.
+
+    Examples:
+        >>> import tempfile
+        >>> texts = [f"the {a} {b}" for a in ("red", "blue", "old") for b in ("car", "boat", "house", "tree")]
+        >>> table = np.random.default_rng(0).standard_normal((len(texts), 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     student = distill(texts, Precomputed(table), "bag-of-bytes", held_out=0.3, cache=folder,
+        ...                       settings={"training": {"epochs": 1}}, progress=False)
+        ...     student.encode(["a red boat"]).shape == (1, student.dim)
+        True
+    """
+    kind: Modality = MODALITIES.get(modality or guess_modality(examples))()
+    corpus = _read_corpus(examples, kind, column, held_out)
+    threads = threads or _torch_threads()
+    folder = Path(cache) if cache is not None else default_cache()
+    sources = build_teachers(teachers, kind.name, threads, corpus.examples[:PROBES])
+    method = _method(student, sources, corpus, kind, folder, settings or {})
+    with _reporting(progress) as report:
+        stored = _embed(sources, corpus, kind, folder, report)
+        run = RunSettings(seed, threads)
+        made = _trained(corpus, stored, method, run, kind, folder, report)
+    distilled = Student(made / STUDENT, kind.name, made / HEADS_FOLDER)
+    distilled.sources = tuple(sources.values())
+    return distilled
+
+
+def default_cache() -> Path:
+    """Return the folder where embeddings and students are kept: `$POLYDISTILL_CACHE` or `~/.cache/polydistill`."""
+    set_here = os.environ.get(CACHE_VARIABLE)
+    return Path(set_here) if set_here else Path.home() / ".cache" / "polydistill"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The usable examples."""
+
+    ids: list[str]
+    all_ids: list[str]
+    """Of every row that the caller gave, so that precomputed tables can be aligned."""
+    examples: list[Example]
+    training: Corpus
+
+
+def _read_corpus(source: object, kind: Modality, column: str | None, held_out: float) -> _Rows:
+    if not 0 < held_out < 1:
+        raise ParamsError(f"`held_out` must be in (0, 1), got {held_out}.")
+    values = read_inputs(source, kind, column=column)
+    given = as_examples(["" if _is_missing(value) else value for value in values], kind)
+    all_ids = [kind.content_id(example) for example in given]
+    kept: dict[str, Example] = {}
+    for name, example in zip(all_ids, given, strict=True):
+        if example and (not isinstance(example, str) or example.strip()):
+            kept.setdefault(name, example)
+    if len(kept) < 2:
+        raise DataError(
+            f"At least two different examples are needed, got {len(kept)} of {len(values)} rows."
+        )
+    examples = list(kept.values())
+    groups = groups_of(examples, kind)
+    mask = held_out_mask(groups, held_out)
+    require_both_sides(mask, held_out)
+    return _Rows(list(kept), all_ids, examples, Corpus(examples, groups, mask))
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value))
+
+
+def _torch_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _method(
+    student: str | Mapping[str, Any] | None,
+    sources: Mapping[str, Teacher],
+    corpus: _Rows,
+    kind: Modality,
+    folder: Path,
+    settings: Mapping[str, Any],
+) -> MethodParams:
+    """Return the modality's defaults with what the caller decided in them."""
+    own = dict(settings)
+    plugin, training = student_plugin(student, kind.name, sources, corpus.examples, folder)
+    own["student"] = {**plugin, **own.get("student", {})}
+    own["training"] = {**training, **own.get("training", {})}
+    method = method_params(kind.name, own)
+    if "epochs" not in own["training"]:
+        steps_per_epoch = max(1, len(corpus.examples) // method.training.batch_size)
+        epochs = max(method.training.epochs, min(MOST_EPOCHS, LEAST_STEPS // steps_per_epoch))
+        own["training"]["epochs"] = epochs
+        method = method_params(kind.name, own)
+    return method
+
+
+def _embed(
+    sources: Mapping[str, Teacher],
+    corpus: _Rows,
+    kind: Modality,
+    folder: Path,
+    progress: Progress,
+) -> dict[str, StoredEmbeddings]:
+    """Bring every teacher's embeddings into the cache, and open them."""
+    stored = {}
+    for name, teacher in sources.items():
+        source = teacher.aligned(corpus.all_ids) if isinstance(teacher, Precomputed) else teacher
+        key = _digest([kind.name, dict(source.identity), corpus.ids])
+        place = folder / "embeddings" / f"{_file_name(name)}-{key}"
+        write_embeddings(
+            place,
+            folder / "work" / place.name,
+            corpus.ids,
+            corpus.ids if source.by_id else corpus.examples,
+            source,
+            progress=progress,
+        )
+        stored[name] = open_embeddings(place)
+    return stored
+
+
+def _trained(
+    corpus: _Rows,
+    stored: Mapping[str, StoredEmbeddings],
+    method: MethodParams,
+    run: RunSettings,
+    kind: Modality,
+    folder: Path,
+    progress: Progress,
+) -> Path:
+    """Return the folder of the finished student, trained now or found in the cache."""
+    key = _digest(
+        [
+            code_version(method_modules(method, kind.name)),
+            method.model_dump(mode="json"),
+            [run.seed, run.threads, run.precision],
+            {name: one.identity_sha256 for name, one in stored.items()},
+            corpus.ids,
+            corpus.training.held_out.tolist(),
+        ]
+    )
+    target = folder / "students" / key
+    if not target.exists():
+        work = folder / "work" / f"student-{key}"
+        distill_student(corpus.training, stored, method, run, work, progress=progress)
+        put_in_place(work / "outputs", target)
+        shutil.rmtree(work)
+    return target
+
+
+def _digest(content: object) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _file_name(name: str) -> str:
+    return "".join(mark if mark.isalnum() or mark in "-_." else "-" for mark in name)[:60]
+
+
+@contextmanager
+def _reporting(progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001
+    """Show bars, call the caller's function, or be silent."""
+    if not isinstance(progress, bool):
+        yield progress
+    elif not progress:
+        yield silent
+    else:
+        from rich.console import Console
+        from rich.progress import Progress as Bars
+        from rich.progress import TaskID
+
+        with Bars(console=Console(stderr=True)) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def show(what: str, done: int, total: int, **figures: float) -> None:
+                if what not in tasks:
+                    tasks[what] = bars.add_task(what, total=total)
+                shown = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())
+                bars.update(tasks[what], completed=done, total=total, description=f"{what}  {shown}".rstrip())
+
+            yield show

@@ -1,0 +1,89 @@
+"""Teachers as a Python caller names them: hub names, folders, ONNX files, tables, and objects with `encode`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from polydistill.config.compose import known_teachers
+from polydistill.contracts import Example, Teacher
+from polydistill.embeddings.in_memory import Encoder, EncoderTeacher, Precomputed
+from polydistill.errors import ParamsError
+from polydistill.teachers import TEACHERS
+
+TeacherSpec = str | Path | Mapping[str, Any] | Precomputed | Encoder | Teacher
+NOT_OPTIONS = ("family", "licence", "saw_labels_of", "enabled")
+
+
+def build_teachers(
+    specs: Sequence[TeacherSpec] | TeacherSpec,
+    modality: str,
+    threads: int,
+    probes: Sequence[Example],
+) -> dict[str, Teacher]:
+    """Return the teachers by name; loads no weights, except of an object that has no identity.
+
+    Args:
+        specs: One or several; see `TeacherSpec` and `polydistill.distill`.
+        modality: Whose known teachers may be named.
+        threads: Of a teacher that polydistill runs itself.
+        probes: Examples that identify an object with `encode`.
+
+    Raises:
+        ParamsError: There is no teacher, two have one name, or a specification is none of these.
+        UnknownNameError: A family or an option is not known.
+    """
+    several = isinstance(specs, Sequence) and not isinstance(specs, str)
+    listed = list(specs) if several else [specs]  # type: ignore[arg-type]
+    if not listed:
+        raise ParamsError("`teachers` must name at least one teacher, got none.")
+    built: dict[str, Teacher] = {}
+    for spec in listed:
+        teacher = _build(spec, modality, threads, probes)
+        name, n_equal = teacher.name, 2
+        while teacher.name in built:
+            teacher.name, n_equal = f"{name}-{n_equal}", n_equal + 1
+        built[teacher.name] = teacher
+    return built
+
+
+def _build(spec: object, modality: str, threads: int, probes: Sequence[Example]) -> Teacher:
+    if isinstance(spec, Precomputed):
+        return spec
+    if isinstance(spec, Mapping):
+        return _of_family(str(spec.get("name", spec.get("family"))), spec, threads)
+    if isinstance(spec, str | Path):
+        return _named(str(spec), modality, threads)
+    if hasattr(spec, "embed") and hasattr(spec, "identity"):
+        teacher: Teacher = spec
+        return teacher
+    if isinstance(spec, Encoder):
+        name = getattr(spec, "name", None) or type(spec).__name__
+        return EncoderTeacher(spec, str(name), probes)
+    raise ParamsError(
+        "A teacher must be a hub name, a folder, an .onnx file, a known teacher's name, a mapping with `family`, "
+        f"a Precomputed or an object with encode(list), got {type(spec).__name__}."
+    )
+
+
+def _named(spec: str, modality: str, threads: int) -> Teacher:
+    known = known_teachers(modality)
+    if spec in known:
+        return _of_family(spec, known[spec], threads)
+    name = Path(spec.rstrip("/")).stem if spec.endswith(".onnx") else spec.rstrip("/").split("/")[-1]
+    if spec.endswith(".onnx"):
+        family = "onnx-image" if modality == "vision" else "onnx"
+        return _of_family(name, {"family": family, "model": spec}, threads)
+    family = "transformers-image" if modality == "vision" else "sentence-transformers"
+    return _of_family(name, {"family": family, "model": spec}, threads)
+
+
+def _of_family(name: str, row: Mapping[str, Any], threads: int) -> Teacher:
+    if "family" not in row:
+        raise ParamsError(f"Teacher {name!r} must name its `family`, got {', '.join(row) or 'nothing'}.")
+    options = {key: value for key, value in row.items() if key not in (*NOT_OPTIONS, "name")}
+    family = str(row["family"])
+    TEACHERS.check(family, options, given=frozenset({"name", "threads"}))
+    teacher: Teacher = TEACHERS.get(family)(name=name, threads=threads, **options)
+    return teacher

@@ -1,0 +1,101 @@
+"""Run models on benchmark tasks, and score them with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+
+from polydistill.config.params import EvaluationParams, TaskParams
+from polydistill.contracts import Modality
+from polydistill.errors import DataError
+from polydistill.evaluation.encoder import LookupEncoder
+from polydistill.evaluation.run import TaskRun, run_task
+from polydistill.evaluation.statistics.bootstrap import interval, resampled_columns
+from polydistill.evaluation.task import BenchmarkTask, TaskSource
+from polydistill.evaluation.tasks import BENCHMARKS
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+
+
+def build_tasks(
+    frames: Mapping[str, pd.DataFrame],
+    tasks: Mapping[str, TaskParams],
+    evaluation: EvaluationParams,
+    kind: Modality,
+) -> list[BenchmarkTask]:
+    """Make benchmark tasks of their tables.
+
+    Args:
+        frames: Table of each task that is available, by name.
+        tasks: Kind and probe of each task.
+        evaluation: Seeds.
+        kind: The modality of the examples.
+
+    Raises:
+        MissingExtraError: mteb is not installed.
+        DataError: There is no task at all, or a task's rows cannot be probed.
+    """
+    if not frames:
+        raise DataError("At least one task must be available, got none: name one under `tasks`.")
+    return [
+        BENCHMARKS.get(tasks[name].kind)(
+            TaskSource(
+                name, frame, kind.column, kind.content_id, evaluation.seeds, tasks[name].probe
+            )
+        )
+        for name, frame in frames.items()
+    ]
+
+
+def run_tasks(
+    encoder: LookupEncoder, tasks: Sequence[BenchmarkTask], n_threads: int
+) -> Iterator[TaskRun]:
+    """Yield a model's result on each task, with threads whose sums do not depend on their order."""
+    from threadpoolctl import threadpool_limits
+
+    for task in tasks:
+        with threadpool_limits(n_threads, "blas"), threadpool_limits(1, "openmp"):
+            yield run_task(encoder, task)
+
+
+def score_table(
+    predictions: pd.DataFrame,
+    tasks: Mapping[str, TaskParams],
+    groups: Mapping[str, pd.Series] | None = None,
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+) -> pd.DataFrame:
+    """Return each model's score on each task, with a bootstrap interval over the task's groups.
+
+    Args:
+        predictions: One row per `task`, `model`, `example` and seed, with `score`.
+        tasks: Kind of each task.
+        groups: For a task that has any, the group of each example by its id: a group is drawn whole.
+        confidence: Of the intervals, in (0, 1).
+        resamples: How often the bootstrap draws.
+
+    Returns:
+        Columns `task, kind, model, score, low, high, n`, models in the order of `predictions`.
+    """
+    rows = []
+    order = list(dict.fromkeys(predictions["model"]))
+    for task, frame in predictions.groupby("task", sort=False):
+        by_example = frame.pivot_table(index="example", columns="model", values="score")[
+            [model for model in order if model in set(frame["model"])]
+        ]
+        known = (groups or {}).get(str(task))
+        draws = resampled_columns(
+            by_example.to_numpy(),
+            groups=None if known is None else known.loc[by_example.index].to_numpy(),
+            resamples=resamples,
+            generator=np.random.default_rng(crc32(str(task).encode())),
+        )
+        for column, model in enumerate(by_example):
+            found = interval(by_example[model].mean(), draws[:, column], confidence=confidence)
+            rows.append((task, tasks[str(task)].kind, model, *found.as_tuple, len(by_example)))
+    return pd.DataFrame(rows, columns=["task", "kind", "model", "score", "low", "high", "n"])

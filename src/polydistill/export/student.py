@@ -1,0 +1,232 @@
+"""The student as its users see it: encode, compare, save, and predict what a teacher would give."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from polydistill import contracts
+from polydistill.contracts import FloatArray, Modality
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import as_examples
+from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError
+from polydistill.export.predicted_embeddings import TeacherPredictor, load_predictor
+from polydistill.project.files import put_in_place
+from polydistill.students import CARD, encode, load_student
+
+STUDENT, HEADS, MODALITY = "student", "heads", "modality"
+
+
+@dataclass(frozen=True)
+class PredictedEmbedding:
+    """What a teacher would give for some examples, as the student's heads predict it.
+
+    Attributes:
+        mean: `(n_examples, teacher_dim)`, in the teacher's own scale.
+        std: `(n_examples, teacher_dim)`: calibrated, so that `mean ± 1.645 std` holds about 90 % of the values on
+            inputs like the corpus.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+
+
+class PredictedTeacher:
+    """One teacher, predicted from the student; `Student.teacher` returns it."""
+
+    def __init__(self, student: Student, predictor: TeacherPredictor, name: str) -> None:
+        predictor.require(name)
+        self.name = name
+        self._student, self._predictor = student, predictor
+
+    def predict(self, examples: Iterable[object]) -> PredictedEmbedding:
+        """Return the predicted embedding and its calibrated scale for each example.
+
+        Raises:
+            DataError: An example cannot be read.
+        """
+        return PredictedEmbedding(
+            *self._predictor.predict(self._student.encode(examples), self.name)
+        )
+
+    def encode(self, examples: Iterable[object]) -> FloatArray:
+        """Return the predicted embeddings alone, `(n_examples, teacher_dim)`."""
+        return self.predict(examples).mean
+
+
+class Student:
+    """A distilled student, ready to embed. `polydistill.distill` makes one, `polydistill.load` reads one.
+
+    Args:
+        folder: A student's bundle.
+        modality: What its examples are: `text`, `vision` or `molecules`.
+        heads: The folder of the heads that were trained with it; none: `heads` in `folder`, if there is one.
+
+    Raises:
+        MissingDataError: The folder holds no student.
+        DataError: A file is damaged.
+    """
+
+    def __init__(self, folder: Path, modality: str, heads: Path | None = None) -> None:
+        self._folder, self.modality = folder, modality
+        self._heads = heads or folder / HEADS
+        self._kind: Modality = MODALITIES.get(modality)()
+        self._student: contracts.Student = load_student(folder)
+        self.dim = self._student.dim
+        self.sources: tuple[contracts.Teacher, ...] = ()
+        """The teachers that `polydistill.distill` used; empty when the student was loaded."""
+
+    def __repr__(self) -> str:
+        return f"Student(modality={self.modality!r}, dim={self.dim}, teachers={list(self.teachers)})"
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers that `teacher` can predict; empty without heads."""
+        return self._predictor.teachers if self._has_heads else ()
+
+    def encode(
+        self,
+        examples: Iterable[object],
+        *,
+        normalize: bool = False,
+        batch_size: int = 256,
+        truncate_dim: int | None = None,
+        progress: bool = False,
+    ) -> FloatArray:
+        """Embed examples, in order.
+
+        Args:
+            examples: A list of whatever the modality can read; a single string is one example.
+            normalize: Whether each row has length one.
+            batch_size: Examples that are embedded at once.
+            truncate_dim: Keep this many leading dimensions; none: all.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            `(n_examples, dim)`, float32; `(dim,)` for a single string.
+
+        Raises:
+            DataError: An example cannot be read; the message says which.
+            ParamsError: `truncate_dim` or `batch_size` is out of bounds.
+        """
+        if batch_size < 1:
+            raise ParamsError(f"`batch_size` must be at least 1, got {batch_size}.")
+        if truncate_dim is not None and not 1 <= truncate_dim <= self.dim:
+            raise ParamsError(f"`truncate_dim` must be in 1 … {self.dim}, got {truncate_dim}.")
+        rows = as_examples([examples] if isinstance(examples, str) else examples, self._kind)
+        starts: Iterable[int] = range(0, len(rows), batch_size)
+        if progress:
+            starts = track(starts, "encode", total=-(-len(rows) // batch_size))
+        parts = [np.empty((0, self.dim), dtype=np.float32)]
+        parts += [encode(self._student, rows[at : at + batch_size], batch_size) for at in starts]
+        values = np.concatenate(parts)[:, :truncate_dim]
+        values = _unit(values) if normalize else values
+        return values[0] if isinstance(examples, str) else values
+
+    def similarity(self, one: FloatArray, other: FloatArray) -> FloatArray:
+        """Return the cosine similarities of two sets of embeddings, `(n_one, n_other)`.
+
+        Raises:
+            ShapeError: They are not two-dimensional, or differ in width.
+        """
+        one, other = np.atleast_2d(one), np.atleast_2d(other)
+        if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
+            raise ShapeError(
+                f"`one` and `other` must be (n, dim) of one width, got {one.shape} and {other.shape}."
+            )
+        return _unit(one) @ _unit(other).T
+
+    def teacher(self, name: str) -> PredictedTeacher:
+        """Return one teacher as the heads predict it.
+
+        Raises:
+            MissingDataError: The student was saved without heads.
+            UnknownNameError: It was not distilled from such a teacher.
+        """
+        if not self._has_heads:
+            raise MissingDataError(
+                f"{self._folder} holds no heads, so no teacher can be predicted: save the student that "
+                "`polydistill.distill` returned, or load a folder with `student` and `heads`."
+            )
+        return PredictedTeacher(self, self._predictor, name)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the student to a folder that `polydistill.load` and sentence-transformers can load.
+
+        The folder is complete or not there at all; one that holds a student is replaced.
+
+        Raises:
+            DataError: The folder holds something else than a student.
+        """
+        target = Path(folder)
+        if target.exists() and not (target / CARD).is_file():
+            is_free = target.is_dir() and not any(target.iterdir())
+            if not is_free:
+                raise DataError(
+                    f"{target} must be a new folder, or one that holds a student: choose another, or remove it."
+                )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".polydistill-", dir=target.parent) as place:
+            made = Path(place) / "student"
+            shutil.copytree(self._folder, made)
+            if self._has_heads and not (made / HEADS).exists():
+                shutil.copytree(self._heads, made / HEADS)
+            card = json.loads((made / CARD).read_text(encoding="utf-8"))
+            text = json.dumps({**card, MODALITY: self.modality}, indent=2, sort_keys=True)
+            (made / CARD).write_text(text + "\n", encoding="utf-8")
+            put_in_place(made, target)
+        return target
+
+    @property
+    def _has_heads(self) -> bool:
+        return self._heads.is_dir()
+
+    @cached_property
+    def _predictor(self) -> TeacherPredictor:
+        return load_predictor(self._heads, self._folder)
+
+
+def load(folder: str | Path, *, modality: str | None = None) -> Student:
+    """Load a student from a folder.
+
+    Args:
+        folder: What `Student.save` wrote; or the folder `artifacts/<modality>` of a project, with `student` and
+            `heads`; or a student's bundle alone.
+        modality: What its examples are, where the folder does not record it.
+
+    Raises:
+        MissingDataError: The folder holds no student.
+        ParamsError: The modality is neither recorded nor given.
+        DataError: A file is damaged.
+    """
+    path, heads = Path(folder), None
+    if not (path / CARD).exists() and (path / STUDENT / CARD).exists():
+        path, heads = path / STUDENT, path / HEADS
+    if not (path / CARD).exists():
+        raise MissingDataError(f"No student in {folder}: expected a file {CARD} there.")
+    try:
+        card = dict(json.loads((path / CARD).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path / CARD} is damaged: {error}. Save the student again.") from error
+    project = path.resolve().parent.name  # artifacts/<modality>/student
+    found = modality or card.get(MODALITY) or (project if project in MODALITIES.names() else None)
+    if found is None:
+        raise ParamsError(
+            f"`modality` must say what the examples of {folder} are, one of "
+            f"{', '.join(MODALITIES.names())}: its {CARD} does not record it."
+        )
+    return Student(path, str(found), heads)
+
+
+def _unit(values: FloatArray) -> FloatArray:
+    """Divide each row by its length; a row of zeros stays."""
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(values / np.maximum(lengths, 1e-12), dtype=np.float32)

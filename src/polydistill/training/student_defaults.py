@@ -1,0 +1,128 @@
+"""Which student a Python caller gets, and what it starts from: a teacher's vocabulary, or one of the corpus."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from polydistill.config.compose import modality_defaults
+from polydistill.contracts import Example, Teacher
+from polydistill.data.weights import locate
+from polydistill.errors import MissingDataError, ParamsError
+from polydistill.project.files import put_in_place
+
+VOCABULARY = 20_000
+TRANSFORMER_TRAINING = {"learning_rate": 1e-4, "head_warmup_steps": 0}
+"""A transformer needs a lower learning rate than a table of embeddings."""
+
+
+def student_plugin(
+    student: str | Mapping[str, Any] | None,
+    modality: str,
+    teachers: Mapping[str, Teacher],
+    examples: Sequence[Example],
+    cache: Path,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the student's name and options, and the training settings that it needs.
+
+    Args:
+        student: A name, a mapping with `name` and options, or none for the modality's default.
+        modality: Whose default.
+        teachers: By name; the first with a transformer's folder gives tokenizer and initial weights.
+        examples: A tokenizer is trained on these where no teacher has one.
+        cache: Where that tokenizer is kept.
+
+    Raises:
+        ParamsError: A transformer student has no checkpoint to start from.
+    """
+    default = dict(modality_defaults(modality)["student"])
+    if isinstance(student, Mapping):
+        named = dict(student)
+    else:
+        named = {"name": student or default["name"]}
+    name = named.get("name", default["name"])
+    if name == "static" and "tokenizer" not in named:
+        named = {**_static(default, teachers, examples, cache), **named}
+    elif name == "transformer" and "model" not in named:
+        named = {**_transformer(teachers), **named}
+    elif name == default["name"]:
+        named = {**default, **named}
+    return named, dict(TRANSFORMER_TRAINING) if name == "transformer" else {}
+
+
+def _static(
+    default: Mapping[str, Any],
+    teachers: Mapping[str, Teacher],
+    examples: Sequence[Example],
+    cache: Path,
+) -> dict[str, Any]:
+    """Start from the first transformer among the teachers; without one from random vectors."""
+    for folder in _checkpoints(teachers):
+        width = _width(folder)
+        return {
+            "name": "static",
+            "tokenizer": str(folder / "tokenizer.json"),
+            "initial": str(folder),
+            "dim": min(int(default.get("dim", 256)), width),
+        }
+    return {"name": "static", "tokenizer": str(_trained_tokenizer(examples, cache)), "dim": 256}
+
+
+def _transformer(teachers: Mapping[str, Teacher]) -> dict[str, Any]:
+    """Start from the first transformer among the teachers, with every other layer."""
+    import json
+
+    for folder in _checkpoints(teachers):
+        depth = json.loads((folder / "config.json").read_text("utf-8")).get("num_hidden_layers", 1)
+        return {"name": "transformer", "model": str(folder), "layers": list(range(0, depth, 2))}
+    raise ParamsError(
+        "student='transformer' needs a checkpoint to start from, and no teacher is one: give "
+        "student={'name': 'transformer', 'model': <folder>}."
+    )
+
+
+def _checkpoints(teachers: Mapping[str, Teacher]) -> list[Path]:
+    """Return the folders of teachers that hold a transformer with its fast tokenizer."""
+    found = []
+    for teacher in teachers.values():
+        source, revision = getattr(teacher, "model", None), getattr(teacher, "revision", None)
+        if source is None:
+            continue
+        try:
+            folder = locate(str(source), revision=revision)
+        except MissingDataError:
+            continue
+        if (folder / "tokenizer.json").is_file() and (folder / "config.json").is_file():
+            found.append(folder)
+    return found
+
+
+def _width(folder: Path) -> int:
+    import json
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("hidden_size") or config.get("dim") or 256)
+
+
+def _trained_tokenizer(examples: Sequence[Example], cache: Path) -> Path:
+    """Return a WordPiece tokenizer of the examples' own words: the same examples, the same file."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    texts = [one if isinstance(one, str) else one.decode("utf-8") for one in examples]
+    digest = hashlib.sha256("\x1e".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    target = cache / "tokenizers" / digest / "tokenizer.json"
+    if not target.exists():
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106  no password
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=VOCABULARY, special_tokens=["[PAD]", "[UNK]"], show_progress=False
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        made = target.with_name("unfinished.json")
+        made.parent.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(str(made))
+        put_in_place(made, target)
+    return target
