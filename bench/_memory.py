@@ -62,7 +62,7 @@ def _train_with_all(
     from polydistill.training.trainer import TrainingPlan, train
 
     stored = open_of_corpus(
-        Layout(Path(), "text").corpus_embeddings(params.active_teachers("text")), ids
+        Layout(Path(), "text").corpus_embeddings(params.enabled_teachers("text")), ids
     )
     model = build_model(params, student, {name: one.dim for name, one in stored.items()})
     trained = np.ones(len(ids), dtype=np.bool_)

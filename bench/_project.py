@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from polydistill.config.params import Params, Plugin, load_params
+from polydistill.config.nodes import Plugin
+from polydistill.config.params import Params, load_params
 from polydistill.contracts import Student
 from polydistill.data.tables import read_table
 from polydistill.heads import HEADS
@@ -39,8 +40,8 @@ def read_texts(params: Params, n_texts: int) -> list[str]:
 
 
 def teacher_dims(params: Params) -> dict[str, int]:
-    """Return the width of each teacher that is switched on."""
-    active = params.active_teachers("text")
+    """Return the width of each enabled teacher."""
+    active = params.enabled_teachers("text")
     return {name: int(str(one.options["dim"])) for name, one in active.items()}
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bench._project import build_model, open_student, read_texts
-from polydistill.config.params import Params, Plugin
+from polydistill.config.nodes import Plugin
+from polydistill.config.params import Params
 from polydistill.contracts import Student
 from polydistill.training.dataset import Batches
 from polydistill.training.trainer import make_optimizer

@@ -72,7 +72,7 @@ def _read(params: Params) -> tuple[Split, Split]:
     corpus = read_corpus(Path(), params.modality("text").corpus, TextModality())
     mask = held_out_mask(corpus["group"].tolist(), params.modality("text").corpus.held_out)
     stored = open_of_corpus(
-        layout.corpus_embeddings(params.active_teachers("text")), corpus["id"].tolist()
+        layout.corpus_embeddings(params.enabled_teachers("text")), corpus["id"].tolist()
     )
     order = seeded(params.seed, "rows of heads-quality").permutation(len(mask))
     order = order[np.all([one.present for one in stored.values()], axis=0)[order]]

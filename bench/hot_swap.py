@@ -86,9 +86,7 @@ def run() -> list[Row]:
 
 def _measure(project: Path, scratch: Path, seed: int) -> tuple[_Swap, _Swap]:
     four = _params(project, seed)
-    three = four.model_copy(
-        update={"embed": {key: row for key, row in four.embed.items() if row.teacher != TEACHER}}
-    )
+    three = _without(four, TEACHER)
     here = Layout(scratch, MODALITY)
     (scratch / "data").symlink_to((project / "data").resolve())
     without = _distil(project, here, three)
@@ -113,6 +111,12 @@ def _params(project: Path, seed: int) -> Params:
     return parse_params(tree)
 
 
+def _without(params: Params, teacher: str) -> Params:
+    tree = params.model_dump(mode="json")
+    tree[MODALITY]["teachers"][teacher]["enabled"] = False
+    return parse_params(tree)
+
+
 def _warm(params: Params, sha256: str) -> Params:
     tree = params.model_dump(mode="json")
     tree[MODALITY]["warm_start"]["sha256"] = sha256
@@ -122,7 +126,7 @@ def _warm(params: Params, sha256: str) -> Params:
 def _distil(project: Path, here: Layout, params: Params) -> _Run:
     """Run the stage on the first rows of the project's embeddings."""
     there = Layout(project, MODALITY)
-    for teacher in params.active_teachers(MODALITY):
+    for teacher in params.enabled_teachers(MODALITY):
         stored = open_embeddings(there.embeddings("corpus", teacher))
         ids = stored.ids[:ROWS].tolist()
         folder = here.embeddings("corpus", teacher)

@@ -9,7 +9,8 @@ import numpy as np
 from bench._project import TRANSFORMER, read_project, teacher_dims
 from bench._step import Step
 from bench.measure import Row, compare_medians
-from polydistill.config.params import Params, Plugin
+from polydistill.config.nodes import Plugin
+from polydistill.config.params import Params
 
 GOAL = "at least 0.85"
 

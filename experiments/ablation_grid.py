@@ -124,7 +124,7 @@ class Ablation:
         code = cell_code(
             [changed(self.params, one.overrides, 0) for one in self.levels], self.modality
         )
-        tree = self.params.model_dump(mode="json", exclude_unset=True)
+        tree = self.params.model_dump(mode="json")
         tree.pop("notify", None)
         tree[self.modality] = {
             key: value for key, value in tree[self.modality].items() if key not in AFTER_THE_SCORES
@@ -266,7 +266,7 @@ def _take_over_shards(ablation: Ablation) -> None:
     block = ablation.params.modality(ablation.modality)
     whole = block.corpus.rows // block.store.shard_rows
     there, here = (Layout(at, ablation.modality) for at in (ablation.root, ablation.workspace))
-    for teacher in ablation.params.active_teachers(ablation.modality):
+    for teacher in ablation.params.enabled_teachers(ablation.modality):
         source, target = there.embeddings("corpus", teacher), here.embedding_work("corpus", teacher)
         if not source.exists() or here.embeddings("corpus", teacher).exists():
             continue

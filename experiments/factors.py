@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.methods import DEFAULT
-from polydistill.config.params import Params, Plugin
+from polydistill.config.nodes import Plugin
+from polydistill.config.overrides import only_teachers
+from polydistill.config.params import Params
 
 HIDDEN = (128, 2048)
 LOSSES = ("gaussian-nll", "mse", "cosine")
@@ -76,16 +78,16 @@ def levels(params: Params, modality: str) -> Sequence[Level]:
 
 
 def _fewer_teachers(params: Params, modality: str) -> list[Level]:
-    """Return the first teacher of the switchboard alone, the first two, and so on."""
-    rows = [key for key, row in params.embed.items() if row.modality == modality]
+    """Return the first enabled teacher alone, the first two, and so on."""
+    teachers = list(params.enabled_teachers(modality))
     return [
         Level(
             f"teachers-{count}",
             "teachers",
             f"first {count}" if count > 1 else "first",
-            {f"embed.{key}": None for key in rows[count:]},
+            only_teachers(params, modality, teachers[:count]),
         )
-        for count in range(1, len(rows))
+        for count in range(1, len(teachers))
     ]
 
 

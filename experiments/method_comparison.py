@@ -81,7 +81,7 @@ def headline_cells(
     The default's cells evaluate the undistilled student too, and the first one the teachers: neither depends on
     the method, and teachers on no seed.
     """
-    teachers = tuple(params.active_teachers(modality))
+    teachers = tuple(params.enabled_teachers(modality))
     return [
         Cell(
             method.name,

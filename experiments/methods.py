@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from polydistill.config.overrides import only_teachers, override
 from polydistill.config.params import Params, parse_params
 from polydistill.errors import UnknownNameError
-from polydistill.project.workspace import override
 
 DEFAULT = "default"
 UNDISTILLED = "undistilled"
@@ -35,7 +35,7 @@ def changed(params: Params, overrides: Mapping[str, object], seed: int) -> Param
     Raises:
         ParamsError: A key is unknown, or a value is out of bounds.
     """
-    tree = params.model_dump(mode="json", exclude_unset=True)
+    tree = params.model_dump(mode="json")
     for key, value in {**overrides, "seed": seed}.items():
         override(tree, key, value)
     return parse_params(tree)
@@ -99,15 +99,14 @@ def chosen_methods(params: Params, modality: str, names: Sequence[str] | None) -
 
 def _single_teachers(params: Params, modality: str) -> list[Method]:
     """Return the default with one teacher, for each."""
-    rows = {key: row for key, row in params.embed.items() if row.modality == modality}
-    others = {key: row for key, row in params.embed.items() if row.modality != modality}
-    if len(rows) < 2:
+    teachers = params.enabled_teachers(modality)
+    if len(teachers) < 2:
         return []
     return [
         Method(
-            f"{SINGLE}{row.teacher}",
-            f"the default, from `{row.teacher}` alone",
-            {"embed": {name: one.model_dump() for name, one in ({**others, key: row}).items()}},
+            f"{SINGLE}{teacher}",
+            f"the default, from `{teacher}` alone",
+            only_teachers(params, modality, [teacher]),
         )
-        for key, row in rows.items()
+        for teacher in teachers
     ]

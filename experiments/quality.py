@@ -16,7 +16,8 @@ from experiments.method_comparison import SEEDS, headline_cells
 from experiments.methods import chosen_methods
 from experiments.scratch import require_embeddings, task_groups
 from experiments.trials import Cell, KeptCells, make_missing
-from polydistill.config.params import Params, TaskParams
+from polydistill.config.data import TaskParams
+from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import DivergedError
 from polydistill.evaluation.statistics.bootstrap import Interval

@@ -22,7 +22,7 @@ def require_embeddings(root: Path, params: Params, modality: str) -> None:
     Raises:
         MissingDataError: A teacher has not.
     """
-    for teacher in params.active_teachers(modality):
+    for teacher in params.enabled_teachers(modality):
         for part in PARTS:
             folder = Layout(root, modality).embeddings(part, teacher)
             if not folder.exists():
@@ -43,7 +43,7 @@ def borrow_project(root: Path, place: Path, params: Params, modality: str) -> No
     borrowed = {place / path.name: path for path in root.iterdir() if path.name not in OWN_FOLDERS}
     borrowed[here.local] = there.local
     for part in PARTS:
-        for teacher in params.active_teachers(modality):
+        for teacher in params.enabled_teachers(modality):
             borrowed[here.embeddings(part, teacher)] = there.embeddings(part, teacher)
     for link, target in borrowed.items():
         if target.exists() and not link.is_symlink():

@@ -146,7 +146,7 @@ class KeptCells:
             "embeddings": [
                 read_index(self._layout.embeddings(part, teacher))
                 for part in parts
-                for teacher in params.active_teachers(self._modality)
+                for teacher in params.enabled_teachers(self._modality)
             ],
             "models": sorted(cell.models),
             "params": [params.seed, params.threads, params.precision],

@@ -17,7 +17,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from polydistill.config.params import NoticeEvent, load_params
+from polydistill.config.operations import NoticeEvent
+from polydistill.config.params import load_params
 from polydistill.integrations.webhooks import post
 from polydistill.project.layout import Layout
 from polydistill.project.notification import Notice, Payload, deliver, event_of_failure

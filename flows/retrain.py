@@ -23,7 +23,8 @@ from flows.notices import tell
 from flows.pipeline import pipeline
 from flows.server import present, require_answer
 from polydistill.config.environment import end_on_request
-from polydistill.config.params import RetrainParams, RetrainPolicy, load_params
+from polydistill.config.operations import RetrainParams, RetrainPolicy
+from polydistill.config.params import load_params
 from polydistill.errors import PolydistillError
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.dvc.stages import DataState

@@ -45,10 +45,10 @@ def build(
 def fetch(modality: Modality, *, as_json: AsJson = False) -> None:
     """Fetch third-party benchmark tasks that may not be passed on."""
     with stage_errors():
-        from polydistill.config.params import load_params
+        from polydistill.integrations.dvc.stage_inputs import stage_params
         from recipes.fetch import fetch_data
 
-        show(fetch_data(ROOT, load_params(ROOT), modality), as_json=as_json)
+        show(fetch_data(ROOT, stage_params(ROOT), modality), as_json=as_json)
 
 
 if __name__ == "__main__":

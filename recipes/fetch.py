@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from polydistill.config.params import Params, TaskParams
+from polydistill.config.data import TaskParams
+from polydistill.config.params import Params
 from polydistill.contracts import Example, Modality
 from polydistill.data.downloads import Package, fetch
 from polydistill.data.modalities import MODALITIES

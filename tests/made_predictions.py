@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from polydistill.config.params import TaskParams
+from polydistill.config.data import TaskParams
 
 TASKS = {
     "topics": TaskParams(kind="classification", path="a", domain="in"),

@@ -93,6 +93,12 @@ class Plugins(Generic[Entry]):
                     f"(got {options[key]!r})."
                 ) from error
 
+    def option_defaults(self, name: str, *, given: frozenset[str]) -> dict[str, object]:
+        """Return the options that an entry has a default for; `given` are no options, as in `check`."""
+        entry = self.get(name)
+        found = defaults_of(getattr(entry, "build", entry))
+        return {key: value for key, value in found.items() if key not in given}
+
 
 def names_in(package: str) -> list[str]:
     """List the public names in a room, sorted, from its file names, without importing it."""

@@ -23,7 +23,7 @@ def test_a_quick_run_has_the_teachers_and_numbers_that_its_block_names() -> None
         override(tree, key, value)
 
     quick = parse_params(tree)
-    assert list(quick.active_teachers("text")) == ["minilm-l6", "glove-50d"]
+    assert list(quick.enabled_teachers("text")) == ["minilm-l6", "glove-50d"]
     assert quick.modality("text").corpus.rows == 2000
     assert quick.modality("text").tasks["vader-nyt"].max_rows == 300
     assert quick.modality("text").warm_start.sha256 is None

@@ -22,7 +22,7 @@ def tree() -> dict[str, Any]:
 def test_the_default_params_switch_on_four_teachers() -> None:
     params = load_params(ROOT)
 
-    assert list(params.active_teachers("text")) == [
+    assert list(params.enabled_teachers("text")) == [
         "minilm-l6",
         "use-m3",
         "paraphrase-l3",

@@ -97,7 +97,7 @@ def done(rooms: None, tmp_path_factory: pytest.TempPathFactory) -> Layout:
     build_data(root, "tones")
     fetch_data(root, params, "tones")
     validate(root, params, "tones", PandasChecker())
-    for teacher in params.active_teachers("tones"):
+    for teacher in params.enabled_teachers("tones"):
         embed(root, params, "tones", teacher)
     distill(root, params, "tones")
     evaluate(root, params, "tones")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from polydistill.config.params import TaskParams
+from polydistill.config.data import TaskParams
 from polydistill.data.modalities import MODALITIES
 from polydistill.evaluation.contamination import Contamination, contamination
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from polydistill.config.params import GateParams, Params, TaskParams, parse_params
+from polydistill.config.data import TaskParams
+from polydistill.config.operations import GateParams
+from polydistill.config.params import Params, parse_params
 from polydistill.errors import ParamsError
 from polydistill.evaluation.contamination import Contamination
 from polydistill.registry.evidence import Evidence

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from polydistill.config.params import TaskParams
+from polydistill.config.data import TaskParams
 from polydistill.errors import MissingDataError
 from polydistill.evaluation.scores import kind_means, mean_score, read_scores
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from polydistill.config.params import TeacherParams
+from polydistill.config.data import TeacherParams
 from polydistill.evaluation.sizes import Size, teacher_size, weights_size
 from polydistill.teachers.hashing import HashingTeacher
 

@@ -56,9 +56,9 @@ def test_other_plug_ins_have_none_of_the_defaults_options() -> None:
 def test_teachers_come_in_the_order_of_the_switchboard() -> None:
     first_two = next(one for one in levels(PARAMS, "text") if one.name == "teachers-2")
 
-    active = list(changed(PARAMS, first_two.overrides, 0).active_teachers("text"))
+    active = list(changed(PARAMS, first_two.overrides, 0).enabled_teachers("text"))
 
-    assert active == list(PARAMS.active_teachers("text"))[:2]
+    assert active == list(PARAMS.enabled_teachers("text"))[:2]
 
 
 def test_the_headline_methods_are_equal_but_for_what_they_are_about() -> None:
@@ -67,7 +67,7 @@ def test_the_headline_methods_are_equal_but_for_what_they_are_about() -> None:
     }
 
     assert list(methods)[:6] == ["default", "paper", "mse", "cosine", "simreg", "compress"]
-    assert len(methods) == 6 + len(PARAMS.active_teachers("text"))
+    assert len(methods) == 6 + len(PARAMS.enabled_teachers("text"))
     assert {params.seed for params in methods.values()} == {2}
     for name, params in methods.items():
         resolve(params, "text")
@@ -77,7 +77,7 @@ def test_the_headline_methods_are_equal_but_for_what_they_are_about() -> None:
             name != "simreg"
         )
     assert methods["compress"].modality("text").loss_weight == 0
-    assert list(methods["only use-m3"].active_teachers("text")) == ["use-m3"]
+    assert list(methods["only use-m3"].enabled_teachers("text")) == ["use-m3"]
 
 
 def test_nothing_that_trains_the_student_is_refused() -> None:

@@ -10,7 +10,8 @@ import pytest
 from experiments.method_comparison import headline
 from experiments.methods import headline_methods
 from experiments.quality import compare, markdown, quality, write_quality
-from polydistill.config.params import Params, TaskParams, load_params, parse_params
+from polydistill.config.data import TaskParams
+from polydistill.config.params import Params, load_params, parse_params
 from polydistill.data.modalities import MODALITIES
 from polydistill.embeddings.store import write_embeddings
 from polydistill.errors import DivergedError, MissingDataError

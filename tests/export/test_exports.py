@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from polydistill.cli.app import app
-from polydistill.config.params import Plugin
+from polydistill.config.nodes import Plugin
 from polydistill.contracts import FloatArray
 from polydistill.errors import (
     DataError,

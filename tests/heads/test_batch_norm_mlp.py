@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from polydistill.config.params import Plugin
+from polydistill.config.nodes import Plugin
 from polydistill.errors import ParamsError
 from polydistill.heads.batch_norm_mlp import BatchNormMlpHeads
 from polydistill.losses.cosine import cosine

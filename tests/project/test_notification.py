@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from polydistill.config.params import NotifyParams, parse_params
+from polydistill.config.operations import NotifyParams
+from polydistill.config.params import parse_params
 from polydistill.errors import ParamsError
 from polydistill.project.notification import (
     Notice,

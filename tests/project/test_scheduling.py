@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from polydistill.config.params import RetrainParams, RetrainPolicy
+from polydistill.config.operations import RetrainParams, RetrainPolicy
 from polydistill.project.scheduling import Facts, Lateness, Registered, plan, reason_to_skip
 
 NOW = datetime(2026, 3, 29, 12, tzinfo=UTC)

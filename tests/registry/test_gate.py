@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from polydistill.config.params import GateParams
+from polydistill.config.operations import GateParams
 from polydistill.registry.gate import Candidate, judge
 
 POLICY = GateParams(min_gain=0.0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from polydistill.config.params import GateParams
+from polydistill.config.operations import GateParams
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.registry.gate import Verdict
 from polydistill.registry.promotion import challenge, promote, reject, rollback

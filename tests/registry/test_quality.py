@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from polydistill.config.params import GateParams
+from polydistill.config.operations import GateParams
 from polydistill.registry.gate import Candidate, Verdict, judge
 from polydistill.registry.rules import RuleOutcome
 from tests.registry.examples import TASKS, student

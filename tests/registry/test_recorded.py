@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polydistill.config.params import GateParams
+from polydistill.config.operations import GateParams
 from polydistill.errors import DataError, ParamsError
 from polydistill.registry.ledger import read_chain, replay
 from polydistill.registry.promotion import challenge, promote, rollback

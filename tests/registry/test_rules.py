@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from polydistill.config.params import GateParams
+from polydistill.config.operations import GateParams
 from polydistill.evaluation.contamination import Contamination
 from polydistill.evaluation.latency import Latency
 from polydistill.registry.evidence import Evidence, Finding

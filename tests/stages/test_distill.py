@@ -227,7 +227,9 @@ def test_every_choice_has_its_effect(
     assert report.student_sha256 != first["student_sha256"]
 
 
-def test_a_teacher_that_is_switched_off_leaves_the_folder_whose_hash_counts(project: Path) -> None:
+def test_a_teacher_that_is_disabled_embeddings_leaves_the_folder_whose_hash_counts(
+    project: Path,
+) -> None:
     layout, params = Layout(project, "text"), small_params()
     before = {p.name: p.read_bytes() for p in layout.embeddings("corpus", "second").iterdir()}
     first_only = {key: row for key, row in params.embed.items() if row.teacher == "first"}

@@ -75,9 +75,9 @@ def test_embeddings_that_were_set_aside_are_found_again(tmp_path: Path) -> None:
     run(tmp_path)
     before, layout = contents(tmp_path), Layout(tmp_path, "text")
     for part in ("corpus", "benchmark"):
-        [(folder, target)] = layout.switched_off(part, active=())
+        [(folder, target)] = layout.disabled_embeddings(part, active=())
         set_aside(folder, target)
-    assert layout.switched_off("corpus", active=()) == []
+    assert layout.disabled_embeddings("corpus", active=()) == []
 
     report = run(tmp_path)
 

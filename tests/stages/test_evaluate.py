@@ -129,7 +129,7 @@ def test_every_model_is_scored_on_every_task_that_is_there(project: Path) -> Non
     assert scores["one"]["classification"]["topics"] > 0.9
 
 
-def test_a_teacher_that_is_switched_off_is_set_aside(project: Path) -> None:
+def test_a_teacher_that_is_disabled_embeddings_is_set_aside(project: Path) -> None:
     params, layout = make_params(), Layout(project, "text")
     kept = {key: row for key, row in params.embed.items() if row.teacher == "one"}
 

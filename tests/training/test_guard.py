@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from polydistill.config.params import GuardParams
+from polydistill.config.training import GuardParams
 from polydistill.training.guard import (
     LEAST_STEPS,
     MOST_STEPS,

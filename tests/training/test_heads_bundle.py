@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from polydistill.config.params import Plugin
+from polydistill.config.nodes import Plugin
 from polydistill.errors import DataError, MissingDataError
 from polydistill.heads.low_rank import LowRankHeads
 from polydistill.training.heads_bundle import (

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from polydistill.config.params import GuardParams
+from polydistill.config.training import GuardParams
 from polydistill.errors import DivergedError
 from polydistill.training.guard import LossWatch, Restart, UnhealthyError, check_embeddings
 from polydistill.training.trainer import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from polydistill.config.params import TrainingParams
+from polydistill.config.training import TrainingParams
 from polydistill.contracts import GeometryTerm, Progress, silent
 from polydistill.heads.low_rank import LowRankHeads
 from polydistill.losses.gaussian_nll import gaussian_nll

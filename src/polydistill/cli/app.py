@@ -19,6 +19,7 @@ from polydistill.cli.console import (
 from polydistill.cli.exports import exports
 from polydistill.cli.look import AsJson, Modality, analyses, student_and_heads
 from polydistill.cli.operations import operations
+from polydistill.cli.params import settings
 from polydistill.cli.registry import registry
 from polydistill.cli.versions import versions
 from polydistill.config import environment
@@ -49,29 +50,29 @@ def main() -> None:
 def validate(modality: Modality, *, as_json: AsJson = False) -> None:
     """Check the corpus and every task against the expectations."""
     with stage_errors():
-        from polydistill.config.params import load_params
+        from polydistill.integrations.dvc.stage_inputs import stage_params
         from polydistill.integrations.great_expectations import GreatExpectationsChecker
         from polydistill.project.layout import Layout
         from polydistill.stages.validate import validate as run_validation
 
         checker = GreatExpectationsChecker(Layout(ROOT, modality).data_docs)
-        show(run_validation(ROOT, load_params(ROOT), modality, checker), as_json=as_json)
+        show(run_validation(ROOT, stage_params(ROOT), modality, checker), as_json=as_json)
 
 
 @app.command(epilog="Example: polydistill embed text minilm-l6")
 def embed(
     modality: Modality,
-    teacher: Annotated[str, typer.Argument(help="A teacher that params.yaml switches on.")],
+    teacher: Annotated[str, typer.Argument(help="An enabled teacher.")],
     *,
     as_json: AsJson = False,
 ) -> None:
     """Embed the corpus and the benchmark inputs with one teacher."""
     with stage_errors():
-        from polydistill.config.params import load_params
+        from polydistill.integrations.dvc.stage_inputs import stage_params
         from polydistill.stages.embed import embed as run_embedding
 
         progress = ProgressLines("embed")
-        report = run_embedding(ROOT, load_params(ROOT), modality, teacher, progress=progress)
+        report = run_embedding(ROOT, stage_params(ROOT), modality, teacher, progress=progress)
         show(report, as_json=as_json)
 
 
@@ -79,11 +80,11 @@ def embed(
 def distill(modality: Modality, *, as_json: AsJson = False) -> None:
     """Train the student on the embeddings of all teachers."""
     with stage_errors():
-        from polydistill.config.params import load_params
+        from polydistill.integrations.dvc.stage_inputs import stage_params
         from polydistill.integrations.mlflow.tracker import MlflowTracker
         from polydistill.stages.distill import distill as run_distillation
 
-        params = load_params(ROOT)
+        params = stage_params(ROOT)
         tracker = MlflowTracker(ROOT, modality)
         progress = ProgressLines("distill")
         report = run_distillation(ROOT, params, modality, tracker=tracker, progress=progress)
@@ -94,11 +95,11 @@ def distill(modality: Modality, *, as_json: AsJson = False) -> None:
 def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
     """Score student, undistilled student and teachers on every task."""
     with stage_errors():
-        from polydistill.config.params import load_params
+        from polydistill.integrations.dvc.stage_inputs import stage_params
         from polydistill.stages.evaluate import evaluate as run_evaluation
 
         progress = ProgressLines("evaluate")
-        report = plain(run_evaluation(ROOT, load_params(ROOT), modality, progress=progress))
+        report = plain(run_evaluation(ROOT, stage_params(ROOT), modality, progress=progress))
         if not as_json:
             report.pop("scores")  # every task of every model: the report has a table for that
         show(report, as_json=as_json)
@@ -272,5 +273,5 @@ def encode(
         )
 
 
-for group in (registry, operations, analyses, exports, versions):
+for group in (settings, registry, operations, analyses, exports, versions):
     app.registered_commands += group.registered_commands

@@ -61,7 +61,8 @@ def _params(root: Path) -> Finding:
         params = load_params(root)
     except PolydistillError as error:
         return Finding("params.yaml", ok=False, found=str(error), advice="Mend params.yaml.")
-    return Finding("params.yaml", ok=True, found=f"{len(params.embed)} teachers switched on")
+    enabled = sum(len(params.enabled_teachers(name)) for name in params.modalities)
+    return Finding("params.yaml", ok=True, found=f"{enabled} teachers enabled")
 
 
 def _disk(root: Path) -> Finding:

@@ -33,7 +33,8 @@ def export_student(
     with errors_for_people():
         import yaml
 
-        from polydistill.config.params import Plugin, load_params
+        from polydistill.config.nodes import Plugin
+        from polydistill.config.params import load_params
         from polydistill.errors import ParamsError
         from polydistill.stages.exports import export_student as write_export
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from polydistill.config.overrides import only_teachers
 from polydistill.config.params import Params, load_params
-from polydistill.errors import ParamsError, StageError, UnknownNameError
+from polydistill.errors import ParamsError, StageError
 from polydistill.project.workspace import WORKSPACES, make_workspace
 from polydistill.stages.resolve import resolve
 
@@ -27,7 +28,7 @@ def run_flows(
     Args:
         root: The project folder.
         modality: A block of `params.yaml`, or `all`.
-        quick: With what stands under `quick` in the blocks.
+        quick: With what the blocks have under `quick`.
         aside: Say everything on standard error, so that standard output is free for a result.
 
     Raises:
@@ -74,16 +75,10 @@ def quick_overrides(params: Params, modality: str) -> dict[str, object]:
         if params.modality(name).quick is None:
             raise ParamsError(f"The block {name!r} must have `quick` for a quick run, got none.")
     overrides: dict[str, object] = {"modalities": list(known)}
-    rows: dict[str, object] = {}
     for name, settings in known.items():
         overrides |= {f"{name}.{key}": value for key, value in settings.put.items()}
-        for teacher in settings.teachers:
-            if teacher not in params.modality(name).teachers:
-                known_here = params.modality(name).teachers
-                raise UnknownNameError("teacher in quick.teachers", teacher, known_here)
-            module = params.modality(name).teachers[teacher].family.replace("-", "_")
-            rows[f"{name}-{teacher}"] = {"modality": name, "teacher": teacher, "module": module}
-    return overrides | {"embed": rows}
+        overrides |= only_teachers(params, name, settings.teachers)
+    return overrides
 
 
 def folder_of(root: Path, *, quick: bool) -> Path:

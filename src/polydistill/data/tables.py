@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polydistill.config.params import CorpusParams, TaskParams
+from polydistill.config.data import CorpusParams, TaskParams
 from polydistill.contracts import Example, Modality
 from polydistill.errors import DataError, MissingDataError
 

@@ -250,7 +250,7 @@ def open_of_corpus(folders: Mapping[str, Path], ids: Sequence[str]) -> dict[str,
 
 
 def set_aside(folder: Path, target: Path) -> None:
-    """Move embeddings to where `write_embeddings` finds them again: a teacher that is switched off.
+    """Move embeddings to where `write_embeddings` finds them again: a teacher that is disabled.
 
     Otherwise its folder would count in the hash of a stage that does not read it.
     """

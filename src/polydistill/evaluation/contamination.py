@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from polydistill.config.params import TaskParams
+from polydistill.config.data import TaskParams
 from polydistill.contracts import Example, Modality
 from polydistill.data.tables import sides
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
-from polydistill.config.params import TaskParams
+from polydistill.config.data import TaskParams
 from polydistill.errors import MissingDataError
 
 Scores = dict[str, dict[str, dict[str, float]]]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from polydistill.config.params import TeacherParams
+from polydistill.config.data import TeacherParams
 from polydistill.contracts import Teacher
 from polydistill.data.weights import locate
 from polydistill.errors import PolydistillError

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from polydistill.config.params import Plugin, Tree
+from polydistill.config.nodes import Plugin, Tree
 from polydistill.contracts import Example, FloatArray, Student
 from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.export.kinds import EXPORTS

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polydistill.config.params import Params, RetrainPolicy
+from polydistill.config.operations import RetrainPolicy
+from polydistill.config.params import Params
 from polydistill.errors import MissingDataError
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.mlflow.store import LOCK_TAG, connected, model_name
@@ -72,8 +73,7 @@ def gather_facts(root: Path, params: Params, modality: str) -> Facts:
 
 def stale_entries(root: Path, params: Params, modality: str) -> tuple[str, ...]:
     """Return what of a modality DVC says is not up to date: its stages, and `data.dvc`."""
-    rows = {key for key, row in params.embed.items() if row.modality == modality}
-    ours = {modality, *rows}
+    ours = {modality, *params.embed_keys(modality)}
     return tuple(
         entry
         for entry in dvc.status(root)

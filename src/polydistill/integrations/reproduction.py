@@ -230,7 +230,7 @@ def _bring_data(project: Path, what: Carried) -> None:
 def _run_stages(
     project: Path, expected: Mapping[str, Any], wishes: Wishes, listen: Listener
 ) -> list[StageState]:
-    there = set(dvc.stage_names(project))  # a lock also remembers stages that are switched off
+    there = set(dvc.stage_names(project))  # a lock also remembers stages of disabled teachers
     reused = INPUTS + (EMBEDDINGS if wishes.reuse_embeddings else ())
     environment, states = _environment(project), []
     for stage in in_order({stage: entry for stage, entry in expected.items() if stage in there}):

@@ -61,10 +61,10 @@ class Layout:
         return {teacher: self.embeddings("corpus", teacher) for teacher in teachers}
 
     def embedding_work(self, part: str, teacher: str) -> Path:
-        """Unfinished work of the same, and where the embeddings go when the teacher is switched off."""
+        """Unfinished work of the same, and where the embeddings go when the teacher is disabled."""
         return self.work("embed", f"{self.modality}-{teacher}-{part}")
 
-    def switched_off(self, part: str, active: Container[str]) -> list[tuple[Path, Path]]:
+    def disabled_embeddings(self, part: str, active: Container[str]) -> list[tuple[Path, Path]]:
         """Return the embeddings here of teachers that are not active, each with where they should go."""
         folders = sorted((self.artifacts / "embeddings" / part).glob("*"))
         return [

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from polydistill.config.params import NoticeEvent, NotifyParams
+from polydistill.config.operations import NoticeEvent, NotifyParams
 
 SCHEMA = 1
 MAX_CHARACTERS = 1_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from polydistill.config.params import RetrainParams, RetrainPolicy
+from polydistill.config.operations import RetrainParams, RetrainPolicy
 
 Action = Literal["run", "unchanged", "waiting"]
 

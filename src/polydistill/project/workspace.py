@@ -13,8 +13,9 @@ from pathlib import Path
 
 import yaml
 
-from polydistill.config.params import PARAMS_FILE, parse_params
-from polydistill.errors import MissingDataError, ParamsError, UnknownNameError
+from polydistill.config.overrides import override
+from polydistill.config.params import PARAMS_FILE, Params, load_params, parse_params, write_resolved
+from polydistill.errors import MissingDataError, ParamsError
 
 WORKSPACES = Path(".polydistill") / "workspaces"
 FOLDERS = ("src", "flows")
@@ -49,7 +50,7 @@ def make_workspace(
     Args:
         root: The project folder.
         name: Lower-case letters, digits and hyphens.
-        overrides: Dotted keys of `params.yaml` and their values; None removes the key.
+        overrides: Dotted keys of the settings and their values; see `config.overrides.override`.
         moves_on: Whether its `data.dvc` and `dvc.lock` are the project's at first alone, and its own from
             then on: where scheduled runs take in new data, while the project's git stays as it is.
 
@@ -65,7 +66,9 @@ def make_workspace(
     params = _overridden(root, overrides)
     folder = root / WORKSPACES / name
     _copy_code(root, folder)
-    _write(folder / PARAMS_FILE, yaml.safe_dump(params, sort_keys=False).encode())
+    tree = params.model_dump(mode="json")
+    _write(folder / PARAMS_FILE, yaml.safe_dump(tree, sort_keys=False).encode())
+    write_resolved(folder, params)
     if moves_on:
         _start_with_data(root, folder)
     else:
@@ -90,39 +93,12 @@ def _copy_code(root: Path, folder: Path) -> None:
             _write(folder / file, (root / file).read_bytes())
 
 
-def _overridden(root: Path, overrides: Mapping[str, object]) -> dict[str, object]:
-    """Return the tree of `params.yaml` with the overrides in it, checked."""
-    path = root / PARAMS_FILE
-    if not path.exists():
-        raise ParamsError(f"No {PARAMS_FILE} in {root}: run polydistill in a project folder.")
-    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parse_params(tree)
+def _overridden(root: Path, overrides: Mapping[str, object]) -> Params:
+    """Return the effective settings of a project with the overrides in them."""
+    tree = load_params(root).model_dump(mode="json")
     for key, value in overrides.items():
         override(tree, key, copy.deepcopy(value))
-    parse_params(tree)
-    return dict(tree)
-
-
-def override(tree: dict[str, object], key: str, value: object) -> None:
-    """Set a dotted key of a tree of parameters in place, or remove it where `value` is None.
-
-    Raises:
-        UnknownNameError: There is no such branch, or nothing to remove.
-    """
-    *path, last = key.split(".")
-    node = tree
-    for part in path:
-        child = node.get(part)
-        if not isinstance(child, dict):
-            branches = [name for name, below in node.items() if isinstance(below, dict)]
-            raise UnknownNameError(f"key in params.yaml: {key},", part, branches)
-        node = child
-    if value is not None:
-        node[last] = value
-    elif last in node:
-        del node[last]
-    else:
-        raise UnknownNameError(f"key in params.yaml: {key},", last, node)
+    return parse_params(tree)
 
 
 def _mirror(source: Path, target: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from polydistill.config.params import GateParams
+from polydistill.config.operations import GateParams
 from polydistill.errors import DataError
 from polydistill.registry.gate import Verdict
 

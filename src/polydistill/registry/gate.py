@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from polydistill.config.params import GateParams
+from polydistill.config.operations import GateParams
 from polydistill.registry.candidate import Candidate
 from polydistill.registry.evidence import Evidence
 from polydistill.registry.quality import GAIN, champion_rules, undistilled_rules

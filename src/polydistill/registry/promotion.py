@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from polydistill.config.params import GateParams
+from polydistill.config.operations import GateParams
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.registry.evidence import Evidence
 from polydistill.registry.gate import Candidate, Verdict, judge

@@ -42,7 +42,7 @@ def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[s
     block, kind = params.modality(layout.modality), MODALITIES.get(layout.modality)()
     frames = read_tasks(layout.root, block.tasks, kind)
     corpus = read_corpus(layout.root, block.corpus, kind)[kind.column]
-    teachers = params.active_teachers(layout.modality)
+    teachers = params.enabled_teachers(layout.modality)
     seen = params.labels_seen(layout.modality)
     content = {
         "format": FORMAT,

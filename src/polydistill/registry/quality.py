@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from polydistill.config.params import GateParams
+from polydistill.config.operations import GateParams
 from polydistill.evaluation.scores import kind_means, mean_score
 from polydistill.evaluation.statistics.bootstrap import Interval
 from polydistill.registry.candidate import Candidate

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from polydistill.config.params import GateParams
+from polydistill.config.operations import GateParams
 from polydistill.registry.evidence import Evidence, Finding
 from polydistill.registry.licences import allows
 

@@ -102,7 +102,7 @@ def _render(
 ) -> str:
     modality = layout.modality
     block = params.modality(modality)
-    teachers = list(params.active_teachers(modality))
+    teachers = list(params.enabled_teachers(modality))
     by_model = means(inputs.scores, block.tasks)
     environment = Environment(
         loader=PackageLoader("polydistill.report", "."),
@@ -219,8 +219,8 @@ def _scatters(
 
 def _settings(params: Params, modality: str) -> dict[str, object]:
     """Return what the run was given: the general parameters and the modality's own."""
-    tree = params.model_dump(mode="json", exclude={*params.modalities, "modalities", "embed"})
-    tree["teachers switched on"] = ", ".join(params.active_teachers(modality))
+    tree = params.model_dump(mode="json", exclude={*params.modalities, "modalities"})
+    tree["enabled teachers"] = ", ".join(params.enabled_teachers(modality))
     return flatten(tree | {modality: params.modality(modality).model_dump(mode="json")})
 
 

@@ -55,7 +55,7 @@ class Measured:
 
 
 def measure(root: Path, params: Params, modality: str) -> list[Measured]:
-    """Measure the student and every teacher that is switched on, or return what is known already.
+    """Measure the student and every enabled teacher, or return what is known already.
 
     Known measurements belong to these weights, parameters and this machine, and lie in `.polydistill/`.
 
@@ -93,7 +93,7 @@ def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
         STUDENT: (lambda batch: encode(student, batch), student_size(layout.student))
     }
     looked_up = []
-    for name, row in params.active_teachers(modality).items():
+    for name, row in params.enabled_teachers(modality).items():
         teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
         size = teacher_size(row, teacher)
         if teacher.by_id:
@@ -143,7 +143,7 @@ def _seconds(embed: Embed, examples: Sequence[Example]) -> float:
 
 def _key(layout: Layout, params: Params, modality: str) -> str:
     """Hash whatever the measurements depend on."""
-    teachers = params.active_teachers(modality)
+    teachers = params.enabled_teachers(modality)
     known = {
         "format": FORMAT,
         "student": weights_digest(layout.student) if (layout.student / CARD).exists() else None,

@@ -53,7 +53,7 @@ def summarise(root: Path, params: Params, modality: str) -> Summary:
     layout, block = Layout(root, modality), params.modality(modality)
     inputs = read_inputs(layout)
     require_known(inputs.scores, block.tasks)
-    table = score_table(inputs.scores, block.tasks, list(params.active_teachers(modality)))
+    table = score_table(inputs.scores, block.tasks, list(params.enabled_teachers(modality)))
     speeds = {one.model: one for one in known_speeds(root, params, modality)}
     sizes = model_sizes(root, params, modality)
     return Summary(
@@ -68,13 +68,13 @@ def summarise(root: Path, params: Params, modality: str) -> Summary:
 
 
 def model_sizes(root: Path, params: Params, modality: str) -> dict[str, Size]:
-    """Return the size of the student, before and after, and of each teacher that is switched on."""
+    """Return the size of the student, before and after, and of each enabled teacher."""
     layout = Layout(root, modality)
     sizes = {
         STUDENT: student_size(layout.student),
         UNDISTILLED: student_size(layout.undistilled),
     }
-    for name, row in params.active_teachers(modality).items():
+    for name, row in params.enabled_teachers(modality).items():
         teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
         sizes[name] = teacher_size(row, teacher)
     return sizes

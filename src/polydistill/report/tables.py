@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from polydistill.config.params import TaskParams
+from polydistill.config.data import TaskParams
 from polydistill.errors import DataError
 from polydistill.evaluation.scores import Scores, kind_means, mean_score
 

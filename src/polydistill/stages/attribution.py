@@ -58,14 +58,14 @@ def attribution(
     The tasks, probes and scores are the evaluate stage's. The same inputs write the same bytes.
 
     Raises:
-        ParamsError: Fewer than two teachers are switched on.
+        ParamsError: Fewer than two teachers are enabled.
         MissingExtraError: mteb is not installed.
         MissingDataError: A teacher's embeddings, or a task that is ours to pass on, are not there.
         DataError: There is no task at all, or a task's rows cannot be probed.
         StoreError: A teacher's embeddings are damaged, or lack an input.
     """
     layout, block = Layout(root, modality), params.modality(modality)
-    teachers = list(params.active_teachers(modality))
+    teachers = list(params.enabled_teachers(modality))
     _require_embeddings(layout, teachers)
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
@@ -110,7 +110,7 @@ def _require_embeddings(layout: Layout, teachers: Sequence[str]) -> None:
     if len(teachers) < 2:
         raise ParamsError(
             f"Attribution compares two teachers or more, got {', '.join(teachers)} alone: "
-            "switch another one on, under `embed` in params.yaml."
+            "remove `enabled: false` from another one's row in params.yaml."
         )
     for teacher in teachers:
         folder = layout.embeddings("benchmark", teacher)
@@ -143,7 +143,7 @@ def _groups(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series]:
 
 def _weight_bytes(params: Params, modality: str) -> dict[str, int | None]:
     found = {}
-    for name, row in params.active_teachers(modality).items():
+    for name, row in params.enabled_teachers(modality).items():
         teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
         found[name] = teacher_size(row, teacher).weight_bytes
     return found

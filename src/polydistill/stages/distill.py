@@ -55,8 +55,8 @@ def distill(
     groups = table["group"].tolist()
     held_out = held_out_mask(groups, block.corpus.held_out)
     require_both_sides(held_out, block.corpus.held_out)
-    active = params.active_teachers(modality)
-    for folder, target in layout.switched_off("corpus", active):
+    active = params.enabled_teachers(modality)
+    for folder, target in layout.disabled_embeddings("corpus", active):
         set_aside(folder, target)
     stored = open_of_corpus(layout.corpus_embeddings(active), table["id"].tolist())
     work = _work_folder(layout, params, stored, groups)

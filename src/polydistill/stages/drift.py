@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file, save_file
 
-from polydistill.config.params import DriftParams, Params
+from polydistill.config.operations import DriftParams
+from polydistill.config.params import Params
 from polydistill.contracts import Example, FloatArray, Modality, Student
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus

@@ -49,14 +49,14 @@ def embed(
     """Bring a teacher's stored embeddings up to date, computing only what is missing.
 
     Raises:
-        UnknownNameError: `params.yaml` does not switch this teacher on.
+        UnknownNameError: This teacher is not enabled.
         StageError: The data has not passed validation.
         StoreError: See `store.write_embeddings`.
     """
     layout, block = Layout(root, modality), params.modality(modality)
-    active = params.active_teachers(modality)
+    active = params.enabled_teachers(modality)
     if teacher not in active:
-        raise UnknownNameError("teacher that is switched on", teacher, active)
+        raise UnknownNameError("enabled teacher", teacher, active)
     _require_valid(layout)
     kind = MODALITIES.get(modality)()
     row = active[teacher]

@@ -98,7 +98,9 @@ def evaluate(
     """
     layout, block = Layout(root, modality), params.modality(modality)
     wanted = _wanted(params, modality, models or block.evaluation.models)
-    for folder, target in layout.switched_off("benchmark", params.active_teachers(modality)):
+    for folder, target in layout.disabled_embeddings(
+        "benchmark", params.enabled_teachers(modality)
+    ):
         set_aside(folder, target)
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
@@ -136,7 +138,7 @@ def evaluate(
 
 def _wanted(params: Params, modality: str, models: Collection[str] | None) -> list[str]:
     """Return the names of the models that are asked for, students first."""
-    known = [*STUDENTS, *params.active_teachers(modality)]
+    known = [*STUDENTS, *params.enabled_teachers(modality)]
     for name in models or ():
         if name not in known:
             raise UnknownNameError("model", name, known)

@@ -16,7 +16,8 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from polydistill.config.params import ModalityParams, Params, Plugin
+from polydistill.config.nodes import Plugin
+from polydistill.config.params import ModalityParams, Params
 from polydistill.contracts import Embeddings, FloatArray, Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks

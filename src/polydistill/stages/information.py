@@ -97,7 +97,7 @@ def information(
     torch.set_num_threads(params.threads)
     kind = MODALITIES.get(modality)()
     corpus = read_corpus(root, block.corpus, kind)
-    folders = layout.corpus_embeddings(params.active_teachers(modality))
+    folders = layout.corpus_embeddings(params.enabled_teachers(modality))
     stored = open_of_corpus(folders, corpus["id"].tolist())
     groups = corpus["group"].astype(str).to_numpy()
     unseen = held_out_mask(groups.tolist(), block.corpus.held_out)
@@ -237,7 +237,7 @@ def _sizes(layout: Layout, params: Params) -> dict[str, int]:
         "student": student_size(layout.student).n_parameters,
         "undistilled": student_size(layout.undistilled).n_parameters,
     }
-    for name, row in params.active_teachers(layout.modality).items():
+    for name, row in params.enabled_teachers(layout.modality).items():
         teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
         sizes[name] = teacher_size(row, teacher).n_parameters
     return {model: size for model, size in sizes.items() if size is not None}

@@ -55,7 +55,7 @@ def predictions(
             f"Task {empty[0]!r} must have rows, got none: {block.tasks[empty[0]].path}."
         )
     stored = open_of_corpus(
-        layout.corpus_embeddings(params.active_teachers(modality)), corpus["id"].tolist()
+        layout.corpus_embeddings(params.enabled_teachers(modality)), corpus["id"].tolist()
     )
     unseen = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
     require_both_sides(unseen, block.corpus.held_out)

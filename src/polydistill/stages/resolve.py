@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
 from polydistill.errors import UnknownNameError
@@ -9,16 +12,28 @@ from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
 from polydistill.losses.relational import GEOMETRY
+from polydistill.plugins import Plugins
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
 from polydistill.training.weighting import WEIGHTINGS
 
-TEACHER_GIVEN = frozenset({"name", "threads"})
-STUDENT_GIVEN = frozenset({"examples", "generator", "threads"})
-HEADS_GIVEN = frozenset({"student_dim", "teacher_dims", "generator"})
-LOSS_GIVEN = frozenset({"prediction", "target", "mask"})
-GEOMETRY_GIVEN = frozenset({"student", "targets", "masks", "student_dim", "teacher_dims"})
-WEIGHTING_GIVEN = frozenset({"n_teachers"})
+PLUGINS: Mapping[str, Plugins[Any]] = {
+    "student": STUDENTS,
+    "heads": HEADS,
+    "loss": LOSSES,
+    "geometry": GEOMETRY,
+    "weighting": WEIGHTINGS,
+}
+"""The plug-ins that a modality's block names, by the block's key."""
+GIVEN = {
+    "teachers": frozenset({"name", "threads"}),
+    "student": frozenset({"examples", "generator", "threads"}),
+    "heads": frozenset({"student_dim", "teacher_dims", "generator"}),
+    "loss": frozenset({"prediction", "target", "mask"}),
+    "geometry": frozenset({"student", "targets", "masks", "student_dim", "teacher_dims"}),
+    "weighting": frozenset({"n_teachers"}),
+}
+"""Arguments that a plug-in's caller passes itself: they are no options."""
 
 
 def resolve(params: Params, modality: str) -> None:
@@ -31,13 +46,22 @@ def resolve(params: Params, modality: str) -> None:
     block = params.modality(modality)
     MODALITIES.get(modality)
     for teacher in block.teachers.values():
-        TEACHERS.check(teacher.family, teacher.options, given=TEACHER_GIVEN)
-    STUDENTS.check(block.student.name, block.student.options, given=STUDENT_GIVEN)
-    HEADS.check(block.heads.name, block.heads.options, given=HEADS_GIVEN)
-    LOSSES.check(block.loss.name, block.loss.options, given=LOSS_GIVEN)
-    WEIGHTINGS.check(block.weighting.name, block.weighting.options, given=WEIGHTING_GIVEN)
-    if block.geometry is not None:
-        GEOMETRY.check(block.geometry.name, block.geometry.options, given=GEOMETRY_GIVEN)
+        TEACHERS.check(teacher.family, teacher.options, given=GIVEN["teachers"])
+    for key, plugins in PLUGINS.items():
+        chosen = getattr(block, key)
+        if chosen is not None:
+            plugins.check(chosen.name, chosen.options, given=GIVEN[key])
     for task in block.tasks.values():
         if task.kind not in BENCHMARKS.names():
             raise UnknownNameError("task kind", task.kind, BENCHMARKS.names())
+
+
+def option_defaults(key: str, name: str) -> dict[str, object]:
+    """Return the options that a plug-in has a default for: `config.describe.OptionDefaults`.
+
+    Examples:
+        >>> option_defaults("loss", "beta-nll")
+        {'beta': 0.5}
+    """
+    plugins = TEACHERS if key == "teachers" else PLUGINS[key]
+    return plugins.option_defaults(name, given=GIVEN[key])

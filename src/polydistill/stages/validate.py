@@ -12,7 +12,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from polydistill.config.params import Params, TaskParams
+from polydistill.config.data import TaskParams
+from polydistill.config.params import Params
 from polydistill.contracts import Modality, Rule
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus, read_table, read_tasks

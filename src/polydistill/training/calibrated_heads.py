@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from polydistill.config.params import MethodParams
+from polydistill.config.method import MethodParams
 from polydistill.contracts import FloatArray
 from polydistill.students import weights_digest
 from polydistill.training.calibration import Calibration

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from polydistill.config.params import GuardParams
+from polydistill.config.training import GuardParams
 
 LEAST_STEPS = 16
 """Fewer losses say nothing of how much they vary."""

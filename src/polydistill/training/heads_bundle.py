@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from polydistill.config.params import Plugin, Tree
+from polydistill.config.nodes import Plugin, Tree
 from polydistill.contracts import FloatArray
 from polydistill.errors import DataError, MissingDataError
 from polydistill.heads import HEADS

@@ -24,7 +24,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from polydistill.config.params import TrainingParams
+from polydistill.config.training import TrainingParams
 from polydistill.contracts import Progress
 from polydistill.errors import DivergedError
 from polydistill.training.dataset import Batches, EpochsSampler, Ints, Rows

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from polydistill.config.params import MethodParams, Plugin
+from polydistill.config.method import MethodParams
+from polydistill.config.nodes import Plugin
 from polydistill.embeddings.shards import sha256_of
 from polydistill.errors import DataError, MissingDataError, ParamsError, StoreError
 from polydistill.heads import HEADS

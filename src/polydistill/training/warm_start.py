@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from polydistill.config.params import MethodParams, TrainingParams
+from polydistill.config.method import MethodParams
+from polydistill.config.training import TrainingParams
 from polydistill.contracts import Example, Student
 from polydistill.errors import ParamsError
 from polydistill.students import load_student

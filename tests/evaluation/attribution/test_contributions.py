@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polydistill.config.params import TaskParams
+from polydistill.config.data import TaskParams
 from polydistill.evaluation.attribution.contributions import Members, attribute, ensembles
 from polydistill.report.attribution import markdown
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polydistill.config.params import TaskParams
+from polydistill.config.data import TaskParams
 from polydistill.evaluation.scores import kind_means, mean_score
 from polydistill.evaluation.statistics.bootstrap import Interval, interval, resampled_means
 from polydistill.training.dataset import seeded

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polydistill.config.params import TaskParams
+from polydistill.config.data import TaskParams
 from polydistill.errors import DataError
 from polydistill.evaluation.statistics.bootstrap import Interval, interval, resampled_columns
 

@@ -12,11 +12,18 @@ from typing import Any
 
 import yaml
 
-from polydistill.errors import StageError
+from polydistill.config.params import (
+    PARAMS_FILE,
+    RESOLVED_FILE,
+    Params,
+    is_resolved,
+    load_params,
+)
+from polydistill.errors import ParamsError, StageError
 
 STAGE_VARIABLE = "DVC_STAGE"
 """In which DVC tells a stage's command what stage it is."""
-CODE, PARAMS = "src/", "params.yaml: "
+CODE, PARAMS = "src/", f"{RESOLVED_FILE}: "
 PACKAGE = Path(__file__).parents[1]
 ITEM = re.compile(r"\$\{item(?:\.(\w+))?\}")
 MISSING = "missing"
@@ -46,14 +53,33 @@ def steady_inputs(root: Path) -> Iterator[None]:
         )
 
 
+def stage_params(root: Path) -> Params:
+    """Return the settings that a stage runs with; under DVC they are those that DVC compares.
+
+    Called inside `steady_inputs`, so that they stay so until the stage's end.
+
+    Raises:
+        ParamsError: `params.yaml` is not valid or, under DVC, `params.resolved.yaml` is out of date.
+    """
+    params = load_params(root)
+    if os.environ.get(STAGE_VARIABLE) and not is_resolved(root, params):
+        raise ParamsError(
+            f"{RESOLVED_FILE} is not what {PARAMS_FILE} says now: run `polydistill params --write`, "
+            "and then the stage again."
+        )
+    return params
+
+
 def _named(root: Path, stage: str) -> list[str]:
     """Return the code and the parameters that `dvc.yaml` names for the stage."""
     name, _, key = stage.partition("@")
     graph = yaml.safe_load((root / "dvc.yaml").read_bytes())["stages"]
     entry: Mapping[str, Any] = graph[name].get("do", graph[name])
-    item = _params(root)["embed"][key] if name == "embed" else key
+    item = _params(root)["enabled"]["embed"][key] if name == "embed" else key
     code = [_filled(one, item) for one in entry.get("deps", []) if one.startswith(CODE)]
-    return [*code, *(PARAMS + _filled(one, item) for one in entry.get("params", []))]
+    files = [one for one in entry.get("params", []) if isinstance(one, Mapping)]
+    keys = [key for file in files for key in file.get(str(RESOLVED_FILE), [])]
+    return [*code, *(PARAMS + _filled(key, item) for key in keys)]
 
 
 def _filled(template: str, item: str | Mapping[str, str]) -> str:
@@ -80,9 +106,9 @@ def _digest_of_files(path: Path) -> str:
 
 
 def _params(root: Path) -> Any:
-    """Return what `params.yaml` holds; while somebody writes it, that nobody can read it."""
+    """Return the parameters that DVC compares, or `MISSING` while the file cannot be read."""
     try:
-        return yaml.safe_load((root / "params.yaml").read_bytes())
+        return yaml.safe_load((root / RESOLVED_FILE).read_bytes())
     except (OSError, yaml.YAMLError):
         return MISSING
 

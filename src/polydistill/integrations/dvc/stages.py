@@ -15,13 +15,15 @@ from typing import Any, Literal
 
 import yaml
 
-from polydistill.config.params import load_params
+from polydistill.config.params import Params, load_params, write_resolved
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
 from polydistill.integrations.processes import Finished, child_environment, run_command
 
 DVC = (sys.executable, "-m", "dvc")
 DATA_FILE = Path("data.dvc")
 LOCK_FILE = Path("dvc.lock")
+PARAMS_STAGE = "params"
+"""The stage that writes `params.resolved.yaml`: the one that is of no modality."""
 STAGE_TIMEOUT_S = 4 * 3600.0
 PULL_TIMEOUT_S = 3600.0
 QUERY_TIMEOUT_S = 300.0
@@ -74,14 +76,14 @@ class StageState:
 def stage_groups(root: Path, modality: str) -> list[list[str]]:
     """Return the stages of a modality in graph order; those of one group may run side by side.
 
+    Brings `params.resolved.yaml` up to date first: DVC makes its graph from it.
+
     Raises:
         ParamsError: `params.yaml` is not sound, or does not know the modality.
         StageError: DVC cannot read `dvc.yaml`.
     """
-    params = load_params(root)
-    params.modality(modality)
-    rows = [key for key, row in params.embed.items() if row.modality == modality]
-    order = [modality, *rows]
+    params = _refreshed(root)
+    order = [PARAMS_STAGE, modality, *params.embed_keys(modality)]
     dot = _ask(root, ["dag", "--dot"])
     stages = {
         match["node"] for match in NODE.finditer(dot) if match["node"].rpartition("@")[2] in order
@@ -189,7 +191,11 @@ def stage_names(root: Path) -> list[str]:
 
 
 def status(root: Path, targets: Sequence[str] = ()) -> list[str]:
-    """Return the names of stages and `.dvc` files that are not up to date."""
+    """Return the names of stages and `.dvc` files that are not up to date with `params.yaml` as it is now.
+
+    Brings `params.resolved.yaml` up to date first: DVC compares that file alone.
+    """
+    _refreshed(root)
     answer = yaml.safe_load(_ask(root, ["status", "--json", *targets]))  # JSON is YAML
     return sorted(answer)
 
@@ -227,6 +233,13 @@ def lock_digest(entries: dict[str, Any]) -> str:
     """Return the sha256 of a modality's entries in `dvc.lock`, as sorted JSON."""
     canonical = json.dumps(entries, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _refreshed(root: Path) -> Params:
+    """Return the settings, after `params.resolved.yaml` is what they are."""
+    params = load_params(root)
+    write_resolved(root, params)
+    return params
 
 
 def _require_data_file(root: Path) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from polydistill.config.params import GateParams, Params
+from polydistill.config.operations import GateParams
+from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
 from polydistill.evaluation.latency import Answer, Latency, latencies, size_mb
 from polydistill.integrations.mlflow.bundle import ARTIFACT

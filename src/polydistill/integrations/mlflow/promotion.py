@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from polydistill.config.params import GateParams, Params
+from polydistill.config.operations import GateParams
+from polydistill.config.params import Params
 from polydistill.errors import DataError, MissingDataError
 from polydistill.integrations.mlflow.evidence import PROMOTION_TAG, attach, gather
 from polydistill.integrations.mlflow.ledger import recorded

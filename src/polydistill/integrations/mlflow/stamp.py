@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polydistill.config.params import PARAMS_FILE
+from polydistill.config.params import PARAMS_FILE, RESOLVED_FILE
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.mlflow.store import connected, missing_explained
@@ -87,7 +87,8 @@ def stamp(
     if known.tags.get(REPRODUCIBLE) == "true":
         return Provenance(known.tags.get(COMMIT), known.tags[DATA], known.tags.get(REQUIREMENTS))
     found, run_id = examine(root, entries), str(known.run_id)
-    files = [file for file in (*NEEDED, REQUIREMENTS_FILE) if (root / file).exists()]
+    wanted = (*NEEDED, RESOLVED_FILE.name, REQUIREMENTS_FILE)
+    files = [file for file in wanted if (root / file).exists()]
     for file in files:
         client.log_artifact(run_id, str(root / file), ATTACHED)
     if found.commit:

@@ -1,0 +1,168 @@
+"""Every effective setting with what is known about it: for `polydistill params`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from polydistill.config.compose import known_teachers, modality_defaults
+from polydistill.config.data import TeacherParams
+from polydistill.config.nodes import PLUGIN_KEYS, Plugin
+from polydistill.config.tree import Params, node_class
+
+Path = tuple[str, ...]
+OptionDefaults = Callable[[str, str], Mapping[str, object]]
+"""Of a key (`student`, `teachers`) and a plug-in's name, the options that the plug-in has a default for."""
+COMPARISONS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+REQUIRED = "(required)"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value.
+
+    Attributes:
+        key: Dotted: `text.training.epochs`.
+        value: What a run uses.
+        default: What it uses if `params.yaml` does not have the key; `(required)`: it must.
+        is_set: Whether `params.yaml` has the key.
+        bound: What is allowed: `≥ 1`, or the choices.
+        unit: `rows`, `s`, `MB`; empty for a plain number or a name.
+        description: One sentence, or none.
+    """
+
+    key: str
+    value: object
+    default: object
+    is_set: bool
+    bound: str
+    unit: str
+    description: str
+
+
+def describe(
+    params: Params, own: Mapping[str, Any], modality: str, option_defaults: OptionDefaults
+) -> list[Setting]:
+    """Return what is common to all modalities, and then the settings of one.
+
+    Args:
+        params: The effective ones.
+        own: What `params.yaml` says: `read_tree`.
+        modality: A block of it.
+        option_defaults: For options that neither `params.yaml` nor our defaults name.
+
+    Raises:
+        UnknownNameError: `params.yaml` has no such modality.
+    """
+    tree = params.model_dump(mode="json", include={*Params.model_fields})
+    tree[modality] = params.modality(modality).model_dump(mode="json")
+    options = {
+        path: option_defaults(path[1], name)
+        for path, name in _plugins(params.modality(modality), (modality,))
+    }
+    for path, defaults in options.items():
+        node = _at(tree, path)
+        node |= {key: value for key, value in defaults.items() if key not in node}
+    return [_setting(path, value, own, options) for path, value in _leaves(tree, ())]
+
+
+def _setting(
+    path: Path, value: object, own: Mapping[str, Any], options: Mapping[Path, Mapping[str, object]]
+) -> Setting:
+    kind, key = _node_of(path)
+    schema = _schema(kind).get(key, {})
+    limits = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
+    return Setting(
+        key=".".join(path),
+        value=value,
+        default=_default(path, own, kind.model_fields.get(key), options),
+        is_set=_at(own, path, missing=REQUIRED) is not REQUIRED,
+        bound=_bound(limits),
+        unit=limits.get("unit", schema.get("unit", "")),
+        description=schema.get("description", ""),
+    )
+
+
+def _default(
+    path: Path,
+    own: Mapping[str, Any],
+    field: FieldInfo | None,
+    options: Mapping[Path, Mapping[str, object]],
+) -> object:
+    """Look where a default can be: the modality's, a known teacher's, the class', the plug-in's."""
+    modality, *below = path
+    if not (_is_named(own, path[:-1]) and path[-1] not in PLUGIN_KEYS):
+        defaults = {**modality_defaults(modality), "teachers": known_teachers(modality)}
+        found = _at(defaults, tuple(below), missing=REQUIRED)
+        if below and found is not REQUIRED:
+            return found
+    if path == ("modalities",):
+        return [key for key in own if key not in Params.model_fields]
+    if field is not None and not field.is_required():
+        return field.get_default(call_default_factory=True)
+    return options.get(path[:-1], {}).get(path[-1], REQUIRED)
+
+
+def _is_named(own: Mapping[str, Any], path: Path) -> bool:
+    """Whether `params.yaml` names the plug-in at a path: then it has none of our defaults."""
+    block = _at(own, path)
+    return isinstance(block, Mapping) and bool(PLUGIN_KEYS & block.keys())
+
+
+def _plugins(block: BaseModel, path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the path and name of each plug-in of a block."""
+    for key in type(block).model_fields:
+        value = getattr(block, key)
+        if isinstance(value, Plugin):
+            yield (*path, key), value.name
+        if isinstance(value, dict):
+            for name, row in value.items():
+                if isinstance(row, TeacherParams):
+                    yield (*path, key, name), row.family
+
+
+def _leaves(tree: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, object]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _node_of(path: Path) -> tuple[type[BaseModel], str]:
+    """Return the class that has the last key of a path, or the class and key above a free mapping."""
+    kind: type[BaseModel] = Params
+    for key in path[:-1]:
+        below = node_class(kind, key)
+        if key in kind.model_fields and below is None:
+            return kind, key
+        kind = below or kind
+    return kind, path[-1]
+
+
+def _at(tree: Any, path: Path, *, missing: object = None) -> Any:
+    """Return what is at a path of nested mappings."""
+    for key in path:
+        if not isinstance(tree, Mapping) or key not in tree:
+            return missing
+        tree = tree[key]
+    return tree
+
+
+@cache
+def _schema(kind: type[BaseModel]) -> dict[str, Any]:
+    properties: dict[str, Any] = kind.model_json_schema()["properties"]
+    return properties
+
+
+def _bound(limits: Mapping[str, Any]) -> str:
+    if "enum" in limits:
+        return " | ".join(map(str, limits["enum"]))
+    return ", ".join(
+        f"{sign} {limits[word]}" for word, sign in COMPARISONS.items() if word in limits
+    )

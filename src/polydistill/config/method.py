@@ -1,0 +1,36 @@
+"""How a student is distilled: the method, without data, teachers and what follows the scores."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from polydistill.config.nodes import Plugin, Tree
+from polydistill.config.training import TrainingParams, WarmStartParams
+from polydistill.errors import ParamsError
+
+
+class MethodParams(Tree):
+    """How a student is distilled: everything that training needs besides data and embeddings."""
+
+    student: Plugin
+    heads: Plugin = Plugin.model_validate({"name": "low-rank", "hidden": 512})
+    loss: Plugin = Plugin(name="beta-nll")
+    loss_weight: Annotated[float, Field(ge=0)] = Field(
+        1.0,
+        description="Weight of the teachers' losses; 0: the geometry term is the only objective.",
+    )
+    geometry: Plugin | None = Plugin(name="consensus-similarity")
+    geometry_weight: Annotated[float, Field(ge=0)] = 3.0
+    weighting: Plugin = Plugin(name="per-dimension")
+    training: TrainingParams
+    warm_start: WarmStartParams = WarmStartParams()
+
+    @model_validator(mode="after")
+    def _something_trains_the_student(self) -> MethodParams:
+        if self.loss_weight == 0 and (self.geometry is None or self.geometry_weight == 0):
+            raise ParamsError(
+                "loss_weight must be above 0, got 0: without a geometry term nothing trains the student."
+            )
+        return self

@@ -1,0 +1,48 @@
+"""Changing a complete tree of settings by dotted keys, as workspaces and comparisons do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from polydistill.config.nodes import PLUGIN_KEYS
+from polydistill.config.tree import Params
+from polydistill.errors import UnknownNameError
+
+
+def override(tree: dict[str, object], key: str, value: object) -> None:
+    """Set a dotted key of a complete tree in place; None removes an option of a plug-in.
+
+    Raises:
+        UnknownNameError: There is no such branch, or nothing to remove.
+    """
+    *path, last = key.split(".")
+    node = tree
+    for part in path:
+        child = node.get(part)
+        if not isinstance(child, dict):
+            branches = [name for name, below in node.items() if isinstance(below, dict)]
+            raise UnknownNameError(f"key in params.yaml: {key},", part, branches)
+        node = child
+    if value is None and last not in node:
+        raise UnknownNameError(f"key in params.yaml: {key},", last, node)
+    if value is None and PLUGIN_KEYS & node.keys():
+        del node[last]
+    else:
+        node[last] = value
+
+
+def only_teachers(params: Params, modality: str, names: Collection[str]) -> dict[str, object]:
+    """Return the overrides that enable these teachers of a modality and no other.
+
+    Raises:
+        UnknownNameError: It has no teacher of such a name.
+    """
+    teachers = params.modality(modality).teachers
+    for name in names:
+        if name not in teachers:
+            raise UnknownNameError(f"teacher of {modality}", name, teachers)
+    return {
+        f"{modality}.teachers.{name}.enabled": name in names
+        for name, row in teachers.items()
+        if row.enabled != (name in names)
+    }

@@ -1,0 +1,142 @@
+"""The typed tree of all settings: one block per modality, and what is common to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from polydistill.config.data import CorpusParams, StoreParams, TaskParams, TeacherParams
+from polydistill.config.method import MethodParams
+from polydistill.config.nodes import Positive
+from polydistill.config.operations import GateParams, NotifyParams, QuickParams, RetrainParams
+from polydistill.config.training import EvaluationParams
+from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.plugins import names_in
+
+MODALITIES = "polydistill.data.modalities"
+"""The package whose file names are the names of blocks. It is above this layer, so it is only listed."""
+AFTER_THE_SCORES = frozenset({"gate", "quick", "retrain"})
+"""Keys of a modality's block that affect no student and no score."""
+
+
+class ModalityParams(MethodParams):
+    """Everything about one modality: a block of `params.yaml`."""
+
+    corpus: CorpusParams
+    tasks: dict[str, TaskParams] = Field(default_factory=dict)
+    teachers: dict[str, TeacherParams]
+    store: StoreParams = StoreParams()
+    evaluation: EvaluationParams = EvaluationParams()
+    gate: GateParams = GateParams()
+    retrain: RetrainParams = RetrainParams()
+    quick: QuickParams | None = Field(None, description="null: `run --quick` leaves it out.")
+
+    @property
+    def enabled_teachers(self) -> dict[str, TeacherParams]:
+        """The teachers that the student learns from, in the order of `params.yaml`."""
+        return {name: row for name, row in self.teachers.items() if row.enabled}
+
+    @model_validator(mode="after")
+    def _labels_seen_are_of_tasks(self) -> ModalityParams:
+        for name, teacher in self.teachers.items():
+            for task in teacher.saw_labels_of:
+                if task not in self.tasks:
+                    raise UnknownNameError(
+                        f"task in teachers.{name}.saw_labels_of", task, self.tasks
+                    )
+        return self
+
+
+class Params(BaseModel):
+    """All settings: the fields below, and a block for each modality, by its name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, ModalityParams] = Field(init=False)
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        0, description="Of training: weights, batches."
+    )
+    threads: Positive = Field(
+        2,
+        description="Of torch and ONNX Runtime in each stage; never automatic: sums depend on it.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Of training.")
+    modalities: tuple[str, ...] = Field(
+        description="Those that take part; left out: every block of params.yaml."
+    )
+    notify: tuple[NotifyParams, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blocks_are_modalities(cls, tree: object) -> object:
+        """Refuse a key that is neither a field nor a modality, before its value is validated."""
+        if not isinstance(tree, Mapping):
+            return tree
+        known = {*cls.model_fields, *names_in(MODALITIES)}
+        for key in tree:
+            if key not in known:
+                raise UnknownNameError(f"key in params.yaml: {key},", str(key), known)
+        listed = tree.get("modalities", ())
+        for name in listed if isinstance(listed, Sequence) else ():
+            if name not in known - set(cls.model_fields):
+                raise UnknownNameError("modality", str(name), names_in(MODALITIES))
+            if name not in tree:
+                raise ParamsError(
+                    f"params.yaml lists modality {name!r} and must have a block {name!r}, got none: "
+                    "write it, or remove the name from `modalities`."
+                )
+        return tree
+
+    @model_validator(mode="after")
+    def _each_modality_has_teachers(self) -> Params:
+        for name in self.modalities:
+            if not self.enabled_teachers(name):
+                raise ParamsError(f"{name}.teachers must have at least one that is enabled.")
+        return self
+
+    def modality(self, name: str) -> ModalityParams:
+        """Return the block of a modality.
+
+        Raises:
+            UnknownNameError: `modalities` does not list it.
+        """
+        if name not in self.modalities:
+            raise UnknownNameError("modality", name, self.modalities)
+        return self.__pydantic_extra__[name]
+
+    def enabled_teachers(self, modality: str) -> dict[str, TeacherParams]:
+        """Return the teachers of a modality that its student learns from, in the order of `params.yaml`."""
+        return self.modality(modality).enabled_teachers
+
+    def embed_keys(self, modality: str) -> list[str]:
+        """Return the key of each `embed@…` stage of DVC: `text-minilm-l6`."""
+        return [f"{modality}-{teacher}" for teacher in self.enabled_teachers(modality)]
+
+    def labels_seen(self, modality: str) -> dict[str, tuple[str, ...]]:
+        """Return, for each task whose labels a teacher's weights were trained on, those teachers.
+
+        A student learns from them, so its score there is no evidence for new labels.
+        """
+        seen: dict[str, tuple[str, ...]] = {}
+        for name, teacher in self.enabled_teachers(modality).items():
+            for task in teacher.saw_labels_of:
+                seen[task] = (*seen.get(task, ()), name)
+        return seen
+
+
+def node_class(parent: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """Return the class of the node at a key of another node, or of its values where it is a mapping.
+
+    Examples:
+        >>> node_class(ModalityParams, "training").__name__, node_class(ModalityParams, "tasks").__name__
+        ('TrainingParams', 'TaskParams')
+    """
+    if parent is Params and key not in Params.model_fields:
+        return ModalityParams
+    if key not in parent.model_fields:
+        return None
+    annotation = parent.model_fields[key].annotation
+    kinds = [annotation, *get_args(annotation)]
+    nodes = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return nodes[0] if nodes else None
