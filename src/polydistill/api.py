@@ -16,19 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from polydistill.config.compose import method_params
-from polydistill.config.params import MethodParams
-from polydistill.contracts import Example, Modality, Progress, Teacher, silent
+from polydistill.config.data import TaskParams
+from polydistill.config.method import MethodParams
+from polydistill.config.params import method_params, read_mapping, task_params
+from polydistill.config.training import EvaluationParams
+from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
 from polydistill.data.completion import groups_of
 from polydistill.data.inputs import guess_modality, read_inputs
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import as_examples
+from polydistill.data.tables import as_examples, benchmark_inputs, read_table, task_table
 from polydistill.embeddings.in_memory import Precomputed
 from polydistill.embeddings.specification import TeacherSpec, build_teachers
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
 from polydistill.errors import DataError, ParamsError
-from polydistill.export.student import HEADS, Student
+from polydistill.evaluation.benchmark import build_tasks, difference_table, run_tasks, score_table
+from polydistill.evaluation.encoder import LookupEncoder
+from polydistill.export.student import Student
 from polydistill.project.code_version import code_version
 from polydistill.project.files import put_in_place
 from polydistill.training.dataset import held_out_mask, require_both_sides
@@ -38,8 +43,8 @@ from polydistill.training.distillation import (
     Corpus,
     RunSettings,
     distill_student,
-    method_modules,
 )
+from polydistill.training.plug_ins import check_method, method_modules
 from polydistill.training.student_defaults import student_plugin
 
 CACHE_VARIABLE = "POLYDISTILL_CACHE"
@@ -111,7 +116,8 @@ def distill(  # noqa: PLR0913  its keywords are what a user may decide
         True
     """
     kind: Modality = MODALITIES.get(modality or guess_modality(examples))()
-    corpus = _read_corpus(examples, kind, column, held_out)
+    corpus = _read_corpus(examples, kind, column)
+    training = _split(corpus, kind, held_out)
     threads = threads or _torch_threads()
     folder = Path(cache) if cache is not None else default_cache()
     sources = build_teachers(teachers, kind.name, threads, corpus.examples[:PROBES])
@@ -119,10 +125,96 @@ def distill(  # noqa: PLR0913  its keywords are what a user may decide
     with _reporting(progress) as report:
         stored = _embed(sources, corpus, kind, folder, report)
         run = RunSettings(seed, threads)
-        made = _trained(corpus, stored, method, run, kind, folder, report)
+        made = _trained(training, stored, method, run, kind, folder, report)
     distilled = Student(made / STUDENT, kind.name, made / HEADS_FOLDER)
     distilled.sources = tuple(sources.values())
     return distilled
+
+
+def evaluate(
+    student: Student,
+    tasks: str | Path | Mapping[str, Mapping[str, Any]],
+    *,
+    teachers: Sequence[TeacherSpec] | TeacherSpec | None = None,
+    threads: int | None = None,
+    cache: str | Path | None = None,
+    progress: bool | Progress = True,
+) -> pd.DataFrame:
+    """Score a student on benchmark tasks, beside its teachers, with 95 % bootstrap intervals.
+
+    Args:
+        student: From `distill` or `load`.
+        tasks: A mapping from names to tasks, or the path of a YAML file that holds one. A task has a `kind`
+            (`classification`, `binary-classification`, `clustering`, `regression`, `retrieval`, `sts`), and `path` (a
+            table, relative to the YAML file) or `frame` (a DataFrame), and may name its columns: see `TaskParams`.
+        teachers: The teachers to score beside it; none: those that `distill` used. A `Precomputed` table has no
+            embeddings of other inputs, and is left out.
+        threads: See `distill`.
+        cache: See `distill`.
+        progress: See `distill`.
+
+    Returns:
+        One row per task and model: `task, kind, model, score, low, high, n`. Scores are in [-1, 1], higher is
+        better; `n` is the number of test examples.
+
+    Raises:
+        DataError: A task's table lacks a column, or has no rows to test.
+        ParamsError: A task's settings are unknown or out of bounds.
+        MissingExtraError: mteb is not installed.
+    """
+    benchmark = _Benchmark.read(tasks, student.modality)
+    threads = threads or _torch_threads()
+    if teachers is None:
+        sources = {one.name: one for one in student.sources if not isinstance(one, Precomputed)}
+    else:
+        probes = benchmark.corpus.examples[:PROBES]
+        sources = build_teachers(teachers, student.modality, threads, probes)
+    folder = Path(cache) if cache is not None else default_cache()
+    with _reporting(progress) as report:
+        stored = _embed(sources, benchmark.corpus, benchmark.kind, folder, report)
+        everyone = np.arange(len(benchmark.corpus.examples))
+        given = {"student": benchmark.embedded(student)}
+        given |= {name: one.take(everyone) for name, one in stored.items()}
+        predictions = benchmark.run(given, threads, report)
+    return score_table(predictions, benchmark.rows, benchmark.groups)
+
+
+def compare(
+    student: Student,
+    baseline: Student,
+    tasks: str | Path | Mapping[str, Mapping[str, Any]],
+    *,
+    threads: int | None = None,
+    progress: bool | Progress = True,
+) -> pd.DataFrame:
+    """Return how far a student's scores are above a baseline's, with paired 95 % bootstrap intervals.
+
+    Args:
+        student: From `distill` or `load`.
+        baseline: Another student of the same modality.
+        tasks: See `evaluate`.
+        threads: See `distill`.
+        progress: See `distill`.
+
+    Returns:
+        One row per task, and a last row `mean`, which counts each kind of task once:
+        `task, kind, difference, low, high, n`. A difference is clear where its interval excludes zero.
+
+    Raises:
+        ParamsError: The students are of different modalities, or a task's settings are wrong.
+        DataError: See `evaluate`.
+    """
+    if student.modality != baseline.modality:
+        raise ParamsError(
+            f"Both students must have one modality, got {student.modality!r} and {baseline.modality!r}."
+        )
+    benchmark = _Benchmark.read(tasks, student.modality)
+    with _reporting(progress) as report:
+        given = {"student": benchmark.embedded(student), "baseline": benchmark.embedded(baseline)}
+        predictions = benchmark.run(given, threads or _torch_threads(), report)
+    return difference_table(
+        predictions, benchmark.rows, benchmark.groups, one="student", other="baseline"
+    )
 
 
 def default_cache() -> Path:
@@ -139,12 +231,9 @@ class _Rows:
     all_ids: list[str]
     """Of every row that the caller gave, so that precomputed tables can be aligned."""
     examples: list[Example]
-    training: Corpus
 
 
-def _read_corpus(source: object, kind: Modality, column: str | None, held_out: float) -> _Rows:
-    if not 0 < held_out < 1:
-        raise ParamsError(f"`held_out` must be in (0, 1), got {held_out}.")
+def _read_corpus(source: object, kind: Modality, column: str | None) -> _Rows:
     values = read_inputs(source, kind, column=column)
     given = as_examples(["" if _is_missing(value) else value for value in values], kind)
     all_ids = [kind.content_id(example) for example in given]
@@ -156,11 +245,68 @@ def _read_corpus(source: object, kind: Modality, column: str | None, held_out: f
         raise DataError(
             f"At least two different examples are needed, got {len(kept)} of {len(values)} rows."
         )
-    examples = list(kept.values())
-    groups = groups_of(examples, kind)
+    return _Rows(list(kept), all_ids, list(kept.values()))
+
+
+def _split(corpus: _Rows, kind: Modality, held_out: float) -> Corpus:
+    """Hold out a share of the groups of near-duplicates."""
+    if not 0 < held_out < 1:
+        raise ParamsError(f"`held_out` must be in (0, 1), got {held_out}.")
+    groups = groups_of(corpus.examples, kind)
     mask = held_out_mask(groups, held_out)
     require_both_sides(mask, held_out)
-    return _Rows(list(kept), all_ids, examples, Corpus(examples, groups, mask))
+    return Corpus(corpus.examples, groups, mask)
+
+
+@dataclass(frozen=True)
+class _Benchmark:
+    """Tasks with their tables, and the distinct inputs of all of them."""
+
+    kind: Modality
+    rows: dict[str, TaskParams]
+    frames: dict[str, pd.DataFrame]
+    corpus: _Rows
+
+    @classmethod
+    def read(cls, tasks: str | Path | Mapping[str, Mapping[str, Any]], modality: str) -> _Benchmark:
+        kind: Modality = MODALITIES.get(modality)()
+        root = Path()
+        if isinstance(tasks, str | Path):
+            root, tasks = Path(tasks).parent, read_mapping(Path(tasks))
+        rows, frames = {}, {}
+        for name, own in tasks.items():
+            if not isinstance(own, Mapping) or ("path" in own) == ("frame" in own):
+                raise ParamsError(f"Task {name!r} must have either `path` or `frame`.")
+            rows[name] = task_params(name, {key: own[key] for key in own if key != "frame"})
+            frame = own["frame"] if "frame" in own else read_table(root / rows[name].path)
+            frames[name] = task_table(frame, rows[name], kind)
+        inputs = benchmark_inputs(frames, rows, kind)
+        ids = inputs["id"].tolist()
+        return cls(kind, rows, frames, _Rows(ids, ids, inputs[kind.column].tolist()))
+
+    @property
+    def groups(self) -> dict[str, pd.Series]:
+        """Each example's group by its id, for tasks that have groups."""
+        tables = self.frames.items()
+        return {name: one.set_index("id")["group"] for name, one in tables if "group" in one}
+
+    def embedded(self, student: Student) -> Embeddings:
+        """Embed all inputs with a student."""
+        values = student.encode(self.corpus.examples)
+        return Embeddings(values, np.ones(len(values), dtype=np.bool_))
+
+    def run(
+        self, given: Mapping[str, Embeddings], threads: int, progress: Progress
+    ) -> pd.DataFrame:
+        """Return the predictions of every model on every task."""
+        built = build_tasks(self.frames, self.rows, EvaluationParams(), self.kind)
+        predictions = []
+        for number, (name, embeddings) in enumerate(given.items(), 1):
+            encoder = LookupEncoder(name, "in-memory", self.corpus.ids, embeddings)
+            for task, run in zip(built, run_tasks(encoder, built, threads), strict=True):
+                predictions.append(run.predictions.assign(task=task.name, model=name))
+            progress("evaluate", number, len(given))
+        return pd.concat(predictions, ignore_index=True)
 
 
 def _is_missing(value: object) -> bool:
@@ -192,6 +338,7 @@ def _method(
         epochs = max(method.training.epochs, min(MOST_EPOCHS, LEAST_STEPS // steps_per_epoch))
         own["training"]["epochs"] = epochs
         method = method_params(kind.name, own)
+    check_method(method)
     return method
 
 
@@ -220,8 +367,8 @@ def _embed(
     return stored
 
 
-def _trained(
-    corpus: _Rows,
+def _trained(  # noqa: PLR0913, PLR0917
+    training: Corpus,
     stored: Mapping[str, StoredEmbeddings],
     method: MethodParams,
     run: RunSettings,
@@ -236,14 +383,13 @@ def _trained(
             method.model_dump(mode="json"),
             [run.seed, run.threads, run.precision],
             {name: one.identity_sha256 for name, one in stored.items()},
-            corpus.ids,
-            corpus.training.held_out.tolist(),
+            training.held_out.tolist(),
         ]
     )
     target = folder / "students" / key
     if not target.exists():
         work = folder / "work" / f"student-{key}"
-        distill_student(corpus.training, stored, method, run, work, progress=progress)
+        distill_student(training, stored, method, run, work, progress=progress)
         put_in_place(work / "outputs", target)
         shutil.rmtree(work)
     return target
@@ -276,7 +422,14 @@ def _reporting(progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001
             def show(what: str, done: int, total: int, **figures: float) -> None:
                 if what not in tasks:
                     tasks[what] = bars.add_task(what, total=total)
-                shown = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())
-                bars.update(tasks[what], completed=done, total=total, description=f"{what}  {shown}".rstrip())
+                shown = "  ".join(
+                    f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()
+                )
+                bars.update(
+                    tasks[what],
+                    completed=done,
+                    total=total,
+                    description=f"{what}  {shown}".rstrip(),
+                )
 
             yield show

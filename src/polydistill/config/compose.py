@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from polydistill.config.method import MethodParams
 from polydistill.config.nodes import Plugin
 from polydistill.config.tree import ModalityParams, Params, node_class
 from polydistill.errors import ParamsError, UnknownNameError
@@ -44,6 +45,13 @@ def modality_defaults(modality: str) -> dict[str, Any]:
         if isinstance(field.default, Plugin)
     }
     return plugins | _packaged("defaults", modality)
+
+
+def compose_method(modality: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the method's part of a modality's block, not yet validated."""
+    default = modality_defaults(modality)
+    kept = {key: value for key, value in default.items() if key in MethodParams.model_fields}
+    return _merged(MethodParams, kept, own)
 
 
 def known_teachers(modality: str) -> dict[str, Any]:

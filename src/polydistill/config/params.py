@@ -9,13 +9,15 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from polydistill.config.compose import compose
+from polydistill.config.compose import compose, compose_method
+from polydistill.config.data import TaskParams
+from polydistill.config.method import MethodParams
 from polydistill.config.tree import AFTER_THE_SCORES, ModalityParams, Params, node_class
 from polydistill.errors import ParamsError, UnknownNameError
 
 __all__ = [
     "AFTER_THE_SCORES", "PARAMS_FILE", "RESOLVED_FILE", "ModalityParams", "Params", "is_resolved", "load_params",
-    "parse_params", "read_tree", "resolved_text", "write_resolved",
+    "method_params", "parse_params", "read_mapping", "read_tree", "resolved_text", "task_params", "write_resolved",
 ]  # fmt: skip
 PARAMS_FILE = Path("params.yaml")
 RESOLVED_FILE = Path("params.resolved.yaml")
@@ -37,6 +39,25 @@ def parse_params(tree: Mapping[str, object]) -> Params:
         raise ParamsError(_explain(error)) from error
 
 
+def method_params(modality: str, own: Mapping[str, Any]) -> MethodParams:
+    """Return how a student of a modality is distilled: the defaults, and over them what the caller decided.
+
+    Args:
+        modality: Whose defaults.
+        own: Keys of a modality's block that concern the method: `student`, `loss`, `training` and so on.
+
+    Raises:
+        ParamsError: A key is unknown, or a value is out of bounds.
+    """
+    for key in own:
+        if key not in MethodParams.model_fields:
+            raise UnknownNameError("setting", key, MethodParams.model_fields)
+    try:
+        return MethodParams.model_validate(compose_method(modality, own))
+    except ValidationError as error:
+        raise ParamsError(_explain(error, MethodParams, "settings")) from error
+
+
 def load_params(root: Path = Path()) -> Params:
     """Read `params.yaml` in the project folder `root`.
 
@@ -52,18 +73,40 @@ def read_tree(root: Path) -> dict[str, Any]:
     Raises:
         ParamsError: There is no such file, or it is not a mapping in YAML.
     """
-    path = root / PARAMS_FILE
+    if not (root / PARAMS_FILE).is_file():
+        raise ParamsError(
+            f"No {PARAMS_FILE} in {root.resolve()}: run polydistill in a project folder."
+        )
+    return read_mapping(root / PARAMS_FILE)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds.
+
+    Raises:
+        ParamsError: There is no such file, or it is not a mapping in YAML.
+    """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ParamsError(
-            f"No {PARAMS_FILE} in {root.resolve()}: run polydistill in a project folder."
-        ) from None
+        raise ParamsError(f"No file {path}.") from None
     except yaml.YAMLError as error:
         raise ParamsError(f"{path} is not YAML: {error}") from error
     if not isinstance(tree, dict):
         raise ParamsError(f"{path} must be a mapping, got {type(tree).__name__}.")
     return tree
+
+
+def task_params(name: str, own: Mapping[str, Any]) -> TaskParams:
+    """Return the settings of one benchmark task outside a project.
+
+    Raises:
+        ParamsError: A key is unknown or missing, or a value is out of bounds.
+    """
+    try:
+        return TaskParams.model_validate({"domain": "out", "path": "a DataFrame", **own})
+    except ValidationError as error:
+        raise ParamsError(_explain(error, TaskParams, f"task {name!r}")) from error
 
 
 def resolved_text(params: Params) -> str:
@@ -117,28 +160,28 @@ def is_resolved(root: Path, params: Params) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8") == resolved_text(params)
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(
+    error: ValidationError, tree: type[BaseModel] = Params, source: str = "params.yaml"
+) -> str:
     """Turn pydantic's findings into one line each, with a suggestion where a key is unknown."""
     lines = []
     for finding in error.errors():
         where = ".".join(str(part) for part in finding["loc"])
         if finding["type"] == "extra_forbidden":
-            known = _known_keys(finding["loc"][:-1])
-            unknown = UnknownNameError(
-                f"key in params.yaml: {where},", str(finding["loc"][-1]), known
-            )
+            known = _known_keys(finding["loc"][:-1], tree)
+            unknown = UnknownNameError(f"key in {source}: {where},", str(finding["loc"][-1]), known)
             lines.append(str(unknown))
         elif finding["type"] == "value_error":
             lines.append(str(finding["ctx"]["error"]))
         else:
             got = "" if finding["type"] == "missing" else f" (got {finding['input']!r})"
-            lines.append(f"params.yaml: {where}: {finding['msg']}{got}.")
+            lines.append(f"{source}: {where}: {finding['msg']}{got}.")
     return "\n".join(lines)
 
 
-def _known_keys(path: tuple[int | str, ...]) -> list[str]:
+def _known_keys(path: tuple[int | str, ...], tree: type[BaseModel]) -> list[str]:
     """Return the keys that the node at `path` knows."""
-    node: type[BaseModel] = Params
+    node = tree
     for part in path:
         node = node_class(node, str(part)) or node  # else the key of a mapping of such nodes
     return sorted(node.model_fields)

@@ -112,14 +112,21 @@ def read_tasks(
         path = root / task.path
         if not task.redistributable and not path.exists():
             continue
-        frame = _renamed(read_table(path), task)
-        shown = sides(task, modality)
-        extra = [] if task.kind == "sts" else ["group"]
-        _require_columns(task.path, frame, ["id", *shown, "label", *extra])
-        frames[name] = (
-            frame if task.max_rows is None else frame.sort_values("id").head(task.max_rows)
-        )
+        frames[name] = task_table(read_table(path), task, modality)
     return frames
+
+
+def task_table(frame: pd.DataFrame, task: TaskParams, modality: Modality) -> pd.DataFrame:
+    """Return a task's rows with the columns that its settings name, at most `max_rows` of them.
+
+    Raises:
+        DataError: A column is missing.
+    """
+    frame = _renamed(frame, task)
+    shown = sides(task, modality)
+    extra = [] if task.kind == "sts" else ["group"]
+    _require_columns(task.path, frame, ["id", *shown, "label", *extra])
+    return frame if task.max_rows is None else frame.sort_values("id").head(task.max_rows)
 
 
 def benchmark_inputs(

@@ -30,6 +30,8 @@ class Precomputed:
     Args:
         embeddings: `(n_examples, dim)`. A row with NaN means that the teacher has no embedding of this example.
         name: What the teacher is called in reports; by default `precomputed`.
+        ids: `(n_examples,)`, the content id of each row; `polydistill.distill` fills them in. Of equal ids the first
+            row counts.
 
     Raises:
         ShapeError: The array is not two-dimensional, or is empty.
@@ -42,7 +44,9 @@ class Precomputed:
 
     by_id = True
 
-    def __init__(self, embeddings: ArrayLike, name: str = "precomputed") -> None:
+    def __init__(
+        self, embeddings: ArrayLike, name: str = "precomputed", ids: Sequence[str] = ()
+    ) -> None:
         values = np.asarray(embeddings, dtype=np.float32)
         if values.ndim != 2 or 0 in values.shape:
             raise ShapeError(
@@ -52,13 +56,17 @@ class Precomputed:
             raise DataError(f"Precomputed {name!r}: embeddings must be finite, got infinity.")
         self._present = ~np.isnan(values).any(axis=1)
         if not self._present.any():
-            raise DataError(f"Precomputed {name!r}: every row holds NaN; at least one must be complete.")
+            raise DataError(
+                f"Precomputed {name!r}: every row holds NaN; at least one must be complete."
+            )
         self._values: FloatArray = np.where(self._present[:, None], values, np.float32(0))
         self._rows: dict[str, int] = {}
+        for row, content_id in enumerate(ids):
+            self._rows.setdefault(content_id, row)
         self.name, self.dim = name, int(values.shape[1])
 
     def aligned(self, ids: Sequence[str]) -> Precomputed:
-        """Return this table for examples that have these ids, `(n_examples,)`; of equal ids the first counts.
+        """Return this table for examples that have these content ids, `(n_examples,)`.
 
         Raises:
             ShapeError: The number of ids is not the number of rows.
@@ -67,12 +75,8 @@ class Precomputed:
             raise ShapeError(
                 f"Precomputed {self.name!r} must have one row per example, {len(ids)}, got {len(self._values)}."
             )
-        table = Precomputed.__new__(Precomputed)
-        table.__dict__.update(self.__dict__)
-        table._rows = {}
-        for row, name in enumerate(ids):
-            table._rows.setdefault(name, row)
-        return table
+        complete = np.where(self._present[:, None], self._values, np.float32(np.nan))
+        return Precomputed(complete, self.name, ids)
 
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:

@@ -71,7 +71,9 @@ def _named(spec: str, modality: str, threads: int) -> Teacher:
     known = known_teachers(modality)
     if spec in known:
         return _of_family(spec, known[spec], threads)
-    name = Path(spec.rstrip("/")).stem if spec.endswith(".onnx") else spec.rstrip("/").split("/")[-1]
+    name = (
+        Path(spec.rstrip("/")).stem if spec.endswith(".onnx") else spec.rstrip("/").split("/")[-1]
+    )
     if spec.endswith(".onnx"):
         family = "onnx-image" if modality == "vision" else "onnx"
         return _of_family(name, {"family": family, "model": spec}, threads)
@@ -81,7 +83,9 @@ def _named(spec: str, modality: str, threads: int) -> Teacher:
 
 def _of_family(name: str, row: Mapping[str, Any], threads: int) -> Teacher:
     if "family" not in row:
-        raise ParamsError(f"Teacher {name!r} must name its `family`, got {', '.join(row) or 'nothing'}.")
+        raise ParamsError(
+            f"Teacher {name!r} must name its `family`, got {', '.join(row) or 'nothing'}."
+        )
     options = {key: value for key, value in row.items() if key not in (*NOT_OPTIONS, "name")}
     family = str(row["family"])
     TEACHERS.check(family, options, given=frozenset({"name", "threads"}))

@@ -14,6 +14,7 @@ from polydistill.errors import DataError
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.run import TaskRun, run_task
 from polydistill.evaluation.statistics.bootstrap import interval, resampled_columns
+from polydistill.evaluation.statistics.paired import OVERALL, PairedScores
 from polydistill.evaluation.task import BenchmarkTask, TaskSource
 from polydistill.evaluation.tasks import BENCHMARKS
 
@@ -99,3 +100,28 @@ def score_table(
             found = interval(by_example[model].mean(), draws[:, column], confidence=confidence)
             rows.append((task, tasks[str(task)].kind, model, *found.as_tuple, len(by_example)))
     return pd.DataFrame(rows, columns=["task", "kind", "model", "score", "low", "high", "n"])
+
+
+def difference_table(
+    predictions: pd.DataFrame,
+    tasks: Mapping[str, TaskParams],
+    groups: Mapping[str, pd.Series] | None = None,
+    *,
+    one: str,
+    other: str,
+) -> pd.DataFrame:
+    """Return how far one model is above another on each task, with paired intervals.
+
+    Returns:
+        Columns `task, kind, difference, low, high, n`; the last row is the mean over task kinds, each counted once.
+    """
+    scores = PairedScores({0: predictions}, tasks, groups)
+    rows = []
+    for task, frame in predictions[predictions["model"] == one].groupby("task", sort=False):
+        name = str(task)
+        alone = PairedScores({0: predictions[predictions["task"] == task]}, tasks, groups)
+        found = alone.difference("all", OVERALL, one, other)
+        rows.append((name, tasks[name].kind, *found.as_tuple, frame["example"].nunique()))
+    overall = scores.difference("all", OVERALL, one, other)
+    rows.append(("mean", "", *overall.as_tuple, sum(row[-1] for row in rows)))
+    return pd.DataFrame(rows, columns=["task", "kind", "difference", "low", "high", "n"])

@@ -85,7 +85,9 @@ class Student:
         """The teachers that `polydistill.distill` used; empty when the student was loaded."""
 
     def __repr__(self) -> str:
-        return f"Student(modality={self.modality!r}, dim={self.dim}, teachers={list(self.teachers)})"
+        return (
+            f"Student(modality={self.modality!r}, dim={self.dim}, teachers={list(self.teachers)})"
+        )
 
     @property
     def teachers(self) -> tuple[str, ...]:

@@ -27,12 +27,12 @@ from polydistill.evaluation.attribution.contributions import (
     ensembles,
 )
 from polydistill.evaluation.attribution.ensemble import join, make_block
+from polydistill.evaluation.benchmark import build_tasks, run_tasks
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.sizes import teacher_size
 from polydistill.project.layout import Layout
 from polydistill.report.attribution import markdown
 from polydistill.report.results import write_results
-from polydistill.evaluation.benchmark import build_tasks, run_tasks
 from polydistill.stages.evaluate import stored_embeddings
 from polydistill.teachers import TEACHERS
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from polydistill.config.params import Params
 from polydistill.project.code_version import code_version
-from polydistill.training.distillation import method_modules
+from polydistill.training.plug_ins import method_modules
 
 LIBRARIES = ("mteb", "numpy", "scikit-learn", "torch", "transformers")
 NOT_FOLLOWED = tuple(

@@ -20,11 +20,11 @@ from polydistill.contracts import Embeddings, Modality, Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import open_embeddings, set_aside
-from polydistill.errors import DataError, StoreError, UnknownNameError
+from polydistill.errors import StoreError, UnknownNameError
 from polydistill.evaluation.benchmark import build_tasks, run_tasks
 from polydistill.evaluation.encoder import LookupEncoder
-from polydistill.evaluation.task import BenchmarkTask
 from polydistill.evaluation.scores import Scores, kind_means
+from polydistill.evaluation.task import BenchmarkTask
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student, weights_digest

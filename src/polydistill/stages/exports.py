@@ -22,6 +22,7 @@ from polydistill.contracts import Embeddings, FloatArray, Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
 from polydistill.errors import DataError, ParamsError, UnknownNameError
+from polydistill.evaluation.benchmark import build_tasks, run_tasks
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.export.bundle import (
     Export,
@@ -34,7 +35,6 @@ from polydistill.export.kinds import EXPORTS
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.report.results import write_results
-from polydistill.evaluation.benchmark import build_tasks, run_tasks
 from polydistill.students import encode, load_student, weights_digest
 from polydistill.training.dataset import held_out_mask, seeded
 

@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
 from polydistill.errors import UnknownNameError
 from polydistill.evaluation.tasks import BENCHMARKS
-from polydistill.heads import HEADS
-from polydistill.losses import LOSSES
-from polydistill.losses.relational import GEOMETRY
-from polydistill.plugins import Plugins
-from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
-from polydistill.training.weighting import WEIGHTINGS
+from polydistill.training.plug_ins import GIVEN, PLUGINS, check_method
 
-PLUGINS: Mapping[str, Plugins[Any]] = {
-    "student": STUDENTS,
-    "heads": HEADS,
-    "loss": LOSSES,
-    "geometry": GEOMETRY,
-    "weighting": WEIGHTINGS,
-}
-"""The plug-ins that a modality's block names, by the block's key."""
-GIVEN = {
-    "teachers": frozenset({"name", "threads"}),
-    "student": frozenset({"examples", "generator", "threads"}),
-    "heads": frozenset({"student_dim", "teacher_dims", "generator"}),
-    "loss": frozenset({"prediction", "target", "mask"}),
-    "geometry": frozenset({"student", "targets", "masks", "student_dim", "teacher_dims"}),
-    "weighting": frozenset({"n_teachers"}),
-}
-"""Arguments that a plug-in's caller passes itself: they are no options."""
+TEACHER_GIVEN = frozenset({"name", "threads"})
 
 
 def resolve(params: Params, modality: str) -> None:
@@ -46,11 +22,8 @@ def resolve(params: Params, modality: str) -> None:
     block = params.modality(modality)
     MODALITIES.get(modality)
     for teacher in block.teachers.values():
-        TEACHERS.check(teacher.family, teacher.options, given=GIVEN["teachers"])
-    for key, plugins in PLUGINS.items():
-        chosen = getattr(block, key)
-        if chosen is not None:
-            plugins.check(chosen.name, chosen.options, given=GIVEN[key])
+        TEACHERS.check(teacher.family, teacher.options, given=TEACHER_GIVEN)
+    check_method(block)
     for task in block.tasks.values():
         if task.kind not in BENCHMARKS.names():
             raise UnknownNameError("task kind", task.kind, BENCHMARKS.names())
@@ -64,4 +37,4 @@ def option_defaults(key: str, name: str) -> dict[str, object]:
         {'beta': 0.5}
     """
     plugins = TEACHERS if key == "teachers" else PLUGINS[key]
-    return plugins.option_defaults(name, given=GIVEN[key])
+    return plugins.option_defaults(name, given=TEACHER_GIVEN if key == "teachers" else GIVEN[key])

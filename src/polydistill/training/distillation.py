@@ -325,17 +325,3 @@ def _write_report(outputs: Path, result: TrainingResult, report: DistillReport) 
     curve.round(6).to_csv(outputs / CURVE)
     text = json.dumps(asdict(report), indent=1, sort_keys=True) + "\n"
     (outputs / REPORT).write_text(text, encoding="utf-8")
-
-
-def method_modules(method: MethodParams, modality: str) -> list[str]:
-    """Return the modules that a distillation with this method runs, for a digest of its code."""
-    named = [
-        ("students", method.student.name),
-        ("heads", method.heads.name),
-        ("losses", method.loss.name),
-        ("training.weighting", method.weighting.name),
-        ("data.modalities", modality),
-        *((("losses.relational", method.geometry.name),) if method.geometry else ()),
-    ]
-    plug_ins = [f"polydistill.{package}.{name.replace('-', '_')}" for package, name in named]
-    return [__name__, *plug_ins]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,7 @@ def student_plugin(
         ParamsError: A transformer student has no checkpoint to start from.
     """
     default = dict(modality_defaults(modality)["student"])
-    if isinstance(student, Mapping):
-        named = dict(student)
-    else:
-        named = {"name": student or default["name"]}
+    named = dict(student) if isinstance(student, Mapping) else {"name": student or default["name"]}
     name = named.get("name", default["name"])
     if name == "static" and "tokenizer" not in named:
         named = {**_static(default, teachers, examples, cache), **named}
@@ -72,8 +70,6 @@ def _static(
 
 def _transformer(teachers: Mapping[str, Teacher]) -> dict[str, Any]:
     """Start from the first transformer among the teachers, with every other layer."""
-    import json
-
     for folder in _checkpoints(teachers):
         depth = json.loads((folder / "config.json").read_text("utf-8")).get("num_hidden_layers", 1)
         return {"name": "transformer", "model": str(folder), "layers": list(range(0, depth, 2))}
@@ -100,8 +96,6 @@ def _checkpoints(teachers: Mapping[str, Teacher]) -> list[Path]:
 
 
 def _width(folder: Path) -> int:
-    import json
-
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return int(config.get("hidden_size") or config.get("dim") or 256)
 

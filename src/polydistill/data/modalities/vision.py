@@ -74,7 +74,9 @@ class VisionModality:
         """
         if isinstance(value, np.ndarray):
             return _from_array(value)
-        if hasattr(value, "convert") and hasattr(value, "getbands"):  # Pillow, which may not be installed
+        if hasattr(value, "convert") and hasattr(
+            value, "getbands"
+        ):  # Pillow, which may not be installed
             return as_png(value)
         content: Example
         if isinstance(value, bytes | bytearray | memoryview):
