@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # this tree's package, wherever mkdocs is installed
 
 from polydistill import errors
-from polydistill.cli import app
-from polydistill.params import ModalityParams, Params
+from polydistill.cli.app import app
+from polydistill.config.params import ModalityParams, Params
 
 COPIED = {
     "CHANGELOG.md": "changelog.md",

@@ -199,7 +199,7 @@ def store() -> Picture:
     )
     picture.box((15, 20, 180, 250), "", fill=PLAIN)
     picture.text((105, 44), "corpus", bold=True)
-    for number, words in enumerate(("rows 1–4096", "rows 4097–8192", "appended rows")):
+    for number, words in enumerate(("first 4,096 rows", "next 4,096 rows", "appended rows")):
         picture.box((30, 60 + 68 * number, 150, 54), words, fill=GREEN if number == 2 else WHITE)
         picture.arrow((180, 87 + 68 * number), (258, 87 + 68 * number))
         picture.box(
