@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import click
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -56,47 +56,46 @@ def copied(path: Path) -> str:
 def commands() -> str:
     """Return the page of all commands, from the app itself."""
     root = typer.main.get_command(app)
-    lines = ["# Commands", "", f"`polydistill {root.help or ''}`".strip("`"), ""]
     lines = [
         "# Commands",
         "",
         "Every command of `polydistill`, generated from the command line itself.",
         "",
     ]
-    lines += _command("polydistill", root, depth=2)
+    lines += _command("polydistill", root)
     if root.epilog:
-        lines += ["## Exit codes", "", root.epilog, ""]
+        codes = root.epilog.removeprefix("Exit codes: ").rstrip(".").split(" · ")
+        lines += ["## Exit codes", "", "| code | meaning |", "|---:|---|"]
+        lines += ["| {} | {} |".format(*code.split(" ", 1)) for code in codes]
     return "\n".join(lines)
 
 
-def _command(name: str, command: click.Command, *, depth: int) -> Iterator[str]:
-    context = click.Context(command, info_name=name)
-    if isinstance(command, click.Group):
+def _command(name: str, command: Any) -> Iterator[str]:
+    context = typer.Context(command, info_name=name)
+    if hasattr(command, "list_commands"):
         for child in command.list_commands(context):
             found = command.get_command(context, child)
-            if found is not None and not found.hidden:
-                yield from _command(f"{name} {child}", found, depth=depth)
+            if not found.hidden:
+                yield from _command(f"{name} {child}", found)
         return
     usage = " ".join(command.collect_usage_pieces(context))
-    yield from (f"{'#' * depth} {name}", "", command.help or "", "", "```text")
-    yield from (f"{name} {usage}", "```", "")
+    yield from (f"## `{name}`", "", command.help or "", "", "```text", f"{name} {usage}", "```", "")
     shown = [parameter for parameter in command.params if parameter.name != "help"]
     if shown:
-        yield from ("| | | |", "|---|---|---|")
+        yield from ("| | kind | meaning |", "|---|---|---|")
         yield from (_parameter(parameter, context) for parameter in shown)
         yield ""
+    if command.epilog:
+        yield from (command.epilog, "")
 
 
-def _parameter(parameter: click.Parameter, context: click.Context) -> str:
-    record = parameter.get_help_record(context)
-    names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
-    words, text = record or (parameter.human_readable_name, "")
-    if isinstance(parameter, click.Argument):
-        names = f"`{parameter.human_readable_name}`"
-        kind = "argument" if parameter.required else "argument, optional"
+def _parameter(parameter: Any, context: typer.Context) -> str:
+    names, text = parameter.get_help_record(context) or (parameter.human_readable_name, "")
+    if parameter.param_type_name == "argument":
+        kind = "argument" if parameter.required else "optional argument"
     else:
-        kind = words.rpartition(" ")[2] if not getattr(parameter, "is_flag", False) else "flag"
-    return f"| {names} | {_cell(kind.lower())} | {_cell(text)} |"
+        kind = "flag" if parameter.is_flag else "option"
+    return f"| `{_cell(names)}` | {kind} | {_cell(text)} |"
 
 
 def _cell(text: str) -> str:
@@ -124,7 +123,7 @@ def settings() -> str:
 
 
 def _fields(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    yield from ("| key | type | default | |", "|---|---|---|---|")
+    yield from ("| key | type | default | meaning |", "|---|---|---|---|")
     nested: list[tuple[str, type[BaseModel]]] = []
     for name, field in model.model_fields.items():
         found = _models(field.annotation)
@@ -133,7 +132,7 @@ def _fields(model: type[BaseModel], prefix: str) -> Iterator[str]:
         nested += [(path, one) for one in found if set(one.model_fields) != {"name"}]
         kind = "block" if found else _type(field.annotation, field.metadata)
         about = field.description or _first_sentence(found)
-        yield f"| `{path}` | {_cell(kind)} | {_default(field, found)} | {_cell(about)} |"
+        yield f"| `{path.removeprefix(prefix)}` | {_cell(kind)} | {_default(field, found)} | {_cell(about)} |"
     yield ""
     for path, one in nested:
         yield from (f"### `{path}`", "", _first_paragraph(one), "", *_fields(one, f"{path}."))
@@ -194,9 +193,7 @@ def _default(field: FieldInfo, found: list[type[BaseModel]]) -> str:
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined or (found and value is not None and value != ()):
         return "as below"
-    if isinstance(value, tuple):
-        return _cell(f"`[{', '.join(map(str, value))}]`")
-    return {None: "`null`", True: "`true`", False: "`false`"}.get(value, f"`{value}`")
+    return _cell(f"`{json.dumps(value, default=str, ensure_ascii=False)}`")
 
 
 def _first_paragraph(model: type[BaseModel]) -> str:
