@@ -7,7 +7,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help run test test-all test-services services check format bench quality headline ablation attribution information export lock
+.PHONY: help run test test-all test-services services check docs format bench quality headline ablation attribution information export lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -37,11 +37,15 @@ services: .venv/.ready  ## PostgreSQL, S3, MLflow with users and Prefect on loop
 test-services: .venv/.ready  ## Retrain, promote and roll back against these services
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m services $(ARGS)
 
-check: .venv/.ready  ## Format, lint, types, import contracts
+check: .venv/.ready  ## Format, lint, types, import contracts, a strict build of the documentation
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs: .venv/.ready  ## The documentation as a site: site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: .venv/.ready  ## Format the code
 	@$(BIN)/ruff format --quiet .

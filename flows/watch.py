@@ -21,12 +21,12 @@ from polydistill.project.layout import Layout
 from polydistill.project.lock import occupied
 
 ROOT = Path()
-DATA_CHANGED, DRIFT_FOUND = "polydistill.data.changed", "polydistill.evaluation.drift.found"
+DATA_CHANGED, DRIFT_FOUND = "polydistill.data.changed", "polydistill.drift.found"
 
 
 @flow(name="watch")
 def watch(modality: str, drift: bool = False, wait_s: float = 0.0) -> State[str]:  # noqa: FBT001, FBT002 - a deployment's parameter
-    """Emit `polydistill.data.changed` once for each version of the data, and perhaps `polydistill.evaluation.drift.found`.
+    """Emit `polydistill.data.changed` once for each version of the data, and perhaps `polydistill.drift.found`.
 
     Args:
         modality: A block of `params.yaml`.

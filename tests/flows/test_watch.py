@@ -55,7 +55,7 @@ def test_drift_is_told_of_too_and_what_fails_is_looked_at_again(
     watch("text", drift=True)
 
     assert events == [
-        ("polydistill.evaluation.drift.found", "one"),
+        ("polydistill.drift.found", "one"),
         ("polydistill.data.changed", "one"),
     ]
 
