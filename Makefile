@@ -3,6 +3,7 @@ SHELL := /bin/bash
 MODALITY ?= text
 PYTHON ?= python3
 UV := 0.13.9
+CUDA := ^(cuda|nvidia|triton)
 BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
@@ -72,9 +73,9 @@ information: .venv/.ready  ## Nats that student and teachers tell of each teache
 export: .venv/.ready  ## Sorted-JSON exports of the champion's run and the registry: mlruns/exports/
 	@$(BIN)/polydistill export $(MODALITY)
 
-# For 3.11.0, the least Python that is promised: redis needs a package more before 3.11.3.
-lock: .venv/.ready  ## Resolve pyproject.toml into requirements.lock (CPU torch, no CUDA)
-	@$(BIN)/uv pip compile --quiet --no-emit-find-links --no-header --no-annotate \
-	  --python-version 3.11 --upgrade-package torch --extra all --extra dev pyproject.toml -o requirements.lock
-	@sed -i 's/+cpu$$//' requirements.lock
-	@! grep -E '^(nvidia|triton|cuda)' requirements.lock
+lock: .venv/.ready  ## Resolve pyproject.toml for every Python and platform, from PyPI alone (ARGS=--upgrade: newest releases)
+	@cat requirements.lock requirements-cuda.txt > .venv/resolved
+	@env -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-header --no-annotate --universal --fork-strategy fewest \
+	  --python-version 3.11 --all-extras $(ARGS) pyproject.toml -o .venv/resolved
+	@grep -E '$(CUDA)' .venv/resolved > requirements-cuda.txt
+	@grep -vE '$(CUDA)' .venv/resolved > requirements.lock

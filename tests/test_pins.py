@@ -11,15 +11,30 @@ import pytest
 from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).parents[1]
-EXTRAS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"][
-    "optional-dependencies"
-]
-LOCK = (REPOSITORY / "requirements.lock").read_text().splitlines()
-PINNED = {
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+CUDA = re.compile(r"(nvidia|triton|cuda)")
+
+
+def read_lock(file: str) -> dict[str, Requirement]:
+    """Return the pins of a lock by package. Each package must have one version."""
+    pins = [Requirement(line) for line in (REPOSITORY / file).read_text().splitlines()]
+    by_name = {pin.name: pin for pin in pins}
+    assert len(by_name) == len(pins), f"{file} pins a package twice"
+    return by_name
+
+
+LOCK = read_lock("requirements.lock")
+CUDA_LOCK = read_lock("requirements-cuda.txt")
+PREFECT_PINS = {
     requirement.name: requirement
-    for requirement in map(Requirement, EXTRAS["prefect"])
-    if requirement.name != "prefect"
+    for requirement in map(Requirement, PROJECT["optional-dependencies"]["prefect"])
 }
+
+
+def locked_version(name: str) -> str:
+    (specifier,) = LOCK[name].specifier
+    assert specifier.operator == "=="
+    return specifier.version
 
 
 @pytest.mark.parametrize(
@@ -28,12 +43,11 @@ PINNED = {
 def test_a_release_that_breaks_prefect_is_excluded_installed_and_locked(
     name: str, broken: str
 ) -> None:
-    specifier = PINNED[name].specifier
-    locked = next(line.partition("==")[2] for line in LOCK if line.startswith(f"{name}=="))
+    specifier = PREFECT_PINS[name].specifier
 
     assert not specifier.contains(broken)
     assert specifier.contains(metadata.version(name))
-    assert specifier.contains(locked)
+    assert specifier.contains(locked_version(name))
 
 
 def test_the_prefect_server_can_be_imported() -> None:
@@ -42,22 +56,37 @@ def test_the_prefect_server_can_be_imported() -> None:
     assert callable(server.create_app)
 
 
-def test_the_lock_brings_no_cuda_wheels_and_no_local_builds() -> None:
-    cuda = [line for line in LOCK if re.match(r"(nvidia|triton|cuda)", line)]
-    local = [line for line in LOCK if "+cpu" in line or line.startswith(("-f", "--find-links"))]
+def test_the_lock_names_no_build_of_torch_and_no_cuda_package() -> None:
+    """`make` adds the build: `+cpu`, or PyPI's with the packages of requirements-cuda.txt."""
+    assert str(LOCK["torch"]) == f"torch=={locked_version('torch')}"
+    assert [name for name in LOCK if CUDA.match(name)] == []
+    assert [name for name in CUDA_LOCK if not CUDA.match(name)] == []
 
-    assert cuda == []
-    assert local == []
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_cuda_lock_holds_what_torch_loads_at_import(machine: str) -> None:
+    """Without cuDNN: `ImportError: libcudnn.so.9: cannot open shared object file`."""
+    linux = {"sys_platform": "linux", "platform_machine": machine}
+    mac = {"sys_platform": "darwin", "platform_machine": "arm64"}
+    applies = {
+        name
+        for name, pin in CUDA_LOCK.items()
+        if pin.marker is None or pin.marker.evaluate({**linux, "python_full_version": "3.14.0"})
+    }
+
+    assert {"nvidia-cudnn-cu13", "nvidia-cublas", "nvidia-nccl-cu13", "triton"} <= applies
+    assert not any(pin.marker is None or pin.marker.evaluate(mac) for pin in CUDA_LOCK.values())
 
 
 def test_the_lock_has_what_the_least_python_needs() -> None:
     """Prefect's redis wants one package more before Python 3.11.3, as Debian 12 has it."""
+    least = {"python_full_version": "3.11.0", "extra": ""}
     wanted = {
         requirement.name
         for requirement in map(Requirement, metadata.requires("redis") or [])
-        if requirement.marker
-        and requirement.marker.evaluate({"python_full_version": "3.11.0", "extra": ""})
+        if requirement.marker and requirement.marker.evaluate(least)
     }
 
     assert wanted == {"async-timeout"}
-    assert {line.partition("==")[0] for line in LOCK} >= wanted
+    marker = LOCK["async-timeout"].marker
+    assert marker is None or marker.evaluate(least)
