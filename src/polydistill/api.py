@@ -406,16 +406,18 @@ def _file_name(name: str) -> str:
 
 @contextmanager
 def _reporting(progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001
-    """Show bars, call the caller's function, or be silent."""
-    if not isinstance(progress, bool):
-        yield progress
-    elif not progress:
-        yield silent
-    else:
-        from rich.console import Console
-        from rich.progress import Progress as Bars
-        from rich.progress import TaskID
+    """Show bars, call the caller's function, or be silent; libraries keep their own bars to themselves."""
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
+    with _quiet_transformers():
+        if not isinstance(progress, bool):
+            yield progress
+            return
+        if not progress:
+            yield silent
+            return
         with Bars(console=Console(stderr=True)) as bars:
             tasks: dict[str, TaskID] = {}
 
@@ -433,3 +435,18 @@ def _reporting(progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001
                 )
 
             yield show
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    from transformers.utils import logging
+
+    level, shows_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shows_bars:
+            logging.enable_progress_bar()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from polydistill.config.compose import known_teachers
 from polydistill.contracts import Example, Teacher
@@ -56,8 +56,7 @@ def _build(spec: object, modality: str, threads: int, probes: Sequence[Example])
     if isinstance(spec, str | Path):
         return _named(str(spec), modality, threads)
     if hasattr(spec, "embed") and hasattr(spec, "identity"):
-        teacher: Teacher = spec
-        return teacher
+        return cast("Teacher", spec)
     if isinstance(spec, Encoder):
         name = getattr(spec, "name", None) or type(spec).__name__
         return EncoderTeacher(spec, str(name), probes)

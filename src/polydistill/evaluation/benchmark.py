@@ -8,7 +8,8 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
-from polydistill.config.params import EvaluationParams, TaskParams
+from polydistill.config.data import TaskParams
+from polydistill.config.training import EvaluationParams
 from polydistill.contracts import Modality
 from polydistill.errors import DataError
 from polydistill.evaluation.encoder import LookupEncoder
@@ -116,7 +117,7 @@ def difference_table(
         Columns `task, kind, difference, low, high, n`; the last row is the mean over task kinds, each counted once.
     """
     scores = PairedScores({0: predictions}, tasks, groups)
-    rows = []
+    rows: list[tuple[str, str, float, float, float, int]] = []
     for task, frame in predictions[predictions["model"] == one].groupby("task", sort=False):
         name = str(task)
         alone = PairedScores({0: predictions[predictions["task"] == task]}, tasks, groups)
