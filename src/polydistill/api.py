@@ -126,7 +126,7 @@ def distill(  # noqa: PLR0913  its keywords are what a user may decide
         stored = _embed(sources, corpus, kind, folder, report)
         run = RunSettings(seed, threads)
         made = _trained(training, stored, method, run, kind, folder, report)
-    distilled = Student(made / STUDENT, kind.name, made / HEADS_FOLDER)
+        distilled = Student(made / STUDENT, kind.name, made / HEADS_FOLDER)
     distilled.sources = tuple(sources.values())
     return distilled
 

@@ -81,13 +81,14 @@ class TransformerFolder:
         }
 
     @cached_property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
+        """The local folder of the model."""
         return locate(self._model, revision=self._revision)
 
     @cached_property
     def dim(self) -> int:
         """Width of the embeddings: as given, as the folder's settings state, or as one text's embedding shows."""
-        stated = self._dim or stated_width(self._folder, every_module=self._pooling == OWN)
+        stated = self._dim or stated_width(self.folder, every_module=self._pooling == OWN)
         return stated or self._run([""]).shape[1]
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:

@@ -30,7 +30,7 @@ class SentenceTransformersTeacher(TransformerFolder):
             )
         except ImportError as error:
             raise MissingExtraError(f"Teacher {self.name!r}", "text") from error
-        folder = str(self._folder)
+        folder = str(self.folder)
         if self._pooling != OWN:
             encoder = Transformer(folder, max_seq_length=self._max_tokens)
             pooling = Pooling(encoder.get_embedding_dimension(), pooling_mode=self._pooling)

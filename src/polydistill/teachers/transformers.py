@@ -21,14 +21,14 @@ class TransformersTeacher(TransformerFolder):
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens(self._folder / "tokenizer.json", self._max_tokens)
+        return Tokens(self.folder / "tokenizer.json", self._max_tokens)
 
     @cached_property
     def _encoder(self) -> Any:
         from transformers import AutoModel
 
         return AutoModel.from_pretrained(
-            self._folder, local_files_only=True, use_safetensors=True
+            self.folder, local_files_only=True, use_safetensors=True
         ).eval()
 
     def _run(self, texts: Sequence[str]) -> FloatArray:
