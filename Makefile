@@ -1,12 +1,16 @@
-# `make help` lists the targets. Each makes .venv from requirements.lock when it is missing.
+# `make help` lists the targets. Each builds .venv when it is missing or when its lock has changed.
+# TORCH=cuda chooses PyTorch's CUDA build, TORCH=cpu its CPU build; .venv/.ready remembers which.
+ifneq ($(filter 3.%,$(MAKE_VERSION)),)
+$(error GNU make 4 or newer is needed and this is $(MAKE_VERSION): install it (macOS: brew install make) and run gmake)
+endif
 SHELL := /bin/bash
 MODALITY ?= text
-PYTHON ?= python3
-UV := 0.13.9
-CUDA := ^(cuda|nvidia|triton)
 BIN := .venv/bin
+BUILT := $(shell cat .venv/.ready 2>/dev/null)
+TORCH ?= $(or $(BUILT),cpu)
+CUDA := ^(cuda|nvidia|triton)
 export OMP_WAIT_POLICY ?= PASSIVE
-export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export PYTHON
 
 .PHONY: help run test test-all test-services services check docs format bench quality headline ablation attribution information export lock
 .DEFAULT_GOAL := help
@@ -14,12 +18,11 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/.ready: requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps uv==$(UV) pip --editable .
-	@touch $@
+.venv/.ready: requirements.lock requirements-cuda.txt pyproject.toml $(wildcard scripts/*)
+	@scripts/build_environment $(TORCH)
+ifneq ($(TORCH),$(BUILT))
+.PHONY: .venv/.ready
+endif
 
 .venv: .venv/.ready
 
@@ -75,7 +78,7 @@ export: .venv/.ready  ## Sorted-JSON exports of the champion's run and the regis
 
 lock: .venv/.ready  ## Resolve pyproject.toml for every Python and platform, from PyPI alone (ARGS=--upgrade: newest releases)
 	@cat requirements.lock requirements-cuda.txt > .venv/resolved
-	@env -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-header --no-annotate --universal --fork-strategy fewest \
+	@env -u UV_FIND_LINKS $(or $(shell command -v uv),$(BIN)/uv) pip compile --quiet --no-header --no-annotate --universal --fork-strategy fewest \
 	  --python-version 3.11 --all-extras $(ARGS) pyproject.toml -o .venv/resolved
 	@grep -E '$(CUDA)' .venv/resolved > requirements-cuda.txt
 	@grep -vE '$(CUDA)' .venv/resolved > requirements.lock
