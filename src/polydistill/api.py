@@ -31,7 +31,12 @@ from polydistill.embeddings.in_memory import Precomputed
 from polydistill.embeddings.specification import TeacherSpec, build_teachers
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
 from polydistill.errors import DataError, ParamsError
-from polydistill.evaluation.benchmark import build_tasks, difference_table, run_tasks, score_table
+from polydistill.evaluation.benchmark import (
+    build_tasks,
+    difference_table,
+    run_benchmark,
+    score_table,
+)
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.export.student import Student
 from polydistill.project.code_version import code_version
@@ -300,13 +305,11 @@ class _Benchmark:
     ) -> pd.DataFrame:
         """Return the predictions of every model on every task."""
         built = build_tasks(self.frames, self.rows, EvaluationParams(), self.kind)
-        predictions = []
-        for number, (name, embeddings) in enumerate(given.items(), 1):
-            encoder = LookupEncoder(name, "in-memory", self.corpus.ids, embeddings)
-            for task, run in zip(built, run_tasks(encoder, built, threads), strict=True):
-                predictions.append(run.predictions.assign(task=task.name, model=name))
-            progress("evaluate", number, len(given))
-        return pd.concat(predictions, ignore_index=True)
+        encoders = (
+            LookupEncoder(name, "in-memory", self.corpus.ids, embeddings)
+            for name, embeddings in given.items()
+        )
+        return run_benchmark(encoders, built, self.rows, threads, progress).predictions
 
 
 def _is_missing(value: object) -> bool:
