@@ -54,16 +54,12 @@ class KnowingTeacher:
 
 def make_params(*, teachers: Sequence[str] = TEACHERS) -> Params:
     tree = text_params()
-    tree["embed"] = {
-        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
-        for name in teachers
-    }
     tree["text"].update(
         tasks={
             "kinds": {"kind": "classification", "path": "data/kinds.csv", "domain": "in"},
             "weights": {"kind": "regression", "path": "data/weights.csv", "domain": "out"},
         },
-        teachers={name: {"family": "hashing", "dim": 24} for name in TEACHERS},
+        teachers={name: {"family": "hashing", "dim": 24} for name in teachers},
     )
     return parse_params(tree)
 
