@@ -39,9 +39,8 @@ def declared(*, development: bool) -> set[str]:
     extras = PROJECT["optional-dependencies"]
     lists = [PROJECT["dependencies"]]
     lists += [extras[name] for name in extras if development or name not in DEVELOPMENT]
-    return {
-        canonicalize_name(Requirement(line).name) for requirements in lists for line in requirements
-    } - {"polydistill"}
+    names = {canonicalize_name(Requirement(line).name) for group in lists for line in group}
+    return {str(name) for name in names} - {"polydistill"}
 
 
 def imports(*folders: str) -> dict[str, Path]:
