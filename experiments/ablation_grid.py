@@ -15,6 +15,7 @@ import pandas as pd
 
 from experiments.ablation import AblationReport, compare_levels, markdown
 from experiments.factors import Level, levels
+from experiments.forest_plot import forest
 from experiments.methods import DEFAULT, changed
 from experiments.scratch import task_groups
 from experiments.trials import cell_code
@@ -25,7 +26,6 @@ from polydistill.evaluation.statistics.paired import OVERALL, PairedScores
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.project.workspace import WORKSPACES, make_workspace
-from polydistill.report.forest_plot import forest
 from polydistill.report.results import write_results
 from polydistill.stages.resolve import resolve
 

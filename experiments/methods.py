@@ -1,4 +1,4 @@
-"""The methods of the headline table: each is the default with some parameters changed."""
+"""The methods of the method comparison: each is the default with some parameters changed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def changed(params: Params, overrides: Mapping[str, object], seed: int) -> Param
     return parse_params(tree)
 
 
-def headline_methods(params: Params, modality: str) -> Sequence[Method]:
+def all_methods(params: Params, modality: str) -> Sequence[Method]:
     """Return the default, the baselines as published, and single teachers.
 
     Students, targets, steps, seeds and, but for SimReg, heads are equal.
@@ -87,7 +87,7 @@ def chosen_methods(params: Params, modality: str, names: Sequence[str] | None) -
     Raises:
         UnknownNameError: There is no such method.
     """
-    methods = headline_methods(params, modality)
+    methods = all_methods(params, modality)
     if names is None:
         return methods
     known = [method.name for method in methods]

@@ -107,13 +107,20 @@ def read_tasks(
     Raises:
         DataError: The file of any other task is missing, or a column is.
     """
-    frames = {}
-    for name, task in params.items():
-        path = root / task.path
-        if not task.redistributable and not path.exists():
-            continue
-        frames[name] = task_table(read_table(path), task, modality)
-    return frames
+    available = available_tasks(root, params)
+    return {
+        name: task_table(read_table(root / task.path), task, modality)
+        for name, task in available.items()
+    }
+
+
+def available_tasks(root: Path, params: Mapping[str, TaskParams]) -> dict[str, TaskParams]:
+    """Return the tasks without the third-party ones whose files are missing."""
+    return {
+        name: task
+        for name, task in params.items()
+        if task.redistributable or (root / task.path).exists()
+    }
 
 
 def task_table(frame: pd.DataFrame, task: TaskParams, modality: Modality) -> pd.DataFrame:
