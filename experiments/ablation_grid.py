@@ -264,7 +264,8 @@ def _take_over_shards(ablation: Ablation) -> None:
     A shard's key hangs on its rows and on the teacher alone, so they are the workspace's shards too.
     """
     block = ablation.params.modality(ablation.modality)
-    whole = block.corpus.rows // block.store.shard_rows
+    rows = block.corpus.rows
+    whole = None if rows is None else rows // block.store.shard_rows
     there, here = (Layout(at, ablation.modality) for at in (ablation.root, ablation.workspace))
     for teacher in ablation.params.enabled_teachers(ablation.modality):
         source, target = there.embeddings("corpus", teacher), here.embedding_work("corpus", teacher)

@@ -33,8 +33,9 @@ def encode(
         import numpy as np
 
         from polydistill.config.params import PARAMS_FILE, load_params
+        from polydistill.data.files import read_lines
         from polydistill.data.modalities import MODALITIES
-        from polydistill.data.tables import read_examples, read_lines
+        from polydistill.data.tables import read_examples
         from polydistill.errors import ParamsError
         from polydistill.integrations.mlflow.bundle import REGISTRY_SCHEMES, load_model
         from polydistill.project.layout import modality_of
