@@ -12,7 +12,7 @@ CUDA := ^(cuda|nvidia|triton)
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHON
 
-.PHONY: help run test test-all test-services services check docs format bench quality headline ablation attribution information export lock
+.PHONY: help run test test-all test-services services check docs format bench quality methods ablation attribution information dump lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -58,11 +58,11 @@ format: .venv/.ready  ## Format the code
 bench: .venv/.ready  ## Ratios against peers, measured side by side: bench/results/
 	@$(BIN)/python -m bench
 
-quality: .venv/.ready  ## Three seeds with intervals, those of `make headline`: docs/results/text/quality.md
+quality: .venv/.ready  ## Three seeds with intervals, those of `make methods`: docs/results/text/quality.md
 	@$(BIN)/python -m experiments quality $(MODALITY)
 
-headline: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/text/headline.md
-	@$(BIN)/python -m experiments headline $(MODALITY)
+methods: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/text/methods.md
+	@$(BIN)/python -m experiments methods $(MODALITY)
 
 ablation: .venv/.ready  ## One factor at a time around the default, as DVC experiments (an hour): docs/results/text/ablation.md
 	@$(BIN)/python -m experiments ablation $(MODALITY)
@@ -73,8 +73,8 @@ attribution: .venv/.ready  ## What each teacher adds to the others: docs/results
 information: .venv/.ready  ## Nats that student and teachers tell of each teacher: docs/results/text/information.md (minutes)
 	@$(BIN)/polydistill information $(MODALITY)
 
-export: .venv/.ready  ## Sorted-JSON exports of the champion's run and the registry: mlruns/exports/
-	@$(BIN)/polydistill export $(MODALITY)
+dump: .venv/.ready  ## The registry and the champion's run as sorted JSON: mlruns/exports/
+	@$(BIN)/polydistill dump $(MODALITY)
 
 lock: .venv/.ready  ## Resolve pyproject.toml for every Python and platform, from PyPI alone (ARGS=--upgrade: newest releases)
 	@cat requirements.lock requirements-cuda.txt > .venv/resolved

@@ -24,9 +24,10 @@ from polydistill.config.params import method_params, read_mapping, task_params
 from polydistill.config.training import EvaluationParams
 from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
 from polydistill.data.completion import groups_of
+from polydistill.data.files import read_table
 from polydistill.data.inputs import guess_modality, read_inputs
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import as_examples, benchmark_inputs, read_table, task_table
+from polydistill.data.tables import as_examples, benchmark_inputs, task_table
 from polydistill.embeddings.in_memory import Precomputed
 from polydistill.embeddings.specification import TeacherSpec, build_teachers
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
