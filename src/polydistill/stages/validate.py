@@ -18,6 +18,7 @@ from polydistill.contracts import Modality, Rule
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus, read_table, read_tasks
 from polydistill.errors import DataError, ValidationFailedError
+from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 
 EXAMPLES = 3
@@ -288,10 +289,7 @@ def _write(path: Path, results: Sequence[RuleResult], unavailable: Sequence[str]
         "rules": [asdict(result) for result in results],
         "unavailable": list(unavailable),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_atomic(path, json.dumps(summary, indent=1, sort_keys=True) + "\n")
 
 
 def _explain_all(

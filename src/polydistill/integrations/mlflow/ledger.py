@@ -9,20 +9,28 @@ is a copy, which MLflow brings back wherever a workspace was thrown away.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING
 
 from polydistill.errors import InfrastructureError, LedgerError
 from polydistill.integrations.actor import actor
 from polydistill.integrations.mlflow.registry import MlflowRegistry, registered_model
-from polydistill.integrations.mlflow.store import experiment_id, folder
-from polydistill.integrations.mlflow.store_lock import held
+from polydistill.integrations.mlflow.store import (
+    SQLITE,
+    experiment_id,
+    folder,
+    shown,
+    tracking_uri,
+)
+from polydistill.project.files import write_atomic
+from polydistill.project.lock import held
 from polydistill.registry.ledger import NOTHING_BEFORE, Entry, read_chain
 from polydistill.registry.recorded import Book, RecordedRegistry
 
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 HEAD_TAG, APPLIED_TAG, RUN_TAG = "ledger_head", "ledger_applied", "ledger_run"
 EXPERIMENT = "ledger"
 ENTRIES = "entries"
+LOCK_TIMEOUT_S = 600.0  # the gate may load two models meanwhile, and wait for its smoke test
 RESTORE = "If MLflow is right, move the file away, and `polydistill history` writes it anew."
 ENTRY_FILE = re.compile(r"(\d{6})-([0-9a-f]{64})\.json")
 
@@ -158,14 +167,7 @@ class MlflowLedger:
             raise LedgerError(f"{error}\n{RESTORE}") from error
 
     def _write_file(self, entries: Sequence[Entry]) -> None:
-        """Write the copy at once and onto the disk."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.file.with_suffix(".unfinished")
-        with unfinished.open("w", encoding="utf-8") as stream:
-            stream.writelines(f"{entry.line}\n" for entry in entries)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(self.file)
+        write_atomic(self.file, "".join(f"{entry.line}\n" for entry in entries), durable=True)
 
     def _require_beginning(self, in_file: Sequence[Entry], entries: Sequence[Entry]) -> None:
         """Refuse a file that says something else than MLflow, or more."""
@@ -243,8 +245,26 @@ def recorded(
         InfrastructureError: Another process of this machine has it for too long.
     """
     registry, ledger = MlflowRegistry(client, name), MlflowLedger(root, client, name)
-    with nullcontext() if dry_run else held(root):
+    with nullcontext() if dry_run else _store_lock(root):
         yield RecordedRegistry(registry, ledger, who=actor())
+
+
+def _store_lock(root: Path) -> AbstractContextManager[None]:
+    """Return the lock that a tracking store has on this machine.
+
+    Processes of other machines that share a server do not see it: `MlflowLedger.append` detects them.
+    """
+    uri = tracking_uri(root)
+    if uri.startswith(SQLITE):
+        path = Path(f"{uri.removeprefix(SQLITE)}.ledger.lock")
+    else:
+        key = hashlib.sha256(uri.encode()).hexdigest()[:16]
+        path = Path(gettempdir()) / f"polydistill-{os.getuid()}" / f"{key}.ledger.lock"
+    what, advice = (
+        f"The registry in {shown(uri, root)}",
+        "Wait for it or stop it, then run this again.",
+    )
+    return held(path, actor(), what, wait_s=LOCK_TIMEOUT_S, advice=advice)
 
 
 def ledger_file(root: Path, name: str) -> Path:

@@ -18,6 +18,7 @@ from polydistill.integrations.mlflow.evidence import PROMOTION_TAG, attach, gath
 from polydistill.integrations.mlflow.ledger import recorded
 from polydistill.integrations.mlflow.registry import registered_model
 from polydistill.integrations.mlflow.store import SQLITE, connected, model_name, tracking_uri
+from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.registry.document import Promotion, promotion_json, read_promotion
 from polydistill.registry.gate import Verdict
@@ -154,7 +155,4 @@ def opened(
 
 def write_verdict(path: Path, verdict: Verdict, policy: GateParams) -> None:
     """Write `promotion.json` where the report finds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(promotion_json(verdict, policy), encoding="utf-8")
-    unfinished.replace(path)
+    write_atomic(path, promotion_json(verdict, policy))
