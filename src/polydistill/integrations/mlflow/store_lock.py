@@ -12,7 +12,7 @@ from tempfile import gettempdir
 from polydistill.errors import InfrastructureError
 from polydistill.integrations.mlflow.store import SQLITE, shown, tracking_uri
 
-LOCK_TIMEOUT_S = 600.0  # the gate may load two models meanwhile, and wait for its canary
+LOCK_TIMEOUT_S = 600.0  # the gate may load two models meanwhile, and wait for its smoke test
 
 
 @contextmanager
