@@ -15,9 +15,10 @@ import pandas as pd
 
 from experiments.ablation import AblationReport, compare_levels, markdown
 from experiments.factors import Level, levels
-from experiments.methods import DEFAULT, changed
+from experiments.methods import DEFAULT
 from experiments.scratch import task_groups
 from experiments.trials import cell_code
+from polydistill.config.overrides import changed
 from polydistill.config.params import AFTER_THE_SCORES, Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
@@ -93,11 +94,11 @@ class Ablation:
         self.root, self.modality, self.seeds = root.resolve(), modality, tuple(seeds)
         small = SMALL.get(modality, {}) if setting is None else setting
         self.setting = {f"{modality}.{key}": value for key, value in {**small, **ALWAYS}.items()}
-        self.params = changed(params, self.setting, params.seed)
+        self.params = changed(params, self.setting)
         grid = levels(self.params, modality)
         self.levels = [one for one in grid if chosen is None or one.name in chosen]
         for level in self.levels:
-            resolve(changed(self.params, level.overrides, 0), modality)
+            resolve(changed(self.params, {**level.overrides, "seed": 0}), modality)
         self.workspace = self.root / WORKSPACES / NAME
         self.version = self._version()
         self._kept = Layout(self.root, modality).scratch / NAME / modality / self.version
@@ -122,7 +123,8 @@ class Ablation:
         if not pointer.exists():
             raise MissingDataError(f"No data.dvc in {self.root}: run in a project folder.")
         code = cell_code(
-            [changed(self.params, one.overrides, 0) for one in self.levels], self.modality
+            [changed(self.params, {**one.overrides, "seed": 0}) for one in self.levels],
+            self.modality,
         )
         tree = self.params.model_dump(mode="json")
         tree.pop("notify", None)

@@ -18,9 +18,10 @@ from experiments.comparison import (
     compare_methods,
 )
 from experiments.comparison_page import markdown
-from experiments.methods import DEFAULT, UNDISTILLED, Method, changed, headline_methods
+from experiments.methods import DEFAULT, UNDISTILLED, Method, headline_methods
 from experiments.scratch import require_embeddings, task_groups
 from experiments.trials import Cell, KeptCells, make_missing
+from polydistill.config.overrides import changed
 from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import MissingDataError
@@ -85,7 +86,7 @@ def headline_cells(
     return [
         Cell(
             method.name,
-            changed(params, method.overrides, seed),
+            changed(params, {**method.overrides, "seed": seed}),
             (
                 STUDENTS[:1]
                 if method.name != DEFAULT

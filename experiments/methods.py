@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from polydistill.config.overrides import only_teachers, override
-from polydistill.config.params import Params, parse_params
+from polydistill.config.overrides import only_teachers
+from polydistill.config.params import Params
 from polydistill.errors import UnknownNameError
 
 DEFAULT = "default"
@@ -27,18 +27,6 @@ class Method:
     name: str
     about: str
     overrides: Mapping[str, object]
-
-
-def changed(params: Params, overrides: Mapping[str, object], seed: int) -> Params:
-    """Return parameters with some changed, checked.
-
-    Raises:
-        ParamsError: A key is unknown, or a value is out of bounds.
-    """
-    tree = params.model_dump(mode="json")
-    for key, value in {**overrides, "seed": seed}.items():
-        override(tree, key, value)
-    return parse_params(tree)
 
 
 def headline_methods(params: Params, modality: str) -> Sequence[Method]:

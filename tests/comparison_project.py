@@ -40,10 +40,6 @@ def make_comparison_project(root: Path) -> Params:
             write_embeddings(folder, root / "work", frame["id"].tolist(), texts, teacher)
     tree = text_params()
     tree["threads"] = 1
-    tree["embed"] = {
-        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
-        for name in TEACHERS
-    }
     tree["text"].update(
         corpus={"path": "data/corpus.csv", "rows": ROWS, "held_out": 0.2},
         tasks={

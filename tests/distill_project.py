@@ -62,10 +62,6 @@ def small_params(
     """Return `params.yaml` with small teachers and a short training; `changes` update text's blocks, or stand for them."""
     tree = text_params()
     tree["threads"] = 1
-    tree["embed"] = {
-        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
-        for name in teachers
-    }
     text = tree["text"]
     text["teachers"] = {name: {"family": "hashing", "dim": dim} for name, dim in teachers.items()}
     text["tasks"] = {}

@@ -1,18 +1,44 @@
-"""Our own `params.yaml`, as the starting point of smaller projects."""
+"""Our own effective settings, as the starting point of smaller projects."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import yaml
+from polydistill.config.params import load_params
 
-PATH = Path(__file__).parents[1] / "params.yaml"
+ROOT = Path(__file__).parents[1]
+ONLY_GAIN: dict[str, Any] = {
+    "min_gain": 0.0,
+    "max_regression_per_task": None,
+    "min_gain_over_undistilled": None,
+    "max_harm_per_task": None,
+    "max_latency_ratio": None,
+    "max_size_mb": None,
+    "max_memory_mb": None,
+    "max_contamination": None,
+    "data_validated": False,
+    "reproducible": "any",
+    "licence_policy": "any",
+    "smoke_test": False,
+}
+"""A gate that applies no rule but the gain: it needs no process and no clock."""
+
+
+def our_params() -> dict[str, Any]:
+    """Return the complete tree of our `params.yaml` and the defaults."""
+    return load_params(ROOT).model_dump(mode="json")
 
 
 def text_params() -> dict[str, Any]:
-    """Return the tree of `params.yaml` with text as its only modality: other blocks stay, switched off."""
-    tree: dict[str, Any] = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+    """Return that tree with text as its only modality: other blocks stay, and take no part."""
+    tree = our_params()
     tree["modalities"] = ["text"]
-    tree["embed"] = {name: row for name, row in tree["embed"].items() if row["modality"] == "text"}
     return tree
+
+
+def keep_teachers(tree: dict[str, Any], modality: str, names: Collection[str]) -> None:
+    """Remove the other teachers of a modality from a tree."""
+    rows = tree[modality]["teachers"]
+    tree[modality]["teachers"] = {name: row for name, row in rows.items() if name in names}

@@ -14,6 +14,7 @@ from polydistill.contracts import Example, Student
 from polydistill.data.modalities import MODALITIES
 from polydistill.students import STUDENTS
 from tests.made_images import TINY_RESNET, png
+from tests.our_params import ONLY_GAIN, keep_teachers, our_params
 from tests.published_project import DATA_MD5, REPOSITORY, retrain
 
 
@@ -24,12 +25,12 @@ class Small:
     Attributes:
         examples: Distinct; half of them are the corpus, the others a task.
         student: Builds it from a seed.
-        active: The teachers that take part; they need no weights.
+        enabled: The teachers that take part; they need no weights.
     """
 
     examples: Sequence[Example]
     student: Callable[[int], Student]
-    active: dict[str, str]
+    enabled: Sequence[str]
 
 
 def _image_encoder(seed: int) -> Student:
@@ -47,13 +48,11 @@ def _gine(seed: int) -> Student:
 
 
 SMALL = {
-    "vision": Small(
-        [png(seed) for seed in range(16)], _image_encoder, {"hog-colour": "hog_colour"}
-    ),
+    "vision": Small([png(seed) for seed in range(16)], _image_encoder, ["hog-colour"]),
     "molecules": Small(
         [f"{'C' * n}{end}" for n in range(2, 10) for end in "ON"],
         _gine,
-        {"morgan": "fingerprint", "maccs": "fingerprint"},
+        ["morgan", "maccs"],
     ),
 }
 
@@ -74,22 +73,19 @@ def make_published(root: Path, modality: str, *, seed: int = 0, score: float = 0
     tasks: dict[str, dict[str, object]] = {
         "letters": {"kind": "classification", "path": path, "domain": "in"}
     }
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    tree = our_params()
     block = tree[modality]
     block["corpus"] = {
         "path": f"data/{modality}/corpus.parquet",
         "rows": len(corpus),
         "held_out": 0.2,
     }
-    block["tasks"], block["gate"] = tasks, {"min_gain": 0.0}
+    block["tasks"], block["gate"] = tasks, ONLY_GAIN
+    keep_teachers(tree, modality, small.enabled)
     for teacher in block["teachers"].values():
         teacher.pop("saw_labels_of", None)
-        teacher.setdefault("licence", "MIT")
+        teacher["licence"] = teacher["licence"] or "MIT"
     tree["modalities"] = [modality]
-    tree["embed"] = {
-        f"{modality}-{name}": {"modality": modality, "teacher": name, "module": module}
-        for name, module in small.active.items()
-    }
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     (root / "dvc.yaml").write_bytes((REPOSITORY / "dvc.yaml").read_bytes())
     (root / "data.dvc").write_text(f"outs:\n- md5: {DATA_MD5}\n  path: data\n")

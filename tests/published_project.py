@@ -15,7 +15,7 @@ from polydistill.contracts import Student
 from polydistill.project.layout import Layout
 from polydistill.students import load_student, weights_digest
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
-from tests.our_params import text_params
+from tests.our_params import ONLY_GAIN, text_params
 
 REPOSITORY = Path(__file__).parents[1]
 DATA_MD5 = "0123456789abcdef0123456789abcdef.dir"
@@ -38,9 +38,7 @@ def make_evaluated_project(root: Path, *, seed: int = 0, score: float = 0.5) -> 
     tree = text_params()
     tree["text"]["corpus"]["rows"] = 2
     tree["text"]["tasks"] = TASKS
-    tree["text"]["gate"] = {
-        "min_gain": 0.0
-    }  # no process, no clock; tests/integrations/test_gate.py has the rest
+    tree["text"]["gate"] = ONLY_GAIN  # tests/integrations/test_gate.py has the rest
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     (root / "dvc.yaml").write_bytes((REPOSITORY / "dvc.yaml").read_bytes())
     (root / "data.dvc").write_text(f"outs:\n- md5: {DATA_MD5}\n  path: data\n")

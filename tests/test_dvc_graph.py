@@ -8,10 +8,11 @@ import grimp
 import pytest
 import yaml
 
-from polydistill.config.params import load_params
+from polydistill.config.params import load_params, resolved_text
 from tests.toy_project import REPOSITORY
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+PARAMS = STAGES.pop("params")  # no stage of a modality: it writes what they depend on
 SOURCE = Path("src")
 EDGES = ("cli", "flows", "integrations", "report")
 FOUNDATION = frozenset(
@@ -150,22 +151,28 @@ def test_a_stage_is_one_command_and_depends_on_its_own_file(stage: str) -> None:
     assert is_covered(entry_of(stage), code_deps(stage))
 
 
+def test_the_effective_settings_depend_on_what_the_user_decided_and_the_defaults() -> None:
+    assert PARAMS["deps"] == ["params.yaml", "src/polydistill/config"]
+    assert list(PARAMS["outs"][0]) == ["params.resolved.yaml"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("modality", load_params(REPOSITORY).modalities)
-def test_every_block_writes_out_what_the_stages_depend_on(modality: str) -> None:
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+def test_every_parameter_of_a_stage_is_an_effective_setting(stage: str, modality: str) -> None:
+    params = load_params(REPOSITORY)
+    tree = yaml.safe_load(resolved_text(params))
+    items: dict[str, dict[str, str]] = tree["enabled"]["embed"]
+    item = next(row for row in items.values() if row["modality"] == modality)
+    [files] = STAGES[stage]["do"]["params"]
     keys = [
-        key.partition(".")[2]
-        for stage in STAGES.values()
-        for key in stage["do"].get("params", ())
-        if key.startswith("${item}.")
+        key.replace("${item.modality}", modality)
+        .replace("${item.teacher}", item["teacher"])
+        .replace("${item}", modality)
+        for key in files["params.resolved.yaml"]
     ]
 
-    missing = []
     for key in keys:
-        node = tree[modality]
+        node = tree
         for part in key.split("."):
-            node = node.get(part) if isinstance(node, dict) else None
-        if node is None:
-            missing.append(key)
-
-    assert not missing, f"DVC reads params.yaml, not our defaults: write {missing} into {modality}"
+            assert part in node, key
+            node = node[part]

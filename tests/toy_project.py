@@ -6,13 +6,14 @@ from pathlib import Path
 
 import yaml
 
-from polydistill.config.params import load_params
-from tests.our_params import text_params
+from polydistill.config.params import load_params, write_resolved
+from tests.our_params import keep_teachers, text_params
 
 REPOSITORY = Path(__file__).parents[1]
 TEACHERS = ("text-minilm-l6", "text-glove-50d")
 CONFIG = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
 STAGES = """\
+vars: [params.resolved.yaml:enabled]
 stages:
   fetch-data:
     foreach: ${modalities}
@@ -27,7 +28,7 @@ stages:
       deps: [source, artifacts/local]
       outs: [artifacts/validation]
   embed:
-    foreach: ${embed}
+    foreach: ${enabled.embed}
     do:
       cmd: >-
         echo ${item.teacher} >> runs.log && echo embedding with ${item.teacher} &&
@@ -51,6 +52,7 @@ stages:
 
 
 SHORT = """\
+vars: [params.resolved.yaml:enabled]
 stages:
   validate:
     foreach: ${modalities}
@@ -59,7 +61,7 @@ stages:
       deps: [source]
       outs: [artifacts/validation]
   embed:
-    foreach: ${embed}
+    foreach: ${enabled.embed}
     do:
       cmd: >-
         echo ${item.teacher} >> runs.log && echo embedding with ${item.teacher} &&
@@ -82,11 +84,11 @@ def make_toy_project(root: Path, stages: str = STAGES) -> Path:
     (root / ".dvc").mkdir(parents=True)
     (root / ".dvc" / "config").write_text(CONFIG)
     tree = text_params()
-    tree["embed"] = {teacher: tree["embed"][teacher] for teacher in TEACHERS}
+    keep_teachers(tree, "text", [key.partition("-")[2] for key in TEACHERS])
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     (root / "dvc.yaml").write_text(stages)
     (root / "source").write_text("one\n")
-    load_params(root)
+    write_resolved(root, load_params(root))
     return root
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.processes import run_command
-from tests.our_params import text_params
+from tests.our_params import keep_teachers, text_params
 from tests.published_project import IDS, TASKS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -127,7 +127,7 @@ def make_versioned_project(root: Path) -> Path:
     (root / ".dvcignore").write_text(".polydistill\n**/__pycache__\n")
     (root / "dvc.yaml").write_text(STAGES)
     tree = text_params()
-    tree["embed"] = {f"text-{TEACHER}": tree["embed"][f"text-{TEACHER}"]}
+    keep_teachers(tree, "text", [TEACHER])
     tree["text"]["corpus"]["rows"] = 2
     tree["text"]["tasks"] = {"simlex": TASKS["simlex"]}
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))

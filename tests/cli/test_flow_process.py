@@ -7,17 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from polydistill.cli.flow_process import quick_overrides, run_flows
+from polydistill.config.overrides import override
 from polydistill.config.params import load_params, parse_params
 from polydistill.errors import ParamsError, UnknownNameError
-from polydistill.project.workspace import override
+from tests.our_params import our_params
 from tests.toy_project import REPOSITORY
 
 
 def test_a_quick_run_has_the_teachers_and_numbers_that_its_block_names() -> None:
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    tree = our_params()
 
     for key, value in quick_overrides(parse_params(tree), "text").items():
         override(tree, key, value)
@@ -30,7 +30,7 @@ def test_a_quick_run_has_the_teachers_and_numbers_that_its_block_names() -> None
 
 
 def test_a_block_without_quick_is_refused() -> None:
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    tree = our_params()
     del tree["text"]["quick"]
 
     for asked in ("text", "all"):
@@ -39,11 +39,11 @@ def test_a_block_without_quick_is_refused() -> None:
 
 
 def test_quick_teachers_must_be_teachers_of_the_block() -> None:
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    tree = our_params()
     tree["text"]["quick"]["teachers"] = ["minilm"]
 
     with pytest.raises(
-        UnknownNameError, match=r"quick.teachers 'minilm'. Did you mean 'minilm-l6'"
+        UnknownNameError, match=r"teacher of text 'minilm'. Did you mean 'minilm-l6'"
     ):
         quick_overrides(parse_params(tree), "text")
 

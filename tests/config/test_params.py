@@ -1,25 +1,38 @@
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from polydistill.config.params import load_params, parse_params
+from polydistill.config.overrides import changed, only_teachers
+from polydistill.config.params import (
+    RESOLVED_FILE,
+    is_resolved,
+    load_params,
+    parse_params,
+    read_tree,
+    resolved_text,
+    write_resolved,
+)
 from polydistill.errors import ParamsError, UnknownNameError
+from tests.our_params import ROOT
 
-ROOT = Path(__file__).parents[2]
+LINES = 150
+"""Of the default project's `params.yaml`, at most."""
 
 
 @pytest.fixture
 def tree() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return copy.deepcopy(loaded)
+    return read_tree(ROOT)
 
 
-def test_the_default_params_switch_on_four_teachers() -> None:
+def test_the_default_project_fits_in_a_few_lines() -> None:
+    assert len((ROOT / "params.yaml").read_text("utf-8").splitlines()) <= LINES
+
+
+def test_the_default_params_enable_four_teachers_of_text() -> None:
     params = load_params(ROOT)
 
     assert list(params.enabled_teachers("text")) == [
@@ -28,12 +41,15 @@ def test_the_default_params_switch_on_four_teachers() -> None:
         "paraphrase-l3",
         "glove-50d",
     ]
+    assert params.embed_keys("text")[0] == "text-minilm-l6"
 
 
-def test_an_unknown_key_gets_a_suggestion(tree: dict[str, Any]) -> None:
-    tree["text"]["training"]["learnig_rate"] = 0.1
+def test_an_unknown_key_gets_a_suggestion_and_its_path(tree: dict[str, Any]) -> None:
+    tree["text"]["training"] = {"learnig_rate": 0.1}
 
-    with pytest.raises(ParamsError, match="Did you mean 'learning_rate'"):
+    with pytest.raises(
+        ParamsError, match=r"text\.training\.learnig_rate.*Did you mean 'learning_rate'"
+    ):
         parse_params(tree)
 
 
@@ -44,24 +60,10 @@ def test_a_value_out_of_bounds_is_named_with_what_was_got(tree: dict[str, Any]) 
         parse_params(tree)
 
 
-def test_a_teacher_that_does_not_exist_gets_a_suggestion(tree: dict[str, Any]) -> None:
-    tree["embed"] = {"text-minilm": {"modality": "text", "teacher": "minilm", "module": "x"}}
+def test_at_least_one_teacher_must_be_enabled(tree: dict[str, Any]) -> None:
+    tree["text"]["teachers"] = {"minilm-l6": {"enabled": False}}
 
-    with pytest.raises(ParamsError, match="Did you mean 'minilm-l6'"):
-        parse_params(tree)
-
-
-def test_a_switchboard_row_must_name_the_file_of_its_family(tree: dict[str, Any]) -> None:
-    tree["embed"]["text-minilm-l6"]["module"] = "onnx"
-
-    with pytest.raises(ParamsError, match="module must be 'sentence_transformers'"):
-        parse_params(tree)
-
-
-def test_at_least_one_teacher_must_be_switched_on(tree: dict[str, Any]) -> None:
-    tree["embed"] = {}
-
-    with pytest.raises(ParamsError, match="at least one teacher"):
+    with pytest.raises(ParamsError, match="at least one that is enabled"):
         parse_params(tree)
 
 
@@ -91,20 +93,10 @@ def test_the_tree_is_frozen(tree: dict[str, Any]) -> None:
         params.seed = 1  # type: ignore[misc]
 
 
-def test_a_modality_is_a_block_and_no_field(tree: dict[str, Any]) -> None:
-    block = parse_params(tree).modality("text")
-
-    assert block.training.epochs == tree["text"]["training"]["epochs"]
-
-
-def test_the_tree_survives_a_round_trip_with_what_was_set(tree: dict[str, Any]) -> None:
+def test_a_complete_tree_stays_as_it_is(tree: dict[str, Any]) -> None:
     params = parse_params(tree)
 
-    dumped = params.model_dump(mode="json", exclude_unset=True)
-
-    assert dumped["text"]["loss"] == tree["text"]["loss"]
-    assert "gate" not in dumped["text"]["gate"]
-    assert parse_params(dumped) == params
+    assert parse_params(params.model_dump(mode="json")) == params
 
 
 def test_a_misspelt_key_of_the_first_level_gets_a_suggestion(tree: dict[str, Any]) -> None:
@@ -133,3 +125,49 @@ def test_a_listed_modality_that_no_file_provides_is_named(tree: dict[str, Any]) 
 
     with pytest.raises(ParamsError, match=r"Unknown modality 'smell'\. Known: .*text"):
         parse_params(tree)
+
+
+def test_without_a_list_every_block_takes_part(tree: dict[str, Any]) -> None:
+    del tree["modalities"]
+
+    assert set(parse_params(tree).modalities) == {"text", "vision", "molecules"}
+
+
+def test_the_committed_file_of_effective_settings_is_up_to_date() -> None:
+    assert is_resolved(ROOT, load_params(ROOT))
+
+
+def test_another_teacher_of_one_modality_changes_nothing_that_others_depend_on() -> None:
+    before = load_params(ROOT)
+    after = changed(before, only_teachers(before, "text", ["minilm-l6", "e5-small"]))
+
+    old, new = (yaml.safe_load(resolved_text(params)) for params in (before, after))
+
+    assert new["enabled"]["teachers"]["text"] == ["minilm-l6", "e5-small"]
+    assert new["enabled"]["embed"]["text-e5-small"]["module"] == "nano_e5"
+    del old["enabled"]["teachers"]["text"], new["enabled"]["teachers"]["text"]
+    assert new["enabled"]["teachers"] == old["enabled"]["teachers"]
+    del old["enabled"], new["enabled"]
+    assert new == old
+
+
+def test_writing_names_the_embed_stages_that_are_new(tmp_path: Path) -> None:
+    params = load_params(ROOT)
+    small = changed(params, only_teachers(params, "text", ["minilm-l6"]))
+    write_resolved(tmp_path, small)
+
+    assert write_resolved(tmp_path, small) == []
+    assert write_resolved(tmp_path, params) == [
+        "text-use-m3",
+        "text-paraphrase-l3",
+        "text-glove-50d",
+    ]
+    assert is_resolved(tmp_path, params)
+
+
+def test_a_damaged_file_of_effective_settings_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / RESOLVED_FILE).write_text("<<<<<<< ours\n", encoding="utf-8")
+
+    write_resolved(tmp_path, load_params(ROOT))
+
+    assert is_resolved(tmp_path, load_params(ROOT))

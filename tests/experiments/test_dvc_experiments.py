@@ -41,7 +41,7 @@ def test_an_experiment_changes_adds_and_removes_parameters_and_leaves_the_baseli
         "seed": 7,
         "text.loss.name": "mse",
         "text.loss.extra": 0.5,
-        "embed.text-glove-50d": None,
+        "text.teachers.glove-50d.enabled": False,
     }
 
     experiments.run("first-s7", changes, "distill@text")
@@ -51,7 +51,7 @@ def test_an_experiment_changes_adds_and_removes_parameters_and_leaves_the_baseli
 
     assert made["seed"] == 7
     assert made["text"]["loss"] == {"name": "mse", "extra": 0.5}
-    assert list(made["embed"]) == ["text-minilm-l6"]
+    assert made["text"]["teachers"]["glove-50d"]["enabled"] is False
     assert experiments.names() == {"first-s7"}
     experiments.restore()
     assert (root / "params.yaml").read_text() == before

@@ -6,7 +6,8 @@ import pytest
 
 from experiments.ablation_grid import Ablation
 from experiments.factors import levels
-from experiments.methods import changed, headline_methods
+from experiments.methods import headline_methods
+from polydistill.config.overrides import changed
 from polydistill.config.params import load_params
 from polydistill.data.modalities import MODALITIES
 from polydistill.errors import ParamsError
@@ -24,7 +25,7 @@ def test_the_ablation_has_at_most_twenty_cells_and_each_can_run() -> None:
         "", "loss", "weighting", "teachers", "geometry", "heads",
     }  # fmt: skip
     for level in grid:
-        resolve(changed(PARAMS, level.overrides, 1), "text")
+        resolve(changed(PARAMS, {**level.overrides, "seed": 1}), "text")
 
 
 @pytest.mark.parametrize("modality", MODALITIES.names())
@@ -39,7 +40,10 @@ def test_every_modality_has_an_ablation_on_a_setting_of_its_own(modality: str) -
 
 
 def test_every_cell_but_the_default_changes_the_parameters() -> None:
-    trees = [changed(PARAMS, one.overrides, 0).model_dump_json() for one in levels(PARAMS, "text")]
+    trees = [
+        changed(PARAMS, {**one.overrides, "seed": 0}).model_dump_json()
+        for one in levels(PARAMS, "text")
+    ]
 
     assert len(set(trees)) == len(trees)
 
@@ -48,7 +52,7 @@ def test_other_plug_ins_have_none_of_the_defaults_options() -> None:
     """A rank that suits heads with a linear map would be a bottleneck for those without."""
     shared = next(one for one in levels(PARAMS, "text") if one.level == "shared-trunk")
 
-    heads = changed(PARAMS, shared.overrides, 0).modality("text").heads
+    heads = changed(PARAMS, {**shared.overrides, "seed": 0}).modality("text").heads
 
     assert (heads.name, heads.options) == ("shared-trunk", {})
 
@@ -56,14 +60,15 @@ def test_other_plug_ins_have_none_of_the_defaults_options() -> None:
 def test_teachers_come_in_the_order_of_the_switchboard() -> None:
     first_two = next(one for one in levels(PARAMS, "text") if one.name == "teachers-2")
 
-    active = list(changed(PARAMS, first_two.overrides, 0).enabled_teachers("text"))
+    active = list(changed(PARAMS, {**first_two.overrides, "seed": 0}).enabled_teachers("text"))
 
     assert active == list(PARAMS.enabled_teachers("text"))[:2]
 
 
 def test_the_headline_methods_are_equal_but_for_what_they_are_about() -> None:
     methods = {
-        one.name: changed(PARAMS, one.overrides, 2) for one in headline_methods(PARAMS, "text")
+        one.name: changed(PARAMS, {**one.overrides, "seed": 2})
+        for one in headline_methods(PARAMS, "text")
     }
 
     assert list(methods)[:6] == ["default", "paper", "mse", "cosine", "simreg", "compress"]
@@ -82,4 +87,4 @@ def test_the_headline_methods_are_equal_but_for_what_they_are_about() -> None:
 
 def test_nothing_that_trains_the_student_is_refused() -> None:
     with pytest.raises(ParamsError, match="loss_weight must be above 0"):
-        changed(PARAMS, {"text.loss_weight": 0.0, "text.geometry_weight": 0.0}, 0)
+        changed(PARAMS, {"text.loss_weight": 0.0, "text.geometry_weight": 0.0})

@@ -187,7 +187,6 @@ def write_project(root: Path) -> Params:
         folder = Layout(root, "text").embeddings(part, "one")
         write_embeddings(folder, root / "work", frame["id"].tolist(), texts, teacher)
     tree = text_params()
-    tree["embed"] = {"text-one": {"modality": "text", "teacher": "one", "module": "hashing"}}
     tree["text"].update(
         corpus={"path": "data/corpus.csv", "rows": 120, "held_out": 0.2},
         tasks={"letters": {"kind": "regression", "path": "data/task.csv", "domain": "in"}},

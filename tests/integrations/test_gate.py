@@ -1,4 +1,4 @@
-"""The whole gate on MLflow's registry: canary, budgets, `promotion.json`."""
+"""The whole gate on MLflow's registry: smoke test, budgets, `promotion.json`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.store import connected, folder
 from polydistill.project.layout import Layout
 from polydistill.registry.document import read_promotion
-from tests.published_project import REPOSITORY, retrain
+from tests.our_params import our_params
+from tests.published_project import retrain
 
-NO_PROCESS = {"canary": False, "max_memory_mb": None}
+NO_PROCESS = {"smoke_test": False, "max_memory_mb": None}
 """Leaves the fresh process out: it takes ten seconds to import MLflow and torch."""
 
 
@@ -25,7 +26,7 @@ def whole_gate(root: Path, **changes: object) -> Params:
     """Return the project's parameters with the gate of the repository's `params.yaml`."""
     path = root / "params.yaml"
     tree = yaml.safe_load(path.read_text())
-    ours = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    ours = our_params()
     tree["text"]["gate"] = (
         ours["text"]["gate"]
         | {"resamples": 200, "max_latency_ratio": 5.0}
@@ -59,7 +60,7 @@ def test_the_default_gate_lets_a_good_student_pass_and_attaches_why(evaluated: P
 
     assert verdict.promoted, verdict.reason
     rules = {rule.name: rule for rule in verdict.rules}
-    assert rules["canary"].because.endswith("as it did then.")
+    assert rules["smoke-test"].because.endswith("as it did then.")
     assert rules["memory"].value is not None
     assert 0 < rules["memory"].value < 300
     assert rules["data-validated"].passed
@@ -76,7 +77,7 @@ def test_a_bundle_that_answers_otherwise_than_it_did_is_refused(evaluated: Path)
 
     verdict = promote(evaluated, params, "text")
 
-    assert [rule.name for rule in verdict.rules if not rule.passed] == ["canary"]
+    assert [rule.name for rule in verdict.rules if not rule.passed] == ["smoke-test"]
     assert "otherwise than when it was published" in verdict.reason
 
 
@@ -96,8 +97,8 @@ def test_a_bundle_that_does_not_load_is_refused_and_the_champion_stays(evaluated
     verdict = promote(evaluated, params, "text")
 
     broken = {rule.name: rule.because for rule in verdict.rules if not rule.passed}
-    assert set(broken) == {"canary", "latency-ratio", "memory", "size"}
-    assert "cannot be loaded in a fresh process" in broken["canary"]
+    assert set(broken) == {"smoke-test", "latency-ratio", "memory", "size"}
+    assert "cannot be loaded in a fresh process" in broken["smoke-test"]
     with connected(evaluated) as client:
         assert int(client.get_model_version_by_alias("student-text", "champion").version) == 1
 
@@ -130,6 +131,6 @@ def test_a_version_without_evidence_is_refused_with_what_to_do(
     verdict = promote(evaluated, params, "text")
 
     broken = {rule.name for rule in verdict.rules if not rule.passed}
-    assert broken >= {"canary", "data-validated", "licence", "not-contaminated"}
+    assert broken >= {"smoke-test", "data-validated", "licence", "not-contaminated"}
     assert "Publish it anew" in verdict.reason
     assert json.loads(attached(evaluated, 1))["outcome"] == "refused"

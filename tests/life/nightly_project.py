@@ -40,12 +40,12 @@ NOTIFY = [{"on": ["promoted", "refused", "failed"], "url_env": "SHOP_WEBHOOK"}]
 _kind = TextModality()
 
 
-def make_nightly_project(root: Path, *, canary: bool) -> Path:
+def make_nightly_project(root: Path, *, smoke_test: bool) -> Path:
     """Write the project with our own `dvc.yaml` and sources, its benchmark tasks, and no corpus yet.
 
     Args:
         root: The new folder.
-        canary: Let the gate load each bundle in a fresh process, which takes seconds.
+        smoke_test: Let the gate load each bundle in a fresh process, which takes seconds.
     """
     skip = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(REPOSITORY / "src", root / "src", ignore=skip)
@@ -55,10 +55,6 @@ def make_nightly_project(root: Path, *, canary: bool) -> Path:
         shutil.copy(REPOSITORY / name, root / name)
     tree = text_params()
     tree |= {"threads": 1, "notify": NOTIFY}
-    tree["embed"] = {
-        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
-        for name in TEACHERS
-    }
     text = tree["text"]
     text |= CHANGES
     text["teachers"] = {
@@ -68,7 +64,7 @@ def make_nightly_project(root: Path, *, canary: bool) -> Path:
     text["training"] |= TRAINING
     text["gate"] |= {"max_latency_ratio": None}  # of microseconds, on a machine that does more
     text["gate"] |= {"reproducible": "any"}  # the shop's folder is no git repository
-    text["gate"] |= {} if canary else {"canary": False, "max_memory_mb": None}
+    text["gate"] |= {} if smoke_test else {"smoke_test": False, "max_memory_mb": None}
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     load_params(root)
     _write_tasks(root / "data" / "text")

@@ -130,9 +130,9 @@ class Shop:
         self.patch.setenv("POLYDISTILL_ACTOR", who)
 
 
-def open_shop(root: Path, programs: Path, patch: pytest.MonkeyPatch, *, canary: bool) -> Shop:
+def open_shop(root: Path, programs: Path, patch: pytest.MonkeyPatch, *, smoke_test: bool) -> Shop:
     """Make the project, stand in it, and let the flow use the preloaded programs."""
-    make_nightly_project(root, canary=canary)
+    make_nightly_project(root, smoke_test=smoke_test)
     shop = Shop(root, patch)
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
     patch.setenv("SHOP_WEBHOOK", WEBHOOK)

@@ -55,7 +55,7 @@ def require_agreement(shop: Shop) -> None:
 def test_three_nights_with_a_crash_between_ledger_and_registry(
     programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = open_shop(tmp_path / "shop", programs, monkeypatch, canary=False)
+    shop = open_shop(tmp_path / "shop", programs, monkeypatch, smoke_test=False)
     shop.receive(FIRST)
 
     first = shop.night(MONDAY)
@@ -79,7 +79,7 @@ def test_three_nights_with_a_crash_between_ledger_and_registry(
 
 @pytest.mark.slow
 def test_a_week_of_nights(programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop = open_shop(tmp_path / "shop", programs, monkeypatch, canary=True)
+    shop = open_shop(tmp_path / "shop", programs, monkeypatch, smoke_test=True)
 
     new_data_then_none(shop)
     a_bad_batch_then_a_crash(shop)

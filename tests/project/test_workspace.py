@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polydistill.config.params import load_params
+from polydistill.config.params import is_resolved, load_params
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.processes import run_command
@@ -19,7 +19,7 @@ stages:
   count:
     cmd: mkdir -p artifacts && echo ran >> runs.log && wc -c < data/corpus.txt > artifacts/count
     deps: [data, src]
-    params: [text.corpus.rows]
+    params: [{params.resolved.yaml: [text.corpus.rows]}]
     outs: [artifacts/count]
 """
 
@@ -118,22 +118,38 @@ def test_data_and_lock_of_a_workspace_that_moves_on_stay_when_it_is_brought_up_t
     assert "2.dir" in (project / "data.dvc").read_text()
 
 
-def test_overrides_are_set_and_none_removes_a_row(project: Path) -> None:
-    overrides = {"text.corpus.rows": 2000, "embed.text-glove-50d": None, "seed": 3}
+def test_overrides_are_set_and_none_is_null(project: Path) -> None:
+    overrides = {
+        "text.corpus.rows": 2000,
+        "text.teachers.glove-50d.enabled": False,
+        "text.gate.max_size_mb": None,
+        "seed": 3,
+    }
 
     params = load_params(make_workspace(project, "quick", overrides))
 
     assert (params.modality("text").corpus.rows, params.seed) == (2000, 3)
-    assert list(params.embed) == ["text-minilm-l6"]
-    assert "text-glove-50d" in load_params(project).embed
+    assert list(params.enabled_teachers("text")) == ["minilm-l6"]
+    assert params.modality("text").gate.max_size_mb is None
+    assert "glove-50d" in load_params(project).enabled_teachers("text")
+
+
+def test_none_removes_an_option_of_a_plug_in(project: Path) -> None:
+    params = load_params(make_workspace(project, "quick", {"text.heads.mean_rank": None}))
+
+    assert "mean_rank" not in params.modality("text").heads.options
 
 
 def test_a_whole_mapping_can_be_an_override(project: Path) -> None:
-    row = load_params(project).embed["text-glove-50d"].model_dump()
+    params = load_params(make_workspace(project, "quick", {"text.loss": {"name": "mse"}}))
 
-    params = load_params(make_workspace(project, "quick", {"embed": {"text-glove-50d": row}}))
+    assert params.modality("text").loss.name == "mse"
 
-    assert list(params.embed) == ["text-glove-50d"]
+
+def test_dvc_finds_the_effective_settings_of_a_workspace(project: Path) -> None:
+    workspace = make_workspace(project, "quick", {"seed": 3})
+
+    assert is_resolved(workspace, load_params(workspace))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +158,7 @@ def test_a_whole_mapping_can_be_an_override(project: Path) -> None:
         ({"text.corpus.row": 5}, "row.*Did you mean 'rows'"),
         ({"text.corpsu.rows": 5}, "corpsu.*Did you mean 'corpus'"),
         ({"seeds": 5}, "seeds.*Did you mean 'seed'"),
-        ({"embed.text-glove": None}, "text-glove.*Did you mean 'text-glove-50d'"),
+        ({"text.teachers.glove.enabled": False}, "glove.*Did you mean 'glove-50d'"),
         ({"text.corpus.rows": 0}, "text.corpus.rows"),
     ],
 )

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from polydistill.config.params import parse_params
@@ -28,6 +27,7 @@ from recipes.modalities.vision import DebianPackage, VisionRecipe
 from recipes.sources import images
 from tests.archives import make_tar
 from tests.made_images import png, truncated, written
+from tests.our_params import keep_teachers, our_params
 from tests.small_data import REPOSITORY, PandasChecker
 
 VISION = VisionModality()
@@ -211,12 +211,10 @@ def test_what_is_built_passes_the_suite(built: BuiltData, tmp_path: Path) -> Non
         target = tmp_path / "data" / "vision" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(target)
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text("utf-8"))
+    tree = our_params()
     tree["vision"]["corpus"]["rows"] = len(built.frames["corpus.parquet"])
     tree["modalities"] = ["vision"]
-    tree["embed"] = {
-        "vision-hog-colour": {"modality": "vision", "teacher": "hog-colour", "module": "hog_colour"}
-    }
+    keep_teachers(tree, "vision", ["hog-colour"])
 
     report = validate(tmp_path, parse_params(tree), "vision", PandasChecker())
 

@@ -6,8 +6,9 @@ import pytest
 
 from polydistill.config.operations import GateParams
 from polydistill.registry.gate import Candidate, judge
+from tests.our_params import ONLY_GAIN
 
-POLICY = GateParams(min_gain=0.0)
+POLICY = GateParams(**ONLY_GAIN)
 
 
 def candidate(
@@ -49,7 +50,7 @@ def test_a_mean_that_is_not_lower_passes_and_a_lower_one_does_not(
 
 
 def test_a_least_gain_must_be_reached() -> None:
-    champion, policy = candidate(1, 0.5, 0.5), GateParams(min_gain=0.01)
+    champion, policy = candidate(1, 0.5, 0.5), GateParams(**ONLY_GAIN | {"min_gain": 0.01})
 
     assert judge(policy, candidate(2, 0.51, 0.51), champion).promoted
     assert judge(policy, candidate(2, 0.51, 0.509), champion).refused

@@ -6,9 +6,10 @@ from polydistill.config.operations import GateParams
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.registry.gate import Verdict
 from polydistill.registry.promotion import challenge, promote, reject, rollback
+from tests.our_params import ONLY_GAIN
 from tests.registry.recording import Desk
 
-POLICY = GateParams(min_gain=0.0)
+POLICY = GateParams(**ONLY_GAIN)
 
 
 @pytest.fixture

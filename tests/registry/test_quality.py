@@ -7,14 +7,17 @@ import pytest
 from polydistill.config.operations import GateParams
 from polydistill.registry.gate import Candidate, Verdict, judge
 from polydistill.registry.rules import RuleOutcome
+from tests.our_params import ONLY_GAIN
 from tests.registry.examples import TASKS, student
 
 POLICY = GateParams(
-    min_gain=0.0,
-    max_regression_per_task=0.02,
-    min_gain_over_undistilled=0.0,
-    max_harm_per_task=0.02,
-    resamples=1_000,
+    **ONLY_GAIN
+    | {
+        "max_regression_per_task": 0.02,
+        "min_gain_over_undistilled": 0.0,
+        "max_harm_per_task": 0.02,
+        "resamples": 1_000,
+    }
 )
 
 

@@ -11,9 +11,10 @@ from polydistill.config.operations import GateParams
 from polydistill.errors import DataError, ParamsError
 from polydistill.registry.ledger import read_chain, replay
 from polydistill.registry.promotion import challenge, promote, rollback
+from tests.our_params import ONLY_GAIN
 from tests.registry.recording import Desk, Killed
 
-POLICY = GateParams(min_gain=0.0)
+POLICY = GateParams(**ONLY_GAIN)
 VERSIONS = st.integers(1, 4)
 OPERATIONS = st.one_of(
     st.tuples(st.just("challenge"), VERSIONS),

@@ -15,6 +15,9 @@ from tests.registry.examples import student
 
 POLICY = GateParams(
     min_gain=0.0,
+    max_regression_per_task=None,
+    min_gain_over_undistilled=None,
+    max_harm_per_task=None,
     max_latency_ratio=1.25,
     max_latency_ms=2.0,
     max_size_mb=64,
@@ -23,7 +26,7 @@ POLICY = GateParams(
     data_validated=True,
     reproducible="required",
     licence_policy="commercial",
-    canary=True,
+    smoke_test=True,
 )
 GOOD = Evidence(
     contamination=Contamination({"pairs": 0.0, "words": 0.0}, 1_000, 0),
@@ -33,7 +36,7 @@ GOOD = Evidence(
     latency=(Latency(1, 0.1, 1.02), Latency(64, 1.5, 0.97)),
     size_mb=32.0,
     memory_mb=78.0,
-    canary=Finding(holds=True, because="it answers."),
+    smoke_test=Finding(holds=True, because="it answers."),
 )
 Change = Callable[[Evidence], Evidence]
 
@@ -50,7 +53,7 @@ def test_good_evidence_passes_every_rule() -> None:
     assert verdict.promoted
     assert [rule.name for rule in verdict.rules] == [
         *("finite", "gain", "latency-ratio", "latency", "size", "memory"),
-        *("not-contaminated", "data-validated", "reproducible", "licence", "canary"),
+        *("not-contaminated", "data-validated", "reproducible", "licence", "smoke-test"),
     ]
 
 
@@ -69,7 +72,7 @@ def test_good_evidence_passes_every_rule() -> None:
         ("reproducible", {"reproducible": None}),
         ("licence", {"licences": {"mine": "CC-BY-NC-4.0"}}),
         ("licence", {"licences": {"mine": None}}),
-        ("canary", {"canary": Finding(holds=False, because="it does not answer.")}),
+        ("smoke-test", {"smoke_test": Finding(holds=False, because="it does not answer.")}),
     ],
 )
 def test_each_rule_can_fail_alone(rule: str, changes: dict[str, object]) -> None:
@@ -79,7 +82,7 @@ def test_each_rule_can_fail_alone(rule: str, changes: dict[str, object]) -> None
 def test_what_was_not_measured_does_not_pass() -> None:
     assert broken(None) == [
         *("latency-ratio", "latency", "size", "memory"),
-        *("not-contaminated", "data-validated", "reproducible", "licence", "canary"),
+        *("not-contaminated", "data-validated", "reproducible", "licence", "smoke-test"),
     ]
 
 

@@ -66,17 +66,12 @@ def example_params(**changes: object) -> Params:
         "evaluation": {"seeds": [0]},
         "gate": {"min_gain": 0.0},
     }
-    names = (block | changes)["teachers"]
-    embed = {
-        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"} for name in names
-    }
     return parse_params(
         {
             "seed": 0,
             "threads": 1,
             "precision": "float32",
             "modalities": ["text"],
-            "embed": embed,
             "text": block | changes,
         }
     )

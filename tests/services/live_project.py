@@ -134,10 +134,6 @@ def _frame(seed: int, rows: int) -> pd.DataFrame:
 def _write_params(root: Path) -> None:
     tree = text_params()
     tree["threads"] = 1
-    tree["embed"] = {
-        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
-        for name in TEACHERS
-    }
     text = tree["text"]
     text["corpus"] = {"path": "data/text/corpus.parquet", "rows": ROWS, "held_out": 0.2}
     text["tasks"] = {

@@ -54,10 +54,6 @@ class KnowingTeacher:
 
 def make_params(*, teachers: Sequence[str] = TEACHERS) -> Params:
     tree = text_params()
-    tree["embed"] = {
-        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
-        for name in teachers
-    }
     tree["text"].update(
         tasks={
             "kinds": {"kind": "classification", "path": "data/kinds.csv", "domain": "in"},

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
+from polydistill.config.overrides import changed, only_teachers
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, StoreError
 from polydistill.export.predicted_embeddings import load_predictor
@@ -227,14 +228,13 @@ def test_every_choice_has_its_effect(
     assert report.student_sha256 != first["student_sha256"]
 
 
-def test_a_teacher_that_is_disabled_embeddings_leaves_the_folder_whose_hash_counts(
+def test_a_teacher_that_is_disabled_leaves_the_folder_whose_hash_counts(
     project: Path,
 ) -> None:
     layout, params = Layout(project, "text"), small_params()
     before = {p.name: p.read_bytes() for p in layout.embeddings("corpus", "second").iterdir()}
-    first_only = {key: row for key, row in params.embed.items() if row.teacher == "first"}
 
-    distill(project, params.model_copy(update={"embed": first_only}), "text")
+    distill(project, changed(params, only_teachers(params, "text", ["first"])), "text")
 
     aside = layout.embedding_work("corpus", "second")
     assert [p.name for p in (layout.artifacts / "embeddings" / "corpus").iterdir()] == ["first"]

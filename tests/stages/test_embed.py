@@ -28,7 +28,6 @@ def project(root: Path, *, rows: int = 10, valid: bool = True, **options: object
     tree["text"]["corpus"]["rows"] = rows
     tree["text"]["teachers"] = {TEACHER: {"family": "hashing", "dim": 8, **options}}
     tree["text"]["store"] = {"dtype": "float16", "shard_rows": 4}
-    tree["embed"] = {"text-hash": {"modality": "text", "teacher": TEACHER, "module": "hashing"}}
     report = Layout(root, "text").validation
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps({"success": valid}))
@@ -197,7 +196,6 @@ def test_a_precomputed_teacher_is_asked_by_id(tmp_path: Path) -> None:
     tree["text"]["teachers"] = {
         TEACHER: {"family": "precomputed", "folder": str(black_box), "dim": 2}
     }
-    tree["embed"]["text-hash"]["module"] = "precomputed"
 
     embed(tmp_path, parse_params(tree), "text", TEACHER)
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from polydistill.config.overrides import changed, only_teachers
 from polydistill.config.params import Params, parse_params
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
@@ -41,10 +42,6 @@ TASKS = {
 
 def make_params(**changes: Any) -> Params:
     tree = text_params()
-    tree["embed"] = {
-        f"text-{name}": {"modality": "text", "teacher": name, "module": "hashing"}
-        for name in ("one", "two")
-    }
     tree["text"].update(
         tasks=TASKS,
         teachers={name: {"family": "hashing", "dim": 16} for name in ("one", "two")},
@@ -129,11 +126,10 @@ def test_every_model_is_scored_on_every_task_that_is_there(project: Path) -> Non
     assert scores["one"]["classification"]["topics"] > 0.9
 
 
-def test_a_teacher_that_is_disabled_embeddings_is_set_aside(project: Path) -> None:
+def test_a_teacher_that_is_disabled_is_set_aside(project: Path) -> None:
     params, layout = make_params(), Layout(project, "text")
-    kept = {key: row for key, row in params.embed.items() if row.teacher == "one"}
 
-    report = evaluate(project, params.model_copy(update={"embed": kept}), "text")
+    report = evaluate(project, changed(params, only_teachers(params, "text", ["one"])), "text")
 
     assert report.models == ("student", "undistilled", "one")
     assert not layout.embeddings("benchmark", "two").exists()

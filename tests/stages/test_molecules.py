@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
 from polydistill.config.params import Params, parse_params
 from polydistill.data.modalities.molecules import MoleculesModality
@@ -18,6 +16,7 @@ from polydistill.stages.embed import embed
 from polydistill.stages.evaluate import evaluate
 from polydistill.stages.exports import compare_exports
 from polydistill.stages.validate import validate
+from tests.our_params import our_params
 
 pytest.importorskip("great_expectations")
 pytest.importorskip("mteb")
@@ -43,9 +42,7 @@ def write(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> Params:
     (root / "data").mkdir()
     corpus.to_parquet(root / "data/corpus.parquet")
     task.to_parquet(root / "data/boiling.parquet")
-    tree: dict[str, Any] = yaml.safe_load(
-        (Path(__file__).parents[2] / "params.yaml").read_text("utf-8")
-    )
+    tree = our_params()
     block = tree["molecules"]
     base = {"path": "data/boiling.parquet", "domain": "out"}
     block["tasks"] = {
@@ -65,10 +62,6 @@ def write(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> Params:
     block["student"] = {"name": "gine", "layers": 2, "hidden": 32, "dim": 32}
     block["training"] |= {"epochs": 4, "batch_size": 16, "patience": 9}
     tree["threads"], tree["modalities"] = 1, ["molecules"]
-    tree["embed"] = {
-        f"molecules-{name}": {"modality": "molecules", "teacher": name, "module": "fingerprint"}
-        for name in block["teachers"]
-    }
     return parse_params(tree)
 
 

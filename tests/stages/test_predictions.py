@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.methods import changed
+from polydistill.config.overrides import changed
 from polydistill.config.params import Params
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.tables import read_corpus
@@ -47,7 +47,7 @@ def make_project(root: Path, loss: str) -> Params:
     ).to_csv(root / "data" / "noise.csv", index=False)
     params = small_params(rows=400, loss={"name": loss})
     distill(root, params, "text")
-    return changed(params, {"text.tasks": TASKS}, params.seed)
+    return changed(params, {"text.tasks": TASKS})
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_what_is_not_there_or_does_not_belong_together_is_refused(
         predictions(layout.root, small_params(rows=400, corpus={"held_out": 0.0}), "text")
     with pytest.raises(DataError, match=r"was distilled with \d+ rows .* run the distill stage"):
         predictions(layout.root, small_params(rows=400, corpus={"held_out": 0.5}), "text")
-    empty = changed(params, {"text.tasks": TASKS}, params.seed)
+    empty = changed(params, {"text.tasks": TASKS})
     noise = layout.root / "data" / "noise.csv"
     noise.write_text(noise.read_text().splitlines()[0] + "\n")
     with pytest.raises(DataError, match="Task 'noise' must have rows"):

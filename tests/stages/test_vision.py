@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image, ImageDraw
 
 from experiments.quality import quality
@@ -36,6 +34,7 @@ from tests.made_images import (
     truncated,
     written,
 )
+from tests.our_params import our_params
 
 pytest.importorskip("great_expectations")
 pytest.importorskip("mteb")
@@ -90,9 +89,7 @@ def write(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> Params:
     corpus.to_parquet(root / "data/corpus.parquet")
     task.to_parquet(root / "data/shapes.parquet")
     lookups(task).to_parquet(root / "data/lookups.parquet")
-    tree: dict[str, Any] = yaml.safe_load(
-        (Path(__file__).parents[2] / "params.yaml").read_text("utf-8")
-    )
+    tree = our_params()
     block = tree["vision"]
     base = {"path": "data/shapes.parquet", "domain": "in"}
     block["tasks"] = {
@@ -107,9 +104,6 @@ def write(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> Params:
     block["training"] |= {"epochs": 2, "batch_size": 16, "guard": {"max_mean_cosine": 1.0}}
     block["quick"] = None
     tree["threads"], tree["modalities"] = 1, ["vision"]
-    tree["embed"] = {
-        "vision-hog-colour": {"modality": "vision", "teacher": "hog-colour", "module": "hog_colour"}
-    }
     return parse_params(tree)
 
 

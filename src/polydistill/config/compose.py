@@ -16,8 +16,9 @@ from pydantic import BaseModel
 
 from polydistill.config.method import MethodParams
 from polydistill.config.nodes import Plugin
-from polydistill.config.tree import ModalityParams, Params, node_class
+from polydistill.config.tree import MODALITIES, ModalityParams, Params, node_class
 from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.plugins import names_in
 
 
 def compose(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,9 +31,9 @@ def compose(tree: Mapping[str, Any]) -> dict[str, Any]:
     """
     _refuse_embed(tree)
     blocks = {key: block for key, block in tree.items() if key not in Params.model_fields}
-    composed = {"modalities": list(blocks), **tree}
+    composed, known = {"modalities": list(blocks), **tree}, names_in(MODALITIES)
     for name, block in blocks.items():
-        if isinstance(block, Mapping):
+        if isinstance(block, Mapping) and name in known:
             composed[name] = _composed_block(name, block)
     return composed
 
@@ -76,7 +77,7 @@ def _composed_teacher(modality: str, name: str, row: object) -> object:
     known = known_teachers(modality)
     if name not in known:
         raise UnknownNameError(
-            f"teacher {modality}.teachers.{name} without a `family`: known teacher", name, known
+            f"teacher in {modality}.teachers (a row without `family`)", name, known
         )
     return {**known[name], **own}
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import copy
+from collections.abc import Collection, Mapping
 
 from polydistill.config.nodes import PLUGIN_KEYS
-from polydistill.config.tree import Params
+from polydistill.config.params import Params, parse_params
 from polydistill.errors import UnknownNameError
+
+
+def changed(params: Params, overrides: Mapping[str, object]) -> Params:
+    """Return settings with some of them changed: dotted keys and their values, as in `override`.
+
+    Raises:
+        ParamsError: A key is unknown, or a value is out of bounds.
+    """
+    tree = params.model_dump(mode="json")
+    for key, value in overrides.items():
+        override(tree, key, copy.deepcopy(value))
+    return parse_params(tree)
 
 
 def override(tree: dict[str, object], key: str, value: object) -> None:

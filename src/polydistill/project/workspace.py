@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 import shutil
@@ -13,8 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from polydistill.config.overrides import override
-from polydistill.config.params import PARAMS_FILE, Params, load_params, parse_params, write_resolved
+from polydistill.config.overrides import changed
+from polydistill.config.params import PARAMS_FILE, load_params, write_resolved
 from polydistill.errors import MissingDataError, ParamsError
 
 WORKSPACES = Path(".polydistill") / "workspaces"
@@ -63,7 +62,7 @@ def make_workspace(
             f"A workspace's name must have lower-case letters, digits and hyphens, got {name!r}."
         )
     root = root.resolve()
-    params = _overridden(root, overrides)
+    params = changed(load_params(root), overrides)
     folder = root / WORKSPACES / name
     _copy_code(root, folder)
     tree = params.model_dump(mode="json")
@@ -91,14 +90,6 @@ def _copy_code(root: Path, folder: Path) -> None:
     for file in FILES:
         if (root / file).exists():
             _write(folder / file, (root / file).read_bytes())
-
-
-def _overridden(root: Path, overrides: Mapping[str, object]) -> Params:
-    """Return the effective settings of a project with the overrides in them."""
-    tree = load_params(root).model_dump(mode="json")
-    for key, value in overrides.items():
-        override(tree, key, copy.deepcopy(value))
-    return parse_params(tree)
 
 
 def _mirror(source: Path, target: Path) -> None:

@@ -56,7 +56,7 @@ class Evidence:
         latency: One a batch size.
         size_mb: The bundle on disk, 10^6 bytes.
         memory_mb: Growth of a fresh process's peak memory when it loads and answers, 10^6 bytes.
-        canary: Whether the published bundle answered there as it did when it was published.
+        smoke_test: Whether the published bundle answered there as it did when it was published.
     """
 
     contamination: Contamination | None = None
@@ -66,7 +66,7 @@ class Evidence:
     latency: tuple[Latency, ...] = field(default=())
     size_mb: float | None = None
     memory_mb: float | None = None
-    canary: Finding | None = None
+    smoke_test: Finding | None = None
 
 
 def task_examples(

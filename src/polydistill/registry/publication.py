@@ -19,14 +19,16 @@ from polydistill.errors import DataError
 from polydistill.evaluation.contamination import Contamination, contamination
 from polydistill.project.layout import Layout
 from polydistill.registry.evidence import Evidence, Finding
-from polydistill.registry.smoke_test import make_canary, write_canary
+from polydistill.registry.smoke_test import make_smoke_test, write_smoke_test
 
-EVIDENCE, GROUPS, CANARY = "evidence.json", "groups.parquet", "canary.json"
+EVIDENCE, GROUPS, SMOKE_TEST = "evidence.json", "groups.parquet", "smoke_test.json"
+FORMER_SMOKE_TEST = "canary.json"
+"""The name of the same file in versions that were published before it was `smoke_test.json`."""
 FORMAT = 1
 
 
 def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[str, Any]) -> None:
-    """Write `evidence.json`, `groups.parquet`, `canary.json` and a copy of `validation.json`.
+    """Write `evidence.json`, `groups.parquet`, `smoke_test.json` and a copy of `validation.json`.
 
     The same project writes the same bytes; they hold no time, host or path.
 
@@ -59,7 +61,7 @@ def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[s
     ]
     empty = pd.DataFrame({"id": [], "group": [], "task": []}, dtype=str)
     pd.concat([empty, *groups], ignore_index=True).to_parquet(folder / GROUPS, index=False)
-    write_canary(folder / CANARY, make_canary(layout.student, kind))
+    write_smoke_test(folder / SMOKE_TEST, make_smoke_test(layout.student, kind))
     if layout.validation.exists():
         shutil.copyfile(layout.validation, folder / layout.validation.name)
 

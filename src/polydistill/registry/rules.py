@@ -1,4 +1,4 @@
-"""What a rule of the gate finds, and the rules that look at one thing each: stamps, budgets, the canary."""
+"""What a rule of the gate finds, and the rules that look at one thing each: stamps, budgets, the smoke test."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def stamp_rules(policy: GateParams, evidence: Evidence) -> list[RuleOutcome]:
 
 
 def canary_rules(policy: GateParams, evidence: Evidence) -> list[RuleOutcome]:
-    """Apply the canary, if the policy asks for one: servable, not just good."""
-    return [_found("canary", evidence.canary)] if policy.canary else []
+    """Apply the smoke test, if the policy asks for one: servable, not just good."""
+    return [_found("smoke-test", evidence.smoke_test)] if policy.smoke_test else []
 
 
 def _at_most(

@@ -21,7 +21,7 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Canary:
+class SmokeTest:
     """What was asked of the student when it was published.
 
     Attributes:
@@ -42,23 +42,26 @@ def sample(kind: Modality) -> list[Example]:
         return [kind.coerce(example) for example in read_table(path)[kind.column]]
 
 
-def make_canary(bundle: Path, kind: Modality) -> Canary:
+def make_smoke_test(bundle: Path, kind: Modality) -> SmokeTest:
     """Ask a bundle for embeddings of the first few examples of its modality's sample."""
     examples = sample(kind)[:N_EXAMPLES]
     rows = encode(load_student(bundle), examples)
-    return Canary(tuple(examples), tuple(tuple(map(float, row)) for row in rows))
+    return SmokeTest(tuple(examples), tuple(tuple(map(float, row)) for row in rows))
 
 
-def write_canary(path: Path, canary: Canary) -> None:
+def write_smoke_test(path: Path, smoke_test: SmokeTest) -> None:
     """Write it as JSON."""
-    tree = {**asdict(canary), "examples": [_as_json(example) for example in canary.examples]}
+    tree = {
+        **asdict(smoke_test),
+        "examples": [_as_json(example) for example in smoke_test.examples],
+    }
     path.write_text(json.dumps(tree, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def read_canary(path: Path) -> Canary:
-    """Read what `write_canary` wrote."""
+def read_smoke_test(path: Path) -> SmokeTest:
+    """Read what `write_smoke_test` wrote."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    return Canary(
+    return SmokeTest(
         tuple(map(_from_json, content["examples"])), tuple(map(tuple, content["embeddings"]))
     )
 
@@ -72,9 +75,9 @@ def _from_json(value: str | dict[str, str]) -> Example:
     return value if isinstance(value, str) else b64decode(value["base64"])
 
 
-def same_answers(canary: Canary, answers: FloatArray) -> Finding:
+def same_answers(smoke_test: SmokeTest, answers: FloatArray) -> Finding:
     """Say whether a bundle answers as it did when it was published."""
-    expected = np.asarray(canary.embeddings, dtype=np.float32)
+    expected = np.asarray(smoke_test.embeddings, dtype=np.float32)
     if answers.shape != expected.shape:
         because = f"the published bundle answers with shape {answers.shape}, not {expected.shape}."
         return Finding(holds=False, because=because)
@@ -82,7 +85,7 @@ def same_answers(canary: Canary, answers: FloatArray) -> Finding:
         return Finding(holds=False, because="the published bundle answers with NaN or infinity.")
     difference = float(np.abs(answers - expected).max())
     allowed = TOLERANCE * max(float(np.abs(expected).max()), 1e-12)
-    asked = f"{len(canary.examples)} examples in a fresh process"
+    asked = f"{len(smoke_test.examples)} examples in a fresh process"
     if difference > allowed:
         because = (
             f"the published bundle answers {asked} otherwise than when it was published: "

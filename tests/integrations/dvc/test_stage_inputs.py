@@ -7,31 +7,34 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polydistill.errors import StageError
+from polydistill.errors import ParamsError, StageError
 from polydistill.integrations.dvc import stage_inputs
-from polydistill.integrations.dvc.stage_inputs import STAGE_VARIABLE, steady_inputs
-from tests.toy_project import CONFIG, REPOSITORY
+from polydistill.integrations.dvc.stage_inputs import STAGE_VARIABLE, stage_params, steady_inputs
+from tests.our_params import text_params
+from tests.toy_project import CONFIG, REPOSITORY, make_toy_project
 
 STAGES = {
     "distill": {
-        "foreach": "${modalities}",
+        "foreach": "${enabled.modalities}",
         "do": {
             "cmd": f"{sys.executable} stage.py ${{item}}",
             "deps": ["src/room", "data"],
-            "params": ["seed", "${item}.rate"],
+            "params": [{"params.resolved.yaml": ["seed", "${item}.rate"]}],
             "outs": ["student-${item}"],
         },
     },
     "embed": {
-        "foreach": "${embed}",
-        "do": {"cmd": "true", "deps": ["src/teachers/${item.module}.py"], "params": ["threads"]},
+        "foreach": "${enabled.embed}",
+        "do": {"cmd": "true", "deps": ["src/teachers/${item.module}.py"], "params": [{"params.resolved.yaml": ["threads"]}]},
     },
 }
 PARAMS = {
     "seed": 0,
-    "modalities": ["text"],
     "threads": 1,
-    "embed": {"text-one": {"modality": "text", "module": "hashing"}},
+    "enabled": {
+        "modalities": ["text"],
+        "embed": {"text-one": {"modality": "text", "module": "hashing"}},
+    },
     "text": {"rate": 1.0, "notify": "nobody"},
 }
 STAGE = """\
@@ -42,7 +45,7 @@ from polydistill.integrations.dvc.stage_inputs import steady_inputs
 
 Path("runs.log").open("a").write("ran ")
 with steady_inputs(Path()):
-    Path("student-text").write_text(Path("params.yaml").read_text())
+    Path("student-text").write_text(Path("params.resolved.yaml").read_text())
     if (edit := Path("edit.py")).exists():
         exec(edit.read_text())
 """
@@ -51,8 +54,8 @@ with steady_inputs(Path()):
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     for name, text in {
-        "dvc.yaml": yaml.safe_dump({"stages": STAGES}),
-        "params.yaml": yaml.safe_dump(PARAMS),
+        "dvc.yaml": yaml.safe_dump({"vars": ["params.resolved.yaml:enabled"], "stages": STAGES}),
+        "params.resolved.yaml": yaml.safe_dump(PARAMS),
         "stage.py": STAGE,
         "data": "rows",
         "src/room/part.py": "ONE = 1\n",
@@ -65,9 +68,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def change(project: Path, **params: object) -> None:
-    tree = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    tree = yaml.safe_load((project / "params.resolved.yaml").read_text(encoding="utf-8"))
     tree["text"] |= params
-    (project / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    (project / "params.resolved.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
 
 
 def repro(project: Path) -> subprocess.CompletedProcess[str]:
@@ -78,7 +81,7 @@ def repro(project: Path) -> subprocess.CompletedProcess[str]:
 def test_what_was_edited_while_a_stage_ran_is_not_recorded_as_what_it_ran_with(
     project: Path,
 ) -> None:
-    edit = "Path('params.yaml').write_text(Path('params.yaml').read_text().replace('1.0', '2.0'))"
+    edit = "Path('params.resolved.yaml').write_text(Path('params.resolved.yaml').read_text().replace('1.0', '2.0'))"
     (project / "edit.py").write_text(edit, encoding="utf-8")
 
     failed = repro(project)
@@ -86,7 +89,7 @@ def test_what_was_edited_while_a_stage_ran_is_not_recorded_as_what_it_ran_with(
     healed = repro(project)
 
     assert failed.returncode != 0
-    assert "params.yaml: text.rate changed while the stage 'distill@text' ran" in failed.stderr
+    assert "params.resolved.yaml: text.rate changed while the stage 'distill@text' ran" in failed.stderr
     assert healed.returncode == 0
     assert (project / "runs.log").read_text() == "ran ran "
     assert "rate: 2.0" in (project / "student-text").read_text()
@@ -160,12 +163,28 @@ def test_parameters_that_cannot_be_read_any_more_have_changed(
 
     def run() -> None:
         with steady_inputs(project):
-            (project / "params.yaml").unlink()
+            (project / "params.resolved.yaml").unlink()
             if text is not None:
-                (project / "params.yaml").write_text(text, encoding="utf-8")
+                (project / "params.resolved.yaml").write_text(text, encoding="utf-8")
 
-    with pytest.raises(StageError, match=r"^params\.yaml: threads changed"):
+    with pytest.raises(StageError, match=r"^params\.resolved\.yaml: threads changed"):
         run()
+
+
+def test_a_stage_refuses_settings_that_dvc_does_not_compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_toy_project(tmp_path / "toy")
+    monkeypatch.setenv(STAGE_VARIABLE, "distill@text")
+    params = stage_params(root)
+    (root / "params.yaml").write_text(yaml.safe_dump({**text_params(), "seed": 5}))
+
+    with pytest.raises(ParamsError, match="run `polydistill params --write`"):
+        stage_params(root)
+    monkeypatch.delenv(STAGE_VARIABLE)
+    by_hand = stage_params(root)
+
+    assert (params.seed, by_hand.seed) == (0, 5)
 
 
 def test_without_dvc_nothing_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,5 +233,5 @@ def test_every_kind_of_our_stages_can_be_looked_at(
 
     kind, _, item = stage.partition("@")
     assert f"src/polydistill/stages/{kind.replace('-', '_')}.py" in looked_at
-    assert any(one.startswith(f"params.yaml: {item.partition('-')[0]}.") for one in looked_at)
+    assert any(one.startswith(f"params.resolved.yaml: {item.partition('-')[0]}.") for one in looked_at)
     assert not any("$" in one for one in looked_at)

@@ -27,25 +27,26 @@ from polydistill.registry.document import FILE, promotion_json
 from polydistill.registry.evidence import Evidence, Finding, TaskExamples, task_examples
 from polydistill.registry.gate import Verdict
 from polydistill.registry.publication import (
-    CANARY,
     EVIDENCE,
+    FORMER_SMOKE_TEST,
     GROUPS,
+    SMOKE_TEST,
     read_evidence,
     read_groups,
     write_evidence,
 )
-from polydistill.registry.smoke_test import read_canary, same_answers, sample
+from polydistill.registry.smoke_test import read_smoke_test, same_answers, sample
 from polydistill.students import encode, load_student
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FOLDER = "gate"
-CANARY_SCRIPT = Path(__file__).with_name("canary.py")
-CANARY_TIMEOUT_S = 300.0
+SMOKE_TEST_SCRIPT = Path(__file__).with_name("smoke_test.py")
+SMOKE_TEST_TIMEOUT_S = 300.0
 REPRODUCIBLE_TAG, PROMOTION_TAG = "reproducible", "promotion"
 STAMPS = {"true": True, "false": False}
-NO_CANARY = "no canary was published with the version: publish it anew."
+NO_SMOKE_TEST = "no smoke test was published with the version: publish it anew."
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,10 @@ def gather(
         published = version.published(folder)
         found = read_evidence(published[EVIDENCE]) if EVIDENCE in published else Evidence()
         found = replace(found, reproducible=STAMPS.get(tags.get(REPRODUCIBLE_TAG, "")))
-        if policy.canary or policy.max_memory_mb is not None:
-            canary, memory_mb = ask_canary(version, published.get(CANARY), folder)
-            found = replace(found, canary=canary, memory_mb=memory_mb)
+        if policy.smoke_test or policy.max_memory_mb is not None:
+            asked = published.get(SMOKE_TEST) or published.get(FORMER_SMOKE_TEST)
+            smoke_test, memory_mb = run_smoke_test(version, asked, folder)
+            found = replace(found, smoke_test=smoke_test, memory_mb=memory_mb)
             if memory_mb is None:
                 return found  # a bundle that does not answer has no latency
         if policy.max_size_mb is not None:
@@ -133,23 +135,25 @@ def gather(
     return found
 
 
-def ask_canary(version: Version, canary: Path | None, folder: Path) -> tuple[Finding, float | None]:
+def run_smoke_test(
+    version: Version, smoke_test: Path | None, folder: Path
+) -> tuple[Finding, float | None]:
     """Load the version in a fresh process, and compare its answers with those at its publication.
 
     Returns:
         What was found, and by how many MB the process grew; none if it did not answer.
     """
-    if canary is None:
-        return Finding(holds=False, because=NO_CANARY), None
+    if smoke_test is None:
+        return Finding(holds=False, because=NO_SMOKE_TEST), None
     answers, growth = folder / "answers.npy", folder / "growth.json"
-    command = [sys.executable, "-P", str(CANARY_SCRIPT), version.uri]
-    files = map(str, (canary, answers, growth))
-    ended = run_command([*command, *files], folder, timeout_s=CANARY_TIMEOUT_S, hidden=None)
+    command = [sys.executable, "-P", str(SMOKE_TEST_SCRIPT), version.uri]
+    files = map(str, (smoke_test, answers, growth))
+    ended = run_command([*command, *files], folder, timeout_s=SMOKE_TEST_TIMEOUT_S, hidden=None)
     if ended.exit_code or not growth.exists():
         said = next((line for line in reversed(ended.lines) if line.strip()), "nothing")
         because = f"the published bundle cannot be loaded in a fresh process, which said: {said}"
         return Finding(holds=False, because=because), None
-    finding = same_answers(read_canary(canary), np.load(answers, allow_pickle=False))
+    finding = same_answers(read_smoke_test(smoke_test), np.load(answers, allow_pickle=False))
     return finding, float(json.loads(growth.read_text(encoding="utf-8"))["memory_mb"])
 
 
