@@ -29,9 +29,7 @@ STAGES = {
             "foreach": "${enabled.embed}",
             "do": {
                 "cmd": f"mkdir -p artifacts/${{item.modality}} && echo a > {EMBEDDINGS}",
-                "params": [
-                    {"params.resolved.yaml": ["${item.modality}.teachers.${item.teacher}"]}
-                ],
+                "params": [{"params.resolved.yaml": ["${item.modality}.teachers.${item.teacher}"]}],
                 "outs": [EMBEDDINGS],
             },
         },

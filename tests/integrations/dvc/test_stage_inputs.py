@@ -25,7 +25,11 @@ STAGES = {
     },
     "embed": {
         "foreach": "${enabled.embed}",
-        "do": {"cmd": "true", "deps": ["src/teachers/${item.module}.py"], "params": [{"params.resolved.yaml": ["threads"]}]},
+        "do": {
+            "cmd": "true",
+            "deps": ["src/teachers/${item.module}.py"],
+            "params": [{"params.resolved.yaml": ["threads"]}],
+        },
     },
 }
 PARAMS = {
@@ -89,7 +93,10 @@ def test_what_was_edited_while_a_stage_ran_is_not_recorded_as_what_it_ran_with(
     healed = repro(project)
 
     assert failed.returncode != 0
-    assert "params.resolved.yaml: text.rate changed while the stage 'distill@text' ran" in failed.stderr
+    assert (
+        "params.resolved.yaml: text.rate changed while the stage 'distill@text' ran"
+        in failed.stderr
+    )
     assert healed.returncode == 0
     assert (project / "runs.log").read_text() == "ran ran "
     assert "rate: 2.0" in (project / "student-text").read_text()
@@ -233,5 +240,7 @@ def test_every_kind_of_our_stages_can_be_looked_at(
 
     kind, _, item = stage.partition("@")
     assert f"src/polydistill/stages/{kind.replace('-', '_')}.py" in looked_at
-    assert any(one.startswith(f"params.resolved.yaml: {item.partition('-')[0]}.") for one in looked_at)
+    assert any(
+        one.startswith(f"params.resolved.yaml: {item.partition('-')[0]}.") for one in looked_at
+    )
     assert not any("$" in one for one in looked_at)

@@ -22,9 +22,8 @@ from polydistill.integrations.mlflow.bundle import ARTIFACT
 from polydistill.integrations.mlflow.store import import_mlflow
 from polydistill.integrations.processes import run_command
 from polydistill.project.layout import Layout
-from polydistill.registry.candidate import Candidate
 from polydistill.registry.document import FILE, promotion_json
-from polydistill.registry.evidence import Evidence, Finding, TaskExamples, task_examples
+from polydistill.registry.evidence import Candidate, Evidence, Finding, TaskExamples, task_examples
 from polydistill.registry.gate import Verdict
 from polydistill.registry.publication import (
     EVIDENCE,

@@ -32,7 +32,7 @@ from polydistill.integrations.mlflow.store import (
 from polydistill.project.files import write_atomic
 from polydistill.project.lock import held
 from polydistill.registry.ledger import NOTHING_BEFORE, Entry, read_chain
-from polydistill.registry.recorded import Book, RecordedRegistry
+from polydistill.registry.recorded import LedgerContent, RecordedRegistry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,19 +69,19 @@ class MlflowLedger:
         self.file = ledger_file(root, name)
         self._root, self._client, self._name = root, client, name
 
-    def read(self) -> Book:
+    def read(self) -> LedgerContent:
         """See `registry.recorded.LedgerStore.read`."""
         head, in_file = self._head(), self._read_file()
         if head is None:  # a new store: the file, if there is one, is taken over by `settle`
-            return Book(in_file, len(in_file))
+            return LedgerContent(in_file, len(in_file))
         applied = int(self._tags().get(APPLIED_TAG, 0))
         if _reaches(in_file, head):
-            return Book(in_file, applied)
+            return LedgerContent(in_file, applied)
         entries = self._read_artifacts(head)
         self._require_beginning(in_file, entries)
-        return Book(entries, applied)
+        return LedgerContent(entries, applied)
 
-    def settle(self, book: Book) -> list[str]:
+    def settle(self, book: LedgerContent) -> list[str]:
         """See `registry.recorded.LedgerStore.settle`: the file, and the artifacts, where entries miss."""
         notices = []
         if book.entries and self._head() is None:

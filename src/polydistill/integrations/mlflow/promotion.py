@@ -23,7 +23,7 @@ from polydistill.project.layout import Layout
 from polydistill.registry.document import Promotion, promotion_json, read_promotion
 from polydistill.registry.gate import Verdict
 from polydistill.registry.ledger import CHALLENGER, Entry, as_of, replay
-from polydistill.registry.promotion import Counsel, Rollback
+from polydistill.registry.promotion import Hooks, Rollback
 from polydistill.registry.promotion import promote as ask_gate
 from polydistill.registry.promotion import rollback as go_back
 from polydistill.registry.recorded import RecordedRegistry
@@ -77,11 +77,11 @@ def promote(
     policy = params.modality(modality).gate
     name = model_name(modality)
     with opened(root, modality, dry_run=dry_run) as (client, registry):
-        counsel = Counsel(
+        hooks = Hooks(
             gather=partial(gather, client, name, params, modality),
             keep=partial(attach, client, name, policy),
         )
-        verdict = ask_gate(registry, policy, counsel, dry_run=dry_run, force=force, expect=expect)
+        verdict = ask_gate(registry, policy, hooks, dry_run=dry_run, force=force, expect=expect)
     if not dry_run:
         write_verdict(Layout(root, modality).verdict, verdict, policy)
     return verdict

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from polydistill.integrations.mlflow.evidence import Version, examples_of
 from polydistill.integrations.mlflow.store import missing_explained
-from polydistill.registry.gate import Candidate
+from polydistill.registry.evidence import Candidate
 from polydistill.registry.ledger import Ids
 
 if TYPE_CHECKING:
