@@ -22,10 +22,6 @@ class InMemoryRegistry:
         """See `recorded.ModelRegistry.aliases`."""
         return dict(self._aliases)
 
-    def version(self, alias: str) -> int | None:
-        """See `recorded.ModelRegistry.version`."""
-        return self._aliases.get(alias)
-
     def versions(self) -> set[int]:
         """See `recorded.ModelRegistry.versions`."""
         return set(self.candidates)

@@ -65,7 +65,7 @@ def challenge(recorded: RecordedRegistry, version: int) -> Entry | None:
 
     Nothing is repaired in that case: the next promotion does that, and reports it.
     """
-    if recorded.registry.version(CHALLENGER) == version:
+    if recorded.registry.aliases().get(CHALLENGER) == version:
         return None
     recorded.reconcile()
     if recorded.aliases.get(CHALLENGER) == version:  # by a move that was repaired just now

@@ -43,9 +43,6 @@ class ModelRegistry(Protocol):
     def aliases(self) -> dict[str, int]:
         """Return every alias and the version that it points to."""
 
-    def version(self, alias: str) -> int | None:
-        """Return the version that an alias points to; none, if there is no such alias."""
-
     def versions(self) -> set[int]:
         """Return the versions that exist; deleted ones do not."""
 

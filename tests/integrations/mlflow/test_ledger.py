@@ -145,7 +145,7 @@ def test_a_store_that_was_lost_goes_on_with_the_ledger_of_the_file(
     assert entries(root)[2].moves == {"challenger": (2, None)}
     assert len(artifacts(root)) == 4
     assert (
-        "it goes on with the 2 entries of mlruns/exports/student-text.ledger.jsonl" in caplog.text
+        "it continues with the 2 entries of mlruns/exports/student-text.ledger.jsonl" in caplog.text
     )
 
 

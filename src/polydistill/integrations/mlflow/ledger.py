@@ -14,10 +14,9 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from polydistill.errors import InfrastructureError, LedgerError
 from polydistill.integrations.actor import actor
@@ -45,15 +44,11 @@ RESTORE = "If MLflow is right, move the file away, and `polydistill history` wri
 ENTRY_FILE = re.compile(r"(\d{6})-([0-9a-f]{64})\.json")
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """The last entry, as the registry's tag names it."""
 
     number: int
     sha256: str
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.sha256}"
 
 
 class MlflowLedger:
@@ -81,29 +76,29 @@ class MlflowLedger:
         self._require_beginning(in_file, entries)
         return LedgerContent(entries, applied)
 
-    def settle(self, book: LedgerContent) -> list[str]:
+    def settle(self, content: LedgerContent) -> list[str]:
         """See `registry.recorded.LedgerStore.settle`: the file, and the artifacts, where entries miss."""
         notices = []
-        if book.entries and self._head() is None:
+        if content.entries and self._head() is None:
             notices.append(
-                f"The registry of {self._name} had no ledger: it goes on with the {len(book.entries)} "
+                f"The registry of {self._name} had no ledger: it continues with the {len(content.entries)} "
                 f"entries of {self._shown_file}."
             )
         kept = self._kept()
-        missing = [entry for entry in book.entries if _file_name(entry) not in kept]
+        missing = [entry for entry in content.entries if _file_name(entry) not in kept]
         for entry in missing:
             self._keep(entry)
         if missing and not notices:
             numbers = ", ".join(str(entry.number) for entry in missing)
-            notices.append(f"Entries that MLflow lacked are brought back from the file: {numbers}.")
-        if book.entries and self._head() is None:
-            self.mark_applied(book.applied)
-            self._set_tag(HEAD_TAG, str(_head_of(book.entries)))
+            notices.append(f"Entries that MLflow lacked are restored from the file: {numbers}.")
+        if content.entries and self._head() is None:
+            self.mark_applied(content.applied)
+            self._set_tag(HEAD_TAG, _tag_of(content.entries[-1]))
         found = self._read_file()
-        if found != book.entries:
-            self._write_file(book.entries)
+        if found != content.entries:
+            self._write_file(content.entries)
             notices.append(
-                f"{self._shown_file} had {len(found)} of {len(book.entries)} entries: it is brought "
+                f"{self._shown_file} had {len(found)} of {len(content.entries)} entries: it is brought "
                 "up to date from MLflow."
             )
         return notices
@@ -112,7 +107,7 @@ class MlflowLedger:
         """See `registry.recorded.LedgerStore.append`: it counts from the moment that the tag names it."""
         self._require_head(entry.previous_sha256)
         self._keep(entry)
-        self._set_tag(HEAD_TAG, str(_head_of([entry])))
+        self._set_tag(HEAD_TAG, _tag_of(entry))
         self._require_head(entry.sha256)
         self._write_file((*self._read_file()[: entry.number - 1], entry))
 
@@ -272,12 +267,12 @@ def ledger_file(root: Path, name: str) -> Path:
     return folder(root) / "exports" / f"{name}.ledger.jsonl"
 
 
-def _head_of(entries: Sequence[Entry]) -> Head:
-    return Head(entries[-1].number, entries[-1].sha256)
+def _tag_of(entry: Entry) -> str:
+    return f"{entry.number} {entry.sha256}"
 
 
 def _reaches(entries: Sequence[Entry], head: Head) -> bool:
-    return bool(entries) and _head_of(entries) == head
+    return bool(entries) and (entries[-1].number, entries[-1].sha256) == head
 
 
 def _file_name(entry: Entry) -> str:

@@ -1,10 +1,10 @@
-"""Promote, roll back and look back, in MLflow's registry."""
+"""Promote, reject, roll back and read the history, in MLflow's registry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from polydistill.config.operations import GateParams
 from polydistill.config.params import Params
-from polydistill.errors import DataError, MissingDataError
+from polydistill.errors import DataError, MissingDataError, ParamsError
 from polydistill.integrations.mlflow.evidence import PROMOTION_TAG, attach, gather
 from polydistill.integrations.mlflow.ledger import recorded
 from polydistill.integrations.mlflow.registry import registered_model
@@ -25,6 +25,7 @@ from polydistill.registry.gate import Verdict
 from polydistill.registry.ledger import CHALLENGER, Entry, as_of, replay
 from polydistill.registry.promotion import Hooks, Rollback
 from polydistill.registry.promotion import promote as ask_gate
+from polydistill.registry.promotion import reject as enter_rejection
 from polydistill.registry.promotion import rollback as go_back
 from polydistill.registry.recorded import RecordedRegistry
 
@@ -84,6 +85,31 @@ def promote(
         verdict = ask_gate(registry, policy, hooks, dry_run=dry_run, force=force, expect=expect)
     if not dry_run:
         write_verdict(Layout(root, modality).verdict, verdict, policy)
+    return verdict
+
+
+def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -> Verdict:
+    """Refuse the challenger in a person's name; ledger, tags and verdict record who and why.
+
+    Raises:
+        ParamsError: There is no name or no reason.
+        MissingDataError: There is no challenger, or it is champion already.
+        StageError: The tracking store does not answer.
+    """
+    if not by.strip() or not reason.strip():
+        raise ParamsError("A rejection needs a name (--by) and a reason (--reason).")
+    verdict = promote(root, params, modality, dry_run=True)
+    if verdict.outcome == "unchanged":
+        raise MissingDataError(f"{verdict.reason} There is no challenger to reject.")
+    with opened(root, modality) as (_, registry):
+        registry.reconcile()
+        if registry.aliases.get(CHALLENGER) != verdict.challenger:
+            raise MissingDataError("The challenger has changed: look at it and try again.")
+        said = enter_rejection(registry, by=by, reason=reason).reason
+    verdict = replace(
+        verdict, outcome="refused", promoted=False, refused=True, reason=said, dry_run=False
+    )
+    write_verdict(Layout(root, modality).verdict, verdict, params.modality(modality).gate)
     return verdict
 
 

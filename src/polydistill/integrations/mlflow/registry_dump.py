@@ -1,4 +1,4 @@
-"""Exports for git: the champion's run and the registered model as sorted JSON."""
+"""The registry dump, for git: the champion's run and the registered model as sorted JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from polydistill.errors import MissingDataError
 from polydistill.integrations.mlflow.ledger import recorded
 from polydistill.integrations.mlflow.registry import registered_model
 from polydistill.integrations.mlflow.store import (
+    COMMIT_TAG,
     LOCK_TAG,
     STUDENT_TAG,
     connected,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 EXPORTS = "exports"
 SYSTEM = "system/"
-EXPORTED_TAGS = ("modality", STUDENT_TAG, LOCK_TAG, "mlflow.source.git.commit")
+EXPORTED_TAGS = ("modality", STUDENT_TAG, LOCK_TAG, COMMIT_TAG)
 
 
 def export(root: Path, modality: str) -> list[Path]:
