@@ -1,25 +1,28 @@
-# `make help` lists the targets. Each makes .venv from requirements.lock when it is missing.
+# `make help` lists the targets. Each builds .venv when it is missing or when its lock has changed.
+# TORCH=cuda chooses PyTorch's CUDA build, TORCH=cpu its CPU build; .venv/.ready remembers which.
+ifneq ($(filter 3.%,$(MAKE_VERSION)),)
+$(error GNU make 4 or newer is needed and this is $(MAKE_VERSION): install it (macOS: brew install make) and run gmake)
+endif
 SHELL := /bin/bash
 MODALITY ?= text
-PYTHON ?= python3
-UV := 0.13.9
-CUDA := ^(cuda|nvidia|triton)
 BIN := .venv/bin
+BUILT := $(shell cat .venv/.ready 2>/dev/null)
+TORCH ?= $(or $(BUILT),cpu)
+CUDA := ^(cuda|nvidia|triton)
 export OMP_WAIT_POLICY ?= PASSIVE
-export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export PYTHON
 
-.PHONY: help run test test-all test-services services check docs format bench quality headline ablation attribution information export lock
+.PHONY: help run test test-all test-services services check docs format bench quality methods ablation attribution information dump lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/.ready: requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps uv==$(UV) pip --editable .
-	@touch $@
+.venv/.ready: requirements.lock requirements-cuda.txt pyproject.toml $(wildcard scripts/*)
+	@scripts/build_environment $(TORCH)
+ifneq ($(TORCH),$(BUILT))
+.PHONY: .venv/.ready
+endif
 
 .venv: .venv/.ready
 
@@ -55,11 +58,11 @@ format: .venv/.ready  ## Format the code
 bench: .venv/.ready  ## Ratios against peers, measured side by side: bench/results/
 	@$(BIN)/python -m bench
 
-quality: .venv/.ready  ## Three seeds with intervals, those of `make headline`: docs/results/text/quality.md
+quality: .venv/.ready  ## Three seeds with intervals, those of `make methods`: docs/results/text/quality.md
 	@$(BIN)/python -m experiments quality $(MODALITY)
 
-headline: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/text/headline.md
-	@$(BIN)/python -m experiments headline $(MODALITY)
+methods: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/text/methods.md
+	@$(BIN)/python -m experiments methods $(MODALITY)
 
 ablation: .venv/.ready  ## One factor at a time around the default, as DVC experiments (an hour): docs/results/text/ablation.md
 	@$(BIN)/python -m experiments ablation $(MODALITY)
@@ -70,12 +73,12 @@ attribution: .venv/.ready  ## What each teacher adds to the others: docs/results
 information: .venv/.ready  ## Nats that student and teachers tell of each teacher: docs/results/text/information.md (minutes)
 	@$(BIN)/polydistill information $(MODALITY)
 
-export: .venv/.ready  ## Sorted-JSON exports of the champion's run and the registry: mlruns/exports/
-	@$(BIN)/polydistill export $(MODALITY)
+dump: .venv/.ready  ## The registry and the champion's run as sorted JSON: mlruns/exports/
+	@$(BIN)/polydistill dump $(MODALITY)
 
 lock: .venv/.ready  ## Resolve pyproject.toml for every Python and platform, from PyPI alone (ARGS=--upgrade: newest releases)
 	@cat requirements.lock requirements-cuda.txt > .venv/resolved
-	@env -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-header --no-annotate --universal --fork-strategy fewest \
+	@env -u UV_FIND_LINKS $(or $(shell command -v uv),$(BIN)/uv) pip compile --quiet --no-header --no-annotate --universal --fork-strategy fewest \
 	  --python-version 3.11 --all-extras $(ARGS) pyproject.toml -o .venv/resolved
 	@grep -E '$(CUDA)' .venv/resolved > requirements-cuda.txt
 	@grep -vE '$(CUDA)' .venv/resolved > requirements.lock

@@ -10,7 +10,7 @@ import torch
 from polydistill.config.nodes import Plugin
 from polydistill.config.params import Params, load_params
 from polydistill.contracts import Student
-from polydistill.data.tables import read_table
+from polydistill.data.files import read_table
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
 from polydistill.losses.relational import build_geometry

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from bench.measure import Row, best_seconds, compare_rates
+from polydistill.data.files import read_table
 from polydistill.data.modalities.text import TextModality
-from polydistill.data.tables import read_table
 from polydistill.data.weights import locate
 from polydistill.embeddings.store import write_embeddings
 from polydistill.teachers.sentence_transformers import SentenceTransformersTeacher

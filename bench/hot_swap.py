@@ -16,11 +16,11 @@ from sklearn.preprocessing import StandardScaler
 from bench.measure import Row
 from polydistill.config.params import Params, load_params, parse_params
 from polydistill.contracts import Embeddings, Example
-from polydistill.data.tables import read_table
+from polydistill.data.files import read_table
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
 from polydistill.project.layout import Layout
-from polydistill.stages.adopt import adopt
 from polydistill.stages.distill import distill
+from polydistill.stages.import_version import import_version
 from polydistill.students import encode, load_student
 from polydistill.training.distillation import DistillReport
 
@@ -90,9 +90,9 @@ def _measure(project: Path, scratch: Path, seed: int) -> tuple[_Swap, _Swap]:
     here = Layout(scratch, MODALITY)
     (scratch / "data").symlink_to((project / "data").resolve())
     without = _distil(project, here, three)
-    small = adopt(scratch, MODALITY, here.artifacts)
+    small = import_version(scratch, MODALITY, here.artifacts)
     whole = _distil(project, here, four)
-    large = adopt(scratch, MODALITY, here.artifacts)
+    large = import_version(scratch, MODALITY, here.artifacts)
     added = _distil(project, here, _warm(four, small.sha256))
     retired = _distil(project, here, _warm(three, large.sha256))
     return _Swap(added, whole), _Swap(retired, without)

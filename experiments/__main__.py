@@ -1,4 +1,4 @@
-"""Compare methods over seeds: `python -m experiments --help`."""
+"""Compare and measure methods: `python -m experiments --help`."""
 
 from __future__ import annotations
 
@@ -8,43 +8,49 @@ from typing import Annotated
 import typer
 
 from polydistill.cli.console import ProgressLines, errors_for_people, show
-from polydistill.cli.look import AsJson, Modality
+from polydistill.cli.options import AsJson, GroupedHelp, Modality
 from polydistill.config import environment
 
 ROOT = Path()
-SoFar = Annotated[bool, typer.Option("--so-far", help="Make nothing, and show what there is.")]
-AtMost = Annotated[int | None, typer.Option(min=1, help="Make so many cells, then stop.")]
-comparisons = typer.Typer(
-    help="Compare methods over seeds.", no_args_is_help=True, rich_markup_mode=None
+ShowOnly = Annotated[
+    bool, typer.Option("--show-only", help="Make no new run; report the finished ones.")
+]
+AtMost = Annotated[int | None, typer.Option(min=1, help="Make at most N runs, then stop.")]
+experiments = typer.Typer(
+    cls=GroupedHelp,
+    help="Compare and measure methods. Each command writes a page to docs/results/<modality>/.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
 )
 
 
-@comparisons.command(epilog="Example: python -m experiments headline text --so-far")
-def headline(
+@experiments.command(epilog="Example: python -m experiments methods text --show-only")
+def methods(
     modality: Modality,
     *,
-    so_far: SoFar = False,
+    show_only: ShowOnly = False,
     at_most: AtMost = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Compare only these, and the default: mse, 'only minilm-l6', …"),
+        typer.Option(help="Compare the default with this one only; repeatable: mse, cosine."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the default with baselines and single teachers, over seeds (hours): docs/results/."""
+    """Compare the default with baselines and single teachers (hours)."""
     with errors_for_people():
         from experiments.comparison_page import markdown
-        from experiments.method_comparison import headline as compare
+        from experiments.method_comparison import compare_over_seeds
         from experiments.methods import chosen_methods
         from polydistill.config.params import load_params
 
-        params, progress = load_params(ROOT), ProgressLines("headline")
-        report = compare(
+        params, progress = load_params(ROOT), ProgressLines("methods")
+        report = compare_over_seeds(
             ROOT,
             params,
             modality,
             methods=chosen_methods(params, modality, method),
-            at_most=0 if so_far else at_most,
+            at_most=0 if show_only else at_most,
             progress=progress,
         )
         if as_json:
@@ -53,11 +59,15 @@ def headline(
             typer.echo(markdown(report))
 
 
-@comparisons.command(epilog="Example: python -m experiments ablation text --so-far")
+@experiments.command(epilog="Example: python -m experiments ablation text --show-only")
 def ablation(
-    modality: Modality, *, so_far: SoFar = False, at_most: AtMost = None, as_json: AsJson = False
+    modality: Modality,
+    *,
+    show_only: ShowOnly = False,
+    at_most: AtMost = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Change one factor at a time around the default, on a small setting, as DVC experiments."""
+    """Change one factor at a time around the default (an hour)."""
     with errors_for_people():
         from experiments.ablation import markdown
         from experiments.ablation_grid import Ablation, make_missing, prepare_workspace, summarise
@@ -65,10 +75,10 @@ def ablation(
         from polydistill.config.params import load_params
 
         plan, failed = Ablation(ROOT, load_params(ROOT), modality), list[str]()
-        if not so_far:
-            experiments = DvcExperiments(prepare_workspace(plan))
+        if not show_only:
+            runs = DvcExperiments(prepare_workspace(plan))
             progress = ProgressLines("ablation")
-            failed = make_missing(plan, experiments, at_most=at_most, progress=progress)
+            failed = make_missing(plan, runs, at_most=at_most, progress=progress)
         report = summarise(plan, failed)
         if as_json:
             show(report, as_json=True)
@@ -76,9 +86,9 @@ def ablation(
             typer.echo(markdown(report))
 
 
-@comparisons.command(epilog="Example: python -m experiments quality text")
+@experiments.command(epilog="Example: python -m experiments quality text")
 def quality(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Say over three seeds, with intervals, what distillation gains; distils what `headline` has not yet."""
+    """Estimate over three seeds what distillation gains."""
     with errors_for_people():
         from experiments.quality import quality as measure_quality
         from polydistill.config.params import load_params
@@ -89,7 +99,56 @@ def quality(modality: Modality, *, as_json: AsJson = False) -> None:
         show(report, as_json=as_json)
 
 
+@experiments.command(
+    "compare-exports", epilog="Example: python -m experiments compare-exports text"
+)
+def compare_exports(
+    modality: Modality,
+    *,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Of tasks; repeatable [clustering, retrieval, sts].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score every export on the tasks that cosines decide."""
+    with errors_for_people():
+        from experiments.exports import compare_exports as score_exports
+        from polydistill.config.params import load_params
+
+        report = score_exports(
+            ROOT,
+            load_params(ROOT),
+            modality,
+            kinds=kind or (),
+            progress=ProgressLines("exports"),
+        )
+        show(report if as_json else {"means": report.means}, as_json=as_json)
+
+
+@experiments.command(epilog="Example: python -m experiments predictions text")
+def predictions(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Measure predicted embeddings: search, intervals, out-of-distribution scores."""
+    with errors_for_people():
+        from experiments.predictions import predictions as measure_predictions
+        from polydistill.config.params import load_params
+
+        report = measure_predictions(
+            ROOT, load_params(ROOT), modality, progress=ProgressLines("predictions")
+        )
+        show(report, as_json=as_json)
+
+
+@experiments.command(epilog="Example: python -m experiments costs text")
+def costs(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Measure size and speed of student and teachers beside their scores."""
+    with errors_for_people():
+        from experiments.costs import costs as measure_costs
+        from polydistill.config.params import load_params
+
+        show(measure_costs(ROOT, load_params(ROOT), modality), as_json=as_json)
+
+
 if __name__ == "__main__":
     environment.prepare()
     environment.end_on_request()
-    comparisons()
+    experiments()

@@ -71,7 +71,7 @@ def markdown(report: AblationReport) -> str:
             f"({_listed(report.setting)}). Seeds {', '.join(map(str, report.seeds))}; each row is the level minus the "
             f"default: a {CONFIDENCE:.0%} interval of the paired bootstrap ({RESAMPLES:,} resamples; groups of examples are "
             "drawn whole), and ± the standard deviation over seeds. Differences on the full setting may be "
-            f"others: see [the headline table](headline.md). `polydistill ablation {report.modality}` writes this page."
+            f"others: see [the method comparison](methods.md). `python -m experiments ablation {report.modality}` writes this page."
         ),
         "",
         *_in_words(report),

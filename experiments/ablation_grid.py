@@ -15,6 +15,7 @@ import pandas as pd
 
 from experiments.ablation import AblationReport, compare_levels, markdown
 from experiments.factors import Level, levels
+from experiments.forest_plot import forest
 from experiments.methods import DEFAULT
 from experiments.scratch import task_groups
 from experiments.trials import cell_code
@@ -26,7 +27,6 @@ from polydistill.evaluation.statistics.paired import OVERALL, PairedScores
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.project.workspace import WORKSPACES, make_workspace
-from polydistill.report.forest_plot import forest
 from polydistill.report.results import write_results
 from polydistill.stages.resolve import resolve
 
@@ -266,7 +266,8 @@ def _take_over_shards(ablation: Ablation) -> None:
     A shard's key hangs on its rows and on the teacher alone, so they are the workspace's shards too.
     """
     block = ablation.params.modality(ablation.modality)
-    whole = block.corpus.rows // block.store.shard_rows
+    rows = block.corpus.rows
+    whole = None if rows is None else rows // block.store.shard_rows
     there, here = (Layout(at, ablation.modality) for at in (ablation.root, ablation.workspace))
     for teacher in ablation.params.enabled_teachers(ablation.modality):
         source, target = there.embeddings("corpus", teacher), here.embedding_work("corpus", teacher)

@@ -1,4 +1,4 @@
-"""The headline table: the default against the baselines, in every task kind and domain."""
+"""The method comparison: the default against the baselines, in every task kind and domain."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class HeadlineReport:
-    """What `docs/results/<modality>/headline.json` holds.
+class MethodsReport:
+    """What `docs/results/<modality>/methods.json` holds.
 
     Attributes:
         modality: Of the students.

@@ -1,10 +1,10 @@
-"""The headline table as a page of Markdown, with what it says in words, made of the numbers."""
+"""The method comparison as a page of Markdown, with what it says in words, made of the numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from experiments.comparison import GOAL, Domain, HeadlineReport, goals
+from experiments.comparison import GOAL, Domain, MethodsReport, goals
 from experiments.methods import DEFAULT
 from experiments.words import NOTHING, gain_cell, plus_minus, row, signed
 from polydistill.evaluation.statistics.bootstrap import Interval
@@ -13,7 +13,7 @@ from polydistill.evaluation.statistics.paired import CONFIDENCE, OVERALL, RESAMP
 OVERALL_NAME = "the mean over kinds"
 
 
-def markdown(report: HeadlineReport) -> str:
+def markdown(report: MethodsReport) -> str:
     """Return the whole page."""
     lines = [f"# Methods compared: the {report.modality} student", "", *_partial(report)]
     lines += [
@@ -21,7 +21,7 @@ def markdown(report: HeadlineReport) -> str:
             f"Seeds {', '.join(map(str, report.seeds))}; students, targets, steps and seeds are equal, and heads but "
             f"for SimReg. Brackets: {CONFIDENCE:.0%} interval of the paired bootstrap ({RESAMPLES:,} resamples; groups of "
             "examples are drawn whole); ±: standard deviation over seeds. "
-            f"`polydistill headline {report.modality}` writes this page."
+            f"`python -m experiments methods {report.modality}` writes this page."
         ),
         "",
         "| method | is |",
@@ -33,13 +33,13 @@ def markdown(report: HeadlineReport) -> str:
         *_in_words(report),
     ]
     if report.progressed.is_complete:
-        lines += ["", "![Gain over the default, with intervals](headline.svg)"]
+        lines += ["", "![Gain over the default, with intervals](methods.svg)"]
     for name, domain in report.domains.items():
         lines += ["", f"## {name.capitalize()} tasks", "", *_tables(domain)]
     return "\n".join(lines) + "\n"
 
 
-def _partial(report: HeadlineReport) -> list[str]:
+def _partial(report: MethodsReport) -> list[str]:
     """Say what is missing, where anything is."""
     at, lines = report.progressed, []
     if not at.is_complete:
@@ -49,7 +49,7 @@ def _partial(report: HeadlineReport) -> list[str]:
     return lines
 
 
-def _in_words(report: HeadlineReport) -> list[str]:
+def _in_words(report: MethodsReport) -> list[str]:
     """Say in which task kinds the default does not win, against whom, and which goals it misses."""
     lines = []
     for name, domain in report.domains.items():

@@ -1,4 +1,4 @@
-"""The headline table: distil with each method and seed, evaluate, and compare.
+"""The method comparison: distil with each method and seed, evaluate, and compare.
 
 No stage of DVC: each cell runs in a scratch project, and what it predicted is kept.
 """
@@ -13,12 +13,13 @@ import pandas as pd
 
 from experiments.comparison import (
     TEACHER,
-    HeadlineReport,
+    MethodsReport,
     Progressed,
     compare_methods,
 )
 from experiments.comparison_page import markdown
-from experiments.methods import DEFAULT, UNDISTILLED, Method, headline_methods
+from experiments.forest_plot import forest
+from experiments.methods import DEFAULT, UNDISTILLED, Method, all_methods
 from experiments.scratch import require_embeddings, task_groups
 from experiments.trials import Cell, KeptCells, make_missing
 from polydistill.config.overrides import changed
@@ -27,16 +28,15 @@ from polydistill.contracts import Progress, silent
 from polydistill.errors import MissingDataError
 from polydistill.evaluation.statistics.paired import PairedScores
 from polydistill.project.layout import Layout
-from polydistill.report.forest_plot import forest
 from polydistill.report.results import write_results
 from polydistill.stages.evaluate import STUDENTS
 from polydistill.stages.resolve import resolve
 
 SEEDS = (0, 1, 2)
-NAME = "headline"
+NAME = "methods"
 
 
-def headline(  # noqa: PLR0913 - methods and seeds are there for smaller comparisons
+def compare_over_seeds(  # noqa: PLR0913 - methods and seeds are there for smaller comparisons
     root: Path,
     params: Params,
     modality: str,
@@ -45,14 +45,14 @@ def headline(  # noqa: PLR0913 - methods and seeds are there for smaller compari
     seeds: Sequence[int] = SEEDS,
     at_most: int | None = None,
     progress: Progress = silent,
-) -> HeadlineReport:
-    """Make the cells that are missing, and write `docs/results/<modality>/headline.{json,md,svg}` when all are there.
+) -> MethodsReport:
+    """Make the cells that are missing, and write `docs/results/<modality>/methods.{json,md,svg}` when all are there.
 
     Args:
         root: The project folder, whose embeddings are up to date.
         params: Its parameters: the default.
         modality: A block of them.
-        methods: To compare, the default first; none: `headline_methods`.
+        methods: To compare, the default first; none: `all_methods`.
         seeds: Of each method.
         at_most: Make so many cells, then stop; none: all. 0: look at what there is.
         progress: Told after each cell, and inside it.
@@ -61,8 +61,8 @@ def headline(  # noqa: PLR0913 - methods and seeds are there for smaller compari
         MissingDataError: A teacher's embeddings are not there; or no cell of the default is.
         PolydistillError: See the distill and evaluate stages.
     """
-    methods = methods or headline_methods(params, modality)
-    cells = headline_cells(params, modality, methods, seeds)
+    methods = methods or all_methods(params, modality)
+    cells = method_cells(params, modality, methods, seeds)
     for cell in cells:
         resolve(cell.params, modality)
     require_embeddings(root, params, modality)
@@ -70,11 +70,11 @@ def headline(  # noqa: PLR0913 - methods and seeds are there for smaller compari
     make_missing(kept, cells, progress, at_most=at_most)
     report = _report(root, params, modality, methods, cells, kept)
     if report.progressed.is_complete:
-        write_headline(report, Layout(root, modality).results)
+        write_comparison(report, Layout(root, modality).results)
     return report
 
 
-def headline_cells(
+def method_cells(
     params: Params, modality: str, methods: Sequence[Method], seeds: Sequence[int]
 ) -> list[Cell]:
     """Return every method with the first seed, then with the next.
@@ -98,7 +98,7 @@ def headline_cells(
     ]
 
 
-def write_headline(report: HeadlineReport, folder: Path) -> None:
+def write_comparison(report: MethodsReport, folder: Path) -> None:
     """Write the results; the same report writes the same bytes."""
     stand = report.domains["all"].standings
     gains = {
@@ -109,7 +109,7 @@ def write_headline(report: HeadlineReport, folder: Path) -> None:
         }
         for kind in reversed(stand[DEFAULT])
     }
-    figure = forest("headline", gains, "main score, minus the default")
+    figure = forest(NAME, gains, "main score, minus the default")
     write_results(folder, NAME, asdict(report), markdown(report), figure=figure)
 
 
@@ -120,7 +120,7 @@ def _report(
     methods: Sequence[Method],
     cells: Sequence[Cell],
     kept: KeptCells,
-) -> HeadlineReport:
+) -> MethodsReport:
     """Compare what is there."""
     finished = [cell for cell in cells if kept.is_finished(cell)]
     tables = _tables(finished, kept)
@@ -135,7 +135,7 @@ def _report(
         if "student_sha256" in record:
             by_seed = students.setdefault(cell.name, {})
             by_seed[str(cell.params.seed)] = str(record["student_sha256"])
-    return HeadlineReport(
+    return MethodsReport(
         modality=modality,
         seeds=tuple(dict.fromkeys(cell.params.seed for cell in cells)),
         progressed=Progressed(

@@ -1,4 +1,4 @@
-"""The methods of the headline table: each is the default with some parameters changed."""
+"""The methods of the method comparison: each is the default with some parameters changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Method:
     overrides: Mapping[str, object]
 
 
-def headline_methods(params: Params, modality: str) -> Sequence[Method]:
+def all_methods(params: Params, modality: str) -> Sequence[Method]:
     """Return the default, the baselines as published, and single teachers.
 
     Students, targets, steps, seeds and, but for SimReg, heads are equal.
@@ -75,7 +75,7 @@ def chosen_methods(params: Params, modality: str, names: Sequence[str] | None) -
     Raises:
         UnknownNameError: There is no such method.
     """
-    methods = headline_methods(params, modality)
+    methods = all_methods(params, modality)
     if names is None:
         return methods
     known = [method.name for method in methods]

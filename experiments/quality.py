@@ -1,6 +1,6 @@
 """Quality over seeds: is the distilled student better than the undistilled one, and how sure is that?
 
-No stage of DVC: its cells are those of the headline table's default, made once for both.
+No stage of DVC: its cells are those of the method comparison's default, made once for both.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.method_comparison import NAME as HEADLINE
-from experiments.method_comparison import SEEDS, headline_cells
+from experiments.method_comparison import NAME as METHODS
+from experiments.method_comparison import SEEDS, method_cells
 from experiments.methods import chosen_methods
 from experiments.scratch import require_embeddings, task_groups
 from experiments.trials import Cell, KeptCells, make_missing
@@ -72,8 +72,8 @@ def quality(
     resolve(params, modality)
     require_embeddings(root, params, modality)
     default = chosen_methods(params, modality, [])
-    cells = headline_cells(params, modality, default, seeds)
-    kept = KeptCells(root, modality, HEADLINE)
+    cells = method_cells(params, modality, default, seeds)
+    kept = KeptCells(root, modality, METHODS)
     make_missing(kept, cells, progress)
     tables = _with_teachers([_predictions(kept, cell) for cell in cells])
     groups = task_groups(root, params, modality)
@@ -150,7 +150,7 @@ def markdown(report: QualityReport) -> str:
             f"Means over seeds {', '.join(map(str, report.seeds))}; gain is student minus undistilled, with a "
             f"paired-bootstrap {CONFIDENCE:.0%} interval ({RESAMPLES:,} resamples; a group of examples, such as the "
             "sentences of a document, is drawn whole). "
-            "`polydistill quality` writes this page."
+            "`python -m experiments quality` writes this page."
         ),
     ]
     for domain, by_model in report.means.items():

@@ -17,7 +17,7 @@ SOURCE = Path("src")
 EDGES = ("cli", "flows", "integrations", "report")
 FOUNDATION = frozenset(
     {
-        "config", "config.environment", "config.params", "contracts", "errors", "evaluation.scores", "plugins",
+        "config", "contracts", "errors", "evaluation.scores", "plugins",
         "project.files", "project.layout", "training.tracking",
     }
 )  # fmt: skip
@@ -64,7 +64,7 @@ def needed_modules(graph: grimp.ImportGraph, entry: str) -> set[str]:
     return {
         module
         for module in modules
-        if module.partition(".")[2] not in FOUNDATION
+        if not FOUNDATION & {module.partition(".")[2], module.split(".")[1]}
         and not (REPOSITORY / file_of(module)).is_dir()  # an __init__ holds a table of plug-ins
     }
 

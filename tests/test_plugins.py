@@ -7,8 +7,8 @@ import pytest
 from polydistill.errors import ParamsError, UnknownNameError
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
-from polydistill.stages.resolve import GIVEN as GIVEN_TO
 from polydistill.teachers import TEACHERS
+from polydistill.training.plug_ins import GIVEN as GIVEN_BY_TRAINING
 
 GIVEN = frozenset({"name", "threads"})
 
@@ -44,14 +44,14 @@ def test_an_option_of_another_type_is_named_with_what_was_got(wrong: object) -> 
     expected = "option 'hidden' of head 'low-rank' in params.yaml: Input should be a valid integer"
 
     with pytest.raises(ParamsError) as got:
-        HEADS.check("low-rank", {"hidden": wrong}, given=GIVEN_TO["heads"])
+        HEADS.check("low-rank", {"hidden": wrong}, given=GIVEN_BY_TRAINING["heads"])
 
     assert str(got.value) == f"{expected} (got {wrong!r})."
 
 
 @pytest.mark.parametrize(("option", "value"), [("scale_rank", None), ("min_log_scale", -6)])
 def test_an_option_may_be_whatever_it_is_annotated_with(option: str, value: object) -> None:
-    HEADS.check("low-rank", {option: value}, given=GIVEN_TO["heads"])
+    HEADS.check("low-rank", {option: value}, given=GIVEN_BY_TRAINING["heads"])
 
 
 def test_a_teacher_file_does_not_import_its_runtime() -> None:

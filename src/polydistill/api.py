@@ -24,14 +24,20 @@ from polydistill.config.params import method_params, read_mapping, task_params
 from polydistill.config.training import EvaluationParams
 from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
 from polydistill.data.completion import groups_of
+from polydistill.data.files import read_table
 from polydistill.data.inputs import guess_modality, read_inputs
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import as_examples, benchmark_inputs, read_table, task_table
+from polydistill.data.tables import as_examples, benchmark_inputs, task_table
 from polydistill.embeddings.in_memory import Precomputed
 from polydistill.embeddings.specification import TeacherSpec, build_teachers
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
 from polydistill.errors import DataError, ParamsError
-from polydistill.evaluation.benchmark import build_tasks, difference_table, run_tasks, score_table
+from polydistill.evaluation.benchmark import (
+    build_tasks,
+    difference_table,
+    run_benchmark,
+    score_table,
+)
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.export.student import Student
 from polydistill.project.code_version import code_version
@@ -126,7 +132,7 @@ def distill(  # noqa: PLR0913  its keywords are what a user may decide
         stored = _embed(sources, corpus, kind, folder, report)
         run = RunSettings(seed, threads)
         made = _trained(training, stored, method, run, kind, folder, report)
-    distilled = Student(made / STUDENT, kind.name, made / HEADS_FOLDER)
+        distilled = Student(made / STUDENT, kind.name, made / HEADS_FOLDER)
     distilled.sources = tuple(sources.values())
     return distilled
 
@@ -300,13 +306,11 @@ class _Benchmark:
     ) -> pd.DataFrame:
         """Return the predictions of every model on every task."""
         built = build_tasks(self.frames, self.rows, EvaluationParams(), self.kind)
-        predictions = []
-        for number, (name, embeddings) in enumerate(given.items(), 1):
-            encoder = LookupEncoder(name, "in-memory", self.corpus.ids, embeddings)
-            for task, run in zip(built, run_tasks(encoder, built, threads), strict=True):
-                predictions.append(run.predictions.assign(task=task.name, model=name))
-            progress("evaluate", number, len(given))
-        return pd.concat(predictions, ignore_index=True)
+        encoders = (
+            LookupEncoder(name, "in-memory", self.corpus.ids, embeddings)
+            for name, embeddings in given.items()
+        )
+        return run_benchmark(encoders, built, self.rows, threads, progress).predictions
 
 
 def _is_missing(value: object) -> bool:
@@ -406,16 +410,18 @@ def _file_name(name: str) -> str:
 
 @contextmanager
 def _reporting(progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001
-    """Show bars, call the caller's function, or be silent."""
-    if not isinstance(progress, bool):
-        yield progress
-    elif not progress:
-        yield silent
-    else:
-        from rich.console import Console
-        from rich.progress import Progress as Bars
-        from rich.progress import TaskID
+    """Show bars, call the caller's function, or be silent; libraries keep their own bars to themselves."""
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
+    with _quiet_transformers():
+        if not isinstance(progress, bool):
+            yield progress
+            return
+        if not progress:
+            yield silent
+            return
         with Bars(console=Console(stderr=True)) as bars:
             tasks: dict[str, TaskID] = {}
 
@@ -433,3 +439,18 @@ def _reporting(progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001
                 )
 
             yield show
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    from transformers.utils import logging
+
+    level, shows_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shows_bars:
+            logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""What each kind of plug-in must be: the only thing that stages and plug-ins know of one another."""
+"""The interfaces of teachers, modalities, students, heads and losses, and the types that they exchange."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def without_autocast(tensor: Tensor) -> torch.autocast:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What a teacher gives for some examples.
+    """A teacher's embeddings of some examples.
 
     Attributes:
         values: `(n_examples, dim)`, float32; a missing row holds zeros.
@@ -60,23 +60,23 @@ class Embeddings:
 
 
 class Teacher(Protocol):
-    """A frozen source of embeddings. Building one loads no weights; the first `embed` does."""
+    """A frozen source of embeddings. The constructor loads no weights; the first `embed` does."""
 
     name: str
     dim: int
     by_id: bool
-    """Whether `embed` is handed the examples' ids in their place: a table that somebody else made."""
+    """Whether `embed` takes the examples' ids instead of the examples, as a precomputed table does."""
 
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:
-        """Whatever changes the embeddings, and nothing else.
+        """Everything that changes the embeddings, and nothing else.
 
-        The sha256 of the weights (or a hub revision), the version of the family's code, prompt, pooling,
-        preprocessing and precision. The store's keys are made of it. Reads files, loads no model.
+        The sha256 of the weights (or a hub revision), the version of the family's code, the prompt, pooling,
+        preprocessing and precision. The store derives its keys from it. Reads files, but loads no model.
         """
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """Embed examples, in order; equal inputs give equal rows, whatever stands beside them."""
+        """Embed examples, in order. Equal inputs give equal rows, whatever else is in the batch."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Rule:
     """One expectation about a table, in the vocabulary of Great Expectations.
 
     Attributes:
-        type: The expectation's snake-case type: `expect_column_values_to_be_unique`.
-        kwargs: Its arguments: `{"column": "id"}`.
-        because: What is wrong when it fails, in one sentence for a person.
+        type: The expectation's type in snake case, such as `expect_column_values_to_be_unique`.
+        kwargs: Its arguments, such as `{"column": "id"}`.
+        because: One sentence for a person that says what is wrong when the expectation fails.
     """
 
     type: str
@@ -95,52 +95,53 @@ class Rule:
 
 
 class Modality(Protocol):
-    """How examples of one kind are read, named and checked."""
+    """How examples of one kind (texts, images, molecules) are read, identified and validated."""
 
     name: str
     column: str
     """The column of a corpus or a task that holds the example."""
     near_similarity: float | None
-    """Least Jaccard index of two near keys' character 5-grams that makes their examples near-duplicates.
+    """The Jaccard index of two near keys' character 5-grams from which their examples are near-duplicates.
 
-    None where only equal keys do: of a hash, or of a formula, a few characters are no likeness.
+    None if only equal keys count, because similar characters of a hash or a formula do not mean similar content.
     """
 
     @property
     def requirements(self) -> Sequence[str]:
-        """Distributions, beside those of every student, that a served model needs for its examples."""
+        """Python distributions that a served model needs to read its examples, besides those of every student."""
 
     def content_id(self, example: Example) -> str:
-        """Return a name for the content: 32 hexadecimal digits; equal content, equal name."""
+        """Return the id of the content, 32 hexadecimal digits: equal content has equal ids."""
 
     def near_key(self, example: Example) -> str:
-        """Return a key that trivially different examples share (case, spacing, punctuation)."""
+        """Return a key shared by examples that differ trivially (in case, spacing or punctuation)."""
 
     def split_key(self, example: Example) -> str | None:
-        """Return a key whose examples no split may tear apart, whatever a table's groups say: a scaffold.
+        """Return a key, such as a scaffold, whose examples must be on one side of every split.
 
-        None where the modality knows of none. Rows that a task declares to stand alone (`group: id`) may be.
+        It applies besides a table's own groups, except where a task declares every row its own group (`group: id`).
+        None if the modality has no such key.
         """
 
     def coerce(self, value: object) -> Example:
-        """Return the example that a user's value stands for: of an image, a path, bytes or an array.
+        """Convert a user's value to an example: for an image, a path, bytes or an array.
 
         Raises:
-            DataError: It stands for none.
+            DataError: The value cannot be converted.
         """
 
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
-        """Return the columns that the rules below need and a table does not have, one number a row.
+        """Return the columns that the rules need and a table lacks, with one number per row.
 
-        `shown` holds each row's examples that are there: one, or two of a pair. Nothing raises: what
-        cannot be read gets a number that a rule refuses.
+        `shown` holds the examples of each row: one, or the two of a pair. It never raises: an example that
+        cannot be read gets a number that a rule rejects.
         """
 
     def corpus_rules(self) -> Sequence[Rule]:
-        """Return what a corpus must fulfil, over its own and the derived columns."""
+        """Return the rules for a corpus, over its own and the derived columns."""
 
     def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:
-        """Return what a task must fulfil; `columns` hold its examples."""
+        """Return the rules for a task, whose examples are in `columns`."""
 
 
 class Student(Protocol):
@@ -150,32 +151,32 @@ class Student(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """What an optimiser trains."""
+        """The module that the optimiser trains."""
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Turn examples into what `forward` takes."""
+        """Convert examples to the features that `forward` takes."""
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return embeddings, `(batch, dim)`, not normalised."""
 
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors) and settings; the same student writes the same bytes."""
+        """Write weights (safetensors) and settings. The same student writes the same bytes."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a head expects of one teacher, given the student: a mixture of Gaussians.
+    """A head's distribution of one teacher's embedding, given the student's: a mixture of Gaussians.
 
-    All in one precision, that of the targets, and float32 at least: see `widened`.
+    All tensors have the precision of the targets, and at least float32: see `widened`.
 
     Attributes:
         mean: `(batch, modes, teacher_dim)`.
         log_scale: Logarithm of the standard deviation, `(batch, modes, teacher_dim)`.
-        log_weights: Logarithm of the modes' weights, `(batch, modes)`; sums to one over the modes.
-        factor: Of a low-rank covariance, `(modes, teacher_dim, rank)`: what is added to the squared scales on
-            the diagonal is its product with its transpose.
-        triangle: Of a full precision, `(modes, teacher_dim, teacher_dim)`, lower triangular with a diagonal of
-            ones: it stands on either side of the inverse squared scales.
+        log_weights: Logarithm of the modes' weights, `(batch, modes)`; the weights sum to one over the modes.
+        factor: Factor of a low-rank covariance, `(modes, teacher_dim, rank)`: the covariance is the diagonal of
+            squared scales plus the factor times its transpose.
+        triangle: Unit lower-triangular factor of a full precision matrix, `(modes, teacher_dim, teacher_dim)`: the
+            precision is the triangle, times the diagonal of inverse squared scales, times its transpose.
     """
 
     mean: Tensor
@@ -186,9 +187,9 @@ class Prediction:
 
 
 class Heads(Protocol):
-    """From the student to every teacher, as a module; options are keyword arguments of its class.
+    """A module that predicts every teacher from the student; options are keyword arguments of its class.
 
-    It knows which of its parameters serve which teacher, so that a later run can go on from them.
+    It can tell which of its parameters belong to which teacher, so that a later run can start from them.
     """
 
     @property
@@ -196,22 +197,22 @@ class Heads(Protocol):
         """The teachers' names, in order."""
 
     def own_rows(self, teacher: str) -> dict[str, Tensor]:
-        """Return which rows of which parameters serve one teacher alone: bool, `(rows,)`, by name.
+        """Return the rows of each parameter that belong to one teacher alone: bool, `(rows,)`, by name.
 
-        In the same order for every teacher; a parameter that no teacher has rows of is shared by all.
+        The order of names is the same for every teacher. All teachers share a parameter that is not named.
         """
 
     def mean_rows(self, teacher: str) -> dict[str, Tensor]:
-        """Return those of `own_rows` that make the teacher's means, and no scale and no weight of a mode."""
+        """Return the part of `own_rows` that produces the teacher's means, without scales and mode weights."""
 
     def __call__(
         self, student: Tensor, masks: Mapping[str, Tensor] | None = None
     ) -> dict[str, Prediction]:
         """Predict each teacher from student embeddings `(batch, student_dim)`.
 
-        `masks`, `(batch,)` a teacher, are false for rows that it lacks: what is predicted for them is finite and
-        means nothing. Heads that learn from the rows side by side leave them out; none: all are there. In
-        eval mode a row does not depend on those beside it.
+        `masks`, `(batch,)` per teacher, are false for rows that the teacher lacks: their predictions are finite
+        but meaningless, and batch statistics leave them out. Without masks every row is present. In eval mode a
+        row does not depend on the others in the batch.
         """
 
 
@@ -226,9 +227,9 @@ class DistillationLoss(Protocol):
 
 
 class GeometryTerm(Protocol):
-    """A relational objective, which looks at the student's embeddings beside the teachers'."""
+    """A relational objective: it compares similarities among the student's embeddings with the teachers'."""
 
     def __call__(
         self, student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> Tensor:
-        """Return `(batch,)` for `student` `(batch, dim)` and one `(batch, teacher_dim)` a teacher."""
+        """Return `(batch,)` for `student`, `(batch, dim)`, and one target `(batch, teacher_dim)` per teacher."""

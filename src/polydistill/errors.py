@@ -1,21 +1,21 @@
-"""Every error that polydistill raises on purpose.
+"""The errors that polydistill raises on purpose.
 
 PolydistillError                      exit 1
 ├── ParamsError(ValueError)           exit 2   params.yaml: an unknown key, name, option or a value out of bounds
-│   └── UnknownNameError              exit 2   a plug-in that no file provides
+│   └── UnknownNameError              exit 2   a plug-in, task or teacher that does not exist
 ├── MissingExtraError(ImportError)    exit 2   an optional dependency is not installed
-├── DataError(ValueError)             exit 3   data that a stage cannot work with
-│   ├── MissingDataError              exit 3   a file that should be there is not
+├── DataError(ValueError)             exit 3   data that cannot be used
+│   ├── MissingDataError              exit 3   a required file is missing
 │   └── ValidationFailedError         exit 3   an expectation about the data does not hold
-├── ShapeError(ValueError)            exit 1   an array has another shape than its contract says
-├── StoreError(OSError)               exit 4   embeddings or artifacts on disk are damaged or do not fit
-│   ├── DiskSpaceError                exit 4   there is not enough room
-│   └── LedgerError                   exit 4   the ledger was tampered with, or does not fit the registry
+├── ShapeError(ValueError)            exit 1   an array has a wrong shape
+├── StoreError(OSError)               exit 4   embeddings or artifacts on disk are damaged or do not match
+│   ├── DiskSpaceError                exit 4   there is not enough disk space
+│   └── LedgerError                   exit 4   the ledger was tampered with, or does not match the registry
 ├── StageError(RuntimeError)          exit 5   a stage or an outside tool (DVC, MLflow, Prefect) failed
-│   ├── DivergedError                 exit 5   training left the region of finite numbers
-│   └── InfrastructureError           exit 5   a lock or a signal stopped it: worth another try
-├── GateRefusedError(RuntimeError)    exit 6   a challenger did not pass the gate
-└── DriftFoundError(RuntimeError)     exit 7   the incoming corpus is another one than the champion's
+│   ├── DivergedError                 exit 5   training diverged
+│   └── InfrastructureError           exit 5   a lock or a signal stopped it: a retry may work
+├── GateRefusedError(RuntimeError)    exit 6   the challenger did not pass the gate
+└── DriftFoundError(RuntimeError)     exit 7   the incoming corpus has drifted from the champion's
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from difflib import get_close_matches
 
 
 class PolydistillError(Exception):
-    """The root: catch it to catch whatever polydistill raises on purpose."""
+    """The base class: catching it catches every error that polydistill raises on purpose."""
 
     exit_code = 1
 
@@ -37,7 +37,7 @@ class ParamsError(PolydistillError, ValueError):
 
 
 class UnknownNameError(ParamsError):
-    """A name that no plug-in, task or teacher answers to.
+    """A plug-in, task, teacher or option of this name does not exist.
 
     Examples:
         >>> print(UnknownNameError("loss", "gausian-nll", ["cosine", "gaussian-nll", "mse"]))
@@ -66,13 +66,13 @@ class MissingExtraError(PolydistillError, ImportError):
 
 
 class DataError(PolydistillError, ValueError):
-    """Data that a stage cannot work with."""
+    """Data that cannot be used."""
 
     exit_code = 3
 
 
 class MissingDataError(DataError, FileNotFoundError):
-    """A file that should be there is not."""
+    """A required file is missing."""
 
 
 class ValidationFailedError(DataError):
@@ -80,39 +80,39 @@ class ValidationFailedError(DataError):
 
 
 class ShapeError(PolydistillError, ValueError):
-    """An array has another shape than its contract says."""
+    """An array has a wrong shape."""
 
 
 class StoreError(PolydistillError, OSError):
-    """Embeddings or artifacts on disk are damaged, or do not fit the parameters."""
+    """Embeddings or artifacts on disk are damaged, or do not match the parameters."""
 
     exit_code = 4
 
 
 class DiskSpaceError(StoreError):
-    """There is not enough room for what is about to be written."""
+    """There is not enough disk space for what is about to be written."""
 
 
 class LedgerError(StoreError):
-    """The ledger of a model was tampered with, or is not the registry's."""
+    """A model's ledger was tampered with, or does not match the registry."""
 
 
 class StageError(PolydistillError, RuntimeError):
-    """A stage, or an outside tool that it called, failed."""
+    """A stage, or an external tool that it called, failed."""
 
     exit_code = 5
 
 
 class DivergedError(StageError):
-    """Training left the region of finite numbers."""
+    """Training diverged: a loss or an embedding is no longer usable."""
 
 
 class InfrastructureError(StageError):
-    """A lock, or a signal from outside, stopped what would have worked: worth another try."""
+    """A lock or a signal stopped the operation; a retry may work."""
 
 
 class GateRefusedError(PolydistillError, RuntimeError):
-    """A challenger did not pass the gate."""
+    """The challenger did not pass the gate."""
 
     exit_code = 6
 

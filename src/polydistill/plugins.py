@@ -1,7 +1,8 @@
-"""Registries: one file in a room adds one entry, and nothing else has to change.
+"""Plug-in registries: one file in a package adds one plug-in, and nothing else has to change.
 
-A room's `__init__.py` holds `LOSSES = Plugins[...]("loss", __name__)`; the file `gaussian_nll.py` in it
-registers `gaussian-nll`. Names are read off the folder, so listing them imports nothing.
+The package's `__init__.py` holds `LOSSES = Plugins[...]("loss", __name__)`; its file `gaussian_nll.py` registers
+`gaussian-nll`. The names are the file names, so listing them imports nothing. Files that start with an underscore,
+and sub-packages, are not plug-ins.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ Added = TypeVar("Added", bound=Callable[..., object])
 
 
 class Plugins(Generic[Entry]):
-    """The entries of one room, by their public kebab-case names.
+    """The plug-ins of one package, by their public kebab-case names.
 
     Args:
-        kind: What an entry is called in messages, in the singular: `loss`.
-        package: The room's dotted name: `polydistill.losses`.
+        kind: What a plug-in is called in messages, in the singular, such as `loss`.
+        package: The package's dotted name, such as `polydistill.losses`.
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -35,7 +36,7 @@ class Plugins(Generic[Entry]):
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str) -> Callable[[Added], Added]:
-        """Return a decorator that adds an entry under `name`, which its file is named after."""
+        """Return a decorator that registers a plug-in under `name`, which must match its file's name."""
 
         def add(entry: Added) -> Added:
             self._entries[name] = cast("Entry", entry)
@@ -44,14 +45,14 @@ class Plugins(Generic[Entry]):
         return add
 
     def names(self) -> list[str]:
-        """List the known names, sorted, from the room's file names, without importing them."""
+        """List the known names, sorted, without importing the plug-ins."""
         return names_in(self.package)
 
     def get(self, name: str) -> Entry:
-        """Import the file of `name` and return its entry.
+        """Import the file of `name` and return its plug-in.
 
         Raises:
-            UnknownNameError: No file of this room is named so.
+            UnknownNameError: The package has no file of this name.
         """
         if name not in self._entries:
             if name not in self.names():
@@ -60,18 +61,18 @@ class Plugins(Generic[Entry]):
         return self._entries[name]
 
     def check(self, name: str, options: Mapping[str, object], *, given: frozenset[str]) -> None:
-        """Refuse an unknown name, and an option that is unknown, missing or of a wrong type, before anything runs.
+        """Validate a plug-in's name and options before anything runs.
 
         Args:
-            name: The entry.
-            options: What `params.yaml` says beside the name.
-            given: Arguments that the caller passes itself, and that are no options.
+            name: The plug-in.
+            options: The options given in `params.yaml` beside the name.
+            given: Arguments that the caller passes itself, and that are therefore not options.
 
         Raises:
             UnknownNameError: `name`, or a key of `options`, is not known.
-            ParamsError: The entry needs an option that is not there, or one is of another type than annotated.
+            ParamsError: A required option is missing, or an option has another type than annotated.
         """
-        entry = self.get(name)  # students are made by their classmethod `build`
+        entry = self.get(name)  # students are built by their classmethod `build`
         made_by = getattr(entry, "build", entry)
         arguments = inspect.signature(made_by).parameters
         known = {key for key in arguments if key not in given and key != "self"}
@@ -94,22 +95,22 @@ class Plugins(Generic[Entry]):
                 ) from error
 
     def option_defaults(self, name: str, *, given: frozenset[str]) -> dict[str, object]:
-        """Return the options that an entry has a default for; `given` are no options, as in `check`."""
+        """Return the options of a plug-in that have a default; for `given` see `check`."""
         entry = self.get(name)
         found = defaults_of(getattr(entry, "build", entry))
         return {key: value for key, value in found.items() if key not in given}
 
 
 def names_in(package: str) -> list[str]:
-    """List the public names in a room, sorted, from its file names, without importing it."""
-    room = find_spec(package)
-    folders = [] if room is None else room.submodule_search_locations
+    """List the plug-in names of a package, sorted, without importing it."""
+    spec = find_spec(package)
+    folders = [] if spec is None else spec.submodule_search_locations
     files = (module.name for module in pkgutil.iter_modules(folders) if not module.ispkg)
     return sorted(file.replace("_", "-") for file in files if not file.startswith("_"))
 
 
 def defaults_of(entry: Callable[..., object]) -> dict[str, object]:
-    """Return the options that an entry has a default for, by name."""
+    """Return the arguments of a callable that have a default, by name."""
     arguments = inspect.signature(entry).parameters.items()
     return {
         name: one.default for name, one in arguments if one.default is not inspect.Parameter.empty

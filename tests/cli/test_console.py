@@ -47,7 +47,7 @@ def test_the_rate_does_not_count_what_an_earlier_run_had_done(
 def test_what_begins_anew_has_a_rate_of_its_own(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    progress = ProgressLines("headline")
+    progress = ProgressLines("methods")
     for second, done in ((0, 0), (10, 1000), (5010, 100), (5020, 200)):
         clock[0] = 100.0 + second
         progress("default steps", done, 1000)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from polydistill.contracts import Modality
+from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_table
 
 NAMES = MODALITIES.names()
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from polydistill.data.files import read_lines
 from polydistill.data.modalities.text import TextModality
-from polydistill.data.tables import read_examples, read_lines
+from polydistill.data.tables import read_examples
 from polydistill.errors import DataError, MissingDataError
 
 
@@ -18,7 +19,7 @@ def test_lines_are_read_in_order_and_an_empty_one_is_an_example(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"", "got an empty file"), (b"\xd0\xff\x00", "must be UTF-8 text, one example a line")],
+    [(b"", "got an empty file"), (b"\xd0\xff\x00", "must be UTF-8 text, one example per line")],
     ids=["empty", "binary"],
 )
 def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, said: str) -> None:

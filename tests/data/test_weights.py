@@ -10,6 +10,7 @@ import pytest
 from polydistill.config.compose import known_teachers
 from polydistill.data.weights import (
     WheelFile,
+    current_snapshot,
     locate,
     package_version,
     source_sha256,
@@ -40,6 +41,38 @@ def test_a_missing_package_says_what_to_install() -> None:
 def test_a_short_or_moving_revision_is_refused() -> None:
     with pytest.raises(ParamsError, match="branch can change"):
         locate("someone/model", revision="abc123")
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A local hub cache, without a network, that holds one commit of `someone/model`."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    repository = tmp_path / "models--someone--model"
+    snapshot = repository / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return snapshot
+
+
+def test_a_hub_name_without_a_revision_gives_the_commit_in_the_cache(hub_cache: Path) -> None:
+    folder, commit = current_snapshot("someone/model")
+
+    assert (folder, commit) == (hub_cache, COMMIT)
+    assert locate("someone/model", revision=commit) == folder
+
+
+@pytest.mark.usefixtures("hub_cache")
+@pytest.mark.parametrize("repository", ["someone/other", "not/a/repository"])
+def test_a_repository_that_is_nowhere_is_named(repository: str) -> None:
+    with pytest.raises(MissingDataError, match=f"'{repository}' is neither in the cache nor"):
+        current_snapshot(repository)
 
 
 def test_weights_of_a_folder_follow_every_file_of_weight(tmp_path: Path) -> None:

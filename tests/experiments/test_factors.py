@@ -6,7 +6,7 @@ import pytest
 
 from experiments.ablation_grid import Ablation
 from experiments.factors import levels
-from experiments.methods import headline_methods
+from experiments.methods import all_methods
 from polydistill.config.overrides import changed
 from polydistill.config.params import load_params
 from polydistill.data.modalities import MODALITIES
@@ -65,10 +65,10 @@ def test_teachers_come_in_the_order_of_the_switchboard() -> None:
     assert active == list(PARAMS.enabled_teachers("text"))[:2]
 
 
-def test_the_headline_methods_are_equal_but_for_what_they_are_about() -> None:
+def test_the_methods_are_identical_except_for_what_they_compare() -> None:
     methods = {
         one.name: changed(PARAMS, {**one.overrides, "seed": 2})
-        for one in headline_methods(PARAMS, "text")
+        for one in all_methods(PARAMS, "text")
     }
 
     assert list(methods)[:6] == ["default", "paper", "mse", "cosine", "simreg", "compress"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.method_comparison import headline
+from experiments.method_comparison import compare_over_seeds
 from experiments.methods import chosen_methods
 from polydistill.errors import UnknownNameError
 from tests.comparison_project import make_comparison_project
@@ -39,17 +39,19 @@ def test_a_killed_comparison_goes_on_and_an_unchanged_one_makes_nothing(tmp_path
     before = {path: path.is_dir() for path in (tmp_path / "artifacts").rglob("*")}
 
     with pytest.raises(KeyboardInterrupt):
-        headline(tmp_path, params, "text", methods=chosen, seeds=(0, 1), progress=Told(3))
-    so_far = headline(tmp_path, params, "text", methods=chosen, seeds=(0, 1), at_most=0)
+        compare_over_seeds(tmp_path, params, "text", methods=chosen, seeds=(0, 1), progress=Told(3))
+    so_far = compare_over_seeds(tmp_path, params, "text", methods=chosen, seeds=(0, 1), at_most=0)
     assert (so_far.progressed.finished, so_far.progressed.cells) == (3, 8)
     assert results(tmp_path) == {}
 
     rest, nothing = Told(), Told()
-    report = headline(tmp_path, params, "text", methods=chosen, seeds=(0, 1), progress=rest)
+    report = compare_over_seeds(
+        tmp_path, params, "text", methods=chosen, seeds=(0, 1), progress=rest
+    )
     assert len(rest.cells) == 5
     first = results(tmp_path)
-    assert {"headline.json", "headline.md"} <= set(first)
-    headline(tmp_path, params, "text", methods=chosen, seeds=(0, 1), progress=nothing)
+    assert {"methods.json", "methods.md"} <= set(first)
+    compare_over_seeds(tmp_path, params, "text", methods=chosen, seeds=(0, 1), progress=nothing)
 
     assert nothing.cells == []
     assert results(tmp_path) == first
@@ -57,7 +59,7 @@ def test_a_killed_comparison_goes_on_and_an_unchanged_one_makes_nothing(tmp_path
     assert set(report.domains["all"].teachers) == {"first", "second"}
     over = report.domains["all"].over_teachers["first"]["mean"]
     assert over.low < over.mean < over.high
-    assert json.loads(first["headline.json"])["seeds"] == [0, 1]
+    assert json.loads(first["methods.json"])["seeds"] == [0, 1]
     assert {path: path.is_dir() for path in (tmp_path / "artifacts").rglob("*")} == before
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.method_comparison import headline
-from experiments.methods import headline_methods
+from experiments.method_comparison import compare_over_seeds
+from experiments.methods import all_methods
 from experiments.quality import compare, markdown, quality, write_quality
 from polydistill.config.data import TaskParams
 from polydistill.config.params import Params, load_params, parse_params
@@ -141,11 +141,11 @@ def test_a_run_over_seeds_distils_each_and_writes_nothing_but_the_results(tmp_pa
     assert set((tmp_path / "artifacts").rglob("*")) == before
 
 
-def test_its_cells_are_the_headlines_and_made_once_for_both(tmp_path: Path) -> None:
+def test_its_cells_are_the_method_comparisons_and_made_once_for_both(tmp_path: Path) -> None:
     pytest.importorskip("mteb")
     params = write_project(tmp_path)
-    methods = headline_methods(params, "text")[:1]
-    headline(tmp_path, params, "text", methods=methods, seeds=(3, 4))
+    methods = all_methods(params, "text")[:1]
+    compare_over_seeds(tmp_path, params, "text", methods=methods, seeds=(3, 4))
     told: list[str] = []
 
     report = quality(

@@ -247,7 +247,7 @@ def test_the_command_writes_an_export_that_encode_reads(
     run = CliRunner()
     target = str(tmp_path / "out")
 
-    made = run.invoke(app, ["export-student", "text", "--as", "whitened", "-o", target,
+    made = run.invoke(app, ["export", "text", "--as", "whitened", "-o", target,
                             "--option", "shrinkage=0.5", "--option", "dim=3", "--json"])  # fmt: skip
     used = run.invoke(
         app, ["encode", target, str(tmp_path / "texts.txt"), "-o", str(tmp_path / "e.npy")]
@@ -257,6 +257,6 @@ def test_the_command_writes_an_export_that_encode_reads(
     assert json.loads(made.output)["dim"] == 3
     assert used.exit_code == 0, used.output
     assert np.load(tmp_path / "e.npy").shape == (2, 3)
-    bad = run.invoke(app, ["export-student", "text", "--as", "plain", "-o", target, "--option", "a"])  # fmt: skip
+    bad = run.invoke(app, ["export", "text", "--as", "plain", "-o", target, "--option", "a"])  # fmt: skip
     assert bad.exit_code == 2
     assert "--option must be name=value" in bad.output

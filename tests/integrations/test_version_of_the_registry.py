@@ -99,8 +99,8 @@ def test_an_unknown_teacher_is_refused_with_those_of_the_version(published: Path
     assert "Did you mean 'first'" in told
 
 
-def test_an_adopted_version_is_the_one_of_the_registry(published: Path, distilled: Path) -> None:
-    result = CliRunner().invoke(app, ["adopt", "text", CHALLENGER, "--json"])
+def test_an_imported_version_is_the_one_of_the_registry(published: Path, distilled: Path) -> None:
+    result = CliRunner().invoke(app, ["warm-start", "text", CHALLENGER, "--json"])
 
     assert result.exit_code == 0, result.output
     assert json.loads(result.output)["student_sha256"] == weights_digest(distilled / "student")

@@ -59,7 +59,7 @@ def make_params(*, teachers: Sequence[str] = TEACHERS) -> Params:
             "kinds": {"kind": "classification", "path": "data/kinds.csv", "domain": "in"},
             "weights": {"kind": "regression", "path": "data/weights.csv", "domain": "out"},
         },
-        teachers={name: {"family": "hashing", "dim": 24} for name in TEACHERS},
+        teachers={name: {"family": "hashing", "dim": 24} for name in teachers},
     )
     return parse_params(tree)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from experiments.exports import compare_exports
 from polydistill.config.params import Params, parse_params
 from polydistill.data.modalities.molecules import MoleculesModality
 from polydistill.errors import ParamsError, UnknownNameError, ValidationFailedError
@@ -14,7 +15,6 @@ from polydistill.integrations.great_expectations import GreatExpectationsChecker
 from polydistill.stages.distill import distill
 from polydistill.stages.embed import embed
 from polydistill.stages.evaluate import evaluate
-from polydistill.stages.exports import compare_exports
 from polydistill.stages.validate import validate
 from tests.our_params import our_params
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from polydistill.data.completion import Dropped
 from polydistill.errors import DataError, MissingDataError, ValidationFailedError
 from polydistill.stages.validate import ValidationReport, validate
 from tests.small_data import TEXT, PandasChecker, make_frames, write_project
@@ -165,12 +166,28 @@ def test_the_summary_is_the_same_twice(tmp_path: Path) -> None:
     assert written[0] == written[1]
 
 
-def test_a_task_without_splits_is_refused_by_name(tmp_path: Path) -> None:
+def test_tables_of_texts_and_labels_are_valid_and_what_they_lose_is_reported(
+    tmp_path: Path,
+) -> None:
     frames = make_frames()
-    del frames["topics"]["split"]
+    for table, columns in {"corpus": ["text"], "topics": ["text", "label"]}.items():
+        rows = frames[table][columns]
+        empty = pd.DataFrame({"text": [None], "label": ["red"]})[columns]
+        frames[table] = pd.concat([rows, rows.head(2), empty], ignore_index=True)
 
-    with pytest.raises(DataError, match=r"data/topics.parquet must have a column 'split'"):
-        run(tmp_path, frames)
+    report = run(tmp_path, frames)
+
+    assert report.dropped == {
+        "corpus": Dropped(empty=1, repeated=2),
+        "topics": Dropped(empty=1, repeated=2),
+    }
+    written = json.loads((tmp_path / "reports/text/validation.json").read_text())
+    assert written["dropped"]["corpus"] == {"empty": 1, "repeated": 2, "contradictory": 0}
+
+
+def test_a_table_that_is_used_whole_reports_nothing_dropped(tmp_path: Path) -> None:
+    assert run(tmp_path, make_frames()).dropped == {}
+    assert "dropped" not in json.loads((tmp_path / "reports/text/validation.json").read_text())
 
 
 def test_a_missing_label_column_is_refused_by_name(tmp_path: Path) -> None:
@@ -183,9 +200,9 @@ def test_a_missing_label_column_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_numbers_in_place_of_examples_are_refused(tmp_path: Path) -> None:
     frames = make_frames()
-    frames["pairs"]["text1"] = [1, 2, 3, 4]
+    frames["topics"]["text"] = range(8)
 
-    with pytest.raises(DataError, match=r"pairs.csv: column 'text1' must hold examples, got "):
+    with pytest.raises(DataError, match=r"topics.parquet: column 'text' must hold examples, got "):
         run(tmp_path, frames)
 
 

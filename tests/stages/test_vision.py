@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
+from experiments.exports import compare_exports
 from experiments.quality import quality
 from polydistill.config.params import Params, parse_params
 from polydistill.data.modalities.vision import VisionModality
@@ -21,7 +22,6 @@ from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.stages.embed import embed
 from polydistill.stages.evaluate import evaluate
-from polydistill.stages.exports import compare_exports
 from polydistill.stages.validate import validate
 from polydistill.teachers.hog_colour import HogColourTeacher
 from tests.made_images import (

@@ -21,8 +21,8 @@ from polydistill.config.params import Params
 from polydistill.errors import MissingDataError, ParamsError, PolydistillError, StoreError
 from polydistill.export.predicted_embeddings import load_predictor
 from polydistill.project.layout import Layout
-from polydistill.stages.adopt import Adopted, adopt
 from polydistill.stages.distill import distill
+from polydistill.stages.import_version import ImportedVersion, import_version
 from polydistill.students import encode, load_student
 from tests.distill_project import (
     SOURCES,
@@ -40,23 +40,23 @@ TEXTS = ["red cat runs", "never green", "dog"]
 
 
 @pytest.fixture(scope="session")
-def adopted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Adopted]:
-    """A project with a student of two teachers, adopted, and the embeddings of a third teacher."""
+def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ImportedVersion]:
+    """A project with a student of two teachers, imported, and the embeddings of a third teacher."""
     root = tmp_path_factory.mktemp("warm") / "adopted"
     layout = make_distill_project(root)
     distill(root, small_params(), "text")
-    version = adopt(root, "text", layout.artifacts)
+    version = import_version(root, "text", layout.artifacts)
     add_teacher(layout, "third", 9)
     return root, version
 
 
 @pytest.fixture
-def project(adopted: tuple[Path, Adopted], tmp_path: Path) -> Path:
-    return Path(shutil.copytree(adopted[0], tmp_path / "project"))
+def project(imported: tuple[Path, ImportedVersion], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(imported[0], tmp_path / "project"))
 
 
 @pytest.fixture
-def warm(adopted: tuple[Path, Adopted]) -> Callable[..., Params]:
+def warm(imported: tuple[Path, ImportedVersion]) -> Callable[..., Params]:
     """Return parameters that go on from the adopted version."""
 
     def make(
@@ -64,7 +64,7 @@ def warm(adopted: tuple[Path, Adopted]) -> Callable[..., Params]:
         start: Mapping[str, object] | None = None,
         **changes: Any,
     ) -> Params:
-        own = {"sha256": adopted[1].sha256, "epochs": 2, "head_steps": 4, **(start or {})}
+        own = {"sha256": imported[1].sha256, "epochs": 2, "head_steps": 4, **(start or {})}
         return small_params(teachers=teachers, warm_start=own, **changes)
 
     return make
@@ -75,10 +75,10 @@ def predict(folder: Path, student: Path, teacher: str) -> tuple[np.ndarray[Any, 
 
 
 def heads_before_and_after(
-    adopted: tuple[Path, Adopted], layout: Layout
+    imported: tuple[Path, ImportedVersion], layout: Layout
 ) -> tuple[dict[str, np.ndarray[Any, Any]], ...]:
     old, new = (
-        load_file(f / "heads.safetensors") for f in (adopted[1].folder / "heads", layout.heads)
+        load_file(f / "heads.safetensors") for f in (imported[1].folder / "heads", layout.heads)
     )
     return old, new
 
@@ -88,9 +88,9 @@ def weights_of(folder: Path) -> bytes:
 
 
 def test_without_training_known_teachers_are_predicted_as_before(
-    project: Path, adopted: tuple[Path, Adopted], warm: Callable[..., Params]
+    project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
-    layout, old = Layout(project, "text"), adopted[1].folder
+    layout, old = Layout(project, "text"), imported[1].folder
 
     # Other rows are trained on, so that fresh statistics would be others.
     params = warm({"first": 12}, {"epochs": 0}, corpus={"held_out": 0.5})
@@ -100,7 +100,7 @@ def test_without_training_known_teachers_are_predicted_as_before(
     mean, _ = predict(layout.heads, layout.student, "first")
     expected, _ = predict(old / "heads", old / "student", "first")
     np.testing.assert_allclose(mean, expected, atol=1e-6)
-    before, after = heads_before_and_after(adopted, layout)
+    before, after = heads_before_and_after(imported, layout)
     for statistic in ("first/mean", "first/std"):
         np.testing.assert_array_equal(after[statistic], before[statistic])
     assert not any(name.startswith("second/") for name in after)
@@ -117,7 +117,7 @@ def test_every_weighting_leaves_known_teachers_predicted_as_before(
 ) -> None:
     layout, own = Layout(project, "text"), {"name": weighting}
     distill(project, small_params(weighting=own), "text")
-    version = adopt(project, "text", layout.artifacts)
+    version = import_version(project, "text", layout.artifacts)
     start = {"sha256": version.sha256, "epochs": 0}
 
     distill(project, warm({"first": 12}, start, corpus={"held_out": 0.5}, weighting=own), "text")
@@ -128,9 +128,9 @@ def test_every_weighting_leaves_known_teachers_predicted_as_before(
 
 
 def test_in_the_first_steps_only_the_head_of_the_new_teacher_learns(
-    project: Path, adopted: tuple[Path, Adopted], warm: Callable[..., Params]
+    project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
-    layout, old = Layout(project, "text"), adopted[1].folder
+    layout, old = Layout(project, "text"), imported[1].folder
 
     # Half of the steps is the most that may be spent so. The rate is so high that what is kept is of before.
     start = {"head_steps": 99, "learning_rate": 20.0}
@@ -138,7 +138,7 @@ def test_in_the_first_steps_only_the_head_of_the_new_teacher_learns(
 
     assert 1 < report.best_step <= STEPS // 2
     assert weights_of(layout.student) == weights_of(old / "student")
-    before, after = heads_before_and_after(adopted, layout)
+    before, after = heads_before_and_after(imported, layout)
     np.testing.assert_array_equal(after["hidden.weight"], before["hidden.weight"])
     n_old = sum(TEACHERS.values())
     for name in ("mean.weight", "mean.bias", "log_scale.weight", "log_scale.bias"):
@@ -147,7 +147,7 @@ def test_in_the_first_steps_only_the_head_of_the_new_teacher_learns(
 
 
 def test_a_teacher_comes_and_all_learn(
-    project: Path, adopted: tuple[Path, Adopted], warm: Callable[..., Params]
+    project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
     layout = Layout(project, "text")
 
@@ -155,8 +155,8 @@ def test_a_teacher_comes_and_all_learn(
 
     told = json.loads(layout.distillation.read_text())["warm_start"]
     assert told == {
-        "sha256": adopted[1].sha256,
-        "student_sha256": adopted[1].student_sha256,
+        "sha256": imported[1].sha256,
+        "student_sha256": imported[1].student_sha256,
         "warm": list(TEACHERS),
         "new": ["third"],
         "retired": [],
@@ -164,9 +164,9 @@ def test_a_teacher_comes_and_all_learn(
     }
     assert report.steps == STEPS
     assert set(report.held_out) == set(report.coverage_90) == set(ADDED)
-    assert report.student_sha256 != adopted[1].student_sha256
+    assert report.student_sha256 != imported[1].student_sha256
     assert weights_of(layout.undistilled) == weights_of(
-        Layout(adopted[0], "text").undistilled
+        Layout(imported[0], "text").undistilled
     )  # what the student is compared with has learned nothing
 
 
@@ -182,7 +182,7 @@ def test_one_teacher_goes_and_another_comes_in_another_order(
 
 
 def test_a_warm_start_is_ahead_of_a_cold_one(
-    project: Path, adopted: tuple[Path, Adopted], warm: Callable[..., Params]
+    project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
     cold = distill(project, small_params(teachers=ADDED, training={"epochs": 2}), "text")
     report = distill(project, warm(), "text")
@@ -191,13 +191,13 @@ def test_a_warm_start_is_ahead_of_a_cold_one(
 
 
 def test_known_means_follow_the_student_and_known_scales_and_the_trunk_hold_still(
-    project: Path, adopted: tuple[Path, Adopted], warm: Callable[..., Params]
+    project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
     layout = Layout(project, "text")
 
     distill(project, warm({"first": 12}), "text")
 
-    before, after = heads_before_and_after(adopted, layout)
+    before, after = heads_before_and_after(imported, layout)
     for name in ("hidden.weight", "hidden.bias"):
         np.testing.assert_array_equal(after[name], before[name])
     for name in ("log_scale.weight", "log_scale.bias"):
@@ -293,7 +293,7 @@ def test_every_number_of_the_warm_start_has_its_effect(
             r"none of the teachers third is among .* first, second",
         ),
         (ADDED, {"epochs": 0}, {}, ParamsError, r"epochs must be at least 1.*new teacher 'third'"),
-        (ADDED, {"sha256": "0" * 64}, {}, MissingDataError, r"adopted/text/0{16}.*adopt"),
+        (ADDED, {"sha256": "0" * 64}, {}, MissingDataError, r"adopted/text/0{16}.*warm-start"),
     ],
 )
 def test_what_a_run_cannot_go_on_from_is_refused(  # noqa: PLR0913, PLR0917
@@ -326,9 +326,9 @@ def test_another_teacher_under_a_known_name_is_refused(
 
 
 def test_a_version_whose_files_have_changed_is_refused(
-    project: Path, adopted: tuple[Path, Adopted], warm: Callable[..., Params]
+    project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
-    folder = Layout(project, "text").adopted(adopted[1].sha256)
+    folder = Layout(project, "text").adopted(imported[1].sha256)
     card = folder / "student" / "student.json"
     card.write_text(card.read_text() + "\n")
 

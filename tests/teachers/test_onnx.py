@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from polydistill.data.weights import locate
-from polydistill.errors import ShapeError, UnknownNameError
+from polydistill.errors import DataError, MissingDataError, ShapeError, UnknownNameError
 from polydistill.teachers.onnx import OnnxTeacher
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -62,3 +64,38 @@ def test_an_output_of_another_rank_is_refused() -> None:
         ShapeError, match=r"shape \(batch, tokens, dim\) with dim 384, got \(3, 384\)"
     ):
         make(pooling="cls").embed(TEXTS)
+
+
+def test_tokenizer_width_and_pooling_are_found_in_the_files(
+    tmp_path: Path, pooled: np.ndarray
+) -> None:
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "model.onnx").symlink_to(locate(MODEL).resolve())
+    with pytest.raises(MissingDataError, match="Give `tokenizer`"):
+        OnnxTeacher("found", 1, model=str(tmp_path / "onnx/model.onnx")).embed(TEXTS)
+    (tmp_path / "tokenizer.json").symlink_to(locate(TOKENIZER).resolve())
+
+    for output in (2, "461"):  # one vector per token, and one per text
+        found = OnnxTeacher(
+            "found", 1, model=str(tmp_path / "onnx/model.onnx"), output=output, pooling="auto"
+        )
+        assert found.dim == 384
+        np.testing.assert_allclose(found.embed(TEXTS).values, pooled, atol=1e-5)
+    assert found.identity["tokenizer"] == make().identity["tokenizer"]
+
+
+def test_an_input_beside_tokens_is_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    info = onnx.helper.make_tensor_value_info
+    shape = ["batch", "tokens"]
+    node = onnx.helper.make_node("Identity", ["pixels"], ["out"])
+    tensors = [info(name, onnx.TensorProto.FLOAT, shape) for name in ("pixels", "out")]
+    graph = onnx.helper.make_graph([node], "graph", tensors[:1], tensors[1:])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "model.onnx"
+    )
+    other = OnnxTeacher("other", 1, model=str(tmp_path / "model.onnx"), tokenizer=TOKENIZER)
+
+    with pytest.raises(DataError, match="but needs 'pixels' too"):
+        other.embed(TEXTS)

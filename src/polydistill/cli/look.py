@@ -1,4 +1,4 @@
-"""The commands that look at what a run has made, rather than make it; `cli` adds them to its own."""
+"""The commands that look at a project and its results."""
 
 from __future__ import annotations
 
@@ -7,17 +7,102 @@ from typing import Annotated
 
 import typer
 
-from polydistill.cli.console import ProgressLines, errors_for_people, plain, show
+from polydistill.cli.console import (
+    ProgressLines,
+    errors_for_people,
+    plain,
+    print_rich,
+    relative,
+    show,
+)
+from polydistill.cli.options import ROOT, AsJson, Modality, Version
 
-ROOT = Path()
-Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-analyses = typer.Typer()
+commands = typer.Typer()
 
 
-@analyses.command(epilog="Example: polydistill attribution text")
+@commands.command(epilog="Example: polydistill doctor")
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check versions, disk, data, DVC remote, tracking store."""
+    with errors_for_people():
+        from polydistill.cli.doctor import examine
+
+        findings = examine(ROOT)
+        if as_json:
+            show({"findings": [plain(finding) for finding in findings]}, as_json=True)
+        else:
+            for finding in findings:
+                advice = f"  → {finding.advice}" if finding.advice else ""
+                typer.echo(
+                    f"{'✓' if finding.ok else '✗'} {finding.what:<22} {finding.found}{advice}"
+                )
+        if not all(finding.ok for finding in findings):
+            raise typer.Exit(1)
+
+
+@commands.command(epilog="Example: polydistill report text")
+def report(
+    modality: Modality,
+    *,
+    speed: Annotated[bool, typer.Option(help="Measure student and teachers.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Write the HTML report and print its table."""
+    with errors_for_people():
+        from polydistill.config.params import load_params
+        from polydistill.report.page import write_report
+        from polydistill.report.summary import render, summarise
+
+        params = load_params(ROOT)
+        page = write_report(ROOT, params, modality, speed=speed)
+        summary = summarise(ROOT, params, modality)
+        if as_json:
+            show({"page": relative(page), **plain(summary)}, as_json=True)
+            return
+        print_rich(render(summary))
+        typer.echo(f"Report: {relative(page)}")
+        model = f"models:/student-{modality}@champion"
+        typer.echo(f"Use it: polydistill encode {model} examples.txt -o out.npy")
+
+
+@commands.command(
+    epilog="Example: polydistill compare text artifacts/text models:/student-text@champion"
+)
+def compare(
+    modality: Modality,
+    version: Version,
+    baseline: Version,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two students on every task, with paired intervals."""
+    with errors_for_people():
+        from tempfile import TemporaryDirectory
+
+        from polydistill.api import compare as compare_students
+        from polydistill.cli.use import version_folder
+        from polydistill.config.params import load_params
+        from polydistill.data.tables import available_tasks
+        from polydistill.export.student import Student
+
+        tasks = available_tasks(ROOT, load_params(ROOT).modality(modality).tasks)
+        students = []
+        with TemporaryDirectory(prefix="polydistill-") as place:
+            for number, one in enumerate((version, baseline)):
+                folder = version_folder(one, Path(place) / str(number))
+                inside = folder / "student"
+                students.append(Student(inside if inside.is_dir() else folder, modality))
+            rows = {name: task.model_dump(exclude_none=True) for name, task in tasks.items()}
+            table = compare_students(*students, rows, progress=not as_json)
+        if as_json:
+            show({"tasks": table.to_dict("records")}, as_json=True)
+            return
+        show({row.pop("task"): row for row in table.to_dict("records")}, as_json=False)
+        typer.echo(f"Differences are {version} minus {baseline}, with 95 % intervals.")
+
+
+@commands.command(epilog="Example: polydistill attribution text")
 def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Say what each teacher adds to the others, per task, gigabyte and minute: docs/results/."""
+    """Estimate what each teacher adds to the others."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from polydistill.stages.attribution import adds_per_minute
@@ -48,24 +133,14 @@ def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
         )
 
 
-@analyses.command(epilog="Example: polydistill costs text")
-def costs(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Say how large and how fast student and teachers are, and what they keep: docs/results/."""
-    with errors_for_people():
-        from polydistill.config.params import load_params
-        from polydistill.report.costs import costs as measure_costs
-
-        show(measure_costs(ROOT, load_params(ROOT), modality), as_json=as_json)
-
-
-@analyses.command(epilog="Example: polydistill information text --rows 20000")
+@commands.command(epilog="Example: polydistill information text --rows 20000")
 def information(
     modality: Modality,
     *,
     rows: Annotated[int, typer.Option(min=1, help="Rows to fit on, at most.")] = 8_000,
     as_json: AsJson = False,
 ) -> None:
-    """Say how many nats student and teachers tell of each teacher, and for how many parameters."""
+    """Estimate the mutual information with each teacher, in nats."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from polydistill.stages.information import information as measure_information
@@ -77,66 +152,27 @@ def information(
         show(report if as_json else {"density": plain(report)["density"]}, as_json=as_json)
 
 
-@analyses.command(epilog="Example: polydistill predictions text")
-def predictions(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Say what the heads' predictions are worth: search, intervals, novelty: docs/results/."""
+@commands.command(epilog="Example: polydistill drift text")
+def drift(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Compare the corpus with the champion's; exit 7 on drift."""
     with errors_for_people():
         from polydistill.config.params import load_params
-        from polydistill.stages.predictions import predictions as measure_predictions
-
-        progress = ProgressLines("predictions")
-        show(
-            measure_predictions(ROOT, load_params(ROOT), modality, progress=progress),
-            as_json=as_json,
-        )
-
-
-@analyses.command(
-    "predict-teacher",
-    epilog="Example: polydistill predict-teacher text minilm-l6 texts.txt -o out.npz",
-)
-def predict_teacher(
-    modality: Modality,
-    teacher: Annotated[str, typer.Argument(help="A teacher that the student was distilled from.")],
-    examples: Annotated[
-        Path, typer.Argument(help="A text file, one example (or its path) a line.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where mean, std and novelty go: an .npz.")
-    ],
-    *,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="A folder with student/ and heads/, or a model of the registry [artifacts/<modality>]."
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Predict a teacher's embeddings, with a calibrated std and a novelty score, from the student."""
-    with errors_for_people():
-        from tempfile import TemporaryDirectory
-
-        from polydistill.config.params import load_params
-        from polydistill.data.modalities import MODALITIES
-        from polydistill.data.tables import read_examples
-        from polydistill.export.predicted_embeddings import predict_teacher as run_prediction
+        from polydistill.errors import DriftFoundError
+        from polydistill.integrations.great_expectations import GreatExpectationsChecker
+        from polydistill.integrations.mlflow.drift_reference import champion_drift
+        from polydistill.integrations.mlflow.store import model_name
         from polydistill.project.layout import Layout
 
-        load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
-        rows = read_examples(examples, MODALITIES.get(modality)())
-        with TemporaryDirectory(prefix="polydistill-") as place:
-            folder = student_and_heads(model or str(Layout(ROOT, modality).artifacts), Path(place))
-            report = run_prediction(folder, teacher, rows, output)
-        show(report, as_json=as_json)
-
-
-def student_and_heads(model: str, place: Path) -> Path:
-    """Return the folder that holds both: `model` itself, or `place`, where a registered one is brought.
-
-    Raises:
-        PolydistillError: See `mlflow_bundle.version_folder`.
-    """
-    from polydistill.integrations.mlflow.bundle import REGISTRY_SCHEMES, version_folder
-
-    return version_folder(ROOT, model, place) if model.startswith(REGISTRY_SCHEMES) else Path(model)
+        checker = GreatExpectationsChecker(Layout(ROOT, modality).drift_docs)
+        params = load_params(ROOT)
+        report = champion_drift(ROOT, params, modality, model_name(modality), checker)
+        if as_json:
+            show(report, as_json=True)
+        else:
+            fields = plain(report)
+            fields["columns"] = {row.pop("column"): row for row in fields["columns"]}
+            show(fields, as_json=False)
+        if report.drifted:
+            raise DriftFoundError(
+                f"Drifted from champion {report.champion}: {', '.join(report.drifted)}."
+            )

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polydistill.cli.console import errors_for_people, plain, print_rich, show
-from polydistill.cli.look import AsJson
+from polydistill.cli.options import ROOT, AsJson
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from polydistill.config.describe import Setting
 
-ROOT = Path()
 settings = typer.Typer()
 
 
@@ -39,7 +38,7 @@ def params(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show every setting: its value, default, bound, unit, and whether params.yaml sets it."""
+    """Show every setting with its default, bound and unit."""
     with errors_for_people():
         if write:
             write_effective(ROOT)

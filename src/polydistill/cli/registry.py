@@ -1,32 +1,45 @@
-"""The commands that move a model's aliases, and the one that tells how they moved; `cli` adds them."""
+"""The commands of the registry: register a student, move its aliases, read its history."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polydistill.cli.console import errors_for_people, plain, print_rich, show
-from polydistill.cli.look import AsJson, Modality
+from polydistill.cli.console import errors_for_people, plain, print_rich, relative, show
+from polydistill.cli.options import ROOT, AsJson, Modality
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from polydistill.registry.ledger import Entry
 
-ROOT = Path()
 PREFIX = "student-"
 PIPED_WIDTH = 160
-registry = typer.Typer()
+commands = typer.Typer()
 
 
-@registry.command(epilog="Example: polydistill promote text --dry-run")
+@commands.command(epilog="Example: polydistill publish text")
+def publish(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Register the student as challenger; once per student."""
+    with errors_for_people():
+        from polydistill.config.params import load_params
+        from polydistill.integrations.mlflow.publish import publish as publish_student
+
+        published = publish_student(ROOT, load_params(ROOT), modality)
+        show(published, as_json=as_json)
+        if not published.reproducible:
+            reasons = "\n  ".join([*published.reasons, published.detail]).rstrip()
+            warning = f"Version {published.version} cannot be reproduced:\n  {reasons}"
+            typer.secho(warning, err=True, fg=typer.colors.YELLOW)
+
+
+@commands.command(epilog="Example: polydistill promote text --dry-run")
 def promote(
     modality: Modality,
     *,
-    dry_run: Annotated[bool, typer.Option(help="Say the verdict, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Report the verdict, change nothing.")] = False,
     force: Annotated[
         bool, typer.Option(help="Promote though the gate refuses; needs a reason.")
     ] = False,
@@ -36,7 +49,7 @@ def promote(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the challenger champion if it passes the gate; exit 6 if it does not."""
+    """Make the challenger champion; exit 6 if the gate refuses."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from polydistill.errors import GateRefusedError, ParamsError
@@ -58,7 +71,24 @@ def promote(
             raise GateRefusedError(verdict.reason)
 
 
-@registry.command(epilog="Example: polydistill rollback text --reason 'slow on long texts'")
+@commands.command(epilog='Example: polydistill reject text --by ada --reason "too slow"')
+def reject(
+    modality: Modality,
+    *,
+    by: Annotated[str, typer.Option(help="Who refuses it.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    as_json: AsJson = False,
+) -> None:
+    """Refuse the challenger in a person's name."""
+    with errors_for_people():
+        from polydistill.config.params import load_params
+        from polydistill.integrations.mlflow.promotion import reject as reject_challenger
+
+        verdict = reject_challenger(ROOT, load_params(ROOT), modality, by=by, reason=reason)
+        show(verdict, as_json=as_json)
+
+
+@commands.command(epilog="Example: polydistill rollback text --reason 'slow on long texts'")
 def rollback(
     modality: Modality,
     *,
@@ -69,7 +99,7 @@ def rollback(
     force: Annotated[bool, typer.Option(help="Also to one that was never champion.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make an earlier champion champion again; the one it displaces becomes `previous`."""
+    """Make an earlier champion champion again."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from polydistill.integrations.mlflow.promotion import rollback as go_back
@@ -78,17 +108,17 @@ def rollback(
         show(go_back(ROOT, modality, to, reason=reason, force=force), as_json=as_json)
 
 
-@registry.command(epilog="Example: polydistill history student-text --at 2026-01-31")
+@commands.command(epilog="Example: polydistill history student-text --at 2026-01-31")
 def history(
     model: Annotated[str, typer.Argument(help="A registered model, or its block: student-text.")],
     *,
     at: Annotated[
         str | None,
-        typer.Option(help="The aliases as they were at the end of that day, or at that time; UTC."),
+        typer.Option(help="Show the aliases at the end of this day, or at this time (UTC)."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell every move of a model's aliases: when, who, from where to where, and why."""
+    """List every move of a model's aliases: when, who, why."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from polydistill.integrations.mlflow.promotion import history as read_history
@@ -109,6 +139,15 @@ def history(
                 {"model": found.model, "at": found.at, "aliases": found.aliases, "entry": last},
                 as_json=False,
             )
+
+
+@commands.command(epilog="Example: polydistill dump text")
+def dump(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Write the registry as sorted JSON to mlruns/exports/."""
+    with errors_for_people():
+        from polydistill.integrations.mlflow.registry_dump import export as dump_registry
+
+        show({"files": [relative(path) for path in dump_registry(ROOT, modality)]}, as_json=as_json)
 
 
 def moment(text: str) -> datetime:

@@ -1,38 +1,36 @@
-"""The commands that look after what was published: make it again, and clear away what nothing needs."""
+"""The commands for published versions: make one again, remove what nothing needs."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from polydistill.cli.console import errors_for_people, plain, show
-from polydistill.cli.look import AsJson
+from polydistill.cli.options import ROOT, AsJson
 
 if TYPE_CHECKING:
     from polydistill.integrations.dvc.stages import StageState
     from polydistill.integrations.reproduction import Reproduction
 
-ROOT = Path()
-versions = typer.Typer()
+commands = typer.Typer()
 
 
-@versions.command(epilog="Example: polydistill reproduce models:/student-text@champion")
+@commands.command(epilog="Example: polydistill reproduce models:/student-text@champion")
 def reproduce(
     model: Annotated[str, typer.Argument(help="A version: models:/student-text@champion or …/3.")],
     *,
     reuse_embeddings: Annotated[
-        bool, typer.Option(help="Take embeddings from DVC's cache: minutes, not a whole proof.")
+        bool, typer.Option(help="Take embeddings from DVC's cache: faster, proves less.")
     ] = False,
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest difference of a score or of nats per dimension.")
     ] = 0.01,
     exact: Annotated[bool, typer.Option(help="Exit 1 unless the bytes are identical.")] = False,
-    keep: Annotated[bool, typer.Option(help="Leave the place there on success too.")] = False,
+    keep: Annotated[bool, typer.Option(help="Keep the folder on success too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version again from its commit, files and data, and compare; exit 1 if it is different."""
+    """Make a version again and compare; exit 1 if it differs."""
     with errors_for_people():
         from polydistill.integrations.reproduction import Wishes, reproduce_version
 
@@ -81,20 +79,20 @@ def _show(report: Reproduction) -> None:
     show(plain(table), as_json=False)
 
 
-@versions.command(epilog="Example: polydistill gc text --yes")
+@commands.command(epilog="Example: polydistill gc text --yes")
 def gc(
     modality: Annotated[str | None, typer.Argument(help="A block of params.yaml [all].")] = None,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
     keep_versions: Annotated[
-        int, typer.Option(min=0, help="So many of the newest versions stay in any case.")
+        int, typer.Option(min=0, help="Keep the newest N versions in any case.")
     ] = 3,
     older_than_h: Annotated[
-        float, typer.Option(min=0, help="Leave alone what was written in the last so many hours.")
+        float, typer.Option(min=0, help="Leave alone what was written in the last N hours.")
     ] = 24.0,
     as_json: AsJson = False,
 ) -> None:
-    """List what no alias, lock or ledger entry needs, with why and how much; --yes removes it."""
+    """List files that nothing needs any more; --yes removes them."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from polydistill.integrations.housekeeping import sweep

@@ -109,7 +109,9 @@ def _refuse_embed(tree: Mapping[str, Any]) -> None:
     if "embed" not in tree:
         return
     rows = tree["embed"].values() if isinstance(tree["embed"], Mapping) else ()
-    enabled = {(row["modality"], row["teacher"]) for row in rows}
+    enabled = {
+        (row.get("modality"), row.get("teacher")) for row in rows if isinstance(row, Mapping)
+    }
     off = [
         f"{modality}.teachers.{teacher}"
         for modality, block in tree.items()

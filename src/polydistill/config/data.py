@@ -45,8 +45,14 @@ class TeacherParams(BaseModel):
 class CorpusParams(Tree):
     """The unlabelled corpus, and how much of it a run uses."""
 
-    path: str
-    rows: Rows = Field(description="Use the first rows of the file, at most this number.")
+    path: str = Field(description="A table, a text file, a folder or a glob: data/text/*.csv.")
+    rows: Rows | None = Field(
+        None, description="Use this number of rows, from the first; null: all of them."
+    )
+    column: str | None = Field(
+        None,
+        description="Of the examples; null: the one named like the modality's, or the only one.",
+    )
     held_out: Share = Field(
         0.05,
         description="Share of the groups that are held out of training, chosen by content hash.",
@@ -54,14 +60,14 @@ class CorpusParams(Tree):
 
 
 class TaskParams(Tree):
-    """One benchmark task: a Parquet or CSV file with `id, text, label, group, split`.
+    """One benchmark task: a table of examples with labels.
 
-    `text` stands for the modality's column. For `sts`: `id, text1, text2, label`; for `retrieval`: `role`,
-    `query` or `corpus`, in the place of `split`.
+    For `sts`, two columns of examples, `text1` and `text2`, and no split; for `retrieval`, a column `role`,
+    `query` or `corpus`, instead of the split.
     """
 
     kind: TaskKind
-    path: str
+    path: str = Field(description="As of the corpus.")
     domain: Literal["in", "out"] = Field(description="Of the corpus' domain, or outside it.")
     redistributable: bool = Field(
         default=True, description="Whether the data may be passed on; else they are fetched."
@@ -70,9 +76,18 @@ class TaskParams(Tree):
         None, description="The smallest and greatest valid label; a row beyond is an error."
     )
     max_rows: Rows | None = Field(None, description="Use at most this number, in the order of ids.")
-    split: str = Field("split", description="The column of the split, where a file has several.")
+    column: str | None = Field(
+        None,
+        description="Of the examples, as of the corpus; for sts without the 1 and 2 at its end.",
+    )
+    label: str = Field("label", description="The column of the labels.")
+    split: str = Field(
+        "split",
+        description="The column of train and test; without it a fifth of the groups is test.",
+    )
     group: str = Field(
-        "group", description="The column of the groups; a split keeps each group in one part."
+        "group",
+        description="The column of groups that a split keeps together; without it near-duplicates.",
     )
     probe: Literal["linear", "mlp"] = Field(
         "linear", description="What is fitted to frozen embeddings, where the kind fits anything."

@@ -1,10 +1,13 @@
-"""Columns that a table of one's own may leave out: ids, groups and splits."""
+"""What a table of one's own may leave out: clean rows, ids, groups and splits."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from polydistill.contracts import Example, Modality
 from polydistill.data.near_duplicates import (
@@ -12,6 +15,66 @@ from polydistill.data.near_duplicates import (
     links_of_equal,
     near_duplicate_pairs,
 )
+
+TEST_SHARE = 0.2
+LOOKED_AT = 100
+"""Rows whose ids tell whether a corpus names its examples by content."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Rows of one's own table that cannot be used.
+
+    Attributes:
+        empty: Without an example or a label.
+        repeated: With the example, and the label, of an earlier row.
+        contradictory: With an example that has several labels.
+    """
+
+    empty: int = 0
+    repeated: int = 0
+    contradictory: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.empty or self.repeated or self.contradictory)
+
+
+def names_by_content(frame: pd.DataFrame, column: str, modality: Modality) -> bool:
+    """Return whether a corpus has an `id` of each example's content; other ids of the user's do not count."""
+    if "id" not in frame:
+        return False
+    shown = frame.loc[frame[column].notna(), ["id", column]].head(LOOKED_AT)
+    pairs = shown.itertuples(index=False, name=None)
+    return shown.empty or any(name == modality.content_id(example) for name, example in pairs)
+
+
+def usable_rows(
+    frame: pd.DataFrame, columns: Sequence[str], modality: Modality, *, label: str | None = None
+) -> tuple[pd.DataFrame, Dropped]:
+    """Return the rows that can be used, with an `id` by content, and how many cannot.
+
+    Args:
+        frame: One's own table.
+        columns: Of its examples: one, or the two of a pair.
+        modality: What the examples are.
+        label: The column of the labels, if it has one.
+
+    Returns:
+        The rows in their order, numbered anew.
+    """
+    shown = [*columns, *([label] if label else [])]
+    is_empty = frame[shown].isna().any(axis=1)
+    for column in columns:
+        is_empty |= frame[column].map(_is_blank)
+    kept = frame[~is_empty].copy()
+    kept["id"] = _content_ids(kept, columns, modality)
+    is_repeated = kept.duplicated(["id", *([label] if label else [])])
+    kept = kept[~is_repeated]
+    is_contradictory = kept.duplicated("id", keep=False)
+    dropped = Dropped(
+        int(is_empty.sum()), int(is_repeated.sum()), int(is_contradictory.sum()) if label else 0
+    )
+    return kept[~is_contradictory].reset_index(drop=True), dropped
 
 
 def groups_of(examples: Sequence[Example], modality: Modality) -> list[str]:
@@ -44,3 +107,42 @@ def groups_of(examples: Sequence[Example], modality: Modality) -> list[str]:
         named.setdefault(int(component), modality.content_id(example))
         for component, example in zip(components, examples, strict=True)
     ]
+
+
+def split_of(groups: Sequence[str], labels: Sequence[object] | None = None) -> list[str]:
+    """Return `train` or `test` for each row, `(n_rows,)`: about a fifth of the groups, by their hash, is test.
+
+    Args:
+        groups: Of the rows, `(n_rows,)`; a group is on one side.
+        labels: Classes of the rows; a class that no training row has takes its groups to `train`.
+
+    Examples:
+        >>> split_of(["a", "b", "a", "c", "d"])
+        ['train', 'test', 'train', 'train', 'train']
+    """
+    draws = {group: _draw(group) for group in groups}
+    test = {group for group, draw in draws.items() if draw < TEST_SHARE}
+    if not test and len(draws) > 1:
+        test = {min(draws, key=lambda group: draws[group])}
+    if labels is not None:
+        pairs = list(zip(groups, map(str, labels), strict=True))
+        learnt = {label for group, label in pairs if group not in test}
+        test -= {group for group, label in pairs if label not in learnt}
+    return ["test" if group in test else "train" for group in groups]
+
+
+def _draw(group: str) -> float:
+    """Return a number in [0, 1) that depends on the group alone."""
+    return int.from_bytes(hashlib.sha256(f"split {group}".encode()).digest()[:8], "big") / 2**64
+
+
+def _content_ids(frame: pd.DataFrame, columns: Sequence[str], modality: Modality) -> list[str]:
+    names = [[modality.content_id(one) for one in frame[column]] for column in columns]
+    if len(names) == 1:
+        return names[0]
+    pairs = (" ".join(pair) for pair in zip(*names, strict=True))
+    return [hashlib.sha256(pair.encode()).hexdigest()[:32] for pair in pairs]
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str | bytes) and not value.strip()

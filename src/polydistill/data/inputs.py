@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Modality
-from polydistill.data.tables import read_lines, read_table
+from polydistill.data.files import read_lines, read_table
 from polydistill.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif"})

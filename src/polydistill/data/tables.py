@@ -1,58 +1,28 @@
-"""Reading tables of examples: the corpus, the benchmark tasks and the distinct inputs of all tasks."""
+"""Tables of examples: the corpus, the benchmark tasks and the distinct inputs of all tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from polydistill.config.data import CorpusParams, TaskParams
 from polydistill.contracts import Example, Modality
-from polydistill.errors import DataError, MissingDataError
+from polydistill.data.completion import (
+    Dropped,
+    groups_of,
+    names_by_content,
+    split_of,
+    usable_rows,
+)
+from polydistill.data.files import read_lines, read_table
+from polydistill.errors import DataError
 
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet or CSV file.
-
-    Raises:
-        MissingDataError: There is no such file.
-        DataError: The file is damaged, or of another kind.
-    """
-    if not path.exists():
-        raise MissingDataError(
-            f"No file {path}. `dvc pull data.dvc` brings the project's data; `python -m recipes build "
-            "<modality>` makes those of a recipe."
-        )
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        if path.suffix == ".csv":
-            return pd.read_csv(path)
-    except (ValueError, OSError) as error:  # pyarrow's and pandas' errors are both
-        raise DataError(
-            f"{path} cannot be read: {str(error).rstrip('.')}. "
-            "Remove it and `dvc pull data.dvc`, or build it again."
-        ) from error
-    raise DataError(f"{path} must end in .parquet or .csv.")
-
-
-def read_lines(path: Path) -> list[str]:
-    """Read a text file with one example a line: itself, or its path where a line cannot hold it.
-
-    Raises:
-        MissingDataError: There is no such file.
-        DataError: It is not UTF-8, or holds no line.
-    """
-    if not path.is_file():
-        raise MissingDataError(f"No file {path}: give a text file, one example a line.")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} must be UTF-8 text, one example a line: {error}.") from error
-    if not lines:
-        raise DataError(f"{path} must hold one example a line, got an empty file.")
-    return lines
+CLASS_KINDS = frozenset({"binary-classification", "classification"})
+NUMBER_KINDS = frozenset({"regression", "sts"})
+SPLIT_KINDS = CLASS_KINDS | {"regression"}
+"""Kinds of tasks whose probe is fitted on `train` and scored on `test`."""
 
 
 def read_examples(path: Path, modality: Modality) -> list[Example]:
@@ -82,19 +52,49 @@ def as_examples(
     return examples
 
 
-def read_corpus(root: Path, params: CorpusParams, modality: Modality) -> pd.DataFrame:
-    """Return the first `params.rows` rows of the corpus: `id`, the example, `source`, `group`.
+def read_corpus(
+    root: Path, params: CorpusParams, modality: Modality, *, with_groups: bool = True
+) -> pd.DataFrame:
+    """Return the first `params.rows` rows of the corpus: `id`, the example and `group`.
+
+    A corpus without ids by content is one's own: see `corpus_table`.
+
+    Args:
+        root: The project folder.
+        params: Which file, and how much of it.
+        modality: What the examples are.
+        with_groups: Whether a missing `group` is found; near-duplicates of 100,000 texts take half a minute.
 
     Raises:
         DataError: A column is missing, or there are fewer rows than asked for.
     """
-    frame = read_table(root / params.path)
-    _require_columns(params.path, frame, ["id", modality.column, "group"])
-    if len(frame) < params.rows:
+    frame, _ = corpus_table(read_table(root / params.path), params, modality)
+    rows = len(frame) if params.rows is None else params.rows
+    if len(frame) < rows:
         raise DataError(
-            f"{params.path} must have {params.rows} rows, got {len(frame)}: lower corpus.rows."
+            f"{params.path} must have {rows} rows that can be used, got {len(frame)}: lower corpus.rows."
         )
-    return frame.head(params.rows)
+    frame = frame.head(rows)
+    if with_groups and "group" not in frame:
+        return frame.assign(group=groups_of(frame[modality.column].tolist(), modality))
+    return frame
+
+
+def corpus_table(
+    frame: pd.DataFrame, params: CorpusParams, modality: Modality
+) -> tuple[pd.DataFrame, Dropped]:
+    """Return the rows of a corpus that can be used, with `id` and the example, and how many cannot.
+
+    A corpus with ids by content stays as it is. In any other, empty and repeated examples are dropped.
+
+    Raises:
+        DataError: The column of the examples is missing, or the modality refuses an example.
+    """
+    frame = _with_examples(frame, params.path, params.column, [modality.column])
+    if names_by_content(frame, modality.column, modality):
+        return frame, Dropped()
+    frame = _coerced(frame, params.path, [modality.column], modality)
+    return usable_rows(frame, [modality.column], modality)
 
 
 def read_tasks(
@@ -107,26 +107,58 @@ def read_tasks(
     Raises:
         DataError: The file of any other task is missing, or a column is.
     """
-    frames = {}
-    for name, task in params.items():
-        path = root / task.path
-        if not task.redistributable and not path.exists():
-            continue
-        frames[name] = task_table(read_table(path), task, modality)
-    return frames
+    available = available_tasks(root, params)
+    return {
+        name: task_table(read_table(root / task.path), task, modality)
+        for name, task in available.items()
+    }
+
+
+def available_tasks(root: Path, params: Mapping[str, TaskParams]) -> dict[str, TaskParams]:
+    """Return the tasks without the third-party ones whose files are missing."""
+    return {
+        name: task
+        for name, task in params.items()
+        if task.redistributable or (root / task.path).exists()
+    }
 
 
 def task_table(frame: pd.DataFrame, task: TaskParams, modality: Modality) -> pd.DataFrame:
-    """Return a task's rows with the columns that its settings name, at most `max_rows` of them.
+    """Return the rows of a task that can be used: see `complete_task`."""
+    return complete_task(frame, task, modality)[0]
+
+
+def complete_task(
+    frame: pd.DataFrame, task: TaskParams, modality: Modality
+) -> tuple[pd.DataFrame, Dropped]:
+    """Return the rows of a task that can be used, at most `max_rows`, and how many cannot be used.
+
+    A task without ids is one's own: rows that are empty, repeated or contradictory are dropped, and the others
+    named by content. Without a `group`, near-duplicates are one; without a `split`, a fifth of the groups is
+    test.
 
     Raises:
-        DataError: A column is missing.
+        DataError: A column is missing, or the modality refuses an example.
     """
-    frame = _renamed(frame, task)
     shown = sides(task, modality)
-    extra = [] if task.kind == "sts" else ["group"]
-    _require_columns(task.path, frame, ["id", *shown, "label", *extra])
-    return frame if task.max_rows is None else frame.sort_values("id").head(task.max_rows)
+    frame = _with_examples(frame, task.path, task.column, shown)
+    frame = _with_labels(frame, task)
+    dropped = Dropped()
+    if "id" not in frame:
+        frame = _coerced(frame, task.path, shown, modality)
+        label = None if task.kind == "retrieval" else "label"
+        frame, dropped = usable_rows(frame, shown, modality, label=label)
+    frame = _renamed(frame, task)
+    if task.max_rows is not None:
+        frame = frame.sort_values("id").head(task.max_rows)
+    if task.kind == "sts":
+        return frame, dropped
+    if "group" not in frame:
+        frame = frame.assign(group=groups_of(frame[shown[0]].tolist(), modality))
+    if "split" not in frame and task.kind in SPLIT_KINDS:
+        classes = frame["label"].tolist() if task.kind in CLASS_KINDS else None
+        frame = frame.assign(split=split_of(frame["group"].tolist(), classes))
+    return frame, dropped
 
 
 def benchmark_inputs(
@@ -154,6 +186,64 @@ def sides(task: TaskParams, modality: Modality) -> list[str]:
     )
 
 
+def _with_examples(
+    frame: pd.DataFrame, path: str, column: str | None, wanted: Sequence[str]
+) -> pd.DataFrame:
+    """Put the examples into the columns `wanted`: the one that `column` names, the one of that name, or the only one.
+
+    Raises:
+        DataError: There is none of these.
+    """
+    if column is not None:
+        ends = [name.removeprefix(wanted[0].rstrip("12")) for name in wanted]
+        named = [f"{column}{end}" for end in ends]
+    elif len(wanted) == 1 and len(frame.columns) == 1:
+        named = [str(frame.columns[0])]
+    else:
+        named = list(wanted)
+    for name in named:
+        if name not in frame:
+            raise DataError(
+                f"{path} must have a column {name!r}, got {', '.join(map(str, frame.columns))}. "
+                "Name the column of the examples with `column`."
+            )
+    return frame.assign(**{new: frame[old] for new, old in zip(wanted, named, strict=True)})
+
+
+def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
+    """Put the labels into `label`; numbers of a text file are read as such where the kind wants numbers.
+
+    Raises:
+        DataError: The table has no such column.
+    """
+    if task.label not in frame:
+        raise DataError(
+            f"{task.path} must have a column {task.label!r}, got {', '.join(map(str, frame.columns))}. "
+            "Name the column of the labels with `label`."
+        )
+    labels = frame[task.label]
+    if task.kind in NUMBER_KINDS and not pd.api.types.is_numeric_dtype(labels):
+        numbers = pd.to_numeric(labels, errors="coerce")
+        labels = numbers if numbers.notna().sum() == labels.notna().sum() else labels
+    return frame.assign(label=labels)
+
+
+def _coerced(
+    frame: pd.DataFrame, path: str, columns: Sequence[str], modality: Modality
+) -> pd.DataFrame:
+    """Return one's own table with examples that the modality has read, where they are not empty.
+
+    Raises:
+        DataError: It refuses one; the message names the row.
+    """
+    read = {}
+    for column in columns:
+        there = frame[column][frame[column].notna()]
+        values = as_examples(there, modality, f"{path}, column {column!r}, example")
+        read[column] = pd.Series(values, index=there.index, dtype=object).reindex(frame.index)
+    return frame.assign(**read)
+
+
 def _renamed(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
     """Put the columns that a task names in the place of `split` and `group`."""
     named = {"split": task.split, "group": task.group}
@@ -163,10 +253,3 @@ def _renamed(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
             f"{task.path} must have a column {lacking[0]!r}, got {', '.join(frame.columns)}."
         )
     return frame.assign(**others)
-
-
-def _require_columns(path: str, frame: pd.DataFrame, columns: list[str]) -> None:
-    if missing := [column for column in columns if column not in frame]:
-        raise DataError(
-            f"{path} must have a column {missing[0]!r}, got {', '.join(frame.columns)}."
-        )

@@ -152,6 +152,19 @@ def package_version(package: str) -> str:
         ) from None
 
 
+def current_snapshot(repository: str) -> tuple[Path, str]:
+    """Return the folder and the commit of a hub repository's main branch.
+
+    The hub is asked first. Without a network, or with `HF_HUB_OFFLINE=1`, its local cache answers.
+
+    Raises:
+        MissingDataError: The repository is neither on the hub nor in the cache.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    folder = _download_snapshot(repository, None)
+    return folder, folder.name
+
+
 def _snapshot(repository: str, revision: str) -> Path:
     """Bring one commit of a hub repository into the local cache."""
     if not _FULL_REVISION.fullmatch(revision):
@@ -159,22 +172,26 @@ def _snapshot(repository: str, revision: str) -> Path:
             f"`revision` of {repository!r} must be a full commit of 40 hexadecimal digits, "
             f"got {revision!r}: a branch can change under our feet."
         )
+    return _download_snapshot(repository, revision)
+
+
+def _download_snapshot(repository: str, revision: str | None) -> Path:
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+        )
     except ImportError as error:
         raise MissingExtraError(f"The hub model {repository!r}", "text") from error
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
     try:
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision,
-                allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.onnx"],
-            )
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        at = "" if revision is None else f" at revision {revision}"
         raise MissingDataError(
-            f"{repository!r} at revision {revision} is neither in the cache nor on the hub: {error}"
+            f"{repository!r}{at} is neither in the cache nor on the hub: {error}"
         ) from error
 
 

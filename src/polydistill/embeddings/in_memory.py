@@ -54,7 +54,7 @@ class Precomputed:
             )
         if np.isinf(values).any():
             raise DataError(f"Precomputed {name!r}: embeddings must be finite, got infinity.")
-        self._present = ~np.isnan(values).any(axis=1)
+        self._present = np.asarray(~np.isnan(values).any(axis=1), dtype=np.bool_)
         if not self._present.any():
             raise DataError(
                 f"Precomputed {name!r}: every row holds NaN; at least one must be complete."

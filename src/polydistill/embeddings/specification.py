@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from polydistill.config.compose import known_teachers
 from polydistill.contracts import Example, Teacher
+from polydistill.data.weights import PACKAGE, current_snapshot
 from polydistill.embeddings.in_memory import Encoder, EncoderTeacher, Precomputed
 from polydistill.errors import ParamsError
 from polydistill.teachers import TEACHERS
@@ -56,8 +57,7 @@ def _build(spec: object, modality: str, threads: int, probes: Sequence[Example])
     if isinstance(spec, str | Path):
         return _named(str(spec), modality, threads)
     if hasattr(spec, "embed") and hasattr(spec, "identity"):
-        teacher: Teacher = spec
-        return teacher
+        return cast("Teacher", spec)
     if isinstance(spec, Encoder):
         name = getattr(spec, "name", None) or type(spec).__name__
         return EncoderTeacher(spec, str(name), probes)
@@ -71,14 +71,20 @@ def _named(spec: str, modality: str, threads: int) -> Teacher:
     known = known_teachers(modality)
     if spec in known:
         return _of_family(spec, known[spec], threads)
-    name = (
-        Path(spec.rstrip("/")).stem if spec.endswith(".onnx") else spec.rstrip("/").split("/")[-1]
-    )
+    name = Path(spec).name.removesuffix(".onnx")
     if spec.endswith(".onnx"):
-        family = "onnx-image" if modality == "vision" else "onnx"
-        return _of_family(name, {"family": family, "model": spec}, threads)
-    family = "transformers-image" if modality == "vision" else "sentence-transformers"
-    return _of_family(name, {"family": family, "model": spec}, threads)
+        row = (
+            {"family": "onnx-image"}
+            if modality == "vision"
+            else {"family": "onnx", "pooling": "auto"}
+        )
+        return _of_family(name, {**row, "model": spec}, threads)
+    family: dict[str, Any] = {"family": "sentence-transformers", "pooling": "own", "model": spec}
+    if modality == "vision":
+        family = {"family": "transformers-image", "model": spec}
+    if not spec.startswith(PACKAGE) and not Path(spec).exists():  # a name on the hub
+        family["revision"] = current_snapshot(spec)[1]
+    return _of_family(name, family, threads)
 
 
 def _of_family(name: str, row: Mapping[str, Any], threads: int) -> Teacher:

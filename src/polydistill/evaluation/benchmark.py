@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
-from polydistill.config.params import EvaluationParams, TaskParams
-from polydistill.contracts import Modality
+from polydistill.config.data import TaskParams
+from polydistill.config.training import EvaluationParams
+from polydistill.contracts import Modality, Progress, silent
 from polydistill.errors import DataError
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.run import TaskRun, run_task
+from polydistill.evaluation.scores import Scores
 from polydistill.evaluation.statistics.bootstrap import interval, resampled_columns
 from polydistill.evaluation.statistics.paired import OVERALL, PairedScores
 from polydistill.evaluation.task import BenchmarkTask, TaskSource
@@ -61,6 +65,56 @@ def run_tasks(
     for task in tasks:
         with threadpool_limits(n_threads, "blas"), threadpool_limits(1, "openmp"):
             yield run_task(encoder, task)
+
+
+@dataclass(frozen=True)
+class BenchmarkRun:
+    """The results of several models on the same tasks.
+
+    Attributes:
+        scores: Model, task kind, task: main score, to four decimals.
+        predictions: One row per task, model, seed and example.
+        results: Model, task: what mteb reports, without times.
+        missing: Model: the number of inputs that it has no embedding of; they count as zero vectors.
+    """
+
+    scores: Scores
+    predictions: pd.DataFrame
+    results: dict[str, dict[str, dict[str, Any]]]
+    missing: dict[str, int]
+
+
+def run_benchmark(
+    encoders: Iterable[LookupEncoder],
+    built: Sequence[BenchmarkTask],
+    tasks: Mapping[str, TaskParams],
+    n_threads: int,
+    progress: Progress = silent,
+) -> BenchmarkRun:
+    """Score every model on every task.
+
+    Args:
+        encoders: The models; each is released before the next is made.
+        built: The tasks, from `build_tasks`.
+        tasks: Kind of each task.
+        n_threads: Of the linear algebra.
+        progress: Called after each task of each model.
+    """
+    run = BenchmarkRun({}, pd.DataFrame(), {}, {})
+    predictions = []
+    for encoder in encoders:
+        name = encoder.name
+        run.scores[name], run.results[name] = {}, {}
+        run.missing[name] = encoder.n_missing
+        for done, (task, found) in enumerate(
+            zip(built, run_tasks(encoder, built, n_threads), strict=True), 1
+        ):
+            by_task = run.scores[name].setdefault(tasks[task.name].kind, {})
+            by_task[task.name] = round(found.score, 4)
+            run.results[name][task.name] = found.result
+            predictions.append(found.predictions.assign(task=task.name, model=name))
+            progress(f"evaluate {name}", done, len(built), score=found.score)
+    return replace(run, predictions=pd.concat(predictions, ignore_index=True))
 
 
 def score_table(
@@ -116,7 +170,7 @@ def difference_table(
         Columns `task, kind, difference, low, high, n`; the last row is the mean over task kinds, each counted once.
     """
     scores = PairedScores({0: predictions}, tasks, groups)
-    rows = []
+    rows: list[tuple[str, str, float, float, float, int]] = []
     for task, frame in predictions[predictions["model"] == one].groupby("task", sort=False):
         name = str(task)
         alone = PairedScores({0: predictions[predictions["task"] == task]}, tasks, groups)

@@ -128,7 +128,7 @@ def load_export(folder: Path) -> ExportedStudent:
     """
     for file in (CARD, ARRAYS):
         if not (folder / file).exists():
-            raise MissingDataError(f"No {file} in {folder}: `polydistill export-student` makes it.")
+            raise MissingDataError(f"No {file} in {folder}: `polydistill export` makes it.")
     try:
         card = ExportCard.model_validate_json((folder / CARD).read_bytes())
         arrays = load_file(folder / ARRAYS)

@@ -43,7 +43,7 @@ def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[s
     """
     block, kind = params.modality(layout.modality), MODALITIES.get(layout.modality)()
     frames = read_tasks(layout.root, block.tasks, kind)
-    corpus = read_corpus(layout.root, block.corpus, kind)[kind.column]
+    corpus = read_corpus(layout.root, block.corpus, kind, with_groups=False)[kind.column]
     teachers = params.enabled_teachers(layout.modality)
     seen = params.labels_seen(layout.modality)
     content = {

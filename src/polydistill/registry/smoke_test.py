@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from polydistill.contracts import Example, FloatArray, Modality
-from polydistill.data.tables import read_table
+from polydistill.data.files import read_table
 from polydistill.registry.evidence import Finding
 from polydistill.students import encode, load_student
 

@@ -85,7 +85,7 @@ def _cache(layout: Layout) -> Path:
 def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
     layout, block = Layout(root, modality), params.modality(modality)
     kind = MODALITIES.get(modality)()
-    corpus = read_corpus(root, block.corpus, kind)[kind.column].tolist()
+    corpus = read_corpus(root, block.corpus, kind, with_groups=False)[kind.column].tolist()
     chosen = np.random.default_rng(params.seed).permutation(len(corpus))[:N_EXAMPLES]
     examples = [corpus[place] for place in chosen]
     torch.set_num_threads(params.threads)

@@ -18,6 +18,7 @@ from polydistill.config.params import Params
 from polydistill.contracts import Embeddings, Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.evaluation.attribution.contributions import (
     AttributionReport,
@@ -97,9 +98,11 @@ def adds_per_minute(
     root: Path, params: Params, report: AttributionReport
 ) -> dict[str, EmbeddingTime]:
     """Return teacher: minutes to embed the corpus here, at the speed that the embed stage noted."""
-    folder = Layout(root, report.modality).scratch / "timings" / report.modality
-    rows, found = params.modality(report.modality).corpus.rows, {}
+    layout, found = Layout(root, report.modality), {}
+    folder = layout.scratch / "timings" / report.modality
     for one in report.contributions:
+        corpus = layout.embeddings("corpus", one.teacher)
+        rows = params.modality(report.modality).corpus.rows or len(open_embeddings(corpus).ids)
         rows_per_s = _noted_speed(folder / f"{one.teacher}.json")
         minutes = rows / rows_per_s / 60 if rows_per_s else None
         found[one.teacher] = EmbeddingTime(minutes, one.adds.mean / minutes if minutes else None)

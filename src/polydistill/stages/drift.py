@@ -94,7 +94,7 @@ def make_reference(root: Path, params: Params, modality: str, student: Student) 
         DataError: The corpus cannot be read.
     """
     block, kind = params.modality(modality), MODALITIES.get(modality)()
-    corpus = read_corpus(root, block.corpus, kind)
+    corpus = read_corpus(root, block.corpus, kind, with_groups=False)
     rows = block.retrain.drift.rows
     examples = draw(corpus, kind, rows, params.seed, "drift: reference")
     table = derive(corpus, kind, choose_columns(corpus, kind))
@@ -152,7 +152,7 @@ def drift(  # noqa: PLR0913 - two corpora, each with what belongs to it
         raise ShapeError(
             f"The reference must have width {student.dim}, got {reference.embeddings.shape[1]}."
         )
-    corpus = read_corpus(root, block.corpus, kind)
+    corpus = read_corpus(root, block.corpus, kind, with_groups=False)
     examples = draw(corpus, kind, policy.rows, params.seed, "drift: incoming")
     test = mmd_test(
         reference.embeddings,

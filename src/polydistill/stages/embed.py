@@ -64,7 +64,7 @@ def embed(
     source = TEACHERS.get(row.family)(name=teacher, threads=params.threads, **row.options)
     tasks = read_tasks(root, block.tasks, kind)
     tables = {
-        "corpus": read_corpus(root, block.corpus, kind),
+        "corpus": read_corpus(root, block.corpus, kind, with_groups=False),
         "benchmark": benchmark_inputs(tasks, block.tasks, kind),
     }
     n_rows = sum(map(len, tables.values()))

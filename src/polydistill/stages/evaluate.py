@@ -21,7 +21,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import open_embeddings, set_aside
 from polydistill.errors import StoreError, UnknownNameError
-from polydistill.evaluation.benchmark import build_tasks, run_tasks
+from polydistill.evaluation.benchmark import BenchmarkRun, build_tasks, run_benchmark
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.scores import Scores, kind_means
 from polydistill.evaluation.task import BenchmarkTask
@@ -106,31 +106,19 @@ def evaluate(
     frames = read_tasks(root, block.tasks, kind)
     tasks = build_tasks(frames, block.tasks, block.evaluation, kind)
     inputs = benchmark_inputs(frames, block.tasks, kind)
-    work = layout.work("evaluate", modality)
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "mteb").mkdir(parents=True)
-    scores: Scores = {}
-    predictions, missing, n_models = [], {}, len(wanted)
-    for encoder in _encoders(layout, params, wanted, kind, inputs):
-        scores[encoder.name], missing[encoder.name] = {}, encoder.n_missing
-        for task, run in zip(tasks, run_tasks(encoder, tasks, params.threads), strict=True):
-            by_task = scores[encoder.name].setdefault(block.tasks[task.name].kind, {})
-            by_task[task.name] = round(run.score, 4)
-            predictions.append(run.predictions.assign(task=task.name, model=encoder.name))
-            _write_json(work / "mteb" / encoder.name / f"{task.name}.json", run.result)
-            done, total = len(predictions), n_models * len(tasks)
-            progress(f"evaluate {encoder.name}", done, total, score=run.score)
+    wanted_models = _encoders(layout, params, wanted, kind, inputs)
+    run = run_benchmark(wanted_models, tasks, block.tasks, params.threads, progress)
     table = pa.Table.from_pandas(
-        pd.concat(predictions, ignore_index=True), schema=PREDICTIONS, preserve_index=False
+        run.predictions, schema=PREDICTIONS, preserve_index=False
     ).replace_schema_metadata(None)
-    _publish_outputs(layout, work, table, scores)
+    _publish_outputs(layout, run, table)
     return EvaluateReport(
-        models=tuple(scores),
-        scores=scores,
-        means=kind_means(scores, block.tasks),
+        models=tuple(run.scores),
+        scores=run.scores,
+        means=kind_means(run.scores, block.tasks),
         skipped=_skipped(layout, block, tasks),
         labels_seen=params.labels_seen(modality),
-        missing=missing,
+        missing=run.missing,
         n_inputs=len(inputs),
         n_predictions=len(table),
     )
@@ -206,10 +194,16 @@ def _write_json(path: Path, tree: Mapping[str, Any], *, sort_keys: bool = True) 
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _publish_outputs(layout: Layout, work: Path, predictions: pa.Table, scores: Scores) -> None:
+def _publish_outputs(layout: Layout, run: BenchmarkRun, predictions: pa.Table) -> None:
     """Put everything in place, the scores last."""
+    work = layout.work("evaluate", layout.modality)
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "mteb").mkdir(parents=True)
+    for model, results in run.results.items():
+        for task, result in results.items():
+            _write_json(work / "mteb" / model / f"{task}.json", result)
     pq.write_table(predictions, work / "predictions.parquet", compression="zstd")
-    _write_json(work / "scores.json", scores, sort_keys=False)  # students first, then teachers
+    _write_json(work / "scores.json", run.scores, sort_keys=False)  # students first, then teachers
     put_in_place(work / "mteb", layout.mteb)
     put_in_place(work / "predictions.parquet", layout.predictions)
     put_in_place(work / "scores.json", layout.scores)

@@ -15,10 +15,18 @@ import pandas as pd
 from polydistill.config.data import TaskParams
 from polydistill.config.params import Params
 from polydistill.contracts import Modality, Rule
+from polydistill.data.completion import Dropped
+from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_corpus, read_table, read_tasks
+from polydistill.data.tables import (
+    CLASS_KINDS,
+    available_tasks,
+    complete_task,
+    corpus_table,
+    read_corpus,
+    sides,
+)
 from polydistill.errors import DataError, ValidationFailedError
-from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 
 EXAMPLES = 3
@@ -27,8 +35,6 @@ SPLIT_KEY = "split_key"
 BESIDE_EXAMPLES = ("id", "label", "group", "split", "role", SPLIT_KEY)
 ROLES = ("query", "corpus")
 LARGEST_CLASS = 0.8
-CLASS_KINDS = {"binary-classification", "classification"}
-SPLIT_KINDS = {*CLASS_KINDS, "regression"}
 RETRIEVAL = "retrieval"
 ALONE = "id"
 """As a task's column of groups: nothing holds its rows together."""
@@ -72,11 +78,13 @@ class ValidationReport:
         tables: Number of tables.
         rules: Number of rules, all of which hold.
         unavailable: Third-party tasks that are not there.
+        dropped: Of one's own tables, the rows that are not used, and why; a table that is used whole is left out.
     """
 
     tables: int
     rules: int
     unavailable: tuple[str, ...]
+    dropped: dict[str, Dropped]
 
 
 def validate(root: Path, params: Params, modality: str, checker: RuleChecker) -> ValidationReport:
@@ -88,21 +96,22 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
     """
     layout, block = Layout(root, modality), params.modality(modality)
     kind = MODALITIES.get(modality)()
-    corpus = read_corpus(root, block.corpus, kind)
-    tasks = read_tasks(root, block.tasks, kind)
+    corpus, dropped = read_corpus(root, block.corpus, kind), dict[str, Dropped]()
     _require_examples(block.corpus.path, corpus, [kind.column])
-    whole = read_table(root / block.corpus.path)[
-        kind.column
-    ]  # a later run may use more of its rows
-    keys = set(whole.dropna().map(kind.near_key))
+    whole, dropped["corpus"] = corpus_table(
+        read_table(root / block.corpus.path), block.corpus, kind
+    )  # a later run may use more of its rows
+    keys = set(whole[kind.column].dropna().map(kind.near_key))
+    tasks = {}
+    for name, task in available_tasks(root, block.tasks).items():
+        tasks[name], dropped[name] = complete_task(read_table(root / task.path), task, kind)
+    dropped = {name: rows for name, rows in dropped.items() if rows}
     tables: dict[str, tuple[pd.DataFrame, Sequence[Rule]]] = {
         "corpus": (_corpus_frame(corpus, kind), _corpus_rules(kind))
     }
     for name, frame in tasks.items():
         task = block.tasks[name]
-        _require_examples(task.path, frame, _sides(task, kind))
-        if task.kind in SPLIT_KINDS and "split" not in frame:
-            raise DataError(f"{task.path} must have a column 'split': train or test.")
+        _require_examples(task.path, frame, sides(task, kind))
         if task.kind == RETRIEVAL and "role" not in frame:
             raise DataError(f"{task.path} must have a column 'role': {' or '.join(ROLES)}.")
         checked = _task_frame(frame, task, kind, keys)
@@ -110,14 +119,10 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
     results = checker.check(tables)
     failed = [result for result in results if not result.success]
     unavailable = tuple(name for name in block.tasks if name not in tasks)
-    _write(layout.validation, results, unavailable)
+    _write(layout.validation, results, unavailable, dropped)
     if failed:
         raise ValidationFailedError(_explain_all(failed, tables, kind))
-    return ValidationReport(len(tables), len(results), unavailable)
-
-
-def _sides(task: TaskParams, kind: Modality) -> list[str]:
-    return [f"{kind.column}1", f"{kind.column}2"] if task.kind == "sts" else [kind.column]
+    return ValidationReport(len(tables), len(results), unavailable, dropped)
 
 
 def _require_examples(path: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -163,13 +168,13 @@ def _numbered(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[int]:
 def _task_frame(
     frame: pd.DataFrame, task: TaskParams, kind: Modality, corpus_keys: set[str]
 ) -> pd.DataFrame:
-    sides = _sides(task, kind)
-    frame = _with_derived(frame, sides, kind)
-    labels = frame.groupby(_numbered(frame, sides))["label"]
+    shown = sides(task, kind)
+    frame = _with_derived(frame, shown, kind)
+    labels = frame.groupby(_numbered(frame, shown))["label"]
     frame["n_labels_of_example"] = labels.transform("nunique", dropna=False)
     frame["in_corpus"] = [  # a pair is, if both its sides are
         all(not pd.isna(side) and kind.near_key(side) in corpus_keys for side in row)
-        for row in frame[sides].itertuples(index=False)
+        for row in frame[shown].itertuples(index=False)
     ]
     if "split" in frame and task.kind != "sts":
         frame["n_splits_of_group"] = frame.groupby("group")["split"].transform("nunique")
@@ -235,14 +240,14 @@ def _task_rules(task: TaskParams, kind: Modality, columns: Container[str]) -> li
         Rule("expect_column_values_to_not_be_null", {"column": "id"}, "an id is missing"),
         Rule("expect_column_values_to_be_unique", {"column": "id"}, "an id stands twice"),
         Rule("expect_column_values_to_not_be_null", {"column": "label"}, "a label is missing"),
-        *kind.task_rules(_sides(task, kind)),
+        *kind.task_rules(sides(task, kind)),
         _always("n_labels_of_example", 1, "the same input has contradictory labels"),
         _always("n_same_example", 1, "an example stands twice"),
         _always("in_corpus", value=False, because="a benchmark example is in the corpus"),
     ]
     rules += [
         Rule("expect_column_values_to_not_be_null", {"column": side}, "an example is missing")
-        for side in _sides(task, kind)
+        for side in sides(task, kind)
     ]
     if task.label_range is not None:
         low, high = task.label_range
@@ -283,12 +288,19 @@ def _task_rules(task: TaskParams, kind: Modality, columns: Container[str]) -> li
     ]
 
 
-def _write(path: Path, results: Sequence[RuleResult], unavailable: Sequence[str]) -> None:
-    summary = {
+def _write(
+    path: Path,
+    results: Sequence[RuleResult],
+    unavailable: Sequence[str],
+    dropped: Mapping[str, Dropped],
+) -> None:
+    summary: dict[str, object] = {
         "success": all(result.success for result in results),
         "rules": [asdict(result) for result in results],
         "unavailable": list(unavailable),
     }
+    if dropped:
+        summary["dropped"] = {name: asdict(rows) for name, rows in dropped.items()}
     write_atomic(path, json.dumps(summary, indent=1, sort_keys=True) + "\n")
 
 

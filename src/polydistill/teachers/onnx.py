@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.data.weights import locate, source_sha256
-from polydistill.errors import ShapeError, UnknownNameError
+from polydistill.errors import DataError, MissingDataError, ShapeError, UnknownNameError
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import (
     BATCH_ROWS,
@@ -27,7 +28,9 @@ POOLINGS: dict[str, Callable[[FloatArray, Ints], FloatArray]] = {
     "none": lambda vectors, _mask: vectors,
     "cls": lambda tokens, _mask: tokens[:, 0],
     "mean": mean_over_tokens,
+    "auto": lambda given, mask: given if given.ndim == 2 else mean_over_tokens(given, mask),
 }
+RANKS = {"none": (2,), "cls": (3,), "mean": (3,), "auto": (2, 3)}
 
 
 @TEACHERS.register("onnx")
@@ -35,14 +38,16 @@ class OnnxTeacher:
     """An ONNX graph that takes token ids and gives a vector a text, or a token.
 
     Args:
-        name: What it is called here.
-        threads: Of ONNX Runtime.
+        name: The teacher's name.
+        threads: Number of ONNX Runtime's threads.
         model: The `.onnx` file: a path, or `package:<folder>/<path>`.
-        tokenizer: The `tokenizer.json`, written in the same way.
-        output: The output node's name, or its place among the outputs (-1 is the last).
-        dim: Width of that output.
-        max_tokens: Longer texts are cut.
-        pooling: `none` where the output is a vector a text; `mean` or `cls` over one a token.
+        tokenizer: The `tokenizer.json`, written in the same way. By default, the one in the model's folder or in
+            that folder's parent.
+        output: The output node's name, or its index among the outputs (-1 is the last).
+        dim: Width of that output. By default, the graph's own.
+        max_tokens: Longer texts are truncated.
+        pooling: `none` where the output is one vector per text; `mean` or `cls` over one vector per token;
+            `auto`: `none` or `mean`, whichever fits the output's rank.
         prompt: Put before every text.
         normalize: Whether embeddings have length one.
     """
@@ -55,9 +60,9 @@ class OnnxTeacher:
         threads: int,
         *,
         model: str,
-        tokenizer: str,
-        output: str | int,
-        dim: int,
+        tokenizer: str | None = None,
+        output: str | int = -1,
+        dim: int | None = None,
         max_tokens: int = 128,
         pooling: str = "none",
         prompt: str = "",
@@ -65,7 +70,7 @@ class OnnxTeacher:
     ) -> None:
         if pooling not in POOLINGS:
             raise UnknownNameError(f"pooling of teacher {name!r}", pooling, POOLINGS)
-        self.name, self.dim = name, dim
+        self.name, self._dim = name, dim
         self._threads, self._model, self._tokenizer = threads, model, tokenizer
         self._output, self._max_tokens, self._normalize = output, max_tokens, normalize
         self._pooling, self._prompt = pooling, prompt
@@ -77,7 +82,7 @@ class OnnxTeacher:
             "family": "onnx",
             "version": VERSION,
             "weights": source_sha256(self._model),
-            "tokenizer": source_sha256(self._tokenizer),
+            "tokenizer": source_sha256(self._tokenizer or str(self._found_tokenizer)),
             "output": self._output,
             "max_tokens": self._max_tokens,
             "pooling": self._pooling,
@@ -87,8 +92,24 @@ class OnnxTeacher:
         }
 
     @cached_property
+    def dim(self) -> int:
+        """Width of the embeddings: as given, or as one text's embedding shows."""
+        return self._dim or self._run([""]).shape[1]
+
+    @cached_property
+    def _found_tokenizer(self) -> Path:
+        folder = locate(self._model).parent
+        for file in (folder / "tokenizer.json", folder.parent / "tokenizer.json"):
+            if file.exists():
+                return file
+        raise MissingDataError(
+            f"Teacher {self.name!r}: no tokenizer.json in {folder} or its parent. Give `tokenizer`."
+        )
+
+    @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens(locate(self._tokenizer), self._max_tokens)
+        file = locate(self._tokenizer) if self._tokenizer else self._found_tokenizer
+        return Tokens(file, self._max_tokens)
 
     @cached_property
     def _session(self) -> Any:
@@ -107,24 +128,31 @@ class OnnxTeacher:
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
-        parts = [np.empty((0, self.dim), dtype=np.float32)]
-        for start in range(0, len(examples), BATCH_ROWS):
-            batch = examples[start : start + BATCH_ROWS]
-            texts = [self._prompt + str(example) for example in batch]
-            ids, mask = self._tokens(texts)
-            known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-            feed = {node.name: known[node.name] for node in self._session.get_inputs()}
-            given = self._session.run([self._node], feed)[0].astype(np.float32)
-            parts.append(self._pool(given, mask))
-        values = np.concatenate(parts)
+        texts = [str(example) for example in examples]
+        batches = (texts[start : start + BATCH_ROWS] for start in range(0, len(texts), BATCH_ROWS))
+        values = np.concatenate(
+            [np.empty((0, self.dim), np.float32), *(self._run(batch) for batch in batches)]
+        )
         return all_present(unit_length(values) if self._normalize else values)
 
-    def _pool(self, given: FloatArray, mask: Ints) -> FloatArray:
-        rank = 2 if self._pooling == "none" else 3
-        if given.ndim != rank or given.shape[-1] != self.dim:
-            wanted = "(batch, dim)" if rank == 2 else "(batch, tokens, dim)"
+    def _run(self, texts: Sequence[str]) -> FloatArray:
+        """Return `(n_texts, dim)`, of one batch."""
+        ids, mask = self._tokens([self._prompt + text for text in texts])
+        known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        names = [node.name for node in self._session.get_inputs()]
+        if unknown := sorted(set(names) - set(known)):
+            raise DataError(
+                f"Teacher {self.name!r}: {self._model} must take {', '.join(known)} alone, "
+                f"but needs {unknown[0]!r} too."
+            )
+        feed = {name: known[name] for name in names}
+        given = self._session.run([self._node], feed)[0].astype(np.float32)
+        if given.ndim not in RANKS[self._pooling] or self._dim not in (None, given.shape[-1]):
+            shapes = {2: "(batch, dim)", 3: "(batch, tokens, dim)"}
+            wanted = " or ".join(shapes[rank] for rank in RANKS[self._pooling])
+            width = "" if self._dim is None else f" with dim {self._dim}"
             raise ShapeError(
                 f"Teacher {self.name!r}: output {self._node!r} with pooling {self._pooling!r} must have "
-                f"shape {wanted} with dim {self.dim}, got {given.shape}."
+                f"shape {wanted}{width}, got {given.shape}."
             )
         return POOLINGS[self._pooling](given, mask)

@@ -8,15 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from polydistill.contracts import Embeddings, Example
+from polydistill.contracts import FloatArray
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import (
-    BATCH_ROWS,
-    Tokens,
-    TransformerFolder,
-    all_present,
-    unit_length,
-)
+from polydistill.teachers._batches import BATCH_ROWS, Tokens, TransformerFolder, unit_length
 
 
 @TEACHERS.register("transformers")
@@ -27,26 +21,22 @@ class TransformersTeacher(TransformerFolder):
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens(self._folder / "tokenizer.json", self._max_tokens)
+        return Tokens(self.folder / "tokenizer.json", self._max_tokens)
 
     @cached_property
     def _encoder(self) -> Any:
         from transformers import AutoModel
 
         return AutoModel.from_pretrained(
-            self._folder, local_files_only=True, use_safetensors=True
+            self.folder, local_files_only=True, use_safetensors=True
         ).eval()
 
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
+    def _run(self, texts: Sequence[str]) -> FloatArray:
         import torch
 
-        torch.set_num_threads(self._threads)
-        parts = [np.empty((0, self.dim), dtype=np.float32)]
-        for start in range(0, len(examples), BATCH_ROWS):
-            batch = [
-                self._prompt + str(example) for example in examples[start : start + BATCH_ROWS]
-            ]
+        parts = []
+        for start in range(0, len(texts), BATCH_ROWS):
+            batch = [self._prompt + text for text in texts[start : start + BATCH_ROWS]]
             ids, mask = map(torch.from_numpy, self._tokens(batch))
             with torch.inference_mode():
                 hidden = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -56,5 +46,5 @@ class TransformersTeacher(TransformerFolder):
                 weights = mask[..., None].to(hidden.dtype)  # (batch, tokens, 1)
                 pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
             parts.append(pooled.float().numpy())
-        values = np.concatenate(parts)
-        return all_present(unit_length(values) if self._normalize else values)
+        values: FloatArray = np.concatenate(parts)
+        return unit_length(values) if self._normalize else values

@@ -10,8 +10,7 @@ from typing import Any
 
 from polydistill.config.compose import modality_defaults
 from polydistill.contracts import Example, Teacher
-from polydistill.data.weights import locate
-from polydistill.errors import MissingDataError, ParamsError
+from polydistill.errors import ParamsError
 from polydistill.project.files import put_in_place
 
 VOCABULARY = 20_000
@@ -81,18 +80,14 @@ def _transformer(teachers: Mapping[str, Teacher]) -> dict[str, Any]:
 
 def _checkpoints(teachers: Mapping[str, Teacher]) -> list[Path]:
     """Return the folders of teachers that hold a transformer with its fast tokenizer."""
-    found = []
-    for teacher in teachers.values():
-        source, revision = getattr(teacher, "model", None), getattr(teacher, "revision", None)
-        if source is None:
-            continue
-        try:
-            folder = locate(str(source), revision=revision)
-        except MissingDataError:
-            continue
-        if (folder / "tokenizer.json").is_file() and (folder / "config.json").is_file():
-            found.append(folder)
-    return found
+    folders = (getattr(teacher, "folder", None) for teacher in teachers.values())
+    return [
+        folder
+        for folder in folders
+        if isinstance(folder, Path)
+        and (folder / "tokenizer.json").is_file()
+        and (folder / "config.json").is_file()
+    ]
 
 
 def _width(folder: Path) -> int:

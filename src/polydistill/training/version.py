@@ -110,13 +110,13 @@ def open_named(folder: Path, sha256: str) -> Version:
     if not folder.is_dir():
         raise MissingDataError(
             f"No version in {folder}, which warm_start.sha256 names: `dvc pull {folder}.dvc` if "
-            "somebody has pushed it, or `polydistill adopt` the model again."
+            "somebody has pushed it, or `polydistill warm-start` brings the model again."
         )
     version = open_version(folder)
     if version.sha256 != sha256:
         raise StoreError(
             f"{folder} has the sha256 {version.sha256[:16]}, warm_start.sha256 is {sha256[:16]}: remove "
-            f"the folder, then `dvc checkout {folder}.dvc` or `polydistill adopt` the model again."
+            f"the folder, then `dvc checkout {folder}.dvc`, or `polydistill warm-start` brings the model again."
         )
     return version
 

@@ -21,7 +21,7 @@ STAGES = {
     "vars": ["params.resolved.yaml:enabled"],
     "stages": {
         "params": {
-            "cmd": f"{sys.executable} -m polydistill.cli.app params --write",
+            "cmd": f"{Path(sys.executable).with_name('polydistill')} params --write",
             "deps": ["params.yaml"],
             "outs": [{"params.resolved.yaml": {"cache": False, "persist": True}}],
         },

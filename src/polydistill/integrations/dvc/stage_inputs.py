@@ -23,7 +23,7 @@ from polydistill.errors import ParamsError, StageError
 
 STAGE_VARIABLE = "DVC_STAGE"
 """In which DVC tells a stage's command what stage it is."""
-CODE, PARAMS = "src/", f"{RESOLVED_FILE}: "
+CODE, PARAMS = ("src/", "recipes"), f"{RESOLVED_FILE}: "
 PACKAGE = Path(__file__).parents[1]
 ITEM = re.compile(r"\$\{item(?:\.(\w+))?\}")
 MISSING = "missing"
@@ -91,7 +91,7 @@ def _digest_of(root: Path, name: str) -> str:
     if name.startswith(PARAMS):
         return _digest(repr(_value(_params(root), name.removeprefix(PARAMS))).encode())
     # A workspace has a copy of the code that DVC looks at; what runs is the package that is installed.
-    places = {(root / name).resolve(), PACKAGE.parent / name.removeprefix(CODE)}
+    places = {(root / name).resolve(), PACKAGE.parent / name.removeprefix("src/")}
     return " ".join(_digest_of_files(place) for place in sorted(places))
 
 

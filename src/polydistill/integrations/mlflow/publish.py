@@ -208,7 +208,8 @@ def _complete(client: MlflowClient, student: _Student, params: Params, run_id: s
         set_tags(client, run_id, {LAST_TAG: "complete"})
     mlflow = import_mlflow()
     kind: Modality = MODALITIES.get(layout.modality)()
-    corpus = read_corpus(layout.root, params.modality(layout.modality).corpus, kind)
+    settings = params.modality(layout.modality).corpus
+    corpus = read_corpus(layout.root, settings, kind, with_groups=False)
     example = kind.coerce(corpus[kind.column].iloc[0])
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
         return register_student(mlflow, layout.student, kind, example, student.name, student.tags)
@@ -250,7 +251,7 @@ def _log_data(client: MlflowClient, root: Path, run_id: str, params: Params, mod
     block = params.modality(modality)
     digest = dvc.data_hash(root)
     source = {"file": dvc.DATA_FILE.name, "md5": digest}
-    profile = {"corpus_rows": block.corpus.rows, "tasks": len(block.tasks)}
+    profile = {"corpus_rows": block.corpus.rows or "all", "tasks": len(block.tasks)}
     data = Dataset(
         name=block.corpus.path,
         digest=digest,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from experiments.predictions_page import Novelty, PredictionsReport, Search, markdown
 from polydistill.config.params import Params
 from polydistill.contracts import FloatArray, Progress, silent
 from polydistill.data.modalities import MODALITIES
@@ -21,7 +22,6 @@ from polydistill.embeddings.store import StoredEmbeddings, open_of_corpus
 from polydistill.errors import DataError, StoreError
 from polydistill.export.predicted_embeddings import TeacherPredictor, load_predictor
 from polydistill.project.layout import Layout
-from polydistill.report.predictions import Novelty, PredictionsReport, Search, markdown
 from polydistill.report.results import read_report, write_results
 from polydistill.students import encode, load_student, weights_digest
 from polydistill.training.dataset import Ints, held_out_mask, require_both_sides, seeded

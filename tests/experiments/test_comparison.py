@@ -4,7 +4,7 @@ import pytest
 
 from experiments.comparison import (
     TEACHER,
-    HeadlineReport,
+    MethodsReport,
     Progressed,
     compare_methods,
     goals,
@@ -26,11 +26,11 @@ LEVELS = {
 METHODS = [Method(name, f"about {name}", {}) for name in (DEFAULT, "mse", "cosine", "only big")]
 
 
-def report(shifts: dict[tuple[str, str], float] | None = None, cells: int = 8) -> HeadlineReport:
+def report(shifts: dict[tuple[str, str], float] | None = None, cells: int = 8) -> MethodsReport:
     tables = {seed: made_table(seed, LEVELS, shifts) for seed in (0, 1)}
     domains = compare_methods(PairedScores(tables, TASKS, resamples=1000), METHODS)
     names = {method.name: method.about for method in METHODS}
-    return HeadlineReport("text", (0, 1), Progressed(8, cells, ()), names, domains, {})
+    return MethodsReport("text", (0, 1), Progressed(8, cells, ()), names, domains, {})
 
 
 def test_gains_are_over_the_default_with_an_interval_and_a_spread_over_seeds() -> None:
@@ -77,7 +77,7 @@ def test_the_page_says_so_where_the_default_wins_everywhere() -> None:
     levels = dict(LEVELS) | {"cosine": 0.2}
     tables = {0: made_table(0, levels)}
     domains = compare_methods(PairedScores(tables, TASKS, resamples=500), METHODS)
-    page = markdown(HeadlineReport("text", (0,), Progressed(4, 4, ()), {}, domains, {}))
+    page = markdown(MethodsReport("text", (0,), Progressed(4, 4, ()), {}, domains, {}))
 
     assert page.count("the default has the best mean in every task kind") == 3
     assert "NOT" not in page

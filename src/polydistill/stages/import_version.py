@@ -1,4 +1,4 @@
-"""Adopt an earlier version: put its student and heads where a run that goes on from it finds them."""
+"""Copy an earlier version into the project, where a warm start finds it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polydistill.training.version import PARTS, open_version
 
 
 @dataclass(frozen=True)
-class Adopted:
+class ImportedVersion:
     """A version that `<modality>.warm_start` can name.
 
     Attributes:
@@ -20,7 +20,7 @@ class Adopted:
         student_sha256: Of its student's weights.
         student_dim: Width of the student's embeddings.
         teachers: Whose heads it has.
-        folder: Where it lies in the project.
+        folder: Where it is stored in the project.
     """
 
     sha256: str
@@ -30,7 +30,7 @@ class Adopted:
     folder: Path
 
 
-def adopt(root: Path, modality: str, source: Path) -> Adopted:
+def import_version(root: Path, modality: str, source: Path) -> ImportedVersion:
     """Copy a version into the project, in a folder named after its content; once is enough.
 
     Args:
@@ -45,10 +45,12 @@ def adopt(root: Path, modality: str, source: Path) -> Adopted:
     layout = Layout(root, modality)
     folder = layout.adopted(version.sha256)
     if not folder.is_dir() or open_version(folder).sha256 != version.sha256:
-        made = layout.work("adopt", version.sha256[:16])
+        made = layout.work("warm-start", version.sha256[:16])
         shutil.rmtree(made, ignore_errors=True)
         for part in PARTS:
             shutil.copytree(source / part, made / part)
         put_in_place(made, folder)
     card = version.heads.card
-    return Adopted(version.sha256, version.student_sha256, card.student_dim, card.teachers, folder)
+    return ImportedVersion(
+        version.sha256, version.student_sha256, card.student_dim, card.teachers, folder
+    )

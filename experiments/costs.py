@@ -78,7 +78,7 @@ def markdown(report: CostsReport) -> str:
         (
             f"Examples of the corpus, {report.threads} threads, all models in turn on one machine: the ratios say more "
             "than the rates. A share is of the best teacher's score in that kind of task, for the student that lies in "
-            f"`artifacts/{report.modality}`. `polydistill costs {report.modality}` writes this page."
+            f"`artifacts/{report.modality}`. `python -m experiments costs {report.modality}` writes this page."
         ),
         "",
         f"| | parameters | MB | examples/s | student is | {' | '.join(kinds)} |",

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.costs import costs
 from polydistill.errors import MissingDataError
 from polydistill.project.layout import Layout
-from polydistill.report.costs import costs
 from tests.report.example_run import write_measurable_run
 
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from polydistill.cli.app import app
 from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.project.layout import Layout
-from polydistill.stages.adopt import adopt
 from polydistill.stages.distill import distill
+from polydistill.stages.import_version import import_version
 from polydistill.training.version import digest_of
 from tests.distill_project import REPOSITORY, TEACHERS, make_distill_project, small_params
 
@@ -31,34 +31,34 @@ def source(distilled: Layout, tmp_path: Path) -> Path:
     return tmp_path / "source"
 
 
-def test_an_adopted_version_lies_in_a_folder_named_after_its_content(
+def test_an_imported_version_is_stored_in_a_folder_named_after_its_content(
     source: Path, tmp_path: Path
 ) -> None:
-    adopted = adopt(tmp_path, "text", source)
+    imported = import_version(tmp_path, "text", source)
 
-    assert adopted.sha256 == digest_of(source) == digest_of(adopted.folder)
-    assert adopted.folder == tmp_path / "adopted" / "text" / adopted.sha256[:16]
-    assert adopted.teachers == tuple(TEACHERS)
-    assert adopted.student_dim == 8
+    assert imported.sha256 == digest_of(source) == digest_of(imported.folder)
+    assert imported.folder == tmp_path / "adopted" / "text" / imported.sha256[:16]
+    assert imported.teachers == tuple(TEACHERS)
+    assert imported.student_dim == 8
     card = json.loads((source / "heads" / "heads.json").read_text())
-    assert adopted.student_sha256 == card["student_sha256"]
+    assert imported.student_sha256 == card["student_sha256"]
 
 
-def test_adopting_twice_changes_nothing(source: Path, tmp_path: Path) -> None:
-    first = adopt(tmp_path, "text", source)
+def test_importing_twice_changes_nothing(source: Path, tmp_path: Path) -> None:
+    first = import_version(tmp_path, "text", source)
     times = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*")}
 
-    second = adopt(tmp_path, "text", source)
+    second = import_version(tmp_path, "text", source)
 
     assert second == first
     assert {path: path.stat().st_mtime_ns for path in first.folder.rglob("*")} == times
 
 
 def test_a_damaged_copy_is_replaced(source: Path, tmp_path: Path) -> None:
-    first = adopt(tmp_path, "text", source)
+    first = import_version(tmp_path, "text", source)
     (first.folder / "student" / "student.json").unlink()
 
-    second = adopt(tmp_path, "text", source)
+    second = import_version(tmp_path, "text", source)
 
     assert digest_of(second.folder) == first.sha256
 
@@ -76,7 +76,7 @@ def test_a_folder_without_both_parts_is_refused(source: Path, tmp_path: Path, pa
     shutil.rmtree(source / part)
 
     with pytest.raises(MissingDataError, match=f"No {part} in .*student and heads"):
-        adopt(tmp_path, "text", source)
+        import_version(tmp_path, "text", source)
 
 
 def test_heads_of_another_student_are_refused(source: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_heads_of_another_student_are_refused(source: Path, tmp_path: Path) -> N
     undistilled.write_bytes(content)
 
     with pytest.raises(StoreError, match="take both from one run"):
-        adopt(tmp_path, "text", source)
+        import_version(tmp_path, "text", source)
 
 
 def test_heads_that_do_not_say_whose_they_are_are_refused(source: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_heads_that_do_not_say_whose_they_are_are_refused(source: Path, tmp_path
     path.write_text(json.dumps(card))
 
     with pytest.raises(DataError, match="which weights teacher 'first' had.*Run the distill stage"):
-        adopt(tmp_path, "text", source)
+        import_version(tmp_path, "text", source)
 
 
 def test_the_command_says_what_to_write_into_params_yaml(
@@ -105,7 +105,7 @@ def test_the_command_says_what_to_write_into_params_yaml(
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    result = CliRunner().invoke(app, ["adopt", "text", str(distilled.artifacts), "--json"])
+    result = CliRunner().invoke(app, ["warm-start", "text", str(distilled.artifacts), "--json"])
 
     assert result.exit_code == 0, result.output
     told = json.loads(result.output)
@@ -119,7 +119,7 @@ def test_the_command_names_a_folder_that_is_no_version(
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    result = CliRunner().invoke(app, ["adopt", "text", "nowhere"])
+    result = CliRunner().invoke(app, ["warm-start", "text", "nowhere"])
 
     assert result.exit_code == 3
     assert "No student in nowhere" in result.output

@@ -1,4 +1,4 @@
-"""The page of `polydistill predictions`."""
+"""The page of `python -m experiments predictions`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def markdown(report: PredictionsReport) -> str:
         "",
         (
             f"Of the student {report.student_sha256[:12]}, on rows that it was not trained on, without a label. "
-            f"`polydistill predictions {report.modality}` writes this page; "
+            f"`python -m experiments predictions {report.modality}` writes this page; "
             "[the guide](../../guides/predicting-teachers.md) says how to use them."
         ),
         "",

@@ -8,6 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.predictions import (
+    compare_novelty,
+    compare_search,
+    nearest,
+    overlap,
+    predictions,
+)
+from experiments.predictions_page import PredictionsReport, markdown
 from polydistill.config.overrides import changed
 from polydistill.config.params import Params
 from polydistill.data.modalities.text import TextModality
@@ -16,15 +24,7 @@ from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.export.predicted_embeddings import load_predictor
 from polydistill.project.layout import Layout
-from polydistill.report.predictions import PredictionsReport, markdown
 from polydistill.stages.distill import distill
-from polydistill.stages.predictions import (
-    compare_novelty,
-    compare_search,
-    nearest,
-    overlap,
-    predictions,
-)
 from polydistill.students import encode, load_student
 from polydistill.training.dataset import held_out_mask
 from tests.distill_project import TEACHERS, make_distill_project, small_params

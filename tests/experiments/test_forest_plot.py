@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+from experiments.forest_plot import forest
 from polydistill.evaluation.statistics.bootstrap import Interval
-from polydistill.report.forest_plot import forest
 
 GROUPS = {
     "loss": {"mse": Interval(0.01, -0.01, 0.03), "cosine": Interval(-0.02, -0.03, -0.01)},

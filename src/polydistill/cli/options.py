@@ -1,0 +1,42 @@
+"""Arguments and options that several commands have, and the groups of `--help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+ROOT = Path()
+Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Examples = Annotated[Path, typer.Argument(help="A text file, one example (or its path) per line.")]
+Version = Annotated[
+    str,
+    typer.Argument(help="A registered model, or a folder with student/ and heads/: artifacts/text"),
+]
+
+
+class GroupedHelp(TyperGroup):
+    """Lists commands under the headings of their groups, one line each."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands alone: `--help` is the only option."""
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Write the list, in the order in which the commands were added."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            heading = str(getattr(command, "rich_help_panel", None) or "Commands")
+            line = command.get_short_help_str(limit=formatter.width)
+            groups.setdefault(heading, []).append((name, line))
+        width = max(map(len, self.commands))
+        for heading, rows in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), line) for name, line in rows])
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """Return the names in the order in which the commands were added."""
+        return list(self.commands)

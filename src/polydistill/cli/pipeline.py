@@ -1,0 +1,134 @@
+"""The commands that run the pipeline, whole or stage by stage. Heavy imports wait inside the commands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from polydistill.cli.console import ProgressLines, errors_for_people, plain, show, stage_errors
+from polydistill.cli.options import ROOT, AsJson, Modality
+
+commands = typer.Typer()
+Policy = Literal["always", "on-new-data", "on-drift"]
+
+
+@commands.command(epilog="Example: polydistill run text --quick")
+def run(
+    modality: Annotated[
+        str, typer.Argument(help="A block of params.yaml; all: each in turn.", show_default=False)
+    ] = "all",
+    *,
+    quick: Annotated[
+        bool, typer.Option(help="With the settings under `quick`, in a workspace of its own.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole pipeline, from the data to a champion."""
+    with errors_for_people():
+        from polydistill.cli.flow_process import folder_of, run_flows
+        from polydistill.config.params import load_params
+        from polydistill.project.layout import Layout
+        from polydistill.report.summary import summarise
+
+        exit_codes = run_flows(ROOT, modality, quick=quick, aside=as_json)
+        folder = folder_of(ROOT, quick=quick)
+        for name, exit_code in exit_codes.items():
+            page = str(Layout(folder, name).page)
+            if exit_code == 0 and as_json:
+                summary = summarise(folder, load_params(folder), name)
+                show({"page": page, **plain(summary)}, as_json=True)
+            elif exit_code == 0 and quick:
+                typer.echo(f"This quick run is in {folder}: run commands there. Report: {page}")
+        raise typer.Exit(max(exit_codes.values()))
+
+
+@commands.command(epilog="Example: polydistill validate text")
+def validate(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Check the corpus and every task."""
+    with stage_errors():
+        from polydistill.integrations.dvc.stage_inputs import stage_params
+        from polydistill.integrations.great_expectations import GreatExpectationsChecker
+        from polydistill.project.layout import Layout
+        from polydistill.stages.validate import validate as run_validation
+
+        checker = GreatExpectationsChecker(Layout(ROOT, modality).data_docs)
+        show(run_validation(ROOT, stage_params(ROOT), modality, checker), as_json=as_json)
+
+
+@commands.command(epilog="Example: polydistill embed text minilm-l6")
+def embed(
+    modality: Modality,
+    teacher: Annotated[str, typer.Argument(help="An enabled teacher.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Embed the corpus and the benchmark inputs with one teacher."""
+    with stage_errors():
+        from polydistill.integrations.dvc.stage_inputs import stage_params
+        from polydistill.stages.embed import embed as run_embedding
+
+        progress = ProgressLines("embed")
+        report = run_embedding(ROOT, stage_params(ROOT), modality, teacher, progress=progress)
+        show(report, as_json=as_json)
+
+
+@commands.command(epilog="Example: polydistill distill text")
+def distill(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Train the student on the embeddings of all teachers."""
+    with stage_errors():
+        from polydistill.integrations.dvc.stage_inputs import stage_params
+        from polydistill.integrations.mlflow.tracker import MlflowTracker
+        from polydistill.stages.distill import distill as run_distillation
+
+        params = stage_params(ROOT)
+        tracker = MlflowTracker(ROOT, modality)
+        progress = ProgressLines("distill")
+        report = run_distillation(ROOT, params, modality, tracker=tracker, progress=progress)
+        show(report, as_json=as_json)
+
+
+@commands.command(epilog="Example: polydistill evaluate text")
+def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
+    """Score student and teachers on every task."""
+    with stage_errors():
+        from polydistill.integrations.dvc.stage_inputs import stage_params
+        from polydistill.stages.evaluate import evaluate as run_evaluation
+
+        progress = ProgressLines("evaluate")
+        report = plain(run_evaluation(ROOT, stage_params(ROOT), modality, progress=progress))
+        if not as_json:
+            report.pop("scores")  # every task of every model: the report has a table of them
+        show(report, as_json=as_json)
+
+
+@commands.command(epilog="Example: polydistill plan text")
+def plan(
+    modality: Modality,
+    *,
+    policy: Annotated[
+        Policy | None,
+        typer.Option(help="Instead of the one in params.yaml: always, on-new-data, on-drift."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Report whether a run has anything to do, and why."""
+    with errors_for_people():
+        from polydistill.config.params import load_params
+        from polydistill.integrations.planning import make_plan
+
+        show(make_plan(ROOT, load_params(ROOT), modality, policy), as_json=as_json)
+
+
+@commands.command(epilog="Example: polydistill workspace nightly")
+def workspace(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Make or update a folder for scheduled runs."""
+    with errors_for_people():
+        from polydistill.project.workspace import make_workspace
+
+        folder = make_workspace(ROOT, name, {}, moves_on=True)
+        show({"workspace": folder.relative_to(ROOT.resolve())}, as_json=as_json)

@@ -1,0 +1,161 @@
+"""The commands that use a student: embed with it, export it, continue training from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polydistill.cli.console import errors_for_people, plain, show
+from polydistill.cli.options import ROOT, AsJson, Examples, Modality, Version
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog="Example: polydistill encode models:/student-text@champion texts.txt -o out.npy"
+)
+def encode(
+    model: Annotated[
+        str, typer.Argument(help="A registered model, or the folder of a student or an export.")
+    ],
+    examples: Examples,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the (n, dim) array.")],
+    *,
+    modality: Annotated[
+        str | None, typer.Option(help="Of the examples, if the folder does not say it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed the lines of a file with a student."""
+    with errors_for_people():
+        import numpy as np
+
+        from polydistill.config.params import PARAMS_FILE, load_params
+        from polydistill.data.files import read_lines
+        from polydistill.data.modalities import MODALITIES
+        from polydistill.data.tables import read_examples
+        from polydistill.errors import ParamsError
+        from polydistill.integrations.mlflow.bundle import REGISTRY_SCHEMES, load_model
+        from polydistill.project.layout import modality_of
+
+        if output.suffix != ".npy":
+            raise ParamsError(f"--output must end in .npy, got {str(output)!r}.")
+        if model.startswith(REGISTRY_SCHEMES):  # a registered model knows its modality itself
+            embeddings = load_model(ROOT, model).predict(read_lines(examples))
+        else:
+            listed = load_params(ROOT).modalities if (ROOT / PARAMS_FILE).exists() else ()
+            name = modality or modality_of(ROOT, Path(model), listed)
+            if name is None:
+                raise ParamsError(f"--modality must say what {examples} holds for {model}.")
+            rows = read_examples(examples, MODALITIES.get(name)())
+            embeddings = load_model(ROOT, model).predict(rows)
+        np.save(output, embeddings, allow_pickle=False)
+        show(
+            {"rows": len(embeddings), "dim": embeddings.shape[1], "file": str(output)},
+            as_json=as_json,
+        )
+
+
+@commands.command(epilog="Example: polydistill export text --as whitened -o folder")
+def export(
+    modality: Modality,
+    name: Annotated[
+        str, typer.Option("--as", help="An export: plain, whitened, predicted-consensus.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
+    *,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Of the export, as in shrinkage=0.5; repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the student to a folder, plain or whitened."""
+    with errors_for_people():
+        import yaml
+
+        from polydistill.config.nodes import Plugin
+        from polydistill.config.params import load_params
+        from polydistill.errors import ParamsError
+        from polydistill.stages.exports import export_student
+
+        options = {}
+        for one in option or []:
+            key, equals, value = one.partition("=")
+            if not (key and equals and value):
+                raise ParamsError(f"--option must be name=value, as in shrinkage=0.5, got {one!r}.")
+            options[key] = yaml.safe_load(value)
+        plugin = Plugin.model_validate({**options, "name": name})
+        report = export_student(ROOT, load_params(ROOT), modality, plugin, output)
+        show(report, as_json=as_json)
+
+
+@commands.command(
+    "predict-teacher",
+    epilog="Example: polydistill predict-teacher text minilm-l6 texts.txt -o out.npz",
+)
+def predict_teacher(
+    modality: Modality,
+    teacher: Annotated[str, typer.Argument(help="A teacher that the student was distilled from.")],
+    examples: Examples,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="An .npz file for mean, std and novelty.")
+    ],
+    *,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A registered model, or a folder with student/ and heads/ [artifacts/<modality>]."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a teacher's embeddings, with a calibrated std."""
+    with errors_for_people():
+        from tempfile import TemporaryDirectory
+
+        from polydistill.config.params import load_params
+        from polydistill.data.modalities import MODALITIES
+        from polydistill.data.tables import read_examples
+        from polydistill.export.predicted_embeddings import predict_teacher as run_prediction
+        from polydistill.project.layout import Layout
+
+        load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
+        rows = read_examples(examples, MODALITIES.get(modality)())
+        with TemporaryDirectory(prefix="polydistill-") as place:
+            folder = version_folder(model or str(Layout(ROOT, modality).artifacts), Path(place))
+            report = run_prediction(folder, teacher, rows, output)
+        show(report, as_json=as_json)
+
+
+@commands.command(
+    "warm-start", epilog="Example: polydistill warm-start text models:/student-text@champion"
+)
+def warm_start(modality: Modality, version: Version, *, as_json: AsJson = False) -> None:
+    """Copy an earlier student into the project to continue from."""
+    with errors_for_people():
+        from tempfile import TemporaryDirectory
+
+        from polydistill.config.params import load_params
+        from polydistill.integrations.dvc import stages as dvc
+        from polydistill.stages.import_version import import_version
+
+        load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
+        with TemporaryDirectory(prefix="polydistill-") as place:
+            imported = import_version(ROOT, modality, version_folder(version, Path(place)))
+        pointer = dvc.add(ROOT, imported.folder) if (ROOT / ".dvc").is_dir() else None
+        show({**plain(imported), "pointer": pointer and str(pointer)}, as_json=as_json)
+
+
+def version_folder(version: str, place: Path) -> Path:
+    """Return the folder with `student` and `heads`: a registered version is brought to `place`.
+
+    Raises:
+        PolydistillError: See `integrations.mlflow.bundle.version_folder`.
+    """
+    from polydistill.integrations.mlflow import bundle
+
+    if version.startswith(bundle.REGISTRY_SCHEMES):
+        return bundle.version_folder(ROOT, version, place)
+    return Path(version)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from polydistill.config.data import CorpusParams, TaskParams
+from polydistill.data.completion import Dropped, split_of
+from polydistill.data.modalities.text import TextModality
+from polydistill.data.tables import complete_task, corpus_table, read_corpus, read_tasks
+from polydistill.errors import DataError
+from tests.small_data import make_frames
+
+TEXT = TextModality()
+
+
+def task(kind: str = "classification", **options: object) -> TaskParams:
+    return TaskParams.model_validate(
+        {"kind": kind, "path": "data/task.csv", "domain": "in", **options}
+    )
+
+
+def test_a_corpus_of_texts_alone_gets_ids_and_groups_and_loses_what_cannot_be_used(
+    tmp_path: Path,
+) -> None:
+    texts = ["The first text here.", "", "  ", "the FIRST text, here!", "The first text here."]
+    file = tmp_path / "corpus.csv"
+    pd.DataFrame({"body": [*texts, "01"], "stars": range(6)}).to_csv(file, index=False)
+    params = CorpusParams(path="corpus.csv", column="body")
+
+    frame = read_corpus(tmp_path, params, TEXT)
+
+    assert frame["text"].tolist() == [texts[0], texts[3], "01"]
+    assert frame["id"].tolist() == [TEXT.content_id(text) for text in frame["text"]]
+    assert frame["group"][0] == frame["group"][1] == frame["id"][0]
+    assert frame["group"][2] == frame["id"][2]
+    _, dropped = corpus_table(pd.read_csv(file, dtype=str), params, TEXT)
+    assert dropped == Dropped(empty=2, repeated=1)
+
+
+def test_a_corpus_with_ids_by_content_stays_as_it_is(tmp_path: Path) -> None:
+    corpus = make_frames()["corpus"]
+    corpus.loc[1, "id"] = "damaged"
+    corpus = pd.concat([corpus, corpus.head(1)], ignore_index=True)
+    corpus.to_parquet(tmp_path / "corpus.parquet")
+
+    frame = read_corpus(tmp_path, CorpusParams(path="corpus.parquet"), TEXT)
+
+    pd.testing.assert_frame_equal(frame, corpus)
+
+
+def test_ids_that_are_not_of_the_content_do_not_count() -> None:
+    frame = pd.DataFrame({"id": ["1", "2"], "text": ["first text", "second text"]})
+
+    found, _ = corpus_table(frame, CorpusParams(path="corpus.csv"), TEXT)
+
+    assert found["id"].tolist() == [TEXT.content_id(text) for text in frame["text"]]
+
+
+def test_more_rows_than_can_be_used_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "corpus.csv").write_text("text,x\none text,1\none text,2\n")
+
+    with pytest.raises(DataError, match="must have 2 rows that can be used, got 1"):
+        read_corpus(tmp_path, CorpusParams(path="corpus.csv", rows=2), TEXT)
+
+
+def test_a_column_that_nothing_names_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "corpus.csv").write_text("a,b\none text,1\n")
+
+    with pytest.raises(DataError, match=r"column 'text', got a, b\. Name the column .* `column`"):
+        read_corpus(tmp_path, CorpusParams(path="corpus.csv"), TEXT)
+
+
+def test_the_only_column_is_that_of_the_examples(tmp_path: Path) -> None:
+    (tmp_path / "corpus.csv").write_text("review\none text\n")
+
+    frame = read_corpus(tmp_path, CorpusParams(path="corpus.csv"), TEXT)
+
+    assert frame["text"].tolist() == ["one text"]
+
+
+def test_a_task_of_texts_and_labels_is_completed() -> None:
+    texts = [f"text number {hashlib.md5(bytes([n])).hexdigest()}" for n in range(200)]  # noqa: S324
+    frame = pd.DataFrame({"review": texts, "stars": ["1", "02"] * 100})
+    unclear = pd.DataFrame(
+        {"review": [texts[0], texts[1], None, "x y"], "stars": ["5", "02", "1", None]}
+    )
+
+    found, dropped = complete_task(
+        pd.concat([frame, unclear], ignore_index=True), task(column="review", label="stars"), TEXT
+    )
+
+    assert dropped == Dropped(empty=2, repeated=1, contradictory=2)
+    assert found["text"].tolist() == texts[1:]
+    assert set(found["label"]) == {"1", "02"}
+    assert found["id"].is_unique
+    assert set(found["split"]) == {"train", "test"}
+    assert 0.1 < (found["split"] == "test").mean() < 0.3
+
+
+def test_near_duplicates_are_on_one_side_and_appended_rows_leave_the_others_where_they_are() -> (
+    None
+):
+    texts = [f"this is text number {n:04}" for n in range(40)]
+    frame = pd.DataFrame({"text": texts, "label": ["a", "b"] * 20})
+
+    found, _ = complete_task(frame, task(), TEXT)
+    more = pd.DataFrame({"text": ["something else entirely"], "label": ["a"]})
+    longer, _ = complete_task(pd.concat([frame, more], ignore_index=True), task(), TEXT)
+
+    assert found.groupby("group")["split"].nunique().max() == 1
+    assert longer["split"].tolist()[:-1] == found["split"].tolist()
+
+
+def test_a_class_that_only_test_rows_would_have_is_learnt() -> None:
+    groups = [str(n) for n in range(50)]
+    plain = split_of(groups)
+    rare = plain.index("test")
+
+    split = split_of(groups, ["rare" if n == rare else "common" for n in range(50)])
+
+    assert split[rare] == "train"
+    assert split.count("test") == plain.count("test") - 1
+
+
+def test_a_few_groups_have_a_test_row_as_well() -> None:
+    for n in range(2, 12):
+        assert set(split_of([f"group {n} {one}" for one in range(n)])) == {"train", "test"}
+
+
+def test_numbers_of_a_text_file_are_numbers_where_the_kind_wants_them() -> None:
+    frame = pd.DataFrame({"text": ["one text", "two texts"], "label": ["1.5", "2"]})
+
+    numbers, _ = complete_task(frame, task("regression"), TEXT)
+    classes, _ = complete_task(frame, task(), TEXT)
+
+    assert numbers["label"].tolist() == [1.5, 2.0]
+    assert classes["label"].tolist() == ["1.5", "2"]
+
+
+def test_pairs_have_ids_of_both_their_sides() -> None:
+    sides = {"q1": ["a text", "a text", "b text"], "q2": ["b text", "c text", "a text"]}
+    frame = pd.DataFrame({**sides, "score": [1, 2, 3]})
+
+    found, _ = complete_task(frame, task("sts", column="q", label="score"), TEXT)
+
+    assert found["id"].nunique() == 3
+    assert found["text1"].tolist() == sides["q1"]
+
+
+def test_a_task_with_all_columns_stays_as_it_is(tmp_path: Path) -> None:
+    frame = make_frames()["topics"]
+    (tmp_path / "data").mkdir()
+    frame.to_parquet(tmp_path / "data" / "task.parquet")
+
+    found = read_tasks(tmp_path, {"topics": task(path="data/task.parquet")}, TEXT)["topics"]
+
+    pd.testing.assert_frame_equal(found, frame)

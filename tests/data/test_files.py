@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from polydistill.data.files import read_table
+from polydistill.errors import DataError, MissingDataError
+from tests.made_images import png
+
+ROWS = [("01", 'a "quoted", text\nof two lines', "5"), ("02", "NA", "null"), ("03", None, None)]
+
+
+def records(frame: pd.DataFrame) -> list[tuple[object, ...]]:
+    rows = frame.astype(object).where(frame.notna(), None)
+    return list(rows.itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("tsv", "\t"), ("csv", ";")])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_texts_of_a_file_stay_as_they_are_written(
+    tmp_path: Path, suffix: str, mark: str, ends: str
+) -> None:
+    text = pd.DataFrame(ROWS, columns=["code", "text", "stars"]).to_csv(
+        index=False, sep=mark, lineterminator=ends
+    )
+    (tmp_path / f"reviews.{suffix}").write_bytes(b"\xef\xbb\xbf" + text.encode())
+
+    frame = read_table(tmp_path / f"reviews.{suffix}")
+
+    assert list(frame.columns) == ["code", "text", "stars"]
+    assert records(frame) == ROWS
+
+
+def test_lines_of_json_keep_the_types_that_they_have(tmp_path: Path) -> None:
+    rows = [{"text": "01", "label": 4}, {"text": "2026-01-31", "label": None}]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    assert records(read_table(tmp_path / "rows.jsonl")) == [("01", 4), ("2026-01-31", None)]
+
+
+def test_a_text_file_has_one_example_per_line(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_bytes("one\r\ntwo\u2028still two\r\n".encode())
+
+    assert records(read_table(tmp_path / "texts.txt")) == [("one",), ("two\u2028still two",)]
+
+
+@pytest.mark.parametrize("path", ["parts", "parts/*.csv", "par*/[ab].csv"])
+def test_a_folder_or_a_glob_is_one_table_in_the_order_of_names(tmp_path: Path, path: str) -> None:
+    (tmp_path / "parts").mkdir()
+    for name in ("b", "a"):
+        (tmp_path / "parts" / f"{name}.csv").write_text(f"text\nof {name}\n")
+
+    frame = read_table(tmp_path / path)
+
+    assert records(frame) == [("of a",), ("of b",)]
+    assert list(frame.index) == [0, 1]
+
+
+def test_a_folder_of_images_has_labels_where_it_has_subfolders(tmp_path: Path) -> None:
+    for name in ("cats/one.png", "dogs/two.PNG"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(png(len(name)))
+
+    frame = read_table(tmp_path)
+
+    assert frame["label"].tolist() == ["cats", "dogs"]
+    assert frame["name"].tolist() == ["cats/one.png", "dogs/two.PNG"]
+    assert frame["image"][0] == png(len("cats/one.png"))
+    assert "label" not in read_table(tmp_path / "cats")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"text\ncaf\xe9\n", "must be UTF-8 text"),
+        ("a.csv", b'text\n"open\n', "cannot be read"),
+        ("a.jsonl", b'{"text": "a"}\nnone\n', "line 2 is not JSON"),
+        ("a.jsonl", b'["a"]\n', "line 1 must be a JSON object, got list"),
+        ("a.xlsx", b"", r"must end in \.parquet, \.csv"),
+        ("a.parquet", b"no table", "cannot be read"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(DataError, match=said):
+        read_table(tmp_path / name)
+
+
+def test_files_of_one_table_have_the_same_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text\none\n")
+    (tmp_path / "b.csv").write_text("words\none\n")
+
+    with pytest.raises(
+        DataError, match=r"b\.csv must have the columns of .*a\.csv: text; got words"
+    ):
+        read_table(tmp_path)
+
+
+def test_a_pattern_without_a_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="No file"):
+        read_table(tmp_path / "*.csv")
