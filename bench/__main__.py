@@ -14,6 +14,7 @@ from typing import cast
 
 from bench.measure import Row
 from polydistill.config.environment import prepare
+from polydistill.project.files import write_atomic
 
 FOLDER = Path(__file__).parent
 NOT_BENCHES = {"measure"}
@@ -48,10 +49,7 @@ def main(names: list[str], device: str | None = None) -> None:
     Console(width=140).print(table)
     if not names:
         path = FOLDER / "results" / f"{machine()}.json"
-        path.parent.mkdir(exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_atomic(path, json.dumps(rows, indent=1) + "\n")
 
 
 def run_bench(name: str, device: str | None) -> list[Row]:

@@ -25,7 +25,7 @@ class Answer(RunInput):
 def ask_person(question: str, timeout_s: int) -> Answer | None:
     """Pause this run until a person answers; none, if nobody does in `timeout_s`.
 
-    The workspace stays occupied meanwhile, so that what is approved is what was asked about.
+    The workspace stays locked meanwhile, so that what is approved is what was asked about.
     """
     form = Answer.with_initial_data(description=f"{question}\n\nApprove the promotion?")
     try:

@@ -30,7 +30,7 @@ from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.dvc.stages import DataState
 from polydistill.integrations.processes import stopped_on_failure
 from polydistill.project.layout import Layout
-from polydistill.project.lock import occupied
+from polydistill.project.lock import project_lock
 from polydistill.project.scheduling import Plan, reason_to_skip
 
 ROOT = Path()
@@ -95,7 +95,7 @@ def retrain(modality: str, policy: RetrainPolicy | None = None, wait_s: float = 
     layout, late = Layout(ROOT, modality), lateness()
     if late is not None and (reason := reason_to_skip(params, late)):
         return ended(modality, "Skipped", reason)
-    with occupied(layout.run_lock, f"retrain {modality}", wait_s=wait_s), stopped_on_failure():
+    with project_lock(layout.run_lock, f"retrain {modality}", wait_s=wait_s), stopped_on_failure():
         sync_data()
         plan = make_plan(modality, policy)
         if plan.action == "run":
@@ -140,7 +140,7 @@ def main(modality: Annotated[str, typer.Argument(help="A block of params.yaml: t
     end_on_request()
     try:
         require_answer()
-        with occupied(Layout(ROOT, modality).run_lock, "a start"):
+        with project_lock(Layout(ROOT, modality).run_lock, "a start"):
             pass  # say at once, and not after a server's start, that another run is at work
         with present():
             retrain(modality, policy="always")

@@ -18,7 +18,7 @@ from flows import commands
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.watching import new_data, remember
 from polydistill.project.layout import Layout
-from polydistill.project.lock import occupied
+from polydistill.project.lock import project_lock
 
 ROOT = Path()
 DATA_CHANGED, DRIFT_FOUND = "polydistill.data.changed", "polydistill.drift.found"
@@ -40,7 +40,7 @@ def watch(modality: str, drift: bool = False, wait_s: float = 0.0) -> State[str]
     resource = {"prefect.resource.id": f"polydistill.data.{modality}"}
     payload = {"modality": modality, "md5": changed}
     if drift:
-        with occupied(layout.run_lock, f"watch {modality}", wait_s=wait_s):
+        with project_lock(layout.run_lock, f"watch {modality}", wait_s=wait_s):
             dvc.sync_data(ROOT)
             drifted = commands.drifted(modality)
         if drifted:

@@ -21,7 +21,7 @@ from polydistill.errors import InfrastructureError, StageError
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.processes import run_command
 from polydistill.project.layout import Layout
-from polydistill.project.lock import occupied
+from polydistill.project.lock import project_lock
 from tests.toy_project import SHORT_STAGES, runs
 
 FAKE = """\
@@ -114,10 +114,10 @@ def test_nothing_to_do_starts_no_stage_is_recorded_and_says_where_to_look(
     assert "Report: reports/text/index.html" in capfd.readouterr().out
 
 
-def test_an_occupied_folder_is_refused_before_anything_is_touched(ready: Path) -> None:
+def test_a_locked_folder_is_refused_before_anything_is_touched(ready: Path) -> None:
     with (
-        occupied(Layout(ready, "text").run_lock, "another retrain"),
-        pytest.raises(InfrastructureError, match="occupied by another retrain"),
+        project_lock(Layout(ready, "text").run_lock, "another retrain"),
+        pytest.raises(InfrastructureError, match="locked by another retrain"),
     ):
         retrain("text")
 

@@ -60,7 +60,9 @@ def test_the_default_gate_lets_a_good_student_pass_and_attaches_why(evaluated: P
 
     assert verdict.promoted, verdict.reason
     rules = {rule.name: rule for rule in verdict.rules}
-    assert rules["smoke-test"].because.endswith("as it did then.")
+    assert rules["smoke-test"].because.endswith(
+        "the same answers to 8 examples in a fresh process."
+    )
     assert rules["memory"].value is not None
     assert 0 < rules["memory"].value < 300
     assert rules["data-validated"].passed
@@ -78,7 +80,7 @@ def test_a_bundle_that_answers_otherwise_than_it_did_is_refused(evaluated: Path)
     verdict = promote(evaluated, params, "text")
 
     assert [rule.name for rule in verdict.rules if not rule.passed] == ["smoke-test"]
-    assert "otherwise than when it was published" in verdict.reason
+    assert "differ from those at its publication" in verdict.reason
 
 
 def test_a_bundle_that_does_not_load_is_refused_and_the_champion_stays(evaluated: Path) -> None:
@@ -132,5 +134,16 @@ def test_a_version_without_evidence_is_refused_with_what_to_do(
 
     broken = {rule.name for rule in verdict.rules if not rule.passed}
     assert broken >= {"smoke-test", "data-validated", "licence", "not-contaminated"}
-    assert "Publish it anew" in verdict.reason
+    assert "Publish it again" in verdict.reason
     assert json.loads(attached(evaluated, 1))["outcome"] == "refused"
+
+
+def test_a_version_whose_smoke_test_has_its_former_name_is_judged(evaluated: Path) -> None:
+    params = whole_gate(evaluated)
+    publish(evaluated, params, "text")
+    (file,) = (folder(evaluated) / "artifacts").rglob("smoke_test.json")
+    file.rename(file.with_name("canary.json"))
+
+    verdict = promote(evaluated, params, "text")
+
+    assert verdict.promoted, verdict.reason

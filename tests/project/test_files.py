@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polydistill.project import files
-from polydistill.project.files import is_full_disk, put_in_place
+from polydistill.project.files import is_full_disk, put_in_place, write_atomic
 
 
 def make_folder(path: Path, text: str) -> Path:
@@ -65,3 +65,21 @@ def test_a_full_disk_is_told_from_other_errors(error: Exception, expected: bool)
 
     assert is_full_disk(error) is expected
     assert is_full_disk(outer) is expected
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new" / "file.txt"
+    write_atomic(path, "first, in UTF-8: é", durable=True)
+    write_atomic(path, b"second")
+    assert path.read_bytes() == b"second"
+
+    def full(file: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, "third")
+
+    assert [one.read_bytes() for one in path.parent.iterdir()] == [b"second"]

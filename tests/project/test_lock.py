@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from polydistill.errors import InfrastructureError
-from polydistill.project.lock import occupied
+from polydistill.project.lock import project_lock
 
 HOLD = """
-import sys, time
+import subprocess, sys, time
 from pathlib import Path
-from polydistill.project.lock import occupied
-with occupied(Path(sys.argv[1]), "a nightly run"):
+from polydistill.project.lock import project_lock
+with project_lock(Path(sys.argv[1]), "a nightly run"):
+    if len(sys.argv) > 2:
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"], stdout=subprocess.DEVNULL)
     print("held", flush=True)
     time.sleep(60)
 """
@@ -27,9 +29,11 @@ def lock(tmp_path: Path) -> Path:
     return tmp_path / ".polydistill" / "run.lock"
 
 
-def holder(lock: Path) -> subprocess.Popen[str]:
+def holder(lock: Path, *, child: bool = False) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(lock), *(["child"] if child else [])],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
@@ -41,7 +45,7 @@ def test_a_second_run_is_refused_and_told_by_whom(lock: Path) -> None:
     try:
         with (
             pytest.raises(InfrastructureError, match=f"a nightly run .process {process.pid}."),
-            occupied(lock, "a person's run"),
+            project_lock(lock, "a person's run"),
         ):
             pass
     finally:
@@ -54,28 +58,37 @@ def test_a_killed_run_leaves_nothing_to_clear(lock: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
 
-    with occupied(lock, "the next run"):
-        assert "the next run" in lock.read_text()
+    with project_lock(lock, "the next run"):
+        assert "the next run" in lock.with_name("run.lock.holder").read_text()
 
 
 def test_a_run_may_wait_for_another(lock: Path) -> None:
     process = holder(lock)
     started = time.monotonic()
     with (
-        pytest.raises(InfrastructureError, match=r"occupied after 0\.2 s"),
-        occupied(lock, "impatient", wait_s=0.2),
+        pytest.raises(InfrastructureError, match=r"locked after 0\.2 s"),
+        project_lock(lock, "impatient", wait_s=0.2),
     ):
         pass
     assert time.monotonic() - started >= 0.2
     process.kill()
     process.communicate()
 
-    with occupied(lock, "patient", wait_s=5):
+    with project_lock(lock, "patient", wait_s=5):
         pass
 
 
 def test_after_a_run_the_folder_is_free(lock: Path) -> None:
     for _ in range(2):
-        with occupied(lock, "a run"):
+        with project_lock(lock, "a run"):
             pass
-    assert lock.read_text() == ""
+    assert [path.name for path in lock.parent.iterdir()] == ["run.lock"]
+
+
+def test_a_killed_run_that_leaves_a_child_behind_holds_nothing(lock: Path) -> None:
+    process = holder(lock, child=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    with project_lock(lock, "the next run"):
+        pass

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from polydistill.registry.gate import Candidate
-from polydistill.registry.in_memory import InMemoryLedger, InMemoryRegistry
 from polydistill.registry.ledger import Entry
 from polydistill.registry.recorded import RecordedRegistry
+from tests.registry.examples import scored
+from tests.registry.in_memory import InMemoryLedger, InMemoryRegistry
 
 START = datetime(2026, 1, 30, 23, 0, tzinfo=UTC)
 SCORES = {1: 0.5, 2: 0.5, 3: 0.6, 4: 0.4}
@@ -67,10 +67,7 @@ class Desk:
         self.fuse = Fuse()
         self.registry = FusedRegistry(
             "student-text",
-            (
-                Candidate(v, f"sha-{v}", {"sts": {"a": score}}, diverged=False)
-                for v, score in SCORES.items()
-            ),
+            (scored(v, {"sts": {"a": score}}) for v, score in SCORES.items()),
         )
         self.ledger = FusedLedger()
         self.registry.fuse = self.ledger.fuse = self.fuse

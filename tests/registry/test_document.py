@@ -57,3 +57,15 @@ def test_another_format_or_a_damaged_file_is_refused(
 
     with pytest.raises(DataError, match=message):
         read_promotion(text)
+
+
+def test_a_verdict_of_the_release_that_called_it_canary_still_reads() -> None:
+    tree = json.loads(written())
+    tree["policy"]["canary"] = tree["policy"].pop("smoke_test")
+    for rule in tree["rules"]:
+        rule["name"] = rule["name"].replace("smoke-test", "canary")
+
+    promotion = read_promotion(json.dumps(tree))
+
+    assert promotion.policy == read_promotion(written()).policy
+    assert "canary" in {rule.name for rule in promotion.rules}

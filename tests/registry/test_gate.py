@@ -5,8 +5,10 @@ import math
 import pytest
 
 from polydistill.config.operations import GateParams
-from polydistill.registry.gate import Candidate, judge
+from polydistill.registry.evidence import Candidate
+from polydistill.registry.gate import judge
 from tests.our_params import ONLY_GAIN
+from tests.registry.examples import scored
 
 POLICY = GateParams(**ONLY_GAIN)
 
@@ -18,7 +20,7 @@ def candidate(
     tree = {"classification": {"a": first}, "sts": {"b": second}}
     if more is not None:
         tree["classification"]["only-here"] = more
-    return Candidate(version, f"sha-{version}", tree, diverged)
+    return scored(version, tree, diverged=diverged)
 
 
 def test_the_first_challenger_is_promoted_without_a_champion() -> None:
@@ -64,7 +66,7 @@ def test_only_tasks_that_both_have_are_compared() -> None:
 
 
 def test_students_without_a_common_task_cannot_be_compared() -> None:
-    stranger = Candidate(1, "sha", {"regression": {"c": 0.1}}, diverged=False)
+    stranger = scored(1, {"regression": {"c": 0.1}})
 
     verdict = judge(POLICY, candidate(2, 0.9, 0.9), stranger)
 

@@ -186,7 +186,7 @@ def test_a_dry_run_says_what_it_would_mend(desk: Desk) -> None:
     assert verdict.outcome == "promoted"  # it is champion once it is mended
     assert [notice.partition(" ")[0] for notice in desk.notices] == ["Would", "Moved"]
     assert len(desk.entries) == count
-    assert desk.registry.version("champion") == 1
+    assert desk.registry.aliases()["champion"] == 1
 
 
 def test_an_alias_moved_by_hand_stays_and_is_recorded_as_external(desk: Desk) -> None:
@@ -197,7 +197,7 @@ def test_an_alias_moved_by_hand_stays_and_is_recorded_as_external(desk: Desk) ->
     entry = desk.entries[-1]
     assert (entry.action, entry.moves) == ("external", {"champion": (1, 2)})
     assert entry.who == "unknown, noticed by ada"
-    assert desk.registry.version("champion") == 2
+    assert desk.registry.aliases()["champion"] == 2
     assert desk.notices == [
         "Moved outside of polydistill: champion 1 → 2. The ledger records it as external."
     ]
@@ -210,7 +210,7 @@ def test_moving_back_by_hand_what_was_promoted_is_no_crash(desk: Desk) -> None:
     desk.open().reconcile()
 
     assert desk.entries[-1].action == "external"
-    assert desk.registry.version("champion") == 1
+    assert desk.registry.aliases()["champion"] == 1
 
 
 def test_a_version_that_was_deleted_before_its_promotion_was_applied_is_not_brought_back(

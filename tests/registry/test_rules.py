@@ -10,7 +10,7 @@ from polydistill.evaluation.contamination import Contamination
 from polydistill.evaluation.latency import Latency
 from polydistill.registry.evidence import Evidence, Finding
 from polydistill.registry.gate import judge
-from polydistill.registry.licences import allows
+from polydistill.registry.rules import allows
 from tests.registry.examples import student
 
 POLICY = GateParams(

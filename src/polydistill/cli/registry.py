@@ -82,7 +82,7 @@ def reject(
     """Refuse the challenger in a person's name."""
     with errors_for_people():
         from polydistill.config.params import load_params
-        from polydistill.integrations.mlflow.approval import reject as reject_challenger
+        from polydistill.integrations.mlflow.promotion import reject as reject_challenger
 
         verdict = reject_challenger(ROOT, load_params(ROOT), modality, by=by, reason=reason)
         show(verdict, as_json=as_json)

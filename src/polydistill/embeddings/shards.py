@@ -23,6 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polydistill.errors import DiskSpaceError, StoreError
+from polydistill.project.files import write_atomic
 
 INDEX = "index.json"
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
@@ -83,8 +84,7 @@ def write_shard(
     with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=len(shard.ids))
     partial.replace(path)
-    partial.write_text(sha256_of(path), encoding="utf-8")
-    partial.replace(path.with_suffix(".sha256"))
+    write_atomic(path.with_suffix(".sha256"), sha256_of(path))
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from polydistill.integrations.dvc import stages as dvc
+from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 
 
@@ -22,8 +23,4 @@ def new_data(layout: Layout) -> str | None:
 
 def remember(layout: Layout, md5: str) -> None:
     """Note that a version of the data has been told of."""
-    path = layout.watched
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({"md5": md5}) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_atomic(layout.watched, json.dumps({"md5": md5}) + "\n")

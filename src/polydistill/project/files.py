@@ -1,8 +1,9 @@
-"""Put finished files and folders in place, also across file systems, and know a full disk when it shows."""
+"""Put finished files and folders in place, also across file systems, and recognise a full disk."""
 
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,32 @@ FULL_DISK = ("No space left on device", "PytorchStreamWriter failed", "database 
 """What libraries say that hide the error number."""
 
 
-def put_in_place(made: Path, target: Path) -> None:
-    """Make `made`, a file or a folder, take the place of `target`; nothing half-written stands there.
+def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> None:
+    """Write a file with one rename: a reader finds the old content or the new one, never a part.
 
-    A folder cannot replace another in one step: a reader in that moment finds none, never half of one.
+    Args:
+        path: The file; its folder is made if need be.
+        content: Text is written as UTF-8.
+        durable: Wait until the content is on the disk, so that it survives a power cut.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)  # of a disk that was full
+        raise
+
+
+def put_in_place(made: Path, target: Path) -> None:
+    """Move a finished file or folder to `target`, which it replaces.
+
+    A folder cannot replace another in one step: a reader in that moment finds none, never a part of one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if _device(made) != _device(target.parent):
@@ -25,7 +48,7 @@ def put_in_place(made: Path, target: Path) -> None:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Say whether a full disk is behind an error, or behind what caused it."""
+    """Return whether an error, or one of its causes, is a full disk."""
     return any(
         getattr(one, "errno", None) == errno.ENOSPC or any(sign in str(one) for sign in FULL_DISK)
         for one in _chain(error)

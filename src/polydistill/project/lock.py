@@ -1,67 +1,73 @@
-"""One project folder, one run: a lock that the system takes back when its holder ends, however it ends."""
+"""Lock files: one holder at a time, named to whoever finds the lock taken."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from polydistill.errors import InfrastructureError
-
-POLL_S = 1.0
+from polydistill.project.files import write_atomic
 
 
 @contextmanager
-def occupied(lock: Path, who: str, *, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold a folder's lock while the block runs.
+def project_lock(lock: Path, who: str, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock of a project folder while the block runs; see `held`.
 
     Args:
-        lock: The file; made if need be, and never removed: what counts is who holds it.
-        who: What we are, for the one who finds the folder occupied.
-        wait_s: So long we wait for another run to end.
+        lock: `Layout.run_lock`.
+        who: The run, as the error of another run names it.
+        wait_s: How long to wait for another run to end.
 
     Raises:
-        InfrastructureError: Another run holds it; the message says which.
+        InfrastructureError: Another run holds it.
+    """
+    advice = "Wait for it to end, or give the second run a workspace of its own."
+    with held(lock, who, str(lock.parent.parent.resolve()), wait_s=wait_s, advice=advice):
+        yield
+
+
+@contextmanager
+def held(lock: Path, who: str, what: str, *, wait_s: float, advice: str) -> Iterator[None]:
+    """Hold a lock file while the block runs.
+
+    The operating system releases the lock when the holder ends, also when it is killed. The files stay.
+
+    Args:
+        lock: The file, made if need be. The file beside it names the holder.
+        who: The holder, for the error of a process that finds the lock taken.
+        what: What is locked.
+        wait_s: How long to wait for the holder to release it.
+        advice: What to do if it does not.
+
+    Raises:
+        InfrastructureError: Another process holds it for longer than that. The message says which.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a+", encoding="utf-8") as file:
-        _acquire(file, lock, wait_s)
-        file.truncate(0)
-        json.dump({"pid": os.getpid(), "who": who}, file)
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
-            fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _acquire(file: IO[str], lock: Path, wait_s: float) -> None:
-    until = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            left = until - time.monotonic()
-            if left <= 0:
-                waited = f" after {wait_s:g} s" if wait_s else ""
-                raise InfrastructureError(
-                    f"{lock.parent.parent.resolve()} is occupied{waited} by {_holder(lock)}. Wait for"
-                    " it to end, or give the second run a workspace of its own."
-                ) from None
-            time.sleep(min(POLL_S, left))
-        else:
-            return
-
-
-def _holder(lock: Path) -> str:
+    holder = lock.with_name(f"{lock.name}.holder")
+    file = FileLock(lock)
     try:
-        found = json.loads(lock.read_text(encoding="utf-8"))
-    except ValueError:  # it has the lock, and has not said yet who it is
-        return "another run"
+        file.acquire(timeout=wait_s)
+    except Timeout:
+        waited = f" after {wait_s:g} s" if wait_s else ""
+        raise InfrastructureError(
+            f"{what} is locked{waited} by {_name_of(holder)} (lock file {lock}). {advice}"
+        ) from None
+    try:
+        write_atomic(holder, json.dumps({"pid": os.getpid(), "who": who}))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        file.release()
+
+
+def _name_of(holder: Path) -> str:
+    try:
+        found = json.loads(holder.read_text(encoding="utf-8"))
+    except FileNotFoundError:  # it has the lock and has not written its name yet
+        return "another process"
     return f"{found['who']} (process {found['pid']})"

@@ -1,16 +1,16 @@
-"""Two models on the same tasks: how far apart, in the mean and on each task, and what noise explains."""
+"""Two models on the same tasks: the change in the mean and on each task, and how much of it is noise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from polydistill.evaluation.statistics.bootstrap import Floats, Interval, interval, resampled_means
+from polydistill.evaluation.statistics.kinds import OVERALL, over_kinds
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,19 +45,28 @@ class TaskChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What changed, in the mean over task kinds and task by task."""
+    """What changed.
+
+    Attributes:
+        mean: The change in the mean over task kinds.
+        before: That mean, of the model that is to be matched.
+        after: The same of the other model.
+        tasks: Task: what changed.
+    """
 
     mean: Interval
+    before: float
+    after: float
     tasks: Mapping[str, TaskChange]
 
 
 def compare(
     pairs: Mapping[str, Pair], *, confidence: float = 0.95, resamples: int = 10_000
 ) -> Comparison:
-    """Compare by a paired bootstrap of each task's examples, the tasks drawn apart.
+    """Compare by a paired bootstrap of each task's examples, each task drawn by itself.
 
-    The mean counts each kind once, however many tasks it has. The same pairs give the same numbers,
-    whatever other tasks stand beside them: each task's random numbers are seeded by its name.
+    The same pairs give the same numbers, whatever the other tasks are: each task's random numbers are seeded
+    by its name.
 
     Raises:
         ShapeError: `before` and `after` of a task differ in length, or hold no finite numbers.
@@ -65,30 +74,33 @@ def compare(
     References:
         Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
-    draws, changes, p_values = {}, {}, []
-    for task, pair in pairs.items():
-        gains = np.asarray(pair.after - pair.before, dtype=np.float64)
-        draws[task] = resampled_means(
-            gains,
-            groups=pair.groups,
+    kinds = {task: pair.kind for task, pair in pairs.items()}
+    gains = {task: np.asarray(one.after - one.before, np.float64) for task, one in pairs.items()}
+    points = {task: float(gain.mean()) for task, gain in gains.items()}
+    draws = {
+        task: resampled_means(
+            gain,
+            groups=pairs[task].groups,
             resamples=resamples,
             generator=np.random.default_rng(crc32(task.encode())),
         )
-        changes[task] = interval(float(gains.mean()), draws[task], confidence=confidence)
-        p_values.append((1 + int((draws[task] >= 0).sum())) / (1 + resamples))
-    adjusted = dict(zip(pairs, holm(p_values), strict=True))
-    kinds = {
-        kind: [task for task, pair in pairs.items() if pair.kind == kind]
-        for kind in sorted({pair.kind for pair in pairs.values()})
+        for task, gain in gains.items()
     }
-    mean = fmean(fmean(changes[task].mean for task in tasks) for tasks in kinds.values())
-    drawn = np.mean(
-        [np.mean([draws[t] for t in tasks], axis=0) for tasks in kinds.values()], axis=0
+    p_values = holm([(1 + int((one >= 0).sum())) / (1 + resamples) for one in draws.values()])
+    overall, before, after = (
+        float(over_kinds(means, kinds)[OVERALL])
+        for means in (
+            points,
+            {task: pair.before.mean() for task, pair in pairs.items()},
+            {task: pair.after.mean() for task, pair in pairs.items()},
+        )
     )
-    return Comparison(
-        mean=interval(mean, drawn, confidence=confidence),
-        tasks={task: TaskChange(changes[task], adjusted[task]) for task in pairs},
-    )
+    tasks = {
+        task: TaskChange(interval(points[task], draws[task], confidence=confidence), p_worse)
+        for task, p_worse in zip(pairs, p_values, strict=True)
+    }
+    change = interval(overall, over_kinds(draws, kinds)[OVERALL], confidence=confidence)
+    return Comparison(change, before, after, tasks)
 
 
 def holm(p_values: Sequence[float] | ArrayLike) -> list[float]:

@@ -18,11 +18,11 @@ FILE = "promotion.json"
 
 @dataclass(frozen=True)
 class Promotion(Verdict):
-    """What `promotion.json` holds: a verdict, and beside it what was asked.
+    """What `promotion.json` holds: a verdict, and the policy that was applied.
 
     Attributes:
         format: Of the file; another one is refused.
-        policy: The gate's bounds, as `params.yaml` had them.
+        policy: The gate's bounds, at that time.
     """
 
     format: int = FORMAT

@@ -1,9 +1,9 @@
-"""What the gate looks at besides scores: each task's examples, and what was found out about a version."""
+"""What the gate looks at: a version's scores, each task's examples, and what was found out about it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,25 @@ class TaskExamples:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A registered student.
+
+    Attributes:
+        version: Its number in the registry.
+        student_sha256: Of its weights.
+        scores: Task kind, task: main score.
+        diverged: Whether its training left the finite numbers.
+        examples: Task: its examples.
+    """
+
+    version: int
+    student_sha256: str
+    scores: Mapping[str, Mapping[str, float]]
+    diverged: bool
+    examples: Mapping[str, TaskExamples]
+
+
+@dataclass(frozen=True)
 class Finding:
     """Whether something holds, and a sentence for a person that says why."""
 
@@ -56,7 +75,7 @@ class Evidence:
         latency: One a batch size.
         size_mb: The bundle on disk, 10^6 bytes.
         memory_mb: Growth of a fresh process's peak memory when it loads and answers, 10^6 bytes.
-        smoke_test: Whether the published bundle answered there as it did when it was published.
+        smoke_test: Whether the published bundle gave the same answers there as at its publication.
     """
 
     contamination: Contamination | None = None
@@ -74,7 +93,7 @@ def task_examples(
     kinds: Mapping[str, str],
     groups: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, TaskExamples]:
-    """Turn the evaluate stage's predictions into scores by task and example.
+    """Return the scores by task and example in the evaluate stage's predictions.
 
     Args:
         predictions: Columns `task`, `example`, `seed`, `model`, `target` and `score`.
@@ -104,11 +123,7 @@ def task_examples(
 
 
 def _digest(frame: pd.DataFrame) -> str:
-    pairs = frame[["example", "target"]].astype(str).drop_duplicates().sort_values(["example"])
-    return digest_of(pairs["example"].tolist(), pairs["target"].tolist())
-
-
-def digest_of(ids: Sequence[str], targets: Sequence[str]) -> str:
     """Return the sha256 of a task's examples and their targets."""
-    lines = (f"{one}\t{target}" for one, target in zip(ids, targets, strict=True))
+    pairs = frame[["example", "target"]].astype(str).drop_duplicates().sort_values(["example"])
+    lines = (f"{one}\t{target}" for one, target in pairs.itertuples(index=False))
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()

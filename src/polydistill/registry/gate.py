@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from polydistill.config.operations import GateParams
-from polydistill.registry.candidate import Candidate
-from polydistill.registry.evidence import Evidence
+from polydistill.registry.evidence import Candidate, Evidence
 from polydistill.registry.quality import GAIN, champion_rules, undistilled_rules
-from polydistill.registry.rules import RuleOutcome, budget_rules, canary_rules, stamp_rules
+from polydistill.registry.rules import RuleOutcome, budget_rules, stamp_rules
 
-__all__ = ["Candidate", "Outcome", "RuleOutcome", "Verdict", "judge"]
 Outcome = Literal["promoted", "refused", "unchanged"]
 
 
@@ -27,7 +25,7 @@ class Verdict:
         reason: The outcome, in a sentence for a person.
         rules: Every rule, passed or not, in order.
         challenger: Its version.
-        champion: The version of the champion that it was held against; none, if there was none.
+        champion: The version of the champion that it was compared with; none, if there was none.
         student_sha256: The challenger's weights.
         dry_run: Whether nothing was moved.
     """
@@ -49,62 +47,47 @@ def judge(
     champion: Candidate | None,
     evidence: Evidence | None = None,
 ) -> Verdict:
-    """Hold a challenger against the champion, or against nothing if there is none.
+    """Compare a challenger with the champion, or with nothing if there is none.
 
     Every rule that the policy asks for is applied, so that a refusal names all its reasons.
 
     Args:
         policy: The gate's bounds.
-        challenger: Who wants to be champion.
-        champion: Who is.
+        challenger: The version that may become champion.
+        champion: The present one.
         evidence: What was found out about the challenger; a rule whose evidence is missing is broken.
     """
-    if champion is not None and champion.version == challenger.version:
-        reason = f"Version {champion.version} is champion already."
-        return _verdict("unchanged", reason, (), challenger, champion)
-    found = evidence or Evidence()
-    rules = (
-        _finite(challenger),
-        *champion_rules(policy, challenger, champion),
-        *undistilled_rules(policy, challenger),
-        *budget_rules(policy, found, first=champion is None),
-        *stamp_rules(policy, found),
-        *canary_rules(policy, found),
-    )
-    failed = [_told(rule) for rule in rules if not rule.passed]
-    if failed:
-        reason = f"Version {challenger.version} is refused: {' '.join(failed)}"
-        return _verdict("refused", reason, rules, challenger, champion)
-    gain = next(rule for rule in rules if rule.name == GAIN)
-    reason = f"Version {challenger.version} is promoted: {gain.because}"
-    return _verdict("promoted", reason, rules, challenger, champion)
-
-
-def _told(rule: RuleOutcome) -> str:
-    return rule.because if rule.task is None else f"{rule.task}: {rule.because}"
-
-
-def _verdict(
-    outcome: Outcome,
-    reason: str,
-    rules: tuple[RuleOutcome, ...],
-    challenger: Candidate,
-    champion: Candidate | None,
-) -> Verdict:
+    version, rules = challenger.version, tuple[RuleOutcome, ...]()
+    outcome: Outcome = "unchanged"
+    if champion is not None and champion.version == version:
+        reason = f"Version {version} is champion already."
+    else:
+        found = evidence or Evidence()
+        rules = (
+            _finite(challenger),
+            *champion_rules(policy, challenger, champion),
+            *undistilled_rules(policy, challenger),
+            *budget_rules(policy, found, first=champion is None),
+            *stamp_rules(policy, found),
+        )
+        broken = [f"{one.task}: " * bool(one.task) + one.because for one in rules if not one.passed]
+        outcome = "refused" if broken else "promoted"
+        gain = next(rule.because for rule in rules if rule.name == GAIN)
+        reason = f"Version {version} is {outcome}: {' '.join(broken) or gain}"
     return Verdict(
         outcome=outcome,
         promoted=outcome == "promoted",
         refused=outcome == "refused",
         reason=reason,
         rules=rules,
-        challenger=challenger.version,
+        challenger=version,
         champion=None if champion is None else champion.version,
         student_sha256=challenger.student_sha256,
     )
 
 
 def _finite(challenger: Candidate) -> RuleOutcome:
-    """A diverged student, or one without a finite score, never passes."""
+    """Refuse a diverged student, and one without a finite score."""
     scores = [score for tasks in challenger.scores.values() for score in tasks.values()]
     finite = bool(scores) and all(map(math.isfinite, scores))
     if challenger.diverged:
@@ -113,5 +96,4 @@ def _finite(challenger: Candidate) -> RuleOutcome:
         because = "its scores are missing or not finite."
     else:
         because = "its training and all its scores are finite."
-    passed = finite and not challenger.diverged
-    return RuleOutcome("finite", passed, None, None, because)
+    return RuleOutcome("finite", finite and not challenger.diverged, because)

@@ -1,6 +1,6 @@
 """The ledger: every move of a model's aliases, each entry holding the hash of the one before it.
 
-Pure: entries in, answers out. `recorded` writes them, and the integrations keep them.
+Pure functions of the entries: `recorded` writes them, and the integrations store them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ NOTHING_BEFORE = "0" * 64
 Action = Literal[
     "first", "challenge", "promote", "refuse", "reject", "force", "rollback", "external", "heal"
 ]
+Moves = Mapping[str, tuple[int | None, int | None]]
+"""Alias: from, to; none: no such alias."""
 FINDINGS: tuple[Action, ...] = ("first", "external", "heal")
-"""Entries that tell what was found: the registry has these moves already, nothing is to be applied."""
+"""Entries that record what was found: the registry has these moves already."""
 WITHDRAWN = "withdrawn"
 """The tag of a version that people took back: no policy of the gate undoes it."""
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
@@ -53,9 +55,7 @@ class Entry(BaseModel):
     who: str = Field(description="A person or a service; never a host.")
     model: str
     action: Action
-    moves: dict[str, tuple[int | None, int | None]] = Field(
-        description="Alias: from, to; none: no such alias."
-    )
+    moves: dict[str, tuple[int | None, int | None]] = Field(description="Alias: from, to.")
     verdict: str | None = Field(description="What the gate said; none where it was not asked.")
     reason: str
     ids: Ids
@@ -97,9 +97,9 @@ def digest(entry: Entry) -> str:
 
 
 def read_chain(lines: Sequence[str], model: str, where: str) -> tuple[Entry, ...]:
-    """Return a ledger's entries, or say which one was tampered with.
+    """Return a ledger's entries, checked.
 
-    What the end of a ledger lacks cannot be seen in it: the registry holds the last entry's hash for that.
+    Entries that were cut off the end do not show here: the registry holds the last entry's hash for that.
 
     Args:
         lines: One entry each, in order.
@@ -116,7 +116,7 @@ def read_chain(lines: Sequence[str], model: str, where: str) -> tuple[Entry, ...
         problem = _problem(entry, line, entries, model) or _wrong_move(entry, state)
         if problem:
             raise LedgerError(f"{where}: {problem}")
-        state = moved(state, entry)
+        state = moved(state, entry.moves)
         entries.append(entry)
     return tuple(entries)
 
@@ -169,15 +169,15 @@ def shown(version: int | None) -> str:
     return "none" if version is None else str(version)
 
 
-def told(moves: Mapping[str, tuple[int | None, int | None]]) -> str:
+def told(moves: Moves) -> str:
     """Return moves for a person: `champion 2 → 3, previous 1 → 2`."""
     parts = [f"{alias} {shown(old)} → {shown(new)}" for alias, (old, new) in sorted(moves.items())]
     return ", ".join(parts)
 
 
-def moved(state: Mapping[str, int], entry: Entry) -> dict[str, int]:
-    """Return the aliases after an entry."""
-    after: dict[str, int | None] = {**state, **{a: new for a, (_, new) in entry.moves.items()}}
+def moved(state: Mapping[str, int], moves: Moves) -> dict[str, int]:
+    """Return the aliases after some moves."""
+    after: dict[str, int | None] = {**state, **{a: new for a, (_, new) in moves.items()}}
     return {alias: version for alias, version in after.items() if version is not None}
 
 
@@ -185,7 +185,7 @@ def replay(entries: Sequence[Entry]) -> dict[str, int]:
     """Return the aliases that the entries lead to, from none at all."""
     state: dict[str, int] = {}
     for entry in entries:
-        state = moved(state, entry)
+        state = moved(state, entry.moves)
     return state
 
 

@@ -1,14 +1,14 @@
-"""The moves of a model's aliases: challenge, promote, roll back. What the registry is made of is not known here."""
+"""The moves of a model's aliases: challenge, promote, reject, roll back. The registry is behind a protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from polydistill.config.operations import GateParams
 from polydistill.errors import MissingDataError, ParamsError
-from polydistill.registry.evidence import Evidence
-from polydistill.registry.gate import Candidate, Verdict, judge
+from polydistill.registry.evidence import Candidate, Evidence
+from polydistill.registry.gate import Verdict, judge
 from polydistill.registry.ledger import (
     CHALLENGER,
     CHAMPION,
@@ -20,32 +20,19 @@ from polydistill.registry.ledger import (
     was_champion,
     withdrawn,
 )
-from polydistill.registry.recorded import ModelRegistry, RecordedRegistry
-
-__all__ = [
-    "CHALLENGER",
-    "CHAMPION",
-    "PREVIOUS",
-    "Counsel",
-    "ModelRegistry",
-    "Rollback",
-    "challenge",
-    "promote",
-    "reject",
-    "rollback",
-]
+from polydistill.registry.recorded import RecordedRegistry
 
 Gather = Callable[[Candidate, Candidate | None], Evidence]
 
 
 @dataclass(frozen=True)
-class Counsel:
-    """What surrounds the gate: who finds out, and who keeps what it said.
+class Hooks:
+    """What is called around the gate.
 
     Attributes:
-        gather: Finds out about a challenger what the policy asks for; handed the champion too, if there is
-            one. None: rules that need evidence are broken.
-        keep: Keeps the verdict with the challenger, before any alias moves: a crash loses no reason.
+        gather: Returns the evidence about a challenger that the policy asks for; its second argument is the
+            champion, if there is one. None: rules that need evidence are broken.
+        keep: Stores the verdict with the challenger, before any alias moves: a crash loses no reason.
     """
 
     gather: Gather | None = None
@@ -76,12 +63,12 @@ class Rollback:
 def challenge(recorded: RecordedRegistry, version: int) -> Entry | None:
     """Let a version be challenger; nothing is written where it is.
 
-    There is nothing to mend first, then: whoever promotes it next does that, and tells of it.
+    Nothing is repaired in that case: the next promotion does that, and reports it.
     """
-    if recorded.registry.version(CHALLENGER) == version:
+    if recorded.registry.aliases().get(CHALLENGER) == version:
         return None
     recorded.reconcile()
-    if recorded.aliases.get(CHALLENGER) == version:  # by a move that was mended just now
+    if recorded.aliases.get(CHALLENGER) == version:  # by a move that was repaired just now
         return None
     reason = f"Version {version} is published."
     return recorded.move("challenge", {CHALLENGER: version}, about=version, reason=reason)
@@ -90,65 +77,61 @@ def challenge(recorded: RecordedRegistry, version: int) -> Entry | None:
 def promote(
     recorded: RecordedRegistry,
     policy: GateParams,
-    counsel: Counsel | None = None,
+    hooks: Hooks | None = None,
     *,
     dry_run: bool = False,
     force: str | None = None,
     expect: int | None = None,
 ) -> Verdict:
-    """Let the gate judge the challenger; if it passes it is champion, and the old one `previous`.
+    """Let the gate judge the challenger; if it passes it becomes champion, and the old one `previous`.
 
-    A version that a rollback took out of its place is refused, whatever its numbers are.
+    A version that a rollback or a person took back is refused, whatever its numbers are.
 
     Args:
         recorded: One registered model.
         policy: The gate's bounds.
-        counsel: Brings the evidence, and keeps the verdict.
-        dry_run: Say the verdict, and write nothing at all.
+        hooks: Bring the evidence, and keep the verdict.
+        dry_run: Return the verdict, and write nothing at all.
         force: Why the challenger is promoted though it is refused.
-        expect: The version that somebody has looked at: no other one is judged.
+        expect: The version that a person has looked at: no other one is judged.
 
     Raises:
         MissingDataError: There is no challenger, or another one than was expected.
         ParamsError: `force` is empty.
         LedgerError: The ledger was tampered with.
     """
-    counsel = counsel or Counsel()
+    hooks = hooks or Hooks()
     if force is not None and not force.strip():
         raise ParamsError("`--force` needs a reason, which the ledger keeps: --reason '…'.")
     recorded.reconcile(dry_run=dry_run)
     version = _challenger(recorded, expect)
-    verdict = _judged(recorded, policy, version, counsel.gather)
+    verdict = _judged(recorded, policy, version, hooks.gather)
     if verdict.outcome == "unchanged":
-        return replace(_told_late(verdict, recorded.healed), dry_run=dry_run)
+        healed = recorded.healed
+        if healed and healed.ids.version == version and CHAMPION in healed.moves:
+            # Its alias was moved just now: the process that promoted it had ended before that.
+            verdict = replace(verdict, outcome="promoted", promoted=True, reason=healed.reason)
+        return replace(verdict, dry_run=dry_run)
     forced = verdict.refused and force is not None
     if forced:
         reason = f"Version {version} is promoted by force: {force} The gate says: {verdict.reason}"
         verdict = replace(verdict, outcome="promoted", promoted=True, refused=False, reason=reason)
     if not dry_run:
-        _enter(recorded, verdict, counsel, forced=forced)
+        _enter(recorded, verdict, hooks, forced=forced)
     return replace(verdict, dry_run=dry_run)
 
 
-def _enter(recorded: RecordedRegistry, verdict: Verdict, counsel: Counsel, *, forced: bool) -> None:
+def _enter(recorded: RecordedRegistry, verdict: Verdict, hooks: Hooks, *, forced: bool) -> None:
     """Keep a verdict, and make the moves that follow from it."""
     version, reason = verdict.challenger, verdict.reason
-    if counsel.keep is not None:
-        counsel.keep(verdict)
+    if hooks.keep is not None:
+        hooks.keep(verdict)
     if verdict.refused:
         recorded.move("refuse", {}, about=version, reason=reason, verdict="refused")
         return
     action: Action = "force" if forced else "promote"
     said = "refused" if forced else "promoted"
     recorded.move(action, _crowned(recorded, version), about=version, reason=reason, verdict=said)
-
-
-def _told_late(verdict: Verdict, healed: Entry | None) -> Verdict:
-    """Say of a champion whose alias was moved just now that it is promoted: who promoted it died before."""
-    mended = healed is not None and healed.ids.version == verdict.challenger
-    if healed is None or not mended or CHAMPION not in healed.moves:
-        return verdict
-    return replace(verdict, outcome="promoted", promoted=True, reason=healed.reason)
 
 
 def _challenger(recorded: RecordedRegistry, expect: int | None) -> int:
@@ -168,9 +151,9 @@ def _challenger(recorded: RecordedRegistry, expect: int | None) -> int:
 def _judged(
     recorded: RecordedRegistry, policy: GateParams, version: int, gather: Gather | None
 ) -> Verdict:
-    """Return what the gate says, and the ledger."""
+    """Return what the gate and the ledger say."""
     old = recorded.aliases.get(CHAMPION)
-    if old is None:  # deleted, or its alias was: the one before it still is the mark
+    if old is None:  # deleted, or its alias was: the one before it is what a challenger must match
         old = _latest_champion(recorded, version)[0]
     champion = None if old is None else recorded.registry.candidate(old)
     challenger = recorded.registry.candidate(version)
@@ -187,7 +170,7 @@ def _judged(
 
 
 def reject(recorded: RecordedRegistry, *, by: str, reason: str) -> Entry:
-    """Refuse the challenger in a person's name: the gate lets it pass no more, except by force.
+    """Refuse the challenger in a person's name: the gate refuses it from now on, except by force.
 
     Raises:
         MissingDataError: There is no challenger, or it is champion already.
@@ -227,7 +210,13 @@ def rollback(
     current = recorded.aliases.get(CHAMPION)
     skipped: tuple[int, ...] = ()
     if to is None:
-        to, skipped = _earlier_champion(recorded, current)
+        to, skipped = _latest_champion(recorded, current)
+        if to is None:
+            gone = f" Deleted since: {', '.join(map(str, skipped))}." if skipped else ""
+            raise MissingDataError(
+                f"{recorded.name} has no earlier champion to go back to; champion is "
+                f"{shown(current)}.{gone} `--to V` names a version."
+            )
     _require_candidate(recorded, to, current, force=force)
     why = f": {reason.strip().rstrip('.')}" if reason else ""
     parts = [f"Rolled back from {shown(current)} to {to}{why}."]
@@ -236,20 +225,6 @@ def rollback(
     text = " ".join(parts)
     entry = recorded.move("rollback", _crowned(recorded, to), about=to, reason=text)
     return Rollback(recorded.name, to, current, skipped, entry.number, text)
-
-
-def _earlier_champion(
-    recorded: RecordedRegistry, current: int | None
-) -> tuple[int, tuple[int, ...]]:
-    """Return the latest earlier champion that exists, and the later ones that do not."""
-    found, skipped = _latest_champion(recorded, current)
-    if found is not None:
-        return found, skipped
-    gone = f" Deleted since: {', '.join(map(str, skipped))}." if skipped else ""
-    raise MissingDataError(
-        f"{recorded.name} has no earlier champion to go back to; champion is {shown(current)}.{gone} "
-        "`--to V` names a version."
-    )
 
 
 def _latest_champion(
@@ -271,20 +246,16 @@ def _require_candidate(
 ) -> None:
     existing = recorded.registry.versions()
     if to not in existing:
-        raise MissingDataError(
-            f"{recorded.name} has no version {to}. Known: {_listed(sorted(existing))}."
-        )
+        known = ", ".join(map(str, sorted(existing))) or "none"
+        raise MissingDataError(f"{recorded.name} has no version {to}. Known: {known}.")
     if to == current:
         raise ParamsError(f"Version {to} of {recorded.name} is champion already.")
     if not force and not was_champion(recorded.entries, to):
+        known = ", ".join(map(str, champions(recorded.entries))) or "none"
         raise ParamsError(
-            f"Version {to} of {recorded.name} was never champion. Champions: "
-            f"{_listed(champions(recorded.entries))}. `--force` takes it all the same."
+            f"Version {to} of {recorded.name} was never champion. Champions: {known}. "
+            "`--force` takes it all the same."
         )
-
-
-def _listed(versions: Sequence[int]) -> str:
-    return ", ".join(map(str, versions)) or "none"
 
 
 def _crowned(recorded: RecordedRegistry, version: int) -> dict[str, int | None]:

@@ -1,4 +1,4 @@
-"""The evidence that goes with a version when it is published, from the files that it was made of."""
+"""The evidence that is published with a version, made from the files that it was trained on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from polydistill.errors import DataError
 from polydistill.evaluation.contamination import Contamination, contamination
 from polydistill.project.layout import Layout
 from polydistill.registry.evidence import Evidence, Finding
-from polydistill.registry.smoke_test import make_smoke_test, write_smoke_test
+from polydistill.registry.smoke_test import write_smoke_test
 
 EVIDENCE, GROUPS, SMOKE_TEST = "evidence.json", "groups.parquet", "smoke_test.json"
 FORMER_SMOKE_TEST = "canary.json"
@@ -61,7 +61,7 @@ def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[s
     ]
     empty = pd.DataFrame({"id": [], "group": [], "task": []}, dtype=str)
     pd.concat([empty, *groups], ignore_index=True).to_parquet(folder / GROUPS, index=False)
-    write_smoke_test(folder / SMOKE_TEST, make_smoke_test(layout.student, kind))
+    write_smoke_test(folder / SMOKE_TEST, layout.student, kind)
     if layout.validation.exists():
         shutil.copyfile(layout.validation, folder / layout.validation.name)
 
@@ -92,7 +92,7 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
 
 
 def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
-    """Say whether the data was validated that the student was trained and scored on."""
+    """Return whether the data that the student was trained and scored on was validated."""
     path = layout.validation.relative_to(layout.root).as_posix()
     if not layout.validation.exists():
         return Finding(holds=False, because=f"there is no {path}: the data was not validated.")
@@ -101,21 +101,21 @@ def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
     written = _hashes(validate, "outs").get(path)
     found = hashlib.md5(layout.validation.read_bytes(), usedforsecurity=False).hexdigest()
     if written != found:
-        because = f"{path} is not what the validate stage wrote, by dvc.lock."
+        because = f"{path} is not what the validate stage wrote, according to dvc.lock."
         return Finding(holds=False, because=because)
     seen = _hashes(validate, "deps")
     for stage in ("distill", "evaluate"):
         used = _hashes(lock.get(f"{stage}@{modality}", {}), "deps")
         for data in (f"data/{modality}", layout.local.relative_to(layout.root).as_posix()):
             if data in used and used[data] != seen.get(data):
-                because = f"{stage} used another {data} than was validated, by dvc.lock."
+                because = f"{stage} used another {data} than was validated, according to dvc.lock."
                 return Finding(holds=False, because=because)
     content = json.loads(layout.validation.read_text(encoding="utf-8"))
     broken = [rule for rule in content["rules"] if not rule["success"]]
     if not content["success"] or broken:
-        because = f"{len(broken)} of {len(content['rules'])} expectations about the data broke."
+        because = f"{len(broken)} of {len(content['rules'])} expectations about the data failed."
         return Finding(holds=False, because=because)
-    because = f"all {len(content['rules'])} expectations hold of the data that it was made of."
+    because = f"all {len(content['rules'])} expectations about the data hold."
     return Finding(holds=True, because=because)
 
 

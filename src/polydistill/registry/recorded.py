@@ -1,4 +1,4 @@
-"""A registry whose every move is in its ledger first; what a crash or a hand has left apart is mended."""
+"""A registry whose every move is in its ledger first; what a crash or a person left different is repaired."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from polydistill.registry.gate import Candidate
+from polydistill.registry.evidence import Candidate
 from polydistill.registry.ledger import (
     CHAMPION,
     FINDINGS,
@@ -16,10 +16,10 @@ from polydistill.registry.ledger import (
     Action,
     Entry,
     Ids,
+    Moves,
     moved,
     replay,
     sealed,
-    shown,
     told,
 )
 
@@ -43,9 +43,6 @@ class ModelRegistry(Protocol):
     def aliases(self) -> dict[str, int]:
         """Return every alias and the version that it points to."""
 
-    def version(self, alias: str) -> int | None:
-        """Return the version that an alias points to; none, if there is no such alias."""
-
     def versions(self) -> set[int]:
         """Return the versions that exist; deleted ones do not."""
 
@@ -63,8 +60,8 @@ class ModelRegistry(Protocol):
 
 
 @dataclass(frozen=True)
-class Book:
-    """A ledger as it is kept.
+class LedgerContent:
+    """What is in a ledger.
 
     Attributes:
         entries: All of them, checked.
@@ -78,21 +75,21 @@ class Book:
 class LedgerStore(Protocol):
     """Where a ledger is kept."""
 
-    def read(self) -> Book:
+    def read(self) -> LedgerContent:
         """Return the ledger, and change nothing.
 
         Raises:
             LedgerError: It was tampered with.
         """
 
-    def settle(self, book: Book) -> list[str]:
-        """Bring every copy up to what `read` gave, and say what was done to which."""
+    def settle(self, content: LedgerContent) -> list[str]:
+        """Bring every copy up to what `read` returned, and return what was done, a sentence each."""
 
     def append(self, entry: Entry) -> None:
         """Keep an entry: wholly and durably, or not at all."""
 
     def mark_applied(self, number: int) -> None:
-        """Note that the registry has the moves of the entries up to this one."""
+        """Record that the registry has the moves of the entries up to this one."""
 
     def verify(self) -> None:
         """Check every copy, also those that `read` can do without.
@@ -114,8 +111,8 @@ class Repair:
     """
 
     pending: Entry | None
-    heals: dict[str, tuple[int | None, int | None]]
-    found: dict[str, tuple[int | None, int | None]]
+    heals: Moves
+    found: Moves
     reason: str
 
 
@@ -125,9 +122,9 @@ class RecordedRegistry:
     Args:
         registry: The model's.
         store: Keeps its ledger.
-        who: Stands in the entries that are written here.
+        who: Named in the entries that are written here.
         now: The clock.
-        notify: Hears what was mended.
+        notify: Called with what was repaired.
 
     Attributes:
         healed: The entry of a stopped process whose moves were made here.
@@ -162,18 +159,19 @@ class RecordedRegistry:
         Raises:
             LedgerError: The ledger was tampered with.
         """
-        book = self._store.read()
-        self.entries = book.entries
+        content = self._store.read()
+        self.entries = content.entries
         actual, existing = self.registry.aliases(), self.registry.versions()
-        repair = plan_repair(book, actual, existing)
+        repair = plan_repair(content, actual, existing)
         self.healed = repair.pending if repair.heals else None
-        self.aliases = actual | {a: new for a, (_, new) in repair.heals.items() if new is not None}
-        for alias in [alias for alias, (_, new) in repair.heals.items() if new is None]:
-            del self.aliases[alias]
+        self.aliases = moved(actual, repair.heals)
         if dry_run:
-            self._say_what_would_be(repair)
+            if repair.heals and repair.pending is not None:
+                self._notify(f"Would repair: {_healed(repair.pending, repair.heals)}")
+            if repair.found and self.entries:
+                self._notify(f"{repair.reason} Would be recorded as external.")
             return
-        for notice in self._store.settle(book):
+        for notice in self._store.settle(content):
             self._notify(notice)
         self._carry_out(repair)
 
@@ -190,7 +188,7 @@ class RecordedRegistry:
         reason: str,
         verdict: str | None = None,
     ) -> Entry:
-        """Enter a move, make it, and note that it was made; in this order, so that a crash can be mended.
+        """Enter a move, make it, and note that it was made; in this order, so that a crash can be repaired.
 
         Args:
             action: What is done.
@@ -209,10 +207,9 @@ class RecordedRegistry:
         return entry
 
     def _carry_out(self, repair: Repair) -> None:
-        pending = repair.pending
-        if pending is not None:
+        if (pending := repair.pending) is not None:
             self._apply(pending, repair.heals)
-        if repair.heals and pending is not None:
+        if pending is not None and repair.heals:
             reason = _healed(pending, repair.heals)
             self._notify(reason)
             self._append("heal", {}, pending.ids, reason, None)
@@ -223,23 +220,22 @@ class RecordedRegistry:
             self._notify(f"{repair.reason} The ledger records it as external.")
             self._append("external", repair.found, Ids(), repair.reason, None)
 
-    def _say_what_would_be(self, repair: Repair) -> None:
-        if repair.heals and repair.pending is not None:
-            self._notify(f"Would mend: {_healed(repair.pending, repair.heals)}")
-        if repair.found and self.entries:
-            self._notify(f"{repair.reason} Would be recorded as external.")
-
     def _append(
         self,
         action: Action,
-        moves: Mapping[str, tuple[int | None, int | None]],
+        moves: Moves,
         ids: Ids,
         reason: str,
         verdict: str | None,
     ) -> Entry:
         when = self._now().astimezone(UTC)
-        self._notice_skew(when)
-        finding = action in FINDINGS
+        latest = max((entry.moment for entry in self.entries), default=when)
+        if latest - when > SKEW:
+            self._notify(
+                f"The clock here says {when.isoformat(timespec='seconds')}, and {self.name}'s ledger has an "
+                f"entry of {latest.isoformat(timespec='seconds')}: one of the clocks is wrong. "
+                "The entries' order is what counts."
+            )
         entry = sealed(
             self.entries,
             when=when.isoformat(timespec="milliseconds"),
@@ -253,12 +249,12 @@ class RecordedRegistry:
         )
         self._store.append(entry)
         self.entries = (*self.entries, entry)
-        self.aliases = moved(self.aliases, entry)
-        if finding:
+        self.aliases = moved(self.aliases, entry.moves)
+        if action in FINDINGS:
             self._store.mark_applied(entry.number)
         return entry
 
-    def _apply(self, entry: Entry, moves: Mapping[str, tuple[int | None, int | None]]) -> None:
+    def _apply(self, entry: Entry, moves: Moves) -> None:
         """Make the moves, the champion's last, tag whom they concern with the verdict, and note it."""
         for alias in sorted(moves, key=lambda alias: (alias == CHAMPION, alias)):
             self.registry.set_alias(alias, moves[alias][1])
@@ -268,17 +264,6 @@ class RecordedRegistry:
                 tags = {"verdict": verdict, "verdict_reason": entry.reason}
                 self.registry.set_tags(version, tags)
         self._store.mark_applied(entry.number)
-
-    def _notice_skew(self, when: datetime) -> None:
-        if not self.entries:
-            return
-        latest = max(entry.moment for entry in self.entries)
-        if latest - when > SKEW:
-            self._notify(
-                f"The clock here says {when.isoformat(timespec='seconds')}, and {self.name}'s ledger has an "
-                f"entry of {latest.isoformat(timespec='seconds')}: one of the clocks is wrong. "
-                "The entries' order is what counts."
-            )
 
 
 def _verdicts(entry: Entry) -> dict[int, str]:
@@ -292,25 +277,25 @@ def _verdicts(entry: Entry) -> dict[int, str]:
     return found
 
 
-def plan_repair(book: Book, actual: Mapping[str, int], existing: set[int]) -> Repair:
+def plan_repair(content: LedgerContent, actual: Mapping[str, int], existing: set[int]) -> Repair:
     """Say what makes ledger and registry agree; changes nothing.
 
     Args:
-        book: The ledger.
+        content: The ledger.
         actual: The registry's aliases.
         existing: The versions that exist.
     """
-    last = book.entries[-1] if book.entries else None
-    pending = last if last and last.number > book.applied else None
-    heals: dict[str, tuple[int | None, int | None]] = {}
+    last = content.entries[-1] if content.entries else None
+    pending = last if last and last.number > content.applied else None
+    heals: Moves = {}
     if pending is not None and pending.action not in FINDINGS:
         heals = {
             alias: (old, new)
             for alias, (old, new) in pending.moves.items()
             if actual.get(alias) == old != new and (new is None or new in existing)
         }
-    expected = replay(book.entries)
-    after = {**actual, **{alias: new for alias, (_, new) in heals.items()}}
+    expected = replay(content.entries)
+    after = moved(actual, heals)
     found = {
         alias: (expected.get(alias), after.get(alias))
         for alias in sorted(expected.keys() | after.keys())
@@ -319,24 +304,20 @@ def plan_repair(book: Book, actual: Mapping[str, int], existing: set[int]) -> Re
     return Repair(pending, heals, found, _external(found, existing) if found else "")
 
 
-def _healed(entry: Entry, moves: Mapping[str, tuple[int | None, int | None]]) -> str:
+def _healed(entry: Entry, moves: Moves) -> str:
     return (
         f"Entry {entry.number} ({entry.action}) was in the ledger and not wholly in the registry, as its "
         f"process was stopped between the two: {told(moves)} is applied."
     )
 
 
-def _external(found: Mapping[str, tuple[int | None, int | None]], existing: set[int]) -> str:
+def _external(found: Moves, existing: set[int]) -> str:
     """Say what moved, and why if it shows."""
-    gone = {
-        old: f"version {shown(old)} does not exist any more."
-        for old, new in found.values()
-        if new is None and old is not None and old not in existing
-    }
+    gone = {old for old, new in found.values() if new is None and old and old not in existing}
     parts = [
         f"Moved outside of polydistill: {told(found)}.",
-        *(text for _, text in sorted(gone.items())),
+        *(f"Version {old} does not exist any more." for old in sorted(gone)),
     ]
     if CHAMPION in found and found[CHAMPION][1] is None:
         parts.append("There is no champion: `polydistill rollback` brings the last one back.")
-    return " ".join(part[0].upper() + part[1:] for part in parts)
+    return " ".join(parts)

@@ -1,16 +1,17 @@
-"""What a rule of the gate finds, and the rules that look at one thing each: stamps, budgets, the smoke test."""
+"""What a rule of the gate finds, and the rules on one thing each: data, licences, budgets, the smoke test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from polydistill.config.operations import GateParams
 from polydistill.registry.evidence import Evidence, Finding
-from polydistill.registry.licences import allows
 
-UNKNOWN = "it was not measured: the version was published without evidence. Publish it anew."
+UNKNOWN = "it was not measured: the version was published without evidence. Publish it again."
+AND, OR = re.compile(r"\s+AND\s+"), re.compile(r"\s+OR\s+")
 
 
 @dataclass(frozen=True)
@@ -20,27 +21,27 @@ class RuleOutcome:
     Attributes:
         name: The rule's.
         passed: Whether it lets the challenger through.
+        because: The finding, in a sentence for a person.
         value: The number that it looked at; none where there is nothing to measure.
         bound: The least value that passes, or the greatest.
-        because: The finding, in a sentence for a person.
         interval: The range that the value probably lies in.
         bound_is: Whether `bound` is the `least` or the `most`.
         task: The benchmark task, for a rule that is applied to each.
-        skipped: Whether there was nothing to hold it against; it has passed then.
+        skipped: Whether there was nothing to compare with; it has passed then.
     """
 
     name: str
     passed: bool
-    value: float | None
-    bound: float | None
     because: str
+    value: float | None = None
+    bound: float | None = None
     interval: tuple[float, float] | None = None
     bound_is: Literal["least", "most"] = "least"
     task: str | None = None
     skipped: bool = False
 
 
-def budget_rules(policy: GateParams, evidence: Evidence, *, first: bool) -> list[RuleOutcome]:
+def budget_rules(policy: GateParams, evidence: Evidence, *, first: bool) -> Iterator[RuleOutcome]:
     """Apply the limits on time, size and memory that the policy sets.
 
     Args:
@@ -48,102 +49,93 @@ def budget_rules(policy: GateParams, evidence: Evidence, *, first: bool) -> list
         evidence: Of the challenger.
         first: Whether there is no champion to be as fast as.
     """
-    latency = {one.batch: one for one in evidence.latency}
-    single, ratios = latency.get(1), [one for one in evidence.latency if one.ratio is not None]
-    worst = max(ratios, key=lambda one: one.ratio or 0.0, default=None)
-    rules = []
-    if policy.max_latency_ratio is not None:
-        rules.append(
-            _skipped("latency-ratio", policy.max_latency_ratio)
-            if first
-            else _at_most(
-                "latency-ratio",
-                policy.max_latency_ratio,
-                None if worst is None else worst.ratio,
-                lambda value: (
-                    f"it takes {value:.2f} times the champion's time"
-                    + (f" (batches of {worst.batch})." if worst else ".")
-                ),
-            )
-        )
-    budgets: tuple[tuple[str, float | None, float | None, str], ...] = (
-        ("latency", policy.max_latency_ms, None if single is None else single.ms, "one example takes {:.3f} ms."),
+    ratio, bound = "latency-ratio", policy.max_latency_ratio
+    if bound is not None and first:
+        because = "skipped: there is no champion yet."
+        yield RuleOutcome(ratio, True, because, bound=bound, bound_is="most", skipped=True)  # noqa: FBT003
+    elif bound is not None:
+        ratios = [(one.ratio, one.batch) for one in evidence.latency if one.ratio is not None]
+        worst, batch = max(ratios, key=lambda one: one[0], default=(None, 0))
+        found = f"it takes {{:.2f}} times the champion's time (batches of {batch})."
+        yield _at_most(ratio, bound, worst, found)
+    single = next((one.ms for one in evidence.latency if one.batch == 1), None)
+    budgets = (
+        ("latency", policy.max_latency_ms, single, "one example takes {:.3f} ms."),
         ("size", policy.max_size_mb, evidence.size_mb, "the bundle has {:.1f} MB."),
-        ("memory", policy.max_memory_mb, evidence.memory_mb,
-         "a fresh process grows by {:.0f} MB."),
-    )  # fmt: skip
-    for name, bound, value, sentence in budgets:
-        if bound is not None:
-            rules.append(_at_most(name, bound, value, sentence.format))
-    return rules
+        ("memory", policy.max_memory_mb, evidence.memory_mb, "a new process grows by {:.0f} MB."),
+    )
+    for name, most, value, sentence in budgets:
+        if most is not None:
+            yield _at_most(name, most, value, sentence)
 
 
-def stamp_rules(policy: GateParams, evidence: Evidence) -> list[RuleOutcome]:
-    """Apply what the policy asks of data, teachers and provenance."""
-    rules = []
+def stamp_rules(policy: GateParams, evidence: Evidence) -> Iterator[RuleOutcome]:
+    """Apply what the policy asks of data, teachers, provenance and the published bundle."""
     if policy.max_contamination is not None:
-        rules.append(_contamination(policy.max_contamination, evidence))
+        yield _contamination(policy.max_contamination, evidence)
     if policy.data_validated:
-        rules.append(_found("data-validated", evidence.validation))
+        yield _found("data-validated", evidence.validation)
     if policy.reproducible != "any":
-        rules.append(_reproducible(policy, evidence))
+        yield _reproducible(policy, evidence)
     if policy.licence_policy != "any":
-        rules.append(_licences(policy, evidence))
-    return rules
+        yield _licences(policy, evidence)
+    if policy.smoke_test:
+        yield _found("smoke-test", evidence.smoke_test)
 
 
-def canary_rules(policy: GateParams, evidence: Evidence) -> list[RuleOutcome]:
-    """Apply the smoke test, if the policy asks for one: servable, not just good."""
-    return [_found("smoke-test", evidence.smoke_test)] if policy.smoke_test else []
+def allows(expression: str, known: Collection[str]) -> bool:
+    """Return whether every licence of an SPDX expression is in `known`; of alternatives, one.
+
+    AND binds closer than OR, as in SPDX. Brackets and exceptions are not read, so they are unknown.
+
+    Examples:
+        >>> allows("PDDL-1.0 AND Apache-2.0", {"Apache-2.0", "PDDL-1.0"})
+        True
+        >>> allows("CC-BY-NC-4.0 OR MIT", {"MIT"})
+        True
+        >>> allows("CC-BY-NC-4.0 AND MIT", {"MIT"})
+        False
+    """
+    folded = {name.casefold() for name in known}
+    return any(
+        all(name.strip().casefold() in folded for name in AND.split(choice))
+        for choice in OR.split(expression)
+    )
 
 
-def _at_most(
-    name: str, bound: float, value: float | None, sentence: Callable[[float], str]
-) -> RuleOutcome:
+def _at_most(name: str, bound: float, value: float | None, sentence: str) -> RuleOutcome:
     if value is None:
         because = f"its {name} could not be measured: the bundle did not answer, or was not asked."
-        return RuleOutcome(name, passed=False, value=None, bound=bound, because=because,
-                           bound_is="most")  # fmt: skip
-    because = f"{sentence(value)} At most {bound:g} is allowed."
-    passed = value <= bound
-    return RuleOutcome(name, passed, value, bound, because, bound_is="most")
-
-
-def _skipped(name: str, bound: float) -> RuleOutcome:
-    because = "skipped: there is no champion yet."
-    return RuleOutcome(name, passed=True, value=None, bound=bound, because=because,
-                       bound_is="most", skipped=True)  # fmt: skip
+    else:
+        because = f"{sentence.format(value)} At most {bound:g} is allowed."
+    passed = value is not None and value <= bound
+    return RuleOutcome(name, passed, because, value, bound, bound_is="most")
 
 
 def _found(name: str, finding: Finding | None) -> RuleOutcome:
-    because = UNKNOWN if finding is None else finding.because
-    holds = finding is not None and finding.holds
-    return RuleOutcome(name, holds, None, None, because)
+    holds, because = (False, UNKNOWN) if finding is None else (finding.holds, finding.because)
+    return RuleOutcome(name, holds, because)
 
 
 def _contamination(bound: float, evidence: Evidence) -> RuleOutcome:
-    """The corpus may hold so much of a task; the task that it holds most of decides."""
-    found = evidence.contamination
+    """Bound the share of a task that the corpus holds, for the task of which it holds most."""
+    found, name = evidence.contamination, "not-contaminated"
     if found is None or not found.tasks:
         because = UNKNOWN if found is None else "there is no benchmark task to look for."
-        return RuleOutcome("not-contaminated", passed=False, value=None, bound=bound,
-                           because=because, bound_is="most")  # fmt: skip
+        return RuleOutcome(name, passed=False, because=because, bound=bound, bound_is="most")
     worst = max(sorted(found.tasks), key=lambda task: found.tasks[task])
     share = found.tasks[worst]
     corpus = f"the {found.n_corpus:,} of the corpus, by content or nearly"
+    because = f"no benchmark example is among {corpus}."
     if share:
         because = (
             f"{found.n_overlapping:,} benchmark examples are among {corpus}, most of {worst} "
             f"({share:.2%}). At most {bound:.2%} of a task is allowed."
         )
-    else:
-        because = f"no benchmark example is among {corpus}."
     if found.labels_seen:
         seen = (f"{task} ({', '.join(names)})" for task, names in sorted(found.labels_seen.items()))
         because += f" Teachers were trained on the labels of {', '.join(seen)}."
-    return RuleOutcome(
-        "not-contaminated", share <= bound, round(share, 6), bound, because, bound_is="most"
-    )
+    return RuleOutcome(name, share <= bound, because, round(share, 6), bound, bound_is="most")
 
 
 def _reproducible(policy: GateParams, evidence: Evidence) -> RuleOutcome:
@@ -151,30 +143,26 @@ def _reproducible(policy: GateParams, evidence: Evidence) -> RuleOutcome:
     passed = stamp is True or (stamp is None and policy.reproducible == "unless-refuted")
     because = {
         True: "everything that it was made of is attached to it.",
-        False: "it is stamped as not reproducible.",
-        None: "it has no stamp that says so, "
-        + ("and the policy asks for one." if not passed else "and the policy lets that pass."),
+        False: "it is marked as not reproducible.",
+        None: "it has no mark that says so, "
+        + ("and the policy lets that pass." if passed else "and the policy asks for one."),
     }[stamp]
-    return RuleOutcome("reproducible", passed, None, None, because)
+    return RuleOutcome("reproducible", passed, because)
 
 
 def _licences(policy: GateParams, evidence: Evidence) -> RuleOutcome:
-    """Every teacher's licence is written down, and allows what the policy says."""
+    """Require a licence of every teacher that the policy allows."""
     licences = evidence.licences
     if licences is None:
-        return RuleOutcome("licence", passed=False, value=None, bound=None, because=UNKNOWN)
+        return RuleOutcome("licence", passed=False, because=UNKNOWN)
     broken = [
         f"{teacher} is {licence}" if licence else f"{teacher} has no licence in params.yaml"
         for teacher, licence in sorted(licences.items())
         if licence is None or not allows(licence, policy.commercial_licences)
     ]
-    because = (
-        f"not every teacher is known to allow commercial use: {_listed(broken)}."
-        if broken
-        else f"all teachers allow commercial use: {_listed(sorted(f'{t} {v}' for t, v in licences.items()))}."
-    )
-    return RuleOutcome("licence", not broken, None, None, because)
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return "; ".join(parts) or "none"
+    if broken:
+        because = f"not every teacher is known to allow commercial use: {'; '.join(broken)}."
+    else:
+        known = "; ".join(sorted(f"{teacher} {licence}" for teacher, licence in licences.items()))
+        because = f"all teachers allow commercial use: {known or 'none'}."
+    return RuleOutcome("licence", not broken, because)

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from polydistill.config.params import ModalityParams, Params
 from polydistill.evaluation.sizes import Size
+from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.report.figures import Picture, quality_scatter, score_bars, training_curves
 from polydistill.report.gate import DASH, NAMES, gate_tables
@@ -86,10 +87,7 @@ def write_report(root: Path, params: Params, modality: str, *, speed: bool = Tru
     speeds = {one.model: one for one in measure(root, params, modality)} if speed else None
     sizes = model_sizes(root, params, modality)
     html = _render(layout, params, inputs, sizes, speeds)
-    layout.page.parent.mkdir(parents=True, exist_ok=True)
-    partial = layout.page.with_suffix(".partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(layout.page)
+    write_atomic(layout.page, html)
     return layout.page
 
 

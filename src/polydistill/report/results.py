@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polydistill.errors import DataError, MissingDataError
+from polydistill.project.files import write_atomic
 
 DECIMALS = 4
 
@@ -19,15 +20,12 @@ def write_results(
     folder: Path, name: str, tree: Mapping[str, object], page: str, *, figure: str | None = None
 ) -> None:
     """Write `<name>.json`, numbers to four decimals, `<name>.md` and, with a figure, `<name>.svg`, each at once."""
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_rounded(tree), indent=1, sort_keys=True, allow_nan=False) + "\n"
     files = {f"{name}.json": text, f"{name}.md": page}
     if figure is not None:
         files[f"{name}.svg"] = figure
     for file, content in files.items():
-        unfinished = folder / f".{file}"
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(folder / file)
+        write_atomic(folder / file, content)
 
 
 def read_report(path: Path, stage: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
 from polydistill.errors import PolydistillError
 from polydistill.evaluation.sizes import Size, student_size, teacher_size
+from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.report.tables import STUDENT
 from polydistill.students import CARD, encode, load_student, weights_digest
@@ -179,8 +180,5 @@ def _read(cache: Path, key: str) -> list[Measured]:
 
 
 def _write(cache: Path, key: str, measured: Sequence[Measured]) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
     content = {"key": key, "measured": [asdict(one) for one in measured]}
-    partial = cache.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(cache)
+    write_atomic(cache, json.dumps(content, indent=1, sort_keys=True) + "\n")

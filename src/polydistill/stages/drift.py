@@ -21,7 +21,7 @@ from polydistill.data.tables import read_corpus
 from polydistill.errors import DataError, MissingDataError, ShapeError
 from polydistill.evaluation.drift.columns import allowed_ranges, choose_columns, derive, means
 from polydistill.evaluation.drift.mmd import mmd_test
-from polydistill.project.files import put_in_place
+from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.stages.validate import RuleChecker
 from polydistill.students import encode
@@ -221,8 +221,4 @@ def _compare_columns(
 
 
 def _write(path: Path, report: DriftReport) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made = path.with_name(f".{path.name}.unfinished")
-    text = json.dumps(asdict(report), indent=1, sort_keys=True) + "\n"
-    made.write_text(text, encoding="utf-8")
-    put_in_place(made, path)
+    write_atomic(path, json.dumps(asdict(report), indent=1, sort_keys=True) + "\n")

@@ -13,6 +13,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
 from polydistill.embeddings.store import free_bytes, needed_bytes, write_embeddings
 from polydistill.errors import StageError, UnknownNameError
+from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.teachers import TEACHERS
 
@@ -116,9 +117,5 @@ def _labelled(progress: Progress, part: str) -> Progress:
 
 def _note_speed(layout: Layout, teacher: str, rows_per_s: float) -> None:
     """Leave the speed where nothing depends on it."""
-    folder = layout.scratch / "timings" / layout.modality
-    folder.mkdir(parents=True, exist_ok=True)
-    note = json.dumps({"rows_per_s": round(rows_per_s, 1)}) + "\n"
-    partial = folder / f"{teacher}.partial"
-    partial.write_text(note, encoding="utf-8")
-    partial.replace(folder / f"{teacher}.json")
+    path = layout.scratch / "timings" / layout.modality / f"{teacher}.json"
+    write_atomic(path, json.dumps({"rows_per_s": round(rows_per_s, 1)}) + "\n")

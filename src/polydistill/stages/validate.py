@@ -301,10 +301,7 @@ def _write(
     }
     if dropped:
         summary["dropped"] = {name: asdict(rows) for name, rows in dropped.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_atomic(path, json.dumps(summary, indent=1, sort_keys=True) + "\n")
 
 
 def _explain_all(

@@ -16,6 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from polydistill.config.training import GuardParams
+from polydistill.project.files import write_atomic
 
 LEAST_STEPS = 16
 """Fewer losses say nothing of how much they vary."""
@@ -159,10 +160,7 @@ def read_restarts(folder: Path) -> list[Restart]:
 
 def write_restarts(folder: Path, restarts: Sequence[Restart]) -> None:
     """Note them beside the checkpoints: a run that is killed goes on with the same rates."""
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{RECORD}.partial"
-    unfinished.write_text(json.dumps([asdict(one) for one in restarts]), encoding="utf-8")
-    unfinished.replace(folder / RECORD)
+    write_atomic(folder / RECORD, json.dumps([asdict(one) for one in restarts]))
 
 
 def rate_factor(restarts: Sequence[Restart], step: int) -> float:

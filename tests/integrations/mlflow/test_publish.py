@@ -356,3 +356,21 @@ def test_a_registered_version_comes_back_with_its_student_and_heads(
         assert found == files
     with pytest.raises(MissingDataError, match="No models:/student-text@champion"):
         version_folder(evaluated, CHAMPION, tmp_path)
+
+
+def test_a_version_of_a_release_with_other_modules_still_loads_and_compares(
+    evaluated: Path,
+) -> None:
+    params = load_params(evaluated)
+    publish(evaluated, params, "text")
+    promote(evaluated, params, "text")
+    (code,) = (folder(evaluated) / "artifacts").rglob("code/polydistill")
+    (code / "data" / "modalities").rename(code / "modalities")
+    script = next(code.parents[1].glob("*.py"))
+    script.write_text(script.read_text().replace("polydistill.data.", "polydistill."))
+    expected = encode(load_student(Layout(evaluated, "text").student), TEXTS)
+
+    np.testing.assert_array_equal(load_model(evaluated, CHAMPION).predict(TEXTS), expected)
+    retrain(evaluated, seed=1, score=0.6)
+    publish(evaluated, params, "text")
+    assert promote(evaluated, params, "text").promoted

@@ -1,18 +1,23 @@
-"""The student as a registered model: own code, safetensors, pinned requirements, and no pickle."""
+"""The student as a registered model: its own code, safetensors, pinned requirements, and no pickle."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import yaml
 
 import polydistill
 from polydistill.contracts import Example, FloatArray, Modality
+from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import as_examples
 from polydistill.errors import MissingDataError
 from polydistill.export.bundle import CARD as EXPORT_CARD
 from polydistill.export.bundle import load_export
@@ -27,18 +32,16 @@ REQUIREMENTS = ("huggingface-hub", "mlflow", "numpy", "safetensors", "torch", "t
 REGISTRY_SCHEMES = ("models:/", "runs:/")
 
 
+@dataclass(frozen=True)
 class LoadedStudent:
-    """A student that is ready to embed."""
+    """A student that is ready to embed.
 
-    def __init__(self, predict: Any) -> None:
-        self._predict = predict
+    Attributes:
+        predict: Returns embeddings, `(n_examples, dim)`, not normalised. A registered student takes whatever
+            its modality can read; a folder's takes `contracts.Example`.
+    """
 
-    def predict(self, examples: Sequence[object]) -> FloatArray:
-        """Return embeddings, `(n_examples, dim)`, not normalised.
-
-        A registered student takes whatever its modality can read; a folder's takes `contracts.Example`.
-        """
-        return np.asarray(self._predict(list(examples)), dtype=np.float32)
+    predict: Callable[[Sequence[Any]], FloatArray]
 
 
 def pinned_requirements(kind: Modality) -> list[str]:
@@ -95,6 +98,9 @@ def register_student(
 def load_model(root: Path, uri: str) -> LoadedStudent:
     """Load a student from the registry (`models:/student-text@champion`), or a folder with a bundle or an export.
 
+    A registered student is read with the code of this process. The code that was published with it, which may
+    be older, serves it elsewhere through `mlflow.pyfunc.load_model`.
+
     Raises:
         MissingDataError: There is no such version, alias, or bundle.
         StageError: The tracking store does not answer.
@@ -104,13 +110,20 @@ def load_model(root: Path, uri: str) -> LoadedStudent:
             return LoadedStudent(load_export(Path(uri)).encode)
         student = load_student(Path(uri))
         return LoadedStudent(lambda examples: encode(student, examples))
-    mlflow = import_mlflow()
-    with connected(root), missing_explained(uri):
-        return LoadedStudent(mlflow.pyfunc.load_model(uri).predict)
+    with TemporaryDirectory() as folder:
+        bundle = bundle_folder(root, uri, Path(folder))
+        registered, kind = load_student(bundle), _modality_of(bundle.parents[1])
+    return LoadedStudent(lambda examples: encode(registered, as_examples(examples, kind)))
+
+
+def _modality_of(model: Path) -> Modality:
+    """Return the modality of a downloaded model, which `register_student` wrote into its configuration."""
+    flavors = yaml.safe_load((model / "MLmodel").read_text(encoding="utf-8"))["flavors"]
+    return MODALITIES.get(flavors["python_function"]["config"]["modality"])()
 
 
 def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
-    """Bring the bundle of a registered student, which also loads as a `SentenceTransformer`.
+    """Download the bundle of a registered student, which also loads as a `SentenceTransformer`.
 
     Args:
         root: The project folder.
@@ -128,7 +141,7 @@ def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
 
 
 def version_folder(root: Path, uri: str, destination: Path) -> Path:
-    """Bring a registered student and the heads of its run into the folders `student` and `heads`.
+    """Download a registered student and the heads of its run into the folders `student` and `heads`.
 
     Args:
         root: The project folder.
@@ -139,10 +152,9 @@ def version_folder(root: Path, uri: str, destination: Path) -> Path:
         MissingDataError: There is no such version or alias, or its run holds no heads.
         StageError: The tracking store does not answer.
     """
-    mlflow = import_mlflow()
     bundle_folder(root, uri, destination / "model").rename(destination / "student")
     with connected(root) as client, missing_explained(uri):
-        run_id = mlflow.models.get_model_info(uri).run_id
+        run_id = import_mlflow().models.get_model_info(uri).run_id
         if not any(file.path == "heads" for file in client.list_artifacts(run_id)):
             raise MissingDataError(
                 f"The run {run_id} of {uri} holds no heads: publish the student again."

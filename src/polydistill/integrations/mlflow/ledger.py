@@ -9,22 +9,29 @@ is a copy, which MLflow brings back wherever a workspace was thrown away.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory, gettempdir
+from typing import TYPE_CHECKING, NamedTuple
 
 from polydistill.errors import InfrastructureError, LedgerError
 from polydistill.integrations.actor import actor
 from polydistill.integrations.mlflow.registry import MlflowRegistry, registered_model
-from polydistill.integrations.mlflow.store import experiment_id, folder
-from polydistill.integrations.mlflow.store_lock import held
+from polydistill.integrations.mlflow.store import (
+    SQLITE,
+    experiment_id,
+    folder,
+    shown,
+    tracking_uri,
+)
+from polydistill.project.files import write_atomic
+from polydistill.project.lock import held
 from polydistill.registry.ledger import NOTHING_BEFORE, Entry, read_chain
-from polydistill.registry.recorded import Book, RecordedRegistry
+from polydistill.registry.recorded import LedgerContent, RecordedRegistry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,19 +39,16 @@ if TYPE_CHECKING:
 HEAD_TAG, APPLIED_TAG, RUN_TAG = "ledger_head", "ledger_applied", "ledger_run"
 EXPERIMENT = "ledger"
 ENTRIES = "entries"
+LOCK_TIMEOUT_S = 600.0  # the gate may load two models meanwhile, and wait for its smoke test
 RESTORE = "If MLflow is right, move the file away, and `polydistill history` writes it anew."
 ENTRY_FILE = re.compile(r"(\d{6})-([0-9a-f]{64})\.json")
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """The last entry, as the registry's tag names it."""
 
     number: int
     sha256: str
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.sha256}"
 
 
 class MlflowLedger:
@@ -60,41 +64,41 @@ class MlflowLedger:
         self.file = ledger_file(root, name)
         self._root, self._client, self._name = root, client, name
 
-    def read(self) -> Book:
+    def read(self) -> LedgerContent:
         """See `registry.recorded.LedgerStore.read`."""
         head, in_file = self._head(), self._read_file()
         if head is None:  # a new store: the file, if there is one, is taken over by `settle`
-            return Book(in_file, len(in_file))
+            return LedgerContent(in_file, len(in_file))
         applied = int(self._tags().get(APPLIED_TAG, 0))
         if _reaches(in_file, head):
-            return Book(in_file, applied)
+            return LedgerContent(in_file, applied)
         entries = self._read_artifacts(head)
         self._require_beginning(in_file, entries)
-        return Book(entries, applied)
+        return LedgerContent(entries, applied)
 
-    def settle(self, book: Book) -> list[str]:
+    def settle(self, content: LedgerContent) -> list[str]:
         """See `registry.recorded.LedgerStore.settle`: the file, and the artifacts, where entries miss."""
         notices = []
-        if book.entries and self._head() is None:
+        if content.entries and self._head() is None:
             notices.append(
-                f"The registry of {self._name} had no ledger: it goes on with the {len(book.entries)} "
+                f"The registry of {self._name} had no ledger: it continues with the {len(content.entries)} "
                 f"entries of {self._shown_file}."
             )
         kept = self._kept()
-        missing = [entry for entry in book.entries if _file_name(entry) not in kept]
+        missing = [entry for entry in content.entries if _file_name(entry) not in kept]
         for entry in missing:
             self._keep(entry)
         if missing and not notices:
             numbers = ", ".join(str(entry.number) for entry in missing)
-            notices.append(f"Entries that MLflow lacked are brought back from the file: {numbers}.")
-        if book.entries and self._head() is None:
-            self.mark_applied(book.applied)
-            self._set_tag(HEAD_TAG, str(_head_of(book.entries)))
+            notices.append(f"Entries that MLflow lacked are restored from the file: {numbers}.")
+        if content.entries and self._head() is None:
+            self.mark_applied(content.applied)
+            self._set_tag(HEAD_TAG, _tag_of(content.entries[-1]))
         found = self._read_file()
-        if found != book.entries:
-            self._write_file(book.entries)
+        if found != content.entries:
+            self._write_file(content.entries)
             notices.append(
-                f"{self._shown_file} had {len(found)} of {len(book.entries)} entries: it is brought "
+                f"{self._shown_file} had {len(found)} of {len(content.entries)} entries: it is brought "
                 "up to date from MLflow."
             )
         return notices
@@ -103,7 +107,7 @@ class MlflowLedger:
         """See `registry.recorded.LedgerStore.append`: it counts from the moment that the tag names it."""
         self._require_head(entry.previous_sha256)
         self._keep(entry)
-        self._set_tag(HEAD_TAG, str(_head_of([entry])))
+        self._set_tag(HEAD_TAG, _tag_of(entry))
         self._require_head(entry.sha256)
         self._write_file((*self._read_file()[: entry.number - 1], entry))
 
@@ -158,14 +162,7 @@ class MlflowLedger:
             raise LedgerError(f"{error}\n{RESTORE}") from error
 
     def _write_file(self, entries: Sequence[Entry]) -> None:
-        """Write the copy at once and onto the disk."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.file.with_suffix(".unfinished")
-        with unfinished.open("w", encoding="utf-8") as stream:
-            stream.writelines(f"{entry.line}\n" for entry in entries)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(self.file)
+        write_atomic(self.file, "".join(f"{entry.line}\n" for entry in entries), durable=True)
 
     def _require_beginning(self, in_file: Sequence[Entry], entries: Sequence[Entry]) -> None:
         """Refuse a file that says something else than MLflow, or more."""
@@ -243,8 +240,26 @@ def recorded(
         InfrastructureError: Another process of this machine has it for too long.
     """
     registry, ledger = MlflowRegistry(client, name), MlflowLedger(root, client, name)
-    with nullcontext() if dry_run else held(root):
+    with nullcontext() if dry_run else _store_lock(root):
         yield RecordedRegistry(registry, ledger, who=actor())
+
+
+def _store_lock(root: Path) -> AbstractContextManager[None]:
+    """Return the lock that a tracking store has on this machine.
+
+    Processes of other machines that share a server do not see it: `MlflowLedger.append` detects them.
+    """
+    uri = tracking_uri(root)
+    if uri.startswith(SQLITE):
+        path = Path(f"{uri.removeprefix(SQLITE)}.ledger.lock")
+    else:
+        key = hashlib.sha256(uri.encode()).hexdigest()[:16]
+        path = Path(gettempdir()) / f"polydistill-{os.getuid()}" / f"{key}.ledger.lock"
+    what, advice = (
+        f"The registry in {shown(uri, root)}",
+        "Wait for it or stop it, then run this again.",
+    )
+    return held(path, actor(), what, wait_s=LOCK_TIMEOUT_S, advice=advice)
 
 
 def ledger_file(root: Path, name: str) -> Path:
@@ -252,12 +267,12 @@ def ledger_file(root: Path, name: str) -> Path:
     return folder(root) / "exports" / f"{name}.ledger.jsonl"
 
 
-def _head_of(entries: Sequence[Entry]) -> Head:
-    return Head(entries[-1].number, entries[-1].sha256)
+def _tag_of(entry: Entry) -> str:
+    return f"{entry.number} {entry.sha256}"
 
 
 def _reaches(entries: Sequence[Entry], head: Head) -> bool:
-    return bool(entries) and _head_of(entries) == head
+    return bool(entries) and (entries[-1].number, entries[-1].sha256) == head
 
 
 def _file_name(entry: Entry) -> str:

@@ -1,10 +1,10 @@
-"""Promote, roll back and look back, in MLflow's registry."""
+"""Promote, reject, roll back and read the history, in MLflow's registry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 
 from polydistill.config.operations import GateParams
 from polydistill.config.params import Params
-from polydistill.errors import DataError, MissingDataError
+from polydistill.errors import DataError, MissingDataError, ParamsError
 from polydistill.integrations.mlflow.evidence import PROMOTION_TAG, attach, gather
 from polydistill.integrations.mlflow.ledger import recorded
 from polydistill.integrations.mlflow.registry import registered_model
 from polydistill.integrations.mlflow.store import SQLITE, connected, model_name, tracking_uri
+from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.registry.document import Promotion, promotion_json, read_promotion
 from polydistill.registry.gate import Verdict
 from polydistill.registry.ledger import CHALLENGER, Entry, as_of, replay
-from polydistill.registry.promotion import Counsel, Rollback
+from polydistill.registry.promotion import Hooks, Rollback
 from polydistill.registry.promotion import promote as ask_gate
+from polydistill.registry.promotion import reject as enter_rejection
 from polydistill.registry.promotion import rollback as go_back
 from polydistill.registry.recorded import RecordedRegistry
 
@@ -76,13 +78,38 @@ def promote(
     policy = params.modality(modality).gate
     name = model_name(modality)
     with opened(root, modality, dry_run=dry_run) as (client, registry):
-        counsel = Counsel(
+        hooks = Hooks(
             gather=partial(gather, client, name, params, modality),
             keep=partial(attach, client, name, policy),
         )
-        verdict = ask_gate(registry, policy, counsel, dry_run=dry_run, force=force, expect=expect)
+        verdict = ask_gate(registry, policy, hooks, dry_run=dry_run, force=force, expect=expect)
     if not dry_run:
         write_verdict(Layout(root, modality).verdict, verdict, policy)
+    return verdict
+
+
+def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -> Verdict:
+    """Refuse the challenger in a person's name; ledger, tags and verdict record who and why.
+
+    Raises:
+        ParamsError: There is no name or no reason.
+        MissingDataError: There is no challenger, or it is champion already.
+        StageError: The tracking store does not answer.
+    """
+    if not by.strip() or not reason.strip():
+        raise ParamsError("A rejection needs a name (--by) and a reason (--reason).")
+    verdict = promote(root, params, modality, dry_run=True)
+    if verdict.outcome == "unchanged":
+        raise MissingDataError(f"{verdict.reason} There is no challenger to reject.")
+    with opened(root, modality) as (_, registry):
+        registry.reconcile()
+        if registry.aliases.get(CHALLENGER) != verdict.challenger:
+            raise MissingDataError("The challenger has changed: look at it and try again.")
+        said = enter_rejection(registry, by=by, reason=reason).reason
+    verdict = replace(
+        verdict, outcome="refused", promoted=False, refused=True, reason=said, dry_run=False
+    )
+    write_verdict(Layout(root, modality).verdict, verdict, params.modality(modality).gate)
     return verdict
 
 
@@ -154,7 +181,4 @@ def opened(
 
 def write_verdict(path: Path, verdict: Verdict, policy: GateParams) -> None:
     """Write `promotion.json` where the report finds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(promotion_json(verdict, policy), encoding="utf-8")
-    unfinished.replace(path)
+    write_atomic(path, promotion_json(verdict, policy))

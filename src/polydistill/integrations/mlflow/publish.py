@@ -1,4 +1,4 @@
-"""Publish: complete a student's run from its files, and register it as challenger, exactly once."""
+"""Publish: complete a student's run from its files, and register it as challenger exactly once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Published:
 
 @dataclass(frozen=True)
 class _Student:
-    """What the files say of a student."""
+    """A student's files."""
 
     layout: Layout
     distillation: dict[str, Any]
@@ -90,6 +90,10 @@ class _Student:
     def tags(self) -> dict[str, str]:
         return {STUDENT_TAG: self.sha256, LOCK_TAG: self.lock_sha256}
 
+    @property
+    def name(self) -> str:
+        return model_name(self.layout.modality)
+
 
 def publish(root: Path, params: Params, modality: str) -> Published:
     """Register the student that lies in the project as challenger.
@@ -107,24 +111,25 @@ def publish(root: Path, params: Params, modality: str) -> Published:
         StageError: The tracking store does not answer.
     """
     student = _read(Layout(root, modality))
-    name = model_name(modality)
+    name = student.name
     with connected(root) as client:
         run_id = _find_run(client, student) or _new_run(client, student, params)
-        found = _version_of(client, name, run_id)
+        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        found = max((int(one.version) for one in versions), default=None)
         version = found or _complete(client, student, params, run_id)
         stamped = stamp(client, root, (name, version), student.lock)  # before anyone sees it
         with recorded(root, client, name) as registry:
             challenge(registry, version)
     return Published(
-        name,
-        version,
-        found is None,
-        run_id,
-        student.sha256,
-        student.lock_sha256,
-        stamped.reproducible,
-        stamped.reasons,
-        stamped.detail,
+        model=name,
+        version=version,
+        created=found is None,
+        run_id=run_id,
+        student_sha256=student.sha256,
+        lock_sha256=student.lock_sha256,
+        reproducible=stamped.reproducible,
+        reasons=stamped.reasons,
+        detail=stamped.detail,
     )
 
 
@@ -187,20 +192,17 @@ def _new_run(client: MlflowClient, student: _Student, params: Params) -> str:
     return run_id
 
 
-def _version_of(client: MlflowClient, name: str, run_id: str) -> int | None:
-    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    return max((int(version.version) for version in versions), default=None)
-
-
 def _complete(client: MlflowClient, student: _Student, params: Params, run_id: str) -> int:
     """Bring everything into the run, register the model, and return its version."""
-    layout, name = student.layout, model_name(student.layout.modality)
+    layout = student.layout
     set_tags(client, run_id, student.tags)
     if LAST_TAG not in client.get_run(run_id).data.tags:  # an interrupted publish went so far
         _log_history(client, student, run_id)
         log_metrics(client, run_id, {0: _score_metrics(student)})
         _log_data(client, layout.root, run_id, params, layout.modality)
-        _log_files(client, layout, run_id)
+        for path in (layout.distillation, layout.scores, layout.history, layout.predictions):
+            client.log_artifact(run_id, str(path))
+        client.log_artifacts(run_id, str(layout.heads), "heads")
         log_evidence(client, run_id, params, layout, student.lock)
         log_reference(client, run_id, layout.root, params, layout.modality)
         set_tags(client, run_id, {LAST_TAG: "complete"})
@@ -210,7 +212,7 @@ def _complete(client: MlflowClient, student: _Student, params: Params, run_id: s
     corpus = read_corpus(layout.root, settings, kind, with_groups=False)
     example = kind.coerce(corpus[kind.column].iloc[0])
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
-        return register_student(mlflow, layout.student, kind, example, name, student.tags)
+        return register_student(mlflow, layout.student, kind, example, student.name, student.tags)
 
 
 def _log_history(client: MlflowClient, student: _Student, run_id: str) -> None:
@@ -258,9 +260,3 @@ def _log_data(client: MlflowClient, root: Path, run_id: str, params: Params, mod
         profile=json.dumps(profile, sort_keys=True),
     )
     client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
-
-
-def _log_files(client: MlflowClient, layout: Layout, run_id: str) -> None:
-    for path in (layout.distillation, layout.scores, layout.history, layout.predictions):
-        client.log_artifact(run_id, str(path))
-    client.log_artifacts(run_id, str(layout.heads), "heads")

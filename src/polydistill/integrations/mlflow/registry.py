@@ -4,22 +4,70 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from polydistill.integrations.mlflow.evidence import Version, examples_of
-from polydistill.integrations.mlflow.store import missing_explained
-from polydistill.registry.gate import Candidate
+import pandas as pd
+
+from polydistill.integrations.mlflow.bundle import ARTIFACT
+from polydistill.integrations.mlflow.store import (
+    COMMIT_TAG,
+    LOCK_TAG,
+    STUDENT_TAG,
+    import_mlflow,
+    missing_explained,
+)
+from polydistill.registry.evidence import Candidate, task_examples
 from polydistill.registry.ledger import Ids
+from polydistill.registry.publication import GROUPS, read_groups
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import RegisteredModel
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-VERSION_IDS = ("student_sha256", "lock_sha256")
-"""Tags of a version, under the same names in the ledger; `publish` sets them."""
-COMMIT_TAG = "mlflow.source.git.commit"
+GATE_FOLDER = "gate"
+"""Of a run: what the gate reads and writes."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version in the registry, and the run that its files are stored in."""
+
+    client: MlflowClient
+    name: str
+    number: int
+
+    @property
+    def uri(self) -> str:
+        """What MLflow loads."""
+        return f"models:/{self.name}/{self.number}"
+
+    @cached_property
+    def info(self) -> ModelVersion:
+        """What the registry has about it."""
+        with missing_explained(self.uri):
+            return self.client.get_model_version(self.name, str(self.number))
+
+    def download(self, artifact: str, folder: Path) -> Path:
+        """Download a file or folder of its run."""
+        return Path(self.client.download_artifacts(str(self.info.run_id), artifact, str(folder)))
+
+    def published(self, folder: Path) -> Mapping[str, Path]:
+        """Download what was published for the gate, by file name; nothing for an older version."""
+        if not self.client.list_artifacts(str(self.info.run_id), GATE_FOLDER):
+            return {}
+        return {path.name: path for path in self.download(GATE_FOLDER, folder).iterdir()}
+
+    def bundle(self, folder: Path) -> Path:
+        """Download the student's bundle, once."""
+        target = folder / f"version-{self.number}"
+        if not target.exists():
+            target.mkdir()
+            import_mlflow().artifacts.download_artifacts(self.uri, dst_path=str(target))
+        return target / "artifacts" / ARTIFACT
 
 
 class MlflowRegistry:
@@ -35,10 +83,6 @@ class MlflowRegistry:
         found = {} if model is None else model.aliases
         return {alias: int(version) for alias, version in found.items()}
 
-    def version(self, alias: str) -> int | None:
-        """See `registry.recorded.ModelRegistry.version`."""
-        return self.aliases().get(alias)
-
     def versions(self) -> set[int]:
         """See `registry.recorded.ModelRegistry.versions`."""
         found = self._client.search_model_versions(f"name = '{self.name}'")
@@ -46,27 +90,36 @@ class MlflowRegistry:
 
     def candidate(self, version: int) -> Candidate:
         """See `registry.recorded.ModelRegistry.candidate`: read from the version's run."""
-        run_id = self._client.get_model_version(self.name, str(version)).run_id
-        distillation = self._read(str(run_id), "distill.json")
-        scores = self._read(str(run_id), "scores.json")["student"]
+        found = Version(self._client, self.name, version)
+        with TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            distillation, scores = (
+                json.loads(found.download(file, folder).read_text(encoding="utf-8"))
+                for file in ("distill.json", "scores.json")
+            )
+            kinds = {task: kind for kind, tasks in scores["student"].items() for task in tasks}
+            published = found.published(folder)
+            groups = read_groups(published[GROUPS]) if GROUPS in published else None
+            predictions = pd.read_parquet(found.download("predictions.parquet", folder))
         return Candidate(
             version=version,
             student_sha256=distillation["student_sha256"],
-            scores=scores,
+            scores=scores["student"],
             diverged=distillation["diverged"],
-            examples=examples_of(Version(self._client, self.name, version), scores),
+            examples=task_examples(predictions, kinds, groups),
         )
 
     def ids(self, version: int) -> Ids:
         """See `registry.recorded.ModelRegistry.ids`."""
-        with missing_explained(f"models:/{self.name}/{version}"):
-            found = self._client.get_model_version(self.name, str(version))
-        tags: dict[str, str] = {
-            name: found.tags[name] for name in VERSION_IDS if name in found.tags
-        }
+        found = Version(self._client, self.name, version).info
         run = self._client.get_run(str(found.run_id)) if found.run_id else None
-        commit = run.data.tags.get(COMMIT_TAG) if run else None
-        return Ids(version=version, run_id=found.run_id or None, git_commit=commit, **tags)
+        return Ids(
+            version=version,
+            run_id=found.run_id or None,
+            git_commit=run.data.tags.get(COMMIT_TAG) if run else None,
+            student_sha256=found.tags.get(STUDENT_TAG),
+            lock_sha256=found.tags.get(LOCK_TAG),
+        )
 
     def set_alias(self, alias: str, version: int | None) -> None:
         """See `registry.recorded.ModelRegistry.set_alias`."""
@@ -79,12 +132,6 @@ class MlflowRegistry:
         """See `registry.recorded.ModelRegistry.set_tags`."""
         for key, value in tags.items():
             self._client.set_model_version_tag(self.name, str(version), key, value)
-
-    def _read(self, run_id: str, artifact: str) -> dict[str, Any]:
-        with TemporaryDirectory() as folder:
-            path = Path(self._client.download_artifacts(run_id, artifact, folder))
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
 
 
 def registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:

@@ -1,9 +1,8 @@
-"""Exports for git: the champion's run and the registered model as sorted JSON."""
+"""The registry dump, for git: the champion's run and the registered model as sorted JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,14 @@ from polydistill.errors import MissingDataError
 from polydistill.integrations.mlflow.ledger import recorded
 from polydistill.integrations.mlflow.registry import registered_model
 from polydistill.integrations.mlflow.store import (
+    COMMIT_TAG,
     LOCK_TAG,
     STUDENT_TAG,
     connected,
     folder,
     model_name,
 )
+from polydistill.project.files import write_atomic
 from polydistill.registry.ledger import CHAMPION
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 EXPORTS = "exports"
 SYSTEM = "system/"
-EXPORTED_TAGS = ("modality", STUDENT_TAG, LOCK_TAG, "mlflow.source.git.commit")
+EXPORTED_TAGS = ("modality", STUDENT_TAG, LOCK_TAG, COMMIT_TAG)
 
 
 def export(root: Path, modality: str) -> list[Path]:
@@ -51,8 +52,11 @@ def export(root: Path, modality: str) -> list[Path]:
         run = client.get_run(str(client.get_model_version(name, str(version)).run_id))
         contents = {"run": _run(client, run), "model": _model(client, name)}
     target = folder(root) / EXPORTS / name
-    target.mkdir(parents=True, exist_ok=True)
-    return [_write(target / f"{part}.json", content) for part, content in contents.items()]
+    files = {target / f"{part}.json": content for part, content in contents.items()}
+    for path, content in files.items():
+        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+        write_atomic(path, text + "\n")
+    return list(files)
 
 
 def _run(client: MlflowClient, run: Run) -> dict[str, Any]:
@@ -87,11 +91,3 @@ def _model(client: MlflowClient, name: str) -> dict[str, Any]:
             for one in sorted(versions, key=lambda one: int(one.version))
         ],
     }
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> Path:
-    unfinished = path.with_suffix(".unfinished")
-    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(path)
-    return path

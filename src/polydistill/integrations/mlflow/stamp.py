@@ -1,4 +1,4 @@
-"""What a version carries, so that it can be made again: files of the project, and tags that name them."""
+"""What is attached to a version so that it can be made again: files of the project, and tags that name them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from polydistill.config.params import PARAMS_FILE, RESOLVED_FILE
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.integrations.dvc import stages as dvc
-from polydistill.integrations.mlflow.store import connected, missing_explained
+from polydistill.integrations.mlflow.store import COMMIT_TAG, connected, missing_explained
 from polydistill.integrations.mlflow.tracker import set_tags
 from polydistill.integrations.provenance import REQUIREMENTS_FILE, Provenance, examine
 
@@ -26,27 +26,22 @@ ATTACHED = "project"
 """The folder of these files among the run's artifacts."""
 NEEDED = (PARAMS_FILE.name, dvc.DATA_FILE.name, LOCK_FILE, PIPELINE_FILE)
 REPRODUCIBLE, REASON = "reproducible", "reproducible_reason"
-COMMIT, DATA, REQUIREMENTS, FILES = (
-    "git_commit",
-    "data_md5",
-    "requirements_sha256",
-    "attached_files",
-)
-RUN_COMMIT = "mlflow.source.git.commit"
+COMMIT, DATA = "git_commit", "data_md5"
+REQUIREMENTS, FILES = "requirements_sha256", "attached_files"
 MAX_REASON = 500
 URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<version>\d+))")
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What a version carries.
+class Attachments:
+    """What is attached to a version.
 
     Attributes:
         model: The registered model's name.
         version: Of it.
         modality: The run's.
         commit: Git's, of the code that made it.
-        folder: Where its files lie: `project/…`, `distill.json`, `scores.json`.
+        folder: Holds its files: `project/…`, `distill.json`, `scores.json`.
     """
 
     model: str
@@ -69,7 +64,7 @@ class Carried:
 def stamp(
     client: MlflowClient, root: Path, version: tuple[str, int], entries: Mapping[str, Any]
 ) -> Provenance:
-    """Attach to a version what a rerun needs, push its data, and say in its tags whether that is all there.
+    """Attach to a version what a rerun needs, push its data, and record in its tags whether all is there.
 
     A version that is marked reproducible stays as it is.
 
@@ -92,16 +87,25 @@ def stamp(
     for file in files:
         client.log_artifact(run_id, str(root / file), ATTACHED)
     if found.commit:
-        set_tags(client, run_id, {RUN_COMMIT: found.commit})
-    for tag, value in _tags(found, files).items():
-        client.set_model_version_tag(name, number, tag, value)
+        set_tags(client, run_id, {COMMIT_TAG: found.commit})
+    tags = {
+        REPRODUCIBLE: str(found.reproducible).lower(),
+        REASON: "; ".join(found.reasons)[:MAX_REASON],
+        COMMIT: found.commit,
+        DATA: found.data_md5,
+        REQUIREMENTS: found.requirements_sha256,
+        FILES: " ".join(f"{ATTACHED}/{file}" for file in files),
+    }
+    for tag, value in tags.items():
+        if value:
+            client.set_model_version_tag(name, number, tag, value)
     if found.reproducible and REASON in known.tags:
         client.delete_model_version_tag(name, number, REASON)
     return found
 
 
-def carried(root: Path, uri: str, folder: Path) -> Carried:
-    """Bring what a version carries.
+def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
+    """Download what is attached to a version.
 
     Args:
         root: The project folder.
@@ -110,7 +114,7 @@ def carried(root: Path, uri: str, folder: Path) -> Carried:
 
     Raises:
         ParamsError: `uri` is none.
-        MissingDataError: There is no such version, or it does not carry what a rerun needs.
+        MissingDataError: There is no such version, or something that a rerun needs is not attached to it.
         StageError: The tracking store does not answer.
     """
     match = URI.fullmatch(uri)
@@ -130,10 +134,10 @@ def carried(root: Path, uri: str, folder: Path) -> Carried:
         for artifact in (ATTACHED, "distill.json", "scores.json"):
             client.download_artifacts(run.info.run_id, artifact, str(folder))
     modality, commit = str(run.data.tags["modality"]), str(version.tags[COMMIT])
-    found = Carried(name, int(version.version), modality, commit, folder)
+    found = Attachments(name, int(version.version), modality, commit, folder)
     missing = sorted({*NEEDED} - {file.name for file in found.files})
     if missing:
-        raise MissingDataError(f"{uri} does not carry {', '.join(missing)}: publish it again.")
+        raise MissingDataError(f"{', '.join(missing)} is not attached to {uri}: publish it again.")
     return found
 
 
@@ -148,17 +152,5 @@ def _require_reproducible(version: ModelVersion) -> None:
         )
     raise MissingDataError(
         f"{which} is marked as not reproducible: {version.tags.get(REASON, 'no reason is given')}.\n"
-        "Mend that, and `polydistill publish` again while its files are in the project folder."
+        "Fix that, and `polydistill publish` again while its files are in the project folder."
     )
-
-
-def _tags(found: Provenance, files: list[str]) -> dict[str, str]:
-    tags = {
-        REPRODUCIBLE: str(found.reproducible).lower(),
-        REASON: "; ".join(found.reasons)[:MAX_REASON],
-        COMMIT: found.commit,
-        DATA: found.data_md5,
-        REQUIREMENTS: found.requirements_sha256,
-        FILES: " ".join(f"{ATTACHED}/{file}" for file in files),
-    }
-    return {tag: value for tag, value in tags.items() if value}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
-STUDENT_TAG, LOCK_TAG = "student_sha256", "lock_sha256"
+STUDENT_TAG, LOCK_TAG, COMMIT_TAG = "student_sha256", "lock_sha256", "mlflow.source.git.commit"
 """Of runs and versions: what identifies a student."""
 LOCK_TIMEOUT_S = 10.0
 REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})

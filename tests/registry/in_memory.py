@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from polydistill.registry.gate import Candidate
+from polydistill.registry.evidence import Candidate
 from polydistill.registry.ledger import Entry, Ids
-from polydistill.registry.recorded import Book
+from polydistill.registry.recorded import LedgerContent
 
 
 class InMemoryRegistry:
@@ -21,10 +21,6 @@ class InMemoryRegistry:
     def aliases(self) -> dict[str, int]:
         """See `recorded.ModelRegistry.aliases`."""
         return dict(self._aliases)
-
-    def version(self, alias: str) -> int | None:
-        """See `recorded.ModelRegistry.version`."""
-        return self._aliases.get(alias)
 
     def versions(self) -> set[int]:
         """See `recorded.ModelRegistry.versions`."""
@@ -59,24 +55,24 @@ class InMemoryLedger:
     """See `recorded.LedgerStore`."""
 
     def __init__(self) -> None:
-        self.book = Book()
+        self.book = LedgerContent()
 
-    def read(self) -> Book:
+    def read(self) -> LedgerContent:
         """See `recorded.LedgerStore.read`."""
         return self.book
 
-    def settle(self, book: Book) -> list[str]:
+    def settle(self, book: LedgerContent) -> list[str]:
         """See `recorded.LedgerStore.settle`: there is one copy."""
         self.book = book
         return []
 
     def append(self, entry: Entry) -> None:
         """See `recorded.LedgerStore.append`."""
-        self.book = Book((*self.book.entries, entry), self.book.applied)
+        self.book = LedgerContent((*self.book.entries, entry), self.book.applied)
 
     def mark_applied(self, number: int) -> None:
         """See `recorded.LedgerStore.mark_applied`."""
-        self.book = Book(self.book.entries, number)
+        self.book = LedgerContent(self.book.entries, number)
 
     def verify(self) -> None:
         """See `recorded.LedgerStore.verify`: there is one copy, and `read` gives it."""

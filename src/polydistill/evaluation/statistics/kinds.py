@@ -1,0 +1,47 @@
+"""Means over tasks and task kinds: each kind counts once, however many tasks it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+OVERALL = "mean"
+"""Names the mean over all kinds, beside the kinds."""
+
+
+def group_by_kind(kind_of: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return task kind: its tasks; the kinds sorted, their tasks in the order given.
+
+    Examples:
+        >>> group_by_kind({"pairs": "sts", "topics": "clustering", "words": "sts"})
+        {'clustering': ['topics'], 'sts': ['pairs', 'words']}
+    """
+    kinds: dict[str, list[str]] = {}
+    for task, kind in kind_of.items():
+        kinds.setdefault(kind, []).append(task)
+    return dict(sorted(kinds.items()))
+
+
+def over_kinds(by_task: Mapping[str, Any], kind_of: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """Return task kind: the mean of its tasks' values, and `mean`: the mean over the kinds.
+
+    Bootstrapped means go in as they come out of `resampled_means`, so that one call gives the points and
+    another their resampled values.
+
+    Args:
+        by_task: A number for each task, or an array of one shape.
+        kind_of: The kind of each of these tasks; other values are ignored.
+
+    Examples:
+        >>> means = over_kinds({"a": 0.5, "b": 0.25, "c": 1.0}, {"a": "sts", "b": "sts", "c": "retrieval"})
+        >>> {kind: float(mean) for kind, mean in means.items()}
+        {'retrieval': 1.0, 'sts': 0.375, 'mean': 0.6875}
+    """
+    kinds = {
+        kind: np.mean([by_task[task] for task in tasks], axis=0)
+        for kind, tasks in group_by_kind(kind_of).items()
+    }
+    return {**kinds, OVERALL: np.mean(list(kinds.values()), axis=0)}
