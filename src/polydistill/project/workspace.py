@@ -17,8 +17,8 @@ from polydistill.config.params import PARAMS_FILE, load_params, write_resolved
 from polydistill.errors import MissingDataError, ParamsError
 
 WORKSPACES = Path(".polydistill") / "workspaces"
-FOLDERS = ("src", "flows")
-OPTIONAL = ("recipes",)
+FOLDERS = ("flows",)
+OPTIONAL = ("src", "recipes")
 """Of this repository, and not of every project."""
 FILES = ("dvc.yaml", ".dvcignore", "requirements.lock", "pyproject.toml", "prefect.yaml")
 DATA_FILE, LOCK_FILE = "data.dvc", "dvc.lock"
