@@ -33,7 +33,7 @@ def read_table(path: Path) -> pd.DataFrame:
     for file, frame in zip(files, frames, strict=True):
         if set(frame) != set(frames[0]):
             raise DataError(
-                f"{file} must have the columns of {files[0]}: {', '.join(frames[0])}; got {', '.join(frame)}."
+                f"{file} must have the columns of {files[0]}: {', '.join(map(str, frames[0]))}; got {', '.join(map(str, frame))}."
             )
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 

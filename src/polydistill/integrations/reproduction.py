@@ -19,7 +19,7 @@ from polydistill.errors import MissingDataError, PolydistillError, StageError
 from polydistill.integrations import git
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.dvc.stages import StageState, lock_entries
-from polydistill.integrations.mlflow.stamp import Carried, carried
+from polydistill.integrations.mlflow.stamp import Attachments, download_attachments
 from polydistill.integrations.mlflow.store import SQLITE, URI_VARIABLE
 from polydistill.integrations.processes import run_command, stopped_on_failure
 from polydistill.integrations.provenance import REQUIREMENTS_FILE
@@ -104,7 +104,7 @@ def reproduce_version(
     """
     started = time.monotonic()
     with TemporaryDirectory() as folder:
-        what = carried(root, uri, Path(folder))
+        what = download_attachments(root, uri, Path(folder))
         git.require_commit(project_of(root), what.commit)
         place = root.resolve() / PLACES / f"{what.model}-{what.version}-{os.getpid()}"
         with _place(root, what, place) as project:
@@ -175,7 +175,7 @@ def _meet(one: PurePosixPath, other: PurePosixPath) -> bool:
 
 
 @contextmanager
-def _place(root: Path, what: Carried, place: Path) -> Iterator[Path]:
+def _place(root: Path, what: Attachments, place: Path) -> Iterator[Path]:
     """Make the place, give the project folder in it, and say on failure where it is kept."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -216,7 +216,7 @@ def _require_own_code(project: Path) -> None:
         )
 
 
-def _bring_data(project: Path, what: Carried) -> None:
+def _bring_data(project: Path, what: Attachments) -> None:
     try:
         dvc.sync_data(project)
     except StageError as error:
