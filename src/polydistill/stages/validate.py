@@ -27,6 +27,7 @@ from polydistill.data.tables import (
     sides,
 )
 from polydistill.errors import DataError, ValidationFailedError
+from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 
 EXAMPLES = 3
