@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polydistill.cli.console import ProgressLines, errors_for_people, show, stage_errors
-from polydistill.cli.look import AsJson, Modality
+from polydistill.cli.options import AsJson, Modality
 from polydistill.config import environment
 
 ROOT = Path()

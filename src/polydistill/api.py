@@ -21,7 +21,7 @@ import pandas as pd
 from polydistill.config.data import TaskParams
 from polydistill.config.method import MethodParams
 from polydistill.config.params import method_params, read_mapping, task_params
-from polydistill.config.training import EvaluationParams
+from polydistill.config.training import EvaluationParams, enough_epochs
 from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
 from polydistill.data.completion import groups_of
 from polydistill.data.files import read_table
@@ -54,9 +54,6 @@ from polydistill.training.plug_ins import check_method, method_modules
 from polydistill.training.student_defaults import student_plugin
 
 CACHE_VARIABLE = "POLYDISTILL_CACHE"
-LEAST_STEPS = 600
-"""A small corpus is seen more often, until the optimiser has made about as many steps."""
-MOST_EPOCHS = 40
 PROBES = 8
 """Examples that identify an encoder without an identity of its own."""
 
@@ -338,9 +335,10 @@ def _method(
     own["training"] = {**training, **own.get("training", {})}
     method = method_params(kind.name, own)
     if "epochs" not in own["training"]:
-        steps_per_epoch = max(1, len(corpus.examples) // method.training.batch_size)
-        epochs = max(method.training.epochs, min(MOST_EPOCHS, LEAST_STEPS // steps_per_epoch))
-        own["training"]["epochs"] = epochs
+        training = method.training
+        own["training"]["epochs"] = enough_epochs(
+            len(corpus.examples), training.batch_size, training.epochs
+        )
         method = method_params(kind.name, own)
     check_method(method)
     return method

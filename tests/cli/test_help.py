@@ -15,4 +15,4 @@ def test_all_commands_fit_one_screen_in_their_groups() -> None:
         assert f"{heading}:" in lines
     for name in get_command(app).commands:  # type: ignore[attr-defined]
         assert sum(line.split()[:1] == [name] for line in lines) == 1
-    assert "..." not in result.output
+    assert not [line for line in lines[1:] if "..." in line]

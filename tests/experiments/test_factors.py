@@ -35,6 +35,8 @@ def test_every_modality_has_an_ablation_on_a_setting_of_its_own(modality: str) -
     assert len({one.factor for one in plan.levels}) == 6
     assert {key.partition(".")[0] for key in plan.setting} == {modality}
     small, full = plan.params.modality(modality), PARAMS.modality(modality)
+    assert small.corpus.rows is not None
+    assert full.corpus.rows is not None
     assert small.corpus.rows < full.corpus.rows
     assert small.corpus.rows % small.store.shard_rows == 0  # whole shards are taken over
 

@@ -196,5 +196,5 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
     tree = text_params()
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
 
-    with pytest.raises(MissingDataError, match="No src in"):
+    with pytest.raises(MissingDataError, match="No flows in"):
         make_workspace(tmp_path, "quick", {})

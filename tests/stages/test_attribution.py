@@ -123,11 +123,11 @@ def test_minutes_are_said_of_this_machine_and_written_nowhere(project: Path) -> 
     report = attribution(project, params, "text")
 
     here = adds_per_minute(project, params, report)
+    rows = params.modality("text").corpus.rows
+    assert rows is not None
     adds = {one.teacher: one.adds.mean for one in report.contributions}
-    assert here["colours"].minutes == pytest.approx(params.modality("text").corpus.rows / 60_000)
-    assert here["colours"].adds_per_minute == pytest.approx(
-        adds["colours"] / (params.modality("text").corpus.rows / 60_000)
-    )
+    assert here["colours"].minutes == pytest.approx(rows / 60_000)
+    assert here["colours"].adds_per_minute == pytest.approx(adds["colours"] / (rows / 60_000))
     assert here["noise"].minutes is None
     assert here["noise"].adds_per_minute is None
     assert "minutes" not in (project / "docs" / "results" / "text" / "attribution.json").read_text(

@@ -186,7 +186,7 @@ def test_no_task_at_all_stops_the_stage(project: Path) -> None:
         update={"tasks": {"borrowed": params.modality("text").tasks["borrowed"]}}
     )
 
-    with pytest.raises(DataError, match="at least one task"):
+    with pytest.raises(DataError, match="At least one task"):
         evaluate(project, params.model_copy(update={"text": only}), "text")
 
 

@@ -13,7 +13,6 @@ from PIL import Image
 from polydistill.contracts import Teacher
 from polydistill.errors import DataError, UnknownNameError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers.efficientnet_lite import EfficientNetLite
 from tests.made_images import animated, bomb, cmyk, png, transparent, truncated, written
 
 GOOD = [png(1), cmyk(), animated(), transparent(), png(2), png(1)]
@@ -38,9 +37,41 @@ def onnx_file(folder: Path) -> str:
     return str(folder / "tiny.onnx")
 
 
+LITE_BLOCKS = (
+    *((1, 3, 1, 16), (2, 3, 6, 24), (2, 5, 6, 40), (3, 3, 6, 80)),
+    *((3, 5, 6, 112), (4, 5, 6, 192), (1, 3, 6, 320)),
+)
+"""Of each stage of EfficientNet-Lite0: blocks, kernel, expansion, channels."""
+
+
+def lite_weights() -> dict[str, torch.Tensor]:
+    """Return random weights by their names in the published file."""
+    generator = torch.Generator().manual_seed(0)
+    weights: dict[str, torch.Tensor] = {}
+
+    def add(conv: str, norm: str, *shape: int) -> None:
+        scale = (shape[1] * shape[2] * shape[3]) ** -0.5
+        weights[f"{conv}.weight"] = torch.randn(shape, generator=generator) * scale
+        for part, value in (("running_mean", 0), ("running_var", 1), ("weight", 1), ("bias", 0)):
+            weights[f"{norm}.{part}"] = torch.full((shape[0],), float(value))
+
+    add("_conv_stem", "_bn0", 32, 3, 3, 3)
+    inner, number = 32, 0
+    for blocks, kernel, expansion, outer in LITE_BLOCKS:
+        for _ in range(blocks):
+            at, wide = f"_blocks.{number}.", inner * expansion
+            if expansion > 1:
+                add(f"{at}_expand_conv", f"{at}_bn0", wide, inner, 1, 1)
+            add(f"{at}_depthwise_conv", f"{at}_bn1", wide, 1, kernel, kernel)
+            add(f"{at}_project_conv", f"{at}_bn2", outer, wide, 1, 1)
+            inner, number = outer, number + 1
+    add("_conv_head", "_bn1", 1280, inner, 1, 1)
+    weights["_fc.weight"] = torch.zeros(1000, 1280)
+    return weights
+
+
 def lite_file(folder: Path) -> tuple[str, str]:
-    torch.manual_seed(0)
-    torch.save(EfficientNetLite().state_dict(), folder / "lite.pth")
+    torch.save(lite_weights(), folder / "lite.pth")
     return str(folder / "lite.pth"), hashlib.sha256((folder / "lite.pth").read_bytes()).hexdigest()
 
 
@@ -117,6 +148,15 @@ def test_an_unknown_node_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(UnknownNameError, match="Did you mean 'pooled'"):
         teacher.embed([png(1)])
+
+
+def test_efficientnet_counts_what_runs_and_no_classifier(tmp_path: Path) -> None:
+    weights, sha256 = lite_file(tmp_path)
+    teacher = TEACHERS.get("efficientnet-lite")(
+        name="lite", threads=1, weights=weights, sha256=sha256
+    )
+
+    assert teacher.n_parameters == 3_371_008
 
 
 def test_weights_of_another_content_are_not_read(tmp_path: Path) -> None:

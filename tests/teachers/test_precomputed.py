@@ -41,7 +41,7 @@ def test_rows_are_found_by_id_and_others_are_missing(write: object, tmp_path: Pa
 
 
 def test_an_id_that_stands_twice_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="id 'a' stands twice"):
+    with pytest.raises(DataError, match="id 'a' occurs twice"):
         make(write_parquet(tmp_path, ["a", "b", "a"])).embed(["a"])
 
 

@@ -92,7 +92,7 @@ def compare(
                 inside = folder / "student"
                 students.append(Student(inside if inside.is_dir() else folder, modality))
             rows = {name: task.model_dump(exclude_none=True) for name, task in tasks.items()}
-            table = compare_students(*students, rows, progress=not as_json)
+            table = compare_students(students[0], students[1], rows, progress=not as_json)
         if as_json:
             show({"tasks": table.to_dict("records")}, as_json=True)
             return

@@ -8,6 +8,20 @@ from pydantic import Field
 
 from polydistill.config.nodes import Epochs, Positive, Rate, Ratio, Share, Steps, Tree
 
+LEAST_STEPS, MOST_EPOCHS = 600, 40
+"""A small corpus is seen more often, until the optimiser has made about as many steps."""
+
+
+def enough_epochs(n_rows: int, batch_size: int, epochs: int) -> int:
+    """Return `epochs`, or more of them for a corpus too small to learn from in so few.
+
+    Examples:
+        >>> enough_epochs(100_000, 256, 4), enough_epochs(20_000, 256, 4)
+        (4, 7)
+    """
+    steps = max(1, n_rows // batch_size)
+    return max(epochs, min(MOST_EPOCHS, LEAST_STEPS // steps))
+
 
 class GuardParams(Tree):
     """When training is unstable; the guard then returns to the last good state and halves the learning rate."""

@@ -48,6 +48,40 @@ def code_differences(
     return sorted(different)
 
 
+def require_identity() -> None:
+    """Make sure that git knows in whose name to commit.
+
+    Raises:
+        StageError: It does not, or is not installed.
+    """
+    try:
+        _git(Path(), "var", "GIT_COMMITTER_IDENT")
+    except StageError as error:
+        raise StageError(
+            'Git must know your name for the first commit: `git config --global user.name "Your Name"` and '
+            "`git config --global user.email you@example.org`, then run this again."
+        ) from error
+
+
+def commit_all(folder: Path, message: str) -> None:
+    """Commit everything in a repository that is not ignored.
+
+    Raises:
+        StageError: Git cannot.
+    """
+    _git(folder, "add", "--all")
+    _git(folder, *NO_HOOKS, "commit", "--quiet", "--message", message)
+
+
+def init(folder: Path) -> None:
+    """Make a folder a repository.
+
+    Raises:
+        StageError: Git cannot.
+    """
+    _git(folder, "init", "--quiet")
+
+
 def require_commit(project: Path, commit: str) -> None:
     """Make sure that this clone has a commit.
 

@@ -71,7 +71,8 @@ def _of_code(root: Path, commit: str | None) -> list[str]:
     if commit is None:
         return ["code: no git repository with a commit"]
     folders = {root / place: place for place in git.CODE if (root / place).exists()}
-    if PACKAGE.resolve() != (root / "src" / "polydistill").resolve():
+    has_code = (project_of(root) / "src").exists()  # else requirements.lock says which release runs
+    if has_code and PACKAGE.resolve() != (root / "src" / "polydistill").resolve():
         folders[PACKAGE] = "src/polydistill"  # a workspace runs the project's, or an installed one
     files = git.code_differences(project_of(root), commit, folders)
     if not files:

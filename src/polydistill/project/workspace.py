@@ -18,8 +18,8 @@ from polydistill.errors import MissingDataError, ParamsError
 from polydistill.project.files import write_atomic
 
 WORKSPACES = Path(".polydistill") / "workspaces"
-FOLDERS = ("src", "flows")
-OPTIONAL = ("recipes",)
+FOLDERS = ("flows",)
+OPTIONAL = ("src", "recipes")
 """Of this repository, and not of every project."""
 FILES = ("dvc.yaml", ".dvcignore", "requirements.lock", "pyproject.toml", "prefect.yaml")
 DATA_FILE, LOCK_FILE = "data.dvc", "dvc.lock"

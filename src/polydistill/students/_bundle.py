@@ -1,16 +1,128 @@
-"""The files that make a student's folder a sentence-transformers model, without that library."""
+"""The files of a student's folder, which also load as a sentence-transformers model, and what reads them back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
-from safetensors.torch import save_file
-from torch import Tensor
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from polydistill.contracts import Example
 from polydistill.students import CARD, WEIGHTS
+
+
+class SavedStudent:
+    """A student whose folder holds its weights, its settings and a card with its name."""
+
+    name: ClassVar[str]
+    module: nn.Module
+    dim: int
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """See `contracts.Student.forward`."""
+        embeddings: Tensor = self.module(**features)
+        return embeddings
+
+    def save(self, folder: Path) -> None:
+        """See `contracts.Student.save`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._write(folder)
+        write_json(folder / CARD, {"dim": self.dim, "name": self.name})
+
+    def _write(self, folder: Path) -> None:
+        """Write everything but the card."""
+        raise NotImplementedError
+
+
+class NetworkStudent(SavedStudent):
+    """A student whose network is made from settings, and then given its weights.
+
+    Args:
+        module: The network.
+        settings: What `assemble` made it from; with `dim`.
+    """
+
+    settings_file: ClassVar[str]
+
+    def __init__(self, module: nn.Module, settings: Mapping[str, Any]) -> None:
+        self.module, self.dim, self.settings = module, int(settings["dim"]), dict(settings)
+
+    @staticmethod
+    def assemble(settings: Mapping[str, Any]) -> nn.Module:
+        """Return the network with random weights."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_settings(
+        cls, settings: Mapping[str, Any], generator: torch.Generator, threads: int
+    ) -> Self:
+        """Return a student with random weights, drawn from `generator`."""
+        torch.set_num_threads(threads)
+        with drawn_from(generator):
+            return cls(cls.assemble(settings), settings)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """See `students.load_student`."""
+        settings = json.loads((folder / cls.settings_file).read_text(encoding="utf-8"))
+        with torch.random.fork_rng(devices=[]):
+            module = cls.assemble(settings)
+        module.load_state_dict(load_file(folder / WEIGHTS))
+        return cls(module.eval(), settings)
+
+    def _write(self, folder: Path) -> None:
+        write_weights(folder, self.module.state_dict())
+        write_json(folder / self.settings_file, self.settings)
+
+
+class BagStudent(SavedStudent):
+    """A student that averages one embedding per token; loads as sentence-transformers' `StaticEmbedding`.
+
+    Args:
+        weights: `(n_tokens, dim)`.
+    """
+
+    module: nn.EmbeddingBag
+
+    def __init__(self, weights: Tensor) -> None:
+        n_tokens, self.dim = weights.shape
+        self.module = nn.EmbeddingBag(n_tokens, self.dim, mode="mean", _weight=weights)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """See `contracts.Student.forward`."""
+        embeddings: Tensor = self.module(features["input_ids"], features["offsets"])
+        return embeddings
+
+    def _write(self, folder: Path) -> None:
+        write_weights(folder, {"embedding.weight": self.module.weight})
+        write_modules(folder, [("StaticEmbedding", "")])
+
+
+def bag_features(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """Return all tokens of all examples in one row, and where each example starts."""
+    lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    tokens = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=int(lengths.sum()))
+    offsets = torch.from_numpy(np.cumsum(lengths) - lengths)
+    return {"input_ids": torch.from_numpy(tokens), "offsets": offsets}
+
+
+@contextmanager
+def drawn_from(generator: torch.Generator) -> Iterator[None]:
+    """Draw the weights of the layers that are built inside from `generator` alone.
+
+    Layers of libraries draw from torch's global state, which is the same afterwards.
+    """
+    seed = int(torch.randint(2**31, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def as_texts(examples: Sequence[Example]) -> list[str]:
@@ -21,11 +133,6 @@ def as_texts(examples: Sequence[Example]) -> list[str]:
 def write_json(path: Path, value: object) -> None:
     """Write sorted, indented JSON: the same value, the same bytes."""
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def write_card(folder: Path, name: str, dim: int) -> None:
-    """Say in the bundle which student it is."""
-    write_json(folder / CARD, {"dim": dim, "name": name})
 
 
 def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
@@ -41,12 +148,12 @@ def write_modules(folder: Path, modules: Sequence[tuple[str, str]]) -> None:
     """Name the sentence-transformers modules, each with the folder of its settings."""
     rows = [
         {
-            "idx": place,
-            "name": str(place),
+            "idx": number,
+            "name": str(number),
             "path": path,
             "type": f"sentence_transformers.models.{kind}",
         }
-        for place, (kind, path) in enumerate(modules)
+        for number, (kind, path) in enumerate(modules)
     ]
     write_json(folder / "modules.json", rows)
     write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})

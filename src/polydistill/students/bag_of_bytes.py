@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from polydistill.contracts import Example
 from polydistill.students import STUDENTS, WEIGHTS
-from polydistill.students._bundle import write_card, write_json, write_modules, write_weights
+from polydistill.students._bundle import BagStudent, bag_features, write_json
 
 N_BYTES = 256
 
 
 @STUDENTS.register("bag-of-bytes")
-class BagOfBytesStudent:
-    """See `contracts.Student`. Its folder, too, loads as a `SentenceTransformer`.
+class BagOfBytesStudent(BagStudent):
+    """See `contracts.Student`. The table has 256 rows."""
 
-    Args:
-        weights: `(256, dim)`.
-    """
-
-    def __init__(self, weights: Tensor) -> None:
-        self.dim = weights.shape[1]
-        self.module = nn.EmbeddingBag(N_BYTES, self.dim, mode="mean", _weight=weights)
+    name = "bag-of-bytes"
 
     @classmethod
     def build(
@@ -48,26 +41,11 @@ class BagOfBytesStudent:
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.Student.collate`."""
-        rows = [one if isinstance(one, bytes) else one.encode() for one in examples]
-        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        values = np.frombuffer(b"".join(rows), dtype=np.uint8).astype(np.int64)
-        return {
-            "input_ids": torch.from_numpy(values),
-            "offsets": torch.from_numpy(np.cumsum(lengths) - lengths),
-        }
+        return bag_features([one if isinstance(one, bytes) else one.encode() for one in examples])
 
-    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """See `contracts.Student.forward`."""
-        embeddings: Tensor = self.module(features["input_ids"], features["offsets"])
-        return embeddings
-
-    def save(self, folder: Path) -> None:
-        """See `contracts.Student.save`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_weights(folder, {"embedding.weight": self.module.weight})
+    def _write(self, folder: Path) -> None:
+        super()._write(folder)
         write_json(folder / "tokenizer.json", _byte_tokenizer())
-        write_modules(folder, [("StaticEmbedding", "")])
-        write_card(folder, "bag-of-bytes", self.dim)
 
 
 def _byte_tokenizer() -> dict[str, object]:

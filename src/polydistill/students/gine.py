@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from polydistill.contracts import Example
 from polydistill.data.smiles import CACHED, as_smiles, directed_bonds, read_molecule
 from polydistill.errors import DataError, MissingExtraError
-from polydistill.students import STUDENTS, WEIGHTS
-from polydistill.students._bundle import write_card, write_json, write_weights
-from polydistill.students._layers import drawn_from
+from polydistill.students import STUDENTS
+from polydistill.students._bundle import NetworkStudent
 
-SETTINGS = "gine.json"
 ATOM_SIZES = (119, 4, 12, 12, 10, 9, 2, 2)
 """Atomic number, chirality, degree, charge + 5, hydrogens, hybridisation, aromatic, in a ring."""
 BOND_SIZES = (22, 6, 2, 2)
@@ -30,20 +25,15 @@ TYPICAL_ATOMS = 20.0
 
 
 @STUDENTS.register("gine")
-class GineStudent:
+class GineStudent(NetworkStudent):
     """See `contracts.Student`.
-
-    Args:
-        module: The network.
-        settings: What it was built with: `dim`, `layers`, `hidden`, `dropout`.
 
     References:
         Hu et al. 2020, "Strategies for pre-training graph neural networks", arXiv:1905.12265; Xu et al. 2019,
         "How powerful are graph neural networks?", arXiv:1810.00826.
     """
 
-    def __init__(self, module: nn.Module, settings: Mapping[str, Any]) -> None:
-        self.module, self.dim, self._settings = module, int(settings["dim"]), dict(settings)
+    name, settings_file = "gine", "gine.json"
 
     @classmethod
     def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -71,18 +61,13 @@ class GineStudent:
         Raises:
             MissingExtraError: torch-geometric or RDKit is not installed.
         """
-        torch.set_num_threads(threads)
         settings = {"dim": dim, "layers": layers, "hidden": hidden, "dropout": dropout}
-        with drawn_from(generator):
-            return cls(_network(settings), settings)
+        return cls.from_settings(settings, generator, threads)
 
-    @classmethod
-    def load(cls, folder: Path) -> GineStudent:
-        """See `students.load_student`."""
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        module = _network(settings)
-        module.load_state_dict(load_file(folder / WEIGHTS))
-        return cls(module, settings)
+    @staticmethod
+    def assemble(settings: Mapping[str, Any]) -> nn.Module:
+        """See `NetworkStudent.assemble`."""
+        return _network(**settings)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.Student.collate`: all molecules as one graph, and how many atoms each has.
@@ -101,20 +86,8 @@ class GineStudent:
             "sizes": torch.from_numpy(sizes),
         }
 
-    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """See `contracts.Student.forward`."""
-        embeddings: Tensor = self.module(**features)
-        return embeddings
 
-    def save(self, folder: Path) -> None:
-        """See `contracts.Student.save`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_weights(folder, self.module.state_dict())
-        write_json(folder / SETTINGS, self._settings)
-        write_card(folder, "gine", self.dim)
-
-
-def _network(settings: Mapping[str, Any]) -> nn.Module:
+def _network(dim: int, layers: int, hidden: int, dropout: float) -> nn.Module:
     try:
         from torch_geometric.nn import GINEConv
     except ImportError as error:
@@ -123,7 +96,7 @@ def _network(settings: Mapping[str, Any]) -> nn.Module:
     class Network(nn.Module):
         """Embeds atoms and bonds, passes messages, and reads out mean, sum and greatest state."""
 
-        def __init__(self, dim: int, layers: int, hidden: int, dropout: float) -> None:
+        def __init__(self) -> None:
             super().__init__()
             self.atoms = nn.ModuleList(nn.Embedding(size, hidden) for size in ATOM_SIZES)
             self.bonds = nn.ModuleList(nn.Embedding(size, hidden) for size in BOND_SIZES)
@@ -146,7 +119,7 @@ def _network(settings: Mapping[str, Any]) -> nn.Module:
                 state = state + self.dropout(torch.relu(norm(conv(state, ends, link))))
             return torch.as_tensor(self.readout(_pooled(state, sizes)))
 
-    return Network(**settings)
+    return Network()
 
 
 def _sum_of(tables: nn.ModuleList, codes: Tensor) -> Tensor:

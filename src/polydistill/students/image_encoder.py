@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from polydistill.contracts import Example
 from polydistill.data.images import read_image, square
 from polydistill.errors import ParamsError
-from polydistill.students import STUDENTS, WEIGHTS
+from polydistill.students import STUDENTS
 from polydistill.students._augmentation import Augmentation
-from polydistill.students._bundle import write_card, write_json, write_weights
-from polydistill.students._layers import drawn_from
-
-SETTINGS = "image_encoder.json"
+from polydistill.students._bundle import NetworkStudent
 
 
 class PooledEncoder(nn.Module):
@@ -49,17 +43,10 @@ class PooledEncoder(nn.Module):
 
 
 @STUDENTS.register("image-encoder")
-class ImageEncoderStudent:
-    """See `contracts.Student`.
+class ImageEncoderStudent(NetworkStudent):
+    """See `contracts.Student`."""
 
-    Args:
-        module: The encoder.
-        settings: What `build` was given, and the encoder's whole configuration.
-    """
-
-    def __init__(self, module: PooledEncoder, settings: Mapping[str, Any]) -> None:
-        self.module, self.settings = module, dict(settings)
-        self.dim = module.projection.out_features
+    name, settings_file = "image-encoder", "image_encoder.json"
 
     @classmethod
     def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -88,20 +75,9 @@ class ImageEncoderStudent:
         Raises:
             ParamsError: transformers knows no such type, or the augmentation has no such option.
         """
-        torch.set_num_threads(threads)
         settings = {"encoder": dict(encoder), "size": size, "dim": dim}
         settings["augmentation"] = dict(augmentation or {})
-        with drawn_from(generator):
-            return cls(_assemble(settings), settings)
-
-    @classmethod
-    def load(cls, folder: Path) -> ImageEncoderStudent:
-        """See `students.load_student`."""
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        with torch.random.fork_rng(devices=[]):
-            module = _assemble(settings)
-        module.load_state_dict(load_file(folder / WEIGHTS))
-        return cls(module.eval(), settings)
+        return cls.from_settings(settings, generator, threads)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.Student.collate`: `(batch, 3, side, side)` in [0, 1].
@@ -115,37 +91,28 @@ class ImageEncoderStudent:
             pixels[row] = square(read_image(example), side)
         return {"pixels": torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255}
 
-    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """See `contracts.Student.forward`."""
-        embeddings: Tensor = self.module(features["pixels"])
-        return embeddings
+    @staticmethod
+    def assemble(settings: Mapping[str, Any]) -> PooledEncoder:
+        """See `NetworkStudent.assemble`."""
+        from transformers import AutoConfig, AutoModel
 
-    def save(self, folder: Path) -> None:
-        """See `contracts.Student.save`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_weights(folder, self.module.state_dict())
-        write_json(folder / SETTINGS, self.settings)
-        write_card(folder, "image-encoder", self.dim)
-
-
-def _assemble(settings: Mapping[str, Any]) -> PooledEncoder:
-    from transformers import AutoConfig, AutoModel
-
-    options = dict(settings["encoder"])
-    kind = options.pop("model_type", None)
-    try:
-        config = AutoConfig.for_model(kind, **options)
-        encoder = AutoModel.from_config(config, dtype=torch.float32)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ParamsError(
-            f"student.encoder is no configuration of transformers: {error}"
-        ) from error
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = nn.Identity()  # unused here
-    side = settings["size"]
-    with torch.inference_mode():
-        shape = encoder.eval()(pixel_values=torch.zeros(1, 3, side, side)).last_hidden_state.shape
-    encoder.train()
-    hidden = shape[2] if len(shape) == 3 else shape[1]
-    augmentation = Augmentation(**settings["augmentation"])
-    return PooledEncoder(encoder, hidden, settings["dim"], augmentation)
+        options = dict(settings["encoder"])
+        kind = options.pop("model_type", None)
+        try:
+            config = AutoConfig.for_model(kind, **options)
+            encoder = AutoModel.from_config(config, dtype=torch.float32)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ParamsError(
+                f"student.encoder is no configuration of transformers: {error}"
+            ) from error
+        if getattr(encoder, "pooler", None) is not None:
+            encoder.pooler = nn.Identity()  # unused here
+        side = settings["size"]
+        with torch.inference_mode():
+            shape = encoder.eval()(
+                pixel_values=torch.zeros(1, 3, side, side)
+            ).last_hidden_state.shape
+        encoder.train()
+        hidden = shape[2] if len(shape) == 3 else shape[1]
+        augmentation = Augmentation(**settings["augmentation"])
+        return PooledEncoder(encoder, hidden, settings["dim"], augmentation)

@@ -15,19 +15,19 @@ from polydistill.contracts import Example
 from polydistill.data.smiles import as_smiles, canonical_smiles
 from polydistill.errors import DataError
 from polydistill.students import STUDENTS
-from polydistill.students._bundle import write_card, write_json
-from polydistill.students._layers import drawn_from
+from polydistill.students._bundle import drawn_from, write_json
 from polydistill.students.transformer import TransformerStudent
 
-NAME = "smiles-transformer"
 ATOM_OR_MARK = r"\[[^\]]*\]|Br|Cl|%\d\d|[A-Za-z]|\d|[^A-Za-z\d]"
 """An atom in brackets, an element, a ring's number, or one mark; aromatic atoms are their own letters."""
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 
 
-@STUDENTS.register(NAME)
+@STUDENTS.register("smiles-transformer")
 class SmilesTransformerStudent(TransformerStudent):
     """See `contracts.Student`. Every way to write a molecule is read as its canonical SMILES."""
+
+    name = "smiles-transformer"
 
     @classmethod
     def build(  # type: ignore[override] # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -88,15 +88,13 @@ class SmilesTransformerStudent(TransformerStudent):
                 )
         return super().collate([read for read in canonical if read is not None])
 
-    def save(self, folder: Path) -> None:
-        """See `contracts.Student.save`."""
-        super().save(folder)
+    def _write(self, folder: Path) -> None:
+        super()._write(folder)
         settings = folder / "tokenizer_config.json"
         content = json.loads(settings.read_text(encoding="utf-8"))
         for key in ("is_local", "local_files_only"):  # how it was loaded, not what it is
             content.pop(key, None)
         write_json(settings, content)
-        write_card(folder, NAME, self.dim)
 
 
 def make_tokenizer(examples: Sequence[Example], min_count: int, max_tokens: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from polydistill.contracts import Example, FloatArray
 from polydistill.data.weights import locate
 from polydistill.errors import ParamsError
 from polydistill.students import STUDENTS, WEIGHTS
-from polydistill.students._bundle import as_texts, write_card, write_modules, write_weights
+from polydistill.students._bundle import BagStudent, as_texts, bag_features
 
 SCALE_EXAMPLES = 4096
 """How many examples set the table's scale."""
@@ -24,18 +24,19 @@ BATCH_TOKENS = 512
 
 
 @STUDENTS.register("static")
-class StaticStudent:
-    """See `contracts.Student`. Its folder loads as sentence-transformers' `StaticEmbedding`.
+class StaticStudent(BagStudent):
+    """See `contracts.Student`.
 
     Args:
         tokenizer: Splits texts; special tokens are left out.
         weights: `(n_tokens, dim)`.
     """
 
+    name = "static"
+
     def __init__(self, tokenizer: Tokenizer, weights: Tensor) -> None:
+        super().__init__(weights)
         self.tokenizer = tokenizer
-        n_tokens, self.dim = weights.shape
-        self.module = nn.EmbeddingBag(n_tokens, self.dim, mode="mean", _weight=weights)
 
     @classmethod
     def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -94,27 +95,13 @@ class StaticStudent:
         return cls(tokenizer, load_file(folder / WEIGHTS)["embedding.weight"])
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """See `contracts.Student.collate`: all tokens in a row, and where each example starts."""
+        """See `contracts.Student.collate`."""
         encodings = self.tokenizer.encode_batch(as_texts(examples), add_special_tokens=False)
-        rows = [encoding.ids for encoding in encodings]
-        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        return {
-            "input_ids": torch.tensor([token for row in rows for token in row], dtype=torch.int64),
-            "offsets": torch.from_numpy(np.cumsum(lengths) - lengths),
-        }
+        return bag_features([encoding.ids for encoding in encodings])
 
-    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """See `contracts.Student.forward`."""
-        embeddings: Tensor = self.module(features["input_ids"], features["offsets"])
-        return embeddings
-
-    def save(self, folder: Path) -> None:
-        """See `contracts.Student.save`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_weights(folder, {"embedding.weight": self.module.weight})
+    def _write(self, folder: Path) -> None:
+        super()._write(folder)
         self.tokenizer.save(str(folder / "tokenizer.json"))
-        write_modules(folder, [("StaticEmbedding", "")])
-        write_card(folder, "static", self.dim)
 
     @torch.no_grad()
     def _scale_to_one(self, examples: Sequence[Example]) -> None:
@@ -154,8 +141,7 @@ def _embed_tokens(tokenizer: Tokenizer, folder: Path, size: int) -> FloatArray:
     for part in rows.split(BATCH_TOKENS):
         hidden = model(input_ids=part, attention_mask=torch.ones_like(part)).last_hidden_state
         parts.append(nn.functional.normalize(hidden.mean(dim=1), dim=-1).numpy())
-    result: FloatArray = np.concatenate(parts)
-    return result
+    return np.concatenate(parts)
 
 
 def _principal_components(vectors: FloatArray, dim: int) -> FloatArray:

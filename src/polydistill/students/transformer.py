@@ -14,12 +14,17 @@ from polydistill.contracts import Example
 from polydistill.data.weights import locate
 from polydistill.errors import ParamsError
 from polydistill.students import STUDENTS
-from polydistill.students._bundle import as_texts, write_card, write_json, write_modules
-from polydistill.students._layers import drawn_from
+from polydistill.students._bundle import (
+    SavedStudent,
+    as_texts,
+    drawn_from,
+    write_json,
+    write_modules,
+)
 
 
 @STUDENTS.register("transformer")
-class TransformerStudent:
+class TransformerStudent(SavedStudent):
     """See `contracts.Student`. Its folder loads as a sentence-transformers `Transformer` and `Pooling`.
 
     Args:
@@ -28,6 +33,8 @@ class TransformerStudent:
         pooling: How tokens become one embedding: `mean`, or the first one, `cls`.
         max_tokens: Later tokens of an example are left out.
     """
+
+    name = "transformer"
 
     def __init__(self, module: Any, tokenizer: Any, pooling: str, max_tokens: int) -> None:
         if pooling not in ("mean", "cls"):
@@ -121,9 +128,7 @@ class TransformerStudent:
         mask = features["attention_mask"].unsqueeze(-1).to(tokens.dtype)
         return (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
-    def save(self, folder: Path) -> None:
-        """See `contracts.Student.save`."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def _write(self, folder: Path) -> None:
         self._encoder.save_pretrained(folder)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         for key in ("transformers_version", "_name_or_path"):  # same weights, same bytes
@@ -140,7 +145,6 @@ class TransformerStudent:
         settings = {"do_lower_case": False, "max_seq_length": self._max_tokens}
         write_json(folder / "sentence_bert_config.json", settings)
         write_modules(folder, [("Transformer", ""), ("Pooling", "1_Pooling")])
-        write_card(folder, "transformer", self.dim)
 
 
 def _keep_layers(encoder: Any, layers: Sequence[int]) -> None:
@@ -151,7 +155,7 @@ def _keep_layers(encoder: Any, layers: Sequence[int]) -> None:
     for parent in encoder.modules():
         for name, child in parent.named_children():
             if isinstance(child, nn.ModuleList) and len(child) == depth:
-                setattr(parent, name, nn.ModuleList([child[place] for place in layers]))
+                setattr(parent, name, nn.ModuleList([child[layer] for layer in layers]))
                 encoder.config.num_hidden_layers = len(layers)
                 return
     raise ParamsError(f"student.layers: {type(encoder).__name__} has no list of {depth} layers.")

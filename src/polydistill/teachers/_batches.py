@@ -1,18 +1,20 @@
-"""What teachers that run token models share: tokenising, pooling and unit length."""
+"""Running texts in batches, tokenising, pooling and unit length, for teachers of texts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.data.weights import locate, source_sha256
-from polydistill.errors import MissingDataError, ShapeError, UnknownNameError
+from polydistill.errors import MissingDataError, UnknownNameError
+from polydistill.teachers._rows import Identity, NamedTeacher, require_shape
 
 BATCH_ROWS = 32
 OWN = "own"
@@ -21,7 +23,33 @@ WIDTHS = ("out_features", "embedding_dimension", "word_embedding_dimension", "hi
 Ints = NDArray[np.int64]
 
 
-class TransformerFolder:
+class RunsTexts:
+    """Embeds texts with a prompt before each, some at a time; none is ever missing."""
+
+    name: str
+    dim: int
+    batch_rows: ClassVar[int] = BATCH_ROWS
+    prompt: str = ""
+
+    def embed(self, examples: Sequence[Example]) -> Embeddings:
+        """See `contracts.Teacher.embed`.
+
+        Raises:
+            ShapeError: `_run` gave another shape.
+        """
+        texts = [self.prompt + str(example) for example in examples]
+        starts = range(0, len(texts), self.batch_rows)
+        parts = [self._run(texts[start : start + self.batch_rows]) for start in starts]
+        values = np.concatenate(parts or [np.empty((0, self.dim), dtype=np.float32)])
+        require_shape(self.name, values, (len(texts), self.dim))
+        return all_present(values)
+
+    def _run(self, texts: Sequence[str]) -> FloatArray:
+        """Return `(n_texts, dim)` of a batch that is not empty."""
+        raise NotImplementedError
+
+
+class TransformerFolder(RunsTexts, NamedTeacher):
     """Options and identity of teachers that run a transformer from a hub, a folder or a package.
 
     Args:
@@ -38,10 +66,7 @@ class TransformerFolder:
             folder states.
     """
 
-    by_id = False
-    family: str
-    version: int
-    poolings: tuple[str, ...] = ("mean", "cls")
+    poolings: ClassVar[tuple[str, ...]] = ("mean", "cls")
 
     def __init__(  # noqa: PLR0913  options of params.yaml
         self,
@@ -56,57 +81,33 @@ class TransformerFolder:
         prompt: str = "",
         normalize: bool | None = None,
     ) -> None:
+        super().__init__(name, threads)
         if pooling not in self.poolings:
             raise UnknownNameError(f"pooling of teacher {name!r}", pooling, self.poolings)
         if pooling != OWN:
             max_tokens = 128 if max_tokens is None else max_tokens
             normalize = True if normalize is None else normalize
-        self.name, self._dim = name, dim
-        self._threads, self._model, self._revision = threads, model, revision
-        self._max_tokens, self._pooling = max_tokens, pooling
-        self._prompt, self._normalize = prompt, normalize
+        self._dim, self.model, self.revision = dim, model, revision
+        self.max_tokens, self.pooling, self.prompt = max_tokens, pooling, prompt
+        self.normalize = normalize
 
     @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        return {
-            "family": self.family,
-            "version": self.version,
-            "weights": self._revision or source_sha256(self._model),
-            "max_tokens": self._max_tokens,
-            "pooling": self._pooling,
-            "prompt": self._prompt,
-            "normalize": self._normalize,
-            "precision": "float32",
-        }
+        weights = self.revision or source_sha256(self.model)
+        options = ("max_tokens", "pooling", "prompt", "normalize")
+        return self.identity_of(*options, weights=weights, precision="float32")
 
     @cached_property
     def folder(self) -> Path:
         """The local folder of the model."""
-        return locate(self._model, revision=self._revision)
+        return locate(self.model, revision=self.revision)
 
     @cached_property
-    def dim(self) -> int:
+    def dim(self) -> int:  # type: ignore[override]
         """Width of the embeddings: as given, as the folder's settings state, or as one text's embedding shows."""
-        stated = self._dim or stated_width(self.folder, every_module=self._pooling == OWN)
+        stated = self._dim or stated_width(self.folder, every_module=self.pooling == OWN)
         return stated or self._run([""]).shape[1]
-
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
-        import torch
-
-        torch.set_num_threads(self._threads)
-        texts = [str(example) for example in examples]
-        values = self._run(texts) if texts else np.empty((0, self.dim), dtype=np.float32)
-        if values.shape != (len(texts), self.dim):
-            raise ShapeError(
-                f"Teacher {self.name!r} must give shape {(len(texts), self.dim)}, got {values.shape}."
-            )
-        return all_present(values)
-
-    def _run(self, texts: Sequence[str]) -> FloatArray:
-        """Return `(n_texts, dim)` of at least one text, which the prompt has yet to precede."""
-        raise NotImplementedError
 
 
 def stated_width(folder: Path, *, every_module: bool) -> int | None:
@@ -162,15 +163,13 @@ class Tokens:
 def mean_over_tokens(tokens: FloatArray, mask: Ints) -> FloatArray:
     """Average `tokens`, `(batch, tokens, dim)`, where `mask`, `(batch, tokens)`, is one."""
     weights = mask[..., None].astype(np.float32)  # (batch, tokens, 1)
-    result: FloatArray = (tokens * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
-    return result
+    return np.asarray((tokens * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1))
 
 
 def unit_length(values: FloatArray) -> FloatArray:
     """Divide each row by its length; a row of zeros stays."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    result: FloatArray = (values / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return result
+    return np.asarray(values / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def all_present(values: FloatArray) -> Embeddings:

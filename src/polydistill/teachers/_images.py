@@ -1,29 +1,21 @@
-"""What teachers of images share: reading them."""
+"""Reading of images, for teachers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.contracts import Example
 from polydistill.data.images import UnreadableImageError, read_image
-from polydistill.teachers._rows import embed_readable
-
-BATCH_ROWS = 16
+from polydistill.teachers._rows import ReadsExamples
 
 
-def embed_images(
-    name: str, dim: int, examples: Sequence[Example], run: Callable[[list[Any]], FloatArray]
-) -> Embeddings:
-    """Embed bytes of images, given to `run` as RGB Pillow images; a damaged one, or a bomb, is a missing row.
+class ReadsImages(ReadsExamples):
+    """Gives `_run` RGB Pillow images; a damaged image, or one too large to open, is a missing row."""
 
-    See `embed_readable`.
-    """
-    return embed_readable(name, dim, examples, _image, run, BATCH_ROWS)
+    batch_rows: ClassVar[int] = 16
 
-
-def _image(example: Example) -> Any | None:
-    try:
-        return read_image(example)
-    except UnreadableImageError:
-        return None
+    def _read(self, example: Example) -> Any | None:
+        try:
+            return read_image(example)
+        except UnreadableImageError:
+            return None

@@ -1,49 +1,84 @@
-"""Rows for what a teacher can read, and missing rows for the rest."""
+"""Parts that teachers share: their options as fields, their identity, and rows for unreadable examples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import ShapeError
 
+Fact = str | int | float | bool | None
 
-def embed_readable(
-    name: str,
-    dim: int,
-    examples: Sequence[Example],
-    read: Callable[[Example], Any | None],
-    run: Callable[[list[Any]], FloatArray],
-    batch_rows: int,
-) -> Embeddings:
-    """Embed what can be read; what cannot, or gets numbers that are not finite, is a missing row.
 
-    Args:
-        name: The teacher's, for messages.
-        dim: Its width.
-        examples: As the corpus has them.
-        read: Returns what `run` takes of one example; None: it cannot be read.
-        run: To `(batch, dim)`.
-        batch_rows: So many at most are given to `run` at once.
+@dataclass(eq=False)
+class NamedTeacher:
+    """A teacher whose options are the keyword-only fields of its class.
+
+    Attributes:
+        name: The teacher's name in the settings.
+        threads: Number of threads that its library may use.
+    """
+
+    family: ClassVar[str]
+    version: ClassVar[int] = 1  # raise it in a class whose change changes embeddings
+    by_id: ClassVar[bool] = False
+
+    name: str
+    threads: int
+
+    def identity_of(self, *options: str, **facts: Fact) -> dict[str, Fact]:
+        """Return `contracts.Teacher.identity`: family and version, the named options, and further facts."""
+        own = {option: getattr(self, option) for option in options}
+        return {"family": self.family, "version": self.version, **own, **facts}
+
+
+class ReadsExamples:
+    """Embeds the examples that can be read; any other, and one with numbers that are not finite, is a missing row."""
+
+    name: str
+    dim: int
+    batch_rows: ClassVar[int]
+
+    def embed(self, examples: Sequence[Example]) -> Embeddings:
+        """See `contracts.Teacher.embed`.
+
+        Raises:
+            ShapeError: `_run` gave another shape.
+        """
+        values = np.zeros((len(examples), self.dim), dtype=np.float32)
+        present = np.zeros(len(examples), dtype=np.bool_)
+        for start in range(0, len(examples), self.batch_rows):
+            found = enumerate(map(self._read, examples[start : start + self.batch_rows]), start)
+            batch = {row: one for row, one in found if one is not None}
+            if not batch:
+                continue
+            rows, given = list(batch), self._run(list(batch.values()))
+            require_shape(self.name, given, (len(rows), self.dim))
+            values[rows], present[rows] = given, np.isfinite(given).all(axis=1)
+        values[~present] = 0.0
+        return Embeddings(values, present)
+
+    def _read(self, example: Example) -> Any | None:
+        """Return what `_run` takes of one example; None: it cannot be read."""
+        raise NotImplementedError
+
+    def _run(self, batch: list[Any]) -> FloatArray:
+        """Return `(batch, dim)`."""
+        raise NotImplementedError
+
+
+def require_shape(name: str, values: FloatArray, expected: tuple[int, int]) -> None:
+    """Refuse embeddings of another shape.
 
     Raises:
-        ShapeError: `run` gave another shape.
+        ShapeError: They have one.
     """
-    values = np.zeros((len(examples), dim), dtype=np.float32)
-    present = np.zeros(len(examples), dtype=np.bool_)
-    for start in range(0, len(examples), batch_rows):
-        found = enumerate(map(read, examples[start : start + batch_rows]), start)
-        batch = {row: one for row, one in found if one is not None}
-        if not batch:
-            continue
-        rows, given = list(batch), run(list(batch.values()))
-        if given.shape != (len(rows), dim):
-            raise ShapeError(
-                f"Teacher {name!r} must give shape {(len(rows), dim)}, got {given.shape}."
-            )
-        values[rows], present[rows] = given, np.isfinite(given).all(axis=1)
-    values[~present] = 0.0
-    return Embeddings(values, present)
+    if values.shape != expected:
+        raise ShapeError(f"Teacher {name!r} must give shape {expected}, got {values.shape}.")
+
+
+Identity = Mapping[str, Fact]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
 from polydistill.data.weights import locate, package_version, source_sha256
 from polydistill.errors import DataError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._molecules import embed_molecules, one_hot
+from polydistill.teachers._molecules import ReadsMolecules, one_hot
+from polydistill.teachers._rows import Identity, NamedTeacher
 
-VERSION = 1
 ELEMENTS = (*range(1, 37), 53)
 CHARGES = (-1, -2, 1, 2, 0)
 HYBRIDISATIONS = ("S", "SP", "SP2", "SP2D", "SP3", "SP3D", "SP3D2")
@@ -28,17 +29,16 @@ LAYERS = ("W_i.weight", "W_h.weight", "W_o.weight", "W_o.bias")
 
 
 @TEACHERS.register("dmpnn")
-class DmpnnTeacher:
+@dataclass(eq=False, kw_only=True)
+class DmpnnTeacher(ReadsMolecules, NamedTeacher):
     """The molecule vectors of one or more chemprop networks, side by side.
 
     A checkpoint is a pickle, read by `torch.load(weights_only=True)`: the classes that its hyperparameters name
     are stood in for by an empty one, so nothing of chemprop is imported, and no foreign code runs.
 
-    Args:
-        name: What it is called here.
-        threads: Of torch.
-        checkpoints: Files of chemprop 2; see `locate.locate`.
-        dim: Their widths, added.
+    Attributes:
+        checkpoints: Files of chemprop 2; see `weights.locate`.
+        dim: The sum of their widths.
         max_atoms: Larger molecules are missing.
 
     References:
@@ -47,53 +47,38 @@ class DmpnnTeacher:
         `SimpleMoleculeMolGraphFeaturizer`.
     """
 
-    by_id = False
+    family = "dmpnn"
 
-    def __init__(
-        self,
-        name: str,
-        threads: int,
-        *,
-        checkpoints: Sequence[str],
-        dim: int,
-        max_atoms: int = MAX_ATOMS,
-    ) -> None:
-        self.name, self.dim = name, dim
-        self._threads, self._checkpoints, self._max_atoms = threads, checkpoints, max_atoms
+    checkpoints: Sequence[str]
+    dim: int
+    max_atoms: int = MAX_ATOMS
 
     @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        weights = "".join(source_sha256(one) for one in self._checkpoints)
-        return {
-            "family": "dmpnn",
-            "version": VERSION,
-            "rdkit": package_version("rdkit"),
-            "weights": hashlib.sha256(weights.encode()).hexdigest(),
-            "max_atoms": self._max_atoms,
-            "precision": "float32",
-        }
+        weights = "".join(source_sha256(one) for one in self.checkpoints)
+        return self.identity_of(
+            "max_atoms",
+            rdkit=package_version("rdkit"),
+            weights=hashlib.sha256(weights.encode()).hexdigest(),
+            precision="float32",
+        )
 
     @cached_property
     def _networks(self) -> list[Network]:
-        return [Network(*read_checkpoint(str(locate(one)))) for one in self._checkpoints]
+        return [Network(*read_checkpoint(str(locate(one)))) for one in self.checkpoints]
 
     @property
     def n_parameters(self) -> int:
         """Of the message passing; the checkpoints' predictors do not run here."""
         return sum(network.n_parameters for network in self._networks)
 
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
-        torch.set_num_threads(self._threads)
-        return embed_molecules(self.name, self.dim, examples, self._run, max_atoms=self._max_atoms)
-
-    def _run(self, molecules: Sequence[Any]) -> FloatArray:
-        graph = batch_graph(molecules)
-        with torch.inference_mode():
-            vectors = [network(*graph, len(molecules)) for network in self._networks]
-        result: FloatArray = torch.cat(vectors, dim=1).numpy()
-        return result
+    @torch.inference_mode()
+    def _run(self, batch: list[Any]) -> FloatArray:
+        torch.set_num_threads(self.threads)
+        graph = batch_graph(batch)
+        vectors = torch.cat([network(*graph, len(batch)) for network in self._networks], dim=1)
+        return np.asarray(vectors)
 
 
 class Network:

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.contracts import FloatArray
 from polydistill.data.weights import package_version
 from polydistill.errors import UnknownNameError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._molecules import embed_molecules
-
-VERSION = 1
+from polydistill.teachers._molecules import ReadsMolecules
+from polydistill.teachers._rows import Identity, NamedTeacher
 
 
 @TEACHERS.register("fingerprint")
-class FingerprintTeacher:
-    """Fixed descriptions of a molecule; none of them has seen a label.
+@dataclass(eq=False, kw_only=True)
+class FingerprintTeacher(ReadsMolecules, NamedTeacher):
+    """Fixed descriptions of a molecule; none of them depends on a label.
 
     Counts and descriptors are compressed to sign(x) log(1 + |x|): some descriptors span ten decades. One that
     is not defined for a molecule (a partial charge beside a metal) is zero.
 
-    Args:
-        name: What it is called here.
-        threads: Unused.
+    Attributes:
         kind: `descriptors` (RDKit 2D), `morgan` (counts) or `maccs`.
         dim: Number of descriptors, buckets or keys.
         radius: Of Morgan environments, in bonds.
@@ -36,44 +35,31 @@ class FingerprintTeacher:
         keys for use in drug discovery".
     """
 
-    by_id = False
+    family = "fingerprint"
 
-    def __init__(self, name: str, threads: int, *, kind: str, dim: int, radius: int = 2) -> None:  # noqa: ARG002
-        self.name, self.dim, self._kind, self._radius = name, dim, kind, radius
-        self._kinds: dict[str, Callable[[], Callable[[Any], FloatArray]]] = {
-            "descriptors": _descriptors,
-            "morgan": lambda: _morgan(radius, dim),
-            "maccs": _maccs,
-        }
-        if kind not in self._kinds:
-            raise UnknownNameError(f"kind of teacher {name!r}", kind, self._kinds)
+    kind: str
+    dim: int
+    radius: int = 2
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UnknownNameError(f"kind of teacher {self.name!r}", self.kind, KINDS)
 
     @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        return {
-            "family": "fingerprint",
-            "version": VERSION,
-            "rdkit": package_version("rdkit"),
-            "kind": self._kind,
-            "radius": self._radius if self._kind == "morgan" else None,
-        }
+        radius = self.radius if self.kind == "morgan" else None
+        return self.identity_of("kind", rdkit=package_version("rdkit"), radius=radius)
 
     @cached_property
     def _describe(self) -> Callable[[Any], FloatArray]:
-        return self._kinds[self._kind]()
+        return KINDS[self.kind](self.radius, self.dim)
 
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
-        return embed_molecules(
-            self.name,
-            self.dim,
-            examples,
-            lambda molecules: np.stack([self._describe(one) for one in molecules]),
-        )
+    def _run(self, batch: list[Any]) -> FloatArray:
+        return np.stack([self._describe(one) for one in batch])
 
 
-def _descriptors() -> Callable[[Any], FloatArray]:
+def _descriptors(*_: int) -> Callable[[Any], FloatArray]:
     from rdkit import rdBase
     from rdkit.Chem import Descriptors
 
@@ -97,12 +83,18 @@ def _morgan(radius: int, dim: int) -> Callable[[Any], FloatArray]:
     )
 
 
-def _maccs() -> Callable[[Any], FloatArray]:
+def _maccs(*_: int) -> Callable[[Any], FloatArray]:
     from rdkit.Chem.rdMolDescriptors import GetMACCSKeysFingerprint
 
     return lambda molecule: np.array(list(GetMACCSKeysFingerprint(molecule)), dtype=np.float32)
 
 
 def _compressed(values: np.ndarray[Any, np.dtype[np.float64]]) -> FloatArray:
-    result: FloatArray = (np.sign(values) * np.log1p(np.abs(values))).astype(np.float32)
-    return result
+    return np.asarray(np.sign(values) * np.log1p(np.abs(values)), dtype=np.float32)
+
+
+KINDS: dict[str, Callable[[int, int], Callable[[Any], FloatArray]]] = {
+    "descriptors": _descriptors,
+    "morgan": _morgan,
+    "maccs": _maccs,
+}

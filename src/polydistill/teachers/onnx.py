@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.contracts import FloatArray
 from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import DataError, MissingDataError, ShapeError, UnknownNameError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import (
-    BATCH_ROWS,
-    Ints,
-    Tokens,
-    all_present,
-    mean_over_tokens,
-    unit_length,
-)
+from polydistill.teachers._batches import Ints, RunsTexts, Tokens, mean_over_tokens, unit_length
+from polydistill.teachers._rows import Identity, NamedTeacher
 from polydistill.teachers._sessions import open_session
 
-VERSION = 2
 POOLINGS: dict[str, Callable[[FloatArray, Ints], FloatArray]] = {
     "none": lambda vectors, _mask: vectors,
     "cls": lambda tokens, _mask: tokens[:, 0],
@@ -34,7 +27,7 @@ RANKS = {"none": (2,), "cls": (3,), "mean": (3,), "auto": (2, 3)}
 
 
 @TEACHERS.register("onnx")
-class OnnxTeacher:
+class OnnxTeacher(RunsTexts, NamedTeacher):
     """An ONNX graph that takes token ids and gives a vector a text, or a token.
 
     Args:
@@ -52,7 +45,7 @@ class OnnxTeacher:
         normalize: Whether embeddings have length one.
     """
 
-    by_id = False
+    family, version = "onnx", 2
 
     def __init__(  # noqa: PLR0913  options of params.yaml
         self,
@@ -70,35 +63,29 @@ class OnnxTeacher:
     ) -> None:
         if pooling not in POOLINGS:
             raise UnknownNameError(f"pooling of teacher {name!r}", pooling, POOLINGS)
-        self.name, self._dim = name, dim
-        self._threads, self._model, self._tokenizer = threads, model, tokenizer
-        self._output, self._max_tokens, self._normalize = output, max_tokens, normalize
-        self._pooling, self._prompt = pooling, prompt
+        super().__init__(name, threads)
+        self._dim, self.model, self.tokenizer = dim, model, tokenizer
+        self.output, self.max_tokens, self.normalize = output, max_tokens, normalize
+        self.pooling, self.prompt = pooling, prompt
 
     @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        return {
-            "family": "onnx",
-            "version": VERSION,
-            "weights": source_sha256(self._model),
-            "tokenizer": source_sha256(self._tokenizer or str(self._found_tokenizer)),
-            "output": self._output,
-            "max_tokens": self._max_tokens,
-            "pooling": self._pooling,
-            "prompt": self._prompt,
-            "normalize": self._normalize,
-            "precision": "float32",
-        }
+        return self.identity_of(
+            *("output", "max_tokens", "pooling", "prompt", "normalize"),
+            weights=source_sha256(self.model),
+            tokenizer=source_sha256(self.tokenizer or str(self._found_tokenizer)),
+            precision="float32",
+        )
 
     @cached_property
-    def dim(self) -> int:
+    def dim(self) -> int:  # type: ignore[override]
         """Width of the embeddings: as given, or as one text's embedding shows."""
         return self._dim or self._run([""]).shape[1]
 
     @cached_property
     def _found_tokenizer(self) -> Path:
-        folder = locate(self._model).parent
+        folder = locate(self.model).parent
         for file in (folder / "tokenizer.json", folder.parent / "tokenizer.json"):
             if file.exists():
                 return file
@@ -108,51 +95,42 @@ class OnnxTeacher:
 
     @cached_property
     def _tokens(self) -> Tokens:
-        file = locate(self._tokenizer) if self._tokenizer else self._found_tokenizer
-        return Tokens(file, self._max_tokens)
+        file = locate(self.tokenizer) if self.tokenizer else self._found_tokenizer
+        return Tokens(file, self.max_tokens)
 
     @cached_property
     def _session(self) -> Any:
-        path = str(locate(self._model))
-        return open_session(self.name, path, threads=self._threads, extra="text")
+        path = str(locate(self.model))
+        return open_session(self.name, path, threads=self.threads, extra="text")
 
     @cached_property
     def _node(self) -> str:
         """The output's name."""
         names = [node.name for node in self._session.get_outputs()]
-        if isinstance(self._output, int) and -len(names) <= self._output < len(names):
-            return str(names[self._output])
-        if self._output not in names:
-            raise UnknownNameError(f"output of teacher {self.name!r}", str(self._output), names)
-        return str(self._output)
-
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
-        texts = [str(example) for example in examples]
-        batches = (texts[start : start + BATCH_ROWS] for start in range(0, len(texts), BATCH_ROWS))
-        values = np.concatenate(
-            [np.empty((0, self.dim), np.float32), *(self._run(batch) for batch in batches)]
-        )
-        return all_present(unit_length(values) if self._normalize else values)
+        if isinstance(self.output, int) and -len(names) <= self.output < len(names):
+            return str(names[self.output])
+        if self.output not in names:
+            raise UnknownNameError(f"output of teacher {self.name!r}", str(self.output), names)
+        return str(self.output)
 
     def _run(self, texts: Sequence[str]) -> FloatArray:
-        """Return `(n_texts, dim)`, of one batch."""
-        ids, mask = self._tokens([self._prompt + text for text in texts])
+        ids, mask = self._tokens(texts)
         known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         names = [node.name for node in self._session.get_inputs()]
         if unknown := sorted(set(names) - set(known)):
             raise DataError(
-                f"Teacher {self.name!r}: {self._model} must take {', '.join(known)} alone, "
+                f"Teacher {self.name!r}: {self.model} must take {', '.join(known)} alone, "
                 f"but needs {unknown[0]!r} too."
             )
         feed = {name: known[name] for name in names}
         given = self._session.run([self._node], feed)[0].astype(np.float32)
-        if given.ndim not in RANKS[self._pooling] or self._dim not in (None, given.shape[-1]):
+        if given.ndim not in RANKS[self.pooling] or self._dim not in (None, given.shape[-1]):
             shapes = {2: "(batch, dim)", 3: "(batch, tokens, dim)"}
-            wanted = " or ".join(shapes[rank] for rank in RANKS[self._pooling])
+            wanted = " or ".join(shapes[rank] for rank in RANKS[self.pooling])
             width = "" if self._dim is None else f" with dim {self._dim}"
             raise ShapeError(
-                f"Teacher {self.name!r}: output {self._node!r} with pooling {self._pooling!r} must have "
+                f"Teacher {self.name!r}: output {self._node!r} with pooling {self.pooling!r} must have "
                 f"shape {wanted}{width}, got {given.shape}."
             )
-        return POOLINGS[self._pooling](given, mask)
+        pooled = POOLINGS[self.pooling](given, mask)
+        return unit_length(pooled) if self.normalize else pooled

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.contracts import FloatArray
 from polydistill.data.images import square
 from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import MissingExtraError, UnknownNameError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._images import embed_images
+from polydistill.teachers._images import ReadsImages
+from polydistill.teachers._rows import Identity, NamedTeacher
 from polydistill.teachers._sessions import open_session
 
-VERSION = 1
 POOLINGS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "none": lambda vectors: vectors.reshape(len(vectors), -1),
     "mean": lambda tokens: tokens.mean(axis=1),
     "mean-max": lambda tokens: np.concatenate([tokens.mean(axis=1), tokens.max(axis=1)], axis=1),
 }
+CHOICES = {"channels": ("rgb", "bgr"), "layout": ("nchw", "nhwc"), "pooling": tuple(POOLINGS)}
 
 
 @TEACHERS.register("onnx-image")
-class OnnxImageTeacher:
-    """An ONNX graph that takes a square image and gives a vector, or one a token, at the node `output`.
+@dataclass(eq=False, kw_only=True)
+class OnnxImageTeacher(ReadsImages, NamedTeacher):
+    """An ONNX graph that takes a square image and gives one vector per image, or one per token, at the node `output`.
 
-    Args:
-        name: What it is called here.
-        threads: Of ONNX Runtime.
-        model: The `.onnx` file; see `locate.locate`.
+    Attributes:
+        model: The `.onnx` file; see `weights.locate`.
         output: A node's output, also one inside the graph.
         dim: Width of the embeddings.
         size: Pixels of a side; images are padded to a square with white.
@@ -42,51 +43,35 @@ class OnnxImageTeacher:
         pooling: `none`; `mean` or `mean-max` over tokens `(batch, tokens, dim)`.
     """
 
-    by_id = False
+    family = "onnx-image"
 
-    def __init__(  # noqa: PLR0913  options of params.yaml
-        self,
-        name: str,
-        threads: int,
-        *,
-        model: str,
-        output: str,
-        dim: int,
-        size: int,
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        scale: float = 1.0,
-        channels: str = "rgb",
-        layout: str = "nchw",
-        pooling: str = "none",
-    ) -> None:
-        for option, value, known in (
-            ("channels", channels, ("rgb", "bgr")),
-            ("layout", layout, ("nchw", "nhwc")),
-            ("pooling", pooling, tuple(POOLINGS)),
-        ):
-            if value not in known:
-                raise UnknownNameError(f"{option} of teacher {name!r}", value, known)
-        self.name, self.dim = name, dim
-        self._threads, self._model, self._output = threads, model, output
-        self._size, self._mean, self._scale = size, tuple(map(float, mean)), float(scale)
-        self._channels, self._layout, self._pooling = channels, layout, pooling
+    model: str
+    output: str
+    dim: int
+    size: int
+    mean: Sequence[float] = (0.0, 0.0, 0.0)
+    scale: float = 1.0
+    channels: str = "rgb"
+    layout: str = "nchw"
+    pooling: str = "none"
+
+    def __post_init__(self) -> None:
+        self.mean, self.scale = tuple(map(float, self.mean)), float(self.scale)
+        for option, known in CHOICES.items():
+            if getattr(self, option) not in known:
+                raise UnknownNameError(
+                    f"{option} of teacher {self.name!r}", getattr(self, option), known
+                )
 
     @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        return {
-            "family": "onnx-image",
-            "version": VERSION,
-            "weights": source_sha256(self._model),
-            "output": self._output,
-            "size": self._size,
-            "mean": " ".join(map(str, self._mean)),
-            "scale": self._scale,
-            "channels": self._channels,
-            "layout": self._layout,
-            "pooling": self._pooling,
-            "precision": "float32",
-        }
+        return self.identity_of(
+            *("output", "size", "scale", *CHOICES),
+            weights=source_sha256(self.model),
+            mean=" ".join(map(str, self.mean)),
+            precision="float32",
+        )
 
     @cached_property
     def _session(self) -> Any:
@@ -94,26 +79,21 @@ class OnnxImageTeacher:
             import onnx
         except ImportError as error:
             raise MissingExtraError(f"Teacher {self.name!r}", "vision") from error
-        model = onnx.load(str(locate(self._model)))
+        model = onnx.load(str(locate(self.model)))
         nodes = [name for node in model.graph.node for name in node.output]
-        if self._output not in nodes:
-            raise UnknownNameError(f"output of teacher {self.name!r}", self._output, nodes)
+        if self.output not in nodes:
+            raise UnknownNameError(f"output of teacher {self.name!r}", self.output, nodes)
         del model.graph.output[:]
-        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(self._output))
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(self.output))
         graph = model.SerializeToString()
-        return open_session(self.name, graph, threads=self._threads, extra="vision")
+        return open_session(self.name, graph, threads=self.threads, extra="vision")
 
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
-        return embed_images(self.name, self.dim, examples, self._run)
-
-    def _run(self, images: list[Any]) -> FloatArray:
-        pixels = np.stack([square(image, self._size) for image in images]).astype(np.float32)
-        if self._channels == "bgr":
+    def _run(self, batch: list[Any]) -> FloatArray:
+        pixels = np.stack([square(image, self.size) for image in batch]).astype(np.float32)
+        if self.channels == "bgr":
             pixels = pixels[..., ::-1]
-        pixels = (pixels - np.array(self._mean, np.float32)) / np.float32(self._scale)
-        if self._layout == "nchw":
+        pixels = (pixels - np.array(self.mean, np.float32)) / np.float32(self.scale)
+        if self.layout == "nchw":
             pixels = pixels.transpose(0, 3, 1, 2)
         feed = {self._session.get_inputs()[0].name: np.ascontiguousarray(pixels)}
-        given = self._session.run([self._output], feed)[0].astype(np.float32)
-        return POOLINGS[self._pooling](given)
+        return POOLINGS[self.pooling](self._session.run([self.output], feed)[0].astype(np.float32))

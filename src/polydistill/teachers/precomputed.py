@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,51 +13,44 @@ from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import DataError, MissingDataError, ShapeError
 from polydistill.teachers import TEACHERS
-
-VERSION = 1
+from polydistill.teachers._rows import Identity, NamedTeacher
 
 
 @TEACHERS.register("precomputed")
-class PrecomputedTeacher:
+@dataclass(eq=False, kw_only=True)
+class PrecomputedTeacher(NamedTeacher):
     """Rows looked up by id; an example whose id is not there has no embedding.
 
-    Args:
-        name: What it is called here.
-        threads: Unused.
+    Attributes:
         folder: Parquet files with the columns `id` and `embedding` (a list of numbers); or
-            `embeddings.npy`, `(n, dim)`, beside `ids.txt`, one id a line. An id is the corpus' `id`, or
+            `embeddings.npy`, `(n, dim)`, beside `ids.txt`, one id per line. An id is the corpus' `id`, or
             for a benchmark example what `contracts.Modality.content_id` gives.
         dim: Width of the embeddings.
     """
 
+    family = "precomputed"
     by_id = True
 
-    def __init__(self, name: str, threads: int, *, folder: str, dim: int) -> None:  # noqa: ARG002
-        self.name, self.dim = name, dim
-        self._folder = folder
+    folder: str
+    dim: int
 
     @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        weights = source_sha256(self._folder)
-        return {"family": "precomputed", "version": VERSION, "weights": weights}
+        return self.identity_of(weights=source_sha256(self.folder))
 
     @cached_property
-    def _table(self) -> FloatArray:
-        return self._ids_and_table[1]
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
+    def _rows(self) -> dict[str, int]:
         ids = self._ids_and_table[0]
-        places = {name: place for place, name in enumerate(ids)}
-        if len(places) != len(ids):
-            twice = next(name for place, name in enumerate(ids) if places[name] != place)
-            raise DataError(f"Teacher {self.name!r}: id {twice!r} stands twice in {self._folder}.")
-        return places
+        rows = {name: row for row, name in enumerate(ids)}
+        if len(rows) != len(ids):
+            twice = next(name for row, name in enumerate(ids) if rows[name] != row)
+            raise DataError(f"Teacher {self.name!r}: id {twice!r} occurs twice in {self.folder}.")
+        return rows
 
     @cached_property
     def _ids_and_table(self) -> tuple[list[str], FloatArray]:
-        folder = locate(self._folder)
+        folder = locate(self.folder)
         if (folder / "embeddings.npy").exists():
             ids = (folder / "ids.txt").read_text(encoding="utf-8").splitlines()
             values = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
@@ -83,8 +77,8 @@ class PrecomputedTeacher:
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`; the examples are ids."""
-        places = np.array([self._places.get(str(name), -1) for name in examples], dtype=np.int64)
-        present = places >= 0
+        rows = np.array([self._rows.get(str(name), -1) for name in examples], dtype=np.int64)
+        present = rows >= 0
         values = np.zeros((len(examples), self.dim), dtype=np.float32)
-        values[present] = self._table[places[present]]
+        values[present] = self._ids_and_table[1][rows[present]]
         return Embeddings(values, present)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from polydistill.contracts import FloatArray
 from polydistill.errors import MissingExtraError
@@ -16,7 +19,8 @@ from polydistill.teachers._batches import BATCH_ROWS, OWN, TransformerFolder
 class SentenceTransformersTeacher(TransformerFolder):
     """A transformer with pooling, or every module of a folder (`pooling: own`), run by sentence-transformers."""
 
-    family, version = "sentence-transformers", 1  # raise it when a change here changes embeddings
+    family = "sentence-transformers"
+    batch_rows = sys.maxsize  # the library makes its own batches, of texts of similar length
     poolings = (*TransformerFolder.poolings, OWN)
 
     @cached_property
@@ -31,30 +35,27 @@ class SentenceTransformersTeacher(TransformerFolder):
         except ImportError as error:
             raise MissingExtraError(f"Teacher {self.name!r}", "text") from error
         folder = str(self.folder)
-        if self._pooling != OWN:
-            encoder = Transformer(folder, max_seq_length=self._max_tokens)
-            pooling = Pooling(encoder.get_embedding_dimension(), pooling_mode=self._pooling)
-            modules = [encoder, pooling, *([Normalize()] if self._normalize else [])]
+        if self.pooling != OWN:
+            encoder = Transformer(folder, max_seq_length=self.max_tokens)
+            pooling = Pooling(encoder.get_embedding_dimension(), pooling_mode=self.pooling)
+            modules = [encoder, pooling, *([Normalize()] if self.normalize else [])]
             return SentenceTransformer(modules=modules, device="cpu").eval()
         own = SentenceTransformer(folder, device="cpu", local_files_only=True).float()
-        if self._max_tokens is not None:
-            own.max_seq_length = self._max_tokens
-        if self._normalize is not None:
+        if self.prompt:
+            own.default_prompt_name = None  # the given one precedes every text
+        if self.max_tokens is not None:
+            own.max_seq_length = self.max_tokens
+        if self.normalize is not None:
             for index in [i for i, module in enumerate(own) if isinstance(module, Normalize)][::-1]:
                 del own[index]
-        if self._normalize:
+        if self.normalize:
             own.append(Normalize())
         return own.eval()
 
     def _run(self, texts: Sequence[str]) -> FloatArray:
-        if self._pooling != OWN:
-            texts = [self._prompt + text for text in texts]
-        values: FloatArray = self._encoder.encode(
-            list(texts),
-            prompt=(self._pooling == OWN and self._prompt)
-            or None,  # None: the folder's default prompt
-            batch_size=BATCH_ROWS,
-            show_progress_bar=False,
-            convert_to_numpy=True,
+        import torch
+
+        torch.set_num_threads(self.threads)
+        return np.asarray(
+            self._encoder.encode(list(texts), batch_size=BATCH_ROWS, show_progress_bar=False)
         )
-        return values

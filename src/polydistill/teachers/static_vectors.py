@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -13,22 +14,21 @@ from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import DataError
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._batches import unit_length
+from polydistill.teachers._rows import Identity, NamedTeacher
 
-VERSION = 2
 TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\sa-z0-9]")
 SMOOTHING = 1e-3
 """SIF's `a`: words more frequent than this count less."""
 
 
 @TEACHERS.register("static-vectors")
-class StaticVectorsTeacher:
+@dataclass(eq=False, kw_only=True)
+class StaticVectorsTeacher(NamedTeacher):
     """A table of word vectors, ordered by falling frequency; a text without known words has none.
 
-    Args:
-        name: What it is called here.
-        threads: Unused: one thread is enough.
+    Attributes:
         vocabulary: A Parquet file with a column `index` of words, as a path or `package:…`.
-        vectors: A `.npy` file, one row a word.
+        vectors: A `.npy` file, one row per word.
         dim: Width of the vectors.
 
     References:
@@ -36,35 +36,31 @@ class StaticVectorsTeacher:
         probabilities follow Zipf's law in the vocabulary's order.
     """
 
-    by_id = False
+    family, version = "static-vectors", 2
 
-    def __init__(self, name: str, threads: int, *, vocabulary: str, vectors: str, dim: int) -> None:  # noqa: ARG002
-        self.name, self.dim = name, dim
-        self._vocabulary, self._vectors = vocabulary, vectors
+    vocabulary: str
+    vectors: str
+    dim: int
 
     @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        return {
-            "family": "static-vectors",
-            "version": VERSION,
-            "weights": source_sha256(self._vectors),
-            "vocabulary": source_sha256(self._vocabulary),
-        }
+        weights, vocabulary = source_sha256(self.vectors), source_sha256(self.vocabulary)
+        return self.identity_of(weights=weights, vocabulary=vocabulary)
 
     @cached_property
-    def _places(self) -> dict[str, int]:
+    def _rows(self) -> dict[str, int]:
         import pandas as pd
 
-        words = pd.read_parquet(locate(self._vocabulary))["index"]
-        return {word: place for place, word in enumerate(words)}
+        words = pd.read_parquet(locate(self.vocabulary))["index"]
+        return {word: row for row, word in enumerate(words)}
 
     @cached_property
     def _table(self) -> FloatArray:
-        vectors = np.load(locate(self._vectors), mmap_mode="r", allow_pickle=False)
-        if vectors.shape != (len(self._places), self.dim):
+        vectors = np.load(locate(self.vectors), mmap_mode="r", allow_pickle=False)
+        if vectors.shape != (len(self._rows), self.dim):
             raise DataError(
-                f"Teacher {self.name!r}: vectors must have shape {(len(self._places), self.dim)}, "
+                f"Teacher {self.name!r}: vectors must have shape {(len(self._rows), self.dim)}, "
                 f"got {vectors.shape}."
             )
         rank = np.arange(1, len(vectors) + 1)
@@ -78,7 +74,7 @@ class StaticVectorsTeacher:
         present = np.zeros(len(examples), dtype=np.bool_)
         for row, example in enumerate(examples):
             words = TOKEN.findall(str(example).lower())
-            known = [self._places[word] for word in words if word in self._places]
+            known = [self._rows[word] for word in words if word in self._rows]
             if known:
                 values[row], present[row] = self._table[known].mean(axis=0), True
         return Embeddings(unit_length(values), present)

@@ -10,18 +10,18 @@ import numpy as np
 
 from polydistill.contracts import FloatArray
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import BATCH_ROWS, Tokens, TransformerFolder, unit_length
+from polydistill.teachers._batches import Tokens, TransformerFolder, unit_length
 
 
 @TEACHERS.register("transformers")
 class TransformersTeacher(TransformerFolder):
     """A transformer encoder with its own `tokenizer.json`."""
 
-    family, version = "transformers", 1
+    family = "transformers"
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens(self.folder / "tokenizer.json", self._max_tokens)
+        return Tokens(self.folder / "tokenizer.json", self.max_tokens)
 
     @cached_property
     def _encoder(self) -> Any:
@@ -34,17 +34,14 @@ class TransformersTeacher(TransformerFolder):
     def _run(self, texts: Sequence[str]) -> FloatArray:
         import torch
 
-        parts = []
-        for start in range(0, len(texts), BATCH_ROWS):
-            batch = [self._prompt + text for text in texts[start : start + BATCH_ROWS]]
-            ids, mask = map(torch.from_numpy, self._tokens(batch))
-            with torch.inference_mode():
-                hidden = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-            if self._pooling == "cls":
-                pooled = hidden[:, 0]
-            else:
-                weights = mask[..., None].to(hidden.dtype)  # (batch, tokens, 1)
-                pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
-            parts.append(pooled.float().numpy())
-        values: FloatArray = np.concatenate(parts)
-        return unit_length(values) if self._normalize else values
+        torch.set_num_threads(self.threads)
+        ids, mask = map(torch.from_numpy, self._tokens(texts))
+        with torch.inference_mode():
+            hidden = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        if self.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            weights = mask[..., None].to(hidden.dtype)  # (batch, tokens, 1)
+            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+        values = np.asarray(pooled.float())
+        return unit_length(values) if self.normalize else values

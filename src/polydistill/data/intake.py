@@ -1,0 +1,253 @@
+"""What a new project takes from a user's files: a corpus and a task that have no example in common."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from polydistill.config.data import CorpusParams, TaskKind, TaskParams
+from polydistill.contracts import Modality, Rule
+from polydistill.data.completion import Dropped, groups_of
+from polydistill.data.guess import guess_column, guess_kind, guess_label
+from polydistill.data.tables import complete_task, corpus_table
+from polydistill.errors import DataError
+
+MOST_TASK_ROWS = 2_000
+"""Of a corpus with labels, at most this number, and at most half of it, becomes the task."""
+WHOLE_KINDS = frozenset({"sts", "retrieval"})
+"""Kinds whose tables have more than one column of examples, or roles: they stay as they are."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A benchmark task of a new project.
+
+    Attributes:
+        name: In `params.yaml`.
+        kind: Of the task.
+        frame: Its rows, as they will be written.
+        n_test: Rows that its score is measured on.
+        dropped: Rows that cannot be used.
+    """
+
+    name: str
+    kind: TaskKind
+    frame: pd.DataFrame
+    n_test: int
+    dropped: Dropped
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a new project starts from.
+
+    Attributes:
+        corpus: Its rows, as they will be written: one column.
+        dropped: Rows of the user's table that cannot be used.
+        n_in_task: Rows that were left out of the corpus because they, or near-duplicates, are in the task.
+        task: If there are labels.
+        notes: What was guessed, in sentences for a person.
+    """
+
+    corpus: pd.DataFrame
+    dropped: Dropped
+    n_in_task: int
+    task: Task | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Named:
+    """What the user has named; the rest is guessed.
+
+    Attributes:
+        column: Of the examples.
+        label: Column of the labels.
+        kind: Of the task.
+    """
+
+    column: str | None = None
+    label: str | None = None
+    kind: TaskKind | None = None
+
+
+def take_in(
+    corpus: pd.DataFrame, task: pd.DataFrame | None, modality: Modality, named: Named
+) -> Intake:
+    """Find the examples and the labels, and divide them into a corpus and a task.
+
+    Args:
+        corpus: The user's table of examples.
+        task: The user's table of labelled examples; none: the corpus' own labels, if it has any, make the task.
+        modality: What the examples are.
+        named: What need not be guessed.
+
+    Raises:
+        DataError: A named column is missing, or nothing is left.
+    """
+    notes: list[str] = []
+    column = _column(corpus, modality, named.column, "corpus", notes)
+    source = corpus if task is None else task
+    own = named if task is None or named.column in task else Named(None, named.label, named.kind)
+    task_column = column if task is None else _task_column(source, modality, own, notes)
+    label = _label(source, task_column, named.label, is_task=task is not None, notes=notes)
+    usable, dropped = corpus_table(corpus, CorpusParams(path="the corpus", column=column), modality)
+    usable, refused = _fit(usable[[modality.column]], modality, modality.corpus_rules())
+    notes += [f"Left out of the corpus: {one}." for one in refused]
+    if label is None:
+        return Intake(usable, dropped, 0, None, tuple(notes))
+    kind = named.kind or guess_kind(source[label], label)
+    if named.kind is None:
+        notes.append(f"Column {label!r} has labels; the task is {kind}.")
+    if task is None:
+        source = _held_back(corpus, column, modality)
+    made, refused = _task(source, task_column, label, kind, modality)
+    notes += [f"Left out of the task: {one}." for one in refused]
+    rest = _without(usable, _near_keys(made.frame, modality), modality)
+    if rest.empty:
+        raise DataError("The corpus must have examples that are not in the task, got none.")
+    return Intake(rest, dropped, len(usable) - len(rest), made, tuple(notes))
+
+
+def _column(
+    frame: pd.DataFrame, modality: Modality, named: str | None, what: str, notes: list[str]
+) -> str:
+    if named is not None:
+        _require(frame, named, what)
+        return named
+    found = guess_column(frame, modality)
+    notes.append(f"Column {found!r} of the {what} has the examples.")
+    return found
+
+
+def _task_column(frame: pd.DataFrame, modality: Modality, named: Named, notes: list[str]) -> str:
+    if named.kind == "sts":  # two columns: text1 and text2
+        return named.column or modality.column
+    return _column(frame, modality, named.column, "task", notes)
+
+
+def _label(
+    frame: pd.DataFrame, column: str, named: str | None, *, is_task: bool, notes: list[str]
+) -> str | None:
+    if named is not None:
+        _require(frame, named, "task" if is_task else "corpus")
+        return named
+    found = guess_label(frame, column)
+    if found is None and is_task:
+        raise DataError(
+            f"The task must have a column of labels, got {', '.join(map(str, frame.columns))}: "
+            "name it with --label."
+        )
+    if found is not None and not is_task:
+        notes.append(f"A part of the corpus becomes a task: to predict {found!r}.")
+    return found
+
+
+def _require(frame: pd.DataFrame, column: str, what: str) -> None:
+    if column not in frame:
+        raise DataError(
+            f"The {what} must have a column {column!r}, got {', '.join(map(str, frame.columns))}."
+        )
+
+
+def _held_back(corpus: pd.DataFrame, column: str, modality: Modality) -> pd.DataFrame:
+    """Return the rows of a corpus that become the task: whole groups of near-duplicates, drawn by their hash."""
+    named = CorpusParams(path="the corpus", column=column)
+    usable, _ = corpus_table(corpus, named, modality)
+    groups = groups_of(usable[modality.column].tolist(), modality)
+    share = min(0.5, MOST_TASK_ROWS / len(usable)) if len(usable) else 0.0
+    chosen = {
+        name for name, group in zip(usable["id"], groups, strict=True) if _draw(group) < share
+    }
+    shown = corpus[corpus[column].notna()]
+    names = shown[column].map(lambda value: modality.content_id(modality.coerce(value)))
+    return shown[names.isin(chosen)]
+
+
+def _draw(group: str) -> float:
+    """Return a number in [0, 1) that depends on the group alone."""
+    return int.from_bytes(hashlib.sha256(f"task {group}".encode()).digest()[:8], "big") / 2**64
+
+
+def _task(
+    source: pd.DataFrame, column: str, label: str, kind: TaskKind, modality: Modality
+) -> tuple[Task, list[str]]:
+    name = "-".join("".join(c if c.isalnum() else " " for c in label.lower()).split()) or "label"
+    if kind in WHOLE_KINDS:
+        return Task(name, kind, source, len(source), Dropped()), []
+    params = TaskParams(kind=kind, path="the task", domain="in", column=column, label=label)
+    complete, dropped = complete_task(source.drop(columns="id", errors="ignore"), params, modality)
+    complete, refused = _fit(complete, modality, modality.task_rules([modality.column]))
+    if complete.empty:
+        raise DataError("The task must have rows with an example and a label, got none.")
+    n_test = int((complete["split"] == "test").sum()) if "split" in complete else len(complete)
+    columns = [modality.column, "label"]
+    columns += [one for one in ("group", "split") if one in source]
+    return Task(name, kind, complete[columns], n_test, dropped), refused
+
+
+def _fit(
+    frame: pd.DataFrame, modality: Modality, rules: Sequence[Rule]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows that the modality's rules accept, and what is wrong with the others, counted.
+
+    Validation applies every rule; here are those that look at one row.
+    """
+    shown = [[one] for one in frame[modality.column]]
+    derived = frame.assign(**{k: list(v) for k, v in modality.derived(shown).items()})
+    is_fit, refused = pd.Series(data=True, index=frame.index), []
+    for rule in rules:
+        meets = ROW_RULES.get(rule.type)
+        if meets is None:
+            continue
+        accepted = meets(derived[str(rule.kwargs["column"])], rule.kwargs)
+        if count := int((is_fit & ~accepted).sum()):
+            refused.append(f"{count:,}, for {rule.because}")
+        is_fit &= accepted
+    return frame[is_fit].reset_index(drop=True), refused
+
+
+def _between(values: pd.Series, limits: Mapping[str, Any]) -> pd.Series:
+    low, high = limits.get("min_value"), limits.get("max_value")
+    above = values >= (-math.inf if low is None else low)
+    return above & (values <= (math.inf if high is None else high))
+
+
+ROW_RULES: dict[str, Callable[[pd.Series, Mapping[str, Any]], pd.Series]] = {
+    "expect_column_values_to_be_between": _between,
+    "expect_column_value_lengths_to_be_between": lambda values, limits: _between(
+        values.map(len), limits
+    ),
+    "expect_column_values_to_be_in_set": lambda values, limits: values.isin(limits["value_set"]),
+}
+
+
+def _near_keys(frame: pd.DataFrame, modality: Modality) -> set[str]:
+    columns = [name for name in frame if str(name).rstrip("12") == modality.column]
+    return {modality.near_key(one) for name in columns for one in frame[name].dropna()}
+
+
+def _without(corpus: pd.DataFrame, keys: set[str], modality: Modality) -> pd.DataFrame:
+    """Return the examples of a corpus that are not in a task, not even nearly."""
+    is_new = [modality.near_key(one) not in keys for one in corpus[modality.column]]
+    return corpus[is_new].reset_index(drop=True)
+
+
+def few_words(dropped: Dropped) -> Sequence[str]:
+    """Return what was dropped, in words.
+
+    Examples:
+        >>> few_words(Dropped(empty=3, repeated=1))
+        ['3 empty', '1 repeated']
+    """
+    counts = {
+        "empty": dropped.empty,
+        "repeated": dropped.repeated,
+        "with several labels": dropped.contradictory,
+    }
+    return [f"{count:,} {what}" for what, count in counts.items() if count]

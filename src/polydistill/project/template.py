@@ -1,0 +1,178 @@
+"""The files of a new project: settings, the stage graph, flows, and what git ignores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from polydistill.config.compose import known_teachers, modality_defaults
+from polydistill.config.training import enough_epochs
+
+SHIPPED = Path(__file__).parent / "template"
+"""In a wheel; an editable install has these files in its repository."""
+REPOSITORY = Path(__file__).parents[3]
+NOT_OF_A_PROJECT = (
+    "src/",
+    "recipes",
+    "artifacts/${item}/local",
+    "artifacts/${item.modality}/local",
+)
+"""Dependencies of this repository's stages: its own code, and data that its recipes fetch."""
+SLOW_TEACHERS = frozenset({"e5-small"})
+LEAST_BATCH, BATCHES = 32, 16
+"""A small corpus has smaller batches, down to this size, so that an epoch has about this number of them."""
+HELD_OUT_ROWS = 100
+MOST_HELD_OUT = 0.2
+IGNORED = """\
+__pycache__/
+*.py[cod]
+.venv/
+
+# what the pipeline makes: DVC's cache and a rerun bring it back
+/data
+/artifacts/
+/reports/**
+!/reports/
+!/reports/*/
+!/reports/*/scores.json
+!/reports/*/distill.json
+/.dvcstore/
+/.polydistill/
+/mlruns/*
+!/mlruns/exports/
+/mlruns/exports/*.ledger.jsonl
+/dvc_plots/
+"""
+DVC_IGNORED = ".polydistill\n.venv\n**/__pycache__\nmlruns\n"
+HEADER = """\
+# The stages of the pipeline: DVC runs those whose data or parameters have changed.
+# After an upgrade of polydistill: dvc repro --force.
+"""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the settings of a new project depend on.
+
+    Attributes:
+        modality: Of its examples.
+        corpus: The corpus' file.
+        n_corpus: Its rows.
+        task: Name of the task; none: there is none.
+        task_path: The task's file.
+        kind: Of the task.
+        n_test: Rows that its score is measured on.
+    """
+
+    modality: str
+    corpus: str
+    n_corpus: int
+    task: str | None = None
+    task_path: str | None = None
+    kind: str | None = None
+    n_test: int = 0
+
+
+def flow_files() -> dict[str, bytes]:
+    """Return the flows that a project runs, by path in the project."""
+    folder = _shipped("flows")
+    return {f"flows/{file.name}": file.read_bytes() for file in sorted(folder.glob("*.py"))}
+
+
+def stage_graph() -> str:
+    """Return `dvc.yaml` of a project: our stages, without the code and the recipes of this repository."""
+    graph = yaml.safe_load(_shipped("dvc.yaml").read_text(encoding="utf-8"))
+    del graph["stages"]["fetch-data"]
+    for stage in graph["stages"].values():
+        body = stage.get("do", stage)
+        body["deps"] = [one for one in body["deps"] if not one.startswith(NOT_OF_A_PROJECT)]
+    return HEADER + yaml.safe_dump(graph, sort_keys=False, allow_unicode=True, width=100)
+
+
+def settings(contents: Contents) -> str:
+    """Return `params.yaml` of a project, with comments."""
+    training = scaled_training(contents.modality, contents.n_corpus)
+    held_out = round(max(0.05, min(MOST_HELD_OUT, HELD_OUT_ROWS / contents.n_corpus)), 2)
+    corpus = {"path": contents.corpus, "held_out": held_out}
+    lines = [
+        "# What this project decided; every other value is a default: `polydistill params` shows them all.",
+        "seed: 0",
+        "",
+        f"{contents.modality}:",
+        f"  corpus: {_flow(corpus)}    # {contents.n_corpus:,} examples",
+        *_tasks(contents),
+        "  teachers:             # known ones by name; `enabled: false` switches one off",
+        *_teachers(contents.modality),
+        *_training(training, contents.n_corpus),
+        *_gate(contents),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def scaled_training(modality: str, n_rows: int) -> dict[str, int]:
+    """Return batch size and epochs that give a corpus of this size enough steps; empty: the defaults do.
+
+    Examples:
+        >>> scaled_training("text", 250), scaled_training("text", 100_000)
+        ({'batch_size': 32, 'epochs': 40}, {})
+    """
+    default = modality_defaults(modality)["training"]
+    batch_size = int(default["batch_size"])
+    while batch_size > LEAST_BATCH and n_rows < BATCHES * batch_size:
+        batch_size //= 2
+    epochs = enough_epochs(n_rows, batch_size, int(default["epochs"]))
+    found = {"batch_size": batch_size, "epochs": epochs}
+    return {key: value for key, value in found.items() if value != default[key]}
+
+
+def _shipped(name: str) -> Path:
+    inside = SHIPPED / name
+    return inside if inside.exists() else REPOSITORY / name
+
+
+def _tasks(contents: Contents) -> list[str]:
+    if contents.task is None:
+        return [
+            "  tasks: {}             # none yet: a student is judged, and promoted, by its scores on tasks",
+            "    # intents: {kind: classification, path: data/text/tasks/intents.csv, domain: in}",
+        ]
+    row = {"kind": contents.kind, "path": contents.task_path, "domain": "in"}
+    return [
+        "  tasks:",
+        f"    {_flow({contents.task: row})[1:-1]}    # {contents.n_test:,} test rows",
+    ]
+
+
+def _teachers(modality: str) -> list[str]:
+    return [
+        f"    {name}: {{enabled: false}}    # slow" if name in SLOW_TEACHERS else f"    {name}:"
+        for name in known_teachers(modality)
+    ]
+
+
+def _training(training: Mapping[str, int], n_rows: int) -> list[str]:
+    if not training:
+        return []
+    return [f"  training: {_flow(training)}    # enough steps for {n_rows:,} examples"]
+
+
+def _gate(contents: Contents) -> Sequence[str]:
+    """Allow a mean to fall by what chance does to a score on so few test rows: two standard errors."""
+    if not contents.n_test:
+        return []
+    noise = round(1 / contents.n_test**0.5, 3)
+    least = {"min_gain": -noise, "min_gain_over_undistilled": -noise}
+    return [
+        f"  gate: {_flow(least)}",
+        f"    # two standard errors of a score on {contents.n_test:,} test rows: smaller losses are chance",
+    ]
+
+
+def _flow(row: Mapping[str, Any]) -> str:
+    """Write a mapping in one line of YAML."""
+    text: str = yaml.safe_dump(dict(row), default_flow_style=True, sort_keys=False, width=1_000)
+    return text.strip()
