@@ -9,7 +9,8 @@ from experiments.factors import Level
 from experiments.methods import DEFAULT
 from experiments.standings import Standing, standings
 from experiments.words import gain_cell, plus_minus, row, signed
-from polydistill.evaluation.statistics.paired import CONFIDENCE, OVERALL, RESAMPLES, PairedScores
+from polydistill.evaluation.statistics.kinds import OVERALL
+from polydistill.evaluation.statistics.paired import CONFIDENCE, RESAMPLES, PairedScores
 
 DOMAIN = "all"
 LEAST_TOLD = 0.0005

@@ -23,7 +23,8 @@ from polydistill.config.overrides import changed
 from polydistill.config.params import AFTER_THE_SCORES, Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
-from polydistill.evaluation.statistics.paired import OVERALL, PairedScores
+from polydistill.evaluation.statistics.kinds import OVERALL
+from polydistill.evaluation.statistics.paired import PairedScores
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.project.workspace import WORKSPACES, make_workspace

@@ -8,7 +8,8 @@ from experiments.comparison import GOAL, Domain, MethodsReport, goals
 from experiments.methods import DEFAULT
 from experiments.words import NOTHING, gain_cell, plus_minus, row, signed
 from polydistill.evaluation.statistics.bootstrap import Interval
-from polydistill.evaluation.statistics.paired import CONFIDENCE, OVERALL, RESAMPLES
+from polydistill.evaluation.statistics.kinds import OVERALL
+from polydistill.evaluation.statistics.paired import CONFIDENCE, RESAMPLES
 
 OVERALL_NAME = "the mean over kinds"
 

@@ -17,11 +17,11 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.utilities.asyncutils import run_coro_as_sync
 
+from flows.notification import Notice, Payload, deliver, event_of_failure
+from flows.webhooks import post
 from polydistill.config.operations import NoticeEvent
 from polydistill.config.params import load_params
-from polydistill.integrations.webhooks import post
 from polydistill.project.layout import Layout
-from polydistill.project.notification import Notice, Payload, deliver, event_of_failure
 
 ROOT = Path()
 EVENTS: dict[str, NoticeEvent] = {"Promoted": "promoted", "Refused": "refused"}

@@ -5,6 +5,7 @@ Light enough for every few minutes: it reads `data.dvc`. Run it by hand: `python
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from prefect.states import Completed
 
 from flows import commands
 from polydistill.integrations.dvc import stages as dvc
-from polydistill.integrations.watching import new_data, remember
+from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.project.lock import project_lock
 
@@ -48,6 +49,23 @@ def watch(modality: str, drift: bool = False, wait_s: float = 0.0) -> State[str]
     emit_event(DATA_CHANGED, resource, payload=payload)
     remember(layout, changed)
     return Completed(name="Changed", message=f"The data are now {changed}.", data=changed)
+
+
+def new_data(layout: Layout) -> str | None:
+    """Return DVC's hash of the data, if no event has been emitted for it yet.
+
+    Raises:
+        MissingDataError: There is no `data.dvc`.
+    """
+    found = dvc.data_hash(layout.root)
+    path = layout.watched
+    told = json.loads(path.read_text(encoding="utf-8"))["md5"] if path.exists() else None
+    return None if found == told else found
+
+
+def remember(layout: Layout, md5: str) -> None:
+    """Record that an event has been emitted for a version of the data."""
+    write_atomic(layout.watched, json.dumps({"md5": md5}) + "\n")
 
 
 def main(

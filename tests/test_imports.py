@@ -1,55 +1,35 @@
-"""Importing does nothing: no download, no file, no seed, no thread."""
+"""Imports inside the package: no circles, and no package reaches into another's private modules."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from graphlib import CycleError, TopologicalSorter
 
-IMPORT_ALL = """
-import pkgutil, socket
-from importlib import import_module
+import grimp
+import pytest
 
-def refuse(*_, **__):
-    raise AssertionError("an import opens a connection")
-
-socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
-import numpy, torch
-before = (torch.initial_seed(), torch.get_rng_state().sum().item(), torch.get_num_threads(),
-          numpy.random.get_state()[1].sum())
-import polydistill
-names = [m.name for m in pkgutil.walk_packages(polydistill.__path__, "polydistill.")]
-scripts = {"polydistill.integrations.mlflow.pyfunc_student"}  # MLflow runs a copy of it
-for name in names:
-    if name not in scripts:
-        import_module(name)
-after = (torch.initial_seed(), torch.get_rng_state().sum().item(), torch.get_num_threads(),
-         numpy.random.get_state()[1].sum())
-assert before == after, "an import draws a number or sets a seed or the threads"
-print(len(names))
-"""
+GRAPH = grimp.build_graph("polydistill")
 
 
-def test_importing_every_module_touches_neither_network_nor_files_nor_seeds(tmp_path: Path) -> None:
-    home, here = tmp_path / "home", tmp_path / "here"
-    home.mkdir()
-    here.mkdir()
-    source = Path(__file__).parents[1] / "src"
-    offline = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}  # without which nothing hides a download
-    kept = {key: value for key, value in os.environ.items() if key not in offline}
+def imports_of(module: str) -> set[str]:
+    return set(GRAPH.find_modules_directly_imported_by(module))
 
-    result = subprocess.run(
-        [sys.executable, "-B", "-c", IMPORT_ALL],
-        cwd=here,
-        env={**kept, "HOME": str(home), "HF_HOME": str(home / "hub"), "PYTHONPATH": str(source)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
-    assert result.returncode == 0, result.stderr
-    assert int(result.stdout) > 90
-    assert not list(here.iterdir())
-    assert not list(home.rglob("*.safetensors"))
-    assert not (home / "hub").exists()
+def test_no_module_imports_itself_through_others() -> None:
+    order = TopologicalSorter({module: imports_of(module) for module in GRAPH.modules})
+
+    try:
+        order.prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+
+
+def test_a_private_module_is_imported_by_its_own_package_alone() -> None:
+    found = [
+        f"{importer} imports {imported}"
+        for importer in GRAPH.modules
+        for imported in imports_of(importer)
+        if imported.rpartition(".")[2].startswith("_")
+        and not importer.startswith(imported.rpartition(".")[0])
+    ]
+
+    assert found == []

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 from flows import notices
 from flows.notices import tell
+from flows.notification import Payload
 from flows.retrain import retrain
 from polydistill.project.layout import Layout
-from polydistill.project.notification import Payload
 
 URL = "https://hooks.example/secret-token"
 SENT: list[str] = []

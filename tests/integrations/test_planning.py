@@ -47,7 +47,7 @@ def test_a_plan_follows_a_student_from_first_run_to_champion(fresh: Path) -> Non
 
     assert [one.action for one in (before, published, promoted)] == ["run", "run", "unchanged"]
     assert gather_facts(fresh, params, "text").champion == Registered(
-        1, gather_facts(fresh, params, "text").lock_sha256, DATA_MD5
+        1, gather_facts(fresh, params, "text").lock_sha256, DATA_MD5, "promoted"
     )
 
 

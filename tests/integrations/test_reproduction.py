@@ -18,7 +18,6 @@ from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.store import connected
 from polydistill.integrations.reproduction import (
     PLACES,
-    Wishes,
     in_order,
     other_packages,
     reproduce_version,
@@ -85,7 +84,7 @@ def test_the_bytes_are_identical_though_the_working_tree_has_moved_on(restored: 
     (restored / "params.yaml").write_text("seed: nonsense\n")
     cache, runs = files(restored / ".dvc" / "cache"), files(restored / "mlruns")
 
-    report = reproduce_version(restored, CHALLENGER, Wishes())
+    report = reproduce_version(restored, CHALLENGER)
 
     assert report.comparison.outcome == "identical bytes"
     assert [state.state for state in report.stages] == ["ran"] * 3
@@ -134,12 +133,12 @@ def test_a_version_that_carries_nothing_or_is_marked_is_refused_with_the_reason(
     tag(restored, "reproducible", "false")
     tag(restored, "reproducible_reason", "code: not as in commit 0123: src/x.py")
     with pytest.raises(MissingDataError, match="not reproducible: code: not as in commit 0123"):
-        reproduce_version(restored, "models:/student-text/1", Wishes())
+        reproduce_version(restored, "models:/student-text/1")
 
     with connected(restored) as client:
         client.delete_model_version_tag("student-text", "1", "reproducible")
     with pytest.raises(MissingDataError, match="attached nothing"):
-        reproduce_version(restored, "models:/student-text/1", Wishes())
+        reproduce_version(restored, "models:/student-text/1")
 
 
 def test_a_commit_that_the_clone_does_not_have_is_told_before_anything_is_made(
@@ -149,7 +148,7 @@ def test_a_commit_that_the_clone_does_not_have_is_told_before_anything_is_made(
     before = set((restored / PLACES).glob("*"))
 
     with pytest.raises(MissingDataError, match="git fetch"):
-        reproduce_version(restored, CHALLENGER, Wishes())
+        reproduce_version(restored, CHALLENGER)
 
     assert set((restored / PLACES).glob("*")) == before
 
@@ -161,7 +160,7 @@ def test_data_that_no_remote_has_is_told_and_the_place_kept(restored: Path, tmp_
     attach(restored, tmp_path / "data.dvc")
 
     with pytest.raises(MissingDataError, match=r"neither in\s+DVC's cache") as caught:
-        reproduce_version(restored, CHALLENGER, Wishes())
+        reproduce_version(restored, CHALLENGER)
 
     place = Path(str(caught.value).rsplit(" is kept in ", 1)[1].removesuffix("."))
     assert place.exists()
@@ -175,7 +174,7 @@ def test_a_stage_that_fails_keeps_its_exit_code(restored: Path, tmp_path: Path) 
     attach(restored, tmp_path / "dvc.yaml")
 
     with pytest.raises(StageError, match="distill@text failed") as caught:
-        reproduce_version(restored, CHALLENGER, Wishes(reuse_embeddings=True))
+        reproduce_version(restored, CHALLENGER, reuse_embeddings=True)
 
     place = Path(str(caught.value).rsplit(" is kept in ", 1)[1].removesuffix("."))
     assert place.exists()
@@ -186,7 +185,7 @@ def test_a_stage_that_fails_keeps_its_exit_code(restored: Path, tmp_path: Path) 
 @pytest.mark.parametrize("uri", ["student-text", "runs:/1/model", "models:/student-text"])
 def test_what_is_no_version_is_refused(tmp_path: Path, uri: str) -> None:
     with pytest.raises(ParamsError, match="models:/student-text@champion"):
-        reproduce_version(tmp_path, uri, Wishes())
+        reproduce_version(tmp_path, uri)
 
 
 def test_packages_at_other_versions_than_the_lock_are_named(tmp_path: Path) -> None:

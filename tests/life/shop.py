@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from flows import commands, notices
+from flows.notification import Payload
 from flows.retrain import retrain
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.mlflow.ledger import ledger_file
 from polydistill.integrations.mlflow.registry import MlflowRegistry
 from polydistill.integrations.mlflow.store import connected
 from polydistill.integrations.processes import run_command
-from polydistill.project.notification import Payload
 from polydistill.registry.ledger import Entry, read_chain
 from tests.life import preloaded
 from tests.life.nightly_project import deliver, make_nightly_project

@@ -32,10 +32,16 @@ def reproduce(
 ) -> None:
     """Make a version again and compare; exit 1 if it differs."""
     with errors_for_people():
-        from polydistill.integrations.reproduction import Wishes, reproduce_version
+        from polydistill.integrations.reproduction import reproduce_version
 
-        wishes = Wishes(reuse_embeddings=reuse_embeddings, tolerance=tolerance, keep=keep)
-        report = reproduce_version(ROOT, model, wishes, _say_stage)
+        report = reproduce_version(
+            ROOT,
+            model,
+            reuse_embeddings=reuse_embeddings,
+            tolerance=tolerance,
+            keep=keep,
+            listen=_say_stage,
+        )
         if as_json:
             show(report, as_json=True)
         else:

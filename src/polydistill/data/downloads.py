@@ -1,8 +1,7 @@
-"""Bring pinned packages from public registries: by name, version and sha256, into a cache of downloads."""
+"""Download pinned packages of public registries, by name, version and sha256, into a cache."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import shutil
 import subprocess
@@ -11,6 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import pooch
 
 from polydistill.errors import DataError, StageError
 
@@ -40,22 +41,32 @@ class Package:
 
 
 def fetch(package: Package, cache: Path) -> Path:
-    """Return the package's file, downloaded into `cache` if it is not there, or is damaged.
+    """Return the package's file, downloaded into `cache` if it is missing or damaged.
+
+    pooch keeps the cache. The registry's own client downloads, so that its mirrors and proxies are used.
 
     Raises:
         StageError: The registry's client is missing, or it failed; the message holds what it said.
         DataError: The file is not the one that is pinned.
     """
-    target = cache / package.file
-    if target.exists() and _sha256(target) == package.sha256:
-        return target
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        got = _download(package, Path(scratch))
-        if _sha256(got) != package.sha256:
-            raise DataError(_mismatch(package, _sha256(got)))
-        got.replace(target)
-    return target
+
+    def download(_: str, output: str, __: object) -> None:
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            got = _download(package, Path(scratch))
+            if (digest := pooch.file_hash(str(got))) != package.sha256:
+                raise DataError(_mismatch(package, digest))
+            got.replace(output)
+
+    pooch.get_logger().setLevel("WARNING")
+    pooch.retrieve(
+        f"{package.registry}:{package.name}",
+        known_hash=f"sha256:{package.sha256}",
+        fname=package.file,
+        path=cache,
+        downloader=download,
+    )
+    return cache / package.file
 
 
 def _download(package: Package, folder: Path) -> Path:
@@ -101,11 +112,6 @@ def _pip(package: Package, pinned: str, folder: Path) -> list[str]:
     if client is None:
         raise StageError(f"{pinned} needs `pip`, which is not installed.")
     return [client, *options]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _mismatch(package: Package, got: str) -> str:

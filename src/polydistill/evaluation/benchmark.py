@@ -18,7 +18,8 @@ from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.run import TaskRun, run_task
 from polydistill.evaluation.scores import Scores
 from polydistill.evaluation.statistics.bootstrap import interval, resampled_columns
-from polydistill.evaluation.statistics.paired import OVERALL, PairedScores
+from polydistill.evaluation.statistics.kinds import OVERALL
+from polydistill.evaluation.statistics.paired import PairedScores
 from polydistill.evaluation.task import BenchmarkTask, TaskSource
 from polydistill.evaluation.tasks import BENCHMARKS
 

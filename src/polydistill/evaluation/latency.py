@@ -72,20 +72,21 @@ def _latency(
     models = [challenger] if champion is None else [challenger, champion]
     for model in models:
         model(batch)  # what is made at the first call is no part of the second
-    once_s = sum(_seconds(model, batch, clock) for model in models)
+    once_s = sum(seconds(model, batch, clock) for model in models)
     n_pairs = int(min(PAIRS, max(FEWEST_PAIRS, BUDGET_S / max(once_s, 1e-9))))
     times: list[list[float]] = [[] for _ in models]
     for pair in range(n_pairs):
         order = range(len(models)) if pair % 2 else reversed(range(len(models)))
         for place in order:
-            times[place].append(_seconds(models[place], batch, clock))
+            times[place].append(seconds(models[place], batch, clock))
     ratio = None
     if champion is not None:
         ratio = round(median(new / old for new, old in zip(*times, strict=True)), 3)
     return Latency(len(batch), round(median(times[0]) * 1e3, 4), ratio)
 
 
-def _seconds(model: Answer, batch: Sequence[Example], clock: Clock) -> float:
+def seconds(model: Answer, batch: Sequence[Example], clock: Clock) -> float:
+    """Return how long a model takes for a batch; above zero."""
     started = clock()
     model(batch)
     return max(clock() - started, 1e-9)

@@ -40,32 +40,29 @@ class GreatExpectationsChecker:
         variables.progress_bars = {"globally": False}
         source = context.data_sources.add_pandas("tables")
         validations = []
-        for name, (_, rules) in tables.items():
+        for name, (
+            _,
+            rules,
+        ) in tables.items():  # all of them first: an unknown rule ends it at once
             suite = context.suites.add(gx.ExpectationSuite(name=name))
             for place, rule in enumerate(rules):
                 suite.add_expectation(_expectation(gx, rule, place))
             batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
-            validations.append(
-                context.validation_definitions.add(
-                    gx.ValidationDefinition(name=name, data=batch, suite=suite)
-                )
-            )
+            validation = gx.ValidationDefinition(name=name, data=batch, suite=suite)
+            validations.append(context.validation_definitions.add(validation))
         results: list[RuleResult] = []
         for validation in validations:
             frame, rules = tables[validation.name]
-            checkpoint = context.checkpoints.add(
-                gx.Checkpoint(
-                    name=validation.name,
-                    validation_definitions=[validation],
-                    result_format={"result_format": "SUMMARY"},
-                )
+            checkpoint = gx.Checkpoint(
+                name=validation.name,
+                validation_definitions=[validation],
+                result_format={"result_format": "SUMMARY"},
             )
-            outcome = checkpoint.run(batch_parameters={"dataframe": frame})
+            outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
             found = next(iter(outcome.run_results.values())).results
-            placed = sorted(found, key=_place)
-            results += [
-                _result(validation.name, rule, one) for rule, one in zip(rules, placed, strict=True)
-            ]
+            found.sort(key=lambda one: int(one.expectation_config.meta["place"]))
+            pairs = zip(rules, found, strict=True)
+            results += [_result(validation.name, rule, one) for rule, one in pairs]
         self._write_docs(context)
         return results
 
@@ -94,10 +91,6 @@ def _expectation(gx: Any, rule: Rule, place: int) -> Any:
             "expectation", rule.type, [one for one in known if one.startswith("expect_")]
         )
     return factory(**rule.kwargs, notes=rule.because, meta={"place": place})
-
-
-def _place(outcome: Any) -> int:
-    return int(outcome.expectation_config.meta["place"])
 
 
 def _result(table: str, rule: Rule, outcome: Any) -> RuleResult:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from polydistill.integrations.garbage import Garbage, find_files, remove_files
 from polydistill.integrations.mlflow.garbage import find_in_registry, remove_in_registry
-from polydistill.integrations.mlflow.store import SQLITE, tracking_uri
+from polydistill.integrations.mlflow.store import has_store
 
 IN_REGISTRY = ("version", "run", "bundle")
 
@@ -48,7 +48,7 @@ def sweep(
     found: dict[tuple[str, str], Garbage] = {}
     for modality in modalities:
         listed = find_files(root, modality, older_than_h)
-        if _has_store(root):
+        if has_store(root):
             listed += find_in_registry(root, modality, older_than_h, keep_versions)
         found |= {(one.kind, one.what): one for one in listed}
     if remove:
@@ -56,9 +56,3 @@ def sweep(
             (remove_in_registry if one.kind in IN_REGISTRY else remove_files)(root, one)
     total = sum(one.size_bytes for one in found.values())
     return Sweep(tuple(found.values()), total, remove)
-
-
-def _has_store(root: Path) -> bool:
-    """Say whether there is a tracking store to look into: looking must not make one."""
-    uri = tracking_uri(root)
-    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()

@@ -7,20 +7,17 @@ imported only where an answer hangs on them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from polydistill.config.operations import RetrainPolicy
 from polydistill.config.params import Params
 from polydistill.errors import MissingDataError
 from polydistill.integrations.dvc import stages as dvc
-from polydistill.integrations.mlflow.store import LOCK_TAG, connected, model_name
+from polydistill.integrations.mlflow.store import LOCK_TAG, connected, model_name, registered_model
 from polydistill.project.layout import Layout
 from polydistill.project.scheduling import Facts, Plan, Registered, plan
 from polydistill.registry.ledger import CHALLENGER, CHAMPION, WITHDRAWN
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 
 def make_plan(
@@ -85,52 +82,37 @@ def _registered(
     root: Path, params: Params, modality: str, lock: str | None
 ) -> tuple[Registered | None, Registered | None]:
     """Return champion and challenger."""
-    name = model_name(modality)
+    name, found = model_name(modality), dict[str, Registered]()
     with connected(root) as client:
-        models = client.search_registered_models(f"name = '{name}'")
-        aliases: dict[str, Any] = dict(models[0].aliases) if models else {}
-        found = {
-            alias: _version(client, name, str(aliases[alias]))
-            for alias in (CHAMPION, CHALLENGER)
-            if alias in aliases
-        }
-    champion, tagged = found.get(CHAMPION), found.get(CHALLENGER)
-    challenger = None if tagged is None else tagged[0]
-    if tagged is not None and challenger is not None and challenger.lock_sha256 == lock:
-        verdict = tagged[1].get("verdict")
-        refused = verdict == WITHDRAWN or (
-            verdict == "refused" and _still_refused(root, params, modality, found.get(CHAMPION))
+        model = registered_model(client, name)
+        aliases = {} if model is None else model.aliases
+        for alias in {CHAMPION, CHALLENGER} & aliases.keys():
+            one = client.get_model_version(name, str(aliases[alias]))
+            inputs = client.get_run(str(one.run_id)).inputs
+            data = next((str(row.dataset.digest) for row in inputs.dataset_inputs), None)
+            verdict = one.tags.get("verdict")
+            found[alias] = Registered(int(one.version), one.tags.get(LOCK_TAG), data, verdict)
+    champion, challenger = found.get(CHAMPION), found.get(CHALLENGER)
+    if challenger is not None:
+        refused = challenger.lock_sha256 == lock and (
+            challenger.verdict == WITHDRAWN
+            or (
+                challenger.verdict == "refused" and _still_refused(root, params, modality, champion)
+            )
         )
-        challenger = Registered(
-            challenger.version, challenger.lock_sha256, challenger.data_md5, refused=refused
-        )
-    return (None if champion is None else champion[0]), challenger
+        challenger = replace(challenger, refused=refused)
+    return champion, challenger
 
 
-def _still_refused(
-    root: Path,
-    params: Params,
-    modality: str,
-    champion: tuple[Registered, dict[str, str]] | None,
-) -> bool:
-    """Say whether the gate refuses the challenger today, too; it is asked again only if it may say otherwise."""
+def _still_refused(root: Path, params: Params, modality: str, champion: Registered | None) -> bool:
+    """Return whether the gate refuses the challenger today, too.
+
+    The gate is asked again only if its policy or the champion has changed.
+    """
     from polydistill.integrations.mlflow.promotion import last_verdict, promote
 
     said = last_verdict(root, modality)
-    against = None if champion is None else champion[0].version
-    if said is not None and (said.policy, said.champion) == (
-        params.modality(modality).gate,
-        against,
-    ):
+    now = (params.modality(modality).gate, None if champion is None else champion.version)
+    if said is not None and (said.policy, said.champion) == now:
         return said.refused
     return promote(root, params, modality, dry_run=True).refused
-
-
-def _version(client: MlflowClient, name: str, version: str) -> tuple[Registered, dict[str, str]]:
-    """Return a version, and its tags."""
-    one = client.get_model_version(name, version)
-    inputs = client.get_run(str(one.run_id)).inputs
-    data = [str(entry.dataset.digest) for entry in inputs.dataset_inputs] if inputs else []
-    return Registered(int(version), one.tags.get(LOCK_TAG), data[0] if data else None), dict(
-        one.tags
-    )

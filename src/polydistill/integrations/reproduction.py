@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -26,6 +25,7 @@ from polydistill.integrations.provenance import REQUIREMENTS_FILE
 from polydistill.project.layout import Layout
 from polydistill.project.workspace import configure_dvc, project_of
 from polydistill.registry.likeness import Comparison, compare
+from polydistill.report.results import read_report
 
 PLACES = Path(".polydistill") / "reproductions"
 INPUTS = ("fetch-data@",)
@@ -34,11 +34,6 @@ EMBEDDINGS = ("validate@", "embed@")
 WHERE = ("python", "-c", "import polydistill; print(polydistill.__file__)")
 WHERE_TIMEOUT_S = 120.0
 Listener = Callable[[StageState], object]
-
-
-def nobody(state: StageState) -> StageState:
-    """Hear of a stage, and do nothing about it."""
-    return state
 
 
 @dataclass(frozen=True)
@@ -68,23 +63,14 @@ class Reproduction:
     place: str | None
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """How to make it again.
-
-    Attributes:
-        reuse_embeddings: Take validation and embeddings from DVC's cache where it has them.
-        tolerance: Largest difference of a score, or of nats per dimension, that counts as the same.
-        keep: Leave the place there on success too.
-    """
-
-    reuse_embeddings: bool = False
-    tolerance: float = 0.01
-    keep: bool = False
-
-
 def reproduce_version(
-    root: Path, uri: str, wishes: Wishes, listen: Listener = nobody
+    root: Path,
+    uri: str,
+    *,
+    reuse_embeddings: bool = False,
+    tolerance: float = 0.01,
+    keep: bool = False,
+    listen: Listener = lambda _: None,
 ) -> Reproduction:
     """Run a version's stages again in a worktree at its commit, and compare what comes out.
 
@@ -94,13 +80,15 @@ def reproduce_version(
     Args:
         root: The project folder.
         uri: `models:/student-text@champion` or `models:/student-text/3`.
-        wishes: See there.
+        reuse_embeddings: Take validation and embeddings from DVC's cache where it has them.
+        tolerance: Largest difference of a score, or of nats per dimension, that counts as the same.
+        keep: Keep the folder on success too.
         listen: Called after each stage.
 
     Raises:
         ParamsError: `uri` is none.
-        MissingDataError: There is no such version, commit or data, or it carries too little.
-        StageError: A stage failed; the message says where the place is kept.
+        MissingDataError: There is no such version, commit or data, or too little is attached to it.
+        StageError: A stage failed; the message names the folder, which is kept.
     """
     started = time.monotonic()
     with TemporaryDirectory() as folder:
@@ -110,17 +98,33 @@ def reproduce_version(
         with _place(root, what, place) as project:
             expected = lock_entries(project, what.modality)
             _bring_data(project, what)
-            states = _run_stages(project, expected, wishes, listen)
+            reused = INPUTS + (EMBEDDINGS if reuse_embeddings else ())
+            there = set(dvc.stage_names(project))  # a lock also has stages of disabled teachers
+            states = []
+            for stage in in_order({one: entry for one, entry in expected.items() if one in there}):
+                reuse = stage.startswith(reused)
+                states.append(dvc.rerun(project, stage, _environment(project), reuse=reuse))
+                listen(states[-1])
+            made = Layout(project, what.modality)
             comparison = compare(
                 {name: what.read(name) for name in ("distill.json", "scores.json")},
-                _reports(Layout(project, what.modality)),
-                wishes.tolerance,
+                {
+                    file.name: read_report(file, "distill or evaluate")
+                    for file in (made.distillation, made.scores)
+                },
+                tolerance,
             )
-            same = _same_outputs(expected, lock_entries(project, what.modality), states)
+            found = lock_entries(project, what.modality)
+            same = {
+                one.stage: _outputs(expected[one.stage]) == _outputs(found.get(one.stage, {}))
+                for one in states
+            }
         packages = other_packages(what.folder / "project" / REQUIREMENTS_FILE)
-    kept = wishes.keep or comparison.outcome == "different"
+    kept = keep or comparison.outcome == "different"
     if not kept:
-        _remove(project_of(root), place)
+        git.remove_worktree(project_of(root), place)
+        with suppress(OSError):  # others are there
+            place.parent.rmdir()
     return Reproduction(
         model=what.model,
         version=what.version,
@@ -227,38 +231,5 @@ def _bring_data(project: Path, what: Attachments) -> None:
         ) from error
 
 
-def _run_stages(
-    project: Path, expected: Mapping[str, Any], wishes: Wishes, listen: Listener
-) -> list[StageState]:
-    there = set(dvc.stage_names(project))  # a lock also remembers stages of disabled teachers
-    reused = INPUTS + (EMBEDDINGS if wishes.reuse_embeddings else ())
-    environment, states = _environment(project), []
-    for stage in in_order({stage: entry for stage, entry in expected.items() if stage in there}):
-        state = dvc.rerun(project, stage, environment, reuse=stage.startswith(reused))
-        states.append(state)
-        listen(state)
-    return states
-
-
-def _reports(layout: Layout) -> dict[str, dict[str, Any]]:
-    files = (layout.distillation, layout.scores)
-    return {file.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
-
-
-def _same_outputs(
-    expected: Mapping[str, Any], found: Mapping[str, Any], states: list[StageState]
-) -> dict[str, bool]:
-    return {
-        state.stage: _outputs(expected[state.stage]) == _outputs(found.get(state.stage, {}))
-        for state in states
-    }
-
-
 def _outputs(entry: Mapping[str, Any]) -> dict[str, str]:
     return {row["path"]: row.get("md5", "") for row in entry.get("outs", ())}
-
-
-def _remove(project: Path, place: Path) -> None:
-    git.remove_worktree(project, place)
-    with suppress(OSError):  # others are there
-        place.parent.rmdir()

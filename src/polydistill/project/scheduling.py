@@ -40,12 +40,14 @@ class Registered:
         version: Its number.
         lock_sha256: Of the modality's entries in `dvc.lock` that it was made with.
         data_md5: DVC's hash of the data that it was made with; none, where nobody has noted it.
+        verdict: Of the gate or a person, as its tag has it.
         refused: Whether gate or person refused it, and would again.
     """
 
     version: int
     lock_sha256: str | None
     data_md5: str | None
+    verdict: str | None = None
     refused: bool = False
 
 

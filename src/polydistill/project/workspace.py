@@ -15,6 +15,7 @@ import yaml
 from polydistill.config.overrides import changed
 from polydistill.config.params import PARAMS_FILE, load_params, write_resolved
 from polydistill.errors import MissingDataError, ParamsError
+from polydistill.project.files import write_atomic
 
 WORKSPACES = Path(".polydistill") / "workspaces"
 FOLDERS = ("flows",)
@@ -147,8 +148,5 @@ def _write(path: Path, content: bytes) -> bool:
     """Write a file at once, unless it holds this content already; return whether it was written."""
     if path.is_file() and path.read_bytes() == content:
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    write_atomic(path, content)
     return True

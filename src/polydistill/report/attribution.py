@@ -5,12 +5,12 @@ from __future__ import annotations
 from polydistill.evaluation.attribution.contributions import (
     CONFIDENCE,
     GB,
-    OVERALL,
     RESAMPLES,
     AttributionReport,
     Contribution,
 )
 from polydistill.evaluation.statistics.bootstrap import Interval
+from polydistill.evaluation.statistics.kinds import OVERALL
 
 UNKNOWN = "?"
 FLAG = "adds nothing"

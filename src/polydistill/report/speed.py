@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from polydistill.contracts import Example
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
 from polydistill.errors import PolydistillError
+from polydistill.evaluation.latency import Answer, seconds
 from polydistill.evaluation.sizes import Size, student_size, teacher_size
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
@@ -33,7 +34,6 @@ BUDGET_S = 12.0
 """For measuring all models; loading them comes on top."""
 FORMAT = 3
 BY_ID = "its embeddings are looked up, not computed."
-Embed = Callable[[Sequence[Example]], object]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
     examples = [corpus[place] for place in chosen]
     torch.set_num_threads(params.threads)
     student = load_student(layout.student)
-    models: dict[str, tuple[Embed, Size]] = {
+    models: dict[str, tuple[Answer, Size]] = {
         STUDENT: (lambda batch: encode(student, batch), student_size(layout.student))
     }
     looked_up = []
@@ -104,7 +104,7 @@ def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
     return [*_race(models, examples), *looked_up]
 
 
-def _race(models: dict[str, tuple[Embed, Size]], examples: Sequence[Example]) -> list[Measured]:
+def _race(models: dict[str, tuple[Answer, Size]], examples: Sequence[Example]) -> list[Measured]:
     """Warm up every model, then time all of them in turn, so that a busy moment hits each alike."""
     share_s = BUDGET_S / len(models)
     problems: dict[str, str] = {}
@@ -112,7 +112,7 @@ def _race(models: dict[str, tuple[Embed, Size]], examples: Sequence[Example]) ->
     for name, (embed, _) in models.items():
         try:
             embed(examples[:2])  # loads the weights
-            once_s = _seconds(embed, examples[:FEWEST])
+            once_s = seconds(embed, examples[:FEWEST], time.perf_counter)
         except (PolydistillError, ImportError, OSError) as error:
             problems[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
             continue
@@ -123,7 +123,9 @@ def _race(models: dict[str, tuple[Embed, Size]], examples: Sequence[Example]) ->
         for name, count in counts.items():
             if share_s < best_s[name] < float("inf"):
                 continue  # the machine is busier than the warm-up showed: once is enough
-            best_s[name] = min(best_s[name], _seconds(models[name][0], examples[:count]))
+            best_s[name] = min(
+                best_s[name], seconds(models[name][0], examples[:count], time.perf_counter)
+            )
     return [
         Measured(
             model=name,
@@ -134,12 +136,6 @@ def _race(models: dict[str, tuple[Embed, Size]], examples: Sequence[Example]) ->
         )
         for name, (_, size) in models.items()
     ]
-
-
-def _seconds(embed: Embed, examples: Sequence[Example]) -> float:
-    started = time.perf_counter()
-    embed(examples)
-    return max(time.perf_counter() - started, 1e-9)
 
 
 def _key(layout: Layout, params: Params, modality: str) -> str:

@@ -1,8 +1,8 @@
-"""What each teacher adds: the score of all teachers less the score of all others, with intervals."""
+"""What each teacher adds: the score of all teachers minus the score of all others, with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polydistill.config.data import TaskParams
-from polydistill.evaluation.scores import kind_means, mean_score
 from polydistill.evaluation.statistics.bootstrap import Interval, interval, resampled_means
+from polydistill.evaluation.statistics.kinds import OVERALL, group_by_kind, over_kinds
 from polydistill.training.dataset import seeded
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-OVERALL = "mean"
 GB = 1e9
 Members = tuple[str, ...]
 """The teachers of one ensemble."""
@@ -105,20 +104,39 @@ def attribute(
         weight_bytes: Teacher: of its weights.
         seed: Of the resampling.
     """
-    everyone = max(runs, key=len)
-    found = []
+    everyone, found = max(runs, key=len), []
+    kinds = {task: tasks[task].kind for task in runs[everyone]}
     for teacher in everyone:
-        others, alone = runs[_without(everyone, teacher)], runs[(teacher,)]
+        others = runs[_without(everyone, teacher)]
         gains = {task: scores - others[task] for task, scores in runs[everyone].items()}
         drawn = {
-            task: _resampled(gain, groups.get(task), seeded(seed, f"attribution {task}"))
+            task: resampled_means(
+                gain,
+                groups=groups[task].loc[gain.index] if task in groups else None,
+                resamples=RESAMPLES,
+                generator=seeded(seed, f"attribution {task}"),
+            )
             for task, gain in gains.items()
         }
-        found.append(_contribution(teacher, gains, drawn, alone, tasks, weight_bytes[teacher]))
+        points, draws = _means(gains, kinds), over_kinds(drawn, kinds)
+        by_kind = {kind: _interval(mean, draws[kind]) for kind, mean in points.items()}
+        adds, weights = by_kind.pop(OVERALL), weight_bytes[teacher]
+        found.append(
+            Contribution(
+                teacher=teacher,
+                adds_nothing=not adds.above_zero,
+                adds=adds,
+                by_kind=by_kind,
+                by_task={task: _interval(gain.mean(), drawn[task]) for task, gain in gains.items()},
+                alone=_means(runs[(teacher,)], kinds),
+                weight_bytes=weights,
+                adds_per_gb=adds.mean / (weights / GB) if weights else None,
+            )
+        )
     return AttributionReport(
         modality=modality,
-        tasks=_by_kind(runs[everyone], tasks),
-        ensemble=_means(runs[everyone], tasks),
+        tasks=group_by_kind(kinds),
+        ensemble=_means(runs[everyone], kinds),
         contributions=tuple(sorted(found, key=lambda one: (-one.adds.mean, one.teacher))),
     )
 
@@ -127,57 +145,11 @@ def _without(everyone: Members, teacher: str) -> Members:
     return tuple(name for name in everyone if name != teacher)
 
 
-def _resampled(
-    gain: ByExample, groups: pd.Series | None, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return the mean gain of `(RESAMPLES,)` drawn tasks."""
-    own = None if groups is None else groups.loc[gain.index]
-    return resampled_means(gain, groups=own, resamples=RESAMPLES, generator=generator)
-
-
-def _contribution(
-    teacher: str,
-    gains: Mapping[str, ByExample],
-    drawn: Mapping[str, NDArray[np.float64]],
-    alone: Mapping[str, ByExample],
-    tasks: Mapping[str, TaskParams],
-    weight_bytes: int | None,
-) -> Contribution:
-    means = _means(gains, tasks)
-    kinds = {
-        kind: np.mean([drawn[task] for task in names], axis=0)
-        for kind, names in _by_kind(gains, tasks).items()
-    }
-    adds = _interval(means[OVERALL], np.mean(list(kinds.values()), axis=0))
-    return Contribution(
-        teacher=teacher,
-        adds_nothing=not adds.above_zero,
-        adds=adds,
-        by_kind={kind: _interval(means[kind], draws) for kind, draws in kinds.items()},
-        by_task={task: _interval(gain.mean(), drawn[task]) for task, gain in gains.items()},
-        alone=_means(alone, tasks),
-        weight_bytes=weight_bytes,
-        adds_per_gb=adds.mean / (weight_bytes / GB) if weight_bytes else None,
-    )
-
-
 def _interval(mean: float, drawn: NDArray[np.float64]) -> Interval:
     return interval(mean, drawn, confidence=CONFIDENCE)
 
 
-def _means(by_task: Mapping[str, ByExample], tasks: Mapping[str, TaskParams]) -> dict[str, float]:
+def _means(by_task: Mapping[str, ByExample], kinds: Mapping[str, str]) -> dict[str, float]:
     """Return task kind, and `mean` for all kinds: the mean of the tasks' means over examples."""
-    scores = {
-        kind: {task: float(by_task[task].mean()) for task in names}
-        for kind, names in _by_kind(by_task, tasks).items()
-    }
-    by_kind = kind_means({"": scores}, tasks)[""]
-    return {**by_kind, OVERALL: mean_score(by_kind)}
-
-
-def _by_kind(names: Iterable[str], tasks: Mapping[str, TaskParams]) -> dict[str, list[str]]:
-    """Return task kind: its tasks."""
-    kinds: dict[str, list[str]] = {}
-    for task in names:
-        kinds.setdefault(tasks[task].kind, []).append(task)
-    return dict(sorted(kinds.items()))
+    means = over_kinds({task: scores.mean() for task, scores in by_task.items()}, kinds)
+    return {kind: float(mean) for kind, mean in means.items()}

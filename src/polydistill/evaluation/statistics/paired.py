@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
@@ -13,20 +12,11 @@ from numpy.typing import NDArray
 from polydistill.config.data import TaskParams
 from polydistill.errors import DataError
 from polydistill.evaluation.statistics.bootstrap import Interval, interval, resampled_columns
+from polydistill.evaluation.statistics.kinds import group_by_kind, over_kinds
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-OVERALL = "mean"
 DOMAINS = {"all": None, "in-domain": "in", "out-of-domain": "out"}
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """One number for each model and seed, `(n_columns,)`, and its bootstrap, `(resamples, n_columns)`."""
-
-    points: Floats
-    draws: Floats
 
 
 class PairedScores:
@@ -58,21 +48,20 @@ class PairedScores:
         for place in range(len(columns)):
             model, seed = (columns.get_level_values(level)[place] for level in (0, 1))
             self._places.setdefault(str(model), {})[int(seed)] = place
-        by_task = {
+        points = {task: frame[columns].mean().to_numpy() for task, frame in examples.items()}
+        draws = {
             task: _resampled(task, frame[columns], (groups or {}).get(task), resamples)
             for task, frame in examples.items()
         }
-        self.tasks = {
-            domain: kinds
+        kinds = {
+            domain: {t: tasks[t].kind for t in examples if wanted in {None, tasks[t].domain}}
             for domain, wanted in DOMAINS.items()
-            if (kinds := _by_kind(list(by_task), tasks, wanted))
         }
+        kinds = {domain: by_task for domain, by_task in kinds.items() if by_task}
+        self.tasks = {domain: group_by_kind(by_task) for domain, by_task in kinds.items()}
         """Domain, kind: the tasks that are there."""
-        self._columns = {
-            domain: _with_overall({kind: _mean([by_task[task] for task in names])
-                                   for kind, names in kinds.items()})
-            for domain, kinds in self.tasks.items()
-        }  # fmt: skip
+        self._points = {domain: over_kinds(points, by_task) for domain, by_task in kinds.items()}
+        self._draws = {domain: over_kinds(draws, by_task) for domain, by_task in kinds.items()}
 
     @property
     def models(self) -> list[str]:
@@ -81,7 +70,7 @@ class PairedScores:
 
     def kinds(self, domain: str) -> list[str]:
         """Return the task kinds of a domain, and `mean`."""
-        return list(self._columns[domain])
+        return list(self._points[domain])
 
     def seeds(self, model: str) -> list[int]:
         """Return the seeds of a model, in order."""
@@ -94,7 +83,7 @@ class PairedScores:
     def mean(self, domain: str, kind: str, model: str, seeds: Sequence[int] | None = None) -> float:
         """Return a model's mean main score over tasks and over `seeds`; none: all that it has."""
         places = [self._places[model][seed] for seed in seeds or self.seeds(model)]
-        return float(self._columns[domain][kind].points[places].mean())
+        return float(self._points[domain][kind][places].mean())
 
     def difference(self, domain: str, kind: str, one: str, other: str) -> Interval:
         """Return how far `one` is above `other` over their common seeds, with a paired interval.
@@ -103,9 +92,9 @@ class PairedScores:
         """
         seeds = self.common_seeds(one, other)
         mine, theirs = ([self._places[model][seed] for seed in seeds] for model in (one, other))
-        columns = self._columns[domain][kind]
-        drawn = columns.draws[:, mine].mean(axis=1) - columns.draws[:, theirs].mean(axis=1)
-        apart = float(columns.points[mine].mean() - columns.points[theirs].mean())
+        points, draws = self._points[domain][kind], self._draws[domain][kind]
+        drawn = draws[:, mine].mean(axis=1) - draws[:, theirs].mean(axis=1)
+        apart = float(points[mine].mean() - points[theirs].mean())
         return interval(apart, drawn, confidence=CONFIDENCE)
 
 
@@ -127,33 +116,10 @@ def _by_example(tables: Mapping[int, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 def _resampled(
     task: str, frame: pd.DataFrame, groups: pd.Series | None, resamples: int
-) -> _Columns:
-    draws = resampled_columns(
+) -> NDArray[np.float64]:
+    return resampled_columns(
         frame.to_numpy(),
         groups=None if groups is None else groups.loc[frame.index].to_numpy(),
         resamples=resamples,
         generator=np.random.default_rng(crc32(task.encode())),
     )
-    return _Columns(frame.mean().to_numpy(), draws)
-
-
-def _by_kind(
-    present: Sequence[str], tasks: Mapping[str, TaskParams], domain: str | None
-) -> dict[str, list[str]]:
-    """Return task kind: tasks, of one domain or all."""
-    kinds: dict[str, list[str]] = {}
-    for task in present:
-        if domain in {None, tasks[task].domain}:
-            kinds.setdefault(tasks[task].kind, []).append(task)
-    return dict(sorted(kinds.items()))
-
-
-def _mean(columns: Sequence[_Columns]) -> _Columns:
-    return _Columns(
-        np.mean([one.points for one in columns], axis=0),
-        np.mean([one.draws for one in columns], axis=0),
-    )
-
-
-def _with_overall(kinds: Mapping[str, _Columns]) -> dict[str, _Columns]:
-    return {**kinds, OVERALL: _mean(list(kinds.values()))}

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -109,11 +109,8 @@ def reproduce(root: Path, stage: str, timeout_s: float = STAGE_TIMEOUT_S) -> Sta
         InfrastructureError: Another process holds a lock, or a signal from outside ended the stage.
         StageError: The stage failed, or ran into `timeout_s`; the message has its last lines.
     """
-    command = [*DVC, "--wait-for-lock", "repro", "--single-item", stage]
-    finished = run_command(command, root, timeout_s=timeout_s, hidden=CHATTER)
-    if finished.exit_code:
-        raise _failure(stage, finished)
-    return StageState(stage, _how(stage, finished.lines), round(finished.seconds, 1))
+    finished = _run(root, ["repro", "--single-item", stage], timeout_s, hidden=CHATTER)
+    return _state(stage, finished)
 
 
 def sync_data(root: Path) -> DataState:
@@ -130,8 +127,7 @@ def sync_data(root: Path) -> DataState:
     if there and not (root / DATA_FILE).exists():
         return "edited"
     _require_data_file(root)
-    command = [*DVC, "--wait-for-lock", "pull", str(DATA_FILE)]
-    finished = run_command(command, root, timeout_s=PULL_TIMEOUT_S, hidden=None)
+    finished = _run(root, ["pull", str(DATA_FILE)], PULL_TIMEOUT_S)
     if finished.exit_code == 0:
         up_to_date = "Everything is up to date." in finished.lines
         return "unchanged" if up_to_date else "pulled"
@@ -168,8 +164,7 @@ def push_data(root: Path) -> None:
     Raises:
         StageError: There is no remote, it does not answer, or the cache does not hold the data.
     """
-    command = [*DVC, "--wait-for-lock", "push", str(DATA_FILE)]
-    finished = run_command(command, root, timeout_s=PULL_TIMEOUT_S, hidden=None)
+    finished = _run(root, ["push", str(DATA_FILE)], PULL_TIMEOUT_S)
     if finished.exit_code:
         raise _failure(f"`dvc push {DATA_FILE}`", finished)
 
@@ -189,13 +184,8 @@ def rerun(root: Path, stage: str, environment: Mapping[str, str], *, reuse: bool
         StageError: See `reproduce`.
     """
     force = () if reuse else ("--force", "--no-run-cache")
-    command = [*DVC, "--wait-for-lock", "repro", "--single-item", "--no-commit", *force, stage]
-    finished = run_command(
-        command, root, timeout_s=STAGE_TIMEOUT_S, hidden=None, environment=environment
-    )
-    if finished.exit_code:
-        raise _failure(stage, finished)
-    return StageState(stage, _how(stage, finished.lines), round(finished.seconds, 1))
+    arguments = ["repro", "--single-item", "--no-commit", *force, stage]
+    return _state(stage, _run(root, arguments, STAGE_TIMEOUT_S, environment=environment))
 
 
 def stage_names(root: Path) -> list[str]:
@@ -284,12 +274,29 @@ def _ask(root: Path, arguments: Sequence[str]) -> str:
     return result.stdout
 
 
-def _how(stage: str, lines: Sequence[str]) -> How:
-    if f"Running stage '{stage}':" in lines:
-        return "ran"
-    if any(line.startswith(f"Stage '{stage}' is cached") for line in lines):
-        return "restored"
-    return "unchanged"
+def _run(
+    root: Path,
+    arguments: Sequence[str],
+    timeout_s: float,
+    *,
+    hidden: Container[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run a command of DVC that may take long."""
+    command = [*DVC, "--wait-for-lock", *arguments]
+    return run_command(command, root, timeout_s=timeout_s, hidden=hidden, environment=environment)
+
+
+def _state(stage: str, finished: Finished) -> StageState:
+    """Return what a `dvc repro` of one stage did, or raise its failure."""
+    if finished.exit_code:
+        raise _failure(stage, finished)
+    how: How = "unchanged"
+    if f"Running stage '{stage}':" in finished.lines:
+        how = "ran"
+    elif any(line.startswith(f"Stage '{stage}' is cached") for line in finished.lines):
+        how = "restored"
+    return StageState(stage, how, round(finished.seconds, 1))
 
 
 def _failure(stage: str, finished: Finished) -> StageError:

@@ -14,7 +14,6 @@ from polydistill.errors import MissingDataError
 from polydistill.integrations.dvc.stages import lock_digest, lock_entries
 from polydistill.integrations.garbage import HOUR_S, Garbage, size_of
 from polydistill.integrations.mlflow.ledger import MlflowLedger
-from polydistill.integrations.mlflow.registry import registered_model
 from polydistill.integrations.mlflow.store import (
     LOCK_TAG,
     STUDENT_TAG,
@@ -22,6 +21,7 @@ from polydistill.integrations.mlflow.store import (
     folder,
     missing_explained,
     model_name,
+    registered_model,
 )
 from polydistill.project.layout import Layout
 from polydistill.registry.ledger import was_champion

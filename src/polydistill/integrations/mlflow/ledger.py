@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from polydistill.errors import InfrastructureError, LedgerError
 from polydistill.integrations.actor import actor
-from polydistill.integrations.mlflow.registry import MlflowRegistry, registered_model
+from polydistill.integrations.mlflow.registry import MlflowRegistry
 from polydistill.integrations.mlflow.store import (
     SQLITE,
     experiment_id,
     folder,
+    registered_model,
     shown,
     tracking_uri,
 )

@@ -16,8 +16,7 @@ from polydistill.config.params import Params
 from polydistill.errors import DataError, MissingDataError, ParamsError
 from polydistill.integrations.mlflow.evidence import PROMOTION_TAG, attach, gather
 from polydistill.integrations.mlflow.ledger import recorded
-from polydistill.integrations.mlflow.registry import registered_model
-from polydistill.integrations.mlflow.store import SQLITE, connected, model_name, tracking_uri
+from polydistill.integrations.mlflow.store import connected, has_store, model_name, registered_model
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.registry.document import Promotion, promotion_json, read_promotion
@@ -168,9 +167,9 @@ def opened(
     root: Path, modality: str, *, dry_run: bool = False
 ) -> Iterator[tuple[MlflowClient, RecordedRegistry]]:
     """Give the model's registry and ledger, if there is one: nothing is made for a model that is not."""
-    name, uri = model_name(modality), tracking_uri(root)
+    name = model_name(modality)
     missing = MissingDataError(f"No model {name} in the registry: publish a student first.")
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+    if not has_store(root):
         raise missing
     with connected(root) as client:
         if registered_model(client, name) is None:

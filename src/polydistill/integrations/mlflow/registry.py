@@ -19,6 +19,7 @@ from polydistill.integrations.mlflow.store import (
     STUDENT_TAG,
     import_mlflow,
     missing_explained,
+    registered_model,
 )
 from polydistill.registry.evidence import Candidate, task_examples
 from polydistill.registry.ledger import Ids
@@ -26,7 +27,7 @@ from polydistill.registry.publication import GROUPS, read_groups
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+    from mlflow.entities.model_registry import ModelVersion
 
 GATE_FOLDER = "gate"
 """Of a run: what the gate reads and writes."""
@@ -132,8 +133,3 @@ class MlflowRegistry:
         """See `registry.recorded.ModelRegistry.set_tags`."""
         for key, value in tags.items():
             self._client.set_model_version_tag(self.name, str(version), key, value)
-
-
-def registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:
-    """Return a registered model with its aliases and tags; none, if there is none."""
-    return next(iter(client.search_registered_models(f"name = '{name}'")), None)

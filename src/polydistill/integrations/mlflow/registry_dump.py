@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polydistill.errors import MissingDataError
-from polydistill.integrations.mlflow.ledger import recorded
-from polydistill.integrations.mlflow.registry import registered_model
+from polydistill.integrations.mlflow.promotion import opened
 from polydistill.integrations.mlflow.store import (
     COMMIT_TAG,
     LOCK_TAG,
     STUDENT_TAG,
-    connected,
     folder,
     model_name,
 )
@@ -41,11 +39,8 @@ def export(root: Path, modality: str) -> list[Path]:
         StageError: The tracking store does not answer.
     """
     name = model_name(modality)
-    with connected(root) as client:
-        if registered_model(client, name) is None:
-            raise MissingDataError(f"No model {name} in the registry: publish a student first.")
-        with recorded(root, client, name) as registry:
-            registry.reconcile()
+    with opened(root, modality) as (client, registry):
+        registry.reconcile()
         version = registry.aliases.get(CHAMPION)
         if version is None:
             raise MissingDataError(f"{name} has no champion: publish a student and promote it.")

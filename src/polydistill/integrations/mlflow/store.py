@@ -21,6 +21,7 @@ from polydistill.errors import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import RegisteredModel
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
@@ -52,6 +53,12 @@ def model_name(modality: str) -> str:
 def tracking_uri(root: Path) -> str:
     """Return `MLFLOW_TRACKING_URI` if it is set, else the project's own SQLite database."""
     return os.environ.get(URI_VARIABLE) or f"{SQLITE}{folder(root) / 'mlflow.db'}"
+
+
+def has_store(root: Path) -> bool:
+    """Return whether there is a tracking store: MLflow would make a missing database by looking into it."""
+    uri = tracking_uri(root)
+    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
 
 
 @contextmanager
@@ -155,11 +162,16 @@ def check_store(root: Path) -> str:
         StageError: It does not answer.
     """
     uri = tracking_uri(root)
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+    if not has_store(root):
         return f"{shown(uri, root)}, made at the first run"
     with connected(root) as client:
         client.search_experiments(max_results=1)
     return shown(uri, root)
+
+
+def registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:
+    """Return a registered model with its aliases and tags; none, if there is none."""
+    return next(iter(client.search_registered_models(f"name = '{name}'")), None)
 
 
 def experiment_id(client: MlflowClient, root: Path, modality: str) -> str:

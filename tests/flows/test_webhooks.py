@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from flows.webhooks import post
 from polydistill.errors import ParamsError, StageError
-from polydistill.integrations.webhooks import post
 
 
 class Receiver(BaseHTTPRequestHandler):

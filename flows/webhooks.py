@@ -8,8 +8,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from flows.notification import Payload
 from polydistill.errors import ParamsError, StageError
-from polydistill.project.notification import Payload
 
 TIMEOUT_S = 10.0
 SCHEMES = ("http", "https")

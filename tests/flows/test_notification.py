@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from polydistill.config.operations import NotifyParams
-from polydistill.config.params import parse_params
-from polydistill.errors import ParamsError
-from polydistill.project.notification import (
+from flows.notification import (
     Notice,
     Payload,
     deliver,
     event_of_failure,
     make_payload,
 )
+from polydistill.config.operations import NotifyParams
+from polydistill.config.params import parse_params
+from polydistill.errors import ParamsError
 from tests.our_params import text_params
 
 URL = "https://hooks.example/services/T0/B0/secret-token"
