@@ -14,7 +14,7 @@ from statistics import fmean
 import pandas as pd
 
 from experiments.scratch import PARTS, borrow_project
-from polydistill.config.params import AFTER_THE_SCORES, Params
+from polydistill.config.params import NOT_AFFECTING_SCORES, Params
 from polydistill.contracts import Progress
 from polydistill.embeddings.shards import read_index
 from polydistill.errors import DivergedError
@@ -135,7 +135,7 @@ class KeptCells:
     def _hangs_on(self, cell: Cell) -> dict[str, object]:
         params, block = cell.params, cell.params.modality(self._modality)
         # the embeddings say what teachers and store were
-        frame = {*AFTER_THE_SCORES, "store", "teachers"}
+        frame = {*NOT_AFFECTING_SCORES, "store", "teachers"}
         parts = PARTS if set(cell.models) - set(STUDENTS) else PARTS[:1]
         return {
             "code": cell_code([params], self._modality),
