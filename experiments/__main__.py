@@ -150,5 +150,5 @@ def costs(modality: Modality, *, as_json: AsJson = False) -> None:
 
 if __name__ == "__main__":
     environment.prepare()
-    environment.end_on_request()
+    environment.exit_on_sigterm()
     experiments()

@@ -20,7 +20,7 @@ from experiments.methods import DEFAULT
 from experiments.scratch import task_groups
 from experiments.trials import trial_code
 from polydistill.config.overrides import changed
-from polydistill.config.params import AFTER_THE_SCORES, Params
+from polydistill.config.params import NOT_AFFECTING_SCORES, Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
 from polydistill.evaluation.statistics.kinds import OVERALL
@@ -130,7 +130,9 @@ class Ablation:
         tree = self.params.model_dump(mode="json")
         tree.pop("notify", None)
         tree[self.modality] = {
-            key: value for key, value in tree[self.modality].items() if key not in AFTER_THE_SCORES
+            key: value
+            for key, value in tree[self.modality].items()
+            if key not in NOT_AFFECTING_SCORES
         }
         content = [code, pointer.read_text("utf-8"), {**tree, "seed": None}]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

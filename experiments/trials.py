@@ -14,7 +14,7 @@ from statistics import fmean
 import pandas as pd
 
 from experiments.scratch import PARTS, borrow_project
-from polydistill.config.params import AFTER_THE_SCORES, Params
+from polydistill.config.params import NOT_AFFECTING_SCORES, Params
 from polydistill.contracts import Progress
 from polydistill.embeddings.shards import read_index
 from polydistill.errors import DivergedError
@@ -141,7 +141,7 @@ class TrialStore:
     def _key_content(self, trial: Trial) -> dict[str, object]:
         params, block = trial.params, trial.params.modality(self._modality)
         # the digests of the embeddings already cover the settings of teachers and store
-        excluded = {*AFTER_THE_SCORES, "store", "teachers"}
+        excluded = {*NOT_AFFECTING_SCORES, "store", "teachers"}
         parts = PARTS if set(trial.models) - set(STUDENTS) else PARTS[:1]
         return {
             "code": trial_code([params], self._modality),
