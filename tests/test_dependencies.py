@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 DEVELOPMENT = ("dev", "docs")
 USER_FOLDERS = ("src", "flows", "experiments", "services", "examples")
-DEVELOPER_FOLDERS = ("bench", "scripts", "tests")
+DEVELOPER_FOLDERS = ("bench", "recipes", "scripts", "tests")
 OURS = {"polydistill", *USER_FOLDERS, *DEVELOPER_FOLDERS}
 NOT_IMPORTED = {
     "accelerate": "transformers' Trainer needs it",
