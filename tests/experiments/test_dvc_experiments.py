@@ -16,13 +16,19 @@ from tests.toy_project import REPOSITORY, SHORT, make_toy_project
 
 pytest.importorskip("dvc")
 
-STAGE = """\
+POLYDISTILL = Path(sys.executable).with_name("polydistill")
+STAGE = f"""\
+vars: [params.resolved.yaml:enabled]
 stages:
+  params:
+    cmd: {POLYDISTILL} params --write
+    deps: [params.yaml]
+    outs: [params.resolved.yaml: {{cache: false, persist: true}}]
   distill:
-    foreach: ${modalities}
+    foreach: ${{enabled.modalities}}
     do:
-      cmd: mkdir -p artifacts && cp params.yaml artifacts/student
-      params: [seed, "${item}.teachers", "${item}.loss"]
+      cmd: mkdir -p artifacts && cp params.resolved.yaml artifacts/student
+      params: [params.resolved.yaml: [seed, "enabled.teachers.${{item}}", "${{item}}.loss"]]
       outs: [artifacts/student]
 """
 
@@ -51,7 +57,7 @@ def test_an_experiment_changes_adds_and_removes_parameters_and_keeps_the_baselin
 
     assert made["seed"] == 7
     assert made["text"]["loss"] == {"name": "mse", "extra": 0.5}
-    assert list(made["text"]["teachers"]) == ["minilm-l6"]
+    assert made["enabled"]["teachers"]["text"] == ["minilm-l6"]
     assert experiments.names() == {"first-s7"}
     experiments.restore()
     assert (root / "params.yaml").read_text() == before
