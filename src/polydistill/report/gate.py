@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 DASH = "\N{EN DASH}"
-"""Stands where there is no number."""
+"""Shown where there is no number."""
 PASSED, BROKEN, SKIPPED = "passed", "broken", "skipped"
 SIGNS = {"least": "\N{GREATER-THAN OR EQUAL TO}", "most": "\N{LESS-THAN OR EQUAL TO}"}
 COLUMNS = ("Rule", "Number", "Interval", "Bound", "Verdict")
@@ -18,7 +18,7 @@ NAMES = {
     "no-regression": "against the champion",
     "no-harm": "against the undistilled student",
 }
-"""Rules that are applied to each task, and what they hold it against."""
+"""Rules that are applied to each task, and what they compare it with."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RuleRow:
     Attributes:
         name: The rule's; with the task, where it was applied to several.
         value: What it looked at.
-        interval: Where that probably lies.
+        interval: The range that it probably lies in.
         bound: What it must reach, or must not exceed.
         verdict: `passed`, `broken` or `skipped`.
         because: The finding, in a sentence.

@@ -40,7 +40,7 @@ class Inputs:
 
     @property
     def verdict_is_old(self) -> bool:
-        """Whether the gate judged another student than the one that lies here."""
+        """Whether the gate judged another student than the one in the project."""
         judged = (self.verdict or {}).get("student_sha256")
         here = (self.distillation or {}).get("student_sha256")
         return judged is not None and here is not None and judged != here

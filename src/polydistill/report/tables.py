@@ -77,7 +77,7 @@ def model_order(scores: Scores, teachers: Sequence[str]) -> list[str]:
 
 
 def role(model: str) -> str:
-    """Say what a model is."""
+    """Return the role of a model: `student`, `undistilled` or `teacher`."""
     return model if model in {STUDENT, UNDISTILLED} else "teacher"
 
 
