@@ -96,7 +96,7 @@ def test_entries_out_of_order_are_named() -> None:
 def test_an_inserted_entry_is_named_though_it_is_well_made() -> None:
     honest, other = chain(STORY), chain([("first", None), ("promote", 1), ("promote", 4)])
 
-    with pytest.raises(LedgerError, match="entry 4 does not follow what stands before it"):
+    with pytest.raises(LedgerError, match="entry 4 does not follow the one before it"):
         read(lines_of([*other, *honest[3:]]))
 
 

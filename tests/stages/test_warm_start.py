@@ -328,7 +328,7 @@ def test_another_teacher_under_a_known_name_is_refused(
 def test_a_version_whose_files_have_changed_is_refused(
     project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
-    folder = Layout(project, "text").adopted(imported[1].sha256)
+    folder = Layout(project, "text").warm_start(imported[1].sha256)
     card = folder / "student" / "student.json"
     card.write_text(card.read_text() + "\n")
 

@@ -1,4 +1,4 @@
-"""Who does something: a name for the ledger, without a host."""
+"""The name of the person or service that acts, for the ledger; never a host."""
 
 from __future__ import annotations
 

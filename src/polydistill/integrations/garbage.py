@@ -1,4 +1,4 @@
-"""What lies in a project folder that nothing needs: unfinished work, scratch places, embeddings."""
+"""Files in a project folder that nothing needs: unfinished work, scratch folders, embeddings."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def remove_files(root: Path, garbage: Garbage) -> None:
 
 
 def stage_is_running(root: Path) -> bool:
-    """Say whether a process that lives holds one of DVC's locks on a path."""
+    """Return whether a running process holds one of DVC's locks on a path."""
     path = root / RWLOCK
     if not path.exists():
         return False
@@ -86,7 +86,7 @@ def stage_is_running(root: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Say whether there is a process of this number."""
+    """Return whether there is a process with this id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -117,8 +117,8 @@ def _garbage(root: Path, kind: Kind, path: Path, why: str) -> Garbage:
 
 
 def _work(root: Path, modality: str) -> Iterator[Garbage]:
-    """What stages have begun and not gone on with: other settings, another teacher, an interruption."""
-    why = "unfinished work: a stage with these settings and inputs would go on with it"
+    """Yield what stages have begun and not finished: other settings, another teacher, an interruption."""
+    why = "unfinished work: a stage with these settings and inputs would resume it"
     for path in sorted(Layout(root, modality).scratch.glob("work/*/*")):
         of_modality = path.name == modality or path.name.startswith(f"{modality}-")
         if of_modality and size_of(path):

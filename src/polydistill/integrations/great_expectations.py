@@ -19,7 +19,7 @@ class GreatExpectationsChecker:
     """See `stages.validate.RuleChecker`.
 
     Args:
-        data_docs: The folder of the pages; made anew.
+        data_docs: The folder of the pages; it is replaced.
     """
 
     def __init__(self, data_docs: Path) -> None:

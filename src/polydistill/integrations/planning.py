@@ -1,7 +1,7 @@
-"""What there is to do: DVC says what is stale, the registry who is champion, the policy what follows.
+"""What a run would do: DVC knows what is stale, the registry what is champion, the policy what follows.
 
-A night without work asks nothing else, so the gate, drift and Great Expectations, which bring torch, are
-imported only where an answer hangs on them.
+A night without work needs nothing else, so the gate, drift and Great Expectations, which import torch, are
+imported only where the answer depends on them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from polydistill.registry.ledger import CHALLENGER, CHAMPION, WITHDRAWN
 def make_plan(
     root: Path, params: Params, modality: str, policy: RetrainPolicy | None = None
 ) -> Plan:
-    """Say whether a run of the project would have anything to do; starts no stage and changes nothing.
+    """Return whether a run of the project would have anything to do; starts no stage and changes nothing.
 
     Args:
         root: The project folder.
@@ -69,7 +69,7 @@ def gather_facts(root: Path, params: Params, modality: str) -> Facts:
 
 
 def stale_entries(root: Path, params: Params, modality: str) -> tuple[str, ...]:
-    """Return what of a modality DVC says is not up to date: its stages, and `data.dvc`."""
+    """Return what is not up to date of a modality, according to DVC: its stages, and `data.dvc`."""
     ours = {modality, *params.embed_keys(modality)}
     return tuple(
         entry

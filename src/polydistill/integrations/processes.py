@@ -1,4 +1,4 @@
-"""Commands in a process group of their own: seen while they run, and gone, children too, when stopped."""
+"""Commands in process groups of their own: output as it comes, and no child left when one is stopped."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run_command(
     Args:
         command: Program and arguments.
         root: The folder it runs in.
-        timeout_s: After so many seconds the whole process group is killed.
+        timeout_s: Seconds after which the whole process group is killed.
         hidden: Lines that are not passed on; None: all of them.
         environment: Variables that it has beside ours, or in place of them.
 

@@ -1,4 +1,4 @@
-"""Whether what made a student can be had again: its code in a commit, its data in DVC's remote."""
+"""Whether a student can be made again: its code is in a commit, its data in DVC's remote."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polydistill.project.workspace import project_of
 PACKAGE = Path(polydistill.__file__).parent
 REQUIREMENTS_FILE = "requirements.lock"
 NAMED = 5
-"""So many files are named; the others are counted."""
+"""The number of files that are named; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Provenance:
         data_md5: DVC's hash of `data/`.
         requirements_sha256: Of `requirements.lock`; None where there is none.
         reasons: Why it cannot be made again; none if it can. They hold no path of this machine.
-        detail: What a tool said, for the person who is there.
+        detail: The output of a tool that failed.
     """
 
     commit: str | None
@@ -45,7 +45,7 @@ class Provenance:
 
 
 def examine(root: Path, entries: Mapping[str, Any]) -> Provenance:
-    """See whether the student that lies in `root` can be made again, and push its data.
+    """Check whether the student in `root` can be made again, and push its data.
 
     Args:
         root: The project folder, or a workspace of it.
@@ -96,7 +96,7 @@ def _of_state(root: Path, entries: Mapping[str, Any]) -> list[str]:
 
 
 def _push(root: Path) -> tuple[list[str], str]:
-    """Bring the data to the remote; return why that failed, and what DVC said."""
+    """Push the data to the remote; return why that failed, and what DVC printed."""
     try:
         dvc.push_data(root)
     except StageError as error:

@@ -180,7 +180,7 @@ def _meet(one: PurePosixPath, other: PurePosixPath) -> bool:
 
 @contextmanager
 def _place(root: Path, what: Attachments, place: Path) -> Iterator[Path]:
-    """Make the place, give the project folder in it, and say on failure where it is kept."""
+    """Make the folder, give the project folder in it, and name it in the error if a stage fails."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with stopped_on_failure():
@@ -226,8 +226,8 @@ def _bring_data(project: Path, what: Attachments) -> None:
     except StageError as error:
         raise MissingDataError(
             f"The data of {what.model} version {what.version}, {dvc.data_hash(project)}, is neither in "
-            "DVC's cache nor in its remote. Where a cache still has it, `dvc push data.dvc` at its "
-            f"commit brings it there.\n{error}"
+            "DVC's cache nor in its remote. Where a cache still has it, push it with `dvc push data.dvc` at "
+            f"its commit.\n{error}"
         ) from error
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FULL_DISK = ("No space left on device", "PytorchStreamWriter failed", "database or disk is full")
-"""What libraries say that hide the error number."""
+"""Messages of libraries that hide the error number."""
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> None:

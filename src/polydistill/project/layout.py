@@ -1,4 +1,4 @@
-"""Where everything lies in a project folder: the one place that knows."""
+"""The paths of all files in a project folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def modality_of(root: Path, folder: Path, known: Sequence[str]) -> str | None:
-    """Return whose student lies in a folder, of the project's modalities `known`; None: it does not say.
+    """Return the modality of the student in a folder, of the project's modalities `known`; None if unknown.
 
     Examples:
         >>> modality_of(Path("a"), Path("a/artifacts/text/student"), ["text", "vision"])
@@ -85,7 +85,7 @@ class Layout:
 
     @property
     def heads(self) -> Path:
-        """The heads, kept beside the student."""
+        """The heads, stored beside the student."""
         return self.artifacts / "heads"
 
     @property
@@ -103,13 +103,13 @@ class Layout:
         """Task, example, seed, model, prediction, target, score."""
         return self.artifacts / "predictions.parquet"
 
-    def adopted(self, sha256: str) -> Path:
-        """A version that a run can go on from: `student` and `heads`; named after its content."""
+    def warm_start(self, sha256: str) -> Path:
+        """An earlier version from which a run starts: `student` and `heads`, named after its content."""
         return self.root / "adopted" / self.modality / sha256[:16]
 
     @property
     def validation(self) -> Path:
-        """What the expectations said of the data."""
+        """The results of the expectations about the data."""
         return self.reports / "validation.json"
 
     @property
@@ -134,7 +134,7 @@ class Layout:
 
     @property
     def verdict(self) -> Path:
-        """What the gate said last; of this machine, not of DVC's."""
+        """The last verdict of the gate; local to this machine, not an output of DVC."""
         return self.scratch / "gate" / f"{self.modality}.json"
 
     @property
@@ -144,7 +144,7 @@ class Layout:
 
     @property
     def drift(self) -> Path:
-        """How the incoming corpus compares with the champion's; of this machine, not of DVC's."""
+        """How the incoming corpus compares with the champion's; local to this machine, not an output of DVC."""
         return self.reports / "drift.json"
 
     @property
@@ -154,7 +154,7 @@ class Layout:
 
     @property
     def watched(self) -> Path:
-        """What `flows.watch` has told of last."""
+        """The version of the data that `flows.watch` has reported last."""
         return self.scratch / "watch" / f"{self.modality}.json"
 
     @property
@@ -169,7 +169,7 @@ class Layout:
 
     @property
     def downloads(self) -> Path:
-        """Pinned files of registries: brought again when they are gone."""
+        """Pinned files of registries, downloaded again when they are missing."""
         return self.scratch / "downloads"
 
     def work(self, stage: str, key: str) -> Path:

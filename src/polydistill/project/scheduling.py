@@ -14,7 +14,7 @@ Action = Literal["run", "unchanged", "waiting"]
 
 @dataclass(frozen=True)
 class Lateness:
-    """When a run was due, and when it came.
+    """When a run was due, and when it started.
 
     Attributes:
         due: When its schedule wanted it; with a time zone.
@@ -39,7 +39,7 @@ class Registered:
     Attributes:
         version: Its number.
         lock_sha256: Of the modality's entries in `dvc.lock` that it was made with.
-        data_md5: DVC's hash of the data that it was made with; none, where nobody has noted it.
+        data_md5: DVC's hash of the data that it was made with; none, where it is not recorded.
         verdict: Of the gate or a person, as its tag has it.
         refused: Whether gate or person refused it, and would again.
     """
@@ -84,7 +84,7 @@ class Plan:
 
 
 def reason_to_skip(params: RetrainParams, lateness: Lateness) -> str | None:
-    """Say why a run that comes late should not execute; none, if it should.
+    """Return why a run that comes late should not execute; none, if it should.
 
     `all` makes up for every missed run; `skip` for none that is later than `grace_s`; `latest` for the newest.
 
@@ -113,7 +113,7 @@ def plan(policy: RetrainPolicy, facts: Facts, drift: Callable[[], Sequence[str] 
         policy: What makes a new student necessary.
         facts: See `Facts`.
         drift: Returns what has drifted from the champion's corpus, empty if nothing has; None, if there
-            is nothing to compare with. Called only where the answer hangs on it.
+            is nothing to compare with. Called only where the answer depends on it.
     """
     settled = _settled(facts)
     if settled is not None:
@@ -127,7 +127,7 @@ def plan(policy: RetrainPolicy, facts: Facts, drift: Callable[[], Sequence[str] 
 
 
 def _settled(facts: Facts) -> str | None:
-    """Say which version the files are, if it has been judged already."""
+    """Describe the version that the files are, if it has been judged already."""
     champion, challenger = facts.champion, facts.challenger
     if facts.stale:
         return None

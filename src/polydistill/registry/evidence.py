@@ -70,7 +70,7 @@ class Evidence:
     Attributes:
         contamination: Of the benchmark, by the corpus that it was trained on.
         validation: Whether that corpus and the tasks were validated.
-        licences: Teacher: its weights' licence, None where nobody wrote it down.
+        licences: Teacher: its weights' licence, None where it is not recorded.
         reproducible: Whether the version can be made again from what is attached to it.
         latency: One a batch size.
         size_mb: The bundle on disk, 10^6 bytes.

@@ -134,7 +134,7 @@ def _parsed(line: str, place: int, where: str) -> Entry:
 
 
 def _problem(entry: Entry, line: str, before: Sequence[Entry], model: str) -> str | None:
-    """Say what is wrong with an entry by itself and where it stands."""
+    """Return what is wrong with an entry itself or with its position."""
     number, here = entry.number, len(before) + 1
     last = before[-1].sha256 if before else NOTHING_BEFORE
     found = digest(entry)
@@ -143,10 +143,10 @@ def _problem(entry: Entry, line: str, before: Sequence[Entry], model: str) -> st
     if number > here:
         return f"entry {here} was removed: after entry {here - 1} comes entry {number}."
     if number < here:
-        return f"entry {number} was inserted or moved: it stands where entry {here} has to be."
+        return f"entry {number} was inserted or moved: it is where entry {here} has to be."
     if entry.previous_sha256 != last:
         return (
-            f"entry {number} does not follow what stands before it: it was written after "
+            f"entry {number} does not follow the one before it: it was written after "
             f"{entry.previous_sha256[:12]}, and entry {here - 1} is {last[:12]}."
         )
     if entry.model != model:
@@ -222,7 +222,7 @@ def champions(entries: Sequence[Entry]) -> list[int]:
 
 
 def was_champion(entries: Sequence[Entry], version: int) -> bool:
-    """Say whether a version was ever champion, or was `previous` when the ledger began."""
+    """Return whether a version was ever champion, or was `previous` when the ledger began."""
     return any(
         new == version and (alias == CHAMPION or (alias == PREVIOUS and entry.action == "first"))
         for entry in entries
@@ -231,7 +231,7 @@ def was_champion(entries: Sequence[Entry], version: int) -> bool:
 
 
 def withdrawn(entries: Sequence[Entry], version: int) -> Entry | None:
-    """Return who withdrew a version, if it was not champion again since.
+    """Return the entry that withdrew a version, if it was not champion again since.
 
     A rollback took its place as champion, or a person rejected it.
     """

@@ -61,7 +61,7 @@ class Rollback:
 
 
 def challenge(recorded: RecordedRegistry, version: int) -> Entry | None:
-    """Let a version be challenger; nothing is written where it is.
+    """Make a version the challenger; nothing is written if it already is.
 
     Nothing is repaired in that case: the next promotion does that, and reports it.
     """
@@ -143,7 +143,7 @@ def _challenger(recorded: RecordedRegistry, expect: int | None) -> int:
     if expect is not None and version != expect:
         raise MissingDataError(
             f"{recorded.name}'s challenger is version {version}, and version {expect} was expected: "
-            "the alias has moved meanwhile, and nothing is promoted. Look at it and try again."
+            "the alias has moved, and nothing is promoted. Look at it and try again."
         )
     return version
 

@@ -35,8 +35,8 @@ def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[s
     Args:
         folder: An existing one.
         params: Of the run.
-        layout: Where the modality's files lie.
-        lock: The modality's stages in `dvc.lock`: they say which data each stage has seen.
+        layout: Of the modality's files.
+        lock: The modality's stages in `dvc.lock`: they record which data each stage has read.
 
     Raises:
         MissingDataError: The corpus, a task or the student is not there.

@@ -24,7 +24,7 @@ from polydistill.registry.ledger import (
 )
 
 SKEW = timedelta(seconds=1)
-"""A clock may be so far behind the last entry without a word."""
+"""How far a clock may be behind the last entry without a warning."""
 VERDICTS: Mapping[Action, str] = {
     "promote": "promoted",
     "refuse": "refused",
@@ -73,7 +73,7 @@ class LedgerContent:
 
 
 class LedgerStore(Protocol):
-    """Where a ledger is kept."""
+    """The storage of a ledger."""
 
     def read(self) -> LedgerContent:
         """Return the ledger, and change nothing.
@@ -104,7 +104,7 @@ class Repair:
     """What has to be done before registry and ledger agree.
 
     Attributes:
-        pending: The last entry, if nothing says that the registry has it.
+        pending: The last entry, if the registry may not have it.
         heals: What of its moves the registry lacks; a subset of them.
         found: What moved without the ledger.
         reason: The same for a person; empty where nothing has.
@@ -154,7 +154,7 @@ class RecordedRegistry:
         ledger gets one, which begins with the aliases as found.
 
         Args:
-            dry_run: Write nothing and say what would be done; `aliases` are as they would be.
+            dry_run: Write nothing and report what would be done; `aliases` are as they would be.
 
         Raises:
             LedgerError: The ledger was tampered with.
@@ -278,7 +278,7 @@ def _verdicts(entry: Entry) -> dict[int, str]:
 
 
 def plan_repair(content: LedgerContent, actual: Mapping[str, int], existing: set[int]) -> Repair:
-    """Say what makes ledger and registry agree; changes nothing.
+    """Return what makes ledger and registry agree; changes nothing.
 
     Args:
         content: The ledger.
@@ -306,13 +306,13 @@ def plan_repair(content: LedgerContent, actual: Mapping[str, int], existing: set
 
 def _healed(entry: Entry, moves: Moves) -> str:
     return (
-        f"Entry {entry.number} ({entry.action}) was in the ledger and not wholly in the registry, as its "
+        f"Entry {entry.number} ({entry.action}) was in the ledger and not completely in the registry, because its "
         f"process was stopped between the two: {told(moves)} is applied."
     )
 
 
 def _external(found: Moves, existing: set[int]) -> str:
-    """Say what moved, and why if it shows."""
+    """Describe what moved, and why if that is known."""
     gone = {old for old, new in found.values() if new is None and old and old not in existing}
     parts = [
         f"Moved outside of polydistill: {told(found)}.",

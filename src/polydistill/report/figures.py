@@ -63,7 +63,7 @@ ANCHORS = (
     (-4, -14, "right", "center"),
     (-4, 14, "right", "center"),
 )
-"""Where a point's label may stand, in points: the first free place is taken."""
+"""Positions of a point's label, in points: the first free one is taken."""
 
 
 @dataclass(frozen=True)

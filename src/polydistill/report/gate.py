@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 DASH = "\N{EN DASH}"
-"""Stands where there is no number."""
+"""Shown where there is no number."""
 PASSED, BROKEN, SKIPPED = "passed", "broken", "skipped"
+SIGNS = {"least": "\N{GREATER-THAN OR EQUAL TO}", "most": "\N{LESS-THAN OR EQUAL TO}"}
 COLUMNS = ("Rule", "Number", "Interval", "Bound", "Verdict")
 NAMES = {
     "no-regression": "against the champion",
     "no-harm": "against the undistilled student",
 }
-"""Rules that are applied to each task, and what they hold it against."""
+"""Rules that are applied to each task, and what they compare it with."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class RuleRow:
     Attributes:
         name: The rule's; with the task, where it was applied to several.
         value: What it looked at.
-        interval: Where that probably lies.
+        interval: The range that it probably lies in.
         bound: What it must reach, or must not exceed.
         verdict: `passed`, `broken` or `skipped`.
         because: The finding, in a sentence.
@@ -46,17 +47,18 @@ class RuleRow:
         return (self.name, self.value, self.interval, self.bound, self.verdict)
 
 
-@dataclass(frozen=True)
-class TaskRow:
-    """One benchmark task: what the rules that are applied to each task found on it, by the rule's name."""
+class TaskRow(NamedTuple):
+    """One benchmark task: what each rule found that is applied to each task.
+
+    Attributes:
+        name: The task.
+        cells: Rule: what it found.
+        broken: Whether one of them refuses the student.
+    """
 
     name: str
     cells: Mapping[str, RuleRow]
-
-    @property
-    def broken(self) -> bool:
-        """Whether a rule refuses the student for this task."""
-        return any(cell.verdict == BROKEN for cell in self.cells.values())
+    broken: bool
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,10 @@ def gate_tables(rules: Sequence[Mapping[str, Any]]) -> GateTables:
             for name, found in by_name.items()
         ),
         per_task=per_task,
-        tasks=tuple(TaskRow(task, cells) for task, cells in sorted(by_task.items())),
+        tasks=tuple(
+            TaskRow(task, cells, any(cell.verdict == BROKEN for cell in cells.values()))
+            for task, cells in sorted(by_task.items())
+        ),
     )
 
 
@@ -136,8 +141,12 @@ def _row(rule: Mapping[str, Any]) -> RuleRow:
     return RuleRow(
         name=str(rule["name"]),
         value=_number(rule, rule["value"]),
-        interval=_interval(rule.get("interval")),
-        bound=_bound(rule),
+        interval=DASH
+        if rule.get("interval") is None
+        else "[{:+.4f}, {:+.4f}]".format(*rule["interval"]),
+        bound=DASH
+        if rule["bound"] is None
+        else f"{SIGNS[rule.get('bound_is', 'least')]} {_number(rule, rule['bound'])}",
         verdict=SKIPPED if rule.get("skipped") else PASSED if rule["passed"] else BROKEN,
         because=str(rule["because"]),
     )
@@ -147,26 +156,13 @@ def _summed(rules: Sequence[Mapping[str, Any]]) -> RuleRow:
     """Sum up a rule over its tasks, by the task that fell most."""
     broken = [rule for rule in rules if not rule["passed"]]
     worst = min(broken or rules, key=lambda rule: float(rule["value"]))
-    row = _row(worst)
     tasks = ", ".join(str(rule["task"]) for rule in broken)
     count = f"{len(broken)} of {len(rules)} tasks: {tasks}" if broken else f"{len(rules)} tasks"
-    because = f"{count}; the lowest is {worst['task']}: {row.because}"
-    verdict = BROKEN if broken else PASSED
-    return RuleRow(row.name, row.value, row.interval, row.bound, verdict, because)
+    because = f"{count}; the lowest is {worst['task']}: {worst['because']}"
+    return _row({**worst, "because": because})
 
 
 def _number(rule: Mapping[str, Any], value: object) -> str:
     if not isinstance(value, int | float):
         return DASH
     return f"{value:,.4g}" if rule.get("bound_is") == "most" else f"{value:+.4f}"
-
-
-def _interval(interval: Sequence[float] | None) -> str:
-    return DASH if interval is None else f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
-
-
-def _bound(rule: Mapping[str, Any]) -> str:
-    if rule["bound"] is None:
-        return DASH
-    sign = "\N{LESS-THAN OR EQUAL TO}" if rule.get("bound_is") == "most" else "\N{GREATER-THAN OR EQUAL TO}"  # fmt: skip
-    return f"{sign} {_number(rule, rule['bound'])}"

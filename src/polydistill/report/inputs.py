@@ -1,21 +1,19 @@
-"""What the report is drawn from; a file that may be missing is None, and the page says so."""
+"""The files that the report is made from. A file that may be missing is None, and the page says so."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from polydistill.errors import DataError
-from polydistill.evaluation.scores import Scores, read_scores
+from polydistill.evaluation.scores import Scores
 from polydistill.project.layout import Layout
+from polydistill.report.results import read_report
 
-Value = TypeVar("Value")
 HISTORY_COLUMNS = ["step", "teacher", "split", "nats"]
 Json = dict[str, Any]
 
@@ -42,7 +40,7 @@ class Inputs:
 
     @property
     def verdict_is_old(self) -> bool:
-        """Whether the gate judged another student than the one that lies here."""
+        """Whether the gate judged another student than the one in the project."""
         judged = (self.verdict or {}).get("student_sha256")
         here = (self.distillation or {}).get("student_sha256")
         return judged is not None and here is not None and judged != here
@@ -56,39 +54,24 @@ def read_inputs(layout: Layout) -> Inputs:
         DataError: A file is damaged.
     """
     return Inputs(
-        scores=_checked(layout.scores, read_scores),
-        verdict=_optional(layout.verdict, _read_json),
-        validation=_optional(layout.validation, _read_json),
-        local_status=_optional(layout.local_status, _read_json),
-        distillation=_optional(layout.distillation, _read_json),
-        history=_optional(layout.history, _read_history),
+        scores=read_report(layout.scores, "evaluate"),
+        verdict=_optional(layout.verdict, "promote"),
+        validation=_optional(layout.validation, "validate"),
+        local_status=_optional(layout.local_status, "fetch-data"),
+        distillation=_optional(layout.distillation, "distill"),
+        history=_read_history(layout.history) if layout.history.exists() else None,
     )
 
 
-def _optional(path: Path, read: Callable[[Path], Value]) -> Value | None:
-    return _checked(path, read) if path.exists() else None
-
-
-def _checked(path: Path, read: Callable[[Path], Value]) -> Value:
-    try:
-        return read(path)
-    except DataError:
-        raise
-    except (ValueError, OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} is damaged: {error}. Remove it and run its stage again."
-        ) from error
-
-
-def _read_json(path: Path) -> Json:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}.")
-    return content
+def _optional(path: Path, stage: str) -> Json | None:
+    return read_report(path, stage) if path.exists() else None
 
 
 def _read_history(path: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(path)
+    try:
+        frame = pd.read_parquet(path)
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} is damaged: {error}. Run the distill stage again.") from error
     if missing := [column for column in HISTORY_COLUMNS if column not in frame]:
         raise DataError(f"{path} must have a column {missing[0]!r}: run the distill stage again.")
     return frame[HISTORY_COLUMNS]

@@ -29,7 +29,7 @@ def write_results(
 
 
 def read_report(path: Path, stage: str) -> dict[str, Any]:
-    """Return the JSON object that a stage has written of what it did.
+    """Return the JSON object that a stage has written.
 
     Raises:
         MissingDataError: It is not there.

@@ -58,7 +58,7 @@ class Measured:
 def measure(root: Path, params: Params, modality: str) -> list[Measured]:
     """Measure the student and every enabled teacher, or return what is known already.
 
-    Known measurements belong to these weights, parameters and this machine, and lie in `.polydistill/`.
+    Known measurements belong to these weights, parameters and this machine, and are stored in `.polydistill/`.
 
     Raises:
         MissingDataError: There is no student, or no corpus.
@@ -153,7 +153,7 @@ def _key(layout: Layout, params: Params, modality: str) -> str:
 
 
 def _processor() -> str:
-    """Return the processor's name, where the system tells it."""
+    """Return the processor's name, where the system knows it."""
     about = Path("/proc/cpuinfo")
     if about.exists():
         for line in about.read_text(encoding="utf-8", errors="replace").splitlines():

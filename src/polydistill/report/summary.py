@@ -81,7 +81,7 @@ def model_sizes(root: Path, params: Params, modality: str) -> dict[str, Size]:
 
 
 def verdict_line(inputs: Inputs) -> str:
-    """Say in one line what the gate said."""
+    """Return the verdict in one line."""
     if inputs.verdict is None:
         return "The gate has not run."
     outcome = str(inputs.verdict.get("outcome", "unknown"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from polydistill.config.data import TaskParams
 from polydistill.errors import DataError
-from polydistill.evaluation.scores import Scores, kind_means, mean_score
+from polydistill.evaluation.scores import Scores, mean_score
 
 STUDENT, UNDISTILLED = "student", "undistilled"
 MEAN = "mean"
@@ -76,7 +77,7 @@ def model_order(scores: Scores, teachers: Sequence[str]) -> list[str]:
 
 
 def role(model: str) -> str:
-    """Say what a model is."""
+    """Return the role of a model: `student`, `undistilled` or `teacher`."""
     return model if model in {STUDENT, UNDISTILLED} else "teacher"
 
 
@@ -90,15 +91,14 @@ def means(
     """
     wanted = _tasks_by_kind(scores, tasks, domain)
     result: dict[str, dict[str, float]] = {}
-    for model, by_kind in kind_means(scores, tasks, domain).items():
-        complete = {
-            kind: by_kind[kind]
+    for model, kinds in scores.items():
+        result[model] = {
+            kind: fmean(kinds[kind][name] for name in names)
             for kind, names in wanted.items()
-            if names <= set(scores[model].get(kind, {}))
+            if names <= kinds.get(kind, {}).keys()
         }
-        result[model] = dict(complete)
-        if wanted and len(complete) == len(wanted):
-            result[model][MEAN] = mean_score(complete)
+        if wanted and len(result[model]) == len(wanted):
+            result[model][MEAN] = mean_score(result[model])
     return result
 
 

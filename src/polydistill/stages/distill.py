@@ -68,7 +68,7 @@ def distill(
         block,
         RunSettings(params.seed, params.threads, params.precision),
         work,
-        origin=None if named is None else layout.adopted(named),
+        origin=None if named is None else layout.warm_start(named),
         tracker=tracker,
         progress=progress,
     )

@@ -43,7 +43,7 @@ def import_version(root: Path, modality: str, source: Path) -> ImportedVersion:
     """
     version = open_version(source)
     layout = Layout(root, modality)
-    folder = layout.adopted(version.sha256)
+    folder = layout.warm_start(version.sha256)
     if not folder.is_dir() or open_version(folder).sha256 != version.sha256:
         made = layout.work("warm-start", version.sha256[:16])
         shutil.rmtree(made, ignore_errors=True)

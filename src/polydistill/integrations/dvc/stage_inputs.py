@@ -22,7 +22,7 @@ from polydistill.config.params import (
 from polydistill.errors import ParamsError, StageError
 
 STAGE_VARIABLE = "DVC_STAGE"
-"""In which DVC tells a stage's command what stage it is."""
+"""Set by DVC for a stage's command: the name of the stage."""
 CODE, PARAMS = ("src/", "recipes"), f"{RESOLVED_FILE}: "
 PACKAGE = Path(__file__).parents[1]
 ITEM = re.compile(r"\$\{item(?:\.(\w+))?\}")
@@ -35,7 +35,7 @@ def steady_inputs(root: Path) -> Iterator[None]:
 
     DVC looks at what a stage depends on when the stage has ended, and would keep the result as that of code and
     parameters that it never saw: a later run would take it from the cache. Data are not looked at: the flow
-    brings them before its first stage, and to read them twice would take long.
+    pulls them before its first stage, and reading them twice would take long.
 
     Raises:
         StageError: One of them has changed.
@@ -48,8 +48,8 @@ def steady_inputs(root: Path) -> Iterator[None]:
     changed = [name for name, old, new in zip(named, before, after, strict=True) if old != new]
     if changed:
         raise StageError(
-            f"{', '.join(changed)} changed while the stage {stage!r} ran, so that its result is of neither: "
-            "run it again, and edit when it has ended."
+            f"{', '.join(changed)} changed while the stage {stage!r} ran, so its result belongs to neither version: "
+            "run it again, and edit after it has ended."
         )
 
 

@@ -44,16 +44,16 @@ CHATTER = frozenset(
     }
 )
 BLOCKED = ("Unable to acquire lock", "is busy, it is being blocked by", "database is locked")
-"""What DVC, or SQLite, says when another process is at work."""
+"""Messages of DVC or SQLite when another process is at work."""
 EDGE = re.compile(r'^\s*"(?P<upstream>[^"]+)" -> "(?P<downstream>[^"]+)";$', re.MULTILINE)
 NODE = re.compile(r'^\s*"(?P<node>[^"]+)";$', re.MULTILINE)
 EXITED = re.compile(r"failed to reproduce .*exited with (?P<code>-?\d+)$")
 
 SETTINGS = {"core.analytics": "false", "core.check_update": "false", "core.autostage": "false"}
 NO_REMOTE = "no remote specified"
-"""What DVC says when a push has nowhere to go."""
+"""DVC's message when no remote is configured."""
 UNSAVED = "unsaved files without confirmation"
-"""What DVC says when a pull would overwrite what no cache holds."""
+"""DVC's message when a pull would overwrite files that no cache holds."""
 
 How = Literal["ran", "restored", "unchanged"]
 DataState = Literal["pulled", "unchanged", "edited"]
@@ -103,7 +103,7 @@ def stage_groups(root: Path, modality: str) -> list[list[str]]:
 
 
 def reproduce(root: Path, stage: str, timeout_s: float = STAGE_TIMEOUT_S) -> StageState:
-    """Bring one stage up to date, in a process group that ends when we do, and say what it took.
+    """Bring one stage up to date, in a process group that ends with this process, and return what happened.
 
     Raises:
         InfrastructureError: Another process holds a lock, or a signal from outside ended the stage.
@@ -159,7 +159,7 @@ def add(root: Path, path: Path) -> Path:
 
 
 def push_data(root: Path) -> None:
-    """Bring what `data.dvc` names to DVC's remote; nothing happens if it is there.
+    """Push what `data.dvc` names to DVC's remote; nothing happens if it is there.
 
     Raises:
         StageError: There is no remote, it does not answer, or the cache does not hold the data.
@@ -170,7 +170,7 @@ def push_data(root: Path) -> None:
 
 
 def rerun(root: Path, stage: str, environment: Mapping[str, str], *, reuse: bool) -> StageState:
-    """Run one stage again, whatever DVC has kept of it, and leave nothing in the cache.
+    """Run one stage again, whatever DVC has cached, and add nothing to the cache.
 
     Nothing may go there: a result that differs would be given to whoever has the same inputs.
 
@@ -300,7 +300,7 @@ def _state(stage: str, finished: Finished) -> StageState:
 
 
 def _failure(stage: str, finished: Finished) -> StageError:
-    """Say what failed, with the stage's own exit code and its last lines."""
+    """Return an error with the stage's own exit code and its last lines."""
     codes = [int(match["code"]) for line in finished.lines if (match := EXITED.search(line))]
     code = codes[-1] if codes else finished.exit_code
     said = [line for line in finished.lines if line not in CHATTER][-SHOWN_LINES:]

@@ -1,1 +1,1 @@
-"""MLflow: the tracking store, the model registry, and the ledger kept in it."""
+"""MLflow: the tracking store, the model registry, and the ledger stored in it."""

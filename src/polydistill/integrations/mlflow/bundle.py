@@ -64,7 +64,7 @@ def register_student(
     """Log a bundle to the active run, register it, and return its version.
 
     Only examples that are strings get a schema of inputs: MLflow makes a table of whatever has one, and
-    no column of a table holds the arrays that stand for an image.
+    no column of a table holds arrays, which images may be.
 
     Args:
         mlflow: The module, connected.

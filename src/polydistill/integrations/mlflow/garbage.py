@@ -183,7 +183,7 @@ def _size(place: Path | None) -> int:
 
 
 def _clear(root: Path, place: Path | None) -> None:
-    """Remove artifacts, if they lie in the project's own store; a server clears its own."""
+    """Remove artifacts, if they are in the project's own store; a server removes its own."""
     ours = folder(root) / "artifacts"
     if place is None or not place.exists() or not place.resolve().is_relative_to(ours):
         return

@@ -4,7 +4,7 @@ Three places hold it. The registered model's tag `ledger_head` has the number an
 and is set in one transaction: it decides what is in the ledger. The entries lie in a run of their own,
 an artifact each, so that nothing that is kept is ever written again: a run, as a ledger outlives every
 version; of its own, as versions and their runs may be deleted. `mlruns/exports/<model>.ledger.jsonl`
-is a copy, which MLflow brings back wherever a workspace was thrown away.
+is a copy, which is written again from MLflow where a workspace was deleted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HEAD_TAG, APPLIED_TAG, RUN_TAG = "ledger_head", "ledger_applied", "ledger_run"
 EXPERIMENT = "ledger"
 ENTRIES = "entries"
 LOCK_TIMEOUT_S = 600.0  # the gate may load two models meanwhile, and wait for its smoke test
-RESTORE = "If MLflow is right, move the file away, and `polydistill history` writes it anew."
+RESTORE = "If MLflow is right, move the file away, and `polydistill history` writes it again."
 ENTRY_FILE = re.compile(r"(\d{6})-([0-9a-f]{64})\.json")
 
 
@@ -166,7 +166,7 @@ class MlflowLedger:
         write_atomic(self.file, "".join(f"{entry.line}\n" for entry in entries), durable=True)
 
     def _require_beginning(self, in_file: Sequence[Entry], entries: Sequence[Entry]) -> None:
-        """Refuse a file that says something else than MLflow, or more."""
+        """Refuse a file whose entries are not the beginning of MLflow's."""
         for ours, theirs in zip(in_file, entries, strict=False):
             if ours != theirs:
                 raise LedgerError(
@@ -264,7 +264,7 @@ def _store_lock(root: Path) -> AbstractContextManager[None]:
 
 
 def ledger_file(root: Path, name: str) -> Path:
-    """Return where the ledger's copy lies."""
+    """Return the path of the ledger's copy."""
     return folder(root) / "exports" / f"{name}.ledger.jsonl"
 
 

@@ -113,7 +113,7 @@ def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -
 
 
 def last_verdict(root: Path, modality: str) -> Promotion | None:
-    """Return what the gate said last of the challenger; none, if nothing that this release can read.
+    """Return the last verdict on the challenger; none, if there is none that this release can read.
 
     Raises:
         StageError: The tracking store does not answer.
@@ -127,7 +127,7 @@ def last_verdict(root: Path, modality: str) -> Promotion | None:
         path = client.download_artifacts(version.run_id, attached, folder)
         try:
             return read_promotion(Path(path).read_text(encoding="utf-8"))
-        except DataError:  # of another release: whoever wants to know asks the gate anew
+        except DataError:  # of another release: the gate must judge again
             return None
 
 
@@ -166,7 +166,7 @@ def history(root: Path, modality: str, at: datetime | None = None) -> History:
 def opened(
     root: Path, modality: str, *, dry_run: bool = False
 ) -> Iterator[tuple[MlflowClient, RecordedRegistry]]:
-    """Give the model's registry and ledger, if there is one: nothing is made for a model that is not."""
+    """Give the model's registry and ledger; nothing is made for a model that does not exist."""
     name = model_name(modality)
     missing = MissingDataError(f"No model {name} in the registry: publish a student first.")
     if not has_store(root):

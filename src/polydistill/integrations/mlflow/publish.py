@@ -96,7 +96,7 @@ class _Student:
 
 
 def publish(root: Path, params: Params, modality: str) -> Published:
-    """Register the student that lies in the project as challenger.
+    """Register the student of the project as challenger.
 
     The run is the one that training has logged live, or one made of the files. What identifies a
     student is its weights and its entries in `dvc.lock`: publishing it again finds its version. What a
@@ -117,7 +117,7 @@ def publish(root: Path, params: Params, modality: str) -> Published:
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
         found = max((int(one.version) for one in versions), default=None)
         version = found or _complete(client, student, params, run_id)
-        stamped = stamp(client, root, (name, version), student.lock)  # before anyone sees it
+        stamped = stamp(client, root, (name, version), student.lock)  # before its alias moves
         with recorded(root, client, name) as registry:
             challenge(registry, version)
     return Published(
@@ -193,10 +193,12 @@ def _new_run(client: MlflowClient, student: _Student, params: Params) -> str:
 
 
 def _complete(client: MlflowClient, student: _Student, params: Params, run_id: str) -> int:
-    """Bring everything into the run, register the model, and return its version."""
+    """Log everything to the run, register the model, and return its version."""
     layout = student.layout
     set_tags(client, run_id, student.tags)
-    if LAST_TAG not in client.get_run(run_id).data.tags:  # an interrupted publish went so far
+    if (
+        LAST_TAG not in client.get_run(run_id).data.tags
+    ):  # unless an interrupted publish has done it
         _log_history(client, student, run_id)
         log_metrics(client, run_id, {0: _score_metrics(student)})
         _log_data(client, layout.root, run_id, params, layout.modality)

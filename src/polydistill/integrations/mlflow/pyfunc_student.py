@@ -40,7 +40,7 @@ class StudentModel(PythonModel):
         its only one: whatever the modality can read (see `contracts.Modality.coerce`).
 
         Raises:
-            DataError: It is none of these, or the modality cannot read an example, whose number is told.
+            DataError: It is none of these, or the modality cannot read an example, whose number is in the message.
         """
         values = _values(model_input, self._kind.column)
         return encode(self._student, as_examples(values, self._kind))

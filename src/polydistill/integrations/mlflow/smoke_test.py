@@ -1,7 +1,7 @@
 """The smoke test: load a published model in this fresh process with MLflow alone, and let it answer.
 
 A script for `python -P`, and no module of ours imports it. It imports nothing of `polydistill` before MLflow
-brings the code that lies in the bundle, as a server that loads the model does.
+loads the code in the bundle, as a server that loads the model does.
 
     python -P smoke_test.py models:/student-text/3 examples.json answers.npy growth.json
 """

@@ -1,4 +1,4 @@
-"""Where MLflow keeps things, and what is said when it cannot."""
+"""The tracking store of MLflow: where it is, connecting to it, and its errors in plain words."""
 
 from __future__ import annotations
 
@@ -151,12 +151,12 @@ def missing_explained(uri: str) -> Iterator[None]:
             raise
         raise MissingDataError(
             f"No {uri} in the registry: {str(error).splitlines()[0]}\n"
-            "`polydistill publish` and `polydistill promote` bring it there."
+            "`polydistill publish` and `polydistill promote` create it."
         ) from error
 
 
 def check_store(root: Path) -> str:
-    """Say what the tracking store is and that it answers; makes nothing.
+    """Describe the tracking store, after seeing that it answers; makes nothing.
 
     Raises:
         StageError: It does not answer.
@@ -191,7 +191,7 @@ def shown(uri: str, root: Path = Path()) -> str:
 
 
 def _explain(uri: str, error: Exception) -> StageError:
-    """Say on one screen what is wrong with the store, and what to do."""
+    """Return an error that says on one screen what is wrong with the store, and what to do."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     found = re.sub(r"//[^@/]*@", "//", lines[0])[:300]
     where, path = shown(uri), uri.removeprefix(SQLITE)
@@ -202,17 +202,17 @@ def _explain(uri: str, error: Exception) -> StageError:
         )
     if getattr(error, "error_code", None) in REFUSED:
         advice = (
-            "The server does not let us in: see that MLFLOW_TRACKING_USERNAME and "
+            "The server refuses access: check that MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD are those of a user who may do this."
         )
     elif not uri.startswith(SQLITE):
         advice = f"Start that server, or unset {URI_VARIABLE} to use the project's own database."
     elif "not a database" in str(error) or "malformed" in str(error):
         advice = (
-            f"Move {path} away and run this again: `publish` builds the run anew from its files."
+            f"Move {path} away and run this again: `publish` makes the run again from its files."
         )
     elif "schema" in str(error):
-        advice = f"Another MLflow made it. `mlflow db upgrade {uri}` brings it up to date."
+        advice = f"Another version of MLflow made it. `mlflow db upgrade {uri}` upgrades it."
     else:
         advice = f"See that {Path(path).parent} can be written and that its disk has room."
     return StageError(f"The tracking store {where} failed: {found}\n{advice}")

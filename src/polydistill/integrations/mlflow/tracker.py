@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class MlflowTracker:
-    """See `tracking.Tracker`. Makes its run at the first call, and gives up at the first failure.
+    """See `tracking.Tracker`. Makes its run at the first call, and stops at the first failure.
 
     Args:
         root: The project folder.
@@ -80,7 +80,7 @@ class MlflowTracker:
             self.run_id, self._down = None, True
 
     def _guard(self, call: Callable[[], object]) -> None:
-        """Call, unless the store has failed before; the first failure is told once."""
+        """Call, unless the store has failed before; the first failure is logged once."""
         if self._down:
             return
         try:
@@ -88,7 +88,7 @@ class MlflowTracker:
                 call()
         except Exception as error:  # noqa: BLE001 - whatever it is, training is worth more
             self._down = True
-            _log.warning("Training goes on without live tracking. %s", error)
+            _log.warning("Training continues without live tracking. %s", error)
 
 
 def log_params(client: Any, run_id: str, params: Mapping[str, object]) -> None:
