@@ -32,8 +32,8 @@ run: .venv/.ready  ## The whole main job: data, teachers, student, benchmark, re
 test: .venv/.ready  ## The tests, side by side on two cores, under ten minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not gpu and not network and not services" $(ARGS)
 
-test-all: .venv/.ready  ## Every test that this machine can run, the slow ones too
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not gpu and not services" $(ARGS)
+test-all: .venv/.ready  ## Every test that this machine can run, the slow ones too, with coverage
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not gpu and not services" --cov=polydistill --cov-report=term:skip-covered $(ARGS)
 
 services: .venv/.ready  ## PostgreSQL, S3, MLflow with users and Prefect on loopback, until Ctrl-C
 	@$(BIN)/python -m services

@@ -172,3 +172,39 @@ def test_the_wheel_without_extras_brings_no_orchestration(core_python: Path) -> 
     names = {line.partition("==")[0] for line in result.stdout.splitlines()}
     assert {"polydistill", "torch", "transformers", "filelock", "pooch"} <= names
     assert names.isdisjoint({"dvc", "great-expectations", "mlflow", "mteb", "prefect"})
+
+
+FIVE_LINES = """
+import itertools, numpy as np, polydistill
+
+words = "red blue old new small large quiet open iron paper river city table garden light".split()
+texts = [" ".join(one) for one in itertools.islice(itertools.permutations(words, 4), 2000)]
+counts = np.array([[text.count(word) for word in words] for text in texts], dtype=float)
+
+class Letters:
+    name = "letters"
+    def encode(self, examples):
+        return np.array([[text.count(letter) for letter in "abcdefghijklmnop"] for text in examples], dtype=float)
+
+student = polydistill.distill(texts, teachers=[Letters(), polydistill.Precomputed(counts)], student="static")
+assert student.encode(["a red table"]).shape == (1, student.dim)
+assert student.teacher("letters").predict(["a red table"]).std.shape == (1, 16)
+student.save("my-student")
+again = polydistill.load("my-student")
+assert np.array_equal(again.encode(texts[:8]), student.encode(texts[:8]))
+print(sorted(student.teachers))
+"""
+
+
+def test_the_five_lines_run_with_the_wheel_and_no_extra(core_python: Path, tmp_path: Path) -> None:
+    script = tmp_path / "five_lines.py"
+    script.write_text(FIVE_LINES, encoding="utf-8")
+
+    result = run(
+        *(core_python, script),
+        folder=tmp_path,
+        variables=environment({"POLYDISTILL_CACHE": str(tmp_path / "cache")}),
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "['letters', 'precomputed']"
