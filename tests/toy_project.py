@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parents[1]
 TEACHERS = ("text-minilm-l6", "text-glove-50d")
 CONFIG = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
 STAGES = """\
-vars: [params.resolved.yaml:enabled]
+vars: ["params.resolved.yaml:enabled"]
 stages:
   fetch-data:
     foreach: ${modalities}
@@ -52,7 +52,7 @@ stages:
 
 
 SHORT = """\
-vars: [params.resolved.yaml:enabled]
+vars: ["params.resolved.yaml:enabled"]
 stages:
   validate:
     foreach: ${modalities}

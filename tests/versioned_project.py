@@ -18,7 +18,7 @@ from tests.published_project import IDS, TASKS
 REPOSITORY = Path(__file__).parents[1]
 TEACHER = "glove-50d"
 STAGES = f"""\
-vars: [params.resolved.yaml:enabled]
+vars: ["params.resolved.yaml:enabled"]
 stages:
   embed:
     foreach: ${{enabled.embed}}

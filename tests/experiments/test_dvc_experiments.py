@@ -18,7 +18,7 @@ pytest.importorskip("dvc")
 
 POLYDISTILL = Path(sys.executable).with_name("polydistill")
 STAGE = f"""\
-vars: [params.resolved.yaml:enabled]
+vars: ["params.resolved.yaml:enabled"]
 stages:
   params:
     cmd: {POLYDISTILL} params --write

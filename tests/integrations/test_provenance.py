@@ -60,7 +60,7 @@ def test_a_workspace_is_reproducible_by_its_projects_commit_and_leaves_git_alone
 def test_changed_added_and_missing_code_is_named(project: Path) -> None:
     (project / "flows" / "retrain.py").write_text("# changed\n")
     (project / "src" / "added.py").write_text("# new\n")
-    (project / "src" / "polydistill" / "progress.py").unlink()
+    (project / "src" / "polydistill" / "contracts.py").unlink()
     (project / "src" / "__pycache__").mkdir(exist_ok=True)
     (project / "src" / "__pycache__" / "x.pyc").write_text("no code")
 
@@ -80,7 +80,7 @@ def test_code_that_runs_from_elsewhere_must_be_the_commits(
     shutil.copytree(project / "src" / "polydistill", installed)
     monkeypatch.setattr(provenance, "PACKAGE", installed)
     same = examined(project).reasons
-    (installed / "scores.py").write_text("# patched\n")
+    (installed / "evaluation" / "scores.py").write_text("# patched\n")
 
     (reason,) = examined(project).reasons
 
@@ -121,7 +121,7 @@ def test_data_that_was_edited_since_is_told(project: Path) -> None:
 
 def test_results_of_other_parameters_than_these_are_told(project: Path) -> None:
     params = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(params.replace("\nseed: 0", "\nseed: 5"))
+    (project / "params.yaml").write_text(params.replace("seed: 0", "seed: 5"))
 
     (reason,) = examined(project).reasons
 
