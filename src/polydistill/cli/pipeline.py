@@ -26,11 +26,19 @@ def run(
 ) -> None:
     """Run the whole pipeline, from the data to a champion."""
     with errors_for_people():
-        from polydistill.cli.flow_process import folder_of, run_flows
+        from polydistill.cli.flow_process import ALL, folder_of, run_flows
         from polydistill.config.params import load_params
+        from polydistill.errors import ParamsError
         from polydistill.project.layout import Layout
         from polydistill.report.summary import summarise
 
+        params = load_params(ROOT)
+        for name in params.modalities if modality == ALL else (modality,):
+            if not params.modality(name).tasks:
+                raise ParamsError(
+                    f"{name}.tasks must have a task, got none: a student is promoted for its scores on tasks. "
+                    f"`dvc repro distill@{name}` makes a student alone."
+                )
         exit_codes = run_flows(ROOT, modality, quick=quick, aside=as_json)
         folder = folder_of(ROOT, quick=quick)
         for name, exit_code in exit_codes.items():

@@ -25,6 +25,8 @@ NOT_OF_A_PROJECT = (
 SLOW_TEACHERS = frozenset({"e5-small"})
 LEAST_BATCH, BATCHES = 32, 16
 """A small corpus has smaller batches, down to this size, so that an epoch has about this number of them."""
+PATIENCE = 4
+"""Training stops after this part of the epochs without a better held-out loss."""
 HELD_OUT_ROWS = 100
 MOST_HELD_OUT = 0.2
 IGNORED = """\
@@ -114,19 +116,26 @@ def settings(contents: Contents) -> str:
 
 
 def scaled_training(modality: str, n_rows: int) -> dict[str, int]:
-    """Return batch size and epochs that give a corpus of this size enough steps; empty: the defaults do.
+    """Return what gives a small corpus enough steps, and the student its share of them; empty: the defaults do.
 
     Examples:
-        >>> scaled_training("text", 250), scaled_training("text", 100_000)
-        ({'batch_size': 32, 'epochs': 40}, {})
+        >>> scaled_training("text", 250)
+        {'batch_size': 32, 'epochs': 40, 'head_warmup_steps': 7, 'patience': 10}
+        >>> scaled_training("text", 100_000)
+        {}
     """
     default = modality_defaults(modality)["training"]
     batch_size = int(default["batch_size"])
     while batch_size > LEAST_BATCH and n_rows < BATCHES * batch_size:
         batch_size //= 2
+    steps = max(1, n_rows // batch_size)
     epochs = enough_epochs(n_rows, batch_size, int(default["epochs"]))
+    if epochs == default["epochs"]:
+        return {}
     found = {"batch_size": batch_size, "epochs": epochs}
-    return {key: value for key, value in found.items() if value != default[key]}
+    if "head_warmup_steps" in default:
+        found["head_warmup_steps"] = min(int(default["head_warmup_steps"]), steps)
+    return {**found, "patience": epochs // PATIENCE}
 
 
 def _shipped(name: str) -> Path:
