@@ -64,7 +64,7 @@ quality: .venv/.ready  ## Three seeds with intervals, those of `make methods`: d
 methods: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/text/methods.md
 	@$(BIN)/python -m experiments methods $(MODALITY)
 
-ablation: .venv/.ready  ## One factor at a time around the default, as DVC experiments (an hour): docs/results/text/ablation.md
+ablation: .venv/.ready  ## Change one factor of the default at a time, as DVC experiments (an hour): docs/results/text/ablation.md
 	@$(BIN)/python -m experiments ablation $(MODALITY)
 
 attribution: .venv/.ready  ## What each teacher adds to the others: docs/results/text/attribution.md

@@ -13,9 +13,9 @@ from polydistill.config import environment
 
 ROOT = Path()
 ShowOnly = Annotated[
-    bool, typer.Option("--show-only", help="Make no new run; report the finished ones.")
+    bool, typer.Option("--show-only", help="Run no trial; report the finished ones.")
 ]
-AtMost = Annotated[int | None, typer.Option(min=1, help="Make at most N runs, then stop.")]
+AtMost = Annotated[int | None, typer.Option(min=1, help="The maximum number of trials to run.")]
 experiments = typer.Typer(
     cls=GroupedHelp,
     help="Compare and measure methods. Each command writes a page to docs/results/<modality>/.",
@@ -33,19 +33,19 @@ def methods(
     at_most: AtMost = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Compare the default with this one only; repeatable: mse, cosine."),
+        typer.Option(help="A method to compare with the default; repeatable: mse, cosine."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the default with baselines and single teachers (hours)."""
     with errors_for_people():
         from experiments.comparison_page import markdown
-        from experiments.method_comparison import compare_over_seeds
+        from experiments.method_comparison import compare_methods
         from experiments.methods import chosen_methods
         from polydistill.config.params import load_params
 
         params, progress = load_params(ROOT), ProgressLines("methods")
-        report = compare_over_seeds(
+        report = compare_methods(
             ROOT,
             params,
             modality,
@@ -67,10 +67,10 @@ def ablation(
     at_most: AtMost = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change one factor at a time around the default (an hour)."""
+    """Change one factor of the default at a time, as DVC experiments (an hour)."""
     with errors_for_people():
         from experiments.ablation import markdown
-        from experiments.ablation_grid import Ablation, make_missing, prepare_workspace, summarise
+        from experiments.ablation_grid import Ablation, prepare_workspace, run_missing, summarise
         from experiments.dvc_experiments import DvcExperiments
         from polydistill.config.params import load_params
 
@@ -78,7 +78,7 @@ def ablation(
         if not show_only:
             runs = DvcExperiments(prepare_workspace(plan))
             progress = ProgressLines("ablation")
-            failed = make_missing(plan, runs, at_most=at_most, progress=progress)
+            failed = run_missing(plan, runs, at_most=at_most, progress=progress)
         report = summarise(plan, failed)
         if as_json:
             show(report, as_json=True)
@@ -88,7 +88,7 @@ def ablation(
 
 @experiments.command(epilog="Example: python -m experiments quality text")
 def quality(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Estimate over three seeds what distillation gains."""
+    """Compare the student with the undistilled one over three seeds."""
     with errors_for_people():
         from experiments.quality import quality as measure_quality
         from polydistill.config.params import load_params
@@ -106,11 +106,11 @@ def compare_exports(
     modality: Modality,
     *,
     kind: Annotated[
-        list[str] | None, typer.Option(help="Of tasks; repeatable [clustering, retrieval, sts].")
+        list[str] | None, typer.Option(help="A task kind; repeatable [clustering, retrieval, sts].")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score every export on the tasks that cosines decide."""
+    """Score every export on the tasks that depend on cosine similarity alone."""
     with errors_for_people():
         from experiments.exports import compare_exports as score_exports
         from polydistill.config.params import load_params
@@ -150,5 +150,5 @@ def costs(modality: Modality, *, as_json: AsJson = False) -> None:
 
 if __name__ == "__main__":
     environment.prepare()
-    environment.end_on_request()
+    environment.exit_on_sigterm()
     experiments()

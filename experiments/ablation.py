@@ -1,4 +1,4 @@
-"""The ablation: what each factor at another level costs or gains against the default."""
+"""The ablation's results: the gain of each level of each factor over the default."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.factors import Level
+from experiments.formatting import formatted_gain, plus_minus, row, signed
+from experiments.method_scores import MethodScore, method_scores
 from experiments.methods import DEFAULT
-from experiments.standings import Standing, standings
-from experiments.words import gain_cell, plus_minus, row, signed
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.evaluation.statistics.paired import CONFIDENCE, RESAMPLES, PairedScores
 
 DOMAIN = "all"
-LEAST_TOLD = 0.0005
-"""A gain that three decimals do not show is none, however sure."""
+LEAST_SHOWN = 0.0005
+"""A smaller gain rounds to zero at three decimals, and is reported as none."""
 
 
 @dataclass(frozen=True)
 class AblationReport:
-    """What `docs/results/<modality>/ablation.json` holds.
+    """The content of `docs/results/<modality>/ablation.json`.
 
     Attributes:
-        modality: Of the students.
-        seeds: Of the distillations.
-        setting: Parameters of the small setting that differ from `params.yaml`.
-        tasks: Kind: the tasks that were there.
-        default: The default's standing, by task kind, `mean` last.
-        factors: Factor, level: the same; gains are over the default.
-        failed: Cells that failed, and are in no mean.
-        missing: How many cells are not there yet.
+        modality: The students' modality.
+        seeds: The seeds of the distillations.
+        setting: The parameters of the small setting that differ from `params.yaml`.
+        tasks: The tasks of each kind that were available.
+        default: The default's score by task kind; the last kind is `mean`.
+        factors: The scores by factor, level and task kind; gains are relative to the default.
+        failed: The trials that failed. They enter no mean.
+        missing: The number of trials that have not run yet.
     """
 
     modality: str
     seeds: tuple[int, ...]
     setting: dict[str, object]
     tasks: dict[str, list[str]]
-    default: dict[str, Standing]
-    factors: dict[str, dict[str, dict[str, Standing]]]
+    default: dict[str, MethodScore]
+    factors: dict[str, dict[str, dict[str, MethodScore]]]
     failed: tuple[str, ...]
     missing: int
 
@@ -45,15 +45,15 @@ class AblationReport:
 def compare_levels(
     paired: PairedScores,
     levels: Sequence[Level],
-) -> tuple[dict[str, Standing], dict[str, dict[str, dict[str, Standing]]]]:
-    """Return the default's standing, and every other level's by its factor; all tasks together."""
-    there = [level for level in levels if level.name in paired.models]
-    stand = standings(paired, DOMAIN, [level.name for level in there], DEFAULT)
-    factors: dict[str, dict[str, dict[str, Standing]]] = {}
-    for level in there:
+) -> tuple[dict[str, MethodScore], dict[str, dict[str, dict[str, MethodScore]]]]:
+    """Return the default's scores, and those of every other level by factor, over all tasks."""
+    finished = [level for level in levels if level.name in paired.models]
+    scores = method_scores(paired, DOMAIN, [level.name for level in finished], DEFAULT)
+    factors: dict[str, dict[str, dict[str, MethodScore]]] = {}
+    for level in finished:
         if level.name != DEFAULT:
-            factors.setdefault(level.factor, {})[level.level] = stand[level.name]
-    return stand[DEFAULT], factors
+            factors.setdefault(level.factor, {})[level.level] = scores[level.name]
+    return scores[DEFAULT], factors
 
 
 def markdown(report: AblationReport) -> str:
@@ -63,19 +63,20 @@ def markdown(report: AblationReport) -> str:
     head = [f"| | {' | '.join(kinds)} |", f"|---|{'---:|' * len(kinds)}"]
     lines = [f"# Ablation: the {report.modality} student", ""]
     if report.missing:
-        lines += [f"**PARTIAL: {report.missing} cells are missing.**", ""]
+        lines += [f"**PARTIAL: {report.missing} trials are missing.**", ""]
     if report.failed:
-        lines += [f"Failed, and in no mean: {', '.join(report.failed)}.", ""]
+        lines += [f"Failed, and left out of every mean: {', '.join(report.failed)}.", ""]
     lines += [
         (
-            "One factor at a time around the default, on a fixed small setting "
-            f"({_listed(report.setting)}). Seeds {', '.join(map(str, report.seeds))}; each row is the level minus the "
-            f"default: a {CONFIDENCE:.0%} interval of the paired bootstrap ({RESAMPLES:,} resamples; groups of examples are "
-            "drawn whole), and ± the standard deviation over seeds. Differences on the full setting may be "
-            f"others: see [the method comparison](methods.md). `python -m experiments ablation {report.modality}` writes this page."
+            "Each variant changes one factor of the default, in a small setting "
+            f"({_listed(report.setting)}). Seeds: {', '.join(map(str, report.seeds))}. Each row is the variant minus the "
+            f"default, with the {CONFIDENCE:.0%} interval of a paired bootstrap ({RESAMPLES:,} resamples; a group of "
+            "examples is drawn as a whole) and, after ±, the standard deviation over seeds. Results in the full "
+            "setting may differ: see the [method comparison](methods.md). "
+            f"`python -m experiments ablation {report.modality}` writes this page."
         ),
         "",
-        *_in_words(report),
+        *_summary(report),
         *(
             []
             if report.missing
@@ -90,33 +91,36 @@ def markdown(report: AblationReport) -> str:
     for factor, levels in report.factors.items():
         lines += ["", f"## {factor.capitalize()}", "", *head]
         lines += [
-            row(level, [gain_cell(by_kind[kind]) for kind in kinds])
+            row(level, [formatted_gain(by_kind[kind]) for kind in kinds])
             for level, by_kind in levels.items()
         ]
     return "\n".join(lines) + "\n"
 
 
-def _in_words(report: AblationReport) -> list[str]:
-    """Say which levels are surely better than the default, and which surely worse."""
+def _summary(report: AblationReport) -> list[str]:
+    """Return the levels that are better than the default, worse, and indistinguishable from it."""
     gains = {
         f"{factor} {level}": by_kind[OVERALL].gain
         for factor, levels in report.factors.items()
         for level, by_kind in levels.items()
     }
     known = {name: gain for name, gain in gains.items() if gain is not None}
-    told = {name: gain for name, gain in known.items() if abs(gain.mean) >= LEAST_TOLD}
-    better = {name: signed(gain) for name, gain in told.items() if gain.above_zero}
-    worse = {name: signed(gain) for name, gain in told.items() if gain.below_zero}
+    shown = {name: gain for name, gain in known.items() if abs(gain.mean) >= LEAST_SHOWN}
+    better = {name: signed(gain) for name, gain in shown.items() if gain.above_zero}
+    worse = {name: signed(gain) for name, gain in shown.items() if gain.below_zero}
     even = [name for name in known if name not in {*better, *worse}]
     return [
-        f"- Surely better than the default in the mean over kinds: {_told(better)}.",
-        f"- Surely worse: {_told(worse)}.",
-        f"- Not to be told from it: {', '.join(even) or 'nothing'}.",
+        (
+            "- Better than the default in the mean over kinds (the interval excludes zero): "
+            f"{_gains(better)}."
+        ),
+        f"- Worse than the default (the interval excludes zero): {_gains(worse)}.",
+        f"- Indistinguishable from the default: {', '.join(even) or 'none'}.",
     ]
 
 
-def _told(gains: Mapping[str, str]) -> str:
-    return "; ".join(f"{name} {gain}" for name, gain in gains.items()) or "nothing"
+def _gains(gains: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {gain}" for name, gain in gains.items()) or "none"
 
 
 def _listed(setting: Mapping[str, object]) -> str:

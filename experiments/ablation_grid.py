@@ -1,4 +1,4 @@
-"""The ablation, as DVC experiments in a workspace: made cell by cell, gone on with wherever it ended."""
+"""The ablation as DVC experiments in a workspace. It runs trial by trial and resumes after an interruption."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from experiments.factors import Level, levels
 from experiments.forest_plot import forest
 from experiments.methods import DEFAULT
 from experiments.scratch import task_groups
-from experiments.trials import cell_code
+from experiments.trials import trial_code
 from polydistill.config.overrides import changed
-from polydistill.config.params import AFTER_THE_SCORES, Params
+from polydistill.config.params import NOT_AFFECTING_SCORES, Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
 from polydistill.evaluation.statistics.kinds import OVERALL
@@ -34,10 +34,10 @@ from polydistill.stages.resolve import resolve
 NAME = "ablation"
 SEEDS = (0, 1, 2)
 ALWAYS: Mapping[str, object] = {"evaluation.models": ["student"]}
-"""No cell changes another's teachers."""
+"""Only students are evaluated: the teachers' scores are the same in every trial."""
 SMALL: Mapping[str, Mapping[str, object]] = {
     "text": {
-        "corpus.rows": 12_288,  # three whole shards: the project's embeddings of them are taken over
+        "corpus.rows": 12_288,  # three whole shards, so that the project's embeddings can be copied
         "training.epochs": 3,
         **{
             f"tasks.{task}{part}.max_rows": 2_500
@@ -50,23 +50,23 @@ SMALL: Mapping[str, Mapping[str, object]] = {
     "vision": {"corpus.rows": 4_096, "training.epochs": 6},
     "molecules": {"corpus.rows": 4_096, "training.epochs": 6},
 }
-"""The small setting below a modality's block; a modality without one has the cells at full size."""
+"""The small setting of each modality, by dotted key in its block. Other modalities run at full size."""
 
 
 class Experiments(Protocol):
-    """Named runs with changed parameters; see `integrations.dvc_experiments.DvcExperiments`."""
+    """Named runs with changed parameters; see `experiments.dvc_experiments.DvcExperiments`."""
 
     def commit(self, message: str) -> None:
-        """Make the workspace as it is the baseline."""
+        """Make the current state of the workspace the baseline."""
 
     def names(self) -> set[str]:
-        """Return the finished ones on the baseline."""
+        """Return the names of the finished experiments on the baseline."""
 
     def run(self, name: str, changes: Mapping[str, object], target: str) -> None:
-        """Run one and keep it."""
+        """Run an experiment and store it."""
 
     def remove(self, name: str) -> None:
-        """Forget one."""
+        """Delete an experiment."""
 
 
 class Ablation:
@@ -75,10 +75,10 @@ class Ablation:
     Args:
         root: The project folder.
         params: Its parameters.
-        modality: A block of them.
-        setting: Of the small setting, dotted keys below the modality's block; none: those of `SMALL`.
-        seeds: Of each cell.
-        chosen: Names of the cells that are wanted, the default among them; none: all.
+        modality: A block of `params.yaml`.
+        setting: The small setting, by dotted key in the modality's block; None uses `SMALL`.
+        seeds: The seeds of each level.
+        chosen: The names of the levels to run, including the default; None runs all.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Ablation:
         seeds: Sequence[int] = SEEDS,
         chosen: Sequence[str] | None = None,
     ) -> None:
-        params.modality(modality)  # an unknown one is an error before its setting is
+        params.modality(modality)  # an unknown modality fails here, before its setting is read
         self.root, self.modality, self.seeds = root.resolve(), modality, tuple(seeds)
         small = SMALL.get(modality, {}) if setting is None else setting
         self.setting = {f"{modality}.{key}": value for key, value in {**small, **ALWAYS}.items()}
@@ -102,44 +102,46 @@ class Ablation:
             resolve(changed(self.params, {**level.overrides, "seed": 0}), modality)
         self.workspace = self.root / WORKSPACES / NAME
         self.version = self._version()
-        self._kept = Layout(self.root, modality).scratch / NAME / modality / self.version
+        self._stored = Layout(self.root, modality).scratch / NAME / modality / self.version
 
     @property
-    def cells(self) -> list[tuple[Level, int]]:
-        """Every level with the first seed, then with the next."""
+    def trials(self) -> list[tuple[Level, int]]:
+        """All levels with the first seed, then with the next one, and so on."""
         return [(level, seed) for seed in self.seeds for level in self.levels]
 
     def predictions(self, level: Level, seed: int) -> Path:
-        """Return where a cell's predictions are kept."""
-        return self._kept / f"{_name(level, seed)}.parquet"
+        """Return the file with the predictions of a trial."""
+        return self._stored / f"{_name(level, seed)}.parquet"
 
     @property
     def missing(self) -> list[tuple[Level, int]]:
-        """The cells that are not there yet."""
-        return [cell for cell in self.cells if not self.predictions(*cell).exists()]
+        """The trials that have not run yet."""
+        return [trial for trial in self.trials if not self.predictions(*trial).exists()]
 
     def _version(self) -> str:
-        """Return a name for whatever the cells depend on: code, data, and the default's parameters."""
+        """Return a digest of what the trials depend on: code, data and the default's parameters."""
         pointer = self.root / "data.dvc"
         if not pointer.exists():
             raise MissingDataError(f"No data.dvc in {self.root}: run in a project folder.")
-        code = cell_code(
+        code = trial_code(
             [changed(self.params, {**one.overrides, "seed": 0}) for one in self.levels],
             self.modality,
         )
         tree = self.params.model_dump(mode="json")
         tree.pop("notify", None)
         tree[self.modality] = {
-            key: value for key, value in tree[self.modality].items() if key not in AFTER_THE_SCORES
+            key: value
+            for key, value in tree[self.modality].items()
+            if key not in NOT_AFFECTING_SCORES
         }
         content = [code, pointer.read_text("utf-8"), {**tree, "seed": None}]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def prepare_workspace(ablation: Ablation) -> Path:
-    """Make the workspace, unless it holds this version of the project already; return its folder.
+    """Make the workspace, unless it already holds this version of the project, and return its folder.
 
-    Embeddings that the project has of the corpus' first rows are laid where the embed stage finds them.
+    The project's embeddings of the first corpus rows are copied to where the embed stage finds them.
     """
     from experiments.dvc_experiments import DvcExperiments
     from polydistill.integrations.dvc.stages import reproduce, stage_groups, sync_data
@@ -156,7 +158,7 @@ def prepare_workspace(ablation: Ablation) -> Path:
     if ignored.exists():
         shutil.copyfile(ignored, folder / ".gitignore")
     sync_data(folder)
-    _take_over_shards(ablation)
+    _copy_shards(ablation)
     for group in stage_groups(folder, ablation.modality):
         for stage in group:
             if stage.partition("@")[0] not in {"distill", "evaluate"}:
@@ -166,29 +168,31 @@ def prepare_workspace(ablation: Ablation) -> Path:
     return folder
 
 
-def make_missing(
+def run_missing(
     ablation: Ablation,
     experiments: Experiments,
     *,
     at_most: int | None = None,
     progress: Progress = silent,
 ) -> list[str]:
-    """Run the experiments whose predictions are not kept yet, `at_most` so many; return those that failed.
+    """Run the missing trials, at most `at_most` of them, and return those that failed.
 
     Raises:
-        InfrastructureError: Something from outside stopped one: run again.
+        InfrastructureError: A lock or a signal stopped a trial: run again.
     """
-    finished, failed, made = experiments.names(), [], 0
+    finished, failed, n_run = experiments.names(), [], 0
     missing = ablation.missing
-    for number, (level, seed) in enumerate(ablation.cells, 1):
+    for number, (level, seed) in enumerate(ablation.trials, 1):
         target, name = ablation.predictions(level, seed), _name(level, seed)
         if (level, seed) not in missing:
             continue
-        if at_most is not None and made >= at_most:
+        if at_most is not None and n_run >= at_most:
             break
-        if name in finished:  # killed before its predictions were copied: DVC's cache has the rest
+        if (
+            name in finished
+        ):  # it was killed before its predictions were copied; DVC's cache has the rest
             experiments.remove(name)
-        started, made = time.monotonic(), made + 1
+        started, n_run = time.monotonic(), n_run + 1
         try:
             experiments.run(
                 name, {**level.overrides, "seed": seed}, f"evaluate@{ablation.modality}"
@@ -198,24 +202,26 @@ def make_missing(
         except StageError as error:
             failed.append(f"{name} ({str(error).splitlines()[-1]})")
             continue
-        made_there = Layout(ablation.workspace, ablation.modality).predictions
-        beside = target.with_name(f".{target.name}")
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made_there, beside)
-        put_in_place(beside, target)
+        predictions = Layout(ablation.workspace, ablation.modality).predictions
+        unfinished = target.with_name(f".{target.name}")
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(predictions, unfinished)
+        put_in_place(unfinished, target)
         seconds = time.monotonic() - started
-        progress(f"cell {name}", number, len(ablation.cells), seconds=seconds)
+        progress(f"trial {name}", number, len(ablation.trials), seconds=seconds)
     return failed
 
 
 def summarise(ablation: Ablation, failed: Sequence[str] = ()) -> AblationReport:
-    """Compare what is there; write `docs/results/<modality>/ablation.{json,md,svg}` when no cell is missing or failed alone.
+    """Compare the finished trials. Write the results once every trial has finished or failed.
+
+    The results are `docs/results/<modality>/ablation.{json,md,svg}`.
 
     Raises:
-        MissingDataError: No cell of the default is finished.
+        MissingDataError: No trial of the default is finished.
     """
     tables: dict[int, list[pd.DataFrame]] = {}
-    for level, seed in ablation.cells:
+    for level, seed in ablation.trials:
         path = ablation.predictions(level, seed)
         if path.exists():
             table = pd.read_parquet(path)
@@ -223,7 +229,7 @@ def summarise(ablation: Ablation, failed: Sequence[str] = ()) -> AblationReport:
             tables.setdefault(seed, []).append(students.assign(model=level.name))
     by_seed = {seed: pd.concat(some, ignore_index=True) for seed, some in tables.items()}
     if not any((table["model"] == DEFAULT).any() for table in by_seed.values()):
-        raise MissingDataError("No cell of the default is finished yet: nothing to compare with.")
+        raise MissingDataError("No trial of the default is finished yet: nothing to compare with.")
     block = ablation.params.modality(ablation.modality)
     groups = task_groups(ablation.workspace, ablation.params, ablation.modality)
     paired = PairedScores(by_seed, block.tasks, groups)
@@ -244,7 +250,7 @@ def summarise(ablation: Ablation, failed: Sequence[str] = ()) -> AblationReport:
 
 
 def write_ablation(report: AblationReport, folder: Path) -> None:
-    """Write the results; the same report writes the same bytes."""
+    """Write the results; the same report gives the same bytes."""
     gains = {
         factor: {
             level: gain
@@ -261,18 +267,21 @@ def _name(level: Level, seed: int) -> str:
     return f"{level.name}-s{seed}"
 
 
-def _take_over_shards(ablation: Ablation) -> None:
-    """Copy the whole shards of the corpus that the project has, with their checksums.
+def _copy_shards(ablation: Ablation) -> None:
+    """Copy the project's embeddings of whole corpus shards, with their checksums.
 
-    A shard's key hangs on its rows and on the teacher alone, so they are the workspace's shards too.
+    A shard's key depends on its rows and on the teacher alone, so the shards are valid in the workspace too.
     """
     block = ablation.params.modality(ablation.modality)
     rows = block.corpus.rows
     whole = None if rows is None else rows // block.store.shard_rows
-    there, here = (Layout(at, ablation.modality) for at in (ablation.root, ablation.workspace))
+    project, workspace = (
+        Layout(root, ablation.modality) for root in (ablation.root, ablation.workspace)
+    )
     for teacher in ablation.params.enabled_teachers(ablation.modality):
-        source, target = there.embeddings("corpus", teacher), here.embedding_work("corpus", teacher)
-        if not source.exists() or here.embeddings("corpus", teacher).exists():
+        source = project.embeddings("corpus", teacher)
+        target = workspace.embedding_work("corpus", teacher)
+        if not source.exists() or workspace.embeddings("corpus", teacher).exists():
             continue
         entries = json.loads((source / "index.json").read_text("utf-8"))["shards"][:whole]
         target.mkdir(parents=True, exist_ok=True)

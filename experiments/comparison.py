@@ -1,48 +1,48 @@
-"""The method comparison: the default against the baselines, in every task kind and domain."""
+"""The results of the method comparison: the default against each method, by domain and task kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from experiments.method_scores import Best, MethodScore, best_methods, method_scores, shares
 from experiments.methods import DEFAULT, SINGLE, UNDISTILLED, Method
-from experiments.standings import Best, Standing, best_methods, shares, standings
 from polydistill.evaluation.statistics.bootstrap import Interval
 from polydistill.evaluation.statistics.paired import PairedScores
 
 TEACHER = "teacher "
-"""Before a teacher's name among the models, so that no method is called the same."""
+"""The prefix of a teacher's name among the models. It keeps teachers and methods apart."""
 GOAL = 0.9
-"""Of the best teacher, in every task kind."""
+"""The student's goal in every task kind, as a share of the best teacher's score."""
 
 
 @dataclass(frozen=True)
-class Progressed:
-    """How far the comparison is.
+class Completion:
+    """How many trials of the comparison are finished.
 
     Attributes:
-        finished: Cells that are there.
-        cells: All of them: methods times seeds.
-        diverged: Cells whose training diverged; they count as finished, and in no mean.
+        finished: The number of finished trials.
+        trials: The number of all trials: methods times seeds.
+        diverged: The trials whose training diverged. They count as finished and enter no mean.
     """
 
     finished: int
-    cells: int
+    trials: int
     diverged: tuple[str, ...]
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is missing."""
-        return self.finished == self.cells
+        """Whether every trial is finished."""
+        return self.finished == self.trials
 
 
 @dataclass(frozen=True)
 class Single:
-    """All teachers together against the best single one.
+    """All teachers together, compared with the best single teacher.
 
     Attributes:
-        method: The single-teacher method with the greatest mean.
-        gain: The default minus it.
+        method: The single-teacher method with the highest mean.
+        gain: The default minus that method.
     """
 
     method: str
@@ -51,20 +51,20 @@ class Single:
 
 @dataclass(frozen=True)
 class Domain:
-    """The comparison on the tasks of one domain; every mapping ends by task kind, `mean` last.
+    """The comparison on the tasks of one domain. The inner key is the task kind; its last value is `mean`.
 
     Attributes:
-        tasks: Kind: the tasks that were there.
-        standings: Method: see `Standing`; gains are over the default.
-        teachers: Teacher: its own score.
-        best: Who leads among the distilled.
-        share_of_best_teacher: Method: its score over the best teacher's.
-        over_teachers: Teacher: the default minus it.
-        singles: See `Single`; empty without single-teacher methods.
+        tasks: The tasks of each kind that were available.
+        scores: The `MethodScore` of each method; gains are relative to the default.
+        teachers: The score of each teacher.
+        best: The best of the distillation methods.
+        share_of_best_teacher: The score of each method divided by the best teacher's score.
+        over_teachers: The default minus each teacher.
+        singles: See `Single`; empty if no single-teacher method was compared.
     """
 
     tasks: dict[str, list[str]]
-    standings: dict[str, dict[str, Standing]]
+    scores: dict[str, dict[str, MethodScore]]
     teachers: dict[str, dict[str, float]]
     best: dict[str, Best]
     share_of_best_teacher: dict[str, dict[str, float]]
@@ -73,39 +73,39 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class MethodsReport:
-    """What `docs/results/<modality>/methods.json` holds.
+class MethodComparison:
+    """The content of `docs/results/<modality>/methods.json`.
 
     Attributes:
-        modality: Of the students.
-        seeds: Of the distillations.
-        progressed: How much of it is there.
-        methods: Method: what it is.
-        domains: `all`, `in-domain`, `out-of-domain`.
-        students: Method, seed: the sha256 of the student's weights.
+        modality: The students' modality.
+        seeds: The seeds of the distillations.
+        completion: How many trials are finished.
+        methods: The description of each method.
+        domains: The results for `all`, `in-domain` and `out-of-domain` tasks.
+        students: The sha256 of the student's weights, by method and seed.
     """
 
     modality: str
     seeds: tuple[int, ...]
-    progressed: Progressed
+    completion: Completion
     methods: dict[str, str]
     domains: dict[str, Domain]
     students: dict[str, dict[str, str]]
 
 
-def compare_methods(paired: PairedScores, methods: Sequence[Method]) -> dict[str, Domain]:
+def compare_domains(paired: PairedScores, methods: Sequence[Method]) -> dict[str, Domain]:
     """Compare the methods that have scores, in each domain.
 
-    The models of `paired` are methods, `undistilled`, and teachers with `TEACHER` before their names. The
-    default must be among them.
+    The models of `paired` are methods, `undistilled`, and teachers whose names start with `TEACHER`. The default
+    must be among them.
     """
     names = [method.name for method in methods if method.name in paired.models]
     return {domain: _compare(paired, domain, names) for domain in paired.tasks}
 
 
 def _compare(paired: PairedScores, domain: str, names: Sequence[str]) -> Domain:
-    everyone = [*names, *(name for name in (UNDISTILLED,) if name in paired.models)]
-    stand = standings(paired, domain, everyone, DEFAULT)
+    students = [*names, *(name for name in (UNDISTILLED,) if name in paired.models)]
+    scores = method_scores(paired, domain, students, DEFAULT)
     teachers = {
         model.removeprefix(TEACHER): {
             kind: paired.mean(domain, kind, model) for kind in paired.kinds(domain)
@@ -115,12 +115,12 @@ def _compare(paired: PairedScores, domain: str, names: Sequence[str]) -> Domain:
     }
     return Domain(
         tasks=paired.tasks[domain],
-        standings=stand,
+        scores=scores,
         teachers=teachers,
         best=best_methods(paired, domain, names),
         share_of_best_teacher={
             method: shares({kind: one.mean for kind, one in kinds.items()}, teachers)
-            for method, kinds in stand.items()
+            for method, kinds in scores.items()
         },
         over_teachers={
             name: {
@@ -145,13 +145,14 @@ def _singles(paired: PairedScores, domain: str, singles: Sequence[str]) -> dict[
 def goals(domain: Domain) -> Mapping[str, Mapping[str, bool]]:
     """Return, for each task kind, whether the default meets each goal.
 
-    `best`: it leads, or the leader is not surely above it; `all teachers`: the best single teacher is not surely
-    above all together; `90 %`: of the best teacher's score.
+    - `best`: the default has the highest mean, or is indistinguishable from the method that has it.
+    - `all teachers`: the default minus the best single-teacher method is not below zero with its whole interval.
+    - `90 %`: the default reaches this share of the best teacher's score.
     """
     share = domain.share_of_best_teacher[DEFAULT]
     return {
         kind: {
-            "best": DEFAULT in {best.method, *best.within},
+            "best": DEFAULT in {best.method, *best.indistinguishable},
             **(
                 {"all teachers": not domain.singles[kind].gain.below_zero}
                 if kind in domain.singles

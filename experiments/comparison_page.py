@@ -1,12 +1,12 @@
-"""The method comparison as a page of Markdown, with what it says in words, made of the numbers."""
+"""The method comparison as a page of Markdown: a summary in words, then the tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from experiments.comparison import GOAL, Domain, MethodsReport, goals
+from experiments.comparison import GOAL, Domain, MethodComparison, goals
+from experiments.formatting import NOTHING, formatted_gain, plus_minus, row, signed
 from experiments.methods import DEFAULT
-from experiments.words import NOTHING, gain_cell, plus_minus, row, signed
 from polydistill.evaluation.statistics.bootstrap import Interval
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.evaluation.statistics.paired import CONFIDENCE, RESAMPLES
@@ -14,96 +14,104 @@ from polydistill.evaluation.statistics.paired import CONFIDENCE, RESAMPLES
 OVERALL_NAME = "the mean over kinds"
 
 
-def markdown(report: MethodsReport) -> str:
+def markdown(report: MethodComparison) -> str:
     """Return the whole page."""
-    lines = [f"# Methods compared: the {report.modality} student", "", *_partial(report)]
+    lines = [f"# Method comparison: the {report.modality} student", "", *_partial(report)]
     lines += [
         (
-            f"Seeds {', '.join(map(str, report.seeds))}; students, targets, steps and seeds are equal, and heads but "
-            f"for SimReg. Brackets: {CONFIDENCE:.0%} interval of the paired bootstrap ({RESAMPLES:,} resamples; groups of "
-            "examples are drawn whole); ±: standard deviation over seeds. "
+            f"Seeds: {', '.join(map(str, report.seeds))}. All methods share the student, the targets, the steps and the "
+            "seeds; all but SimReg also share the heads. Brackets hold the "
+            f"{CONFIDENCE:.0%} interval of a paired bootstrap ({RESAMPLES:,} resamples; a group of examples is drawn as a "
+            "whole). ± is the standard deviation over seeds. "
             f"`python -m experiments methods {report.modality}` writes this page."
         ),
         "",
-        "| method | is |",
+        "| method | description |",
         "|---|---|",
         *(f"| {name} | {about} |" for name, about in report.methods.items()),
         "",
-        "## What the numbers say",
+        "## Summary",
         "",
-        *_in_words(report),
+        *_summary(report),
     ]
-    if report.progressed.is_complete:
+    if report.completion.is_complete:
         lines += ["", "![Gain over the default, with intervals](methods.svg)"]
     for name, domain in report.domains.items():
         lines += ["", f"## {name.capitalize()} tasks", "", *_tables(domain)]
     return "\n".join(lines) + "\n"
 
 
-def _partial(report: MethodsReport) -> list[str]:
-    """Say what is missing, where anything is."""
-    at, lines = report.progressed, []
-    if not at.is_complete:
-        lines += [f"**PARTIAL: {at.finished} of {at.cells} cells are finished.**", ""]
-    if at.diverged:
-        lines += [f"Diverged, and in no mean: {'; '.join(at.diverged)}.", ""]
+def _partial(report: MethodComparison) -> list[str]:
+    """Return a line on missing trials and a line on diverged ones, each if there are any."""
+    completion, lines = report.completion, []
+    if not completion.is_complete:
+        lines += [
+            f"**PARTIAL: {completion.finished} of {completion.trials} trials are finished.**",
+            "",
+        ]
+    if completion.diverged:
+        lines += [f"Diverged, and left out of every mean: {'; '.join(completion.diverged)}.", ""]
     return lines
 
 
-def _in_words(report: MethodsReport) -> list[str]:
-    """Say in which task kinds the default does not win, against whom, and which goals it misses."""
+def _summary(report: MethodComparison) -> list[str]:
+    """Return the task kinds in which another method has a higher mean than the default, and the missed goals."""
     lines = []
     for name, domain in report.domains.items():
         losses = [
-            f"{kind} (**{best.method}** is {signed(best.lead[DEFAULT])} above it"
-            f"{'' if DEFAULT in best.within else ', surely'})"
+            f"{kind} (**{best.method}** minus the default: {signed(best.lead[DEFAULT])}"
+            f"{'' if DEFAULT in best.indistinguishable else '; the interval excludes zero'})"
             for kind, best in domain.best.items()
             if best.method != DEFAULT and DEFAULT in best.lead
         ]
         won = [kind for kind, best in domain.best.items() if best.method == DEFAULT]
         said = (
-            f"the default does NOT have the best mean in {_listed(losses)}"
+            f"the default does NOT have the highest score in {_listed(losses)}"
             if losses
-            else "the default has the best mean in every task kind"
+            else "the default has the highest score in every task kind"
         )
         if losses and won:
-            said += f"; it has in {_listed(won)}"
+            said += f"; it has the highest score in {_listed(won)}"
         lines.append(f"- {name.capitalize()} tasks: {said}.")
-    lines += _goals_in_words(report.domains["all"])
+    lines += _goal_lines(report.domains["all"])
     return lines
 
 
-def _goals_in_words(domain: Domain) -> list[str]:
+def _goal_lines(domain: Domain) -> list[str]:
     reached = goals(domain)
     lines = [
         (
-            "- Best, or with the best inside the interval, on all tasks: "
+            "- All tasks: the default is the best method, or indistinguishable from the best, in "
             f"{_which([kind for kind in reached if reached[kind]['best']], reached)}."
         )
     ]
     if domain.singles:
         worse = [
-            f"{kind} ({single.method.removeprefix('only ')} alone is {signed(_turned(single.gain))} above)"
+            f"{kind} ({single.method.removeprefix('only ')} alone minus all: {signed(_negated(single.gain))})"
             for kind, single in domain.singles.items()
             if single.gain.mean < 0
         ]
         lines.append(
-            "- All teachers together against the best single one: "
-            + (f"less in {_listed(worse)}." if worse else "at least as good in every task kind.")
+            "- All teachers together score "
+            + (
+                f"lower than the best single teacher in {_listed(worse)}."
+                if worse
+                else "at least as high as the best single teacher in every task kind."
+            )
         )
     share = domain.share_of_best_teacher.get(DEFAULT, {})
     if share:
-        told = ", ".join(f"{kind} {value:.0%}" for kind, value in share.items())
+        shown = ", ".join(f"{kind} {value:.0%}" for kind, value in share.items())
         missed = [kind for kind, value in share.items() if value < GOAL]
         lines.append(
-            f"- Share of the best teacher's score: {told}; the goal of {GOAL:.0%} is "
-            + (f"missed in {_listed(missed)}." if missed else "met in all.")
+            f"- Share of the best teacher's score: {shown}; the goal of {GOAL:.0%} is "
+            + (f"missed in {_listed(missed)}." if missed else "met in every task kind.")
         )
     return lines
 
 
 def _tables(domain: Domain) -> list[str]:
-    """Return scores, then gains over the default, then the best."""
+    """Return the tables of scores, of gains over the default, and of the best methods."""
     kinds = list(domain.best)
     head = [f"| | {' | '.join(kinds)} |", f"|---|{'---:|' * len(kinds)}"]
     scores = [
@@ -116,7 +124,7 @@ def _tables(domain: Domain) -> list[str]:
                 for kind in kinds
             ],
         )
-        for method, by_kind in domain.standings.items()
+        for method, by_kind in domain.scores.items()
     ]
     teachers = [
         row(f"teacher {name}", [f"{by_kind[kind]:.3f}" for kind in kinds])
@@ -127,40 +135,41 @@ def _tables(domain: Domain) -> list[str]:
     gains = [
         row(
             method,
-            [gain_cell(by_kind[kind]) for kind in kinds],
+            [formatted_gain(by_kind[kind]) for kind in kinds],
         )
-        for method, by_kind in domain.standings.items()
+        for method, by_kind in domain.scores.items()
         if method != DEFAULT
     ]
     over = [
         row(f"teacher {name}", [signed(by_kind[kind]) for kind in kinds])
         for name, by_kind in domain.over_teachers.items()
     ]
-    within = [
+    indistinguishable = [
         row(
-            "not surely below the best",
-            [", ".join(domain.best[kind].within) or NOTHING for kind in kinds],
+            "indistinguishable from the best",
+            [", ".join(domain.best[kind].indistinguishable) or NOTHING for kind in kinds],
         )
     ]
     return [
-        "Main scores; the best of the distilled is bold.", "",
+        "Main scores; the best distillation method is in bold.", "",
         *head, *scores, *teachers, row("default's share of the best teacher", shown), "",
-        "Minus the default:", "",
+        "Each method minus the default:", "",
         *head, *gains, "",
         "The default minus each teacher:", "",
         *head, *over, "",
-        "The best of the distilled, and who is near it:", "",
-        *head, row("best", [domain.best[kind].method for kind in kinds]), *within,
+        ("The best distillation method, and the methods that are indistinguishable from it (the interval of the "
+        "difference contains zero):"), "",
+        *head, row("best", [domain.best[kind].method for kind in kinds]), *indistinguishable,
     ]  # fmt: skip
 
 
-def _turned(gain: Interval) -> Interval:
+def _negated(gain: Interval) -> Interval:
     return Interval(-gain.mean, -gain.high, -gain.low)
 
 
 def _which(some: Sequence[str], of: Iterable[str]) -> str:
     missing = [kind for kind in of if kind not in some]
-    return f"not in {_listed(missing)}" if missing else "every task kind"
+    return f"every task kind except {_listed(missing)}" if missing else "every task kind"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What student and teachers cost and are worth, side by side: a page that is committed."""
+"""Size, speed and relative scores of the student and its teachers, as a committed page."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ UNKNOWN = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Costs:
-    """What a model costs and is worth.
+    """The size, speed and relative scores of one model.
 
     Attributes:
-        model: `student`, or a teacher's name.
-        n_parameters: Of what runs; None where nothing says, or there are no weights.
-        megabytes: Of the weights' files; None where there are none.
-        examples_per_s: On this machine, all models in turn; None where it could not be measured.
-        shares: Task kind, and `mean`: its score over the best teacher's.
+        model: `student`, or the name of a teacher.
+        n_parameters: The number of parameters; None if it is unknown or the model has no weights.
+        megabytes: The size of the weight files; None without any.
+        examples_per_s: The throughput on this machine, models measured in turn; None if it could not be measured.
+        shares: The score divided by the best teacher's, by task kind; the last kind is `mean`.
     """
 
     model: str
@@ -38,12 +38,12 @@ class Costs:
 
 @dataclass(frozen=True)
 class CostsReport:
-    """What `docs/results/<modality>/costs.json` holds.
+    """The content of `docs/results/<modality>/costs.json`.
 
     Attributes:
-        modality: Of the student.
-        threads: Of each model.
-        models: The student first.
+        modality: The student's modality.
+        threads: The number of threads of each model.
+        models: The models, the student first.
     """
 
     modality: str
@@ -55,7 +55,7 @@ def costs(root: Path, params: Params, modality: str) -> CostsReport:
     """Measure student and teachers, and write `docs/results/<modality>/costs.{json,md}`.
 
     Raises:
-        MissingDataError: There is no student, no corpus or no `scores.json`.
+        MissingDataError: The student, the corpus or `scores.json` is missing.
         DataError: The scores do not belong to these parameters.
     """
     layout, tasks = Layout(root, modality), params.modality(modality).tasks
@@ -69,16 +69,17 @@ def costs(root: Path, params: Params, modality: str) -> CostsReport:
 
 
 def markdown(report: CostsReport) -> str:
-    """Return the report as one table."""
+    """Return the whole page, with one table."""
     kinds = list(report.models[0].shares)
     own = report.models[0].examples_per_s
     lines = [
-        f"# What the {report.modality} student costs, and what its teachers do",
+        f"# Size and speed: the {report.modality} student and its teachers",
         "",
         (
-            f"Examples of the corpus, {report.threads} threads, all models in turn on one machine: the ratios say more "
-            "than the rates. A share is of the best teacher's score in that kind of task, for the student that lies in "
-            f"`artifacts/{report.modality}`. `python -m experiments costs {report.modality}` writes this page."
+            f"Throughput on corpus examples with {report.threads} threads, all models measured in turn on one machine; "
+            "the ratios are more reliable than the absolute numbers. The columns of task kinds hold the score as a share "
+            f"of the best teacher's. The student is the one in `artifacts/{report.modality}`. "
+            f"`python -m experiments costs {report.modality}` writes this page."
         ),
         "",
         f"| | parameters | MB | examples/s | student is | {' | '.join(kinds)} |",
@@ -86,7 +87,7 @@ def markdown(report: CostsReport) -> str:
     ]
     for one in report.models:
         faster = None if own is None or not one.examples_per_s else own / one.examples_per_s
-        cells = [
+        columns = [
             f"**{one.model}**" if one.model == STUDENT else one.model,
             UNKNOWN if one.n_parameters is None else f"{one.n_parameters / 1e6:.1f} M",
             UNKNOWN if one.megabytes is None else f"{one.megabytes:.1f}",
@@ -94,7 +95,7 @@ def markdown(report: CostsReport) -> str:
             UNKNOWN if faster is None or one.model == STUDENT else f"{faster:,.1f} times as fast",
             *(f"{one.shares[kind]:.0%}" if kind in one.shares else UNKNOWN for kind in kinds),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""DVC's experiments: named runs with changed parameters, kept in a workspace's own git repository."""
+"""DVC experiments: named runs with changed parameters, stored in a workspace's own git repository."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from polydistill.integrations.processes import child_environment, run_command
 
 EXPERIMENT_TIMEOUT_S = 3600.0
 SETTINGS = "[core]\n    no_scm = false\n[cache]\n    dir = cache\n"
-"""Of `.dvc/config.local`: experiments live in git, and what they make goes with the workspace."""
+"""The content of `.dvc/config.local`: experiments need git, and the cache belongs to the workspace."""
 UNTRACKED = "/config.local\n/tmp\n/cache\n"
 
 
 class DvcExperiments:
-    """The experiments of a workspace.
+    """The DVC experiments of a workspace.
 
     Args:
-        folder: The workspace; it gets a git repository of its own, whose last commit is the baseline.
+        folder: The workspace. It gets its own git repository, whose last commit is the baseline.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def begin(self) -> None:
-        """Give the workspace its git repository and settings; before any other command of DVC in it."""
+        """Create the workspace's git repository and DVC settings. Call this before any other DVC command."""
         home = self._folder / ".dvc"
         (home / "config.local").write_text(SETTINGS, encoding="utf-8")
         (home / ".gitignore").write_text(UNTRACKED, encoding="utf-8")
@@ -38,30 +38,30 @@ class DvcExperiments:
             self._git("config", "commit.gpgsign", "false")
 
     def commit(self, message: str) -> None:
-        """Make the workspace as it is the baseline of experiments to come."""
+        """Commit the workspace: its current state is the baseline of later experiments."""
         self._git("add", "--all")
         if self._git("status", "--porcelain"):
             self._git("commit", "--quiet", "--message", message)
 
     def restore(self) -> None:
-        """Put the baseline's files back, if there is one; what git ignores stays."""
+        """Restore the files of the baseline, if there is one. Files that git ignores stay."""
         if self._has_baseline:
             self._git("reset", "--quiet", "--hard")
             self._git("clean", "--quiet", "--force", "-d")
 
     def names(self) -> set[str]:
-        """Return the finished experiments on the baseline."""
+        """Return the names of the finished experiments on the baseline."""
         return set(self._dvc("exp", "list", "--name-only").split())
 
     def run(self, name: str, changes: Mapping[str, object], target: str) -> None:
-        """Run a target with changed parameters as an experiment called `name`, and keep it.
+        """Run a stage with changed parameters as an experiment.
 
-        What the last experiment left in the workspace is put back first.
+        The workspace is restored to the baseline first.
 
         Args:
-            name: Of the experiment.
-            changes: Dotted keys of `params.yaml` and their values; None removes the key.
-            target: A stage.
+            name: The name of the experiment.
+            changes: The new values, by dotted key of `params.yaml`; None removes the key.
+            target: The stage to run.
 
         Raises:
             InfrastructureError: Another process holds a lock, or a signal ended the stage.
@@ -75,13 +75,13 @@ class DvcExperiments:
             timeout_s=EXPERIMENT_TIMEOUT_S,
         )
         if finished.exit_code:
-            said = "\n".join(finished.lines[-24:])
-            blocked = finished.exit_code < 0 or any(sign in said for sign in BLOCKED)
+            output = "\n".join(finished.lines[-24:])
+            blocked = finished.exit_code < 0 or any(sign in output for sign in BLOCKED)
             kind = InfrastructureError if blocked else StageError
-            raise kind(f"The experiment {name!r} failed. Its last lines:\n{said}")
+            raise kind(f"The experiment {name!r} failed. Its last lines:\n{output}")
 
     def remove(self, name: str) -> None:
-        """Forget an experiment."""
+        """Delete an experiment."""
         self._dvc("exp", "remove", name)
 
     @property
@@ -110,5 +110,5 @@ class DvcExperiments:
 
 
 def _setting(key: str, value: object) -> str:
-    """Return a change in Hydra's grammar, which adds a key where there is none."""
+    """Return a change in Hydra's override grammar: `~` removes a key, `++` sets or adds it."""
     return f"~{key}" if value is None else f"++{key}={value}"

@@ -1,4 +1,4 @@
-"""Score every export of the student on the tasks that cosines decide."""
+"""Score every export of the student on the tasks that depend on cosine similarity alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from polydistill.stages.exports import fit_export, trained_embeddings
 from polydistill.students import encode, load_student, weights_digest
 
 KINDS = ("clustering", "retrieval", "sts")
-"""Where cosines decide; a probe can undo whatever an export does."""
+"""The task kinds that depend on cosine similarity alone. In others, a probe can undo what an export does."""
 VARIANTS: tuple[Mapping[str, object], ...] = (
     {"name": "plain"},
     {"name": "whitened", "shrinkage": 1.0},
@@ -39,15 +39,15 @@ VARIANTS: tuple[Mapping[str, object], ...] = (
 
 @dataclass(frozen=True)
 class ExportsReport:
-    """What `docs/results/<modality>/exports.json` holds.
+    """The content of `docs/results/<modality>/exports.json`.
 
     Attributes:
-        modality: Of the student.
-        student_sha256: Of its weights.
-        rows: That each export was fitted to.
-        dims: Export: width of its embeddings.
-        scores: Export, task: main score.
-        means: Export, task kind: mean main score; `mean` is the mean over kinds.
+        modality: The student's modality.
+        student_sha256: The sha256 of the student's weights.
+        rows: The number of rows that each export was fitted to.
+        dims: The embedding width of each export.
+        scores: The main score by export and task.
+        means: The mean main score by export and task kind; `mean` is the mean over kinds.
     """
 
     modality: str
@@ -68,11 +68,11 @@ def compare_exports(
 ) -> ExportsReport:
     """Score every export in `VARIANTS`; write `docs/results/<modality>/exports.{json,md}`.
 
-    `kinds` are those of the tasks; none: those of `KINDS` that the modality has.
+    `kinds` are the task kinds to score; without any, the `KINDS` that the modality has are scored.
 
     Raises:
-        UnknownNameError: No task of `params.yaml` is of such a kind.
-        ParamsError: None is of a kind in `KINDS`, and no other was asked for.
+        UnknownNameError: No task in `params.yaml` has a kind in `kinds`.
+        ParamsError: `kinds` is empty, and no task has a kind in `KINDS`.
         PolydistillError: See `evaluate` and `export_student`.
     """
     block, layout = params.modality(modality), Layout(root, modality)
@@ -106,7 +106,7 @@ def compare_exports(
 
 
 def label(plugin: Plugin) -> str:
-    """Return an export's name with its options, as `--option` takes them.
+    """Return the name of an export with its options, in the format of `--option`.
 
     Examples:
         >>> label(Plugin.model_validate({"name": "whitened", "shrinkage": 0.5}))
@@ -117,25 +117,25 @@ def label(plugin: Plugin) -> str:
 
 
 def markdown(report: ExportsReport) -> str:
-    """Return the report as one table, the best of each column in bold."""
+    """Return the whole page, with one table; the best score of each column is in bold."""
     columns = [*next(iter(report.means.values())), *next(iter(report.scores.values()))]
-    cells = {
+    scores = {
         name: {**report.means[name], **report.scores[name]} for name in report.scores
-    }  # a kind and a task never share a name
-    best = {column: max(row[column] for row in cells.values()) for column in columns}
+    }  # the names of kinds and tasks are distinct
+    best = {column: max(row[column] for row in scores.values()) for column in columns}
     lines = [
         f"# Exports of the {report.modality} student",
         "",
         (
-            f"Main scores of the student {report.student_sha256[:12]} behind each export, fitted to "
-            f"{report.rows:,} rows that it was trained on, without a label. "
+            f"Main scores of the student {report.student_sha256[:12]} with each export. The exports were fitted to "
+            f"{report.rows:,} of its training rows, without labels. "
             f"`python -m experiments compare-exports {report.modality}` writes this page."
         ),
         "",
         f"| export | dim | {' | '.join(columns)} |",
         f"|---|---:|{'---:|' * len(columns)}",
     ]
-    for name, row in cells.items():
+    for name, row in scores.items():
         numbers = [
             f"**{row[column]:.3f}**" if row[column] == best[column] else f"{row[column]:.3f}"
             for column in columns
@@ -145,7 +145,7 @@ def markdown(report: ExportsReport) -> str:
 
 
 def _wanted_kinds(block: ModalityParams, modality: str, asked: Sequence[str]) -> list[str]:
-    """Return the kinds to score, each of which a task is of."""
+    """Return the kinds to score; at least one task has each of them."""
     known: set[str] = {task.kind for task in block.tasks.values()}
     for one in asked:
         if one not in known:
@@ -153,9 +153,9 @@ def _wanted_kinds(block: ModalityParams, modality: str, asked: Sequence[str]) ->
     wanted = list(asked) or [kind for kind in KINDS if kind in known]
     if not wanted:
         raise ParamsError(
-            f"Modality {modality!r} must have a task in which cosines decide ({', '.join(KINDS)}), got "
-            f"{', '.join(sorted(known))}: exports make no difference there. Name a kind to score it all "
-            "the same (--kind)."
+            f"Modality {modality!r} must have a task that depends on cosine similarity ({', '.join(KINDS)}), got "
+            f"{', '.join(sorted(known))}, where exports make no difference. To score such a kind anyway, name it "
+            "with --kind."
         )
     return wanted
 

@@ -1,4 +1,4 @@
-"""The ablation's cells: the default, and one factor at a time changed."""
+"""The ablation's levels: the default, and variants of it that change one factor each."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ GEOMETRIES = ("pairwise-similarity", "relational-distance", "similarity-distribu
 
 @dataclass(frozen=True)
 class Level:
-    """One cell: a factor at another level than the default's.
+    """The default with one factor set to another level.
 
     Attributes:
-        name: For files and experiments: lower-case letters, digits and hyphens.
-        factor: What is changed; the default has none.
-        level: To what.
-        overrides: Dotted keys of `params.yaml`, and their values; None removes the key.
+        name: The name in files and experiments: lower-case letters, digits and hyphens.
+        factor: The changed factor; empty for the default.
+        level: The new level of the factor.
+        overrides: The new values, by dotted key of `params.yaml`; None removes the key.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Level:
 
 
 def levels(params: Params, modality: str) -> Sequence[Level]:
-    """Return the default and its neighbours, at most twenty with four teachers.
+    """Return the default and its variants: at most twenty levels with four teachers.
 
-    The default's own level of a factor is no cell of its own. `beta-nll` with 1.0 is left out for room:
-    docs/experiments.md has it.
+    A factor's level in the default is not repeated. `beta-nll` with 1.0 is left out to limit the number of levels;
+    docs/experiments.md reports it.
     """
     block = params.modality(modality)
 
@@ -78,7 +78,7 @@ def levels(params: Params, modality: str) -> Sequence[Level]:
 
 
 def _fewer_teachers(params: Params, modality: str) -> list[Level]:
-    """Return the first enabled teacher alone, the first two, and so on."""
+    """Return levels with the first enabled teacher alone, the first two teachers, and so on."""
     teachers = list(params.enabled_teachers(modality))
     return [
         Level(
@@ -92,5 +92,5 @@ def _fewer_teachers(params: Params, modality: str) -> list[Level]:
 
 
 def _swapped(key: str, now: Plugin, name: str) -> dict[str, object]:
-    """Return another plug-in's name, without the options of the one that is there."""
+    """Return overrides that select another plug-in and remove the options of the current one."""
     return {f"{key}.name": name, **{f"{key}.{option}": None for option in now.options}}

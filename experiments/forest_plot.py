@@ -1,4 +1,4 @@
-"""A forest plot: differences to a baseline with their intervals, as an SVG file of its own."""
+"""A forest plot of differences from a baseline, with their intervals, as a standalone SVG file."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ INKS = {
     "light": ("#1f2328", "#59636e", "#d1d9e0", "#0969da", "#9a6700", "#6e7781"),
     "dark": ("#f0f6fc", "#9198a1", "#3d444d", "#4493f8", "#d29922", "#9198a1"),
 }
-"""What stands for the page's variables, in their order: a file has no page around it."""
+"""The colours of the report page's CSS variables, in the order of `VARIABLES`, for a file without that page."""
 FONT = "system-ui, sans-serif"
 ROW_INCHES, WIDTH_INCHES = 0.24, 6.6
 
 Groups = Mapping[str, Mapping[str, Interval]]
-"""Group, row: a difference."""
+"""The differences by group and row."""
 
 
 def forest(name: str, groups: Groups, axis: str) -> str:
-    """Return an SVG file with one row a difference, its interval as a line, and zero marked.
+    """Return an SVG file with one row per difference, its interval as a line, and a line at zero.
 
     Args:
-        name: Of the figure, for its ids.
-        groups: Rows, under the headings of their groups, from the top.
-        axis: What is drawn.
+        name: The figure's name, the prefix of its ids.
+        groups: The rows of each group, from top to bottom; each group has a heading.
+        axis: The label of the axis.
     """
     rows = [(group, label) for group, entries in groups.items() for label in ("", *entries)]
     height = 0.7 + ROW_INCHES * len(rows)
     with draw_axes(name, (WIDTH_INCHES, height)) as (axes, done):
         axes.axvline(0, color=FAINT, lw=0.8)
-        for place, (group, label) in enumerate(rows):
+        for position, (group, label) in enumerate(rows):
             if label:
                 gain = groups[group][label]
-                sure = gain.above_zero or gain.below_zero
-                colour = ACCENT if sure else OTHER
-                axes.plot([gain.low, gain.high], [place, place], color=colour, lw=2)
-                axes.plot([gain.mean], [place], "o", color=colour, ms=4.5)
+                excludes_zero = gain.above_zero or gain.below_zero
+                colour = ACCENT if excludes_zero else OTHER
+                axes.plot([gain.low, gain.high], [position, position], color=colour, lw=2)
+                axes.plot([gain.mean], [position], "o", color=colour, ms=4.5)
         axes.set_yticks(range(len(rows)), [label or group for group, label in rows])
         for text, (_, label) in zip(axes.get_yticklabels(), rows, strict=True):
             text.set_fontweight("normal" if label else "bold")
@@ -47,16 +47,16 @@ def forest(name: str, groups: Groups, axis: str) -> str:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(axis="x")
         axes.set_xlabel(axis)
-    spoken = "; ".join(
+    description = "; ".join(
         f"{group} {label} {gain.mean:+.3f}"
         for group, entries in groups.items()
         for label, gain in entries.items()
     )
-    return _standalone(done(f"{axis}: {spoken}."))
+    return _standalone(done(f"{axis}: {description}."))
 
 
 def _standalone(svg: Markup) -> str:
-    """Return a figure of a page as a file: with its name space, and colours for light and dark."""
+    """Return an inline figure as a file, with the SVG namespace and colours for light and dark themes."""
     light, dark = (_rules(INKS[theme]) for theme in ("light", "dark"))
     style = (
         f"<style>svg{{font-family:{FONT};font-size:{SETTINGS['font.size']}px;{light}}}"

@@ -1,6 +1,6 @@
 """The method comparison: distil with each method and seed, evaluate, and compare.
 
-No stage of DVC: each cell runs in a scratch project, and what it predicted is kept.
+It is not a DVC stage. Each trial runs in a scratch project, and its predictions are stored.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import pandas as pd
 
 from experiments.comparison import (
     TEACHER,
-    MethodsReport,
-    Progressed,
-    compare_methods,
+    Completion,
+    MethodComparison,
+    compare_domains,
 )
 from experiments.comparison_page import markdown
 from experiments.forest_plot import forest
-from experiments.methods import DEFAULT, UNDISTILLED, Method, all_methods
+from experiments.methods import DEFAULT, UNDISTILLED, Method, compared_methods
 from experiments.scratch import require_embeddings, task_groups
-from experiments.trials import Cell, KeptCells, make_missing
+from experiments.trials import Trial, TrialStore, run_missing
 from polydistill.config.overrides import changed
 from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
@@ -36,7 +36,7 @@ SEEDS = (0, 1, 2)
 NAME = "methods"
 
 
-def compare_over_seeds(  # noqa: PLR0913 - methods and seeds are there for smaller comparisons
+def compare_methods(  # noqa: PLR0913 - methods and seeds are there for smaller comparisons
     root: Path,
     params: Params,
     modality: str,
@@ -45,46 +45,46 @@ def compare_over_seeds(  # noqa: PLR0913 - methods and seeds are there for small
     seeds: Sequence[int] = SEEDS,
     at_most: int | None = None,
     progress: Progress = silent,
-) -> MethodsReport:
-    """Make the cells that are missing, and write `docs/results/<modality>/methods.{json,md,svg}` when all are there.
+) -> MethodComparison:
+    """Run the missing trials. When all are finished, write `docs/results/<modality>/methods.{json,md,svg}`.
 
     Args:
         root: The project folder, whose embeddings are up to date.
-        params: Its parameters: the default.
-        modality: A block of them.
-        methods: To compare, the default first; none: `all_methods`.
-        seeds: Of each method.
-        at_most: Make so many cells, then stop; none: all. 0: look at what there is.
-        progress: Told after each cell, and inside it.
+        params: Its parameters; they define the default method.
+        modality: A block of `params.yaml`.
+        methods: The methods to compare, the default first; None compares all `compared_methods`.
+        seeds: The seeds of each method.
+        at_most: The maximum number of trials to run; None runs all, 0 only summarises the finished ones.
+        progress: Called during each trial and after it.
 
     Raises:
-        MissingDataError: A teacher's embeddings are not there; or no cell of the default is.
+        MissingDataError: A teacher's embeddings are missing, or no trial of the default is finished.
         PolydistillError: See the distill and evaluate stages.
     """
-    methods = methods or all_methods(params, modality)
-    cells = method_cells(params, modality, methods, seeds)
-    for cell in cells:
-        resolve(cell.params, modality)
+    methods = methods or compared_methods(params, modality)
+    trials = method_trials(params, modality, methods, seeds)
+    for trial in trials:
+        resolve(trial.params, modality)
     require_embeddings(root, params, modality)
-    kept = KeptCells(root, modality, NAME)
-    make_missing(kept, cells, progress, at_most=at_most)
-    report = _report(root, params, modality, methods, cells, kept)
-    if report.progressed.is_complete:
+    store = TrialStore(root, modality, NAME)
+    run_missing(store, trials, progress, at_most=at_most)
+    report = _report(root, params, modality, methods, trials, store)
+    if report.completion.is_complete:
         write_comparison(report, Layout(root, modality).results)
     return report
 
 
-def method_cells(
+def method_trials(
     params: Params, modality: str, methods: Sequence[Method], seeds: Sequence[int]
-) -> list[Cell]:
-    """Return every method with the first seed, then with the next.
+) -> list[Trial]:
+    """Return the trials of every method with the first seed, then with the next one, and so on.
 
-    The default's cells evaluate the undistilled student too, and the first one the teachers: neither depends on
-    the method, and teachers on no seed.
+    The default's trials also evaluate the undistilled student, which does not depend on the method. The default's
+    first trial also evaluates the teachers, which depend on neither the method nor the seed.
     """
     teachers = tuple(params.enabled_teachers(modality))
     return [
-        Cell(
+        Trial(
             method.name,
             changed(params, {**method.overrides, "seed": seed}),
             (
@@ -98,16 +98,16 @@ def method_cells(
     ]
 
 
-def write_comparison(report: MethodsReport, folder: Path) -> None:
-    """Write the results; the same report writes the same bytes."""
-    stand = report.domains["all"].standings
+def write_comparison(report: MethodComparison, folder: Path) -> None:
+    """Write the results; the same report gives the same bytes."""
+    scores = report.domains["all"].scores
     gains = {
         kind: {
             method: gain
-            for method, by_kind in stand.items()
+            for method, by_kind in scores.items()
             if (gain := by_kind[kind].gain) is not None and method != UNDISTILLED
         }
-        for kind in reversed(stand[DEFAULT])
+        for kind in reversed(scores[DEFAULT])
     }
     figure = forest(NAME, gains, "main score, minus the default")
     write_results(folder, NAME, asdict(report), markdown(report), figure=figure)
@@ -118,59 +118,59 @@ def _report(
     params: Params,
     modality: str,
     methods: Sequence[Method],
-    cells: Sequence[Cell],
-    kept: KeptCells,
-) -> MethodsReport:
-    """Compare what is there."""
-    finished = [cell for cell in cells if kept.is_finished(cell)]
-    tables = _tables(finished, kept)
+    trials: Sequence[Trial],
+    store: TrialStore,
+) -> MethodComparison:
+    """Compare the finished trials."""
+    finished = [trial for trial in trials if store.is_finished(trial)]
+    tables = _tables(finished, store)
     if not any((table["model"] == DEFAULT).any() for table in tables.values()):
-        raise MissingDataError("No cell of the default is finished yet: nothing to compare with.")
-    records = [(cell, kept.record(cell)) for cell in finished]
+        raise MissingDataError("No trial of the default is finished yet: nothing to compare with.")
+    records = [(trial, store.record(trial)) for trial in finished]
     paired = PairedScores(
         tables, params.modality(modality).tasks, task_groups(root, params, modality)
     )
     students: dict[str, dict[str, str]] = {}
-    for cell, record in records:
+    for trial, record in records:
         if "student_sha256" in record:
-            by_seed = students.setdefault(cell.name, {})
-            by_seed[str(cell.params.seed)] = str(record["student_sha256"])
-    return MethodsReport(
+            by_seed = students.setdefault(trial.name, {})
+            by_seed[str(trial.params.seed)] = str(record["student_sha256"])
+    return MethodComparison(
         modality=modality,
-        seeds=tuple(dict.fromkeys(cell.params.seed for cell in cells)),
-        progressed=Progressed(
+        seeds=tuple(dict.fromkeys(trial.params.seed for trial in trials)),
+        completion=Completion(
             finished=len(finished),
-            cells=len(cells),
-            diverged=tuple(cell.label for cell, record in records if "diverged" in record),
+            trials=len(trials),
+            diverged=tuple(trial.label for trial, record in records if "diverged" in record),
         ),
         methods={method.name: method.about for method in methods},
-        domains=compare_methods(paired, methods),
+        domains=compare_domains(paired, methods),
         students=students,
     )
 
 
-def _tables(finished: Sequence[Cell], kept: KeptCells) -> dict[int, pd.DataFrame]:
-    """Return, by seed, the predictions under the names of methods, `undistilled` and teachers.
+def _tables(finished: Sequence[Trial], store: TrialStore) -> dict[int, pd.DataFrame]:
+    """Return the predictions by seed, with the names of methods, `undistilled` and teachers as models.
 
-    Teachers know no seed: what they predicted once stands beside every seed's students.
+    Teachers have no seed: their predictions, made once, are added to every seed.
     """
     by_seed: dict[int, list[pd.DataFrame]] = {}
     teachers: list[pd.DataFrame] = []
-    for cell in finished:
-        table = kept.predictions(cell)
+    for trial in finished:
+        table = store.predictions(trial)
         if table is None:
             continue
         names = {
-            model: cell.name
+            model: trial.name
             if model == "student"
             else UNDISTILLED
             if model == "undistilled"
             else TEACHER + model
-            for model in cell.models
+            for model in trial.models
         }
         named = table.assign(model=table["model"].map(names))
         is_teacher = named["model"].str.startswith(TEACHER)
-        by_seed.setdefault(cell.params.seed, []).append(named[~is_teacher])
+        by_seed.setdefault(trial.params.seed, []).append(named[~is_teacher])
         teachers.append(named[is_teacher])
     for tables in by_seed.values():
         tables.extend(teachers)

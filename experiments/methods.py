@@ -1,4 +1,4 @@
-"""The methods of the method comparison: each is the default with some parameters changed."""
+"""The methods of the comparison. Each is the default with some parameters changed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SINGLE = "only "
 
 @dataclass(frozen=True)
 class Method:
-    """One way to distil.
+    """A distillation method: changes to the parameters of the default.
 
     Attributes:
-        name: For tables.
-        about: One line for the reader.
-        overrides: Dotted keys of `params.yaml`, and their values.
+        name: The name in tables.
+        about: A description of one line.
+        overrides: The new values, by dotted key of `params.yaml`.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Method:
     overrides: Mapping[str, object]
 
 
-def all_methods(params: Params, modality: str) -> Sequence[Method]:
-    """Return the default, the baselines as published, and single teachers.
+def compared_methods(params: Params, modality: str) -> Sequence[Method]:
+    """Return the default, published baselines, and the default with each teacher alone.
 
-    Students, targets, steps, seeds and, but for SimReg, heads are equal.
+    All methods share the student, the targets, the steps and the seeds. All but SimReg also share the heads.
     """
 
     def method(name: str, about: str, **changes: object) -> Method:
@@ -52,7 +52,7 @@ def all_methods(params: Params, modality: str) -> Sequence[Method]:
         method("cosine", "cosine distance alone", loss={"name": "cosine"}, geometry_weight=0.0),
         method(
             "simreg",
-            "cosine distance, through an MLP with batch normalisation a teacher (arXiv:2201.05131)",
+            "cosine distance, through one MLP with batch normalisation per teacher (arXiv:2201.05131)",
             loss={"name": "cosine"},
             heads={"name": "batch-norm-mlp"},
             geometry_weight=0.0,
@@ -63,19 +63,19 @@ def all_methods(params: Params, modality: str) -> Sequence[Method]:
             loss_weight=0.0,
             geometry={"name": "similarity-distribution"},
             geometry_weight=1.0,
-            training__head_warmup_steps=0,  # there are no heads to wait for
+            training__head_warmup_steps=0,  # there are no heads to warm up
         ),
         *_single_teachers(params, modality),
     ]
 
 
 def chosen_methods(params: Params, modality: str, names: Sequence[str] | None) -> Sequence[Method]:
-    """Return the default and the methods with these names, in the table's order; none: all.
+    """Return the default and the named methods, in the order of the tables; all methods if `names` is None.
 
     Raises:
-        UnknownNameError: There is no such method.
+        UnknownNameError: A name is not that of a method.
     """
-    methods = all_methods(params, modality)
+    methods = compared_methods(params, modality)
     if names is None:
         return methods
     known = [method.name for method in methods]
@@ -86,14 +86,14 @@ def chosen_methods(params: Params, modality: str, names: Sequence[str] | None) -
 
 
 def _single_teachers(params: Params, modality: str) -> list[Method]:
-    """Return the default with one teacher, for each."""
+    """Return, for each teacher, the default with that teacher alone."""
     teachers = params.enabled_teachers(modality)
     if len(teachers) < 2:
         return []
     return [
         Method(
             f"{SINGLE}{teacher}",
-            f"the default, from `{teacher}` alone",
+            f"the default with `{teacher}` as the only teacher",
             only_teachers(params, modality, [teacher]),
         )
         for teacher in teachers

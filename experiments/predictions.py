@@ -1,6 +1,6 @@
-"""Predictions: what the heads are good for once training is over, measured on rows that they never saw.
+"""Quality of the predicted embeddings, measured on held-out rows: intervals, search, out-of-distribution scores.
 
-No stage of DVC: it reads the student, the heads, the embeddings and the report that are there.
+It is not a DVC stage. It reads the student, the heads, the embeddings and the report of the distillation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from experiments.predictions_page import Novelty, PredictionsReport, Search, markdown
+from experiments.predictions_page import OutOfDistribution, PredictionsReport, Search, markdown
 from polydistill.config.params import Params
 from polydistill.contracts import FloatArray, Progress, silent
 from polydistill.data.modalities import MODALITIES
@@ -30,19 +30,19 @@ NEIGHBOURS = 10
 QUERIES = 1_000
 INDEXED = 50_000
 FLAGGED = 0.05
-"""Share of held-out rows that the novelty's threshold calls strange."""
+"""The share of held-out rows whose out-of-distribution score is above the threshold."""
 Floats = NDArray[np.float64]
 
 
 def predictions(
     root: Path, params: Params, modality: str, *, progress: Progress = silent
 ) -> PredictionsReport:
-    """Measure intervals, search and novelty; write `docs/results/<modality>/predictions.{json,md}`.
+    """Measure intervals, search and out-of-distribution scores; write `docs/results/<modality>/predictions.{json,md}`.
 
     Raises:
-        MissingDataError: The corpus, the student or the report of its distillation is not there.
-        StoreError: A teacher's embeddings are not there, or are of other rows, or the student is not the report's.
-        DataError: A task is empty, the rows held out are not those of the distillation, or a teacher has too few.
+        MissingDataError: The corpus, the student or the report of its distillation is missing.
+        StoreError: A teacher's embeddings are missing or belong to other rows, or the report describes another student.
+        DataError: A task is empty, the held-out rows are not those of the distillation, or a teacher has too few rows.
         PolydistillError: See `TeacherPredictor.require`.
     """
     layout, block = Layout(root, modality), params.modality(modality)
@@ -72,16 +72,16 @@ def predictions(
             predictor, teacher, embeddings, (rows, own, len(index)), params.seed
         )
         progress("search", done, len(stored), predicted=search[teacher].predicted)
-    novelty, threshold = dict[str, Novelty](), None
+    scores, threshold = dict[str, OutOfDistribution](), None
     if predictor.scores_novelty:
-        usual = predictor.novelty(own[len(index) :])
-        threshold = float(np.quantile(usual, 1 - FLAGGED))
+        held_out = predictor.novelty(own[len(index) :])
+        threshold = float(np.quantile(held_out, 1 - FLAGGED))
         for done, (name, frame) in enumerate(frames.items(), 1):
             task = block.tasks[name]
             inputs = benchmark_inputs({name: frame}, {name: task}, kind)[kind.column].tolist()
-            strange = predictor.novelty(encode(student, inputs))
-            novelty[name] = compare_novelty(usual, strange, threshold, task.domain)
-            progress("novelty", done, len(frames), auroc=novelty[name].auroc)
+            unusual = predictor.novelty(encode(student, inputs))
+            scores[name] = compare_scores(held_out, unusual, threshold, task.domain)
+            progress("out-of-distribution", done, len(frames), auroc=scores[name].auroc)
     report = PredictionsReport(
         modality=modality,
         student_sha256=distilled["student_sha256"],
@@ -97,32 +97,32 @@ def predictions(
         search=search,
         flagged=FLAGGED,
         threshold=threshold,
-        novelty=novelty,
+        out_of_distribution=scores,
     )
     write_results(layout.results, "predictions", asdict(report), markdown(report))
     return report
 
 
 def _distilled(layout: Layout) -> dict[str, Any]:
-    """Return the report of the distillation that made the student which lies there."""
+    """Return the report of the distillation that made the current student."""
     distilled = read_report(layout.distillation, "distill")
     found = weights_digest(layout.student)
     if found != distilled["student_sha256"]:
         raise StoreError(
             f"{layout.student} must hold the student {distilled['student_sha256'][:12]} that {layout.distillation} "
-            f"tells of, got {found[:12]}: run `dvc checkout`, or the distill stage."
+            f"describes, got {found[:12]}: run `dvc checkout`, or the distill stage."
         )
     return distilled
 
 
 def _require_same_rows(unseen: NDArray[np.bool_], distilled: dict[str, Any]) -> None:
-    """Refuse a corpus or a share that is not the student's: rows that it was trained on would count as unseen."""
+    """Check that the split is that of the distillation; otherwise training rows would count as held out."""
     found = {"n_train": int((~unseen).sum()), "n_held_out": int(unseen.sum())}
     expected = {key: distilled[key] for key in found}
     if found != expected:
         raise DataError(
-            f"The student was distilled with {expected['n_train']:,} rows and {expected['n_held_out']:,} held out, and "
-            f"params.yaml now gives {found['n_train']:,} and {found['n_held_out']:,}: run the distill stage."
+            f"The student was distilled with {expected['n_train']:,} training and {expected['n_held_out']:,} held-out rows, "
+            f"but params.yaml now gives {found['n_train']:,} and {found['n_held_out']:,}: run the distill stage."
         )
 
 
@@ -133,32 +133,34 @@ def _search(
     encoded: tuple[Ints, FloatArray, int],
     seed: int,
 ) -> Search:
-    """Look up queries that the teacher has among rows that it has.
+    """Compare the searches with queries and an index that the teacher has embedded.
 
-    `encoded` are rows of the corpus, `(n,)`, what the student makes of them, `(n, dim)`, and how many of them, the
-    first ones, are the index.
+    `encoded` holds rows of the corpus, `(n,)`, the student's embeddings of them, `(n, dim)`, and how many of them
+    form the index; the index comes first.
     """
     rows, own, n_index = encoded
-    there = np.flatnonzero(embeddings.present[rows])
-    indexed = there[there < n_index]
-    asked = _draw(there[there >= n_index], QUERIES, seed, "queries")
-    if len(indexed) <= NEIGHBOURS or not len(asked):
+    present = np.flatnonzero(embeddings.present[rows])
+    indexed = present[present < n_index]
+    queried = _draw(present[present >= n_index], QUERIES, seed, "queries")
+    if len(indexed) <= NEIGHBOURS or not len(queried):
         raise DataError(
-            f"Teacher {teacher!r} must have more than {NEIGHBOURS} rows that were trained on and some that were "
-            f"held out, got {len(indexed)} and {len(asked)}: use more rows of the corpus."
+            f"Teacher {teacher!r} must have embedded more than {NEIGHBOURS} training rows and at least one held-out "
+            f"row, got {len(indexed)} and {len(queried)}: use more rows of the corpus."
         )
-    predicted, _ = predictor.predict(own[asked], teacher)
-    index, queries = (embeddings.take(rows[some]).values for some in (indexed, asked))
-    return compare_search((index, queries), (own[indexed], own[asked]), predicted)
+    predicted, _ = predictor.predict(own[queried], teacher)
+    index, queries = (embeddings.take(rows[some]).values for some in (indexed, queried))
+    return compare_search((index, queries), (own[indexed], own[queried]), predicted)
 
 
-def compare_novelty(usual: Floats, strange: Floats, threshold: float, domain: str) -> Novelty:
-    """Hold the novelty of a task's inputs, `(m,)`, against that of held-out rows, `(n,)`."""
+def compare_scores(
+    held_out: Floats, inputs: Floats, threshold: float, domain: str
+) -> OutOfDistribution:
+    """Compare the out-of-distribution scores of a task's inputs, `(m,)`, with those of held-out rows, `(n,)`."""
     from sklearn.metrics import roc_auc_score
 
-    labels = np.repeat([0, 1], [len(usual), len(strange)])
-    auroc = float(roc_auc_score(labels, np.concatenate([usual, strange])))
-    return Novelty(domain, len(strange), auroc, float((strange > threshold).mean()))
+    labels = np.repeat([0, 1], [len(held_out), len(inputs)])
+    auroc = float(roc_auc_score(labels, np.concatenate([held_out, inputs])))
+    return OutOfDistribution(domain, len(inputs), auroc, float((inputs > threshold).mean()))
 
 
 def compare_search(
@@ -166,12 +168,12 @@ def compare_search(
     student: tuple[FloatArray, FloatArray],
     predicted: FloatArray,
 ) -> Search:
-    """Look for the neighbours that a teacher finds.
+    """Return the share of a teacher's neighbours that the predicted queries and the student find.
 
     Args:
-        teacher: Its embeddings of the index, `(n, teacher_dim)`, and of the queries, `(m, teacher_dim)`.
-        student: The student's, `(n, dim)` and `(m, dim)`.
-        predicted: The teacher's of the queries, as the heads predict them, `(m, teacher_dim)`.
+        teacher: The teacher's embeddings of the index, `(n, teacher_dim)`, and of the queries, `(m, teacher_dim)`.
+        student: The student's embeddings of both, `(n, dim)` and `(m, dim)`.
+        predicted: The predicted embeddings of the queries, `(m, teacher_dim)`.
     """
     index, queries = teacher
     wanted = nearest(index, queries, NEIGHBOURS)
@@ -183,12 +185,12 @@ def compare_search(
 
 
 def nearest(index: FloatArray, queries: FloatArray, count: int) -> Ints:
-    """Return the places of the `count` rows of `index`, `(n, dim)`, with the highest cosines, `(m, count)`."""
+    """Return the indices of the `count` rows of `index`, `(n, dim)`, with the highest cosines, `(m, count)`."""
     from sklearn.neighbors import NearestNeighbors
 
     found = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(index)
-    places: Ints = found.kneighbors(queries, return_distance=False)
-    return places
+    rows: Ints = found.kneighbors(queries, return_distance=False)
+    return rows
 
 
 def overlap(found: Ints, wanted: Ints) -> float:

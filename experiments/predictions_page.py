@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Search:
-    """Of the ten neighbours that a teacher finds among its own embeddings, how many are found with cheap queries.
+    """The share of a query's ten nearest neighbours by the teacher's embeddings that cheaper searches find.
 
     Attributes:
-        predicted: By the teacher's embedding of the query as the heads predict it, in the same index.
-        student: By the student, of query and index.
-        chance: By drawing ten.
+        predicted: With the predicted embedding of the query, in the teacher's index.
+        student: With the student's embeddings of query and index.
+        chance: By drawing ten rows at random.
     """
 
     predicted: float
@@ -21,14 +21,14 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Novelty:
-    """How well the novelty tells a task's inputs from held-out rows of the corpus.
+class OutOfDistribution:
+    """How well the out-of-distribution score separates a task's inputs from held-out rows of the corpus.
 
     Attributes:
-        domain: Of the task: `in` the corpus', or `out`.
-        n_inputs: Of the task.
-        auroc: Of its inputs against the held-out rows; one half: not at all.
-        flagged: Share of its inputs above the threshold that `FLAGGED` of the held-out rows are above.
+        domain: The domain of the task: `in` the corpus' domain, or `out`.
+        n_inputs: The number of inputs of the task.
+        auroc: The AUROC of the task's inputs against the held-out rows; 0.5 means no separation.
+        flagged: The share of the task's inputs above the threshold.
     """
 
     domain: str
@@ -39,20 +39,20 @@ class Novelty:
 
 @dataclass(frozen=True)
 class PredictionsReport:
-    """What `docs/results/<modality>/predictions.json` holds.
+    """The content of `docs/results/<modality>/predictions.json`.
 
     Attributes:
-        modality: Of the student.
-        student_sha256: Of its weights.
+        modality: The student's modality.
+        student_sha256: The sha256 of the student's weights.
         scale: `predicted` or `residual`: see `prediction.PredictionReport`.
-        coverage: Teacher: share of held-out values inside the 90 % interval, before and after calibration.
-        n_indexed: Rows in each index, at most; all were trained on.
-        n_queries: Held-out rows that were looked up, at most.
-        n_neighbours: Of each query.
-        search: Teacher: what is found.
-        flagged: Share of held-out rows that the threshold calls strange.
-        threshold: The novelty above which they lie; none where there is no novelty.
-        novelty: Task: how strange it is; empty where there is no novelty.
+        coverage: The share of held-out values inside the 90 % interval, before and after calibration, by teacher.
+        n_indexed: The maximum number of rows in each index; all are training rows.
+        n_queries: The maximum number of held-out rows that serve as queries.
+        n_neighbours: The number of neighbours per query.
+        search: The search results by teacher.
+        flagged: The share of held-out rows above the threshold.
+        threshold: The threshold of the out-of-distribution score; None if the heads give no such score.
+        out_of_distribution: The separation of each task's inputs; empty if the heads give no such score.
     """
 
     modality: str
@@ -65,42 +65,42 @@ class PredictionsReport:
     search: dict[str, Search]
     flagged: float
     threshold: float | None
-    novelty: dict[str, Novelty]
+    out_of_distribution: dict[str, OutOfDistribution]
 
 
 def markdown(report: PredictionsReport) -> str:
     """Return the whole page."""
     chance = max(one.chance for one in report.search.values())
     lines = [
-        f"# What the heads of the {report.modality} student predict",
+        f"# Predicted embeddings: the heads of the {report.modality} student",
         "",
         (
-            f"Of the student {report.student_sha256[:12]}, on rows that it was not trained on, without a label. "
-            f"`python -m experiments predictions {report.modality}` writes this page; "
-            "[the guide](../../guides/predicting-teachers.md) says how to use them."
+            f"Measured on held-out rows, without labels, for the student {report.student_sha256[:12]}. "
+            "[The guide](../../guides/predicting-teachers.md) explains how to use predicted embeddings. "
+            f"`python -m experiments predictions {report.modality}` writes this page."
         ),
         "",
         "## Search",
         "",
         (
-            f"An index of {report.n_indexed:,} rows that were trained on, {report.n_queries:,} queries that were not. "
-            f"Of the {report.n_neighbours} neighbours that a teacher finds for its own embedding of the query, so many are found in "
-            "the teacher's index with the embedding that the heads predict, and by the student on both sides. Drawing "
-            f"finds {chance:.2g}."
+            f"The index holds {report.n_indexed:,} training rows; the {report.n_queries:,} queries are held-out rows. The "
+            f"reference is the {report.n_neighbours} nearest neighbours of a query by the teacher's own embeddings. The table "
+            "shows the share of them found with the predicted embedding of the query in the teacher's index, and with "
+            f"the student's embeddings of both. Drawing at random finds {chance:.2g}."
         ),
         "",
-        "| teacher | predicted query | student on both sides |",
+        "| teacher | predicted query, teacher's index | student |",
         "|---|---:|---:|",
         *(
             f"| {teacher} | {one.predicted:.2f} | {one.student:.2f} |"
             for teacher, one in report.search.items()
         ),
         "",
-        "## How sure",
+        "## Calibration",
         "",
         (
-            "Share of a teacher's held-out values inside the 90 % interval, calibrated on one half of the groups, "
-            "measured on the other."
+            "The share of a teacher's held-out values inside the 90 % interval, before and after calibration. The scale "
+            "is calibrated on one half of the groups and measured on the other half."
         ),
         "",
         "| teacher | before | after |",
@@ -110,30 +110,33 @@ def markdown(report: PredictionsReport) -> str:
             for teacher, (before, after) in report.coverage.items()
         ),
         "",
-        "## How strange",
+        "## Out-of-distribution score",
         "",
-        *_of_novelty(report),
+        *_out_of_distribution(report),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _of_novelty(report: PredictionsReport) -> list[str]:
+def _out_of_distribution(report: PredictionsReport) -> list[str]:
     if report.threshold is None:
         return [
-            "Nothing trained the heads' scale (`mse`, `cosine`, `loss_weight: 0`), or no row calibrated it: no novelty."
+            (
+                "There is no score: the loss does not train the heads' scale (`mse`, `cosine`, `loss_weight: 0`), or no "
+                "row was left to calibrate it."
+            )
         ]
-    strangest_first = sorted(report.novelty.items(), key=lambda item: -item[1].auroc)
+    highest_first = sorted(report.out_of_distribution.items(), key=lambda item: -item[1].auroc)
     return [
         (
-            "AUROC of the novelty of a task's inputs against the held-out rows, and the share of them above "
-            f"{report.threshold:.2f}, which {report.flagged:.0%} of the held-out rows are above. In-domain tasks share the corpus' "
-            "sources."
+            "The AUROC compares the score of a task's inputs with that of held-out rows of the corpus. An input is "
+            f"flagged above {report.threshold:.2f}; {report.flagged:.0%} of the held-out rows are. In-domain tasks have the same "
+            "sources as the corpus."
         ),
         "",
         "| task | domain | inputs | AUROC | flagged |",
         "|---|---|---:|---:|---:|",
         *(
             f"| {name} | {one.domain} | {one.n_inputs:,} | {one.auroc:.3f} | {one.flagged:.0%} |"
-            for name, one in strangest_first
+            for name, one in highest_first
         ),
     ]

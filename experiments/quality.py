@@ -1,6 +1,6 @@
-"""Quality over seeds: is the distilled student better than the undistilled one, and how sure is that?
+"""Quality over seeds: the gain of the distilled student over the undistilled one, with intervals.
 
-No stage of DVC: its cells are those of the method comparison's default, made once for both.
+It is not a DVC stage. It shares the default's trials with the method comparison.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.method_comparison import NAME as METHODS
-from experiments.method_comparison import SEEDS, method_cells
+from experiments.formatting import signed
+from experiments.method_comparison import NAME as COMPARISON
+from experiments.method_comparison import SEEDS, method_trials
 from experiments.methods import chosen_methods
 from experiments.scratch import require_embeddings, task_groups
-from experiments.trials import Cell, KeptCells, make_missing
+from experiments.trials import Trial, TrialStore, run_missing
 from polydistill.config.data import TaskParams
 from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
@@ -30,18 +31,18 @@ from polydistill.stages.resolve import resolve
 
 @dataclass(frozen=True)
 class QualityReport:
-    """What `docs/results/<modality>/quality.json` holds.
+    """The content of `docs/results/<modality>/quality.json`.
 
     Attributes:
-        modality: Of the student.
-        seeds: Of the distillations.
-        tasks: Task kind: the tasks that were there.
-        means: Domain (`all`, `in-domain`, `out-of-domain`), model, task kind: mean main score over tasks
-            and seeds; the kind `mean` is the mean over kinds.
-        gains: Domain, task kind: student minus undistilled, with a paired-bootstrap interval.
-        gap_closed: Domain, task kind: the share of the best teacher's lead over the undistilled student that
-            distillation closes; a kind in which no teacher leads is left out.
-        by_seed: Seed, task kind: the student's mean main score.
+        modality: The student's modality.
+        seeds: The seeds of the distillations.
+        tasks: The tasks of each kind that were available.
+        means: The mean main score over tasks and seeds, by domain (`all`, `in-domain`, `out-of-domain`), model and
+            task kind; the kind `mean` is the mean over kinds.
+        gains: Student minus undistilled, with a paired-bootstrap interval, by domain and task kind.
+        gap_closed: The share of the best teacher's lead over the undistilled student that distillation closes, by
+            domain and task kind; kinds in which no teacher leads are left out.
+        by_seed: The student's mean main score, by seed and task kind.
     """
 
     modality: str
@@ -61,10 +62,10 @@ def quality(
     *,
     progress: Progress = silent,
 ) -> QualityReport:
-    """Distil and evaluate once a seed, compare, and write `docs/results/<modality>/quality.{json,md}`.
+    """Distil and evaluate once per seed, compare, and write `docs/results/<modality>/quality.{json,md}`.
 
     Raises:
-        MissingDataError: A teacher's embeddings are not there.
+        MissingDataError: A teacher's embeddings are missing.
         DivergedError: A student's training diverged.
         PolydistillError: See the distill and evaluate stages.
     """
@@ -72,28 +73,28 @@ def quality(
     resolve(params, modality)
     require_embeddings(root, params, modality)
     default = chosen_methods(params, modality, [])
-    cells = method_cells(params, modality, default, seeds)
-    kept = KeptCells(root, modality, METHODS)
-    make_missing(kept, cells, progress)
-    tables = _with_teachers([_predictions(kept, cell) for cell in cells])
+    trials = method_trials(params, modality, default, seeds)
+    store = TrialStore(root, modality, COMPARISON)
+    run_missing(store, trials, progress)
+    tables = _with_teachers([_predictions(store, trial) for trial in trials])
     groups = task_groups(root, params, modality)
     report = compare(modality, dict(zip(seeds, tables, strict=True)), block.tasks, groups)
     write_quality(report, Layout(root, modality).results)
     return report
 
 
-def _predictions(kept: KeptCells, cell: Cell) -> pd.DataFrame:
-    table = kept.predictions(cell)
+def _predictions(store: TrialStore, trial: Trial) -> pd.DataFrame:
+    table = store.predictions(trial)
     if table is None:
-        raise DivergedError(f"{cell.label}: {kept.record(cell)['diverged']}")
+        raise DivergedError(f"{trial.label}: {store.record(trial)['diverged']}")
     return table
 
 
 def _with_teachers(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Put what the teachers predicted, once, beside the students of every seed."""
-    alone = [table[table["model"].isin(STUDENTS)] for table in tables]
+    """Add the teachers' predictions, which were made once, to the students' of every seed."""
+    students_only = [table[table["model"].isin(STUDENTS)] for table in tables]
     teachers = [table[~table["model"].isin(STUDENTS)] for table in tables]
-    return [pd.concat([students, *teachers], ignore_index=True) for students in alone]
+    return [pd.concat([students, *teachers], ignore_index=True) for students in students_only]
 
 
 def compare(
@@ -102,9 +103,9 @@ def compare(
     tasks: Mapping[str, TaskParams],
     groups: Mapping[str, pd.Series] | None = None,
 ) -> QualityReport:
-    """Compare the students of several seeds, by their predictions.
+    """Compare the students of several seeds by their predictions.
 
-    `groups` has, for a task that knows any, the group of each example by its id. See `PairedScores`.
+    `groups` holds the group of each example by its id, for the tasks that have groups. See `PairedScores`.
     """
     paired = PairedScores(tables, tasks, groups)
     models = [*STUDENTS, *(model for model in paired.models if model not in STUDENTS)]
@@ -137,20 +138,20 @@ def compare(
 
 
 def write_quality(report: QualityReport, folder: Path) -> None:
-    """Write `quality.json` and `quality.md`; the same report writes the same bytes."""
+    """Write `quality.json` and `quality.md`; the same report gives the same bytes."""
     write_results(folder, "quality", asdict(report), markdown(report))
 
 
 def markdown(report: QualityReport) -> str:
-    """Return the report as tables, one a domain."""
+    """Return the whole page, with one table per domain."""
     lines = [
         f"# Quality of the {report.modality} student",
         "",
         (
-            f"Means over seeds {', '.join(map(str, report.seeds))}; gain is student minus undistilled, with a "
-            f"paired-bootstrap {CONFIDENCE:.0%} interval ({RESAMPLES:,} resamples; a group of examples, such as the "
-            "sentences of a document, is drawn whole). "
-            "`python -m experiments quality` writes this page."
+            f"Means over the seeds {', '.join(map(str, report.seeds))}. The gain is the student minus the undistilled "
+            f"student, with the {CONFIDENCE:.0%} interval of a paired bootstrap ({RESAMPLES:,} resamples; a group of "
+            "examples, such as the sentences of a document, is drawn as a whole). "
+            f"`python -m experiments quality {report.modality}` writes this page."
         ),
     ]
     for domain, by_model in report.means.items():
@@ -160,11 +161,13 @@ def markdown(report: QualityReport) -> str:
         for model, values in by_model.items():
             lines.append(f"| {model} | {' | '.join(f'{values[kind]:.3f}' for kind in kinds)} |")
         gains = [report.gains[domain][kind] for kind in kinds]
-        cells = [f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}]" for g in gains]
-        lines.append(f"| **gain** | {' | '.join(cells)} |")
+        lines.append(f"| **gain** | {' | '.join(signed(gain) for gain in gains)} |")
         if closed := report.gap_closed[domain]:
             shares = ", ".join(f"{kind} {share:.0%}" for kind, share in closed.items())
-            lines += ["", f"Gap to the best teacher that is closed: {shares}."]
+            lines += [
+                "",
+                f"Share of the gap to the best teacher that distillation closes: {shares}.",
+            ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Scratch projects: distil and evaluate beside a project, with its data and its teachers' embeddings."""
+"""Scratch projects: folders that share a project's data and teacher embeddings, to distil and evaluate in."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ PARTS = ("corpus", "benchmark")
 
 
 def require_embeddings(root: Path, params: Params, modality: str) -> None:
-    """Make sure that every active teacher has embedded corpus and benchmark inputs.
+    """Check that the embeddings of every enabled teacher exist, for the corpus and the benchmark.
 
     Raises:
-        MissingDataError: A teacher has not.
+        MissingDataError: Some are missing.
     """
     for teacher in params.enabled_teachers(modality):
         for part in PARTS:
             folder = Layout(root, modality).embeddings(part, teacher)
             if not folder.exists():
                 raise MissingDataError(
-                    f"No embeddings in {folder}: `dvc repro evaluate@{modality}`."
+                    f"No embeddings in {folder}: run `dvc repro evaluate@{modality}`."
                 )
 
 
-def borrow_project(root: Path, place: Path, params: Params, modality: str) -> None:
-    """Make `place` a project folder with links to the data of `root` and to the active teachers' embeddings.
+def borrow_project(root: Path, scratch: Path, params: Params, modality: str) -> None:
+    """Make `scratch` a project folder with links to the data of `root` and the enabled teachers' embeddings.
 
-    Only to theirs: a stage moves embeddings of other teachers out of its way.
+    Embeddings of other teachers are not linked, because a stage would move them.
     """
-    there, here = Layout(root, modality), Layout(place, modality)
-    embeddings = here.artifacts / "embeddings"
-    if embeddings.is_symlink():  # as an earlier version left it
+    source, target = Layout(root, modality), Layout(scratch, modality)
+    embeddings = target.artifacts / "embeddings"
+    if embeddings.is_symlink():  # an earlier version linked the whole folder
         embeddings.unlink()
-    borrowed = {place / path.name: path for path in root.iterdir() if path.name not in OWN_FOLDERS}
-    borrowed[here.local] = there.local
+    links = {scratch / path.name: path for path in root.iterdir() if path.name not in OWN_FOLDERS}
+    links[target.local] = source.local
     for part in PARTS:
         for teacher in params.enabled_teachers(modality):
-            borrowed[here.embeddings(part, teacher)] = there.embeddings(part, teacher)
-    for link, target in borrowed.items():
-        if target.exists() and not link.is_symlink():
+            links[target.embeddings(part, teacher)] = source.embeddings(part, teacher)
+    for link, path in links.items():
+        if path.exists() and not link.is_symlink():
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(target.resolve())
+            link.symlink_to(path.resolve())
 
 
 def task_groups(root: Path, params: Params, modality: str) -> dict[str, pd.Series]:
-    """Return, for each task that knows any, the group of each example by its id."""
+    """Return the group of each example by its id, for every task that has groups."""
     frames = read_tasks(root, params.modality(modality).tasks, MODALITIES.get(modality)())
     return {
         name: frame.set_index("id")["group"] for name, frame in frames.items() if "group" in frame

@@ -22,7 +22,7 @@ from flows.lateness import lateness
 from flows.notices import tell
 from flows.pipeline import pipeline
 from flows.server import present, require_answer
-from polydistill.config.environment import end_on_request
+from polydistill.config.environment import exit_on_sigterm
 from polydistill.config.operations import RetrainParams, RetrainPolicy
 from polydistill.config.params import load_params
 from polydistill.errors import PolydistillError
@@ -137,7 +137,7 @@ def ended(modality: str, name: str, reason: str) -> State[str]:
 
 def main(modality: Annotated[str, typer.Argument(help="A block of params.yaml: text.")]) -> None:
     """Run the flow, with the server of PREFECT_API_URL or a temporary one; a person's run has no policy."""
-    end_on_request()
+    exit_on_sigterm()
     try:
         require_answer()
         with project_lock(Layout(ROOT, modality).run_lock, "a start"):

@@ -53,5 +53,5 @@ def fetch(modality: Modality, *, as_json: AsJson = False) -> None:
 
 if __name__ == "__main__":
     environment.prepare()
-    environment.end_on_request()
+    environment.exit_on_sigterm()
     app()

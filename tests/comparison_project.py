@@ -1,4 +1,4 @@
-"""A project folder with a corpus, two small tasks and two hashing teachers: cells in a second or two."""
+"""A project folder with a corpus, two small tasks and two hashing teachers; a trial takes a second or two."""
 
 from __future__ import annotations
 

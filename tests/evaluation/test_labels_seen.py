@@ -53,7 +53,7 @@ def test_the_report_s_row_says_so() -> None:
 def test_the_gate_s_contamination_says_so_and_passes() -> None:
     found = Contamination({"one": 0.0}, 10, 0, {"two": ("dmpnn", "other")})
 
-    rule = stamp_rules(GateParams(**ONLY_GAIN | {"max_contamination": 0.0}), Evidence(found))[0]
+    rule = next(stamp_rules(GateParams(**ONLY_GAIN | {"max_contamination": 0.0}), Evidence(found)))
 
     assert rule.passed
     assert rule.because.endswith("Teachers were trained on the labels of two (dmpnn, other).")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.ablation_grid import Ablation, make_missing, summarise
+from experiments.ablation_grid import Ablation, run_missing, summarise
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.tables import read_tasks
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
@@ -21,7 +21,7 @@ SETTING = {"corpus.rows": 60}
 
 
 class FakeExperiments:
-    """Writes predictions whose means are known; killed at the call `dies_at`."""
+    """Writes predictions with known means; raises `InfrastructureError` at the call `dies_at`."""
 
     def __init__(self, plan: Ablation, dies_at: int = 99, fails: str = "") -> None:
         self.ran: list[str] = []
@@ -29,7 +29,7 @@ class FakeExperiments:
         self._names: set[str] = set()
 
     def commit(self, message: str) -> None:
-        raise AssertionError("the baseline is not ours to change")
+        raise AssertionError("the baseline must not change")
 
     def names(self) -> set[str]:
         return self._names
@@ -70,25 +70,27 @@ def plan(tmp_path: Path) -> Ablation:
     return made
 
 
-def test_a_killed_ablation_goes_on_cell_by_cell_and_a_finished_one_runs_nothing(
+def test_a_killed_ablation_resumes_with_the_missing_trials_and_a_finished_one_runs_nothing(
     plan: Ablation,
 ) -> None:
     with pytest.raises(InfrastructureError):
-        make_missing(plan, FakeExperiments(plan, dies_at=3))
+        run_missing(plan, FakeExperiments(plan, dies_at=3))
     assert len(plan.missing) == 5
     assert summarise(plan).missing == 5
     assert not (plan.root / "docs").exists()
 
     rest, nothing = FakeExperiments(plan), FakeExperiments(plan)
-    make_missing(plan, rest)
-    make_missing(plan, nothing)
+    run_missing(plan, rest)
+    run_missing(plan, nothing)
 
     assert len(rest.ran) == 5
     assert nothing.ran == []
 
 
-def test_the_page_tells_what_each_level_gains_and_its_bytes_stay(plan: Ablation) -> None:
-    make_missing(plan, FakeExperiments(plan))
+def test_the_page_reports_the_gain_of_each_level_and_is_written_with_the_same_bytes(
+    plan: Ablation,
+) -> None:
+    run_missing(plan, FakeExperiments(plan))
 
     report = summarise(plan)
     results = plan.root / "docs" / "results" / "text"
@@ -100,15 +102,18 @@ def test_the_page_tells_what_each_level_gains_and_its_bytes_stay(plan: Ablation)
     assert gain.mean == pytest.approx(0.1)
     assert gain.above_zero
     page = first["ablation.md"].decode()
-    assert "Surely better than the default in the mean over kinds: loss mse +0.100 [" in page
-    assert "Surely worse: geometry none -0.100 [" in page
-    assert "Not to be told from it: teachers first." in page
+    assert (
+        "- Better than the default in the mean over kinds (the interval excludes zero): loss mse +0.100 ["
+        in page
+    )
+    assert "- Worse than the default (the interval excludes zero): geometry none -0.100 [" in page
+    assert "- Indistinguishable from the default: teachers first." in page
     assert set(first) == {"ablation.json", "ablation.md", "ablation.svg"}
     assert {path.name: path.read_bytes() for path in results.iterdir()} == first
 
 
-def test_a_cell_that_fails_is_named_and_the_others_go_on(plan: Ablation) -> None:
-    failed = make_missing(plan, FakeExperiments(plan, fails="loss-mse-s1"))
+def test_a_failed_trial_is_reported_and_the_others_run(plan: Ablation) -> None:
+    failed = run_missing(plan, FakeExperiments(plan, fails="loss-mse-s1"))
 
     report = summarise(plan, failed)
 
@@ -117,19 +122,19 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(plan: Ablation) -> None
     assert len(report.factors["loss"]["mse"]["mean"].gain_by_seed) == 1
 
 
-def test_an_experiment_whose_predictions_were_not_kept_is_run_again(plan: Ablation) -> None:
+def test_an_experiment_whose_predictions_were_not_copied_is_run_again(plan: Ablation) -> None:
     experiments = FakeExperiments(plan)
-    make_missing(plan, experiments)
-    level, seed = plan.cells[0]
+    run_missing(plan, experiments)
+    level, seed = plan.trials[0]
     plan.predictions(level, seed).unlink()
     experiments.ran.clear()
 
-    make_missing(plan, experiments)
+    run_missing(plan, experiments)
 
     assert experiments.ran == ["default-s0"]
 
 
-def test_other_parameters_or_data_make_other_cells_and_words_do_not(plan: Ablation) -> None:
+def test_the_version_depends_on_parameters_and_data_but_not_on_the_seed(plan: Ablation) -> None:
     params = plan.params.model_copy(update={"seed": 5})
     assert Ablation(plan.root, params, "text", setting={}, chosen=CHOSEN).version == plan.version
 
@@ -139,6 +144,6 @@ def test_other_parameters_or_data_make_other_cells_and_words_do_not(plan: Ablati
     assert Ablation(plan.root, params, "text", setting={}, chosen=CHOSEN).version != plan.version
 
 
-def test_there_must_be_a_default_to_compare_with(plan: Ablation) -> None:
-    with pytest.raises(MissingDataError, match="No cell of the default"):
+def test_a_summary_without_a_finished_default_fails(plan: Ablation) -> None:
+    with pytest.raises(MissingDataError, match="No trial of the default"):
         summarise(plan)

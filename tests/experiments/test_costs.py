@@ -11,7 +11,7 @@ from polydistill.project.layout import Layout
 from tests.report.example_run import write_measurable_run
 
 
-def test_the_student_stands_beside_its_teachers_with_shares_of_the_best(tmp_path: Path) -> None:
+def test_student_and_teachers_are_listed_with_shares_of_the_best_score(tmp_path: Path) -> None:
     params = write_measurable_run(tmp_path)
     scores = json.loads(Layout(tmp_path, "text").scores.read_text())
 
@@ -41,7 +41,7 @@ def test_the_student_stands_beside_its_teachers_with_shares_of_the_best(tmp_path
         assert f"{rate:,.1f} times as fast" in page
 
 
-def test_without_scores_there_is_nothing_to_tell(tmp_path: Path) -> None:
+def test_missing_scores_are_an_error(tmp_path: Path) -> None:
     params = write_measurable_run(tmp_path)
     Layout(tmp_path, "text").scores.unlink()
 

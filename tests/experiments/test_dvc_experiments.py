@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.ablation_grid import Ablation, make_missing, prepare_workspace, summarise
+from experiments.ablation_grid import Ablation, prepare_workspace, run_missing, summarise
 from experiments.dvc_experiments import DvcExperiments
 from polydistill.errors import StageError
 from tests.comparison_project import make_comparison_project
@@ -16,18 +16,24 @@ from tests.toy_project import REPOSITORY, SHORT, make_toy_project
 
 pytest.importorskip("dvc")
 
-STAGE = """\
+POLYDISTILL = Path(sys.executable).with_name("polydistill")
+STAGE = f"""\
+vars: [params.resolved.yaml:enabled]
 stages:
+  params:
+    cmd: {POLYDISTILL} params --write
+    deps: [params.yaml]
+    outs: [params.resolved.yaml: {{cache: false, persist: true}}]
   distill:
-    foreach: ${modalities}
+    foreach: ${{enabled.modalities}}
     do:
-      cmd: mkdir -p artifacts && cp params.yaml artifacts/student
-      params: [seed, embed, "${item}.loss"]
+      cmd: mkdir -p artifacts && cp params.resolved.yaml artifacts/student
+      params: [params.resolved.yaml: [seed, "enabled.teachers.${{item}}", "${{item}}.loss"]]
       outs: [artifacts/student]
 """
 
 
-def test_an_experiment_changes_adds_and_removes_parameters_and_leaves_the_baseline_alone(
+def test_an_experiment_changes_adds_and_removes_parameters_and_keeps_the_baseline(
     tmp_path: Path,
 ) -> None:
     root = make_toy_project(tmp_path / "toy", SHORT)
@@ -41,7 +47,7 @@ def test_an_experiment_changes_adds_and_removes_parameters_and_leaves_the_baseli
         "seed": 7,
         "text.loss.name": "mse",
         "text.loss.extra": 0.5,
-        "text.teachers.glove-50d.enabled": False,
+        "text.teachers.glove-50d": None,
     }
 
     experiments.run("first-s7", changes, "distill@text")
@@ -51,7 +57,7 @@ def test_an_experiment_changes_adds_and_removes_parameters_and_leaves_the_baseli
 
     assert made["seed"] == 7
     assert made["text"]["loss"] == {"name": "mse", "extra": 0.5}
-    assert made["text"]["teachers"]["glove-50d"]["enabled"] is False
+    assert made["enabled"]["teachers"]["text"] == ["minilm-l6"]
     assert experiments.names() == {"first-s7"}
     experiments.restore()
     assert (root / "params.yaml").read_text() == before
@@ -60,7 +66,7 @@ def test_an_experiment_changes_adds_and_removes_parameters_and_leaves_the_baseli
 
 
 @pytest.mark.slow
-def test_a_cell_of_the_ablation_is_an_experiment_that_dvc_shows(tmp_path: Path) -> None:
+def test_a_trial_of_the_ablation_is_a_dvc_experiment(tmp_path: Path) -> None:
     pytest.importorskip("mteb")
     root = tmp_path / "project"
     params = make_comparison_project(root)
@@ -79,7 +85,7 @@ def test_a_cell_of_the_ablation_is_an_experiment_that_dvc_shows(tmp_path: Path) 
     plan = Ablation(root, params, "text", setting={}, seeds=(0,), chosen=("default", "teachers-1"))
 
     experiments = DvcExperiments(prepare_workspace(plan))
-    failed = make_missing(plan, experiments)
+    failed = run_missing(plan, experiments)
 
     assert failed == []
     assert experiments.names() == {"default-s0", "teachers-1-s0"}

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.ablation_grid import Ablation
 from experiments.factors import levels
-from experiments.methods import all_methods
+from experiments.methods import compared_methods
 from polydistill.config.overrides import changed
 from polydistill.config.params import load_params
 from polydistill.data.modalities import MODALITIES
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PARAMS = load_params(ROOT)
 
 
-def test_the_ablation_has_at_most_twenty_cells_and_each_can_run() -> None:
+def test_the_ablation_has_at_most_twenty_levels_and_all_resolve() -> None:
     grid = levels(PARAMS, "text")
 
     assert len({level.name for level in grid}) == len(grid) <= 20
@@ -29,7 +29,7 @@ def test_the_ablation_has_at_most_twenty_cells_and_each_can_run() -> None:
 
 
 @pytest.mark.parametrize("modality", MODALITIES.names())
-def test_every_modality_has_an_ablation_on_a_setting_of_its_own(modality: str) -> None:
+def test_every_modality_has_its_own_small_setting(modality: str) -> None:
     plan = Ablation(ROOT, PARAMS, modality)
 
     assert len({one.factor for one in plan.levels}) == 6
@@ -38,10 +38,10 @@ def test_every_modality_has_an_ablation_on_a_setting_of_its_own(modality: str) -
     assert small.corpus.rows is not None
     assert full.corpus.rows is not None
     assert small.corpus.rows < full.corpus.rows
-    assert small.corpus.rows % small.store.shard_rows == 0  # whole shards are taken over
+    assert small.corpus.rows % small.store.shard_rows == 0  # only whole shards can be copied
 
 
-def test_every_cell_but_the_default_changes_the_parameters() -> None:
+def test_every_level_has_different_parameters() -> None:
     trees = [
         changed(PARAMS, {**one.overrides, "seed": 0}).model_dump_json()
         for one in levels(PARAMS, "text")
@@ -50,8 +50,8 @@ def test_every_cell_but_the_default_changes_the_parameters() -> None:
     assert len(set(trees)) == len(trees)
 
 
-def test_other_plug_ins_have_none_of_the_defaults_options() -> None:
-    """A rank that suits heads with a linear map would be a bottleneck for those without."""
+def test_another_plug_in_does_not_inherit_the_options_of_the_default() -> None:
+    """A rank that suits heads with a linear map would be a bottleneck for heads without one."""
     shared = next(one for one in levels(PARAMS, "text") if one.level == "shared-trunk")
 
     heads = changed(PARAMS, {**shared.overrides, "seed": 0}).modality("text").heads
@@ -59,7 +59,7 @@ def test_other_plug_ins_have_none_of_the_defaults_options() -> None:
     assert (heads.name, heads.options) == ("shared-trunk", {})
 
 
-def test_teachers_come_in_the_order_of_the_switchboard() -> None:
+def test_teachers_are_added_in_the_order_of_the_enabled_teachers() -> None:
     first_two = next(one for one in levels(PARAMS, "text") if one.name == "teachers-2")
 
     active = list(changed(PARAMS, {**first_two.overrides, "seed": 0}).enabled_teachers("text"))
@@ -67,10 +67,10 @@ def test_teachers_come_in_the_order_of_the_switchboard() -> None:
     assert active == list(PARAMS.enabled_teachers("text"))[:2]
 
 
-def test_the_methods_are_identical_except_for_what_they_compare() -> None:
+def test_the_compared_methods_differ_only_in_the_parameters_they_compare() -> None:
     methods = {
         one.name: changed(PARAMS, {**one.overrides, "seed": 2})
-        for one in all_methods(PARAMS, "text")
+        for one in compared_methods(PARAMS, "text")
     }
 
     assert list(methods)[:6] == ["default", "paper", "mse", "cosine", "simreg", "compress"]
@@ -87,6 +87,6 @@ def test_the_methods_are_identical_except_for_what_they_compare() -> None:
     assert list(methods["only use-m3"].enabled_teachers("text")) == ["use-m3"]
 
 
-def test_nothing_that_trains_the_student_is_refused() -> None:
+def test_a_method_without_any_loss_is_refused() -> None:
     with pytest.raises(ParamsError, match="loss_weight must be above 0"):
         changed(PARAMS, {"text.loss_weight": 0.0, "text.geometry_weight": 0.0})

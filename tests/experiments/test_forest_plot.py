@@ -11,7 +11,7 @@ GROUPS = {
 }
 
 
-def test_the_figure_is_a_file_of_its_own_and_the_same_bytes_twice() -> None:
+def test_the_figure_is_a_standalone_svg_file_with_reproducible_bytes() -> None:
     svg = forest("test", GROUPS, "gain")
 
     assert svg == forest("test", GROUPS, "gain")
@@ -21,7 +21,7 @@ def test_the_figure_is_a_file_of_its_own_and_the_same_bytes_twice() -> None:
     assert {"loss", "mse", "cosine", "heads", "hidden 128", "gain"} <= set(words)
 
 
-def test_every_colour_is_known_without_a_page_around_it() -> None:
+def test_every_colour_variable_is_defined_in_the_file() -> None:
     svg = forest("test", GROUPS, "gain")
 
     used = {part.split(")")[0] for part in svg.split("var(")[1:]}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments.predictions import (
-    compare_novelty,
+    compare_scores,
     compare_search,
     nearest,
     overlap,
@@ -56,7 +56,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Prediction
     return root, predictions(root, make_project(root, "beta-nll"), "text")
 
 
-def test_queries_are_rows_that_the_student_never_saw(
+def test_queries_are_held_out_rows(
     measured: tuple[Path, PredictionsReport],
 ) -> None:
     root, report = measured
@@ -68,28 +68,30 @@ def test_queries_are_rows_that_the_student_never_saw(
     assert list(report.search) == list(TEACHERS)
 
 
-def test_intervals_are_those_of_the_distillation(measured: tuple[Path, PredictionsReport]) -> None:
+def test_coverage_is_that_of_the_distillation(measured: tuple[Path, PredictionsReport]) -> None:
     root, report = measured
     distilled = json.loads(Layout(root, "text").distillation.read_text("utf-8"))
 
     assert {name: after for name, (_, after) in report.coverage.items()} == distilled["coverage_90"]
 
 
-def test_every_task_is_held_against_held_out_rows(
+def test_the_inputs_of_every_task_are_compared_with_held_out_rows(
     measured: tuple[Path, PredictionsReport],
 ) -> None:
     root, report = measured
     layout = Layout(root, "text")
     predictor = load_predictor(layout.heads, layout.student)
     texts = pd.read_csv(root / "data" / "noise.csv")["text"].tolist()
-    novelty = predictor.novelty(encode(load_student(layout.student), texts))
+    scores = predictor.novelty(encode(load_student(layout.student), texts))
 
     assert report.threshold is not None
-    assert report.novelty["noise"].n_inputs == 60
-    assert report.novelty["noise"].flagged == pytest.approx((novelty > report.threshold).mean())
+    assert report.out_of_distribution["noise"].n_inputs == 60
+    assert report.out_of_distribution["noise"].flagged == pytest.approx(
+        (scores > report.threshold).mean()
+    )
 
 
-def test_the_page_and_the_numbers_are_written(measured: tuple[Path, PredictionsReport]) -> None:
+def test_the_page_and_the_json_file_are_written(measured: tuple[Path, PredictionsReport]) -> None:
     root, report = measured
     folder = Layout(root, "text").results
 
@@ -98,14 +100,14 @@ def test_the_page_and_the_numbers_are_written(measured: tuple[Path, PredictionsR
     assert json.loads((folder / "predictions.json").read_text("utf-8"))["scale"] == "predicted"
 
 
-def test_without_a_trained_scale_there_is_no_novelty(tmp_path: Path) -> None:
+def test_without_a_trained_scale_there_is_no_out_of_distribution_score(tmp_path: Path) -> None:
     report = predictions(tmp_path, make_project(tmp_path, "mse"), "text")
 
-    assert (report.scale, report.threshold, report.novelty) == ("residual", None, {})
-    assert "no novelty." in markdown(report)
+    assert (report.scale, report.threshold, report.out_of_distribution) == ("residual", None, {})
+    assert "There is no score" in markdown(report)
 
 
-def test_what_is_not_there_or_does_not_belong_together_is_refused(
+def test_missing_or_inconsistent_inputs_are_errors(
     measured: tuple[Path, PredictionsReport], tmp_path: Path
 ) -> None:
     root, _ = measured
@@ -117,7 +119,9 @@ def test_what_is_not_there_or_does_not_belong_together_is_refused(
         predictions(tmp_path / "other", params, "text")
     with pytest.raises(DataError, match="holds out 0 of the corpus' 400 rows"):
         predictions(layout.root, small_params(rows=400, corpus={"held_out": 0.0}), "text")
-    with pytest.raises(DataError, match=r"was distilled with \d+ rows .* run the distill stage"):
+    with pytest.raises(
+        DataError, match=r"was distilled with \d+ training .* run the distill stage"
+    ):
         predictions(layout.root, small_params(rows=400, corpus={"held_out": 0.5}), "text")
     empty = changed(params, {"text.tasks": TASKS})
     noise = layout.root / "data" / "noise.csv"
@@ -130,7 +134,9 @@ def test_what_is_not_there_or_does_not_belong_together_is_refused(
         predictions(layout.root, params, "text")
 
 
-def test_search_looks_up_the_rows_that_it_says(measured: tuple[Path, PredictionsReport]) -> None:
+def test_search_uses_held_out_queries_and_a_training_index(
+    measured: tuple[Path, PredictionsReport],
+) -> None:
     root, report = measured
     layout, params = Layout(root, "text"), small_params(rows=400)
     corpus = read_corpus(root, params.modality("text").corpus, TextModality())
@@ -149,7 +155,7 @@ def test_search_looks_up_the_rows_that_it_says(measured: tuple[Path, Predictions
     assert report.search["first"] == expected
 
 
-def test_the_nearest_are_those_of_the_highest_cosine() -> None:
+def test_nearest_returns_the_rows_with_the_highest_cosine() -> None:
     draw = np.random.default_rng(0)
     index, queries = (draw.normal(size=(rows, 5)).astype(np.float32) for rows in (300, 280))
 
@@ -162,7 +168,7 @@ def test_the_nearest_are_those_of_the_highest_cosine() -> None:
     assert [set(row) for row in found] == [set(row) for row in wanted]
 
 
-def test_a_query_that_is_predicted_exactly_finds_all_that_the_teacher_finds() -> None:
+def test_an_exact_prediction_finds_all_neighbours_of_the_teacher() -> None:
     draw = np.random.default_rng(0)
     index, queries = (draw.normal(size=(rows, 5)).astype(np.float32) for rows in (200, 30))
     blind = tuple(draw.normal(size=(rows, 3)).astype(np.float32) for rows in (200, 30))
@@ -173,15 +179,15 @@ def test_a_query_that_is_predicted_exactly_finds_all_that_the_teacher_finds() ->
     assert found.student < 0.15
 
 
-def test_overlap_counts_what_is_found_in_whatever_order() -> None:
+def test_overlap_ignores_the_order_of_neighbours() -> None:
     wanted = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
 
     assert overlap(wanted[:, ::-1], wanted) == 1
     assert overlap(np.array([[4, 3, 9, 10], [1, 2, 3, 4]]), wanted) == 0.25
 
 
-def test_novelty_is_an_area_and_a_share_above_the_threshold() -> None:
-    found = compare_novelty(np.array([0.0, 1, 2, 3]), np.array([2.5, 4, 5, 6]), 3.0, "out")
+def test_scores_are_compared_by_auroc_and_by_the_share_above_the_threshold() -> None:
+    found = compare_scores(np.array([0.0, 1, 2, 3]), np.array([2.5, 4, 5, 6]), 3.0, "out")
 
     assert found.auroc == pytest.approx(15 / 16)
     assert found.flagged == pytest.approx(0.75)

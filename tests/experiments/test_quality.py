@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.method_comparison import compare_over_seeds
-from experiments.methods import all_methods
+from experiments.method_comparison import compare_methods
+from experiments.methods import compared_methods
 from experiments.quality import compare, markdown, quality, write_quality
 from polydistill.config.data import TaskParams
 from polydistill.config.params import Params, load_params, parse_params
@@ -66,7 +66,7 @@ def test_examples_of_one_group_are_drawn_together() -> None:
     pairs = pd.Series([f"document {number // 20}" for number in range(200)])
     table, groups = predictions(0), dict.fromkeys(TASKS, pairs)
     shifted = table["model"].eq("student") & (table["example"] // 20 % 2 == 0)
-    table.loc[shifted, "score"] += 1  # documents differ, and their examples do not
+    table.loc[shifted, "score"] += 1  # scores differ between documents, and not within one
 
     apart = compare("text", {0: table}, TASKS).gains["all"]["mean"]
     together = compare("text", {0: table}, TASKS, groups).gains["all"]["mean"]
@@ -75,7 +75,7 @@ def test_examples_of_one_group_are_drawn_together() -> None:
     assert together.high - together.low > 2 * (apart.high - apart.low)
 
 
-def test_domains_are_kept_apart() -> None:
+def test_each_domain_is_compared_separately() -> None:
     report = compare("text", {0: predictions(0)}, TASKS)
 
     assert list(report.gains["in-domain"]) == ["classification", "clustering", "mean"]
@@ -89,7 +89,7 @@ def test_the_gap_closed_is_the_share_of_the_best_teachers_lead() -> None:
     kinds = ["classification", "clustering", "regression", "mean"]
     assert report.gap_closed["all"] == pytest.approx(dict.fromkeys(kinds, 0.25), abs=0.05)
     assert list(report.gap_closed["out-of-domain"]) == ["regression", "mean"]
-    assert "closed: regression 2" in markdown(report)
+    assert "closes: regression 2" in markdown(report)
 
 
 def test_a_kind_in_which_no_teacher_leads_has_no_gap() -> None:
@@ -103,10 +103,10 @@ def test_a_kind_in_which_no_teacher_leads_has_no_gap() -> None:
     assert "classification" in report.gap_closed["all"]
     alone = compare("text", {0: table[table["model"] != "teacher"]}, TASKS)
     assert alone.gap_closed["all"] == {}
-    assert "Gap to the best teacher" not in markdown(alone)
+    assert "gap to the best teacher" not in markdown(alone)
 
 
-def test_pages_say_the_same_bytes_twice(tmp_path: Path) -> None:
+def test_the_same_report_is_written_with_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         report = compare("text", {0: predictions(0), 1: predictions(1)}, TASKS)
         write_quality(report, tmp_path / name)
@@ -123,10 +123,10 @@ def test_the_page_names_every_model_and_the_gain() -> None:
 
     assert all(f"| {model} |" in page for model in LEVELS)
     assert page.count("| **gain** |") == 3
-    assert "Gap to the best teacher that is closed: classification 2" in page
+    assert "gap to the best teacher that distillation closes: classification 2" in page
 
 
-def test_a_run_over_seeds_distils_each_and_writes_nothing_but_the_results(tmp_path: Path) -> None:
+def test_quality_distils_once_per_seed_and_writes_only_the_results(tmp_path: Path) -> None:
     pytest.importorskip("mteb")
     params = write_project(tmp_path)
     before = set((tmp_path / "artifacts").rglob("*"))
@@ -141,22 +141,26 @@ def test_a_run_over_seeds_distils_each_and_writes_nothing_but_the_results(tmp_pa
     assert set((tmp_path / "artifacts").rglob("*")) == before
 
 
-def test_its_cells_are_the_method_comparisons_and_made_once_for_both(tmp_path: Path) -> None:
+def test_quality_reuses_the_trials_of_the_method_comparison(tmp_path: Path) -> None:
     pytest.importorskip("mteb")
     params = write_project(tmp_path)
-    methods = all_methods(params, "text")[:1]
-    compare_over_seeds(tmp_path, params, "text", methods=methods, seeds=(3, 4))
-    told: list[str] = []
+    methods = compared_methods(params, "text")[:1]
+    compare_methods(tmp_path, params, "text", methods=methods, seeds=(3, 4))
+    reported: list[str] = []
 
     report = quality(
-        tmp_path, params, "text", seeds=(3, 4), progress=lambda what, *_, **__: told.append(what)
+        tmp_path,
+        params,
+        "text",
+        seeds=(3, 4),
+        progress=lambda what, *_, **__: reported.append(what),
     )
 
-    assert not told
+    assert not reported
     assert report.by_seed["3"] != report.by_seed["4"]
 
 
-def test_a_student_that_diverged_is_no_quality(tmp_path: Path) -> None:
+def test_a_diverged_student_is_an_error(tmp_path: Path) -> None:
     pytest.importorskip("mteb")
     params = write_project(tmp_path)
     guard = params.modality("text").training.guard.model_copy(

@@ -121,7 +121,7 @@ def test_data_that_was_edited_since_is_told(project: Path) -> None:
 
 def test_results_of_other_parameters_than_these_are_told(project: Path) -> None:
     params = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(params.replace("seed: 0", "seed: 5"))
+    (project / "params.yaml").write_text(params.replace("\nseed: 0", "\nseed: 5"))
 
     (reason,) = examined(project).reasons
 

@@ -73,7 +73,8 @@ def test_a_version_names_its_commit_its_data_and_its_files(project: Path) -> Non
     assert tags["git_commit"] == git(project, "rev-parse", "HEAD")
     assert tags["data_md5"] == pointer["outs"][0]["md5"]
     assert tags["attached_files"].split() == [
-        f"project/{name}" for name in ("params.yaml", "data.dvc", "dvc.lock", "dvc.yaml")
+        f"project/{name}"
+        for name in ("params.yaml", "data.dvc", "dvc.lock", "dvc.yaml", "params.resolved.yaml")
     ]
     assert len([*(project / ".dvcstore").rglob("*.dir")]) == 1
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from polydistill.config.params import load_params
+from polydistill.config.params import load_params, write_resolved
 from polydistill.data.modalities.text import TextModality
 from polydistill.teachers.hashing import HashingTeacher
 from tests.our_params import text_params
@@ -66,7 +66,7 @@ def make_nightly_project(root: Path, *, smoke_test: bool) -> Path:
     text["gate"] |= {"reproducible": "any"}  # the shop's folder is no git repository
     text["gate"] |= {} if smoke_test else {"smoke_test": False, "max_memory_mb": None}
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
-    load_params(root)
+    write_resolved(root, load_params(root))
     _write_tasks(root / "data" / "text")
     return root
 

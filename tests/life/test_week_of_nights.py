@@ -116,7 +116,7 @@ def a_bad_batch_then_a_crash(shop: Shop) -> None:
     assert thursday.stages == {"fetch-data@text": "ran", "validate@text": "failed"}
     assert (thursday.entries, thursday.aliases) == ((), before)
     assert "an id stands twice" in thursday.message
-    assert "a text is nearly empty" in thursday.message
+    assert "a text has fewer than 3" in thursday.message
 
     shop.receive(THIRD)
     friday = shop.night(FRIDAY, dies="promote")

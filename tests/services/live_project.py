@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from polydistill.config.params import load_params
+from polydistill.config.params import load_params, write_resolved
 from polydistill.data.modalities.text import TextModality
 from tests.our_params import text_params
 
@@ -148,4 +148,4 @@ def _write_params(root: Path) -> None:
     text["training"] |= {"epochs": 2, "batch_size": 32, "head_warmup_steps": 0}
     text["gate"] |= LENIENT
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False), "utf-8")
-    load_params(root)
+    write_resolved(root, load_params(root))

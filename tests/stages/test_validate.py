@@ -61,11 +61,11 @@ SPOILT = {
     "a corpus text is missing": (
         put("corpus", 3, "text", None), "corpus", "text", "an example is missing"),
     "a corpus text is nearly empty": (
-        put_text("corpus", 3, "?"), "corpus", "text", "nearly empty"),
+        put_text("corpus", 3, "?"), "corpus", "text", "fewer than 3"),
     "a corpus text is a document": (
         put_text("corpus", 3, "long " * 3000), "corpus", "text", "whole document"),
     "a corpus text is binary": (
-        put_text("corpus", 4, "\x00\x01\x02ab"), "corpus", "printable_ratio", "90 % printable"),
+        put_text("corpus", 4, "\x00\x01\x02ab"), "corpus", "printable_ratio", "less than 90 %"),
     "bytes were replaced": (
         put_text("topics", 4, "caf\ufffd \ufffd"), "topics", "printable_ratio", "valid UTF-8"),
     "a corpus group is missing": (

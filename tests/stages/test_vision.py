@@ -154,7 +154,9 @@ def test_what_is_no_image_is_refused_by_the_suite_and_named(
     said = refusal(tmp_path, frames["corpus"], frames["shape"])
 
     place = len(frames[table]) - 1
-    assert f"{table}: an image is truncated, too large, or none at all" in said
+    assert (
+        f"{table}: an image cannot be decoded: it is truncated, too large or not an image" in said
+    )
     assert f"1 of {place + 1} rows" in said
     assert f"row {place}: id={row['id'][0]!r}" in said
 
@@ -173,7 +175,7 @@ def test_a_blank_image_is_refused_whatever_its_file(tmp_path: Path) -> None:
 
     said = refusal(tmp_path, images, shapes())
 
-    assert "corpus: an image is blank: all its pixels are nearly alike" in said
+    assert "corpus: an image is blank: its pixels are nearly equal" in said
     assert "2 of 66 rows" in said
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,8 @@ def test_the_paper_s_student_has_its_size() -> None:
         [], torch.Generator(), 1, encoder={"model_type": "pvt_v2"}, size=64, dim=256
     )
 
-    encoder = sum(weight.numel() for weight in student.module.encoder.parameters())
+    module: Any = student.module
+    encoder = sum(weight.numel() for weight in module.encoder.parameters())
     assert 3.3e6 < encoder < 3.8e6  # PVTv2-b0 has 3.7M with its classifier
 
 
@@ -90,7 +92,8 @@ def test_augmentation_is_for_training_only_and_comes_from_the_seed() -> None:
         TINY_RESNET, augmentation={"zoom": 0.2, "shift": 0.1, "flip": 0.5, "colour": 0.3}
     )
     pixels = student.collate(IMAGES)["pixels"]
-    augment = student.module.augmentation
+    module: Any = student.module
+    augment = module.augmentation
 
     augment.train()
     torch.manual_seed(1)

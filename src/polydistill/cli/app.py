@@ -34,5 +34,5 @@ for heading, members in GROUPS.items():
 def main() -> None:
     """Run the command line."""
     environment.prepare()
-    environment.end_on_request()
+    environment.exit_on_sigterm()
     app()

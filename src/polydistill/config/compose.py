@@ -1,7 +1,7 @@
-"""What a user decided, put over the defaults: done once, when `params.yaml` is read.
+"""Composition of the settings in `params.yaml` with the defaults, once, when the file is read.
 
-The defaults are those of the classes, below those of the modality in `defaults/<modality>.yaml`. A teacher's
-row without `family` is a known one, whose weights `weights/<modality>.yaml` pins.
+The user's values replace the modality's defaults in `defaults/<modality>.yaml`, and those replace the defaults of
+the classes. A teacher row without `family` names a known teacher, whose weights `weights/<modality>.yaml` pins.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from polydistill.plugins import names_in
 
 
 def compose(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a user's tree with what it leaves out, not yet validated.
+    """Return a user's settings completed with the defaults, not yet validated.
 
-    A complete tree stays as it is.
+    Complete settings are returned unchanged.
 
     Raises:
         ParamsError: The tree has the block `embed` of earlier versions, or an unknown teacher without a family.
@@ -39,7 +39,7 @@ def compose(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def modality_defaults(modality: str) -> dict[str, Any]:
-    """Return what a modality's block has where a user decides nothing; plug-ins stand in full."""
+    """Return the default block of a modality; default plug-ins are complete."""
     plugins = {
         key: field.default.model_dump()
         for key, field in ModalityParams.model_fields.items()
@@ -49,7 +49,7 @@ def modality_defaults(modality: str) -> dict[str, Any]:
 
 
 def compose_method(modality: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the method's part of a modality's block, not yet validated."""
+    """Return the settings of the method in a modality's block, not yet validated."""
     default = modality_defaults(modality)
     kept = {key: value for key, value in default.items() if key in MethodParams.model_fields}
     return _merged(MethodParams, kept, own)
@@ -85,7 +85,7 @@ def _composed_teacher(modality: str, name: str, row: object) -> object:
 def _merged(
     node: type[BaseModel], default: Mapping[str, Any], own: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Put a user's values over the defaults of a node; a plug-in that is named replaces the default one."""
+    """Replace defaults of a node by a user's values; a plug-in with a name replaces the default plug-in."""
     merged = {**default, **own}
     for key in default.keys() & own.keys():
         below, value = node_class(node, key), own[key]
@@ -105,7 +105,7 @@ def _packaged(folder: str, modality: str) -> dict[str, Any]:
 
 
 def _refuse_embed(tree: Mapping[str, Any]) -> None:
-    """Say what replaces the block `embed` of earlier versions."""
+    """Raise if the settings have the block `embed` of earlier versions, and name its replacement."""
     if "embed" not in tree:
         return
     rows = tree["embed"].values() if isinstance(tree["embed"], Mapping) else ()

@@ -1,4 +1,4 @@
-"""What a student is made from: corpus, tasks, teachers, and the store of embeddings."""
+"""Settings of corpora, benchmark tasks, teachers, and the store of embeddings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from polydistill.config.nodes import Rows, Share, Tree
+from polydistill.config.nodes import Node, Rows, Share
 
 TaskKind = Literal[
     "binary-classification", "classification", "clustering", "regression", "retrieval", "sts"
@@ -14,10 +14,10 @@ TaskKind = Literal[
 
 
 class TeacherParams(BaseModel):
-    """A teacher: its family, and beside it the options of the family's factory.
+    """A teacher: its family and the options of the family's factory.
 
     A row of `params.yaml` without `family` is a known teacher: `config/weights/<modality>.yaml` has its
-    family, licence and pinned weights, and the row's keys replace those.
+    family, licence and pinned weights, and the keys of the row replace them.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -25,10 +25,10 @@ class TeacherParams(BaseModel):
     enabled: bool = Field(default=True, description="Whether the student learns from it.")
     licence: str | None = Field(
         None,
-        description="Of its weights, as an SPDX expression: Apache-2.0, or several joined by AND or OR.",
+        description="Licence of the weights, as an SPDX expression: Apache-2.0, or several joined by AND or OR.",
     )
     saw_labels_of: tuple[str, ...] = Field(
-        (), description="Tasks whose labels its weights were trained on."
+        (), description="Tasks whose labels the weights were trained on."
     )
 
     @property
@@ -42,16 +42,14 @@ class TeacherParams(BaseModel):
         return self.family.replace("-", "_")
 
 
-class CorpusParams(Tree):
-    """The unlabelled corpus, and how much of it a run uses."""
+class CorpusParams(Node):
+    """The unlabelled corpus, and the rows of it that a run uses."""
 
     path: str = Field(description="A table, a text file, a folder or a glob: data/text/*.csv.")
-    rows: Rows | None = Field(
-        None, description="Use this number of rows, from the first; null: all of them."
-    )
+    rows: Rows | None = Field(None, description="Use the first N rows; null: all rows.")
     column: str | None = Field(
         None,
-        description="Of the examples; null: the one named like the modality's, or the only one.",
+        description="Column of the examples; null: the modality's column, or the only column.",
     )
     held_out: Share = Field(
         0.05,
@@ -59,43 +57,48 @@ class CorpusParams(Tree):
     )
 
 
-class TaskParams(Tree):
+class TaskParams(Node):
     """One benchmark task: a table of examples with labels.
 
-    For `sts`, two columns of examples, `text1` and `text2`, and no split; for `retrieval`, a column `role`,
-    `query` or `corpus`, instead of the split.
+    A table for `sts` has two columns of examples, `text1` and `text2`, and no split. A table for `retrieval` has
+    a column `role`, whose values are `query` and `corpus`, instead of the split.
     """
 
     kind: TaskKind
-    path: str = Field(description="As of the corpus.")
-    domain: Literal["in", "out"] = Field(description="Of the corpus' domain, or outside it.")
+    path: str = Field(description="A table, a text file, a folder or a glob.")
+    domain: Literal["in", "out"] = Field(
+        description="Whether the task is in the corpus' domain or out of it."
+    )
     redistributable: bool = Field(
-        default=True, description="Whether the data may be passed on; else they are fetched."
+        default=True,
+        description="Whether the data may be redistributed; if not, `fetch-data` fetches them.",
     )
     label_range: tuple[float, float] | None = Field(
-        None, description="The smallest and greatest valid label; a row beyond is an error."
+        None,
+        description="The smallest and greatest valid label; a label out of range is an error.",
     )
-    max_rows: Rows | None = Field(None, description="Use at most this number, in the order of ids.")
+    max_rows: Rows | None = Field(None, description="Use at most N rows, in the order of ids.")
     column: str | None = Field(
         None,
-        description="Of the examples, as of the corpus; for sts without the 1 and 2 at its end.",
+        description="Column of the examples; for `sts` without its final 1 or 2; null: as for the corpus.",
     )
     label: str = Field("label", description="The column of the labels.")
     split: str = Field(
         "split",
-        description="The column of train and test; without it a fifth of the groups is test.",
+        description="Column that says train or test; if it is missing, a fifth of the groups is the test set.",
     )
     group: str = Field(
         "group",
-        description="The column of groups that a split keeps together; without it near-duplicates.",
+        description="Column of groups that a split keeps together; if it is missing, near-duplicates are groups.",
     )
     probe: Literal["linear", "mlp"] = Field(
-        "linear", description="What is fitted to frozen embeddings, where the kind fits anything."
+        "linear",
+        description="Head that is fitted to frozen embeddings, if the kind of task fits one.",
     )
 
 
-class StoreParams(Tree):
-    """How embeddings are stored."""
+class StoreParams(Node):
+    """The format of stored embeddings."""
 
     dtype: Literal["float16", "float32"] = "float16"
     shard_rows: Rows = 4096

@@ -1,4 +1,4 @@
-"""Every effective setting with what is known about it: for `polydistill params`."""
+"""Effective settings with their defaults, bounds, units and descriptions, for `polydistill params`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from polydistill.config.tree import Params, node_class
 
 Path = tuple[str, ...]
 OptionDefaults = Callable[[str, str], Mapping[str, object]]
-"""Of a key (`student`, `teachers`) and a plug-in's name, the options that the plug-in has a default for."""
+"""Returns the options of a plug-in that have a default, given a key (`student`, `teachers`) and its name."""
 COMPARISONS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 REQUIRED = "(required)"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One value.
+    """One effective setting.
 
     Attributes:
-        key: Dotted: `text.training.epochs`.
-        value: What a run uses.
-        default: What it uses if `params.yaml` does not have the key; `(required)`: it must.
+        key: The dotted key, such as `text.training.epochs`.
+        value: The effective value.
+        default: The value without the key in `params.yaml`; `(required)` if the key has no default.
         is_set: Whether `params.yaml` has the key.
-        bound: What is allowed: `≥ 1`, or the choices.
-        unit: `rows`, `s`, `MB`; empty for a plain number or a name.
-        description: One sentence, or none.
+        bound: The allowed values: `≥ 1`, or the choices.
+        unit: The unit, such as `rows`, `s` or `MB`; empty for a plain number or a name.
+        description: One sentence, or an empty string.
     """
 
     key: str
@@ -48,13 +48,13 @@ class Setting:
 def describe(
     params: Params, own: Mapping[str, Any], modality: str, option_defaults: OptionDefaults
 ) -> list[Setting]:
-    """Return what is common to all modalities, and then the settings of one.
+    """Return the settings common to all modalities, and then those of one modality.
 
     Args:
-        params: The effective ones.
-        own: What `params.yaml` says: `read_tree`.
-        modality: A block of it.
-        option_defaults: For options that neither `params.yaml` nor our defaults name.
+        params: The effective settings.
+        own: The content of `params.yaml`, from `read_tree`.
+        modality: The modality whose settings are returned.
+        option_defaults: Gives defaults of options that neither `params.yaml` nor `config/defaults` has.
 
     Raises:
         UnknownNameError: `params.yaml` has no such modality.
@@ -94,7 +94,7 @@ def _default(
     field: FieldInfo | None,
     options: Mapping[Path, Mapping[str, object]],
 ) -> object:
-    """Look where a default can be: the modality's, a known teacher's, the class', the plug-in's."""
+    """Return the default from the modality, a known teacher, the settings class or the plug-in, in this order."""
     modality, *below = path
     if not (_is_named(own, path[:-1]) and path[-1] not in PLUGIN_KEYS):
         defaults = {**modality_defaults(modality), "teachers": known_teachers(modality)}
@@ -109,13 +109,13 @@ def _default(
 
 
 def _is_named(own: Mapping[str, Any], path: Path) -> bool:
-    """Whether `params.yaml` names the plug-in at a path: then it has none of our defaults."""
+    """Return whether `params.yaml` names the plug-in at a path; no default of `config/defaults` applies then."""
     block = _at(own, path)
     return isinstance(block, Mapping) and bool(PLUGIN_KEYS & block.keys())
 
 
 def _plugins(block: BaseModel, path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the path and name of each plug-in of a block."""
+    """Yield the path and the name of each plug-in in a block."""
     for key in type(block).model_fields:
         value = getattr(block, key)
         if isinstance(value, Plugin):
@@ -135,7 +135,10 @@ def _leaves(tree: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, object]
 
 
 def _node_of(path: Path) -> tuple[type[BaseModel], str]:
-    """Return the class that has the last key of a path, or the class and key above a free mapping."""
+    """Return the class that has the last key of a path, and that key.
+
+    For a key inside a mapping of free form, return the class that has the mapping, and the mapping's key.
+    """
     kind: type[BaseModel] = Params
     for key in path[:-1]:
         below = node_class(kind, key)
@@ -146,7 +149,7 @@ def _node_of(path: Path) -> tuple[type[BaseModel], str]:
 
 
 def _at(tree: Any, path: Path, *, missing: object = None) -> Any:
-    """Return what is at a path of nested mappings."""
+    """Return the value at a path of nested mappings, or `missing`."""
     for key in path:
         if not isinstance(tree, Mapping) or key not in tree:
             return missing

@@ -1,4 +1,4 @@
-"""Settings of the process, made in one place before anything heavy is imported."""
+"""Environment variables and signals of the process, set before any large library is imported."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DEFAULTS = {
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_OFFLINE": "1",  # the network only when asked: HF_HUB_OFFLINE=0 lets a hub teacher load
+    "HF_HUB_OFFLINE": "1",  # HF_HUB_OFFLINE=0 allows downloads of teachers from the hub
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads on a busy machine cost up to 40 times
+    "OMP_WAIT_POLICY": "PASSIVE",  # on a busy machine, spinning threads are up to 40 times slower
     "PREFECT_CLI_PROMPT": "false",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # our own commands say what went wrong
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # polydistill's commands report errors
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -29,9 +29,9 @@ DEFAULTS = {
 
 
 def prepare(root: Path = Path()) -> None:
-    """Set what is not set yet, for this process and its children; what the user has set stays.
+    """Set environment variables that the user has not set, for this process and its children.
 
-    Children find the commands of this environment first, so that DVC's `polydistill …` is ours.
+    The folder of this environment's commands comes first in `PATH`, so that DVC starts this `polydistill`.
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
@@ -42,10 +42,10 @@ def prepare(root: Path = Path()) -> None:
         os.environ["PATH"] = os.pathsep.join([commands, path])
 
 
-def end_on_request() -> None:
-    """Turn a request to end into an exit, so that whatever we have started is stopped first."""
-    signal.signal(signal.SIGTERM, _leave)
+def exit_on_sigterm() -> None:
+    """Convert SIGTERM to `SystemExit`, so that `finally` blocks stop the processes that this one started."""
+    signal.signal(signal.SIGTERM, _exit)
 
 
-def _leave(number: int, _frame: FrameType | None) -> Any:
+def _exit(number: int, _frame: FrameType | None) -> Any:
     sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""How a student is distilled: the method, without data, teachers and what follows the scores."""
+"""Settings of the distillation method: student, heads, losses, weighting and training."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from polydistill.config.nodes import Plugin, Tree
+from polydistill.config.nodes import Node, Plugin
 from polydistill.config.training import TrainingParams, WarmStartParams
 from polydistill.errors import ParamsError
 
 
-class MethodParams(Tree):
-    """How a student is distilled: everything that training needs besides data and embeddings."""
+class MethodParams(Node):
+    """The distillation method: all settings that training needs besides data and embeddings."""
 
     student: Plugin
     heads: Plugin = Plugin.model_validate({"name": "low-rank", "hidden": 512})
@@ -28,7 +28,7 @@ class MethodParams(Tree):
     warm_start: WarmStartParams = WarmStartParams()
 
     @model_validator(mode="after")
-    def _something_trains_the_student(self) -> MethodParams:
+    def _student_has_an_objective(self) -> MethodParams:
         if self.loss_weight == 0 and (self.geometry is None or self.geometry_weight == 0):
             raise ParamsError(
                 "loss_weight must be above 0, got 0: without a geometry term nothing trains the student."

@@ -1,4 +1,4 @@
-"""What every node of the settings is made of: frozen classes, plug-ins with options, bounded numbers with units."""
+"""Base classes and types of the settings: frozen nodes, plug-ins with options, bounded numbers with units."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Tree(BaseModel):
-    """A node of the tree: frozen, and closed to keys that it does not know."""
+class Node(BaseModel):
+    """A node of the settings tree: frozen, and without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 PLUGIN_KEYS = frozenset({"name", "family"})
-"""What names a plug-in in its block: what is beside it are options."""
+"""Keys that name a plug-in; all other keys of its block are options."""
 
 
 class Plugin(BaseModel):
-    """A plug-in's name and, beside it, the options of its factory; `plugins` checks those.
+    """A plug-in: its name and the options of its factory, which `plugins` checks.
 
-    In `params.yaml`, a block with a `name` is complete: no default option is added. A block without one
+    In `params.yaml`, a block with a `name` is complete: no default option is added. A block without a `name`
     changes options of the default plug-in.
     """
 

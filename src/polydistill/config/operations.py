@@ -1,4 +1,4 @@
-"""What happens to a student after its scores: the gate, scheduled runs, notices, quick runs."""
+"""Settings of the gate, scheduled runs, notifications and quick runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import AliasChoices, Field, model_validator
 from polydistill.config.nodes import (
     Megabytes,
     Milliseconds,
+    Node,
     Ratio,
     Score,
     ScoreMargin,
     Share,
-    Tree,
 )
 from polydistill.errors import ParamsError
 
@@ -25,35 +25,39 @@ RetrainPolicy = Literal["always", "on-new-data", "on-drift"]
 NoticeEvent = Literal["refused", "promoted", "failed", "diverged"]
 
 
-class GateParams(Tree):
-    """When a challenger becomes champion. A rule whose bound is null is not applied."""
+class GateParams(Node):
+    """Rules that a challenger must pass to become the champion. A rule whose bound is null is off."""
 
     min_gain: Score = Field(
         -0.002,
-        description="Least gain in the mean score over the champion; a seed changes it by .001.",
+        description="Least gain in the mean score over the champion; another seed changes it by 0.001.",
     )
     max_regression_per_task: ScoreMargin | None = Field(
-        0.02, description="A task may lose this much to the champion; more, if noise explains it."
+        0.02,
+        description="Greatest loss on one task against the champion; a larger loss needs to be significant.",
     )
     min_gain_over_undistilled: Score | None = Field(
-        0.0, description="Least gain in the mean score over the student before its first step."
+        0.0, description="Least gain in the mean score over the untrained student."
     )
     max_harm_per_task: ScoreMargin | None = Field(
-        0.02, description="A task may lose this much to that student; more, if noise explains it."
+        0.02,
+        description="Greatest loss on one task against the untrained student; a larger loss needs to be significant.",
     )
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
-        0.95, description="Of the intervals, and that no equal task counts as a regression."
+        0.95,
+        description="Confidence of the intervals, and the probability that no unchanged task counts as a regression.",
     )
     resamples: Annotated[int, Field(ge=100)] = Field(
         10_000, description="Bootstrap resamples of the examples."
     )
     max_latency_ratio: Ratio | None = Field(
-        1.25, description="Time over the champion's, in one process: the worse of batch 1 and 64."
+        1.25,
+        description="Latency relative to the champion's in one process: the greater ratio of batch 1 and batch 64.",
     )
     max_latency_ms: Milliseconds | None = Field(
-        None, description="For one example, on the machine that promotes."
+        None, description="Latency of one example, on the machine that promotes."
     )
-    max_size_mb: Megabytes | None = Field(64.0, description="The bundle on disk.")
+    max_size_mb: Megabytes | None = Field(64.0, description="Size of the bundle on disk.")
     max_memory_mb: Megabytes | None = Field(
         512.0, description="Growth of a fresh process's peak memory."
     )
@@ -61,14 +65,16 @@ class GateParams(Tree):
         0.0, description="Share of a task's examples that the corpus may contain."
     )
     data_validated: bool = Field(
-        default=True, description="Require a validation of exactly the data that was trained on."
+        default=True,
+        description="Require a validation of exactly the data that trained the student.",
     )
     reproducible: Literal["required", "unless-refuted", "any"] = Field(
         "unless-refuted",
-        description="What the version's stamp must say; `unless-refuted`: not `false`.",
+        description="Required value of the version's stamp; `unless-refuted`: any but `false`.",
     )
     licence_policy: Literal["any", "commercial"] = Field(
-        "commercial", description="`commercial`: every teacher's licence is known to allow it."
+        "commercial",
+        description="`commercial`: every teacher's licence must be known to allow commercial use.",
     )
     commercial_licences: tuple[str, ...] = Field(
         COMMERCIAL_LICENCES, description="SPDX identifiers that allow commercial use."
@@ -76,45 +82,45 @@ class GateParams(Tree):
     smoke_test: bool = Field(
         default=True,
         validation_alias=AliasChoices("smoke_test", "canary"),
-        description="Load the published bundle in a fresh process, and compare its answers.",
+        description="Load the published bundle in a fresh process, and compare its embeddings.",
     )
 
 
-class DriftParams(Tree):
-    """When an incoming corpus has drifted from the champion's."""
+class DriftParams(Node):
+    """The test whether an incoming corpus has drifted from the champion's."""
 
     rows: Annotated[int, Field(ge=10, json_schema_extra={"unit": "rows"})] = Field(
-        1000, description="Drawn from each corpus for the test."
+        1000, description="Rows drawn from each corpus for the test."
     )
     permutations: Annotated[int, Field(ge=99)] = 499
     level: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.01, description="Drifted, if p is at most this: the share of false alarms."
+        0.01, description="Greatest p-value that counts as drift: the rate of false alarms."
     )
     tolerance: Annotated[float, Field(gt=0)] = Field(
-        0.1, description="Greatest change of a column: relative for a length, absolute for a share."
+        0.1, description="Greatest change of a column: relative for lengths, absolute for shares."
     )
 
 
-class RetrainParams(Tree):
-    """What a scheduled run may do without asking."""
+class RetrainParams(Node):
+    """When a scheduled run trains, and whether it may promote without approval."""
 
-    policy: RetrainPolicy = Field("always", description="What makes a new student necessary.")
+    policy: RetrainPolicy = Field("always", description="When a scheduled run trains a student.")
     catch_up: Literal["skip", "latest", "all"] = Field(
-        "latest", description="Which missed runs of a schedule are made up for."
+        "latest", description="Missed runs of a schedule that are run later."
     )
     grace_s: Annotated[float, Field(ge=0, json_schema_extra={"unit": "s"})] = Field(
-        900.0, description="A run that is less late than this has not been missed."
+        900.0, description="Delay after which a run counts as missed."
     )
     approval: Literal["none", "manual"] = Field(
-        "none", description="`manual`: a person answers before a promotion."
+        "none", description="`manual`: a person approves each promotion."
     )
     approval_timeout_s: Annotated[int, Field(ge=1, json_schema_extra={"unit": "s"})] = Field(
-        86_400, description="Without an answer in this time the champion stays."
+        86_400, description="Time to wait for approval; after it the champion stays."
     )
     drift: DriftParams = DriftParams()
 
     @model_validator(mode="after")
-    def _the_test_can_reach_its_level(self) -> RetrainParams:
+    def _permutations_suffice_for_level(self) -> RetrainParams:
         least = 1 / (1 + self.drift.permutations)
         if least > self.drift.level:
             raise ParamsError(
@@ -124,17 +130,19 @@ class RetrainParams(Tree):
         return self
 
 
-class NotifyParams(Tree):
-    """Who is notified of what: a Prefect block, or a webhook whose URL is in an environment variable."""
+class NotifyParams(Node):
+    """A receiver of notifications: a Prefect block, or a webhook whose URL is in an environment variable."""
 
     on: tuple[NoticeEvent, ...] = Field(min_length=1)
     block: str | None = Field(
         None,
         pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
-        description="A Prefect block's document: slack-webhook/team.",
+        description="Type and name of a Prefect block, such as slack-webhook/team.",
     )
     url_env: str | None = Field(
-        None, pattern=r"^[A-Z][A-Z0-9_]*$", description="The variable's name, never the URL itself."
+        None,
+        pattern=r"^[A-Z][A-Z0-9_]*$",
+        description="Name of the environment variable that holds the URL.",
     )
 
     @model_validator(mode="after")
@@ -144,10 +152,10 @@ class NotifyParams(Tree):
         return self
 
 
-class QuickParams(Tree):
-    """What a quick run of a modality changes: the same path, in minutes."""
+class QuickParams(Node):
+    """Settings that a quick run of a modality changes: the same pipeline, in minutes."""
 
-    teachers: tuple[str, ...] = Field(min_length=1, description="Those that are enabled.")
+    teachers: tuple[str, ...] = Field(min_length=1, description="Teachers that are enabled.")
     put: dict[str, object] = Field(
-        {}, description="Dotted keys of the modality's block, and the values that replace theirs."
+        {}, description="Values by dotted key in the modality's block; they replace its values."
     )

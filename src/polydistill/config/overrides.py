@@ -1,4 +1,4 @@
-"""Changing a complete tree of settings by dotted keys, as workspaces and comparisons do."""
+"""Changes of complete settings by dotted keys, for workspaces and comparisons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from polydistill.errors import UnknownNameError
 
 
 def changed(params: Params, overrides: Mapping[str, object]) -> Params:
-    """Return settings with some of them changed: dotted keys and their values, as in `override`.
+    """Return a copy of the settings with the values of some dotted keys replaced, as in `override`.
 
     Raises:
         ParamsError: A key is unknown, or a value is out of bounds.
@@ -23,10 +23,10 @@ def changed(params: Params, overrides: Mapping[str, object]) -> Params:
 
 
 def override(tree: dict[str, object], key: str, value: object) -> None:
-    """Set a dotted key of a complete tree in place; None removes an option of a plug-in.
+    """Set a dotted key of complete settings in place; None removes an option of a plug-in.
 
     Raises:
-        UnknownNameError: There is no such branch, or nothing to remove.
+        UnknownNameError: A part of the key does not exist, or there is no option to remove.
     """
     *path, last = key.split(".")
     node = tree
@@ -45,10 +45,10 @@ def override(tree: dict[str, object], key: str, value: object) -> None:
 
 
 def only_teachers(params: Params, modality: str, names: Collection[str]) -> dict[str, object]:
-    """Return the overrides that enable these teachers of a modality and no other.
+    """Return the overrides that enable these teachers of a modality and disable all others.
 
     Raises:
-        UnknownNameError: It has no teacher of such a name.
+        UnknownNameError: The modality has no teacher of such a name.
     """
     teachers = params.modality(modality).teachers
     for name in names:

@@ -1,4 +1,4 @@
-"""Reading `params.yaml`, and writing the file of effective values that DVC and its stages depend on."""
+"""Reading of `params.yaml`, and writing of the effective values that DVC compares: `params.resolved.yaml`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydantic import BaseModel, ValidationError
 from polydistill.config.compose import compose, compose_method
 from polydistill.config.data import TaskParams
 from polydistill.config.method import MethodParams
-from polydistill.config.tree import AFTER_THE_SCORES, ModalityParams, Params, node_class
+from polydistill.config.tree import NOT_AFFECTING_SCORES, ModalityParams, Params, node_class
 from polydistill.errors import ParamsError, UnknownNameError
 
 __all__ = [
-    "AFTER_THE_SCORES", "PARAMS_FILE", "RESOLVED_FILE", "ModalityParams", "Params", "is_resolved", "load_params",
+    "NOT_AFFECTING_SCORES", "PARAMS_FILE", "RESOLVED_FILE", "ModalityParams", "Params", "is_resolved", "load_params",
     "method_params", "parse_params", "read_mapping", "read_tree", "resolved_text", "task_params", "write_resolved",
 ]  # fmt: skip
 PARAMS_FILE = Path("params.yaml")
@@ -28,10 +28,10 @@ HEADER = """\
 
 
 def parse_params(tree: Mapping[str, object]) -> Params:
-    """Fill a tree of plain values with the defaults, and validate it.
+    """Complete plain values with the defaults, and validate them.
 
     Raises:
-        ParamsError: A key is unknown or missing, or a value is out of bounds; the message says which.
+        ParamsError: A key is unknown or missing, or a value is out of bounds; the message names it.
     """
     try:
         return Params.model_validate(compose(tree))
@@ -40,11 +40,11 @@ def parse_params(tree: Mapping[str, object]) -> Params:
 
 
 def method_params(modality: str, own: Mapping[str, Any]) -> MethodParams:
-    """Return how a student of a modality is distilled: the defaults, and over them what the caller decided.
+    """Return the settings of the distillation method: the caller's values, completed with the modality's defaults.
 
     Args:
-        modality: Whose defaults.
-        own: Keys of a modality's block that concern the method: `student`, `loss`, `training` and so on.
+        modality: The modality whose defaults apply.
+        own: The caller's values of `student`, `loss`, `training` and the other keys of `MethodParams`.
 
     Raises:
         ParamsError: A key is unknown, or a value is out of bounds.
@@ -68,7 +68,7 @@ def load_params(root: Path = Path()) -> Params:
 
 
 def read_tree(root: Path) -> dict[str, Any]:
-    """Return what `params.yaml` says, without defaults.
+    """Return the content of `params.yaml`, without defaults.
 
     Raises:
         ParamsError: There is no such file, or it is not a mapping in YAML.
@@ -110,10 +110,10 @@ def task_params(name: str, own: Mapping[str, Any]) -> TaskParams:
 
 
 def resolved_text(params: Params) -> str:
-    """Return the content of `params.resolved.yaml`: every effective value, and what is enabled.
+    """Return the content of `params.resolved.yaml`: every effective value, and the block `enabled`.
 
-    `enabled` is what `dvc.yaml` makes one stage of each of, and what a student depends on beside its
-    teachers' rows: teachers in their order, by modality. Rows of teachers do not repeat it.
+    `enabled` lists the enabled modalities and, per modality, the enabled teachers in order. `dvc.yaml` makes one
+    stage per entry, and a student depends on its modality's list. Teacher rows therefore have no key `enabled`.
     """
     enabled = {
         "modalities": list(params.modalities),
@@ -134,7 +134,7 @@ def resolved_text(params: Params) -> str:
 
 
 def write_resolved(root: Path, params: Params) -> list[str]:
-    """Bring `params.resolved.yaml` up to date; return the keys of `embed@…` stages that are new in it."""
+    """Bring `params.resolved.yaml` up to date, and return the keys of its new `embed@…` stages."""
     if is_resolved(root, params):
         return []
     path = root / RESOLVED_FILE
@@ -147,7 +147,7 @@ def write_resolved(root: Path, params: Params) -> list[str]:
 
 
 def _embed_keys(path: Path) -> set[str]:
-    """Return the keys of `embed@…` stages in a resolved file; none where it is missing or damaged."""
+    """Return the keys of `embed@…` stages in a resolved file; none if it is missing or damaged."""
     try:
         return set(yaml.safe_load(path.read_text(encoding="utf-8"))["enabled"]["embed"])
     except (FileNotFoundError, yaml.YAMLError, TypeError, KeyError):
@@ -163,7 +163,7 @@ def is_resolved(root: Path, params: Params) -> bool:
 def _explain(
     error: ValidationError, tree: type[BaseModel] = Params, source: str = "params.yaml"
 ) -> str:
-    """Turn pydantic's findings into one line each, with a suggestion where a key is unknown."""
+    """Return one line per finding of pydantic, with a suggestion for an unknown key."""
     lines = []
     for finding in error.errors():
         where = ".".join(str(part) for part in finding["loc"])
@@ -183,5 +183,5 @@ def _known_keys(path: tuple[int | str, ...], tree: type[BaseModel]) -> list[str]
     """Return the keys that the node at `path` knows."""
     node = tree
     for part in path:
-        node = node_class(node, str(part)) or node  # else the key of a mapping of such nodes
+        node = node_class(node, str(part)) or node  # None: `part` is a key of a mapping of nodes
     return sorted(node.model_fields)

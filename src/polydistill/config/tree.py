@@ -1,4 +1,4 @@
-"""The typed tree of all settings: one block per modality, and what is common to them."""
+"""The typed tree of all settings: one block per modality, and the common settings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from polydistill.errors import ParamsError, UnknownNameError
 from polydistill.plugins import names_in
 
 MODALITIES = "polydistill.data.modalities"
-"""The package whose file names are the names of blocks. It is above this layer, so it is only listed."""
-AFTER_THE_SCORES = frozenset({"gate", "quick", "retrain"})
-"""Keys of a modality's block that affect no student and no score."""
+"""The package whose file names are the names of modalities. It is a higher layer: list it, never import it."""
+NOT_AFFECTING_SCORES = frozenset({"gate", "quick", "retrain"})
+"""Keys of a modality's block that affect neither the student nor its scores."""
 
 
 class ModalityParams(MethodParams):
-    """Everything about one modality: a block of `params.yaml`."""
+    """All settings of one modality: a block of `params.yaml`."""
 
     corpus: CorpusParams
     tasks: dict[str, TaskParams] = Field(default_factory=dict)
@@ -31,7 +31,9 @@ class ModalityParams(MethodParams):
     evaluation: EvaluationParams = EvaluationParams()
     gate: GateParams = GateParams()
     retrain: RetrainParams = RetrainParams()
-    quick: QuickParams | None = Field(None, description="null: `run --quick` leaves it out.")
+    quick: QuickParams | None = Field(
+        None, description="Changes of a quick run; null: `run --quick` skips the modality."
+    )
 
     @property
     def enabled_teachers(self) -> dict[str, TeacherParams]:
@@ -39,7 +41,7 @@ class ModalityParams(MethodParams):
         return {name: row for name, row in self.teachers.items() if row.enabled}
 
     @model_validator(mode="after")
-    def _labels_seen_are_of_tasks(self) -> ModalityParams:
+    def _labels_seen_belong_to_tasks(self) -> ModalityParams:
         for name, teacher in self.teachers.items():
             for task in teacher.saw_labels_of:
                 if task not in self.tasks:
@@ -50,27 +52,29 @@ class ModalityParams(MethodParams):
 
 
 class Params(BaseModel):
-    """All settings: the fields below, and a block for each modality, by its name."""
+    """All settings: the common ones, and one block per modality, by its name."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, ModalityParams] = Field(init=False)
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
-        0, description="Of training: weights, batches."
+        0, description="Seed of training: initial weights and order of batches."
     )
     threads: Positive = Field(
         2,
-        description="Of torch and ONNX Runtime in each stage; never automatic: sums depend on it.",
+        description="Threads of PyTorch and ONNX Runtime in each stage; fixed, because sums depend on it.",
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="Of training.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Precision of training."
+    )
     modalities: tuple[str, ...] = Field(
-        description="Those that take part; left out: every block of params.yaml."
+        description="Enabled modalities; if left out: every block of params.yaml."
     )
     notify: tuple[NotifyParams, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _blocks_are_modalities(cls, tree: object) -> object:
-        """Refuse a key that is neither a field nor a modality, before its value is validated."""
+        """Refuse a key that is neither a common setting nor a modality, before its value is validated."""
         if not isinstance(tree, Mapping):
             return tree
         known = {*cls.model_fields, *names_in(MODALITIES)}
@@ -99,7 +103,7 @@ class Params(BaseModel):
         """Return the block of a modality.
 
         Raises:
-            UnknownNameError: `modalities` does not list it.
+            UnknownNameError: The modality is not enabled.
         """
         if name not in self.modalities:
             raise UnknownNameError("modality", name, self.modalities)
@@ -110,13 +114,13 @@ class Params(BaseModel):
         return self.modality(modality).enabled_teachers
 
     def embed_keys(self, modality: str) -> list[str]:
-        """Return the key of each `embed@…` stage of DVC: `text-minilm-l6`."""
+        """Return the keys of DVC's `embed@…` stages, such as `text-minilm-l6`."""
         return [f"{modality}-{teacher}" for teacher in self.enabled_teachers(modality)]
 
     def labels_seen(self, modality: str) -> dict[str, tuple[str, ...]]:
-        """Return, for each task whose labels a teacher's weights were trained on, those teachers.
+        """Return, per task, the teachers whose weights were trained on the task's labels.
 
-        A student learns from them, so its score there is no evidence for new labels.
+        The student learns from these teachers, so its score on the task says nothing about unseen labels.
         """
         seen: dict[str, tuple[str, ...]] = {}
         for name, teacher in self.enabled_teachers(modality).items():
@@ -126,7 +130,7 @@ class Params(BaseModel):
 
 
 def node_class(parent: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """Return the class of the node at a key of another node, or of its values where it is a mapping.
+    """Return the class of the node at a key of another node; for a mapping of nodes, the class of its values.
 
     Examples:
         >>> node_class(ModalityParams, "training").__name__, node_class(ModalityParams, "tasks").__name__

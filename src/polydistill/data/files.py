@@ -1,4 +1,4 @@
-"""Reading files: tables of whatever format, lines of text, folders of images."""
+"""Reading of files: tables in several formats, lines of text, folders of images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from polydistill.errors import DataError, MissingDataError
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table: Parquet, CSV, TSV, JSON lines, a text file, a folder or glob of them, or a folder of images.
 
-    Texts stay as they are written: `01` and `NA` are texts, and only an empty cell is missing. A text file has one
-    example per line, in a column `text`. Images have the columns `image` (bytes), `name` and, in subfolders,
-    `label`: the subfolder's name.
+    Cells of text formats are read as text, without conversion: `01` and `NA` are texts, and only an empty cell is
+    missing. A text file has one example per line and gives a column `text`. A folder of images gives the columns
+    `image` (bytes) and `name`, and `label`, the subfolder's name, if every image is in a subfolder.
 
     Raises:
         MissingDataError: There is no such file.
-        DataError: A file is damaged or of another kind, or files of one table have different columns.
+        DataError: A file is damaged or has an unknown format, or files of one table have different columns.
     """
     files = _table_files(path)
     if not files:
@@ -33,16 +33,16 @@ def read_table(path: Path) -> pd.DataFrame:
     for file, frame in zip(files, frames, strict=True):
         if set(frame) != set(frames[0]):
             raise DataError(
-                f"{file} must have the columns of {files[0]}: {', '.join(frames[0])}; got {', '.join(frame)}."
+                f"{file} must have the columns of {files[0]}: {', '.join(map(str, frames[0]))}; got {', '.join(map(str, frame))}."
             )
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
 def _table_files(path: Path) -> list[Path]:
-    """Return the files of a table, in the order of their names.
+    """Return the files of a table, sorted by name.
 
     Raises:
-        MissingDataError: There is none.
+        MissingDataError: There is no such file.
     """
     if path.is_file():
         return [path]
@@ -51,13 +51,13 @@ def _table_files(path: Path) -> list[Path]:
     found = sorted(one for one in _matching(path) if one.is_file())
     if not found:
         raise MissingDataError(
-            f"No file {path}. `dvc pull data.dvc` brings the data of a project from its remote."
+            f"No file {path}. `dvc pull data.dvc` downloads a project's data from its remote."
         )
     return found
 
 
 def _matching(pattern: Path) -> Iterator[Path]:
-    """Yield what a pattern such as `data/*.csv` matches."""
+    """Yield the paths that match a pattern such as `data/*.csv`."""
     fixed = list(takewhile(lambda part: not set(part) & set("*?["), pattern.parts))
     variable = pattern.parts[len(fixed) :]
     return Path(*fixed).glob("/".join(variable)) if variable else iter(())
@@ -73,10 +73,10 @@ def _read_file(path: Path) -> pd.DataFrame:
         raise DataError(
             f"{path} cannot be read: it must be UTF-8 text ({error}). Save it as UTF-8."
         ) from error
-    except (ValueError, OSError) as error:  # pyarrow's and pandas' errors are both
+    except (ValueError, OSError) as error:  # the base classes of errors in pyarrow and pandas
         raise DataError(
             f"{path} cannot be read: {str(error).rstrip('.')}. "
-            "Correct it; `dvc checkout data.dvc` brings the version that DVC keeps."
+            "Correct it, or restore the version in DVC's cache with `dvc checkout data.dvc`."
         ) from error
 
 
@@ -95,7 +95,7 @@ def _read_tsv(path: Path) -> pd.DataFrame:
 
 
 def _as_texts(path: Path, separator: str) -> pd.DataFrame:
-    """Read every cell as a text; an empty one is missing."""
+    """Read every cell as text; an empty cell is missing."""
     frame = pd.read_csv(
         path,
         sep=separator,
@@ -117,7 +117,7 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
         except ValueError as error:
             raise ValueError(f"line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(  # noqa: TRY004  as for every other damage
+            raise ValueError(  # noqa: TRY004  the caller handles ValueError
                 f"line {number} must be a JSON object, got {type(row).__name__}"
             )
         rows.append(row)
@@ -136,7 +136,7 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".ndjson": _read_json_lines,
     ".txt": _read_text,
 }
-"""How a file is read, by its ending."""
+"""The reader of each file format, by suffix."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif"})
 
 
@@ -156,11 +156,11 @@ def _image_table(folder: Path, images: Sequence[Path]) -> pd.DataFrame:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read a text file with one example per line: itself, or its path where a line cannot hold it.
+    """Return the lines of a text file with one example per line: the example itself, or the path of its file.
 
     Raises:
         MissingDataError: There is no such file.
-        DataError: It is not UTF-8, or holds no line.
+        DataError: The file is not UTF-8, or is empty.
     """
     if not path.is_file():
         raise MissingDataError(f"No file {path}: give a text file, one example per line.")

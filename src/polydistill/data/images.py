@@ -1,4 +1,4 @@
-"""Reading images safely: bytes in, RGB pixels on white out, or a reason why not."""
+"""Safe decoding of images from bytes to RGB pixels on a white background."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from polydistill.contracts import Example
 from polydistill.errors import DataError, MissingExtraError
 
 MAX_PIXELS = 2**25
-"""Larger images are refused before their pixels are decoded: a bomb of a few bytes asks for gigabytes."""
+"""The greatest number of pixels. It is checked before decoding: a file of a few bytes can decode to gigabytes."""
 FORMATS = ("PNG", "JPEG", "GIF")
 DATA_URI = "data:image/"
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error)
-"""What Pillow raises of bytes that are no image, or half of one."""
+"""Errors that Pillow raises for bytes that are not an image or a truncated image."""
 Pixels = NDArray[np.uint8]
 
 
 class UnreadableImageError(DataError):
-    """Bytes that are no image, half of one, or too large a one."""
+    """The bytes are not an image, or a truncated or too large image."""
 
 
 def as_bytes(example: Example) -> bytes:
-    """Return an image's bytes; a string must be a data URI, as JSON carries images.
+    """Return an image's bytes; a string must be a data URI, the form of images in JSON.
 
     Raises:
-        UnreadableImageError: It is another string.
+        UnreadableImageError: The string is not a data URI.
     """
     if isinstance(example, bytes):
         return example
@@ -48,10 +48,13 @@ def as_bytes(example: Example) -> bytes:
 
 
 def read_image(example: Example) -> Any:
-    """Return an RGB Pillow image: upright, on white where it is transparent, the first frame of several.
+    """Return an RGB Pillow image.
+
+    The image is rotated as its EXIF data say, transparent pixels are put on white, and only the first of several
+    frames is read.
 
     Raises:
-        UnreadableImageError: It is no PNG, JPEG or GIF, is damaged, or has more than `MAX_PIXELS`.
+        UnreadableImageError: The bytes are no PNG, JPEG or GIF, are damaged, or have more than `MAX_PIXELS`.
         MissingExtraError: Pillow is not installed.
     """
     try:
@@ -61,17 +64,16 @@ def read_image(example: Example) -> Any:
     content = as_bytes(example)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is lower
             image = Image.open(io.BytesIO(content), formats=FORMATS)
         _require_few_pixels(*image.size)
         image.load()
         return on_white(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
-        said = str(error).rstrip(".")
-        raise UnreadableImageError(f"An image is too large: {said}.") from error
+        raise UnreadableImageError(f"An image is too large: {str(error).rstrip('.')}.") from error
     except UnreadableImageError:
         raise
-    except UnidentifiedImageError as error:  # its own message has a memory address
+    except UnidentifiedImageError as error:  # Pillow's message contains a memory address
         raise UnreadableImageError(
             f"An image of {len(content):,} bytes cannot be read: it is no {', '.join(FORMATS)}."
         ) from error
@@ -89,35 +91,35 @@ def _require_few_pixels(width: int, height: int) -> None:
 
 
 def on_white(image: Any) -> Any:
-    """Return a Pillow image of any mode as RGB; what is transparent shows white."""
+    """Return a Pillow image of any mode as RGB, with transparent pixels on white."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip them
+    if image.mode.startswith("I"):  # 16 bits per pixel: Pillow would clip them
         return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)).convert(
             "RGB"
         )
     if "A" in image.mode or "transparency" in image.info:
-        seen = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
 
 
 def square(image: Any, size: int) -> Pixels:
-    """Return `(size, size, 3)`: the image in the middle of a white square, resized bicubically."""
+    """Return the pixels, `(size, size, 3)`, of the image in the middle of a white square, resized bicubically."""
     from PIL import Image
 
     if image.width != image.height:
         side = max(image.size)
-        paper = Image.new("RGB", (side, side), "white")
-        paper.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        image = paper
+        canvas = Image.new("RGB", (side, side), "white")
+        canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        image = canvas
     if image.width != size:
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image)
 
 
 def as_png(image: Any) -> bytes:
-    """Return a Pillow image as PNG: the same pixels, the same bytes with the same Pillow."""
+    """Return a Pillow image as PNG. Equal pixels give equal bytes with the same version of Pillow."""
     written = io.BytesIO()
     image.save(written, "PNG", optimize=True)
     return written.getvalue()

@@ -1,4 +1,4 @@
-"""Examples as a Python caller has them: lists, columns, files and folders become one list of values."""
+"""Reading of examples from a Python caller's lists, columns, tables, files and folders."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from polydistill.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif"})
 COLUMNS = ("text", "texts", "sentence", "content", "body", "review", "image", "smiles")
-"""Column names that are tried when a table has no column of the modality's own name."""
+"""Names of example columns, in order of preference, for tables without a column named like the modality's."""
 
 
 def guess_modality(values: object) -> str:
-    """Return `vision` for arrays, bytes, Pillow images and image files, `text` for other strings.
+    """Return `vision` for arrays, bytes, Pillow images and image files, and `text` for other strings.
 
-    SMILES are strings as well: name `modality="molecules"`.
+    SMILES are strings too: pass `modality="molecules"` for them.
 
     Examples:
         >>> guess_modality(["a text"]), guess_modality([b"..."]), guess_modality(["photo.png"])
@@ -44,12 +44,12 @@ def read_inputs(source: object, modality: Modality, *, column: str | None = None
     Args:
         source: A list, tuple, array or Series of examples; a DataFrame or a `datasets.Dataset`; or the path of a
             Parquet, CSV, JSONL or text file, or of a folder of such files or of images.
-        modality: What the examples are.
-        column: The column that holds them, where the source is a table.
+        modality: The modality of the examples.
+        column: The column of examples, if the source is a table.
 
     Raises:
         MissingDataError: There is no such file.
-        DataError: The table has no such column, or there is no example.
+        DataError: The table has no such column, or the source has no example.
     """
     values = _read(source, modality, column)
     if not values:

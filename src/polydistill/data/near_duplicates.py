@@ -1,4 +1,4 @@
-"""Which examples are nearly the same: exact search by the Jaccard index of their 5-grams."""
+"""Exact search for near-duplicates by the Jaccard index of their character 5-grams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 N = 5
 THRESHOLD = 0.8
-CHUNK = 500_000  # pairs verified at once: bounds the memory
+CHUNK = 500_000  # pairs verified at once, to bound memory
 
 Ints = NDArray[np.int64]
 
@@ -19,15 +19,15 @@ Ints = NDArray[np.int64]
 def near_duplicate_pairs(keys: Sequence[str], threshold: float = THRESHOLD) -> Ints:
     """Return the pairs of keys whose sets of character 5-grams have a Jaccard index ≥ `threshold`.
 
-    Exact, by prefix filtering: two sets that similar share one of their rarest few elements, so only
-    keys that share one are compared. A key shorter than five characters is one gram.
+    The search is exact. It uses prefix filtering: two sets with this similarity share at least one of their rarest
+    elements, so only keys that share one of these are compared. A key shorter than five characters is one gram.
 
     Args:
-        keys: Distinct keys, such as `Modality.near_key` gives.
-        threshold: In (0, 1].
+        keys: Distinct keys, such as those of `Modality.near_key`.
+        threshold: The least Jaccard index, in (0, 1].
 
     Returns:
-        `(n_pairs, 2)`, positions in `keys`, the smaller first, sorted.
+        `(n_pairs, 2)`: sorted pairs of indices into `keys`, the smaller index first.
 
     References:
         Chaudhuri, Ganti and Kaushik 2006, "A primitive operator for similarity joins in data cleaning".
@@ -41,7 +41,7 @@ def near_duplicate_pairs(keys: Sequence[str], threshold: float = THRESHOLD) -> I
     rank = np.empty(len(frequency), dtype=np.int64)
     rank[np.lexsort((np.arange(len(frequency)), frequency))] = np.arange(len(frequency))
     order = np.lexsort((rank[grams], rows))
-    rows, grams = rows[order], rank[grams][order]  # each key's grams, the rarest first
+    rows, grams = rows[order], rank[grams][order]  # the grams of each key, the rarest first
     sizes = np.bincount(rows, minlength=len(keys)).astype(np.int64)
     starts = np.cumsum(sizes) - sizes
     prefix = sizes - np.ceil(threshold * sizes - 1e-9).astype(np.int64) + 1
@@ -55,7 +55,7 @@ def near_duplicate_pairs(keys: Sequence[str], threshold: float = THRESHOLD) -> I
 
 
 def connected_groups(n: int, *links: Ints) -> Ints:
-    """Return each of `n` things' component, `(n,)`, under links `(n_links, 2)`.
+    """Return the connected component of each of `n` nodes, `(n,)`, for links `(n_links, 2)`.
 
     Examples:
         >>> connected_groups(4, np.array([[0, 2]]), np.array([[2, 3]]))
@@ -69,10 +69,10 @@ def connected_groups(n: int, *links: Ints) -> Ints:
 
 
 def links_of_equal(values: Sequence[str]) -> Ints:
-    """Return `(n, 2)`: each value's position and that of its first equal."""
+    """Return `(n, 2)`: the index of the first equal value, and the value's own index."""
     first: dict[str, int] = {}
     return np.array(
-        [[first.setdefault(value, place), place] for place, value in enumerate(values)],
+        [[first.setdefault(value, index), index] for index, value in enumerate(values)],
         dtype=np.int64,
     ).reshape(-1, 2)
 
@@ -87,7 +87,7 @@ def _grams(keys: Sequence[str]) -> tuple[Ints, NDArray[np.uint64]]:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
     n_windows = len(points) - N + 1
     hashes = np.zeros(n_windows, dtype=np.uint64)
-    for offset in range(N):  # 64-bit polynomial hash; an odd multiplier, wrapping on purpose
+    for offset in range(N):  # 64-bit polynomial hash with an odd multiplier; it wraps on purpose
         hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + points[offset : offset + n_windows]
     owner = np.repeat(np.arange(len(keys)), lengths)
     inside = owner[:n_windows] == owner[N - 1 :]
@@ -99,7 +99,7 @@ def _grams(keys: Sequence[str]) -> tuple[Ints, NDArray[np.uint64]]:
 
 
 def _candidates(rows: Ints, grams: Ints, sizes: Ints, threshold: float) -> Ints:
-    """Return the pairs of rows that share a gram and whose sizes allow the threshold."""
+    """Return the pairs of rows that share a gram and whose sizes permit the threshold."""
     order = np.lexsort((rows, sizes[rows], grams))
     rows, grams = rows[order], grams[order]
     found = [np.empty(0, dtype=np.int64)]
@@ -108,7 +108,7 @@ def _candidates(rows: Ints, grams: Ints, sizes: Ints, threshold: float) -> Ints:
         other = alive + step
         fits = grams[alive] == grams[other]
         fits &= sizes[rows[alive]] >= threshold * sizes[rows[other]] - 1e-9
-        alive, other = alive[fits], other[fits]  # sorted by size: what no longer fits never will
+        alive, other = alive[fits], other[fits]  # sorted by size: a pair that does not fit is final
         low, high = np.minimum(rows[alive], rows[other]), np.maximum(rows[alive], rows[other])
         found.append(low * len(sizes) + high)
         step += 1

@@ -1,4 +1,4 @@
-"""Molecules as SMILES: reading, canonical form, parent and scaffold, all by RDKit."""
+"""Molecules as SMILES: parsing, canonical form, parent and scaffold, by RDKit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from polydistill.contracts import Example
 from polydistill.errors import MissingExtraError
 
 MAX_ATOMS = 150
-"""Without hydrogens: larger molecules are polymers and peptides, which no teacher here was trained on."""
+"""The greatest number of heavy atoms: larger molecules are polymers and peptides, unknown to the teachers."""
 MAX_CHARACTERS = 2_000
-"""RDKit goes into every branch by recursion, and a chain of 20,000 atoms ends the process."""
+"""The length limit of a SMILES: RDKit's parser is recursive, and a chain of 20,000 atoms crashes the process."""
 CACHED = 200_000
 
 
 def read_molecule(example: Example) -> Any | None:
-    """Return RDKit's molecule; None where it is not a valid SMILES, has no atom, or is `MAX_CHARACTERS` long.
+    """Return RDKit's molecule; None if the SMILES is invalid, has no atom, or exceeds `MAX_CHARACTERS`.
 
     Raises:
         MissingExtraError: RDKit is not installed.
@@ -36,7 +36,7 @@ def read_molecule(example: Example) -> Any | None:
     except ImportError as error:
         raise MissingExtraError("Reading a SMILES", "molecules") from error
     text = as_smiles(example)
-    if not text or len(text) > MAX_CHARACTERS or "\0" in text:  # C++ would end a string at the null
+    if not text or len(text) > MAX_CHARACTERS or "\0" in text:  # a null ends a string in C++
         return None
     with rdBase.BlockLogs():
         molecule: Any = Chem.MolFromSmiles(text)
@@ -44,13 +44,13 @@ def read_molecule(example: Example) -> Any | None:
 
 
 def as_smiles(example: Example) -> str:
-    """Return the text of an example, without outer space; bytes that are no text become no SMILES."""
+    """Return the text of an example without surrounding space; bytes that are not UTF-8 give an invalid SMILES."""
     text = example if isinstance(example, str) else example.decode("utf-8", "replace")
     return text.strip()
 
 
 def directed_bonds(molecule: Any) -> NDArray[np.int64]:
-    """Return `(2, 2 * n_bonds)`: each bond from its first atom to its second, then back."""
+    """Return `(2, 2 * n_bonds)`: for each bond, the edge from its first atom to its second, then the reverse."""
     ends: Iterable[tuple[int, int]] = (
         (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()
     )
@@ -59,14 +59,14 @@ def directed_bonds(molecule: Any) -> NDArray[np.int64]:
 
 
 def count_atoms(example: Example) -> int:
-    """Return the number of atoms, without hydrogens bound to others; 0 where the SMILES is not valid."""
+    """Return the number of atoms without bound hydrogens; 0 if the SMILES is invalid."""
     molecule = read_molecule(example)
     return 0 if molecule is None else int(molecule.GetNumAtoms())
 
 
 @lru_cache(CACHED)
 def canonical_smiles(example: Example) -> str | None:
-    """Return the one SMILES that all of a molecule's share, with its stereochemistry; None if invalid.
+    """Return the canonical SMILES of a molecule, with its stereochemistry; None if the SMILES is invalid.
 
     Examples:
         >>> canonical_smiles("OCC"), canonical_smiles("C(O)C"), canonical_smiles("not one")
@@ -80,9 +80,9 @@ def canonical_smiles(example: Example) -> str | None:
 
 @lru_cache(CACHED)
 def parent_smiles(example: Example) -> str | None:
-    """Return the largest organic fragment, uncharged and without stereochemistry; None if invalid.
+    """Return the largest organic fragment, uncharged and without stereochemistry; None if the SMILES is invalid.
 
-    Salts, solvates, enantiomers and protonation states of a compound share it.
+    Salts, solvates, enantiomers and protonation states of a compound have the same parent.
 
     Examples:
         >>> parent_smiles("C[C@H](N)C(=O)O.Cl") == parent_smiles("C[C@@H]([NH3+])C(=O)[O-]")
@@ -101,12 +101,14 @@ def parent_smiles(example: Example) -> str | None:
         with rdBase.BlockLogs():
             molecule = _uncharger().uncharge(molecule)
     flat = str(Chem.MolToSmiles(molecule, isomericSmiles=False))
-    again = read_molecule(flat)  # what was changed and never read may be written otherwise
+    again = read_molecule(
+        flat
+    )  # an edited molecule's SMILES is canonical only after parsing it again
     return flat if again is None else str(Chem.MolToSmiles(again, isomericSmiles=False))
 
 
 def scaffold_smiles(example: Example) -> str | None:
-    """Return the Bemis-Murcko scaffold of the parent; '' where it has no ring, None if invalid.
+    """Return the Bemis-Murcko scaffold of the parent; '' if it has no ring, None if the SMILES is invalid.
 
     References:
         Bemis and Murcko 1996, "The properties of known drugs. 1. Molecular frameworks".
@@ -133,7 +135,7 @@ def _uncharger() -> Any:
 
 
 def _organic_size(fragment: Any) -> tuple[bool, int, str]:
-    """Order fragments: those with carbon first, then by size; the SMILES breaks ties."""
+    """Return a sort key of fragments: carbon before size, and the SMILES to break ties."""
     from rdkit import Chem
 
     organic = any(atom.GetAtomicNum() == 6 for atom in fragment.GetAtoms())

@@ -1,4 +1,4 @@
-"""Tables of examples: the corpus, the benchmark tasks and the distinct inputs of all tasks."""
+"""Tables of the corpus, of the benchmark tasks, and of the distinct inputs of all tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polydistill.contracts import Example, Modality
 from polydistill.data.completion import (
     Dropped,
     groups_of,
-    names_by_content,
+    has_content_ids,
     split_of,
     usable_rows,
 )
@@ -22,15 +22,15 @@ from polydistill.errors import DataError
 CLASS_KINDS = frozenset({"binary-classification", "classification"})
 NUMBER_KINDS = frozenset({"regression", "sts"})
 SPLIT_KINDS = CLASS_KINDS | {"regression"}
-"""Kinds of tasks whose probe is fitted on `train` and scored on `test`."""
+"""Kinds of tasks whose probe is fitted on the `train` rows and scored on the `test` rows."""
 
 
 def read_examples(path: Path, modality: Modality) -> list[Example]:
-    """Return the examples that the lines of a text file stand for.
+    """Return the examples in a text file with one example, or the path of one, per line.
 
     Raises:
         MissingDataError: There is no such file.
-        DataError: It is not UTF-8, holds no line, or the modality refuses one, which is named.
+        DataError: The file is empty or not UTF-8, or the modality refuses a line, which the message names.
     """
     return as_examples(read_lines(path), modality, f"{path}, line")
 
@@ -38,10 +38,10 @@ def read_examples(path: Path, modality: Modality) -> list[Example]:
 def as_examples(
     values: Iterable[object], modality: Modality, each: str = "Example"
 ) -> list[Example]:
-    """Return what the modality makes of values from outside.
+    """Convert a user's values to examples of the modality.
 
     Raises:
-        DataError: It refuses one, which is named: `each` and its number.
+        DataError: The modality refuses a value; the message names it by `each` and its number.
     """
     examples = []
     for number, value in enumerate(values, start=1):
@@ -55,24 +55,24 @@ def as_examples(
 def read_corpus(
     root: Path, params: CorpusParams, modality: Modality, *, with_groups: bool = True
 ) -> pd.DataFrame:
-    """Return the first `params.rows` rows of the corpus: `id`, the example and `group`.
+    """Return the first `params.rows` rows of the corpus, with columns `id`, the example and `group`.
 
-    A corpus without ids by content is one's own: see `corpus_table`.
+    `corpus_table` completes a corpus without content ids.
 
     Args:
         root: The project folder.
-        params: Which file, and how much of it.
-        modality: What the examples are.
-        with_groups: Whether a missing `group` is found; near-duplicates of 100,000 texts take half a minute.
+        params: The file of the corpus and the number of rows.
+        modality: The modality of the examples.
+        with_groups: Whether a missing `group` is computed; near-duplicates of 100,000 texts take half a minute.
 
     Raises:
-        DataError: A column is missing, or there are fewer rows than asked for.
+        DataError: A column is missing, or there are fewer than `params.rows` usable rows.
     """
     frame, _ = corpus_table(read_table(root / params.path), params, modality)
     rows = len(frame) if params.rows is None else params.rows
     if len(frame) < rows:
         raise DataError(
-            f"{params.path} must have {rows} rows that can be used, got {len(frame)}: lower corpus.rows."
+            f"{params.path} must have {rows} usable rows, got {len(frame)}: lower corpus.rows."
         )
     frame = frame.head(rows)
     if with_groups and "group" not in frame:
@@ -83,15 +83,15 @@ def read_corpus(
 def corpus_table(
     frame: pd.DataFrame, params: CorpusParams, modality: Modality
 ) -> tuple[pd.DataFrame, Dropped]:
-    """Return the rows of a corpus that can be used, with `id` and the example, and how many cannot.
+    """Return the usable rows of a corpus, with columns `id` and the example, and the numbers of dropped rows.
 
-    A corpus with ids by content stays as it is. In any other, empty and repeated examples are dropped.
+    A corpus with content ids is returned unchanged. From any other, empty and repeated examples are dropped.
 
     Raises:
         DataError: The column of the examples is missing, or the modality refuses an example.
     """
     frame = _with_examples(frame, params.path, params.column, [modality.column])
-    if names_by_content(frame, modality.column, modality):
+    if has_content_ids(frame, modality.column, modality):
         return frame, Dropped()
     frame = _coerced(frame, params.path, [modality.column], modality)
     return usable_rows(frame, [modality.column], modality)
@@ -100,12 +100,12 @@ def corpus_table(
 def read_tasks(
     root: Path, params: Mapping[str, TaskParams], modality: Modality
 ) -> dict[str, pd.DataFrame]:
-    """Return the tasks whose files are there, by name.
+    """Return the tables of the tasks whose files exist, by name.
 
-    A third-party task (`redistributable: false`) may be missing: `fetch-data` has said why.
+    The file of a third-party task (`redistributable: false`) may be missing: `fetch-data` has reported the reason.
 
     Raises:
-        DataError: The file of any other task is missing, or a column is.
+        DataError: The file of another task is missing, or a table lacks a column.
     """
     available = available_tasks(root, params)
     return {
@@ -124,18 +124,18 @@ def available_tasks(root: Path, params: Mapping[str, TaskParams]) -> dict[str, T
 
 
 def task_table(frame: pd.DataFrame, task: TaskParams, modality: Modality) -> pd.DataFrame:
-    """Return the rows of a task that can be used: see `complete_task`."""
+    """Return the usable rows of a task: the first result of `complete_task`."""
     return complete_task(frame, task, modality)[0]
 
 
 def complete_task(
     frame: pd.DataFrame, task: TaskParams, modality: Modality
 ) -> tuple[pd.DataFrame, Dropped]:
-    """Return the rows of a task that can be used, at most `max_rows`, and how many cannot be used.
+    """Return the usable rows of a task, at most `max_rows`, and the numbers of dropped rows.
 
-    A task without ids is one's own: rows that are empty, repeated or contradictory are dropped, and the others
-    named by content. Without a `group`, near-duplicates are one; without a `split`, a fifth of the groups is
-    test.
+    From a task without ids, rows that are empty, repeated or contradictory are dropped, and the others get content
+    ids. If `group` is missing, near-duplicates form the groups. If `split` is missing, a fifth of the groups is the
+    test set.
 
     Raises:
         DataError: A column is missing, or the modality refuses an example.
@@ -164,7 +164,7 @@ def complete_task(
 def benchmark_inputs(
     tasks: Mapping[str, pd.DataFrame], params: Mapping[str, TaskParams], modality: Modality
 ) -> pd.DataFrame:
-    """Return the distinct inputs of all tasks, `id` and the example, in the order of first use."""
+    """Return the distinct inputs of all tasks, with columns `id` and the example, in the order of first use."""
     columns = [
         frame[side] for name, frame in tasks.items() for side in sides(params[name], modality)
     ]
@@ -189,10 +189,12 @@ def sides(task: TaskParams, modality: Modality) -> list[str]:
 def _with_examples(
     frame: pd.DataFrame, path: str, column: str | None, wanted: Sequence[str]
 ) -> pd.DataFrame:
-    """Put the examples into the columns `wanted`: the one that `column` names, the one of that name, or the only one.
+    """Copy the examples to the columns `wanted`.
+
+    They come from the column that `column` names, or from the columns of these names, or from the only column.
 
     Raises:
-        DataError: There is none of these.
+        DataError: The table has no such column.
     """
     if column is not None:
         ends = [name.removeprefix(wanted[0].rstrip("12")) for name in wanted]
@@ -211,7 +213,7 @@ def _with_examples(
 
 
 def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
-    """Put the labels into `label`; numbers of a text file are read as such where the kind wants numbers.
+    """Copy the labels to the column `label`; convert text to numbers if the kind of task needs numbers.
 
     Raises:
         DataError: The table has no such column.
@@ -231,24 +233,24 @@ def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
 def _coerced(
     frame: pd.DataFrame, path: str, columns: Sequence[str], modality: Modality
 ) -> pd.DataFrame:
-    """Return one's own table with examples that the modality has read, where they are not empty.
+    """Return a user's table whose values are converted to examples; empty cells stay empty.
 
     Raises:
-        DataError: It refuses one; the message names the row.
+        DataError: The modality refuses a value; the message names it.
     """
     read = {}
     for column in columns:
-        there = frame[column][frame[column].notna()]
-        values = as_examples(there, modality, f"{path}, column {column!r}, example")
-        read[column] = pd.Series(values, index=there.index, dtype=object).reindex(frame.index)
+        filled = frame[column][frame[column].notna()]
+        values = as_examples(filled, modality, f"{path}, column {column!r}, example")
+        read[column] = pd.Series(values, index=filled.index, dtype=object).reindex(frame.index)
     return frame.assign(**read)
 
 
 def _renamed(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
-    """Put the columns that a task names in the place of `split` and `group`."""
+    """Copy the columns that a task names for its split and groups to `split` and `group`."""
     named = {"split": task.split, "group": task.group}
-    others = {place: frame[column] for place, column in named.items() if column in frame}
-    if lacking := [column for place, column in named.items() if column not in (*frame, place)]:
+    others = {role: frame[column] for role, column in named.items() if column in frame}
+    if lacking := [column for role, column in named.items() if column not in (*frame, role)]:
         raise DataError(
             f"{task.path} must have a column {lacking[0]!r}, got {', '.join(frame.columns)}."
         )

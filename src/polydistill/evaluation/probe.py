@@ -1,14 +1,30 @@
-"""What is fitted to frozen embeddings beside the linear probes: a small network, on standardised columns."""
+"""Probes that are fitted to frozen embeddings on standardised columns: a linear one, or a small network."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
+
+import numpy as np
 
 Probe = Literal["linear", "mlp"]
 HIDDEN = 128
 VALIDATION_SHARE = 0.15
 PATIENCE = 15
 """In epochs."""
+
+
+def choose_probe(probe: Probe, linear: Any, network: Callable[[], Any]) -> Any:
+    """Return the linear probe on standardised columns, or the network."""
+    return network() if probe == "mlp" else on_standardised(linear)
+
+
+def on_standardised(estimator: Any) -> Any:
+    """Return an estimator on standardised columns."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), estimator)
 
 
 def network_options(seed: int = 0) -> dict[str, Any]:
@@ -33,32 +49,26 @@ def network_regressor() -> Any:
     """Return a network whose targets are standardised while it learns."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.neural_network import MLPRegressor
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    network = make_pipeline(StandardScaler(), MLPRegressor(**network_options()))
+    network = on_standardised(MLPRegressor(**network_options()))
     return TransformedTargetRegressor(network, transformer=StandardScaler())
 
 
 def network_classifier() -> Any:
     """Return a network that gives classes."""
     from sklearn.neural_network import MLPClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), MLPClassifier(**network_options()))
+    return on_standardised(MLPClassifier(**network_options()))
 
 
 def network_log_odds() -> Any:
     """Return a network of two classes that predicts the second one's log-odds."""
-    import numpy as np
     from sklearn.neural_network import MLPClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     class LogOdds(MLPClassifier):  # type: ignore[misc,unused-ignore]
         def predict(self, X: Any) -> Any:  # noqa: N803  scikit-learn's name
             share = np.clip(self.predict_proba(X)[:, 1], 1e-7, 1 - 1e-7)
             return np.log(share / (1 - share))
 
-    return make_pipeline(StandardScaler(), LogOdds(**network_options()))
+    return on_standardised(LogOdds(**network_options()))

@@ -63,14 +63,14 @@ class TaskSource:
 
 @dataclass(frozen=True)
 class BenchmarkTask:
-    """A task that mteb can evaluate, and how to read what mteb saved of it.
+    """A task that mteb can evaluate, and how to read the predictions that mteb saved.
 
     Attributes:
         name: The task's name in `params.yaml`.
         mteb: The task: an instance of one of mteb's AbsTask classes, its data loaded.
         main_score: Which of mteb's metrics is compared.
         predictions: Turns what mteb saved as predictions into `example, seed, prediction, target,
-            score`; the mean of `score` is the main score (see `_influence`).
+            score`; the mean of `score` is the main score (see `statistics.influence`).
     """
 
     name: str
@@ -79,28 +79,50 @@ class BenchmarkTask:
     predictions: Callable[[Any], pd.DataFrame]
 
 
-def task_metadata(source: TaskSource, *, type_: str, main_score: str, description: str) -> Any:
-    """Describe a local task to mteb: everything pinned, nothing to download.
-
-    To mteb every modality is text: it sees content ids.
+def import_tasks(name: str) -> Any:
+    """Return mteb's module of task classes.
 
     Raises:
         MissingExtraError: mteb is not installed.
     """
     try:
-        from mteb.abstasks.task_metadata import TaskMetadata
+        import mteb.abstasks
     except ImportError as error:
-        raise MissingExtraError(f"Task {source.name!r}", "text") from error
-    return TaskMetadata.model_validate(
+        raise MissingExtraError(f"Task {name!r}", "text") from error
+    return mteb.abstasks
+
+
+def local_task(
+    source: TaskSource,
+    task_class: Any,
+    dataset: Any,
+    predictions: Callable[[Any], pd.DataFrame],
+    *,
+    model: Any = None,
+    **metadata: str,
+) -> BenchmarkTask:
+    """Return a task of mteb with its data loaded: everything pinned, nothing to download.
+
+    To mteb every modality is text: it sees content ids.
+
+    Args:
+        source: The task's rows.
+        task_class: One of mteb's AbsTask classes, or a subclass.
+        dataset: What `load_data` would make.
+        predictions: See `BenchmarkTask`.
+        model: The probe, for tasks that fit one.
+        metadata: `type`, `main_score` and `description`.
+    """
+    from mteb.abstasks.task_metadata import TaskMetadata
+
+    described = TaskMetadata.model_validate(
         {
+            **metadata,
             "name": source.name,
-            "description": description,
-            "type": type_,
-            "category": "t2t" if type_ in {"STS", "Retrieval"} else "t2c",
+            "category": "t2t" if metadata["type"] in {"STS", "Retrieval"} else "t2c",
             "dataset": {"path": f"local/{source.name}", "revision": source.revision},
             "eval_splits": ["test"],
             "eval_langs": ["eng-Latn"],
-            "main_score": main_score,
             "modalities": ["text"],
             "domains": ["Written"],
             "task_subtypes": [],
@@ -112,6 +134,11 @@ def task_metadata(source: TaskSource, *, type_: str, main_score: str, descriptio
             "is_public": False,
         }
     )
+    task = type(task_class.__name__, (task_class,), {"metadata": described})()
+    task.dataset, task.data_loaded = dataset, True
+    if model is not None:
+        task.evaluator_model = model
+    return BenchmarkTask(source.name, task, metadata["main_score"], predictions)
 
 
 def _as_bytes(value: object) -> bytes:
@@ -121,32 +148,24 @@ def _as_bytes(value: object) -> bytes:
 def prediction_frame(
     examples: Iterable[str],
     seed: int,
-    predictions: Iterable[str],
-    targets: Iterable[str],
+    predictions: Iterable[object],
+    targets: Iterable[object],
     scores: Iterable[float],
 ) -> pd.DataFrame:
-    """Return one seed's predictions as a table, one row an example."""
+    """Return one seed's predictions as a table, one row per example; numbers are written with six digits."""
     return pd.DataFrame(
         {
             "example": list(examples),
             "seed": seed,
-            "prediction": list(predictions),
-            "target": list(targets),
+            "prediction": list(map(_as_text, predictions)),
+            "target": list(map(_as_text, targets)),
             "score": list(scores),
         }
     )
 
 
-def number_frame(
-    examples: Iterable[str],
-    seed: int,
-    predictions: Iterable[float],
-    targets: Iterable[float],
-    scores: Iterable[float],
-) -> pd.DataFrame:
-    """Return `prediction_frame` of numbers, written with six digits."""
-    predicted, wanted = ([f"{value:.6g}" for value in some] for some in (predictions, targets))
-    return prediction_frame(examples, seed, predicted, wanted, scores)
+def _as_text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def split_dataset(

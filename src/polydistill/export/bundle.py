@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from polydistill.config.nodes import Plugin, Tree
+from polydistill.config.nodes import Node, Plugin
 from polydistill.contracts import Example, FloatArray, Student
 from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.export.kinds import EXPORTS
@@ -52,7 +52,7 @@ class Export(Protocol):
         """Return all that was fitted."""
 
 
-class ExportCard(Tree):
+class ExportCard(Node):
     """What `export.json` holds.
 
     Attributes:

@@ -59,7 +59,7 @@ class GreatExpectationsChecker:
                 result_format={"result_format": "SUMMARY"},
             )
             outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
-            found = next(iter(outcome.run_results.values())).results
+            found: list[Any] = next(iter(outcome.run_results.values())).results
             found.sort(key=lambda one: int(one.expectation_config.meta["place"]))
             pairs = zip(rules, found, strict=True)
             results += [_result(validation.name, rule, one) for rule, one in pairs]

@@ -89,7 +89,8 @@ def _registered(
         for alias in {CHAMPION, CHALLENGER} & aliases.keys():
             one = client.get_model_version(name, str(aliases[alias]))
             inputs = client.get_run(str(one.run_id)).inputs
-            data = next((str(row.dataset.digest) for row in inputs.dataset_inputs), None)
+            rows = inputs.dataset_inputs if inputs else ()
+            data = next((str(row.dataset.digest) for row in rows), None)
             verdict = one.tags.get("verdict")
             found[alias] = Registered(int(one.version), one.tags.get(LOCK_TAG), data, verdict)
     champion, challenger = found.get(CHAMPION), found.get(CHALLENGER)

@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from polydistill.config.params import AFTER_THE_SCORES, Params
+from polydistill.config.params import NOT_AFFECTING_SCORES, Params
 from polydistill.contracts import Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
@@ -89,7 +89,7 @@ def _work_folder(
         for name, one in stored.items()
     }
     settings = block.model_dump(
-        mode="json", exclude={*AFTER_THE_SCORES, "tasks", "evaluation", "teachers"}
+        mode="json", exclude={*NOT_AFFECTING_SCORES, "tasks", "evaluation", "teachers"}
     )
     split = hashlib.sha256("\n".join(map(str, groups)).encode()).hexdigest()
     code = stage_code(["distill"], [params], layout.modality)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from polydistill.config.nodes import Plugin, Tree
+from polydistill.config.nodes import Node, Plugin
 from polydistill.contracts import FloatArray
 from polydistill.errors import DataError, MissingDataError
 from polydistill.heads import HEADS
@@ -27,7 +27,7 @@ Statistics = dict[str, dict[str, FloatArray]]
 Scale = Literal["predicted", "residual"]
 
 
-class NoveltyScale(Tree):
+class NoveltyScale(Node):
     """What the mean predicted log-scale is on held-out rows: the zero and the unit of novelty."""
 
     mean: float

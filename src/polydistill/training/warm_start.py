@@ -124,7 +124,7 @@ def begin(
     _require_same_student(student, old, examples)
     student.module.load_state_dict(old.module.state_dict())
     inherit(heads, version.heads.module, changes.warm)
-    training = block.warm_start.in_place_of(block.training, new_teachers=bool(changes.new))
+    training = block.warm_start.applied_to(block.training, new_teachers=bool(changes.new))
     learning = LearningRows(
         new=rows_of_all(heads, changes.new), known=mean_rows_of_all(heads, changes.warm)
     )

@@ -1,4 +1,4 @@
-"""The room of every modality: one file an entry."""
+"""Modalities: a plug-in package with one file per modality."""
 
 from __future__ import annotations
 

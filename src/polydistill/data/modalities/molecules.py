@@ -36,25 +36,25 @@ class MoleculesModality:
     requirements = ("rdkit", "torch-geometric")
 
     def content_id(self, example: Example) -> str:
-        """See `contracts.Modality.content_id`: of the canonical SMILES; an invalid one stands for itself."""
+        """See `contracts.Modality.content_id`: the hash of the canonical SMILES, or of an invalid SMILES as written."""
         canonical = canonical_smiles(example)
         content = f"invalid {as_smiles(example)}" if canonical is None else canonical
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def near_key(self, example: Example) -> str:
-        """See `contracts.Modality.near_key`: the parent; salts and stereoisomers of a compound share it."""
+        """See `contracts.Modality.near_key`: the parent, which salts and stereoisomers of a compound share."""
         parent = parent_smiles(example)
         return as_smiles(example) if parent is None else parent
 
     def split_key(self, example: Example) -> str | None:
-        """See `contracts.Modality.split_key`: the Bemis-Murcko scaffold; of a molecule without rings the parent."""
+        """See `contracts.Modality.split_key`: the Bemis-Murcko scaffold; the parent of a molecule without rings."""
         scaffold = scaffold_smiles(example)
         if scaffold is None:
             return None
         return f"scaffold {scaffold}" if scaffold else f"compound {self.near_key(example)}"
 
     def coerce(self, value: object) -> Example:
-        """See `contracts.Modality.coerce`: a string that is a valid SMILES, as it is written."""
+        """See `contracts.Modality.coerce`: a valid SMILES is returned unchanged."""
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
         if not isinstance(text, str) or canonical_smiles(text) is None:
             raise DataError(
@@ -63,7 +63,7 @@ class MoleculesModality:
         return text
 
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
-        """See `contracts.Modality.derived`: atoms without hydrogens, 0 where a SMILES is not valid."""
+        """See `contracts.Modality.derived`: the number of heavy atoms, 0 if a SMILES is invalid."""
         counts = ([count_atoms(example) for example in examples] for examples in shown)
         return {"n_atoms": [max(row, default=0) if all(row) else 0 for row in counts]}
 

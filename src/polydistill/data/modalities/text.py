@@ -14,7 +14,7 @@ from polydistill.errors import DataError
 WORD = re.compile(r"[^\W_]+")
 WHITE_SPACE = {ord(mark): " " for mark in "\t\n\r"}
 MAX_CHARACTERS = 10_000
-"""Longer rows are documents that nobody cut; teachers read the first 128 tokens or so."""
+"""The greatest length: longer rows are whole documents, and teachers read only the first 128 tokens or so."""
 
 
 @MODALITIES.register("text")
@@ -35,20 +35,20 @@ class TextModality:
     requirements = ("sentence-transformers", "tokenizers")
 
     def content_id(self, example: Example) -> str:
-        """See `contracts.Modality.content_id`; NFC and outer space do not count."""
+        """See `contracts.Modality.content_id`; Unicode normalisation (NFC) and surrounding space do not change it."""
         return hashlib.sha256(_canonical(example).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def near_key(self, example: Example) -> str:
-        """See `contracts.Modality.near_key`: the words, case-folded; the text itself if it has none."""
+        """See `contracts.Modality.near_key`: the case-folded words; the text itself if it has no word."""
         canonical = _canonical(example)
         return " ".join(WORD.findall(canonical.casefold())) or canonical
 
     def split_key(self, example: Example) -> str | None:  # noqa: ARG002
-        """See `contracts.Modality.split_key`: the groups of a table are all that is known."""
+        """See `contracts.Modality.split_key`: texts have none."""
         return None
 
     def coerce(self, value: object) -> Example:
-        """See `contracts.Modality.coerce`: a text is itself, bytes are UTF-8."""
+        """See `contracts.Modality.coerce`: a string is unchanged, bytes are decoded as UTF-8."""
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
         if not isinstance(value, str):
@@ -56,7 +56,7 @@ class TextModality:
         return value
 
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
-        """See `contracts.Modality.derived`: characters, and the share that a person can read."""
+        """See `contracts.Modality.derived`: the number of characters, and the share of printable ones."""
         texts = ["\n".join(map(str, examples)) for examples in shown]
         return {
             "n_characters": [len(text) for text in texts],
@@ -69,12 +69,12 @@ class TextModality:
             Rule(
                 "expect_column_value_lengths_to_be_between",
                 {"column": self.column, "min_value": 3, "max_value": MAX_CHARACTERS},
-                "a text is nearly empty, or a whole document",
+                f"a text has fewer than 3 or more than {MAX_CHARACTERS:,} characters",
             ),
             Rule(
                 "expect_column_values_to_be_between",
                 {"column": "printable_ratio", "min_value": 0.9},
-                "a text is less than 90 % printable characters, or not valid UTF-8",
+                "less than 90 % of a text's characters are printable, or it is not valid UTF-8",
             ),
         )
 
@@ -84,7 +84,7 @@ class TextModality:
             Rule(
                 "expect_column_values_to_be_between",
                 {"column": "printable_ratio", "min_value": 0.9},
-                "an example is less than 90 % printable characters, or not valid UTF-8",
+                "less than 90 % of an example's characters are printable, or it is not valid UTF-8",
             ),
             *(
                 Rule(
@@ -98,7 +98,7 @@ class TextModality:
 
 
 def _count_printable(text: str) -> int:
-    """Count characters that a person can read: white space counts, a replaced byte does not."""
+    """Return the number of printable characters: white space counts, the replacement of an invalid byte does not."""
     return sum(map(str.isprintable, text.translate(WHITE_SPACE))) - text.count("\ufffd")
 
 

@@ -1,4 +1,4 @@
-"""Images: the bytes of a PNG, a JPEG or the first frame of a GIF."""
+"""Images: the bytes of a PNG, a JPEG, or a GIF, whose first frame is used."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ LEAST_SIDE, GREATEST_SIDE = 8, 4096
 LEAST_CONTRAST = 2.0
 HASH_SIDE = 16
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
-"""How PNG, JPEG and GIF begin."""
+"""The first bytes of PNG, JPEG and GIF files."""
 SHOWN = 80
+"""The number of characters of a value that a message shows."""
 STEP = 6
-"""Grey levels that neighbours must differ by, so that a new compression does not change the key."""
+"""The least difference of neighbouring grey levels that counts, so that compression does not change the key."""
 
 
 @MODALITIES.register("vision")
@@ -36,7 +37,7 @@ class VisionModality:
     requirements = ("pillow",)
 
     def content_id(self, example: Example) -> str:
-        """See `contracts.Modality.content_id`: of size and RGB pixels; unreadable bytes stand for themselves."""
+        """See `contracts.Modality.content_id`: the hash of size and RGB pixels, or of bytes that cannot be read."""
         try:
             image = read_image(example)
         except UnreadableImageError:
@@ -46,9 +47,9 @@ class VisionModality:
         return hashlib.sha256(content).hexdigest()[:32]
 
     def near_key(self, example: Example) -> str:
-        """See `contracts.Modality.near_key`: which neighbours grow darker at 16 x 16, and four mean colours.
+        """See `contracts.Modality.near_key`: the signs of grey-level differences at 16 x 16, and four mean colours.
 
-        Size and compression hardly change it. What cannot be read is its own key.
+        Size and compression hardly change it. The key of an unreadable image is its data URI or the hash of its bytes.
         """
         try:
             image = read_image(example)
@@ -63,20 +64,19 @@ class VisionModality:
         return darker + "".join(map(str, colours.ravel()))
 
     def split_key(self, example: Example) -> str | None:  # noqa: ARG002
-        """See `contracts.Modality.split_key`: the groups of a table are all that is known."""
+        """See `contracts.Modality.split_key`: images have none."""
         return None
 
     def coerce(self, value: object) -> Example:
         """See `contracts.Modality.coerce`.
 
-        An array is `(height, width[, channels])` of uint8; others are a Pillow image, bytes, a path, a data URI or
-        base64.
+        The value is a uint8 array `(height, width[, channels])`, a Pillow image, bytes, a path, a data URI or base64
+        text.
         """
         if isinstance(value, np.ndarray):
             return _from_array(value)
-        if hasattr(value, "convert") and hasattr(
-            value, "getbands"
-        ):  # Pillow, which may not be installed
+        # Pillow's images are recognised by attributes, because Pillow may not be installed.
+        if hasattr(value, "convert") and hasattr(value, "getbands"):
             return as_png(value)
         content: Example
         if isinstance(value, bytes | bytearray | memoryview):
@@ -94,7 +94,7 @@ class VisionModality:
         return content
 
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
-        """See `contracts.Modality.derived`: of a row's images the worst, in pixels and grey levels."""
+        """See `contracts.Modality.derived`: measures of the worst image of each row, in pixels and grey levels."""
         found = [[_measures(one) for one in examples] or [(0.0,) * 4] for examples in shown]
         return {
             "decodable": [min(one[0] for one in row) for row in found],
@@ -107,7 +107,7 @@ class VisionModality:
         """See `contracts.Modality.corpus_rules`."""
         return _rules()
 
-    def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:  # noqa: ARG002  whichever they are
+    def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:  # noqa: ARG002
         """See `contracts.Modality.task_rules`."""
         return _rules()
 
@@ -118,7 +118,7 @@ def _rules() -> tuple[Rule, ...]:
         Rule(
             "expect_column_values_to_be_in_set",
             {"column": "decodable", "value_set": [1.0]},
-            "an image is truncated, too large, or none at all",
+            "an image cannot be decoded: it is truncated, too large or not an image",
         ),
         Rule(
             between,
@@ -133,13 +133,16 @@ def _rules() -> tuple[Rule, ...]:
         Rule(
             between,
             {"column": "contrast", "min_value": LEAST_CONTRAST},
-            "an image is blank: all its pixels are nearly alike",
+            "an image is blank: its pixels are nearly equal",
         ),
     )
 
 
 def _measures(example: Example) -> tuple[float, float, float, float]:
-    """Return whether it can be read, its sides, and the largest deviation of a colour."""
+    """Return whether an image can be read (1 or 0), its shorter and longer side, and its contrast.
+
+    The contrast is the largest standard deviation of a colour channel.
+    """
     try:
         image = read_image(example)
     except UnreadableImageError:
@@ -149,21 +152,21 @@ def _measures(example: Example) -> tuple[float, float, float, float]:
 
 
 def _from_path(value: str | Path) -> bytes:
-    """Return the file's bytes, or those that a string stands for in base64, as MLflow's JSON has them."""
+    """Return the bytes of a file, or the bytes that a string encodes in base64, the form of bytes in MLflow's JSON."""
     if _is_file(value):
         return Path(value).read_bytes()
     with suppress(binascii.Error, ValueError):
         content = base64.b64decode("".join(str(value).split()), validate=True)
         if content.startswith(SIGNATURES):
             return content
-    said = str(value) if len(str(value)) <= SHOWN else f"{str(value)[:SHOWN]}..."
-    raise MissingDataError(f"No image file {said!r}.")
+    shown = str(value) if len(str(value)) <= SHOWN else f"{str(value)[:SHOWN]}..."
+    raise MissingDataError(f"No image file {shown!r}.")
 
 
 def _is_file(path: str | Path) -> bool:
     try:
         return Path(path).is_file()
-    except OSError:  # a name that is too long
+    except OSError:  # the name is too long
         return False
 
 

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 
 from polydistill.errors import DataError
-from polydistill.evaluation.probe import network_log_odds
+from polydistill.evaluation.probe import choose_probe, network_log_odds
 from polydistill.evaluation.statistics.influence import auroc_scores
 from polydistill.evaluation.task import (
     BenchmarkTask,
     TaskSource,
-    number_frame,
+    import_tasks,
+    local_task,
+    prediction_frame,
     split_dataset,
-    task_metadata,
 )
 from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.evaluation.tasks.classification import INVERSE_PENALTY
@@ -26,24 +27,15 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
     """Measure the area under the ROC curve on the test split.
 
     A prediction is the log-odds of the positive class: of two labels, the last in order. The area does not
-    hang on how rare that class is. mteb's task of numbers carries it, as its classification keeps no odds.
+    depend on how rare that class is. mteb's task of numbers carries it, as its classification keeps no odds.
 
     Raises:
         DataError: A split is empty, or has not two labels.
         MissingExtraError: mteb is not installed.
     """
-    main_score = "auroc"
-    metadata_ = task_metadata(
-        source,
-        type_="Regression",
-        main_score=main_score,
-        description="Log-odds of a logistic regression on the whole training split.",
-    )
-    from mteb.abstasks import AbsTaskRegression
+    abstasks = import_tasks(source.name)
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import average_precision_score, roc_auc_score
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     class LogOdds(LogisticRegression):  # type: ignore[misc,unused-ignore]
         def predict(self, X: Any) -> Any:  # noqa: N803  scikit-learn's name
@@ -52,20 +44,9 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
     train, test = source.split("train"), source.split("test")
     positive = _positive(source.name, train, test)
 
-    class LocalBinaryClassification(AbsTaskRegression):  # type: ignore[misc,unused-ignore]
-        metadata = metadata_
+    class LocalBinaryClassification(abstasks.AbsTaskRegression):  # type: ignore[misc,name-defined]
         n_samples = len(train)
         n_experiments = 1
-
-        def load_data(self, *_: Any, **__: Any) -> None:
-            if self.data_loaded:
-                return
-            self.dataset = split_dataset(
-                source,
-                "value",
-                lambda labels: (labels.astype(str) == positive).astype(int).tolist(),
-            )
-            self.data_loaded = True
 
         def _calculate_scores(self, y_test: Any, y_pred: Any) -> Any:
             truth = np.asarray(y_test)
@@ -74,20 +55,27 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
                 "average_precision": float(average_precision_score(truth, y_pred)),
             }
 
-    task = LocalBinaryClassification()
-    linear = LogOdds(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
-    task.evaluator_model = (
-        network_log_odds() if source.probe == "mlp" else make_pipeline(StandardScaler(), linear)
-    )
-    task.load_data()
+    def is_positive(labels: pd.Series) -> list[int]:
+        return [int(str(label) == positive) for label in labels]
 
     def predictions(saved: Any) -> pd.DataFrame:
         odds = [float(value) for value in saved[0]]
-        truth = (test["label"].astype(str) == positive).astype(float)
-        scores = auroc_scores(truth, odds).tolist()
-        return number_frame(test["id"].tolist(), source.seeds[0], odds, truth, scores)
+        truth = list(map(float, is_positive(test["label"])))
+        return prediction_frame(
+            test["id"], source.seeds[0], odds, truth, auroc_scores(truth, odds).tolist()
+        )
 
-    return BenchmarkTask(source.name, task, main_score, predictions)
+    linear = LogOdds(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
+    return local_task(
+        source,
+        LocalBinaryClassification,
+        split_dataset(source, "value", is_positive),
+        predictions,
+        model=choose_probe(source.probe, linear, network_log_odds),
+        type="Regression",
+        main_score="auroc",
+        description="Log-odds of a logistic regression on the whole training split.",
+    )
 
 
 def _positive(name: str, *splits: pd.DataFrame) -> str:

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from polydistill.errors import DataError
-from polydistill.evaluation.probe import network_classifier
+from polydistill.evaluation.probe import choose_probe, network_classifier
 from polydistill.evaluation.task import (
     BenchmarkTask,
     TaskSource,
+    import_tasks,
+    local_task,
     prediction_frame,
     split_dataset,
-    task_metadata,
 )
 from polydistill.evaluation.tasks import BENCHMARKS
 
@@ -35,17 +36,8 @@ def classification(source: TaskSource) -> BenchmarkTask:
         DataError: A split is empty, or a label of the test split is not in the training split.
         MissingExtraError: mteb is not installed.
     """
-    main_score = "accuracy"
-    metadata_ = task_metadata(
-        source,
-        type_="Classification",
-        main_score=main_score,
-        description="Logistic regression on the whole training split.",
-    )
-    from mteb.abstasks import AbsTaskClassification
+    abstasks = import_tasks(source.name)
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     train, test = source.split("train"), source.split("test")
     names = sorted(set(train["label"].astype(str)))
@@ -53,17 +45,8 @@ def classification(source: TaskSource) -> BenchmarkTask:
         raise DataError(f"Task {source.name!r}: no training row has the label {unknown[0]!r}.")
     numbers = {name: number for number, name in enumerate(names)}
 
-    class LocalClassification(AbsTaskClassification):  # type: ignore[misc,unused-ignore]
-        metadata = metadata_
+    class LocalClassification(abstasks.AbsTaskClassification):  # type: ignore[misc,name-defined]
         n_experiments = 1
-
-        def load_data(self, *_: Any, **__: Any) -> None:
-            if self.data_loaded:
-                return
-            self.dataset = split_dataset(
-                source, "label", lambda labels: [numbers[str(label)] for label in labels]
-            )
-            self.data_loaded = True
 
         def _undersample_data(self, dataset: Any, *_: Any) -> Any:
             return dataset, [], list(range(len(dataset)))
@@ -72,17 +55,20 @@ def classification(source: TaskSource) -> BenchmarkTask:
             # A column of datasets is decoded anew, row by row, for each of mteb's eight metrics.
             return super()._calculate_scores(np.asarray(y_test), y_pred)
 
-    task = LocalClassification()
-    linear = LogisticRegression(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
-    task.evaluator_model = (
-        network_classifier() if source.probe == "mlp" else make_pipeline(StandardScaler(), linear)
-    )
-    task.load_data()
-
     def predictions(saved: Any) -> pd.DataFrame:
         predicted = [names[int(number)] for number in saved[0]]
         targets = test["label"].astype(str).tolist()
         scores = [float(a == b) for a, b in zip(predicted, targets, strict=True)]
-        return prediction_frame(test["id"].tolist(), source.seeds[0], predicted, targets, scores)
+        return prediction_frame(test["id"], source.seeds[0], predicted, targets, scores)
 
-    return BenchmarkTask(source.name, task, main_score, predictions)
+    linear = LogisticRegression(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
+    return local_task(
+        source,
+        LocalClassification,
+        split_dataset(source, "label", lambda labels: [numbers[str(label)] for label in labels]),
+        predictions,
+        model=choose_probe(source.probe, linear, network_classifier),
+        type="Classification",
+        main_score="accuracy",
+        description="Logistic regression on the whole training split.",
+    )

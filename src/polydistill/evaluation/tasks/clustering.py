@@ -11,8 +11,9 @@ from polydistill.evaluation.statistics.influence import v_measure_scores
 from polydistill.evaluation.task import (
     BenchmarkTask,
     TaskSource,
+    import_tasks,
+    local_task,
     prediction_frame,
-    task_metadata,
 )
 from polydistill.evaluation.tasks import BENCHMARKS
 
@@ -27,48 +28,36 @@ def clustering(source: TaskSource) -> BenchmarkTask:
     Raises:
         MissingExtraError: mteb is not installed.
     """
-    main_score = "v_measure"
-    metadata_ = task_metadata(
-        source,
-        type_="Clustering",
-        main_score=main_score,
-        description="Mini-batch k-means, as many clusters as labels.",
-    )
+    import_tasks(source.name)
     from datasets import Dataset, DatasetDict
     from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
 
     frame = source.frame.assign(label=source.frame["label"].astype(str))
     orders = [np.random.default_rng(seed).permutation(len(frame)) for seed in source.seeds]
-
-    class LocalClustering(AbsTaskClusteringLegacy):  # type: ignore[misc,unused-ignore]
-        metadata = metadata_
-
-        def load_data(self, *_: Any, **__: Any) -> None:
-            if self.data_loaded:
-                return
-            sets = [frame.iloc[order] for order in orders]
-            test = Dataset.from_dict(
-                {
-                    "sentences": [source.contents(rows) for rows in sets],
-                    "labels": [rows["label"].tolist() for rows in sets],
-                }
-            )
-            self.dataset = DatasetDict({"test": test})
-            self.data_loaded = True
-
-    task = LocalClustering()
-    task.load_data()
+    sets = [frame.iloc[order] for order in orders]
+    test = Dataset.from_dict(
+        {
+            "sentences": [source.contents(rows) for rows in sets],
+            "labels": [rows["label"].tolist() for rows in sets],
+        }
+    )
 
     def predictions(saved: Any) -> pd.DataFrame:
+        by_seed = zip(source.seeds, orders, saved, strict=True)
         return pd.concat(
-            [
-                _seed_predictions(frame, order, clusters, seed)
-                for seed, order, clusters in zip(source.seeds, orders, saved, strict=True)
-            ],
+            [_seed_predictions(frame, order, found, seed) for seed, order, found in by_seed],
             ignore_index=True,
         )
 
-    return BenchmarkTask(source.name, task, main_score, predictions)
+    return local_task(
+        source,
+        AbsTaskClusteringLegacy,
+        DatasetDict({"test": test}),
+        predictions,
+        type="Clustering",
+        main_score="v_measure",
+        description="Mini-batch k-means, as many clusters as labels.",
+    )
 
 
 def _seed_predictions(

@@ -12,8 +12,9 @@ from polydistill.errors import DataError
 from polydistill.evaluation.task import (
     BenchmarkTask,
     TaskSource,
+    import_tasks,
+    local_task,
     prediction_frame,
-    task_metadata,
 )
 from polydistill.evaluation.tasks import BENCHMARKS
 
@@ -35,13 +36,10 @@ def retrieval(source: TaskSource) -> BenchmarkTask:
     References:
         Järvelin and Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques".
     """
-    main_score = f"ndcg_at_{DEPTH}"
-    metadata_ = task_metadata(
-        source, type_="Retrieval", main_score=main_score, description="Nearest examples by cosine."
-    )
+    abstasks = import_tasks(source.name)
     from datasets import Dataset
-    from mteb.abstasks import AbsTaskRetrieval
 
+    main_score = f"ndcg_at_{DEPTH}"
     queries, corpus = (_rows(source, role) for role in ("query", "corpus"))
     labels = {str(row.id): str(row.label) for row in corpus.itertuples()}
     wanted = {str(row.id): str(row.label) for row in queries.itertuples()}
@@ -56,20 +54,7 @@ def retrieval(source: TaskSource) -> BenchmarkTask:
                 f"{wanted[query]!r}, got none."
             )
 
-    class LocalRetrieval(AbsTaskRetrieval):  # type: ignore[misc,unused-ignore]
-        metadata = metadata_
-
-        def load_data(self, *_: Any, **__: Any) -> None:
-            if self.data_loaded:
-                return
-            sides = {
-                name: Dataset.from_dict({"id": rows["id"].tolist(), "text": source.contents(rows)})
-                for name, rows in (("corpus", corpus), ("queries", queries))
-            }
-            split: Any = {**sides, "relevant_docs": relevant, "top_ranked": None}
-            self.dataset = {"default": {"test": split}}
-            self.data_loaded = True
-
+    class LocalRetrieval(abstasks.AbsTaskRetrieval):  # type: ignore[misc,name-defined]
         def task_specific_scores(
             self,
             scores: Any,  # noqa: ARG002
@@ -82,16 +67,25 @@ def retrieval(source: TaskSource) -> BenchmarkTask:
             ranks = [_ndcg(results.get(query, {}), relevant[query]) for query in wanted]
             return {main_score: float(np.mean(ranks))}
 
-    task = LocalRetrieval()
-    task.load_data()
-
     def predictions(saved: Any) -> pd.DataFrame:
         rankings = [_ranking(saved.get(query, {})) for query in wanted]
         nearest = [labels[ranking[0]] if ranking else "" for ranking in rankings]
         scores = [_ndcg(saved.get(query, {}), relevant[query]) for query in wanted]
         return prediction_frame(wanted, source.seeds[0], nearest, wanted.values(), scores)
 
-    return BenchmarkTask(source.name, task, main_score, predictions)
+    sides = {
+        name: Dataset.from_dict({"id": rows["id"].tolist(), "text": source.contents(rows)})
+        for name, rows in (("corpus", corpus), ("queries", queries))
+    }
+    return local_task(
+        source,
+        LocalRetrieval,
+        {"default": {"test": {**sides, "relevant_docs": relevant, "top_ranked": None}}},
+        predictions,
+        type="Retrieval",
+        main_score=main_score,
+        description="Nearest examples by cosine.",
+    )
 
 
 def _rows(source: TaskSource, role: str) -> pd.DataFrame:

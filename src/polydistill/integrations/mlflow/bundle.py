@@ -119,7 +119,8 @@ def load_model(root: Path, uri: str) -> LoadedStudent:
 def _modality_of(model: Path) -> Modality:
     """Return the modality of a downloaded model, which `register_student` wrote into its configuration."""
     flavors = yaml.safe_load((model / "MLmodel").read_text(encoding="utf-8"))["flavors"]
-    return MODALITIES.get(flavors["python_function"]["config"]["modality"])()
+    kind: Modality = MODALITIES.get(flavors["python_function"]["config"]["modality"])()
+    return kind
 
 
 def bundle_folder(root: Path, uri: str, destination: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Where each method stands: its score, its distance to a baseline and to the best, and how sure that is."""
+"""The score of each method, its difference from a baseline, and the best method, with intervals."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from polydistill.evaluation.statistics.paired import PairedScores
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One method in one task kind.
+class MethodScore:
+    """The score of one method in one task kind.
 
     Attributes:
-        mean: Main score, over tasks and seeds.
-        seed_spread: Standard deviation of it over the seeds; none with one seed.
-        gain: The method minus the baseline, with the interval of the examples' chance; none for the baseline
-            itself, and where they share no seed.
-        gain_by_seed: Seed: the same with that seed alone.
-        gain_spread: Standard deviation of those; none with fewer than two.
+        mean: The mean main score over tasks and seeds.
+        seed_spread: The standard deviation of the main score over seeds; None with one seed.
+        gain: The method minus the baseline, with a bootstrap interval over examples; None for the baseline itself,
+            and for a method that has no seed in common with the baseline.
+        gain_by_seed: The gain of each seed.
+        gain_spread: The standard deviation of these gains; None with fewer than two seeds.
     """
 
     mean: float
@@ -32,34 +32,33 @@ class Standing:
 
 @dataclass(frozen=True)
 class Best:
-    """Who leads in one task kind.
+    """The best method in one task kind.
 
     Attributes:
-        method: The greatest mean.
-        within: Methods that the leader is not surely above: the interval of the lead holds zero.
-        lead: Method: the leader minus it.
+        method: The method with the highest mean.
+        indistinguishable: The methods whose difference from the best one has an interval that contains zero.
+        lead: The best method minus each other method.
     """
 
     method: str
-    within: tuple[str, ...]
+    indistinguishable: tuple[str, ...]
     lead: dict[str, Interval]
 
 
-def standings(
+def method_scores(
     paired: PairedScores, domain: str, methods: Sequence[str], baseline: str
-) -> dict[str, dict[str, Standing]]:
-    """Return where each method stands in each kind of a domain, and over all."""
+) -> dict[str, dict[str, MethodScore]]:
+    """Return the score of each method, by task kind of a domain; the last kind is the mean over kinds."""
     return {
         method: {
-            kind: _standing(paired, (domain, kind), method, baseline)
-            for kind in paired.kinds(domain)
+            kind: _score(paired, (domain, kind), method, baseline) for kind in paired.kinds(domain)
         }
         for method in methods
     }
 
 
 def best_methods(paired: PairedScores, domain: str, methods: Sequence[str]) -> dict[str, Best]:
-    """Return who leads in each kind of a domain, and over all; the first of equals."""
+    """Return the best method of each task kind of a domain; of equal methods, the first."""
     found = {}
     for kind in paired.kinds(domain):
         leader = max(methods, key=lambda method: paired.mean(domain, kind, method))
@@ -68,12 +67,14 @@ def best_methods(paired: PairedScores, domain: str, methods: Sequence[str]) -> d
             for method in methods
             if method != leader and paired.common_seeds(leader, method)
         }
-        within = tuple(method for method, apart in lead.items() if not apart.above_zero)
-        found[kind] = Best(leader, within, lead)
+        indistinguishable = tuple(
+            method for method, difference in lead.items() if not difference.above_zero
+        )
+        found[kind] = Best(leader, indistinguishable, lead)
     return found
 
 
-def _standing(paired: PairedScores, where: tuple[str, str], method: str, baseline: str) -> Standing:
+def _score(paired: PairedScores, where: tuple[str, str], method: str, baseline: str) -> MethodScore:
     seeds = paired.seeds(method)
     by_seed = [paired.mean(*where, method, [seed]) for seed in seeds]
     common = [] if method == baseline else paired.common_seeds(method, baseline)
@@ -81,7 +82,7 @@ def _standing(paired: PairedScores, where: tuple[str, str], method: str, baselin
         str(seed): paired.mean(*where, method, [seed]) - paired.mean(*where, baseline, [seed])
         for seed in common
     }
-    return Standing(
+    return MethodScore(
         mean=paired.mean(*where, method),
         seed_spread=_spread(by_seed),
         gain=paired.difference(*where, method, baseline) if common else None,
@@ -95,7 +96,12 @@ def _spread(values: Sequence[float]) -> float | None:
 
 
 def shares(of: Mapping[str, float], among: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return, for each kind, a score's share of the best one among some models (kind: score each)."""
+    """Return, for each task kind, a score divided by the best score among some models.
+
+    Args:
+        of: The scores by task kind.
+        among: The scores of each of the other models by task kind.
+    """
     return {
         kind: score / best
         for kind, score in of.items()

@@ -1,18 +1,18 @@
-"""Numbers of a comparison as they stand in its pages."""
+"""Numbers and table rows as the result pages show them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.standings import Standing
+from experiments.method_scores import MethodScore
 from polydistill.evaluation.statistics.bootstrap import Interval
 
 NOTHING = "-"
 
 
-def row(name: str, cells: Sequence[str]) -> str:
+def row(name: str, columns: Sequence[str]) -> str:
     """Return a row of a Markdown table."""
-    return f"| {name} | {' | '.join(cells)} |"
+    return f"| {name} | {' | '.join(columns)} |"
 
 
 def signed(gain: Interval) -> str:
@@ -26,12 +26,12 @@ def signed(gain: Interval) -> str:
 
 
 def plus_minus(spread: float | None) -> str:
-    """Return a standard deviation over seeds, or nothing where there is none."""
+    """Return a standard deviation over seeds; an empty string for None."""
     return "" if spread is None else f" ±{spread:.3f}"
 
 
-def gain_cell(standing: Standing) -> str:
-    """Return a standing's gain, its interval and its spread over seeds."""
-    if standing.gain is None:
+def formatted_gain(score: MethodScore) -> str:
+    """Return a method's gain, its interval, and its standard deviation over seeds."""
+    if score.gain is None:
         return NOTHING
-    return signed(standing.gain) + plus_minus(standing.gain_spread)
+    return signed(score.gain) + plus_minus(score.gain_spread)
