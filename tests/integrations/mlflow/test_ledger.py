@@ -283,7 +283,7 @@ def test_two_processes_at_once_make_one_chain(root: Path) -> None:
         "    sys.stdin.readline()\n"
         "    for turn in range(5):\n"
         "        with recorded(root, client, name) as registry:\n"
-        "            now = registry.registry.version('challenger') or 0\n"
+        "            now = registry.registry.aliases().get('challenger', 0)\n"
         "            challenge(registry, now % 3 + 1)\n"
     )
     running = [
