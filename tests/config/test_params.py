@@ -171,3 +171,13 @@ def test_a_damaged_file_of_effective_settings_is_replaced(tmp_path: Path) -> Non
     write_resolved(tmp_path, load_params(ROOT))
 
     assert is_resolved(tmp_path, load_params(ROOT))
+
+
+def test_a_key_that_yaml_1_1_calls_a_boolean_is_a_word(tmp_path: Path) -> None:
+    text = "notify:\n  - {on: [refused], url_env: CHAT_URL}\nseed: 0\nadd: yes\nenabled: false\n"
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+
+    tree = read_tree(tmp_path)
+
+    assert tree["notify"] == [{"on": ["refused"], "url_env": "CHAT_URL"}]
+    assert (tree["add"], tree["enabled"]) == ("yes", False)

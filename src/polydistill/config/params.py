@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,19 @@ def read_tree(root: Path) -> dict[str, Any]:
     return read_mapping(root / PARAMS_FILE)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2, as DVC reads it: only `true` and `false` are booleans, so that `on:` is a key."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:bool"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds.
 
@@ -87,7 +101,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         ParamsError: There is no such file, or it is not a mapping in YAML.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a SafeLoader
     except FileNotFoundError:
         raise ParamsError(f"No file {path}.") from None
     except yaml.YAMLError as error:
