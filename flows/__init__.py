@@ -1,7 +1,7 @@
-"""Prefect flows: order, retries, limits and schedules, and nothing else.
+"""Prefect flows: order, retries, limits and schedules.
 
-Prefect reads its settings when it is imported, and makes the last folder of PREFECT_HOME but not those
-above it, so both are seen to here, before any flow imports it.
+Prefect reads its settings on import, and does not create the parent folders of PREFECT_HOME. This module therefore
+sets the environment and creates the folder before any flow imports Prefect.
 """
 
 import os

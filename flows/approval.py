@@ -1,4 +1,4 @@
-"""A person's answer, which a run waits for before a promotion."""
+"""Manual approval: a run pauses until a person approves or refuses the promotion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POLL_S = 5
 
 
 class Answer(RunInput):
-    """What a person says to a challenger that has passed the gate."""
+    """A person's decision on a challenger that has passed the gate."""
 
     approve: bool
     by: str
@@ -23,19 +23,19 @@ class Answer(RunInput):
 
 
 def ask_person(question: str, timeout_s: int) -> Answer | None:
-    """Pause this run until a person answers; none, if nobody does in `timeout_s`.
+    """Pause this run until a person answers; return None if nobody answers within `timeout_s` seconds.
 
-    The workspace stays locked meanwhile, so that what is approved is what was asked about.
+    The workspace stays locked during the pause, so the challenger cannot change before it is approved.
     """
     form = Answer.with_initial_data(description=f"{question}\n\nApprove the promotion?")
     try:
         return pause_flow_run(wait_for_input=form, timeout=timeout_s, poll_interval=POLL_S)
     except FlowPauseTimeout:
-        _go_on()
+        _continue_run()
         return None
 
 
-def _go_on() -> None:
-    """Let this run go on: Prefect would fail whatever a run does after a pause that has timed out."""
+def _continue_run() -> None:
+    """Set this run back to running: after a pause that timed out, Prefect would fail its next task."""
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(UUID(str(flow_run.id)), Running(), force=True)

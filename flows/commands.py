@@ -1,4 +1,4 @@
-"""Our own commands, as the flows call them: in processes of their own, their answers as JSON."""
+"""Calls of the `polydistill` command from flows: each in its own process, with results as JSON."""
 
 from __future__ import annotations
 
@@ -18,36 +18,39 @@ SHOWN_LINES = 24
 
 
 def call(*words: str) -> None:
-    """Run a command of ours, and pass on what it says.
+    """Run a `polydistill` command and print its output.
+
+    Args:
+        words: The command and its arguments.
 
     Raises:
-        StageError: It failed; the message has its last lines.
+        StageError: The command failed; the message holds its last lines.
     """
     _run(words, hidden=())
 
 
-def ask(*words: str, answers: Container[int] = (0,)) -> dict[str, Any]:
-    """Run a command of ours with `--json`, and return the object that it ends with.
+def call_json(*words: str, answers: Container[int] = (0,)) -> dict[str, Any]:
+    """Run a `polydistill` command with `--json` and return the JSON object that it prints last.
 
     Args:
-        words: Command and arguments.
-        answers: Exit codes that come with an answer.
+        words: The command and its arguments.
+        answers: The exit codes with which the command prints a JSON object.
 
     Raises:
-        StageError: It failed; the message has its last lines.
+        StageError: The command failed; the message holds its last lines.
     """
     return _answer(words, _run([*words, "--json"], hidden=None, answers=answers))
 
 
 def judge(modality: str, *, dry_run: bool = False, expect: int | None = None) -> dict[str, Any]:
-    """Return the gate's verdict on the challenger; a refusal is a verdict, too."""
+    """Return the gate's verdict on the challenger. A refusal is a verdict, not an error."""
     options = ["--dry-run"] if dry_run else []
     options += [] if expect is None else ["--expect", str(expect)]
-    return ask("promote", modality, *options, answers=(0, GateRefusedError.exit_code))
+    return call_json("promote", modality, *options, answers=(0, GateRefusedError.exit_code))
 
 
 def drifted(modality: str) -> Sequence[str]:
-    """Return what of the corpus has drifted from the champion's; nothing, while there is no champion."""
+    """Return the parts of the corpus that have drifted from the champion's; empty without a champion."""
     words = ("drift", modality, "--json")
     codes = (0, DriftFoundError.exit_code, MissingDataError.exit_code)
     finished = _run(words, hidden=None, answers=codes)
@@ -60,7 +63,7 @@ def drifted(modality: str) -> Sequence[str]:
 def _answer(words: Sequence[str], finished: Finished) -> dict[str, Any]:
     objects = [line for line in finished.lines if line.startswith("{")]
     if not objects:
-        raise StageError(f"`polydistill {' '.join(words)}` answered no JSON object.")
+        raise StageError(f"`polydistill {' '.join(words)}` printed no JSON object.")
     answer: dict[str, Any] = json.loads(objects[-1])
     return answer
 
@@ -85,6 +88,4 @@ def _heading(command: str, finished: Finished) -> str:
     if finished.exit_code >= 0:
         return f"polydistill {command} failed with exit code {finished.exit_code}:"
     name = signal.Signals(-finished.exit_code).name
-    return (
-        f"polydistill {command} was killed by {name}; the next run goes on from there. It had said:"
-    )
+    return f"polydistill {command} was killed by {name}; the next run resumes from there. Its last lines:"

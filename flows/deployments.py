@@ -1,7 +1,7 @@
-"""Schedules without a work pool: this process serves `retrain`, and perhaps `watch`, until it is stopped.
+"""Schedules without a work pool: this process serves `retrain`, and optionally `watch`, until it is stopped.
 
-`python -m flows.deployments text --cron "0 3 * * *" --timezone Europe/Berlin --watch-s 600`. With a work pool:
-`prefect.yaml`.
+Example: `python -m flows.deployments text --cron "0 3 * * *" --timezone Europe/Berlin --watch-s 600`. For a work pool,
+use `prefect.yaml`.
 """
 
 from __future__ import annotations
@@ -20,37 +20,48 @@ from flows.watch import DATA_CHANGED, DRIFT_FOUND, watch
 from polydistill.errors import ParamsError
 
 WAIT_S = 3600.0
-"""So long a scheduled run waits for a person's run in the same folder."""
-Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
-CronLine = Annotated[str | None, typer.Option("--cron", help='When, as a cron line: "0 3 * * *".')]
-Seconds = Annotated[float | None, typer.Option("--interval-s", help="Or every so many.", min=60)]
-Zone = Annotated[str | None, typer.Option("--timezone", help="Of the cron line [UTC].")]
+"""How long a scheduled run waits for another run in the same folder, in seconds."""
+Modality = Annotated[str, typer.Argument(help="A modality of params.yaml: text.")]
+CronLine = Annotated[
+    str | None, typer.Option("--cron", help='The schedule as a cron line: "0 3 * * *".')
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--interval-s", help="The schedule as an interval, in seconds.", min=60),
+]
+Zone = Annotated[
+    str | None, typer.Option("--timezone", help="The time zone of the cron line [UTC].")
+]
 WatchSeconds = Annotated[
     float | None,
-    typer.Option("--watch-s", help="Look for new data every so many, and run then, too.", min=10),
+    typer.Option(
+        "--watch-s",
+        help="Check for new data at this interval, in seconds, and run on new data.",
+        min=10,
+    ),
 ]
 
 
 def require_server(url: str | None) -> None:
-    """Refuse to serve without a server of its own: a temporary one never starts scheduled runs.
+    """Check that a Prefect server is configured: a temporary one never starts scheduled runs.
 
     Raises:
         ParamsError: `url` is None.
     """
     if url is None:
         raise ParamsError(
-            "A schedule needs a server: run `prefect server start`, and set PREFECT_API_URL to its"
-            " address: http://127.0.0.1:4200/api."
+            "A schedule needs a Prefect server: run `prefect server start`, and set PREFECT_API_URL to its"
+            " address, such as http://127.0.0.1:4200/api."
         )
 
 
 def make_schedule(
     cron: str | None, interval_s: float | None, timezone: str | None = None
 ) -> Schedule:
-    """Return when a deployment runs.
+    """Return the schedule of a deployment.
 
     Raises:
-        ParamsError: Both are given, or neither is; or a time zone for an interval.
+        ParamsError: Both `cron` and `interval_s` are given, or neither; or an interval has a time zone.
 
     Examples:
         >>> make_schedule("0 3 * * *", None, "Europe/Berlin").timezone
@@ -59,14 +70,14 @@ def make_schedule(
     if cron is not None and interval_s is None:
         return Cron(cron, timezone=timezone)
     if timezone is not None:
-        raise ParamsError("--timezone belongs to --cron: an interval has none.")
+        raise ParamsError("--timezone belongs to --cron: an interval has no time zone.")
     if interval_s is not None and cron is None:
         return Interval(interval_s)
     raise ParamsError("A schedule needs either --cron or --interval-s.")
 
 
 def make_trigger(modality: str, event: str) -> DeploymentEventTrigger:
-    """Return what starts `retrain` on an event about a modality's data."""
+    """Return the trigger that starts `retrain` on an event about a modality's data."""
     return DeploymentEventTrigger(
         name=f"retrain-{modality} on {event}",
         expect={event},
@@ -78,7 +89,7 @@ def make_trigger(modality: str, event: str) -> DeploymentEventTrigger:
 def make_deployments(
     modality: str, schedule: Schedule, watch_s: float | None = None
 ) -> list[RunnerDeployment]:
-    """Return the deployments to serve; each runs once at a time, and further runs queue."""
+    """Return the deployments to serve. Each has one run at a time; further runs queue."""
     events = () if watch_s is None else (DATA_CHANGED, DRIFT_FOUND)
     made = [
         retrain.to_deployment(
@@ -108,7 +119,7 @@ def serve(
     timezone: Zone = None,
     watch_s: WatchSeconds = None,
 ) -> None:
-    """Serve `retrain` on a schedule, one run at a time: a project folder holds one run."""
+    """Serve `retrain` on a schedule, one run at a time per project folder."""
     try:
         require_server(get_current_settings().api.url)
         schedule = make_schedule(cron, interval_s, timezone)

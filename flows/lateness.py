@@ -1,4 +1,4 @@
-"""Whether this run comes too late: what Prefect knows of it, for `scheduling` to judge."""
+"""How late the current run is, according to Prefect. `project.scheduling` decides what follows from it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from polydistill.project.scheduling import Lateness
 GIVEN_UP = [StateType.CANCELLED, StateType.CANCELLING, StateType.CRASHED, StateType.FAILED]
 
 
-def lateness() -> Lateness | None:
-    """Return when this run was due; none, where no schedule made it: it is wanted now."""
+def current_lateness() -> Lateness | None:
+    """Return how late the current run is; None if no schedule started it."""
     context = FlowRunContext.get()
     run = None if context is None else context.flow_run
     if run is None or not run.auto_scheduled or run.deployment_id is None:

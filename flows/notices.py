@@ -1,4 +1,4 @@
-"""Notices of how a run ended: a hook of the flow, and Prefect's blocks to send through."""
+"""Notices about the outcome of a run, sent by a hook of the flow to webhooks and Prefect blocks."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from polydistill.project.layout import Layout
 
 ROOT = Path()
 EVENTS: dict[str, NoticeEvent] = {"Promoted": "promoted", "Refused": "refused"}
-"""States of a completed run that somebody may want to know of."""
-TALKATIVE = ("httpx", "httpcore", "slack_sdk", "apprise")
-"""Libraries of blocks that log the URLs that they call."""
+"""The events of completed runs, by the name of the final state. Other states send no notice."""
+LOGGING_URLS = ("httpx", "httpcore", "slack_sdk", "apprise")
+"""Libraries used by Prefect blocks that log the URLs they call."""
 
 
-def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names
-    """Send a notice of how a run ended, if anybody wants it; a hook, which never fails a run."""
+def send_notice(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names
+    """Send a notice about the outcome of a run to the receivers in `params.yaml`. It never fails the run."""
     message = state.message or ""
     event = EVENTS.get(state.name or "") if state.is_completed() else event_of_failure(message)
     if event is None:
@@ -50,7 +50,7 @@ def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  #
 
 
 def send_through_block(document: str, payload: Payload) -> None:
-    """Send a payload's text through a notification block, `slack-webhook/team`."""
+    """Send a payload's text through a Prefect notification block, such as `slack-webhook/team`."""
     with _quiet():
         block = cast("Any", Block.load(document))
         subject = f"polydistill: {payload['event']}"
@@ -61,8 +61,8 @@ def send_through_block(document: str, payload: Payload) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep libraries from logging what they call."""
-    loggers = [logging.getLogger(name) for name in TALKATIVE]
+    """Silence libraries that log the URLs they call, which are secrets."""
+    loggers = [logging.getLogger(name) for name in LOGGING_URLS]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
@@ -74,7 +74,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _versions(modality: str) -> dict[str, int | None]:
-    """Return challenger and champion of the last verdict; nothing, where none has been written."""
+    """Return the challenger and champion of the last verdict; empty without a verdict."""
     path = Layout(ROOT, modality).verdict
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""Notices: who is told of what, in which words; sending them is handed in."""
+"""Notices: their content and receivers. The functions that send them are arguments."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ LOGGER = logging.getLogger(__name__)
 CREDENTIALS = re.compile(r"//[^@/\s]+@")
 Payload = dict[str, str | int | None]
 Send = Callable[[str, Payload], None]
-"""Sends a payload to a URL, or through a block's document."""
+"""Sends a payload to a URL, or through the Prefect block of that name."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that somebody wants to know.
+    """A notice about the outcome of a run.
 
     Attributes:
-        event: What happened.
+        event: The outcome.
         modality: A block of `params.yaml`.
-        model: The registered model.
-        reason: Why, in a sentence or a few lines for a person.
-        at: When, ISO 8601 with a time zone.
-        version: The challenger's; none, where a run ended before there was one.
-        champion: The version that it was held against; none, where there is none.
+        model: The name of the registered model.
+        reason: The reason, in a sentence or a few lines.
+        at: The time, in ISO 8601 with a time zone.
+        version: The version of the challenger; None if the run ended before it was published.
+        champion: The version of the champion at that time; None without a champion.
         flow_run: Prefect's id of the run.
     """
 
@@ -44,11 +44,11 @@ class Notice:
 
 
 def make_payload(notice: Notice, secrets: Sequence[str] = ()) -> Payload:
-    """Return what a webhook gets: the notice, its schema's number, and `text`, which chats show.
+    """Return the JSON object for a webhook: the notice, the schema version, and `text`, which chats show.
 
     Args:
-        notice: What happened.
-        secrets: What must not be in it, wherever its words come from.
+        notice: The notice.
+        secrets: Strings to remove from the reason.
     """
     reason = CREDENTIALS.sub("//", notice.reason)
     for secret in secrets:
@@ -60,7 +60,7 @@ def make_payload(notice: Notice, secrets: Sequence[str] = ()) -> Payload:
 
 
 def event_of_failure(message: str) -> NoticeEvent:
-    """Say whether a run failed because training diverged, as our commands' last lines say it."""
+    """Return `diverged` if the message of a failed run names a `DivergedError`, otherwise `failed`."""
     return "diverged" if "DivergedError:" in message else "failed"
 
 
@@ -72,19 +72,19 @@ def deliver(
     to_url: Send,
     to_block: Send,
 ) -> list[str]:
-    """Send a notice to every receiver that wants its event; a failure is logged and ends nothing.
+    """Send a notice to every receiver of its event. A failure is logged and stops nothing.
 
-    Nothing that a sender raises is repeated: libraries put the URL, which is a secret, into their messages.
+    Messages of errors are not logged: libraries include the URL, which is a secret.
 
     Args:
         rows: The receivers.
-        notice: What happened.
-        environment: Holds the URLs.
-        to_url: Sends to a URL.
-        to_block: Sends through a block's document.
+        notice: The notice.
+        environment: The environment variables that hold the URLs.
+        to_url: Sends a payload to a URL.
+        to_block: Sends a payload through a Prefect block.
 
     Returns:
-        A line for each receiver that did not get it.
+        One line per receiver that the notice did not reach.
     """
     wanted = [row for row in rows if notice.event in row.on]
     named = (row.url_env for row in rows if row.url_env is not None)
@@ -98,7 +98,7 @@ def deliver(
                 to_block(row.block, payload)
             else:
                 to_url(environment[str(row.url_env)], payload)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run has done its work
+        except Exception as error:  # noqa: BLE001 - a notice must not fail a finished run
             cause = "is not set" if isinstance(error, KeyError) else type(error).__name__
             failures.append(f"Notice '{notice.event}' did not reach {receiver}: {cause}.")
             LOGGER.warning(failures[-1])

@@ -1,4 +1,4 @@
-"""One task a DVC stage, in graph order, the teachers side by side."""
+"""The DVC pipeline as a flow: one task per stage, in graph order, the teachers in parallel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RETRY_DELAY_S = 10
 
 
 def is_infrastructure_error(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Say whether a failed task is worth another try: a lock or a signal stopped it."""
+    """Return whether a lock or a signal stopped a task, in which case a retry may succeed."""
     return isinstance(state.result(raise_on_failure=False), InfrastructureError)
 
 
@@ -37,15 +37,15 @@ def is_infrastructure_error(_task: Task[Any, Any], _run: TaskRun, state: State[A
     cache_policy=NO_CACHE,
 )
 def reproduce(stage: str) -> StageState:
-    """Bring one DVC stage up to date and say whether it ran, was restored, or was unchanged."""
+    """Bring one DVC stage up to date; return whether it ran, was restored, or was unchanged."""
     return dvc.reproduce(ROOT, stage)
 
 
 @flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=2))  # type: ignore[arg-type]
 def pipeline(modality: str) -> list[StageState]:
-    """Validate, embed with every teacher side by side, distill, evaluate.
+    """Validate, embed with all teachers in parallel, distill, evaluate.
 
-    A failed teacher does not stop the one beside it, whose work is kept; it stops what comes after.
+    A failed teacher does not stop the other teachers, whose embeddings are kept. It stops the later stages.
     """
     states: list[StageState] = []
     try:
@@ -60,7 +60,7 @@ def pipeline(modality: str) -> list[StageState]:
 
 
 def record(modality: str, states: Sequence[StageState]) -> None:
-    """Keep a table of what each stage took beside the flow run."""
+    """Store the state and duration of each stage as a table artifact of the flow run."""
     create_table_artifact(
         key=f"stages-{modality}",
         table=[asdict(state) for state in states],

@@ -1,4 +1,4 @@
-"""Sync data, pipeline, publish, gate, promote, report: what a schedule runs.
+"""The scheduled flow: sync data, run the pipeline, publish, judge, promote, report.
 
 Run it in a project folder: `python -m flows.retrain text`.
 """
@@ -18,10 +18,10 @@ from prefect.states import Completed
 
 from flows import commands
 from flows.approval import ask_person
-from flows.lateness import lateness
-from flows.notices import tell
+from flows.lateness import current_lateness
+from flows.notices import send_notice
 from flows.pipeline import pipeline
-from flows.server import present, require_answer
+from flows.server import lost_server_explained, require_reachable_api
 from polydistill.config.environment import exit_on_sigterm
 from polydistill.config.operations import RetrainParams, RetrainPolicy
 from polydistill.config.params import load_params
@@ -40,31 +40,33 @@ NOT_RUN = {"unchanged": "Unchanged", "waiting": "Waiting"}
 
 @task(name="sync-data", cache_policy=NO_CACHE)
 def sync_data() -> DataState:
-    """Make `data/` what `data.dvc` says; edits that nothing has saved stay, and the run uses them."""
+    """Check out the data that `data.dvc` names. Uncommitted edits stay, and the run uses them."""
     state = dvc.sync_data(ROOT)
     if state == "edited":
-        typer.echo("data/ is not what data.dvc says: this run uses it; `dvc add data` keeps it.")
+        typer.echo(
+            "data/ differs from data.dvc. This run uses data/ as it is; `dvc add data` saves it."
+        )
     return state
 
 
 @task(name="plan", cache_policy=NO_CACHE)
 def make_plan(modality: str, policy: RetrainPolicy | None) -> Plan:
-    """Ask whether there is anything to do."""
+    """Return whether there is work to do, and why."""
     options = () if policy is None else ("--policy", policy)
-    plan = Plan(**commands.ask("plan", modality, *options))
+    plan = Plan(**commands.call_json("plan", modality, *options))
     typer.echo(plan.reason)
     return plan
 
 
 @task(cache_policy=NO_CACHE)
 def publish(modality: str) -> None:
-    """Register the student as challenger, once."""
+    """Register the student as challenger, unless it is registered already."""
     commands.call("publish", modality)
 
 
 @task(cache_policy=NO_CACHE)
 def promote(modality: str, *, dry_run: bool = False, expect: int | None = None) -> dict[str, Any]:
-    """Let the gate judge the challenger, and make it champion if it passes; return the verdict."""
+    """Apply the gate to the challenger, make it champion if it passes, and return the verdict."""
     verdict = commands.judge(modality, dry_run=dry_run, expect=expect)
     typer.echo(verdict["reason"])
     return verdict
@@ -72,29 +74,33 @@ def promote(modality: str, *, dry_run: bool = False, expect: int | None = None) 
 
 @task(cache_policy=NO_CACHE)
 def reject(modality: str, by: str, reason: str) -> dict[str, Any]:
-    """Refuse the challenger in a person's name; return the verdict."""
-    return commands.ask("reject", modality, "--by", by, "--reason", reason)
+    """Refuse the challenger in a person's name and return the verdict."""
+    return commands.call_json("reject", modality, "--by", by, "--reason", reason)
 
 
 @task(cache_policy=NO_CACHE)
 def report(modality: str) -> None:
-    """Draw the report."""
+    """Write the report."""
     commands.call("report", modality)
 
 
-@flow(name="retrain", on_completion=[tell], on_failure=[tell], on_crashed=[tell])
+@flow(
+    name="retrain", on_completion=[send_notice], on_failure=[send_notice], on_crashed=[send_notice]
+)
 def retrain(modality: str, policy: RetrainPolicy | None = None, wait_s: float = 0.0) -> State[str]:
-    """Do the whole main job; a run without work, or a refused challenger, is completed, and its state says so.
+    """Retrain a modality's student and promote it if it passes the gate.
+
+    A run without work, or with a refused challenger, completes successfully; the name of its state tells them apart.
 
     Args:
         modality: A block of `params.yaml`.
-        policy: In place of the one in `params.yaml`.
-        wait_s: So long we wait for another run in this folder to end.
+        policy: Overrides the policy in `params.yaml`.
+        wait_s: How long to wait for another run in this folder, in seconds.
     """
     params = load_params(ROOT).modality(modality).retrain
-    layout, late = Layout(ROOT, modality), lateness()
+    layout, late = Layout(ROOT, modality), current_lateness()
     if late is not None and (reason := reason_to_skip(params, late)):
-        return ended(modality, "Skipped", reason)
+        return completed(modality, "Skipped", reason)
     with project_lock(layout.run_lock, f"retrain {modality}", wait_s=wait_s), stopped_on_failure():
         sync_data()
         plan = make_plan(modality, policy)
@@ -108,41 +114,43 @@ def retrain(modality: str, policy: RetrainPolicy | None = None, wait_s: float = 
             report(modality)
         else:
             typer.echo(f"Report: {layout.page}")
-    return ended(modality, state, reason)
+    return completed(modality, state, reason)
 
 
 def move_aliases(modality: str, params: RetrainParams) -> tuple[str, str]:
-    """Promote or refuse the challenger, and ask a person first where the policy says so."""
+    """Promote or refuse the challenger; ask a person first if `approval` is `manual`."""
     approved: int | None = None
     if params.approval == "manual":
-        seen = promote(modality, dry_run=True)
-        if seen["outcome"] == "promoted":
-            answer = ask_person(seen["reason"], params.approval_timeout_s)
+        verdict = promote(modality, dry_run=True)
+        if verdict["outcome"] == "promoted":
+            answer = ask_person(verdict["reason"], params.approval_timeout_s)
             if answer is None:
-                reason = f"Nobody answered in {params.approval_timeout_s} s: the champion stays."
+                reason = (
+                    f"Nobody answered within {params.approval_timeout_s} s: the champion stays."
+                )
                 return "Unanswered", reason
             if not answer.approve:
-                said = reject(modality, answer.by, answer.reason or "no reason given")
-                return "Refused", said["reason"]
-            approved = seen["challenger"]
+                refused = reject(modality, answer.by, answer.reason or "no reason given")
+                return "Refused", refused["reason"]
+            approved = verdict["challenger"]
     verdict = promote(modality, expect=approved)
     return STATES[verdict["outcome"]], verdict["reason"]
 
 
-def ended(modality: str, name: str, reason: str) -> State[str]:
-    """Return how a run has ended, and keep it beside the flow run."""
+def completed(modality: str, name: str, reason: str) -> State[str]:
+    """Return the final state of a run, and store its reason as an artifact."""
     create_markdown_artifact(key=f"outcome-{modality}", markdown=f"**{name}.** {reason}")
     return Completed(name=name, message=reason, data=name)
 
 
-def main(modality: Annotated[str, typer.Argument(help="A block of params.yaml: text.")]) -> None:
-    """Run the flow, with the server of PREFECT_API_URL or a temporary one; a person's run has no policy."""
+def main(modality: Annotated[str, typer.Argument(help="A modality of params.yaml: text.")]) -> None:
+    """Run the flow now, whatever the policy, with the server of PREFECT_API_URL or a temporary one."""
     exit_on_sigterm()
     try:
-        require_answer()
+        require_reachable_api()
         with project_lock(Layout(ROOT, modality).run_lock, "a start"):
-            pass  # say at once, and not after a server's start, that another run is at work
-        with present():
+            pass  # fails at once if another run holds the lock, before a server is started
+        with lost_server_explained():
             retrain(modality, policy="always")
     except PolydistillError as error:
         typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)

@@ -1,4 +1,4 @@
-"""Whether Prefect's API answers, before a flow starts and while it runs: its own errors are a page of trace."""
+"""Short errors for an unreachable Prefect API, before a flow starts and while it runs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from prefect.settings import get_current_settings
 
 from polydistill.errors import InfrastructureError
 
-GONE = {502, 503, 504}
-"""What stands before a server says so when it is not there."""
+UNREACHABLE = {502, 503, 504}
+"""The status codes that a proxy returns when the server behind it is down."""
 CREDENTIALS = re.compile(r"//[^@/]*@")
 
 
-def require_answer() -> None:
-    """See that the server of `PREFECT_API_URL` answers; without one, a temporary server will be started.
+def require_reachable_api() -> None:
+    """Check that the server of `PREFECT_API_URL` answers. If the variable is unset, do nothing.
 
     Raises:
-        InfrastructureError: It does not.
+        InfrastructureError: The server does not answer.
     """
     url = get_current_settings().api.url
     if url is None:
@@ -30,27 +30,32 @@ def require_answer() -> None:
         failure = client.api_healthcheck()
     if failure is not None:
         raise InfrastructureError(
-            f"Prefect's API at {_shown(url)} does not answer ({type(failure).__name__}): nothing was started. "
+            f"Prefect's API at {_shown(url)} does not answer ({type(failure).__name__}). Nothing was started. "
             "Start that server, or unset PREFECT_API_URL to use a temporary one."
         )
 
 
 @contextmanager
-def present() -> Iterator[None]:
-    """Explain a server that is lost while a flow runs; Prefect has tried for some minutes by then.
+def lost_server_explained() -> Iterator[None]:
+    """Turn a lost connection to the server during a flow into one short error.
+
+    Prefect has retried for some minutes by then.
 
     Raises:
-        InfrastructureError: It is lost.
+        InfrastructureError: The connection was lost.
     """
     try:
         yield
     except (httpx.TransportError, httpx.HTTPStatusError) as error:
-        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in GONE:
+        if (
+            isinstance(error, httpx.HTTPStatusError)
+            and error.response.status_code not in UNREACHABLE
+        ):
             raise
         where = _shown(get_current_settings().api.url or "a temporary address")
         raise InfrastructureError(
-            f"Prefect's API at {where} was lost while the flow ran ({type(error).__name__}). Whatever its "
-            "stages have made is kept: start that server and run again, it goes on from there."
+            f"Prefect's API at {where} was lost while the flow ran ({type(error).__name__}). The "
+            "outputs of finished stages are kept. Start that server and run again: the run resumes from there."
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""Look whether the data have changed, and say so in an event that deployments are triggered by.
+"""Check whether the data have changed, and emit an event that triggers deployments.
 
-Light enough for every few minutes: it reads `data.dvc`. Run it by hand: `python -m flows.watch text`.
+It only reads `data.dvc`, so it can run every few minutes. To run it by hand: `python -m flows.watch text`.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ DATA_CHANGED, DRIFT_FOUND = "polydistill.data.changed", "polydistill.drift.found
 
 @flow(name="watch")
 def watch(modality: str, drift: bool = False, wait_s: float = 0.0) -> State[str]:  # noqa: FBT001, FBT002 - a deployment's parameter
-    """Emit `polydistill.data.changed` once for each version of the data, and perhaps `polydistill.drift.found`.
+    """Emit `polydistill.data.changed` once per version of the data, and `polydistill.drift.found` on drift.
 
     Args:
         modality: A block of `params.yaml`.
-        drift: Also compare new data with the champion's corpus, which takes the folder for some seconds.
-        wait_s: So long we wait for a run in this folder to end, before we look for drift.
+        drift: Whether to compare new data with the champion's corpus, which locks the folder for some seconds.
+        wait_s: How long to wait for another run in this folder before the comparison, in seconds.
     """
     layout = Layout(ROOT, modality)
     changed = new_data(layout)
     if changed is None:
-        return Completed(name="Unchanged", message="The data are those of the last look.", data="")
+        return Completed(
+            name="Unchanged", message="The data have not changed since the last check.", data=""
+        )
     resource = {"prefect.resource.id": f"polydistill.data.{modality}"}
     payload = {"modality": modality, "md5": changed}
     if drift:
@@ -47,7 +49,7 @@ def watch(modality: str, drift: bool = False, wait_s: float = 0.0) -> State[str]
         if drifted:
             emit_event(DRIFT_FOUND, resource, payload={**payload, "drifted": drifted})
     emit_event(DATA_CHANGED, resource, payload=payload)
-    remember(layout, changed)
+    record_event(layout, changed)
     return Completed(name="Changed", message=f"The data are now {changed}.", data=changed)
 
 
@@ -55,25 +57,27 @@ def new_data(layout: Layout) -> str | None:
     """Return DVC's hash of the data, if no event has been emitted for it yet.
 
     Raises:
-        MissingDataError: There is no `data.dvc`.
+        MissingDataError: `data.dvc` does not exist.
     """
     found = dvc.data_hash(layout.root)
     path = layout.watched
-    told = json.loads(path.read_text(encoding="utf-8"))["md5"] if path.exists() else None
-    return None if found == told else found
+    seen = json.loads(path.read_text(encoding="utf-8"))["md5"] if path.exists() else None
+    return None if found == seen else found
 
 
-def remember(layout: Layout, md5: str) -> None:
+def record_event(layout: Layout, md5: str) -> None:
     """Record that an event has been emitted for a version of the data."""
     write_atomic(layout.watched, json.dumps({"md5": md5}) + "\n")
 
 
 def main(
-    modality: Annotated[str, typer.Argument(help="A block of params.yaml: text.")],
+    modality: Annotated[str, typer.Argument(help="A modality of params.yaml: text.")],
     *,
-    drift: Annotated[bool, typer.Option(help="Look for drift, too.")] = False,
+    drift: Annotated[
+        bool, typer.Option(help="Compare new data with the champion's corpus.")
+    ] = False,
 ) -> None:
-    """Look once."""
+    """Check the data once."""
     typer.echo(watch(modality, drift=drift, return_state=True).message)
 
 

@@ -1,4 +1,4 @@
-"""Webhooks: a JSON object posted to a URL that nobody gets to read."""
+"""Webhooks: post a JSON object to a URL, which is a secret."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SCHEMES = ("http", "https")
 
 
 def post(url: str, payload: Payload, timeout_s: float = TIMEOUT_S) -> None:
-    """Post a payload as JSON; the errors never name the URL.
+    """Post a payload as JSON. Errors never contain the URL.
 
     Raises:
-        ParamsError: `url` is no HTTP address.
-        StageError: The receiver refused it, or did not answer in `timeout_s`.
+        ParamsError: `url` is not an HTTP URL.
+        StageError: The receiver refused the request, or did not answer within `timeout_s` seconds.
     """
     if urlsplit(url).scheme not in SCHEMES:
         raise ParamsError("A webhook's URL must begin with http:// or https://.")

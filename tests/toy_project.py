@@ -1,4 +1,4 @@
-"""A DVC project whose stages are one-line shell commands: the shape of ours, in seconds."""
+"""A DVC project with the stage graph of ours, whose stages are one-line shell commands that take seconds."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ stages:
       deps: [artifacts/minilm-l6, artifacts/glove-50d]
       outs: [artifacts/student]
 """
-"""The stages that a flow runs differently: one alone, two side by side, one that waits for both."""
+"""A minimal graph for flows: one stage alone, two in parallel, and one that depends on both."""
 SHORT_STAGES = ["validate@text", *[f"embed@{teacher}" for teacher in TEACHERS], "distill@text"]
 
 
@@ -93,6 +93,6 @@ def make_toy_project(root: Path, stages: str = STAGES) -> Path:
 
 
 def runs(root: Path) -> list[str]:
-    """Return what ran, sorted."""
+    """Return the stages that ran, sorted."""
     log = root / "runs.log"
     return sorted(log.read_text().split()) if log.exists() else []

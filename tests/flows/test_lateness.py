@@ -14,7 +14,7 @@ from polydistill.project.scheduling import Plan
 N_LATE = 12
 
 
-def test_of_many_late_runs_of_a_schedule_one_executes(
+def test_of_many_late_runs_of_a_schedule_only_the_newest_executes(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executed: list[str] = []

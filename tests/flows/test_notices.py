@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 from pydantic import SecretStr
 
 from flows import notices
-from flows.notices import tell
+from flows.notices import send_notice
 from flows.notification import Payload
 from flows.retrain import retrain
 from polydistill.project.layout import Layout
@@ -22,10 +22,10 @@ URL = "https://hooks.example/secret-token"
 SENT: list[str] = []
 
 
-class Loud(NotificationBlock):
-    """A block that logs and raises its secret, as careless ones do."""
+class LeakingBlock(NotificationBlock):
+    """A block that logs its URL, and raises an error with it if `broken`."""
 
-    _block_type_slug = "loud-webhook"
+    _block_type_slug = "leaking-webhook"
     url: SecretStr
     broken: bool = False
 
@@ -38,13 +38,13 @@ class Loud(NotificationBlock):
 
 @pytest.fixture
 def posted(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Payload]]:
-    """What is posted to webhooks, from a project with three receivers."""
+    """The payloads posted to webhooks, from a project with three receivers."""
     sent: list[tuple[str, Payload]] = []
     tree = yaml.safe_load((project / "params.yaml").read_text())
     tree["notify"] = [
         {"on": ["promoted", "refused"], "url_env": "CHAT_URL"},
-        {"on": ["promoted"], "block": "loud-webhook/whole"},
-        {"on": ["diverged"], "block": "loud-webhook/broken"},
+        {"on": ["promoted"], "block": "leaking-webhook/whole"},
+        {"on": ["diverged"], "block": "leaking-webhook/broken"},
     ]
     (project / "params.yaml").write_text(yaml.safe_dump(tree))
     verdict = Layout(project, "text").verdict
@@ -60,29 +60,29 @@ def run() -> FlowRun:
     return FlowRun(flow_id=uuid4(), parameters={"modality": "text"})
 
 
-def test_a_promotion_reaches_webhook_and_block(posted: list[tuple[str, Payload]]) -> None:
-    Loud(url=SecretStr(URL)).save("whole", overwrite=True)
+def test_a_promotion_is_sent_to_webhook_and_block(posted: list[tuple[str, Payload]]) -> None:
+    LeakingBlock(url=SecretStr(URL)).save("whole", overwrite=True)
 
-    tell(retrain, run(), Completed(name="Promoted", message="Better."))
+    send_notice(retrain, run(), Completed(name="Promoted", message="Better."))
 
     assert [(url, payload["version"]) for url, payload in posted] == [(URL, 5)]
     assert SENT == ["polydistill: promoted: student-text 5: promoted. Better."]
 
 
-def test_a_run_without_news_tells_nobody(posted: list[tuple[str, Payload]]) -> None:
-    tell(retrain, run(), Completed(name="Unchanged", message="Nothing."))
+def test_an_unchanged_run_sends_no_notice(posted: list[tuple[str, Payload]]) -> None:
+    send_notice(retrain, run(), Completed(name="Unchanged", message="Nothing."))
 
     assert (posted, SENT) == ([], [])
 
 
-def test_a_block_that_fails_ends_nothing_and_no_log_has_its_secret(
+def test_a_failing_block_does_not_fail_the_run_and_its_secret_is_not_logged(
     posted: list[tuple[str, Payload]], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    Loud(url=SecretStr(URL), broken=True).save("broken", overwrite=True)
+    LeakingBlock(url=SecretStr(URL), broken=True).save("broken", overwrite=True)
 
-    tell(retrain, run(), Failed(message="publish failed:\nDivergedError: no"))
+    send_notice(retrain, run(), Failed(message="publish failed:\nDivergedError: no"))
 
-    assert "did not reach loud-webhook/broken: OSError" in caplog.text
+    assert "did not reach leaking-webhook/broken: OSError" in caplog.text
     assert "secret-token" not in caplog.text
     assert posted == []

@@ -32,8 +32,8 @@ TEAM = NotifyParams(on=("promoted",), block="slack-webhook/team")
 PAGER = NotifyParams(on=("refused",), block="custom-webhook/pager")
 
 
-class Post:
-    """Keeps what it is handed."""
+class RecordingSender:
+    """Records the payloads that it is called with, or raises an error."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.sent: list[tuple[str, Payload]] = []
@@ -45,8 +45,8 @@ class Post:
         self.sent.append((where, payload))
 
 
-def test_each_receiver_gets_the_events_that_it_wants() -> None:
-    to_url, to_block = Post(), Post()
+def test_each_receiver_gets_the_events_it_subscribes_to() -> None:
+    to_url, to_block = RecordingSender(), RecordingSender()
 
     failures = deliver(
         [CHAT, TEAM, PAGER], NOTICE, {"CHAT_URL": URL}, to_url=to_url, to_block=to_block
@@ -57,7 +57,7 @@ def test_each_receiver_gets_the_events_that_it_wants() -> None:
     assert [where for where, _ in to_block.sent] == ["custom-webhook/pager"]
 
 
-def test_the_payload_is_what_the_guide_says() -> None:
+def test_the_payload_has_the_documented_fields() -> None:
     assert make_payload(NOTICE) == {
         "schema": 1,
         "event": "refused",
@@ -72,11 +72,11 @@ def test_the_payload_is_what_the_guide_says() -> None:
     }
 
 
-def test_a_receiver_that_fails_keeps_no_other_from_its_notice_and_no_secret_is_told(
+def test_a_failing_receiver_does_not_stop_the_others_and_its_secret_is_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    broken, whole = Post(OSError(f"cannot reach {URL}")), Post()
+    broken, whole = RecordingSender(OSError(f"cannot reach {URL}")), RecordingSender()
 
     failures = deliver([CHAT, PAGER], NOTICE, {"CHAT_URL": URL}, to_url=broken, to_block=whole)
 
@@ -86,21 +86,21 @@ def test_a_receiver_that_fails_keeps_no_other_from_its_notice_and_no_secret_is_t
     assert len(whole.sent) == 1
 
 
-def test_a_variable_that_is_not_set_is_named() -> None:
-    failures = deliver([CHAT], NOTICE, {}, to_url=Post(), to_block=Post())
+def test_an_unset_variable_is_named_in_the_failure() -> None:
+    failures = deliver([CHAT], NOTICE, {}, to_url=RecordingSender(), to_block=RecordingSender())
 
     assert failures == ["Notice 'refused' did not reach $CHAT_URL: is not set."]
 
 
-def test_a_reason_does_not_carry_secrets_to_others() -> None:
+def test_secrets_are_removed_from_the_reason() -> None:
     reason = f"postgresql://ada:pw@db/x failed; posting to {URL} failed"
-    to_block = Post()
+    to_block = RecordingSender()
 
     deliver(
         [CHAT, PAGER],
         replace(NOTICE, reason=reason),
         {"CHAT_URL": URL},
-        to_url=Post(),
+        to_url=RecordingSender(),
         to_block=to_block,
     )
 
@@ -109,13 +109,13 @@ def test_a_reason_does_not_carry_secrets_to_others() -> None:
     assert "ada:pw" not in text
 
 
-def test_a_diverged_training_is_told_apart_by_what_our_commands_say() -> None:
+def test_a_diverged_training_is_recognised_by_the_name_of_its_error() -> None:
     assert event_of_failure("StageError: publish failed:\nDivergedError: it diverged") == "diverged"
     assert event_of_failure("StageError: embed failed with exit code 4") == "failed"
 
 
 @pytest.mark.parametrize(
-    ("row", "says"),
+    ("row", "message"),
     [
         ({"on": ["refused"]}, "either `block` or `url_env`"),
         ({"on": ["refused"], "url_env": URL}, "url_env"),
@@ -123,15 +123,15 @@ def test_a_diverged_training_is_told_apart_by_what_our_commands_say() -> None:
         ({"on": ["exploded"], "url_env": "CHAT_URL"}, "on"),
     ],
 )
-def test_a_row_of_notify_that_makes_no_sense_is_refused(row: dict[str, object], says: str) -> None:
+def test_an_invalid_receiver_is_refused(row: dict[str, object], message: str) -> None:
 
     tree = text_params()
 
-    with pytest.raises(ParamsError, match=says):
+    with pytest.raises(ParamsError, match=message):
         parse_params(tree | {"notify": [row]})
 
 
-def test_a_level_that_the_permutations_cannot_reach_is_refused() -> None:
+def test_a_significance_level_below_the_resolution_of_the_permutations_is_refused() -> None:
 
     tree = text_params()
     tree["text"]["retrain"]["drift"] |= {"permutations": 99, "level": 0.001}

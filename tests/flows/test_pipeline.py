@@ -15,7 +15,7 @@ from polydistill.integrations.processes import run_command
 from tests.toy_project import SHORT, SHORT_STAGES, runs
 
 
-def test_after_a_flow_dvc_does_nothing_and_a_table_says_what_each_stage_took(
+def test_after_a_flow_dvc_repro_does_nothing_and_a_table_lists_the_stages(
     project: Path,
 ) -> None:
     states = pipeline("text")
@@ -30,7 +30,7 @@ def test_after_a_flow_dvc_does_nothing_and_a_table_says_what_each_stage_took(
     assert [row["stage"] for row in json.loads(str(table.data))] == SHORT_STAGES
 
 
-def test_a_failed_teacher_stops_what_comes_after_and_not_the_one_beside_it(project: Path) -> None:
+def test_a_failed_teacher_stops_later_stages_but_not_the_other_teacher(project: Path) -> None:
     broken = SHORT.replace(
         "echo embedding with", "test ${item.teacher} = minilm-l6 || exit 3; echo embedding with"
     )
@@ -43,7 +43,7 @@ def test_a_failed_teacher_stops_what_comes_after_and_not_the_one_beside_it(proje
     assert (project / "artifacts" / "minilm-l6").exists()
 
 
-def test_a_stage_that_a_signal_ended_is_tried_again(
+def test_a_stage_that_was_killed_by_a_signal_is_retried(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     once = "      cmd: test -f tried || { touch tried; kill -9 $$; }; echo validate"

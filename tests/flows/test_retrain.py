@@ -42,7 +42,7 @@ REFUSED = {"outcome": "refused", "reason": "Version 2 is worse.", "challenger": 
 
 @pytest.fixture
 def ready(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The toy project with its data in place, whose commands only say what they were asked."""
+    """The toy project with data, in which `polydistill` is a script that records its calls."""
     (project / "data").mkdir()
     script = project / "fake.py"
     script.write_text(FAKE)
@@ -52,7 +52,7 @@ def ready(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def answer(project: Path, **changes: tuple[object, int]) -> None:
-    """Let the commands answer so, with an exit code each."""
+    """Set the JSON object and the exit code of each command."""
     answers = {"plan": (RUN, 0), "promote": (PROMOTED, 0), "reject": (REFUSED, 0)}
     (project / "answers.json").write_text(json.dumps(answers | changes))
 
@@ -73,7 +73,7 @@ def calls(folder: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def test_after_dvc_repro_a_flow_changes_nothing_and_a_refused_gate_still_gets_its_report(
+def test_after_dvc_repro_a_flow_changes_nothing_and_a_refusal_is_reported(
     ready: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     answer(ready, promote=(REFUSED, 6))
@@ -91,12 +91,12 @@ def test_after_dvc_repro_a_flow_changes_nothing_and_a_refused_gate_still_gets_it
         "report text",
     ]
     assert (ready / "dvc.lock").read_bytes() == lock
-    said = capfd.readouterr().out
-    assert all(f"Stage '{stage}' didn't change, skipping" in said for stage in SHORT_STAGES)
-    assert "Version 2 is worse." in said
+    output = capfd.readouterr().out
+    assert all(f"Stage '{stage}' didn't change, skipping" in output for stage in SHORT_STAGES)
+    assert "Version 2 is worse." in output
 
 
-def test_nothing_to_do_starts_no_stage_is_recorded_and_says_where_to_look(
+def test_without_work_no_stage_runs_and_the_reason_and_the_report_are_shown(
     ready: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     reason = "Nothing is stale, and version 3 is champion."
@@ -114,7 +114,7 @@ def test_nothing_to_do_starts_no_stage_is_recorded_and_says_where_to_look(
     assert "Report: reports/text/index.html" in capfd.readouterr().out
 
 
-def test_a_locked_folder_is_refused_before_anything_is_touched(ready: Path) -> None:
+def test_a_locked_folder_is_refused_before_any_command_runs(ready: Path) -> None:
     with (
         project_lock(Layout(ready, "text").run_lock, "another retrain"),
         pytest.raises(InfrastructureError, match="locked by another retrain"),
@@ -138,7 +138,7 @@ def test_a_failed_publish_stops_the_flow_with_its_exit_code_and_last_lines(
 
 
 def answer_when_paused(answer: dict[str, object]) -> threading.Thread:
-    """Answer the run that waits for a person, through the API."""
+    """Answer the paused run through the API, in a thread."""
 
     def look() -> None:
         waiting = FlowRunFilter(
@@ -168,7 +168,7 @@ def answer_when_paused(answer: dict[str, object]) -> threading.Thread:
         ),
     ],
 )
-def test_a_person_s_answer_promotes_or_refuses(
+def test_the_answer_of_a_person_promotes_or_refuses(
     ready: Path,
     monkeypatch: pytest.MonkeyPatch,
     person: dict[str, object],
@@ -188,9 +188,7 @@ def test_a_person_s_answer_promotes_or_refuses(
     assert calls(ready)[-2] == last
 
 
-def test_where_nobody_answers_the_champion_stays(
-    ready: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_an_answer_the_champion_stays(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change_params(ready, approval="manual", approval_timeout_s=1)
     without_stages(monkeypatch)
     monkeypatch.setattr(approval, "POLL_S", 1)

@@ -15,7 +15,7 @@ from polydistill.integrations.dvc import stages as dvc
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    """What the flow emits."""
+    """The events that the flow emits."""
     emitted: list[tuple[str, Any]] = []
 
     def emit(event: str, resource: dict[str, str], payload: dict[str, Any]) -> None:
@@ -29,7 +29,7 @@ def point_to(project: Path, md5: str) -> None:
     (project / "data.dvc").write_text(f"outs:\n- md5: {md5}\n  path: data\n")
 
 
-def test_each_version_of_the_data_is_told_of_once(
+def test_each_version_of_the_data_emits_one_event(
     project: Path, events: list[tuple[str, Any]]
 ) -> None:
     names = []
@@ -41,7 +41,7 @@ def test_each_version_of_the_data_is_told_of_once(
     assert events == [("polydistill.data.changed", "one"), ("polydistill.data.changed", "two")]
 
 
-def test_drift_is_told_of_too_and_what_fails_is_looked_at_again(
+def test_drift_emits_an_event_and_a_failed_check_is_repeated(
     project: Path, events: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point_to(project, "one")
@@ -60,7 +60,7 @@ def test_drift_is_told_of_too_and_what_fails_is_looked_at_again(
     ]
 
 
-def test_without_a_champion_new_data_are_told_of_and_no_drift(
+def test_without_a_champion_only_the_change_of_the_data_emits_an_event(
     project: Path, events: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point_to(project, "one")
@@ -72,7 +72,7 @@ def test_without_a_champion_new_data_are_told_of_and_no_drift(
     assert events == [("polydistill.data.changed", "one")]
 
 
-def test_a_command_that_was_killed_says_by_what(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_killed_command_names_the_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     killed = "import os; print('half way', flush=True); os.kill(os.getpid(), 9)"
     monkeypatch.setattr(commands, "COMMAND", (sys.executable, "-c", killed))
 

@@ -13,7 +13,7 @@ from polydistill.errors import ParamsError, StageError
 
 
 class Receiver(BaseHTTPRequestHandler):
-    got: list[object] = []  # noqa: RUF012 - one server, one test
+    got: list[object] = []  # noqa: RUF012 - shared on purpose: each test clears it
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -21,7 +21,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.send_response(500 if "broken" in self.path else 200)
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
         pass
 
 
@@ -42,7 +42,7 @@ def test_a_payload_arrives_as_json(server: str) -> None:
     assert Receiver.got == [("/token", "application/json", {"event": "promoted", "version": 5})]
 
 
-def test_a_refusal_says_its_code_and_not_the_url(
+def test_the_error_of_a_refused_request_has_the_status_code_but_not_the_url(
     server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -53,7 +53,7 @@ def test_a_refusal_says_its_code_and_not_the_url(
     assert "secret-token" not in f"{got.value} {got.value.__cause__} {caplog.text}"
 
 
-def test_nobody_there_is_said_without_the_url() -> None:
+def test_the_error_of_an_unreachable_receiver_does_not_contain_the_url() -> None:
     with pytest.raises(StageError, match="did not answer: URLError") as got:
         post("http://127.0.0.1:1/secret-token", {}, timeout_s=1)
 
@@ -61,7 +61,7 @@ def test_nobody_there_is_said_without_the_url() -> None:
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "hooks.example/secret-token"])
-def test_only_http_is_called(url: str) -> None:
+def test_only_http_urls_are_accepted(url: str) -> None:
     with pytest.raises(ParamsError, match="must begin with http") as got:
         post(url, {})
 
