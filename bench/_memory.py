@@ -19,7 +19,7 @@ from polydistill.config.params import Params
 from polydistill.contracts import Student
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.tables import read_corpus
-from polydistill.embeddings.store import open_of_corpus
+from polydistill.embeddings.store import open_corpus_embeddings
 from polydistill.project.layout import Layout
 from polydistill.training.standardise import fit_standardiser
 
@@ -61,7 +61,7 @@ def _train_with_all(
     from polydistill.training.tracking import NullTracker
     from polydistill.training.trainer import TrainingPlan, train
 
-    stored = open_of_corpus(
+    stored = open_corpus_embeddings(
         Layout(Path(), "text").corpus_embeddings(params.enabled_teachers("text")), ids
     )
     model = build_model(params, student, {name: one.dim for name, one in stored.items()})
@@ -89,7 +89,9 @@ def _train_alone(
     """Train as the shortest script does: one teacher, a linear map, squared error, AdamW."""
     dims = teacher_dims(params)
     widest = max(dims, key=dims.__getitem__)
-    stored = open_of_corpus({widest: Layout(Path(), "text").embeddings("corpus", widest)}, ids)
+    stored = open_corpus_embeddings(
+        {widest: Layout(Path(), "text").embeddings("corpus", widest)}, ids
+    )
     values = stored[widest].take(np.arange(len(ids))).values
     targets = torch.from_numpy(
         fit_standardiser(values, np.ones(len(ids), dtype=np.bool_)).apply(values)

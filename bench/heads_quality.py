@@ -16,7 +16,7 @@ from bench.measure import Row
 from polydistill.config.params import Params
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.tables import read_corpus
-from polydistill.embeddings.store import open_of_corpus
+from polydistill.embeddings.store import open_corpus_embeddings
 from polydistill.heads import HEADS
 from polydistill.losses.gaussian_nll import gaussian_nll
 from polydistill.project.layout import Layout
@@ -71,7 +71,7 @@ def _read(params: Params) -> tuple[Split, Split]:
     layout = Layout(Path(), "text")
     corpus = read_corpus(Path(), params.modality("text").corpus, TextModality())
     mask = held_out_mask(corpus["group"].tolist(), params.modality("text").corpus.held_out)
-    stored = open_of_corpus(
+    stored = open_corpus_embeddings(
         layout.corpus_embeddings(params.enabled_teachers("text")), corpus["id"].tolist()
     )
     order = seeded(params.seed, "rows of heads-quality").permutation(len(mask))

@@ -18,7 +18,7 @@ from polydistill.config.params import Params
 from polydistill.contracts import FloatArray, Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
-from polydistill.embeddings.store import StoredEmbeddings, open_of_corpus
+from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embeddings
 from polydistill.errors import DataError, StoreError
 from polydistill.export.predicted_embeddings import TeacherPredictor, load_predictor
 from polydistill.project.layout import Layout
@@ -54,7 +54,7 @@ def predictions(
         raise DataError(
             f"Task {empty[0]!r} must have rows, got none: {block.tasks[empty[0]].path}."
         )
-    stored = open_of_corpus(
+    stored = open_corpus_embeddings(
         layout.corpus_embeddings(params.enabled_teachers(modality)), corpus["id"].tolist()
     )
     unseen = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)

@@ -63,7 +63,7 @@ SPOILT = {
     "a corpus text is nearly empty": (
         put_text("corpus", 3, "?"), "corpus", "text", "fewer than 3"),
     "a corpus text is a document": (
-        put_text("corpus", 3, "long " * 3000), "corpus", "text", "whole document"),
+        put_text("corpus", 3, "long " * 3000), "corpus", "text", "more than 10,000"),
     "a corpus text is binary": (
         put_text("corpus", 4, "\x00\x01\x02ab"), "corpus", "printable_ratio", "less than 90 %"),
     "bytes were replaced": (

@@ -9,11 +9,11 @@ from pydantic import Field
 from polydistill.config.nodes import Epochs, Node, Positive, Rate, Ratio, Share, Steps
 
 LEAST_STEPS, MOST_EPOCHS = 600, 40
-"""A small corpus is seen more often, until the optimiser has made about as many steps."""
+"""A run on a small corpus has more epochs, at most `MOST_EPOCHS`, until it has about `LEAST_STEPS` steps."""
 
 
 def enough_epochs(n_rows: int, batch_size: int, epochs: int) -> int:
-    """Return `epochs`, or more of them for a corpus too small to learn from in so few.
+    """Return `epochs`, or a greater number for a small corpus, which would otherwise give too few training steps.
 
     Examples:
         >>> enough_epochs(100_000, 256, 4), enough_epochs(20_000, 256, 4)

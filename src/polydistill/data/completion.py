@@ -118,7 +118,7 @@ def split_of(groups: Sequence[str], labels: Sequence[object] | None = None) -> l
 
     Examples:
         >>> split_of(["a", "b", "a", "c", "d"])
-        ['train', 'test', 'train', 'train', 'train']
+        ['test', 'train', 'test', 'train', 'train']
     """
     draws = {group: _draw(group) for group in groups}
     test = {group for group, draw in draws.items() if draw < TEST_SHARE}

@@ -1,4 +1,4 @@
-"""What a table of one's own probably holds: its modality, and the columns of examples and labels."""
+"""Guesses about a user's table: its modality, and its columns of examples and labels."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ EXAMPLES = (
     "text", "texts", "sentence", "review", "comment", "content", "body", "document", "description", "question",
     "query", "utterance", "title", "image", "smiles",
 )  # fmt: skip
-"""Usual names of a column of examples, the likeliest first; in any case."""
+"""Usual names of a column of examples, in order of preference, in lower case."""
 MOLECULES = ("smiles", "canonical_smiles")
 RATED = ("stars", "rating", "ratings", "score", "value", "target")
-"""Usual names of labels that are measured: their order matters."""
+"""Usual names of numeric labels, whose order matters."""
 LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic", "tag", *RATED)
 """Usual names of a column of labels."""
 FEW_CLASSES = 100
-"""More different whole numbers are measurements."""
+"""The greatest number of different whole numbers that are taken for classes."""
 
 
 def guess_modality(frame: pd.DataFrame) -> str:
-    """Return `vision` for a table with images, `molecules` for one with a column `smiles`, else `text`.
+    """Return `vision` for a table with a column `image`, `molecules` for one with a column `smiles`, else `text`.
 
     Examples:
         >>> guess_modality(pd.DataFrame({"SMILES": ["CCO"], "logp": ["-0.3"]}))
@@ -38,7 +38,7 @@ def guess_modality(frame: pd.DataFrame) -> str:
 
 
 def guess_column(frame: pd.DataFrame, modality: Modality) -> str:
-    """Return the column of the examples: a usual name, the only column, or the one with the longest texts.
+    """Return the column of examples: the column with a usual name, or else the one with the longest texts.
 
     Raises:
         DataError: No column holds texts or images.
@@ -61,7 +61,7 @@ def guess_column(frame: pd.DataFrame, modality: Modality) -> str:
 
 
 def guess_label(frame: pd.DataFrame, column: str) -> str | None:
-    """Return the column with a usual name of labels that has several values; none: there is none.
+    """Return the column with a usual name of labels and several values; None if there is no such column.
 
     Examples:
         >>> guess_label(pd.DataFrame({"text": ["a", "b"], "Stars": ["4", "5"]}), "text")
@@ -76,16 +76,15 @@ def guess_label(frame: pd.DataFrame, column: str) -> str | None:
 
 
 def guess_kind(labels: pd.Series, name: str) -> TaskKind:
-    """Return `regression` for measured numbers, `classification` for anything else.
+    """Return `regression` for measurements, `classification` for all other labels.
 
-    Whole numbers are classes, unless their column has the name of a rating or there are many of them.
+    Whole numbers are classes, unless their column has the name of a rating or has more than `FEW_CLASSES` values.
 
     Examples:
         >>> guess_kind(pd.Series(["4", "5", "1"]), "stars"), guess_kind(pd.Series(["4", "5", "1"]), "intent")
         ('regression', 'classification')
     """
-    there = labels.dropna()
-    numbers = pd.to_numeric(there, errors="coerce")
+    numbers = pd.to_numeric(labels.dropna(), errors="coerce")
     if numbers.isna().any() or numbers.nunique() < 3:
         return "classification"
     is_whole = bool((numbers % 1 == 0).all())
@@ -101,5 +100,5 @@ def _columns_of_examples(frame: pd.DataFrame) -> Sequence[str]:
     return [
         str(name)
         for name in frame.columns
-        if len(there := frame[name].dropna()) and isinstance(there.iloc[0], str | bytes)
+        if len(filled := frame[name].dropna()) and isinstance(filled.iloc[0], str | bytes)
     ]

@@ -1,4 +1,4 @@
-"""What a new project takes from a user's files: a corpus and a task that have no example in common."""
+"""Corpus and benchmark task of a new project, made from a user's files, with no example in common."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from polydistill.data.tables import complete_task, corpus_table
 from polydistill.errors import DataError
 
 MOST_TASK_ROWS = 2_000
-"""Of a corpus with labels, at most this number, and at most half of it, becomes the task."""
+"""The greatest number of rows of a labelled corpus that become the task; at most half of the corpus does."""
 WHOLE_KINDS = frozenset({"sts", "retrieval"})
-"""Kinds whose tables have more than one column of examples, or roles: they stay as they are."""
+"""Kinds whose tables have two columns of examples, or roles; these tables are copied unchanged."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Task:
     """A benchmark task of a new project.
 
     Attributes:
-        name: In `params.yaml`.
-        kind: Of the task.
-        frame: Its rows, as they will be written.
-        n_test: Rows that its score is measured on.
-        dropped: Rows that cannot be used.
+        name: The name in `params.yaml`.
+        kind: The kind of task.
+        frame: The rows of the file that will be written.
+        n_test: The number of rows that the score is computed on.
+        dropped: The numbers of rows that cannot be used.
     """
 
     name: str
@@ -44,14 +44,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Intake:
-    """What a new project starts from.
+    """The data of a new project.
 
     Attributes:
-        corpus: Its rows, as they will be written: one column.
-        dropped: Rows of the user's table that cannot be used.
-        n_in_task: Rows that were left out of the corpus because they, or near-duplicates, are in the task.
-        task: If there are labels.
-        notes: What was guessed, in sentences for a person.
+        corpus: The rows of the corpus file that will be written: one column.
+        dropped: The numbers of rows of the user's table that cannot be used.
+        n_in_task: The number of rows left out of the corpus because they, or near-duplicates, are in the task.
+        task: The benchmark task; None without labels.
+        notes: Sentences that tell the user what was guessed.
     """
 
     corpus: pd.DataFrame
@@ -63,12 +63,12 @@ class Intake:
 
 @dataclass(frozen=True)
 class Named:
-    """What the user has named; the rest is guessed.
+    """Choices that the user has made; the others are guessed.
 
     Attributes:
-        column: Of the examples.
-        label: Column of the labels.
-        kind: Of the task.
+        column: The column of examples.
+        label: The column of labels.
+        kind: The kind of task.
     """
 
     column: str | None = None
@@ -83,12 +83,12 @@ def take_in(
 
     Args:
         corpus: The user's table of examples.
-        task: The user's table of labelled examples; none: the corpus' own labels, if it has any, make the task.
-        modality: What the examples are.
-        named: What need not be guessed.
+        task: The user's table of labelled examples; None: a part of a labelled corpus becomes the task.
+        modality: The modality of the examples.
+        named: The choices that the user has made.
 
     Raises:
-        DataError: A named column is missing, or nothing is left.
+        DataError: A named column is missing, or the corpus or the task has no usable row.
     """
     notes: list[str] = []
     column = _column(corpus, modality, named.column, "corpus", notes)
@@ -156,7 +156,7 @@ def _require(frame: pd.DataFrame, column: str, what: str) -> None:
 
 
 def _held_back(corpus: pd.DataFrame, column: str, modality: Modality) -> pd.DataFrame:
-    """Return the rows of a corpus that become the task: whole groups of near-duplicates, drawn by their hash."""
+    """Return the rows of a corpus that become the task: whole groups of near-duplicates, chosen by hash."""
     named = CorpusParams(path="the corpus", column=column)
     usable, _ = corpus_table(corpus, named, modality)
     groups = groups_of(usable[modality.column].tolist(), modality)
@@ -170,7 +170,7 @@ def _held_back(corpus: pd.DataFrame, column: str, modality: Modality) -> pd.Data
 
 
 def _draw(group: str) -> float:
-    """Return a number in [0, 1) that depends on the group alone."""
+    """Return a number in [0, 1) that depends only on the group's name."""
     return int.from_bytes(hashlib.sha256(f"task {group}".encode()).digest()[:8], "big") / 2**64
 
 
@@ -194,9 +194,9 @@ def _task(
 def _fit(
     frame: pd.DataFrame, modality: Modality, rules: Sequence[Rule]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows that the modality's rules accept, and what is wrong with the others, counted.
+    """Return the rows that the modality's rules accept, and one note per rule that refuses rows, with their number.
 
-    Validation applies every rule; here are those that look at one row.
+    Only rules about a single row are applied here; validation applies all rules.
     """
     shown = [[one] for one in frame[modality.column]]
     derived = frame.assign(**{k: list(v) for k, v in modality.derived(shown).items()})
@@ -233,13 +233,13 @@ def _near_keys(frame: pd.DataFrame, modality: Modality) -> set[str]:
 
 
 def _without(corpus: pd.DataFrame, keys: set[str], modality: Modality) -> pd.DataFrame:
-    """Return the examples of a corpus that are not in a task, not even nearly."""
+    """Return the examples of a corpus that are not near-duplicates of a task's examples."""
     is_new = [modality.near_key(one) not in keys for one in corpus[modality.column]]
     return corpus[is_new].reset_index(drop=True)
 
 
 def few_words(dropped: Dropped) -> Sequence[str]:
-    """Return what was dropped, in words.
+    """Return the numbers of dropped rows, each with the reason.
 
     Examples:
         >>> few_words(Dropped(empty=3, repeated=1))

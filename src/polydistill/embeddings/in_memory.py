@@ -1,4 +1,4 @@
-"""Teachers that a Python caller hands over: a precomputed table, or any object with `encode`."""
+"""Teachers that a Python caller passes as objects: a precomputed table, or any object with `encode`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.errors import DataError, ShapeError
 
 PROBES = 8
-"""The number of inputs whose embeddings identify an encoder that has no identity of its own."""
+"""The number of inputs whose embeddings identify an encoder without an `identity`."""
 
 
 @runtime_checkable
@@ -29,13 +29,13 @@ class Precomputed:
 
     Args:
         embeddings: `(n_examples, dim)`. A row with NaN means that the teacher has no embedding of this example.
-        name: What the teacher is called in reports; by default `precomputed`.
-        ids: `(n_examples,)`, the content id of each row; `polydistill.distill` fills them in. Of equal ids the first
-            row counts.
+        name: The teacher's name in reports.
+        ids: The content id of each row, `(n_examples,)`; `polydistill.distill` computes them. If two rows have equal
+            ids, the first row is used.
 
     Raises:
         ShapeError: The array is not two-dimensional, or is empty.
-        DataError: No row is complete, or a value is infinite.
+        DataError: Every row contains NaN, or a value is infinite.
 
     Examples:
         >>> Precomputed(np.eye(3), name="one-hot").dim
@@ -66,10 +66,10 @@ class Precomputed:
         self.name, self.dim = name, int(values.shape[1])
 
     def aligned(self, ids: Sequence[str]) -> Precomputed:
-        """Return this table for examples that have these content ids, `(n_examples,)`.
+        """Return this table with these content ids of its rows, `(n_examples,)`.
 
         Raises:
-            ShapeError: The number of ids is not the number of rows.
+            ShapeError: The numbers of ids and of rows differ.
         """
         if len(ids) != len(self._values):
             raise ShapeError(
@@ -85,7 +85,7 @@ class Precomputed:
         return {"family": "precomputed", "version": 1, "weights": digest}
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`; the examples are ids, and an unknown id has no embedding."""
+        """See `contracts.Teacher.embed`; the examples are content ids, and an unknown id has no embedding."""
         rows = np.array([self._rows.get(str(name), -1) for name in examples], dtype=np.int64)
         present = (rows >= 0) & self._present[rows]
         return Embeddings(np.where(present[:, None], self._values[rows], np.float32(0)), present)
@@ -94,22 +94,22 @@ class Precomputed:
 class EncoderTeacher:
     """A teacher that calls an object's `encode`.
 
-    Its identity is what it answers to a few inputs, so that stored embeddings are reused only as long as the
-    object gives the same embeddings.
+    Its identity is the hash of its embeddings of a few inputs. Therefore stored embeddings are reused only as long
+    as the object returns the same embeddings.
 
     Args:
-        encoder: See `Encoder`.
-        name: What it is called in reports.
-        probes: Examples that identify it; at least one.
+        encoder: The object: see `Encoder`.
+        name: The teacher's name in reports.
+        probes: Examples whose embeddings identify the object; at least one.
     """
 
     by_id = False
 
     def __init__(self, encoder: Encoder, name: str, probes: Sequence[Example]) -> None:
         self._encoder, self.name = encoder, name
-        answers = self._encode(list(probes[:PROBES]))
-        self.dim = answers.shape[1]
-        self._digest = hashlib.sha256(answers.tobytes()).hexdigest()
+        embeddings = self._encode(list(probes[:PROBES]))
+        self.dim = embeddings.shape[1]
+        self._digest = hashlib.sha256(embeddings.tobytes()).hexdigest()
 
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:

@@ -1,8 +1,8 @@
-"""Shards of embeddings as files: their keys, their checksums, and the swap of a whole folder.
+"""Files of embedding shards: keys, checksums, and the atomic replacement of a folder.
 
-A shard is an Arrow IPC file of consecutive rows, uncompressed so that it can be memory-mapped, with the
-columns `id` and `embedding` (a null row is a missing embedding) and its key in the schema's metadata.
-`store` is what the rest of polydistill uses.
+A shard is an Arrow IPC file of consecutive rows, uncompressed so that it can be memory-mapped. It has the columns
+`id` and `embedding` (null for a missing embedding), and its key in the metadata of the schema. Other packages use
+`store`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from polydistill.project.files import write_atomic
 
 INDEX = "index.json"
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
-"""What a file system says that cannot link two names to one file."""
+"""Error numbers of file systems that do not support hard links."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Shard:
     """A range of rows.
 
     Attributes:
-        file: Its file's name.
-        key: Hash of the teacher's identity, the number type and the row ids.
-        ids: Its rows' names.
-        start: Its first row, among all.
+        file: The name of the shard's file.
+        key: The hash of the teacher's identity, the number type and the row ids.
+        ids: The ids of the rows.
+        start: The index of the first row among all rows.
     """
 
     file: str
@@ -48,12 +48,12 @@ class Shard:
 
     @property
     def rows(self) -> slice:
-        """Its rows, among all."""
+        """The shard's rows among all rows."""
         return slice(self.start, self.start + len(self.ids))
 
 
 def plan_shards(ids: Sequence[str], identity: Mapping[str, object], shard_rows: int) -> list[Shard]:
-    """Cut rows into consecutive ranges of `shard_rows`; only the last one may be shorter."""
+    """Divide rows into consecutive shards of `shard_rows` rows; only the last shard may be shorter."""
     base = json.dumps(dict(identity), sort_keys=True)
     shards = []
     for number, start in enumerate(range(0, len(ids), shard_rows)):
@@ -66,13 +66,13 @@ def plan_shards(ids: Sequence[str], identity: Mapping[str, object], shard_rows: 
 def write_shard(
     folder: Path, shard: Shard, values: NDArray[np.floating], present: NDArray[np.bool_]
 ) -> Path:
-    """Write one shard and, beside it, its checksum, each by a rename.
+    """Write a shard and a file with its checksum, each atomically, and return the shard's path.
 
     Args:
-        folder: Where unfinished work lies.
-        shard: What it is.
+        folder: The folder of unfinished work.
+        shard: The shard's name, key and ids.
         values: `(rows, dim)`.
-        present: `(rows,)`; the other rows become null.
+        present: `(rows,)`, bool; rows where it is false become null.
     """
     numbers = pa.array(np.where(present[:, None], values, 0).astype(values.dtype).reshape(-1))
     mask = None if present.all() else pa.array(~present)
@@ -89,7 +89,7 @@ def write_shard(
 
 
 def read_shard(path: Path) -> pa.Table:
-    """Map a shard into memory; its columns have one chunk each."""
+    """Return a memory-mapped shard, whose columns have one chunk each."""
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
 
@@ -97,11 +97,10 @@ def read_shard(path: Path) -> pa.Table:
 def find_shards(
     shards: Sequence[Shard], folders: Sequence[Path]
 ) -> tuple[dict[str, Path], list[str]]:
-    """Look for finished shards.
+    """Search folders for finished shards.
 
     Returns:
-        By file name, the path of each shard that lies whole in one of the folders; and the names of
-        the files that were found damaged.
+        The path of each intact shard, by file name, and the names of damaged files.
     """
     have: dict[str, Path] = {}
     damaged = []
@@ -113,13 +112,13 @@ def find_shards(
                 continue
             if sha256_of(path) != sums[shard.file]:
                 damaged.append(shard.file)
-            elif _is(shard, path):
+            elif _matches(shard, path):
                 have[shard.file] = path
     return have, damaged
 
 
 def _known_sums(folder: Path) -> dict[str, str]:
-    """Return the checksums written beside a folder's shards, by file name."""
+    """Return the checksums of a folder's shards, by file name, from its index and its `.sha256` files."""
     sums = {
         note.with_suffix(".arrow").name: note.read_text(encoding="utf-8")
         for note in folder.glob("*.sha256")
@@ -130,10 +129,11 @@ def _known_sums(folder: Path) -> dict[str, str]:
     except (FileNotFoundError, NotADirectoryError):
         return sums
     except (ValueError, KeyError, TypeError):
-        return sums  # a damaged index vouches for nothing: its shards are computed anew
+        return sums  # the checksums of a damaged index are not trusted: its shards are recomputed
 
 
-def _is(shard: Shard, path: Path) -> bool:
+def _matches(shard: Shard, path: Path) -> bool:
+    """Return whether a file holds the key and the ids of a shard."""
     table = read_shard(path)
     return (table.schema.metadata or {}).get(b"key") == shard.key.encode() and table[
         "id"
@@ -141,7 +141,7 @@ def _is(shard: Shard, path: Path) -> bool:
 
 
 def seal(index: Mapping[str, Any]) -> str:
-    """Return an index as text, with a checksum over itself."""
+    """Return an index as JSON text that includes the checksum of its own content."""
     body = {key: value for key, value in index.items() if key != "checksum"}
     checksum = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     return json.dumps({**body, "checksum": checksum}, indent=1, sort_keys=True) + "\n"
@@ -151,7 +151,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     """Read and verify a folder's index.
 
     Raises:
-        StoreError: There is none, or its bytes have changed.
+        StoreError: The index is missing, or its bytes have changed.
     """
     path = folder / INDEX
     if not path.exists():
@@ -168,10 +168,10 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def verified(path: Path, sha256: str) -> Path:
-    """Return `path` if the file is there with this checksum.
+    """Return `path` if the file exists and has this checksum.
 
     Raises:
-        StoreError: It is not.
+        StoreError: The file is missing, or has another checksum.
     """
     if not path.exists():
         raise StoreError(f"No file {path}: rerun embed to rebuild it.")
@@ -181,12 +181,12 @@ def verified(path: Path, sha256: str) -> Path:
 
 
 def swap_in(folder: Path, files: Mapping[str, Path], index: str) -> None:
-    """Make `folder` hold exactly `files` and the index, by one rename of a folder beside it."""
+    """Replace `folder` by a new folder with exactly `files` and the index, by one rename."""
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     in_place = names == {INDEX, *files} and all(path.parent == folder for path in files.values())
     if in_place and (folder / INDEX).read_bytes() == index.encode():
         return
-    beside, old = beside_of(folder)
+    beside, old = swap_folders(folder)
     made = folder.with_name(f".{folder.name}.made")
     shutil.rmtree(made, ignore_errors=True)
     try:
@@ -205,8 +205,8 @@ def swap_in(folder: Path, files: Mapping[str, Path], index: str) -> None:
     beside.rename(folder)
 
 
-def beside_of(folder: Path) -> tuple[Path, Path]:
-    """Return where the next folder and the last one stand in the moment of a swap."""
+def swap_folders(folder: Path) -> tuple[Path, Path]:
+    """Return the temporary paths of the next and of the last folder during a swap."""
     return folder.with_name(f".{folder.name}.next"), folder.with_name(f".{folder.name}.last")
 
 
@@ -226,7 +226,7 @@ def sha256_of(path: Path) -> str:
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Refuse to begin what would not fit.
+    """Raise if fewer than `needed` bytes are free on the disk of `folder`.
 
     Raises:
         DiskSpaceError: Fewer than `needed` bytes are free.
@@ -234,19 +234,20 @@ def require_space(folder: Path, needed: int) -> None:
     free = free_bytes(folder)
     if needed > free:
         raise DiskSpaceError(
-            f"{folder} needs {needed / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free: make room."
+            f"{folder} needs {needed / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free: "
+            "free disk space."
         )
 
 
 def free_bytes(folder: Path) -> int:
-    """Return the free bytes of the disk that `folder` is on, or will be."""
-    places = [folder, *folder.absolute().parents]
-    return shutil.disk_usage(next(place for place in places if place.exists())).free
+    """Return the free bytes of the disk of `folder`, which need not exist yet."""
+    folders = [folder, *folder.absolute().parents]
+    return shutil.disk_usage(next(one for one in folders if one.exists())).free
 
 
 @contextmanager
-def full_disk_explained(work: Path) -> Iterator[None]:
-    """Turn a full disk into our own error, and leave nothing half-written in `work`."""
+def full_disk_as_error(work: Path) -> Iterator[None]:
+    """Convert the error of a full disk to `DiskSpaceError`, and remove partial files from `work`."""
     try:
         yield
     except OSError as error:
@@ -255,6 +256,6 @@ def full_disk_explained(work: Path) -> Iterator[None]:
         for partial in work.glob("*.partial"):
             partial.unlink()
         raise DiskSpaceError(
-            f"The disk of {error.filename or work} is full: make room and run again; "
+            f"The disk of {error.filename or work} is full: free disk space and run again; "
             "finished shards are kept."
         ) from error

@@ -1,4 +1,4 @@
-"""Teachers as a Python caller names them: hub names, folders, ONNX files, tables, and objects with `encode`."""
+"""Teachers from a Python caller's specifications: hub names, folders, ONNX files, tables, objects with `encode`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ def build_teachers(
     threads: int,
     probes: Sequence[Example],
 ) -> dict[str, Teacher]:
-    """Return the teachers by name; loads no weights, except of an object that has no identity.
+    """Return the teachers by name. Equal names get a number as suffix.
+
+    No weights are loaded, except by an object that has no identity: it embeds `probes`.
 
     Args:
-        specs: One or several; see `TeacherSpec` and `polydistill.distill`.
-        modality: Whose known teachers may be named.
-        threads: Of a teacher that polydistill runs itself.
-        probes: Examples that identify an object with `encode`.
+        specs: One or several specifications; see `TeacherSpec` and `polydistill.distill`.
+        modality: The modality of the examples; names of its known teachers are valid specifications.
+        threads: The number of threads of a teacher that polydistill runs itself.
+        probes: Examples whose embeddings identify an object with `encode`.
 
     Raises:
-        ParamsError: There is no teacher, two have one name, or a specification is none of these.
-        UnknownNameError: A family or an option is not known.
+        ParamsError: There is no teacher, or a specification has an unknown type.
+        UnknownNameError: A family or an option is unknown.
     """
     several = isinstance(specs, Sequence) and not isinstance(specs, str)
     listed = list(specs) if several else [specs]  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""Embeddings on disk: Arrow IPC shards, content-addressed, written once, checked when read.
+"""The store of embeddings on disk: content-addressed Arrow IPC shards, whose checksums are verified on reading.
 
-A folder holds one teacher's embeddings of consecutive rows: `shard-00000.arrow` … and `index.json`. A
-shard's key is the hash of the teacher's identity and of the shard's row ids, so a rerun computes only what
-is missing, and the folder's bytes do not depend on how it came about.
+A folder holds one teacher's embeddings of consecutive rows in `shard-00000.arrow` … and `index.json`. The key of a
+shard is the hash of the teacher's identity and of the shard's row ids. Therefore a rerun computes only missing
+shards, and an interrupted run gives the same bytes as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from torch.utils.dlpack import from_dlpack
 
 from polydistill.contracts import Embeddings, Example, Progress, Teacher, silent
 from polydistill.embeddings.shards import (
-    beside_of,
     find_shards,
     free_bytes,
-    full_disk_explained,
+    full_disk_as_error,
     plan_shards,
     read_index,
     read_shard,
     require_space,
     seal,
     sha256_of,
+    swap_folders,
     swap_in,
     verified,
     write_shard,
@@ -44,20 +44,20 @@ __all__ += ["open_embeddings", "write_embeddings"]
 
 ROW_OVERHEAD_BYTES = 40  # an id of 32 characters, its offset, and Arrow's framing
 HEADROOM = 1.1
-NAMED = 3  # rows that an error names
-ORDER_TOLERANCE = 1e-3  # embeddings nearer to one another than this tell no order
+NAMED = 3  # the number of rows that an error names
+ORDER_TOLERANCE = 1e-3  # embeddings with a smaller distance do not show a wrong order
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What `write_embeddings` did.
+    """Counts of computed and reused shards.
 
     Attributes:
-        computed: Shards embedded now; those in `rebuilt` are among them.
-        reused: Shards found whole, in the folder or in unfinished work.
-        rebuilt: The files that were found damaged.
-        rows_computed: Rows embedded now.
+        computed: The number of shards that this call computed, including those in `rebuilt`.
+        reused: The number of intact shards from the folder or from an unfinished run.
+        rebuilt: The names of damaged files.
+        rows_computed: The number of rows that this call embedded.
     """
 
     computed: int
@@ -67,11 +67,11 @@ class WriteReport:
 
 
 def needed_bytes(n_examples: int, dim: int, dtype: str) -> int:
-    """Estimate the bytes that embeddings take on disk."""
+    """Estimate the size of embeddings on disk, in bytes."""
     return int(n_examples * (dim * np.dtype(dtype).itemsize + ROW_OVERHEAD_BYTES) * HEADROOM)
 
 
-def write_embeddings(  # noqa: PLR0913  the store's one way in
+def write_embeddings(  # noqa: PLR0913  the only function that fills the store
     folder: Path,
     work: Path,
     ids: Sequence[str],
@@ -83,45 +83,47 @@ def write_embeddings(  # noqa: PLR0913  the store's one way in
     batch_size: int = 256,
     progress: Progress = silent,
 ) -> WriteReport:
-    """Bring `folder` to hold the teacher's embeddings of `examples`, in order.
+    """Write the teacher's embeddings of `examples` to `folder`, in order; compute only missing shards.
 
     Args:
-        folder: The result; replaced with one rename when everything is there.
-        work: Finished shards of an unfinished run lie here; removed at the end.
-        ids: One name an example; with the teacher's identity they make the shards' keys.
+        folder: The folder of the result; it is replaced by one rename after all shards are complete.
+        work: The folder of finished shards of an unfinished run; it is removed at the end.
+        ids: One id per example; the shards' keys are made from the ids and the teacher's identity.
         examples: The inputs.
-        teacher: Who embeds what is missing.
+        teacher: The teacher that embeds the examples of missing shards.
         dtype: `float16` or `float32`.
-        shard_rows: Rows of a shard; batches never cross one.
-        batch_size: Rows handed to the teacher at once, like lengths together.
-        progress: Told after each batch.
+        shard_rows: The number of rows per shard; no batch crosses a shard.
+        batch_size: The number of rows per call of the teacher; a batch has examples of similar length.
+        progress: It is called after each batch.
 
     Raises:
         ShapeError: The teacher returns another shape than `(n, dim)`.
-        StoreError: It returns NaN or infinity, a number that `dtype` cannot hold, or rows out of order.
-        DiskSpaceError: There is not enough room; nothing half-written is left.
+        StoreError: The teacher returns NaN, infinity, a number that `dtype` cannot hold, or rows in another order.
+        DiskSpaceError: There is not enough disk space; partial files are removed.
     """
     if len(ids) != len(examples):
-        raise ShapeError(f"`ids` must have length {len(examples)}, one an example, got {len(ids)}.")
+        raise ShapeError(
+            f"`ids` must have length {len(examples)}, one per example, got {len(ids)}."
+        )
     identity = {**teacher.identity, "dim": teacher.dim, "dtype": dtype}
     shards = plan_shards(ids, identity, shard_rows)
-    files, damaged = find_shards(shards, [folder, work, *beside_of(folder)])
+    files, damaged = find_shards(shards, [folder, work, *swap_folders(folder)])
     missing = [shard for shard in shards if shard.file not in files]
     rows_computed = sum(len(shard.ids) for shard in missing)
     require_space(work, needed_bytes(rows_computed, teacher.dim, dtype))
     if missing:
         _require_order(teacher, examples)
     done = len(ids) - rows_computed
-    with full_disk_explained(work):
+    with full_disk_as_error(work):
         work.mkdir(parents=True, exist_ok=True)
         for shard in missing:
             values = np.zeros((len(shard.ids), teacher.dim), dtype=dtype)
             present = np.zeros(len(shard.ids), dtype=np.bool_)
             inputs = examples[shard.rows]
-            for at in _batches(inputs, batch_size):
-                batch = _embed(teacher, [shard.ids[i] for i in at], [inputs[i] for i in at], dtype)
-                values[at], present[at] = batch
-                done += len(at)
+            for rows in _batches(inputs, batch_size):
+                batch_ids, batch = [shard.ids[i] for i in rows], [inputs[i] for i in rows]
+                values[rows], present[rows] = _embed(teacher, batch_ids, batch, dtype)
+                done += len(rows)
                 progress(teacher.name, done, len(ids))
             files[shard.file] = write_shard(work, shard, values, present)
         entries = [
@@ -143,20 +145,20 @@ def write_embeddings(  # noqa: PLR0913  the store's one way in
             "teacher": teacher.name,
         }
         swap_in(folder, {shard.file: files[shard.file] for shard in shards}, seal(index))
-    for finished in (work, *beside_of(folder)):
+    for finished in (work, *swap_folders(folder)):
         shutil.rmtree(finished, ignore_errors=True)
     return WriteReport(len(missing), len(shards) - len(missing), tuple(damaged), rows_computed)
 
 
 class StoredEmbeddings:
-    """A folder of embeddings, memory-mapped. Open one with `open_embeddings`.
+    """A memory-mapped folder of embeddings. `open_embeddings` opens it.
 
     Attributes:
-        ids: `(n_examples,)`, str, in order.
+        ids: The examples' ids, `(n_examples,)`, str, in order.
         present: `(n_examples,)`, bool; false where the embedding is missing.
-        dim: The embeddings' width.
-        teacher: The teacher's name.
-        identity: What the teacher was: see `contracts.Teacher.identity`.
+        dim: The width of the embeddings.
+        teacher: The name of the teacher.
+        identity: The identity of the teacher: see `contracts.Teacher.identity`.
     """
 
     def __init__(self, index: Mapping[str, Any], tables: Sequence[pa.Table]) -> None:
@@ -182,7 +184,7 @@ class StoredEmbeddings:
 
     @property
     def identity_sha256(self) -> str:
-        """One name for the identity: whose embeddings these are."""
+        """The sha256 of the teacher's identity."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -192,14 +194,14 @@ class StoredEmbeddings:
 
     @property
     def values(self) -> NDArray[np.floating]:
-        """`(n_examples, dim)` as stored; in place where there is one shard, else a copy."""
+        """The stored values, `(n_examples, dim)`; a view of the file if there is one shard, otherwise a copy."""
         if len(self._matrices) == 1:
             return self._matrices[0]
         empty = np.empty((0, self.dim), dtype=self._dtype)
         return np.concatenate([empty, *self._matrices])
 
     def shard_tensor(self, shard: int) -> torch.Tensor:
-        """Return a shard's numbers, `(rows, dim)`, as stored and in place: not to be written to."""
+        """Return a read-only view of a shard's stored values, `(rows, dim)`."""
         tensor: torch.Tensor = from_dlpack(self._flat[shard])
         return tensor.view(-1, self.dim)
 
@@ -211,7 +213,7 @@ class StoredEmbeddings:
         """
         if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
             raise IndexError(
-                f"Rows of {self.teacher!r} must lie in 0 … {len(self) - 1}, "
+                f"Rows of {self.teacher!r} must be in 0 … {len(self) - 1}, "
                 f"got {indices.min()} … {indices.max()}."
             )
         out = np.zeros((len(indices), self.dim), dtype=np.float32)
@@ -224,7 +226,7 @@ class StoredEmbeddings:
 
 
 def open_embeddings(folder: Path) -> StoredEmbeddings:
-    """Open a folder that `write_embeddings` made, and verify every checksum.
+    """Open a folder that `write_embeddings` wrote, and verify every checksum.
 
     Raises:
         StoreError: The folder is missing or incomplete, or a file's bytes have changed.
@@ -234,35 +236,39 @@ def open_embeddings(folder: Path) -> StoredEmbeddings:
     return StoredEmbeddings(index, [read_shard(path) for path in paths])
 
 
-def open_of_corpus(folders: Mapping[str, Path], ids: Sequence[str]) -> dict[str, StoredEmbeddings]:
-    """Open every teacher's folder, and make sure that it holds these rows in this order.
+def open_corpus_embeddings(
+    folders: Mapping[str, Path], ids: Sequence[str]
+) -> dict[str, StoredEmbeddings]:
+    """Open the folder of each teacher, and check that its rows have these ids in this order.
 
     Raises:
-        StoreError: See `open_embeddings`; or the rows are others.
+        StoreError: A folder is missing, incomplete or damaged, or its rows have other ids.
     """
     stored = {teacher: open_embeddings(folder) for teacher, folder in folders.items()}
     for teacher, embeddings in stored.items():
         if embeddings.ids.tolist() != list(ids):
             raise StoreError(
-                f"{folders[teacher]} holds other rows than the corpus: run the embed stage."
+                f"{folders[teacher]} does not hold the rows of the corpus: run the embed stage."
             )
     return stored
 
 
 def set_aside(folder: Path, target: Path) -> None:
-    """Move embeddings to where `write_embeddings` finds them again: a teacher that is disabled.
+    """Move the embeddings of a disabled teacher to `target`, from where `write_embeddings` can reuse them.
 
-    Otherwise its folder would count in the hash of a stage that does not read it.
+    Otherwise the folder would change the hash of a stage that does not read it.
     """
-    if target.exists():  # an unfinished run of the same teacher: finished shards are worth more
+    if target.exists():  # unfinished work of the same teacher, which the finished shards replace
         shutil.rmtree(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(folder, target)
 
 
 def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
-    """Yield the positions of each batch; like lengths stand together, so that padding is short."""
-    order = np.array(sorted(range(len(examples)), key=lambda at: len(examples[at])), dtype=np.int64)
+    """Yield the row indices of each batch; examples are sorted by length, so that batches need little padding."""
+    order = np.array(
+        sorted(range(len(examples)), key=lambda row: len(examples[row])), dtype=np.int64
+    )
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
@@ -270,7 +276,7 @@ def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
 def _embed(
     teacher: Teacher, ids: Sequence[str], examples: Sequence[Example], dtype: str
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Return values, `(n, dim)` as `dtype`, and presence, `(n,)`, after checking the plug-in."""
+    """Embed examples; check and return the values, `(n, dim)` as `dtype`, and the presence, `(n,)`."""
     result = teacher.embed(examples)
     _require_shapes(teacher, len(ids), result)
     with np.errstate(over="ignore"):
@@ -298,9 +304,10 @@ def _require_shapes(teacher: Teacher, n_examples: int, result: Embeddings) -> No
 
 
 def _require_order(teacher: Teacher, examples: Sequence[Example]) -> None:
-    """Refuse a teacher whose rows do not stand in its examples' order: sorted by length, say.
+    """Refuse a teacher that does not return rows in the order of its examples, but for instance sorted by length.
 
-    The longest and the shortest example, embedded together, must each look like itself alone.
+    The longest example is embedded alone and together with the shortest, in both orders. Its row in the pair must
+    be closer to its embedding alone than the other row is.
     """
     pair = [max(examples, key=len), min(examples, key=len)]
     alone = teacher.embed(pair[:1])
@@ -312,7 +319,7 @@ def _require_order(teacher: Teacher, examples: Sequence[Example]) -> None:
         if alone.present.all() and distances[own] > distances[other] + ORDER_TOLERANCE:
             raise StoreError(
                 f"Teacher {teacher.name!r} must return rows in the order of its examples: embedded "
-                f"beside {batch[other]!r:.60}, {pair[0]!r:.60} came back in the other's place."
+                f"together, {batch[other]!r:.60} and {pair[0]!r:.60} were returned in reverse order."
             )
 
 

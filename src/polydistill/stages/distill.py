@@ -11,7 +11,7 @@ from polydistill.config.params import NOT_AFFECTING_SCORES, Params
 from polydistill.contracts import Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
-from polydistill.embeddings.store import StoredEmbeddings, open_of_corpus, set_aside
+from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embeddings, set_aside
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.stages.code import stage_code
@@ -58,7 +58,7 @@ def distill(
     active = params.enabled_teachers(modality)
     for folder, target in layout.disabled_embeddings("corpus", active):
         set_aside(folder, target)
-    stored = open_of_corpus(layout.corpus_embeddings(active), table["id"].tolist())
+    stored = open_corpus_embeddings(layout.corpus_embeddings(active), table["id"].tolist())
     work = _work_folder(layout, params, stored, groups)
     named = block.warm_start.sha256
     tracker.log_params(params.model_dump(mode="json"))

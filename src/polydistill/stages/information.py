@@ -17,7 +17,7 @@ from polydistill.config.params import Params
 from polydistill.contracts import FloatArray, Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
-from polydistill.embeddings.store import open_of_corpus
+from polydistill.embeddings.store import open_corpus_embeddings
 from polydistill.errors import DataError
 from polydistill.evaluation.information.sufficiency import Sufficiency, estimate_sufficiency
 from polydistill.evaluation.scores import kind_means, mean_score, read_scores
@@ -98,7 +98,7 @@ def information(
     kind = MODALITIES.get(modality)()
     corpus = read_corpus(root, block.corpus, kind)
     folders = layout.corpus_embeddings(params.enabled_teachers(modality))
-    stored = open_of_corpus(folders, corpus["id"].tolist())
+    stored = open_corpus_embeddings(folders, corpus["id"].tolist())
     groups = corpus["group"].astype(str).to_numpy()
     unseen = held_out_mask(groups.tolist(), block.corpus.held_out)
     present = np.logical_and.reduce([one.present for one in stored.values()])
