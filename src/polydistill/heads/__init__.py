@@ -1,4 +1,4 @@
-"""The room of every head: one file an entry."""
+"""Plug-in package of the heads; one file per plug-in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every head ends in: means, softly bounded scales, and what of the covariance does not depend on the student."""
+"""The last part of every head: means, softly bounded scales, and covariance parameters independent of the student."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ COVARIANCES = ("diagonal", "low-rank", "triangular")
 
 
 class Outputs(nn.Module):
-    """Splits the outputs of all teachers, made at once, into one prediction a teacher.
+    """Splits the outputs computed for all teachers at once into one prediction per teacher.
 
     Args:
         teacher_dims: Width of each teacher's embeddings, by name.
-        modes: Of the mixture.
-        covariance: `diagonal`; `low-rank`: a diagonal and a factor of `rank` columns; `triangular`: full.
-        rank: Of the low-rank factor.
-        min_log_scale: Softly, the least logarithm of a standard deviation.
-        max_log_scale: Softly, the greatest.
+        modes: The number of modes of the mixture.
+        covariance: `diagonal`; `low-rank`, a diagonal plus a factor of `rank` columns; or `triangular`, full.
+        rank: Number of columns of the low-rank factor.
+        min_log_scale: Soft lower bound of a standard deviation's logarithm.
+        max_log_scale: Soft upper bound of it.
 
     Raises:
-        UnknownNameError: There is no such covariance.
-        ParamsError: `modes` or `rank` is below one, or the bounds of the scale are not in order.
+        UnknownNameError: `covariance` is not a known name.
+        ParamsError: `modes` or `rank` is below one, or `min_log_scale` is not below `max_log_scale`.
     """
 
     def __init__(
@@ -61,34 +61,34 @@ class Outputs(nn.Module):
                 self.triangles.append(nn.Parameter(torch.zeros(modes, dim, dim)))
 
     def rows_of(self, teacher: str) -> Tensor:
-        """Return which outputs are one teacher's: bool, `(modes * width,)`."""
+        """Return a mask of one teacher's outputs: bool, `(modes * width,)`."""
         owners = [name for name, dim in self.dims.items() for _ in range(dim)] * self.modes
         return torch.tensor([owner == teacher for owner in owners])
 
     def weights_of(self, teacher: str) -> Tensor:
-        """Return which logits of the modes' weights are one teacher's: bool, `(modes * n_teachers,)`."""
+        """Return a mask of one teacher's mode-weight logits: bool, `(modes * n_teachers,)`."""
         return torch.tensor([name == teacher for name in self.dims] * self.modes)
 
     def covariance_of(self, teacher: str) -> list[str]:
-        """Name the parameters that are one teacher's whole."""
-        place = list(self.dims).index(teacher)
+        """Return the names of the covariance parameters that belong to one teacher alone."""
+        teacher_index = list(self.dims).index(teacher)
         lists = {"factors": self.factors, "triangles": self.triangles}
-        return [f"{name}.{place}" for name, matrices in lists.items() if len(matrices)]
+        return [f"{name}.{teacher_index}" for name, matrices in lists.items() if len(matrices)]
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        """Start near a diagonal covariance, whatever the global seed."""
+        """Initialise near a diagonal covariance, from `generator` alone."""
         for factor in self.factors:
             factor.normal_(0.0, 0.1 * factor.shape[-1] ** -0.5, generator=generator)
 
     def forward(
         self, mean: Tensor, raw_scale: Tensor, raw_weights: Tensor
     ) -> dict[str, Prediction]:
-        """Return one prediction a teacher, in float32 at least.
+        """Return one prediction per teacher, in float32 or a wider type.
 
         Args:
-            mean: `(batch, modes * width)`, `width` being that of all teachers together.
-            raw_scale: Logarithms of scales, not bounded yet, of the same shape.
+            mean: `(batch, modes * width)`; `width` is the sum of the teachers' widths.
+            raw_scale: Unbounded logarithms of the scales, of the same shape.
             raw_weights: Logits of the modes' weights, `(batch, modes * n_teachers)`.
         """
         batch = len(mean)
@@ -99,27 +99,27 @@ class Outputs(nn.Module):
         weights = raw_weights.view(batch, self.modes, len(self.dims)).log_softmax(dim=1)
         widths = list(self.dims.values())
         return {
-            name: Prediction(m, s, weights[..., place], self._factor(place), self._triangle(place))
-            for place, (name, m, s) in enumerate(
+            name: Prediction(m, s, weights[..., index], self._factor(index), self._triangle(index))
+            for index, (name, m, s) in enumerate(
                 zip(self.dims, mean.split(widths, -1), log_scale.split(widths, -1), strict=True)
             )
         }
 
-    def _factor(self, place: int) -> Tensor | None:
-        return self.factors[place] if len(self.factors) else None
+    def _factor(self, teacher_index: int) -> Tensor | None:
+        return self.factors[teacher_index] if len(self.factors) else None
 
-    def _triangle(self, place: int) -> Tensor | None:
+    def _triangle(self, teacher_index: int) -> Tensor | None:
         if not len(self.triangles):
             return None
-        free: Tensor = self.triangles[place]
+        free: Tensor = self.triangles[teacher_index]
         return free.tril(-1) + torch.eye(free.shape[-1], dtype=free.dtype, device=free.device)
 
 
 class _SoftClamp(torch.autograd.Function):
-    """Wide and smooth: nearly the identity near `middle`, and never further from it than `reach`.
+    """A smooth clamp to `middle ± reach`, which is nearly the identity near `middle`.
 
-    For its gradient it keeps what it returns, which the losses keep too; torch's own operations, one after
-    another, would write four arrays more.
+    It saves only its output for the backward pass, and the losses save the same tensor. A chain of torch's own
+    operations would write four more arrays.
     """
 
     @staticmethod
@@ -139,10 +139,10 @@ class _SoftClamp(torch.autograd.Function):
 
 
 def require_at_least_one(**options: int | None) -> None:
-    """Refuse numbers of heads below one; none is left to the default.
+    """Check that every option is at least one; None stands for the default.
 
     Raises:
-        ParamsError: One is.
+        ParamsError: An option is below one.
     """
     for option, value in options.items():
         if value is not None and value < 1:
@@ -150,10 +150,10 @@ def require_at_least_one(**options: int | None) -> None:
 
 
 def require_budget(heads: nn.Module, max_params: int | None) -> None:
-    """Refuse heads that are larger than they may be.
+    """Check that the heads have at most `max_params` parameters.
 
     Raises:
-        ParamsError: They have more than `max_params` parameters.
+        ParamsError: The heads have more than `max_params` parameters.
     """
     n_params = sum(weight.numel() for weight in heads.parameters())
     if max_params is not None and n_params > max_params:

@@ -1,4 +1,4 @@
-"""What the perceptron heads are: a trunk that all teachers share, and one thin linear layer for each."""
+"""Perceptron heads with a trunk that all teachers share and one linear layer per teacher."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from polydistill.contracts import Prediction
 from polydistill.heads._outputs import Outputs, require_at_least_one, require_budget
 
 SMALL = 0.1
-"""What stands beside something larger starts with so small a share: the trunk, further layers, the scales."""
+"""Initial scale of the parts that start small: the trunk beside a linear map, residual layers and log scales."""
 
 
 class TrunkHeads(nn.Module):
-    """From the student to each teacher's mean and scale; nothing normalises, so the student's norm reaches the end.
+    """Predicts each teacher's mean and scale from the student, without normalisation: the student's norm counts.
 
     Args:
         student_dim: Width of the student's embeddings.
-        teacher_dims: Width of each teacher's, by name.
-        generator: Of the initial weights.
+        teacher_dims: Width of each teacher's embeddings, by name.
+        generator: Random generator for the initial weights.
         hidden: Width of the trunk.
-        mean_rank: Through how many numbers the trunk reaches all the means; none: each mean reads the whole trunk.
-            A linear map from the student to the means, where there is one, stays whole.
-        scale_rank: The same of the scales. The error's size is a simpler thing than the embedding, and fewer
-            numbers are enough for it.
-        depth: Hidden layers of the trunk; none: as many as these heads have by default.
-        modes: Of the mixture.
+        mean_rank: Width of a bottleneck between the trunk and all the means. None: no bottleneck. It does not
+            apply to a linear map from the student to the means.
+        scale_rank: Width of a bottleneck between the trunk and all the scales. The size of an error is simpler
+            to predict than the embedding, so a small width is enough.
+        depth: Number of hidden layers of the trunk. None: the default of the class.
+        modes: The number of modes of the mixture.
         covariance: See `_outputs.Outputs`.
-        rank: Of a low-rank covariance.
-        min_log_scale: Softly, the least logarithm of a standard deviation.
-        max_log_scale: Softly, the greatest.
-        max_params: A budget: more parameters than these are refused.
+        rank: The rank of a low-rank covariance.
+        min_log_scale: Soft lower bound of a standard deviation's logarithm.
+        max_log_scale: Soft upper bound of it.
+        max_params: The greatest number of parameters allowed. None: no limit.
 
     Raises:
-        ParamsError: A width, rank or depth is below one, the scale's bounds are not in order, or the budget is
-            exceeded.
-        UnknownNameError: There is no such covariance.
+        ParamsError: A width, rank or depth is below one, the scale's bounds are not in order, or the heads have
+            more than `max_params` parameters.
+        UnknownNameError: `covariance` is not a known name.
     """
 
     default_depth: int
     has_linear_map: bool
-    """Whether the means read the student itself beside the trunk."""
+    """Whether the means also depend linearly on the student's embedding."""
 
     def __init__(  # noqa: PLR0913 - its keywords are the options in params.yaml
         self,
@@ -86,7 +86,7 @@ class TrunkHeads(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
-        """Start at a small map with unit scale, whatever the global seed."""
+        """Initialise a map with small weights and unit scales, from `generator` alone."""
         narrow = [layer for layer in (self.to_mean, self.to_scale) if layer is not None]
         for layer in (self.hidden, *narrow):
             _draw(layer.weight, 1.0, generator)
@@ -99,7 +99,7 @@ class TrunkHeads(nn.Module):
         for name, bias in self.named_parameters():
             if name.endswith("bias"):
                 bias.zero_()
-        if self.outputs.modes > 1:  # equal modes would stay equal for ever
+        if self.outputs.modes > 1:  # equal modes would get equal gradients and stay equal
             self.mean.bias.normal_(0.0, 0.5, generator=generator)
         self.outputs.initialise(generator)
 
@@ -109,7 +109,7 @@ class TrunkHeads(nn.Module):
         return tuple(self.outputs.dims)
 
     def own_rows(self, teacher: str) -> dict[str, Tensor]:
-        """See `contracts.Heads.own_rows`: the trunk is shared, the layers after it are not."""
+        """See `contracts.Heads.own_rows`: only the trunk is shared."""
         logits = self.outputs.weights_of(teacher)
         rows = self._rows_of(teacher, {"mean", "log_scale"})
         rows |= {f"log_weights.{part}": logits for part in ("weight", "bias")}
@@ -121,14 +121,14 @@ class TrunkHeads(nn.Module):
         return self._rows_of(teacher, {"mean"})
 
     def _rows_of(self, teacher: str, layers: Collection[str]) -> dict[str, Tensor]:
-        """Return which of these layers' outputs are one teacher's."""
+        """Return masks of one teacher's outputs in these layers."""
         rows = self.outputs.rows_of(teacher)
         return {n: rows for n, _ in self.named_parameters() if n.partition(".")[0] in layers}
 
     def forward(
         self,
         student: Tensor,
-        masks: Mapping[str, Tensor] | None = None,  # noqa: ARG002 - each row stands alone
+        masks: Mapping[str, Tensor] | None = None,  # noqa: ARG002 - rows do not depend on each other
     ) -> dict[str, Prediction]:
         """See `contracts.Heads`."""
         hidden = nn.functional.gelu(self.hidden(student))
@@ -145,13 +145,13 @@ class TrunkHeads(nn.Module):
 
 
 def _narrowed(width: int, rank: int | None) -> tuple[nn.Linear | None, int]:
-    """Return a map from `width` to `rank` numbers, unless that makes it no narrower; and how wide it is then."""
+    """Return a map from `width` to `rank` numbers, or None if it is not narrower, and the resulting width."""
     if rank is None or rank >= width:
         return None, width
     return nn.Linear(width, rank, bias=False), rank
 
 
 def _draw(weight: Tensor, scale: float, generator: torch.Generator) -> None:
-    """Fill `(outputs, inputs)` so that outputs are about `scale` times as large as inputs."""
+    """Fill a weight `(outputs, inputs)` so that outputs are about `scale` times as large as inputs."""
     if weight.numel():
         weight.normal_(0.0, scale * weight.shape[1] ** -0.5, generator=generator)

@@ -1,4 +1,4 @@
-"""The baseline's heads: for each teacher a perceptron of its own, with batch normalisation."""
+"""Baseline heads: one perceptron with batch normalisation per teacher."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from polydistill.heads import HEADS
 from polydistill.heads._outputs import Outputs, require_at_least_one, require_budget
 
 Parts = tuple[Tensor, Tensor, Tensor]
-"""Means, scales and weights that are not bounded yet."""
+"""Means, unbounded log scales and mode-weight logits."""
 
 
 @HEADS.register("batch-norm-mlp")
 class BatchNormMlpHeads(nn.Module):
     """Linear maps, batch normalisation and ReLU; with the loss `cosine` this is SimReg.
 
-    SimReg minimises `2 - 2 cos` between the output and the teacher's embedding, which is `cosine` twice over:
-    the same minimum and, under an optimiser that does not look at a gradient's size, the same steps. With
-    `weighting: none` the teachers keep their scale, as there. While training, a row is normalised by the rows
-    beside it that the same teacher has; so only a row's norm relative to the batch's reaches the outputs.
-    Afterwards the running statistics stand still, and are part of every checkpoint and bundle.
+    SimReg minimises `2 - 2 cos` between the output and the teacher's embedding, which is twice `cosine`: the
+    minimum is the same, and so are the steps of an optimiser that ignores the gradient's size. With
+    `weighting: none` the teachers' losses keep their scale, as in SimReg. In training, batch statistics are
+    taken over the rows that the teacher has, so only a row's norm relative to the batch affects the outputs.
+    In evaluation the running statistics are used; they are part of every checkpoint and bundle.
 
     Args:
         student_dim: Width of the student's embeddings.
-        teacher_dims: Width of each teacher's, by name.
-        generator: Of the initial weights.
+        teacher_dims: Width of each teacher's embeddings, by name.
+        generator: Random generator for the initial weights.
         hidden: Width of each hidden layer.
-        depth: Hidden layers.
-        modes: Of the mixture.
+        depth: Number of hidden layers.
+        modes: The number of modes of the mixture.
         covariance: See `_outputs.Outputs`.
-        rank: Of a low-rank covariance.
-        min_log_scale: Softly, the least logarithm of a standard deviation.
-        max_log_scale: Softly, the greatest.
-        max_params: A budget: more parameters than these are refused.
+        rank: The rank of a low-rank covariance.
+        min_log_scale: Soft lower bound of a standard deviation's logarithm.
+        max_log_scale: Soft upper bound of it.
+        max_params: The greatest number of parameters allowed. None: no limit.
 
     Raises:
-        ParamsError: A width, rank or depth is below one, the scale's bounds are not in order, or the budget is
-            exceeded.
-        UnknownNameError: There is no such covariance.
+        ParamsError: A width, rank or depth is below one, the scale's bounds are not in order, or the heads have
+            more than `max_params` parameters.
+        UnknownNameError: `covariance` is not a known name.
 
     References:
         Navaneet, Koohpayegani, Tejankar, Pirsiavash 2021, "SimReg: regression as a simple yet effective tool
-        for self-supervised knowledge distillation", arXiv:2201.05131. There the widths follow the student's;
-        scale and weights of the modes, which make a likelihood possible, are ours.
+        for self-supervised knowledge distillation", arXiv:2201.05131. In SimReg the widths follow the
+        student's. Predicting scales and mode weights, which a likelihood needs, is our addition.
     """
 
     def __init__(  # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -81,7 +81,7 @@ class BatchNormMlpHeads(nn.Module):
         require_budget(self, max_params)
         for perceptron in self.perceptrons:
             perceptron.apply(lambda layer: _initialise(layer, generator))
-        if modes > 1:  # equal modes would stay equal for ever
+        if modes > 1:  # equal modes would get equal gradients and stay equal
             with torch.no_grad():
                 for perceptron in self.perceptrons:
                     perceptron.get_parameter("mean.bias").normal_(0.0, 0.5, generator=generator)
@@ -93,11 +93,11 @@ class BatchNormMlpHeads(nn.Module):
         return tuple(self.outputs.dims)
 
     def own_rows(self, teacher: str) -> dict[str, Tensor]:
-        """See `contracts.Heads.own_rows`: nothing is shared."""
-        place = self.teachers.index(teacher)
+        """See `contracts.Heads.own_rows`; the teachers share no parameter."""
+        teacher_index = self.teachers.index(teacher)
         own = {
-            f"perceptrons.{place}.{name}": torch.ones(len(weight), dtype=torch.bool)
-            for name, weight in self.perceptrons[place].named_parameters()
+            f"perceptrons.{teacher_index}.{name}": torch.ones(len(weight), dtype=torch.bool)
+            for name, weight in self.perceptrons[teacher_index].named_parameters()
         }
         whole = torch.ones(self.outputs.modes, dtype=torch.bool)
         return own | {f"outputs.{name}": whole for name in self.outputs.covariance_of(teacher)}
@@ -125,7 +125,7 @@ class BatchNormMlpHeads(nn.Module):
 
 
 class _Perceptron(nn.Module):
-    """From the student to one teacher's outputs: `(batch, modes, teacher_dim)` twice, and `(batch, modes)`."""
+    """Maps the student to one teacher's outputs: two `(batch, modes, teacher_dim)` and one `(batch, modes)`."""
 
     def __init__(
         self, student_dim: int, teacher_dim: int, hidden: int, depth: int, modes: int
@@ -149,7 +149,7 @@ class _Perceptron(nn.Module):
 
 
 class _RowsNorm(nn.BatchNorm1d):
-    """Batch normalisation that takes one row, or none, by its running statistics: they have no variance."""
+    """Batch normalisation that uses running statistics for fewer than two rows, which have no variance."""
 
     def forward(self, rows: Tensor) -> Tensor:
         rows = widened(rows)  # a variance is a difference of large numbers
@@ -161,7 +161,7 @@ class _RowsNorm(nn.BatchNorm1d):
 
 
 def _of_rows(perceptron: nn.Module, student: Tensor, mask: Tensor | None) -> Parts:
-    """Return one teacher's outputs; zeros for rows that it lacks, which enter no statistics."""
+    """Return one teacher's outputs, with zeros for missing rows, which do not enter the batch statistics."""
     if mask is None or not perceptron.training:
         whole: Parts = perceptron(student)
         return whole
@@ -175,7 +175,7 @@ def _of_rows(perceptron: nn.Module, student: Tensor, mask: Tensor | None) -> Par
 
 @torch.no_grad()
 def _initialise(layer: nn.Module, generator: torch.Generator) -> None:
-    """Give a linear layer small seeded weights; normalisation starts as torch makes it."""
+    """Initialise a linear layer with small seeded weights; other layers keep torch's initialisation."""
     if isinstance(layer, nn.Linear):
         layer.weight.normal_(0.0, layer.in_features**-0.5, generator=generator)
         layer.bias.zero_()

@@ -1,4 +1,4 @@
-"""Heads that share a thin layer: a linear map for the means, and a hidden layer for what is not linear."""
+"""Low-rank heads: a linear map for the means plus a thin hidden layer that all teachers share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from polydistill.heads._trunk import TrunkHeads
 
 @HEADS.register("low-rank")
 class LowRankHeads(TrunkHeads):
-    """See `_trunk.TrunkHeads`: what is not linear passes through `hidden` numbers for all teachers together."""
+    """See `_trunk.TrunkHeads`; the non-linear part passes through `hidden` units shared by all teachers."""
 
     default_depth, has_linear_map = 1, True

@@ -1,4 +1,4 @@
-"""Heads that share a deep trunk: a perceptron with residual layers, and no linear map beside it."""
+"""Heads on a deep shared trunk: a perceptron with residual layers, without a linear map."""
 
 from __future__ import annotations
 

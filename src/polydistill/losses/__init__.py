@@ -1,4 +1,4 @@
-"""The room of every loss: one file an entry."""
+"""Plug-in package of the losses; one file per plug-in."""
 
 from __future__ import annotations
 

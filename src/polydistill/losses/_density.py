@@ -1,4 +1,4 @@
-"""The density of a teacher's embedding under each mode of a prediction, with its gradient in closed form."""
+"""The density of a teacher's embedding under each mode of a predicted mixture, with a closed-form gradient."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 def log_densities(prediction: Prediction, target: Tensor) -> Tensor:
-    """Return the logarithm of each mode's density, `(batch, modes)`."""
+    """Return the log density of `target` under each mode, `(batch, modes)`."""
     if prediction.factor is None:
         return reweighted_log_densities(prediction, target, 0.0)
-    # The distance is a difference of two that grow with the precision: float32 has no digits left for it.
+    # The distance is a difference of two large numbers, so float32 would lose its digits.
     factor = prediction.factor.double().expand(len(target), -1, -1, -1)
     scales = torch.exp(2 * prediction.log_scale.double())
     with without_autocast(scales):
@@ -32,17 +32,17 @@ def log_densities(prediction: Prediction, target: Tensor) -> Tensor:
 
 
 def reweighted_log_densities(prediction: Prediction, target: Tensor, beta: float) -> Tensor:
-    r"""Return the same, with each dimension's gradient multiplied by :math:`\sigma^{2\beta}`.
+    r"""Return `log_densities`, with each dimension's gradient multiplied by :math:`\sigma^{2\beta}`.
 
-    With a triangular precision the dimensions are those of the residuals that it decorrelates: its
-    determinant is one.
+    With a triangular precision the dimensions are those of the decorrelated residuals; the factor's determinant
+    is one.
 
     Raises:
-        ParamsError: The covariance is of low rank, and has no dimensions apart.
+        ParamsError: The covariance is low-rank, so its dimensions cannot be separated.
     """
     if prediction.factor is not None:
         raise ParamsError(
-            "A loss by dimension needs heads.covariance diagonal or triangular, got low-rank: use gaussian-nll."
+            "beta-nll needs heads.covariance diagonal or triangular, got low-rank: use gaussian-nll."
         )
     residual = prediction.mean - target.unsqueeze(1)
     if prediction.triangle is not None:
@@ -53,10 +53,10 @@ def reweighted_log_densities(prediction: Prediction, target: Tensor, beta: float
 
 
 class _LogDensity(torch.autograd.Function):
-    r"""Of independent Gaussians: :math:`-\sum_j \tfrac{1}{2} z_j^2 + \log \sigma_j + \tfrac{1}{2} \log 2\pi`, :math:`z = r / \sigma`.
+    r"""Log density of independent Gaussians: :math:`-\sum_j \tfrac{1}{2} z_j^2 + \log \sigma_j + \tfrac{1}{2} \log 2\pi`, :math:`z = r / \sigma`.
 
-    A chain of torch's own operations writes more arrays as large as the teachers' embeddings, forward and back, than
-    small heads have time for: `python -m bench heads`.
+    A chain of torch's own operations would write more arrays of the size of the teachers' embeddings, forward and
+    backward, which takes longer than small heads do; `python -m bench heads` measures it.
     """
 
     @staticmethod

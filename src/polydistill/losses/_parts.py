@@ -1,4 +1,4 @@
-"""What losses check, compute and mask alike."""
+"""Shape checks, masks and reductions shared by the losses."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from polydistill.errors import ShapeError
 
 
 def require_shapes(prediction: Prediction, target: Tensor, mask: Tensor) -> None:
-    """Refuse what would broadcast silently.
+    """Check shapes, so that nothing is broadcast silently.
 
     Raises:
-        ShapeError: A shape differs from the one that `prediction.mean` implies.
+        ShapeError: The shape of `target` or `mask` does not fit `prediction.mean`.
     """
     batch, modes, dim = prediction.mean.shape
     for name, tensor, expected in (
@@ -27,7 +27,7 @@ def require_shapes(prediction: Prediction, target: Tensor, mask: Tensor) -> None
 
 
 def masked(values: Tensor, mask: Tensor) -> Tensor:
-    """Put zeros where `mask` is false, and no gradient."""
+    """Return `values` with zeros, and without gradient, where `mask` is false."""
     return torch.where(mask, values, torch.zeros_like(values))
 
 
@@ -37,5 +37,8 @@ def mixture_mean(prediction: Prediction) -> Tensor:
 
 
 def mixture_nll(log_density: Tensor, log_weights: Tensor, dim: int) -> Tensor:
-    """Return the mixture's, in nats per dimension, from its modes' `(batch, modes)`: `(batch,)`."""
+    """Return the mixture's negative log-likelihood, `(batch,)`, in nats per dimension.
+
+    `log_density` and `log_weights` hold one number per mode, `(batch, modes)`.
+    """
     return -torch.logsumexp(log_weights + log_density, dim=-1) / dim

@@ -1,4 +1,4 @@
-"""The Gaussian likelihood with reweighted gradients, which does not give up what is hard to predict."""
+"""The Gaussian likelihood with reweighted gradients, which keeps learning dimensions that are hard to predict."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from polydistill.losses._parts import masked, mixture_nll, require_shapes
 def beta_nll(prediction: Prediction, target: Tensor, mask: Tensor, *, beta: float = 0.5) -> Tensor:
     r"""Return the value of `gaussian-nll`, with each dimension's gradient multiplied by its variance.
 
-    The likelihood divides a dimension's error by its variance: where the student predicts badly, the scale
-    grows and the mean stops learning. Here the gradient, not the value, is multiplied by
-    :math:`\sigma^{2\beta}`.
+    The likelihood divides a dimension's error by its predicted variance. Where the student predicts badly, the
+    scale grows and the mean stops learning. This loss multiplies the gradient by :math:`\sigma^{2\beta}` and
+    leaves the value unchanged.
 
     Args:
         prediction: See `contracts.Prediction`.
         target: The teacher's standardised embeddings, `(batch, teacher_dim)`.
         mask: False where the teacher has no embedding, `(batch,)`.
-        beta: From 0, the likelihood's own gradient, to 1, which gives the mean that of the squared error.
+        beta: In [0, 1]. 0 keeps the likelihood's gradient; 1 gives the mean the gradient of the squared error.
 
     Returns:
         `(batch,)`, in nats per teacher dimension; zero where `mask` is false.
 
     Raises:
-        ShapeError: The shapes do not fit one another.
-        ParamsError: `beta` is out of bounds.
+        ShapeError: The shapes of the arguments do not match.
+        ParamsError: `beta` is not in [0, 1].
 
     References:
         Seitzer, Tavakoli, Antic, Martius 2022, arXiv:2203.09168, equation 5, for one mode; with several,

@@ -1,4 +1,4 @@
-"""A baseline: one minus the cosine between the heads' mean and the target."""
+"""Baseline loss: one minus the cosine between the predicted mean and the target."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from polydistill.losses._parts import masked, mixture_mean, require_shapes
 
 @LOSSES.register("cosine")
 def cosine(prediction: Prediction, target: Tensor, mask: Tensor) -> Tensor:
-    """Compare directions only.
+    """Return one minus the cosine between the predicted mean and the target.
 
     Returns:
         `(batch,)`, in [0, 2]; zero where `mask` is false.
 
     Raises:
-        ShapeError: The shapes do not fit one another.
+        ShapeError: The shapes of the arguments do not match.
     """
     require_shapes(prediction, target, mask)
     similarity = torch.nn.functional.cosine_similarity(mixture_mean(prediction), target, dim=-1)

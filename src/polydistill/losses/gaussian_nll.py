@@ -12,12 +12,14 @@ from polydistill.losses._parts import masked, mixture_nll, require_shapes
 
 @LOSSES.register("gaussian-nll")
 def gaussian_nll(prediction: Prediction, target: Tensor, mask: Tensor) -> Tensor:
-    r"""Bound a teacher's conditional entropy given the student, from above.
+    r"""Return the negative log-likelihood of a teacher's embedding given the student's.
+
+    Its mean bounds the teacher's conditional entropy given the student from above.
 
     .. math:: \ell = -\tfrac{1}{d} \log \sum_m w_m(s)\, \mathcal{N}\bigl(t;\ \mu_m(s),\ \sigma_m^2(s)\bigr)
 
-    Dividing by the teacher's width :math:`d` keeps a wide teacher from drowning a narrow one. The
-    mixture's weights sum to one over the modes, never over the batch.
+    Dividing by the teacher's width :math:`d` keeps wide teachers from dominating narrow ones. The
+    mixture's weights sum to one over the modes.
 
     Args:
         prediction: See `contracts.Prediction`.
@@ -28,7 +30,7 @@ def gaussian_nll(prediction: Prediction, target: Tensor, mask: Tensor) -> Tensor
         `(batch,)`, in nats per teacher dimension; zero where `mask` is false.
 
     Raises:
-        ShapeError: The shapes do not fit one another.
+        ShapeError: The shapes of the arguments do not match.
 
     References:
         Formont et al. 2025, arXiv:2510.18680; the density estimator is Pichler et al., arXiv:2202.06618.

@@ -1,4 +1,4 @@
-"""A baseline: the mean squared error of the heads' mean."""
+"""Baseline loss: the mean squared error of the predicted mean."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from polydistill.losses._parts import masked, mixture_mean, require_shapes
 
 @LOSSES.register("mse")
 def mse(prediction: Prediction, target: Tensor, mask: Tensor) -> Tensor:
-    """Compare the predicted mean with the teacher's embedding, dimension by dimension.
+    """Return the mean squared error of the predicted mean.
 
     Returns:
-        `(batch,)`, squared standard deviations per teacher dimension; zero where `mask` is false.
+        `(batch,)`, in squared standard deviations per teacher dimension; zero where `mask` is false.
 
     Raises:
-        ShapeError: The shapes do not fit one another.
+        ShapeError: The shapes of the arguments do not match.
     """
     require_shapes(prediction, target, mask)
     return masked(((mixture_mean(prediction) - target) ** 2).mean(dim=-1), mask)

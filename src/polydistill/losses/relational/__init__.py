@@ -1,4 +1,4 @@
-"""The room of every geometry term: one file an entry, a function or, where it remembers, a module."""
+"""Plug-in package of the geometry terms; one file per plug-in: a function, or a module if it has state."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ GEOMETRY: Plugins[Callable[..., Any]] = Plugins("geometry term", __name__)
 def build_geometry(
     name: str, options: Mapping[str, Any], student_dim: int, teacher_dims: Sequence[int]
 ) -> GeometryTerm:
-    """Return a term, ready to be called.
+    """Return the geometry term that the name and options describe.
 
     Raises:
-        UnknownNameError: There is no such term.
+        UnknownNameError: No geometry term has this name.
     """
     entry = GEOMETRY.get(name)
     if isinstance(entry, type):

@@ -1,4 +1,4 @@
-"""What relational terms share: which pairs count, and the mean over them and over teachers."""
+"""Checks, masks of pairs and means shared by the relational terms."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from polydistill.errors import ShapeError
 
 
 def require_rows(student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor]) -> None:
-    """Refuse teachers whose rows are not the student's.
+    """Check that every teacher has as many rows as the student.
 
     Raises:
-        ShapeError: A target or a mask has another number of rows.
+        ShapeError: A target or a mask has a different number of rows.
     """
     batch = len(student)
     for target, mask in zip(targets, masks, strict=True):
@@ -25,18 +25,18 @@ def require_rows(student: Tensor, targets: Sequence[Tensor], masks: Sequence[Ten
 
 
 def other_pairs(mask: Tensor) -> Tensor:
-    """Return `(batch, batch)`: whether a teacher has both rows, and they are two."""
+    """Return `(batch, batch)`: true for two different rows that the teacher both has."""
     return (
         mask[:, None] & mask[None, :] & ~torch.eye(len(mask), dtype=torch.bool, device=mask.device)
     )
 
 
 def mean_over(values: Tensor, counted: Tensor) -> Tensor:
-    """Return the mean of each row of `values`, `(batch, n)`, where `counted`; zero where nothing is."""
+    """Return the mean of each row of `values`, `(batch, n)`, over `counted`; zero if no element is counted."""
     kept = torch.where(counted, values, torch.zeros_like(values))
     return kept.sum(dim=-1) / counted.sum(dim=-1).clamp(min=1)
 
 
 def mean_over_teachers(terms: Sequence[Tensor], counted: Sequence[Tensor]) -> Tensor:
-    """Return `(batch,)`: the mean of the teachers' terms, each `(batch,)`, where they count."""
+    """Return `(batch,)`: the mean over teachers of `terms`, each `(batch,)`, where `counted` is true."""
     return mean_over(torch.stack(list(terms), dim=-1), torch.stack(list(counted), dim=-1))

@@ -1,4 +1,4 @@
-"""Keep the cosine geometry: similarities inside a batch follow the teachers' mean similarities."""
+"""Geometry term: the student's cosine similarities in a batch follow the mean of the teachers'."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def consensus_similarity(
 ) -> Tensor:
     """Compare each row of the student's cosine matrix with the mean of the teachers'.
 
-    Mutual information does not change under invertible maps of the student, so the likelihood alone leaves
-    clustering and similarity to chance. Targets are standardised, hence centred: a teacher whose
-    embeddings all point one way does not push the mean up.
+    Mutual information does not change under invertible maps of the student, so the likelihood alone does not
+    determine cosine similarities, on which clustering and similarity tasks depend. Targets are standardised, hence
+    centred, so a teacher whose embeddings share one direction does not raise the mean.
 
     Args:
         student: `(batch, dim)`.
-        targets: One `(batch, teacher_dim)` a teacher, standardised.
-        masks: One `(batch,)` a teacher: false where it has no embedding.
-        scale: Multiplies the mean squared difference, to bring it near the losses' size.
-        width_power: A teacher counts in the mean as its width to this power. 0: all alike. 1: by their widths, as
-            if all embeddings stood side by side; a few dimensions tell fewer examples apart.
+        targets: One `(batch, teacher_dim)` per teacher, standardised.
+        masks: One `(batch,)` per teacher, false where the teacher has no embedding.
+        scale: Factor of the mean squared difference, which brings it near the size of the losses.
+        width_power: A teacher's weight in the mean is its width to this power. 0: equal weights. 1: weights by
+            width, as if all embeddings were concatenated; narrow teachers distinguish fewer examples.
 
     Returns:
-        `(batch,)`: the scaled mean squared difference of each row's similarities to all others.
+        `(batch,)`: the scaled mean squared difference between each row's similarities to all other rows.
 
     Raises:
-        ShapeError: A teacher's rows are not the student's.
+        ShapeError: A target or a mask has a different number of rows from `student`.
     """
     require_rows(student, targets, masks)
     batch = len(student)

@@ -1,4 +1,4 @@
-"""A baseline: similarities inside a batch follow those of each teacher, rather than their mean."""
+"""Baseline geometry term: the student's similarities in a batch follow those of each teacher, not their mean."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from polydistill.losses.relational._rows import (
 def pairwise_similarity(
     student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor], *, scale: float = 10.0
 ) -> Tensor:
-    """Compare the student's cosine matrix with every teacher's.
+    """Compare the student's cosine matrix with each teacher's.
 
     Args:
         student: `(batch, dim)`.
-        targets: One `(batch, teacher_dim)` a teacher, standardised.
-        masks: One `(batch,)` a teacher: false where it has no embedding.
-        scale: Multiplies the mean squared difference, to bring it near the losses' size.
+        targets: One `(batch, teacher_dim)` per teacher, standardised.
+        masks: One `(batch,)` per teacher, false where the teacher has no embedding.
+        scale: Factor of the mean squared difference, which brings it near the size of the losses.
 
     Returns:
-        `(batch,)`.
+        `(batch,)`: each row's scaled mean squared difference, averaged over teachers.
 
     Raises:
-        ShapeError: A teacher's rows are not the student's.
+        ShapeError: A target or a mask has a different number of rows from `student`.
 
     References:
-        Tung, Mori 2019, "Similarity-preserving knowledge distillation", with cosines.
+        Tung, Mori 2019, "Similarity-preserving knowledge distillation"; here with cosines.
     """
     require_rows(student, targets, masks)
     own = normalize(student, dim=-1)

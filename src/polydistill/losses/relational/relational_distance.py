@@ -1,4 +1,4 @@
-"""A baseline: relational distillation, distances inside a batch in units of their mean."""
+"""Baseline geometry term: relational knowledge distillation of distances in units of their mean."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from polydistill.losses.relational._rows import (
 def relational_distance(
     student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor], *, scale: float = 1.0
 ) -> Tensor:
-    """Compare Euclidean distances between examples, each divided by the mean of all of them.
+    """Compare the Euclidean distances between examples, divided by their mean in the batch.
 
     Args:
         student: `(batch, dim)`.
-        targets: One `(batch, teacher_dim)` a teacher, standardised.
-        masks: One `(batch,)` a teacher: false where it has no embedding.
-        scale: Multiplies the Huber loss of the differences.
+        targets: One `(batch, teacher_dim)` per teacher, standardised.
+        masks: One `(batch,)` per teacher, false where the teacher has no embedding.
+        scale: Factor of the Huber loss of the differences.
 
     Returns:
-        `(batch,)`.
+        `(batch,)`: each row's scaled mean Huber loss, averaged over teachers.
 
     Raises:
-        ShapeError: A teacher's rows are not the student's.
+        ShapeError: A target or a mask has a different number of rows from `student`.
 
     References:
         Park, Kim, Lu, Cho 2019, "Relational knowledge distillation", equation 7: RKD-D.
@@ -51,7 +51,7 @@ def relational_distance(
 
 def _relative_distances(values: Tensor, pairs: Tensor) -> Tensor:
     """Return `(batch, batch)` distances in units of their mean over `pairs`; zero elsewhere."""
-    # Products would be faster, and lose the digits of what is near; a difference of all pairs fills the memory.
+    # Matrix products would be faster but inaccurate for near rows; differences of all pairs need too much memory.
     distances = torch.cdist(values, values, compute_mode="donot_use_mm_for_euclid_dist") * pairs
     mean = distances.sum() / pairs.sum().clamp(min=1)
     return distances / torch.where(mean > 0, mean, torch.ones_like(mean))

@@ -1,4 +1,4 @@
-"""A baseline: each example's similarities to many others, as a distribution that the student copies."""
+"""Baseline geometry term (CompRess): the student matches the distribution of each example's similarities."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from polydistill.losses.relational._rows import mean_over_teachers, other_pairs,
 class SimilarityDistribution(nn.Module):
     """The divergence between softmaxes of cosines to the batch and to a queue of earlier examples.
 
-    The queue is filled while the model trains and is in every checkpoint.
+    The queue is filled during training and is part of every checkpoint.
 
     Args:
         student_dim: Width of the student's embeddings.
-        teacher_dims: Width of each teacher's, in order.
-        queue: How many earlier examples are kept; 0: the batch alone.
-        temperature: Of the softmax.
+        teacher_dims: Width of each teacher's embeddings, in order.
+        queue: Number of earlier examples kept. 0: only the batch is used.
+        temperature: Temperature of the softmax.
 
     References:
         Koohpayegani, Tejankar, Pirsiavash 2020, "CompRess: self-supervised learning by compressing
@@ -52,10 +52,10 @@ class SimilarityDistribution(nn.Module):
     def forward(
         self, student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> Tensor:
-        """Return `(batch,)`: see `contracts.GeometryTerm`.
+        """Return each row's divergence, `(batch,)`; see `contracts.GeometryTerm`.
 
         Raises:
-            ShapeError: A teacher's rows are not the student's.
+            ShapeError: A target or a mask has a different number of rows from `student`.
         """
         require_rows(student, targets, masks)
         own = self._logits(student, self.student_queue)
@@ -72,7 +72,7 @@ class SimilarityDistribution(nn.Module):
         return mean_over_teachers(terms, counted)
 
     def _logits(self, values: Tensor, queue: Tensor) -> Tensor:
-        """Return cosines to the batch and the queue, `(batch, batch + queue)`, over the temperature."""
+        """Return cosines to the batch and the queue, divided by the temperature: `(batch, batch + queue)`."""
         anchors = torch.cat([values, queue.to(values.dtype)])
         return normalize(values, dim=-1) @ normalize(anchors, dim=-1).T / self._temperature
 
@@ -80,7 +80,7 @@ class SimilarityDistribution(nn.Module):
     def _remember(
         self, student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> None:
-        """Put the newest rows in place of the oldest."""
+        """Replace the oldest rows of the queue by the newest."""
         rows = min(len(student), self._size)
         at = (int(self.place) + torch.arange(rows, device=self.place.device)) % self._size
         self.student_queue[at] = student[-rows:].to(self.student_queue.dtype)
@@ -92,9 +92,9 @@ class SimilarityDistribution(nn.Module):
 
 
 def _divergence(theirs: Tensor, own: Tensor, known: Tensor) -> Tensor:
-    """Return `(batch,)`: Kullback and Leibler's, over the columns where `known`; zero where there are none."""
+    """Return the Kullback-Leibler divergence, `(batch,)`, over the columns where `known`; zero if there are none."""
     nothing = ~known.any(dim=-1, keepdim=True)
-    open_ = known | nothing  # a row without anchors would be a softmax of nothing
+    open_ = known | nothing  # a softmax needs at least one column
     log_theirs, log_own = (
         logits.masked_fill(~open_, -torch.inf).log_softmax(dim=-1) for logits in (theirs, own)
     )
