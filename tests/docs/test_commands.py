@@ -17,7 +17,7 @@ import recipes.__main__
 from polydistill.cli.app import app
 from tests.docs.blocks import ROOT, Block, blocks, inline_code
 
-USAGE_ERROR = typer.BadParameter.__mro__[1]
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 MODULES = {
     "experiments": experiments.__main__.experiments,
     "recipes": recipes.__main__.app,

@@ -23,8 +23,9 @@ def merged(ours: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
     both = dict(ours)
     for key, value in shown.items():
         below = ours.get(key)
-        nests = isinstance(value, dict) and isinstance(below, dict) and "name" not in value
-        both[key] = merged(below, value) if nests else value
+        if isinstance(value, dict) and isinstance(below, dict) and "name" not in value:
+            value = merged(below, value)  # noqa: PLW2901
+        both[key] = value
     return both
 
 

@@ -46,11 +46,11 @@ def reviews(rows: int) -> bytes:
         [("", 3)] * 6 + [("NA", 1)] + [(text, "") for text, _ in written[:5]] + written[10:20]
     )
     order = draw.permutation(len(written))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(["review_text", "stars"])
     writer.writerows(written[row] for row in order)
-    return b"\xef\xbb\xbf" + text.getvalue().encode()
+    return b"\xef\xbb\xbf" + file.getvalue().encode()
 
 
 @pytest.fixture
@@ -96,7 +96,8 @@ def test_the_project_is_a_git_and_a_dvc_repository_with_a_clean_state(file: Path
     graph = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
     deps = [dep for stage in graph.values() for dep in stage.get("do", stage)["deps"]]
     stages = dvc.stage_names(project)
-    assert (state.exit_code, state.lines) == (0, [])
+    assert state.exit_code == 0
+    assert not state.lines
     assert dvc.sync_data(project) == "unchanged"
     assert (project / "flows" / "retrain.py").is_file()
     assert not [dep for dep in deps if dep.startswith("src") or dep.endswith("local")]

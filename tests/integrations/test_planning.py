@@ -119,7 +119,9 @@ def test_a_champion_s_corpus_is_compared_by_great_expectations(fresh: Path) -> N
 
     same = champion_drift(fresh, params, "text", "student-text", checker)
     corpus = fresh / "data/text/corpus.parquet"
-    pd.read_parquet(corpus).assign(text=["a much longer text", "and another text"]).to_parquet(corpus)
+    pd.read_parquet(corpus).assign(text=["a much longer text", "and another text"]).to_parquet(
+        corpus
+    )
     other = champion_drift(fresh, params, "text", "student-text", checker)
 
     assert (same.champion, same.drifted) == (1, ())

@@ -87,7 +87,7 @@ class Shop:
     def by_hand(self, when: str, *words: str) -> dict[str, Any]:
         """Let a person call a command, and return its answer."""
         self._at(when, "ada")
-        return commands.ask(*words)
+        return commands.call_json(*words)
 
     def say(self, when: str, *words: str) -> str:
         """Return what a person sees of a command."""
