@@ -24,7 +24,7 @@ PARAMS_FILE = Path("params.yaml")
 RESOLVED_FILE = Path("params.resolved.yaml")
 HEADER = """\
 # Written by `polydistill params --write` from params.yaml and the defaults; do not edit: change params.yaml.
-# The parameters that DVC compares. `docs/decisions/0008-effective-values-in-a-file.md` has the reason.
+# The parameters that DVC compares. `docs/decisions/0009-effective-values-in-a-file.md` has the reason.
 """
 
 
