@@ -41,11 +41,12 @@ services: .venv/.ready  ## PostgreSQL, S3, MLflow with users and Prefect on loop
 test-services: .venv/.ready  ## Retrain, promote and roll back against these services
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m services $(ARGS)
 
-check: .venv/.ready  ## Format, lint, types, import contracts, a strict build of the documentation
+check: .venv/.ready  ## Format, lint, types, import contracts, effective settings, a strict build of the documentation
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/polydistill params --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 docs: .venv/.ready  ## The documentation as a site: site/index.html
