@@ -100,7 +100,7 @@ def test_data_and_lock_of_a_workspace_that_moves_on_stay_when_it_is_brought_up_t
     project: Path,
 ) -> None:
     (project / "dvc.lock").write_text("schema: '2.0'\n")
-    workspace = make_workspace(project, "nightly", {}, moves_on=True)
+    workspace = make_workspace(project, "nightly", {}, own_data=True)
     assert (workspace / "data.dvc").read_bytes() == (project / "data.dvc").read_bytes()
     assert (workspace / "dvc.lock").read_bytes() == (project / "dvc.lock").read_bytes()
     (workspace / "data.dvc").write_text("outs:\n- md5: 1.dir\n  path: data\n")
@@ -109,7 +109,7 @@ def test_data_and_lock_of_a_workspace_that_moves_on_stay_when_it_is_brought_up_t
     (project / "data.dvc").write_text("outs:\n- md5: 2.dir\n  path: data\n")
     (project / "src/pkg/code.py").write_text("# newer\n")
 
-    make_workspace(project, "nightly", {}, moves_on=True)
+    make_workspace(project, "nightly", {}, own_data=True)
 
     assert "1.dir" in (workspace / "data.dvc").read_text()
     assert "stages" in (workspace / "dvc.lock").read_text()

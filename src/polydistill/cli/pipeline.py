@@ -138,5 +138,5 @@ def workspace(
     with errors_for_people():
         from polydistill.project.workspace import make_workspace
 
-        folder = make_workspace(ROOT, name, {}, moves_on=True)
+        folder = make_workspace(ROOT, name, {}, own_data=True)
         show({"workspace": folder.relative_to(ROOT.resolve())}, as_json=as_json)

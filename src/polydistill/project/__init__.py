@@ -1,1 +1,1 @@
-"""The project folder on disk: layout, workspaces, the project lock, atomic files, schedules and notices."""
+"""The project folder on disk: layout, workspaces, project lock, atomic files, schedules, files of a new project."""

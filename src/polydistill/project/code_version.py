@@ -1,4 +1,4 @@
-"""What some modules of ours do, as one digest: comments, docstrings and layout do not count."""
+"""A checksum of the code of some modules that ignores comments, docstrings and formatting."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def code_version(modules: Iterable[str], without: Collection[str] = ()) -> str:
-    """Return the sha256 of the code of modules, and of all of ours that they import.
+    """Return the sha256 of the code of modules, and of all modules of this package that they import.
 
     Args:
-        modules: Dotted names in this package.
-        without: Modules that are not followed, by their dotted names.
+        modules: Dotted names of modules in this package.
+        without: Dotted names of modules that are left out, together with their imports.
 
     Raises:
         ModuleNotFoundError: There is no such module.
@@ -43,7 +43,7 @@ def _file_of(module: str) -> Path:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """Yield the modules of ours that a module imports, wherever in it."""
+    """Yield the modules of this package that a module imports, at its top or inside functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if _is_ours(alias.name))
@@ -60,7 +60,7 @@ def _is_ours(module: str) -> bool:
 def _is_module(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # what stands before the last dot is a module, not a package
+    except ModuleNotFoundError:  # the part before the last dot is a module, not a package
         return False
 
 

@@ -1,4 +1,4 @@
-"""Put finished files and folders in place, also across file systems, and recognise a full disk."""
+"""Atomic writing of files, moving of finished folders across file systems, and detection of a full disk."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ FULL_DISK = ("No space left on device", "PytorchStreamWriter failed", "database 
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> None:
-    """Write a file with one rename: a reader finds the old content or the new one, never a part.
+    """Write a file by one rename: a reader sees either the old content or the new content.
 
     Args:
-        path: The file; its folder is made if need be.
-        content: Text is written as UTF-8.
-        durable: Wait until the content is on the disk, so that it survives a power cut.
+        path: The file; its folder is created if it is missing.
+        content: The new content; text is encoded as UTF-8.
+        durable: Whether to wait until the content is on the disk, so that it survives a power failure.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
@@ -30,18 +30,18 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> 
                 os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError:
-        unfinished.unlink(missing_ok=True)  # of a disk that was full
+        unfinished.unlink(missing_ok=True)  # left over if the disk is full
         raise
 
 
 def put_in_place(made: Path, target: Path) -> None:
-    """Move a finished file or folder to `target`, which it replaces.
+    """Move a finished file or folder to `target`, and replace what is there.
 
-    A folder cannot replace another in one step: a reader in that moment finds none, never a part of one.
+    A folder cannot replace another in one step: between the two steps a reader finds no folder, never a partial one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if _device(made) != _device(target.parent):
-        made = _carried_over(made, target)
+        made = _copied_beside(made, target)
     if made.is_dir():
         shutil.rmtree(target, ignore_errors=True)
     made.replace(target)
@@ -59,8 +59,8 @@ def _device(path: Path) -> int:
     return path.stat().st_dev
 
 
-def _carried_over(made: Path, target: Path) -> Path:
-    """Copy to the target's own file system, beside it."""
+def _copied_beside(made: Path, target: Path) -> Path:
+    """Move a file or folder to a temporary name next to `target`, on its file system, and return that path."""
     beside = target.with_name(f".{target.name}.next")
     try:
         if made.is_dir():
@@ -78,7 +78,7 @@ def _carried_over(made: Path, target: Path) -> Path:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def modality_of(root: Path, folder: Path, known: Sequence[str]) -> str | None:
-    """Return the modality of the student in a folder, of the project's modalities `known`; None if unknown.
+    """Return the modality of the student in `folder`, one of the project's modalities `known`; None if unclear.
 
     Examples:
         >>> modality_of(Path("a"), Path("a/artifacts/text/student"), ["text", "vision"])
@@ -19,53 +19,55 @@ def modality_of(root: Path, folder: Path, known: Sequence[str]) -> str | None:
         True
     """
     for name in known:
-        homes = (root / place / name for place in ("artifacts", "adopted"))
-        if len(known) == 1 or any(folder.resolve().is_relative_to(one.resolve()) for one in homes):
+        parents = (root / parent / name for parent in ("artifacts", "adopted"))
+        if len(known) == 1 or any(
+            folder.resolve().is_relative_to(one.resolve()) for one in parents
+        ):
             return name
     return None
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of one modality in the project folder `root`."""
+    """The paths of one modality's files in the project folder `root`."""
 
     root: Path
     modality: str
 
     @property
     def artifacts(self) -> Path:
-        """What stages pass to one another; DVC's, ignored by git."""
+        """Files that stages pass to one another; tracked by DVC, ignored by git."""
         return self.root / "artifacts" / self.modality
 
     @property
     def reports(self) -> Path:
-        """What a person reads."""
+        """Files for people to read."""
         return self.root / "reports" / self.modality
 
     @property
     def local(self) -> Path:
-        """Third-party tasks, fetched here and never passed on."""
+        """Third-party tasks, which are fetched on each machine and not redistributed."""
         return self.artifacts / "local"
 
     @property
     def local_status(self) -> Path:
-        """Which third-party tasks are there, and why the others are not."""
+        """The list of fetched third-party tasks, and the reasons why others are missing."""
         return self.local / "status.json"
 
     def embeddings(self, part: str, teacher: str) -> Path:
-        """A teacher's embeddings; `part` is `corpus` or `benchmark`."""
+        """Return the folder of a teacher's embeddings; `part` is `corpus` or `benchmark`."""
         return self.artifacts / "embeddings" / part / teacher
 
     def corpus_embeddings(self, teachers: Iterable[str]) -> dict[str, Path]:
-        """Each teacher's embeddings of the corpus."""
+        """Return the folder of each teacher's embeddings of the corpus."""
         return {teacher: self.embeddings("corpus", teacher) for teacher in teachers}
 
     def embedding_work(self, part: str, teacher: str) -> Path:
-        """Unfinished work of the same, and where the embeddings go when the teacher is disabled."""
+        """Return the folder of unfinished embeddings; the embeddings of a disabled teacher are moved there too."""
         return self.work("embed", f"{self.modality}-{teacher}-{part}")
 
     def disabled_embeddings(self, part: str, active: Container[str]) -> list[tuple[Path, Path]]:
-        """Return the embeddings here of teachers that are not active, each with where they should go."""
+        """Return the embedding folders of teachers that are not active, each with its new path."""
         folders = sorted((self.artifacts / "embeddings" / part).glob("*"))
         return [
             (folder, self.embedding_work(part, folder.name))
@@ -75,36 +77,36 @@ class Layout:
 
     @property
     def student(self) -> Path:
-        """The distilled student's bundle."""
+        """The bundle of the distilled student."""
         return self.artifacts / "student"
 
     @property
     def undistilled(self) -> Path:
-        """The student as it was before its first step."""
+        """The bundle of the untrained student."""
         return self.artifacts / "undistilled"
 
     @property
     def heads(self) -> Path:
-        """The heads, stored beside the student."""
+        """The bundle of the student's heads."""
         return self.artifacts / "heads"
 
     @property
     def history(self) -> Path:
-        """Step, teacher, split, nats."""
+        """A table of training and held-out losses: step, teacher, split, nats."""
         return self.artifacts / "history.parquet"
 
     @property
     def mteb(self) -> Path:
-        """Mteb's results, `<model>/<task>.json`."""
+        """The results of mteb: `<model>/<task>.json`."""
         return self.artifacts / "mteb"
 
     @property
     def predictions(self) -> Path:
-        """Task, example, seed, model, prediction, target, score."""
+        """A table of predictions: task, example, seed, model, prediction, target, score."""
         return self.artifacts / "predictions.parquet"
 
     def warm_start(self, sha256: str) -> Path:
-        """An earlier version from which a run starts: `student` and `heads`, named after its content."""
+        """Return the folder of an imported version with `student` and `heads`; its name is the start of `sha256`."""
         return self.root / "adopted" / self.modality / sha256[:16]
 
     @property
@@ -114,22 +116,22 @@ class Layout:
 
     @property
     def data_docs(self) -> Path:
-        """The same, as pages for a browser."""
+        """The results of the expectations as HTML pages."""
         return self.reports / "data_docs"
 
     @property
     def distillation(self) -> Path:
-        """The distill stage's metrics."""
+        """The metrics of the distill stage."""
         return self.reports / "distill.json"
 
     @property
     def scores(self) -> Path:
-        """Model, task type, task: main score."""
+        """The main scores by model, type of task, and task."""
         return self.reports / "scores.json"
 
     @property
     def page(self) -> Path:
-        """The report."""
+        """The report page."""
         return self.reports / "index.html"
 
     @property
@@ -139,39 +141,39 @@ class Layout:
 
     @property
     def results(self) -> Path:
-        """Comparisons and estimates that are committed for people to read."""
+        """Committed comparisons and estimates, for people to read."""
         return self.root / "docs" / "results" / self.modality
 
     @property
     def drift(self) -> Path:
-        """How the incoming corpus compares with the champion's; local to this machine, not an output of DVC."""
+        """The drift of the incoming corpus from the champion's; local to this machine, not an output of DVC."""
         return self.reports / "drift.json"
 
     @property
     def drift_docs(self) -> Path:
-        """The columns' expectations, as pages for a browser."""
+        """The expectations about the columns in the drift test, as HTML pages."""
         return self.reports / "drift_docs"
 
     @property
     def watched(self) -> Path:
-        """The version of the data that `flows.watch` has reported last."""
+        """The version of the data that `flows.watch` reported last."""
         return self.scratch / "watch" / f"{self.modality}.json"
 
     @property
     def run_lock(self) -> Path:
-        """Held by the run that works in this folder."""
+        """The project lock, held by the current run."""
         return self.scratch / "run.lock"
 
     @property
     def scratch(self) -> Path:
-        """Times, run ids and unfinished work: nothing that a rerun needs."""
+        """Times, run ids and unfinished work; no rerun needs them."""
         return self.root / ".polydistill"
 
     @property
     def downloads(self) -> Path:
-        """Pinned files of registries, downloaded again when they are missing."""
+        """Downloaded files of package registries; missing files are downloaded again."""
         return self.scratch / "downloads"
 
     def work(self, stage: str, key: str) -> Path:
-        """Unfinished work of a stage, removed on success."""
+        """Return the folder of a stage's unfinished work, which is removed on success."""
         return self.scratch / "work" / stage / key

@@ -1,4 +1,4 @@
-"""Lock files: one holder at a time, named to whoever finds the lock taken."""
+"""Lock files that name their holder in the error of a process that cannot acquire the lock."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def project_lock(lock: Path, who: str, *, wait_s: float = 0.0) -> Iterator[None]
     """Hold the lock of a project folder while the block runs; see `held`.
 
     Args:
-        lock: `Layout.run_lock`.
-        who: The run, as the error of another run names it.
-        wait_s: How long to wait for another run to end.
+        lock: The path `Layout.run_lock`.
+        who: The name of this run, for the error of another run.
+        wait_s: The longest time to wait for another run to end, in seconds.
 
     Raises:
-        InfrastructureError: Another run holds it.
+        InfrastructureError: Another run holds the lock.
     """
     advice = "Wait for it to end, or give the second run a workspace of its own."
     with held(lock, who, str(lock.parent.parent.resolve()), wait_s=wait_s, advice=advice):
@@ -35,17 +35,17 @@ def project_lock(lock: Path, who: str, *, wait_s: float = 0.0) -> Iterator[None]
 def held(lock: Path, who: str, what: str, *, wait_s: float, advice: str) -> Iterator[None]:
     """Hold a lock file while the block runs.
 
-    The operating system releases the lock when the holder ends, also when it is killed. The files stay.
+    The operating system releases the lock when the holder ends, also when it is killed. The lock file remains.
 
     Args:
-        lock: The file, made if need be. The file beside it names the holder.
-        who: The holder, for the error of a process that finds the lock taken.
-        what: What is locked.
-        wait_s: How long to wait for the holder to release it.
-        advice: What to do if it does not.
+        lock: The lock file; it is created if it is missing. The file `<lock>.holder` names the holder.
+        who: The name of the holder, for the error of another process.
+        what: The name of the locked resource.
+        wait_s: The longest time to wait for another holder, in seconds.
+        advice: A sentence for the error that tells the user what to do.
 
     Raises:
-        InfrastructureError: Another process holds it for longer than that. The message says which.
+        InfrastructureError: Another process, which the message names, holds the lock for longer than `wait_s`.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     holder = lock.with_name(f"{lock.name}.holder")
@@ -68,6 +68,6 @@ def held(lock: Path, who: str, what: str, *, wait_s: float, advice: str) -> Iter
 def _name_of(holder: Path) -> str:
     try:
         found = json.loads(holder.read_text(encoding="utf-8"))
-    except FileNotFoundError:  # it has the lock and has not written its name yet
+    except FileNotFoundError:  # the holder has not written its name yet
         return "another process"
     return f"{found['who']} (process {found['pid']})"

@@ -1,4 +1,4 @@
-"""What a scheduled run decides before it starts: whether it comes too late, and whether there is anything to do."""
+"""Decisions of a scheduled run before it starts: whether it is too late, and whether there is anything to do."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Action = Literal["run", "unchanged", "waiting"]
 
 @dataclass(frozen=True)
 class Lateness:
-    """When a run was due, and when it started.
+    """The due time and the start time of a run.
 
     Attributes:
-        due: When its schedule wanted it; with a time zone.
-        now: When it starts; with a time zone.
-        newer_due: Runs of the same schedule that were due after it and until now, and were not cancelled.
+        due: The time in the schedule, with a time zone.
+        now: The start time, with a time zone.
+        newer_due: The number of later runs of the same schedule that are due by now and not cancelled.
     """
 
     due: datetime
@@ -28,20 +28,20 @@ class Lateness:
 
     @property
     def seconds(self) -> float:
-        """How late it is; never below zero, whatever the clocks say."""
+        """The delay in seconds, at least 0 even if the clocks disagree."""
         return max((self.now - self.due).total_seconds(), 0.0)
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A version of the registry, as far as a plan needs it.
+    """The facts about a registered version that a plan needs.
 
     Attributes:
-        version: Its number.
-        lock_sha256: Of the modality's entries in `dvc.lock` that it was made with.
-        data_md5: DVC's hash of the data that it was made with; none, where it is not recorded.
-        verdict: Of the gate or a person, as its tag has it.
-        refused: Whether gate or person refused it, and would again.
+        version: The number of the version.
+        lock_sha256: The sha256 of the modality's entries in `dvc.lock` when the version was made.
+        data_md5: DVC's hash of the data that the version was made from; None if it is not recorded.
+        verdict: The verdict of the gate or of a person, from the version's tag.
+        refused: Whether the gate or a person refused the version, and nothing has changed since.
     """
 
     version: int
@@ -53,14 +53,14 @@ class Registered:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan is made of.
+    """The state of a project that a plan depends on.
 
     Attributes:
-        stale: Stages and files that DVC says are not up to date.
-        lock_sha256: Of the modality's entries in `dvc.lock`; none, before the first run.
-        data_md5: DVC's hash of the data; none, where `data/` has edits that no `dvc add` has saved.
-        champion: The champion, if there is one.
-        challenger: The challenger, if there is one.
+        stale: The stages and files that are not up to date according to DVC.
+        lock_sha256: The sha256 of the modality's entries in `dvc.lock`; None before the first run.
+        data_md5: DVC's hash of the data; None if `data/` has edits that `dvc add` has not saved.
+        champion: The champion; None if there is none.
+        challenger: The challenger; None if there is none.
     """
 
     stale: tuple[str, ...]
@@ -72,11 +72,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run should do.
+    """The decision about a run.
 
     Attributes:
-        action: Make a student; or nothing has changed; or the policy waits for something that has not come.
-        reason: Why, in a sentence for a person.
+        action: `run`: make a student; `unchanged`: nothing has changed; `waiting`: the policy's condition is not met.
+        reason: A sentence that explains the decision to a person.
     """
 
     action: Action
@@ -84,25 +84,26 @@ class Plan:
 
 
 def reason_to_skip(params: RetrainParams, lateness: Lateness) -> str | None:
-    """Return why a run that comes late should not execute; none, if it should.
+    """Return the reason why a late run is skipped; None if it is not skipped.
 
-    `all` makes up for every missed run; `skip` for none that is later than `grace_s`; `latest` for the newest.
+    With `catch_up: all`, every missed run is run later; with `latest`, only the newest one; with `skip`, none whose
+    delay exceeds `grace_s`.
 
     Examples:
         >>> from datetime import UTC, timedelta
         >>> due = datetime(2026, 1, 31, 3, tzinfo=UTC)
         >>> late = Lateness(due, due + timedelta(hours=2), newer_due=1)
         >>> reason_to_skip(RetrainParams(catch_up="latest"), late)
-        'Due at 2026-01-31T03:00:00+00:00, 7200 s late; catch_up: latest, and 1 newer is due.'
+        'Due at 2026-01-31T03:00:00+00:00, 7200 s late; catch_up is latest, and 1 newer run is due.'
         >>> reason_to_skip(RetrainParams(catch_up="all"), late) is None
         True
     """
-    said = f"Due at {lateness.due.isoformat()}, {lateness.seconds:.0f} s late"
+    delay = f"Due at {lateness.due.isoformat()}, {lateness.seconds:.0f} s late"
     if params.catch_up == "latest" and lateness.newer_due:
-        verb = "is" if lateness.newer_due == 1 else "are"
-        return f"{said}; catch_up: latest, and {lateness.newer_due} newer {verb} due."
+        runs = "run is" if lateness.newer_due == 1 else "runs are"
+        return f"{delay}; catch_up is latest, and {lateness.newer_due} newer {runs} due."
     if params.catch_up == "skip" and lateness.seconds > params.grace_s:
-        return f"{said}; catch_up: skip, and grace_s is {params.grace_s:g}."
+        return f"{delay}; catch_up is skip, and grace_s is {params.grace_s:g}."
     return None
 
 
@@ -110,10 +111,10 @@ def plan(policy: RetrainPolicy, facts: Facts, drift: Callable[[], Sequence[str] 
     """Decide whether a run has anything to do.
 
     Args:
-        policy: What makes a new student necessary.
-        facts: See `Facts`.
-        drift: Returns what has drifted from the champion's corpus, empty if nothing has; None, if there
-            is nothing to compare with. Called only where the answer depends on it.
+        policy: The condition for making a new student.
+        facts: The state of the project.
+        drift: Returns the names of columns or tests that show drift from the champion's corpus, or None without a
+            reference. It is called only if the decision depends on drift.
     """
     settled = _settled(facts)
     if settled is not None:
@@ -121,13 +122,13 @@ def plan(policy: RetrainPolicy, facts: Facts, drift: Callable[[], Sequence[str] 
     if facts.champion is None:
         return Plan("run", "There is no champion yet.")
     if policy == "always":
-        stale = ", ".join(facts.stale) or "nothing, but its student is not judged yet"
+        stale = ", ".join(facts.stale) or "nothing, but the gate has not judged the student yet"
         return Plan("run", f"Stale: {stale}.")
     return _wait_for_data(policy, facts, facts.champion, drift)
 
 
 def _settled(facts: Facts) -> str | None:
-    """Describe the version that the files are, if it has been judged already."""
+    """Return a description of the version made from the current files, if it was promoted or refused."""
     champion, challenger = facts.champion, facts.challenger
     if facts.stale:
         return None
@@ -144,7 +145,7 @@ def _wait_for_data(
     champion: Registered,
     drift: Callable[[], Sequence[str] | None],
 ) -> Plan:
-    """Decide for the policies that look at the data alone."""
+    """Decide for the policies that depend only on the data."""
     if facts.data_md5 is not None and facts.data_md5 == champion.data_md5:
         reason = f"The data are those of champion {champion.version}; policy: {policy}."
         return Plan("waiting", reason)

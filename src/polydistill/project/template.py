@@ -1,4 +1,4 @@
-"""The files of a new project: settings, the stage graph, flows, and what git ignores."""
+"""The files of a new project: settings, the stage graph, flows, and lists of ignored files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polydistill.config.compose import known_teachers, modality_defaults
 from polydistill.config.training import enough_epochs
 
 SHIPPED = Path(__file__).parent / "template"
-"""In a wheel; an editable install has these files in its repository."""
+"""The template files in a wheel; an editable install uses the files of its repository."""
 REPOSITORY = Path(__file__).parents[3]
 NOT_OF_A_PROJECT = (
     "src/",
@@ -21,12 +21,12 @@ NOT_OF_A_PROJECT = (
     "artifacts/${item}/local",
     "artifacts/${item.modality}/local",
 )
-"""Dependencies of this repository's stages: its own code, and data that its recipes fetch."""
+"""Dependencies that only this repository's stages have: its own code, and data that its recipes fetch."""
 SLOW_TEACHERS = frozenset({"e5-small"})
 LEAST_BATCH, BATCHES = 32, 16
-"""A small corpus has smaller batches, down to this size, so that an epoch has about this number of them."""
+"""The least batch size, and the number of batches per epoch that smaller batches are to give for a small corpus."""
 PATIENCE = 4
-"""Training stops after this part of the epochs without a better held-out loss."""
+"""Training stops after `epochs // PATIENCE` epochs without a lower held-out loss."""
 HELD_OUT_ROWS = 100
 MOST_HELD_OUT = 0.2
 IGNORED = """\
@@ -34,7 +34,7 @@ __pycache__/
 *.py[cod]
 .venv/
 
-# what the pipeline makes: DVC's cache and a rerun bring it back
+# outputs of the pipeline: DVC's cache or a rerun restores them
 /data
 /artifacts/
 /reports/**
@@ -58,16 +58,16 @@ HEADER = """\
 
 @dataclass(frozen=True)
 class Contents:
-    """What the settings of a new project depend on.
+    """Facts about the data of a new project, from which its settings are made.
 
     Attributes:
-        modality: Of its examples.
-        corpus: The corpus' file.
-        n_corpus: Its rows.
-        task: Name of the task; none: there is none.
-        task_path: The task's file.
-        kind: Of the task.
-        n_test: Rows that its score is measured on.
+        modality: The modality of the examples.
+        corpus: The path of the corpus.
+        n_corpus: The number of rows of the corpus.
+        task: The name of the task; None without a task.
+        task_path: The path of the task's table.
+        kind: The kind of task.
+        n_test: The number of rows that the score is computed on.
     """
 
     modality: str
@@ -80,13 +80,13 @@ class Contents:
 
 
 def flow_files() -> dict[str, bytes]:
-    """Return the flows that a project runs, by path in the project."""
+    """Return the contents of the flow files, by path in the project."""
     folder = _shipped("flows")
     return {f"flows/{file.name}": file.read_bytes() for file in sorted(folder.glob("*.py"))}
 
 
 def stage_graph() -> str:
-    """Return `dvc.yaml` of a project: our stages, without the code and the recipes of this repository."""
+    """Return `dvc.yaml` of a project: the stages without dependencies on this repository's code and recipes."""
     graph = yaml.safe_load(_shipped("dvc.yaml").read_text(encoding="utf-8"))
     del graph["stages"]["fetch-data"]
     for stage in graph["stages"].values():
@@ -116,7 +116,7 @@ def settings(contents: Contents) -> str:
 
 
 def scaled_training(modality: str, n_rows: int) -> dict[str, int]:
-    """Return what gives a small corpus enough steps, and the student its share of them; empty: the defaults do.
+    """Return the training settings that give a small corpus enough steps; empty if the defaults do.
 
     Examples:
         >>> scaled_training("text", 250)
@@ -170,7 +170,7 @@ def _training(training: Mapping[str, int], n_rows: int) -> list[str]:
 
 
 def _gate(contents: Contents) -> Sequence[str]:
-    """Allow a mean to fall by what chance does to a score on so few test rows: two standard errors."""
+    """Return lines of `gate` that tolerate a loss of two standard errors of a score on `n_test` rows."""
     if not contents.n_test:
         return []
     noise = round(1 / contents.n_test**0.5, 3)
@@ -182,6 +182,6 @@ def _gate(contents: Contents) -> Sequence[str]:
 
 
 def _flow(row: Mapping[str, Any]) -> str:
-    """Write a mapping in one line of YAML."""
+    """Return a mapping as one line of YAML."""
     text: str = yaml.safe_dump(dict(row), default_flow_style=True, sort_keys=False, width=1_000)
     return text.strip()

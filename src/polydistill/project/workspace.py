@@ -1,4 +1,4 @@
-"""A project folder beside the project: other parameters, other results, the same code, data and cache."""
+"""Workspaces: project folders inside a project, with its code, data and cache, but other parameters and results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from polydistill.project.files import write_atomic
 WORKSPACES = Path(".polydistill") / "workspaces"
 FOLDERS = ("flows",)
 OPTIONAL = ("src", "recipes")
-"""Of this repository, and not of every project."""
+"""Folders that this repository has, and not every project."""
 FILES = ("dvc.yaml", ".dvcignore", "requirements.lock", "pyproject.toml", "prefect.yaml")
 DATA_FILE, LOCK_FILE = "data.dvc", "dvc.lock"
 IGNORED = "__pycache__"
@@ -28,7 +28,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 def project_of(root: Path) -> Path:
-    """Return the project that a workspace belongs to; any other folder is its own.
+    """Return the project that a workspace belongs to; the project of any other folder is the folder itself.
 
     Examples:
         >>> project_of(Path("/home/me/project/.polydistill/workspaces/quick")).as_posix()
@@ -39,23 +39,23 @@ def project_of(root: Path) -> Path:
 
 
 def make_workspace(
-    root: Path, name: str, overrides: Mapping[str, object], *, moves_on: bool = False
+    root: Path, name: str, overrides: Mapping[str, object], *, own_data: bool = False
 ) -> Path:
-    """Make, or bring up to date, the workspace `.polydistill/workspaces/<name>` of a project.
+    """Create or update the workspace `.polydistill/workspaces/<name>` of a project, and return its path.
 
-    It has its own parameters, lock file, artifacts, reports and registry, so that a run in it leaves the
-    project untouched; what it has computed is kept. DVC's cache and remotes are the project's. Its
-    `data/` is what `data.dvc` says, and is brought by `dvc pull data.dvc` inside it.
+    A workspace has its own parameters, lock file, artifacts, reports and registry, so that a run in it does not
+    change the project. An update keeps its results. It uses the project's DVC cache and remotes. `dvc pull data.dvc`
+    inside the workspace downloads its `data/`.
 
     Args:
         root: The project folder.
         name: Lower-case letters, digits and hyphens.
         overrides: Dotted keys of the settings and their values; see `config.overrides.override`.
-        moves_on: Whether its `data.dvc` and `dvc.lock` are the project's at first alone, and its own from
-            then on: where scheduled runs take in new data, while the project's git stays as it is.
+        own_data: Whether `data.dvc` and `dvc.lock` are copied from the project only once. Scheduled runs then take
+            in new data in the workspace without a change of the project's git repository.
 
     Raises:
-        ParamsError: A key is unknown, a value is out of bounds, or `name` is no name.
+        ParamsError: A key is unknown, a value is out of bounds, or `name` is invalid.
         MissingDataError: The project has no `data.dvc`, `dvc.yaml` or sources.
     """
     if not NAME.fullmatch(name):
@@ -69,7 +69,7 @@ def make_workspace(
     tree = params.model_dump(mode="json")
     _write(folder / PARAMS_FILE, yaml.safe_dump(tree, sort_keys=False).encode())
     write_resolved(folder, params)
-    if moves_on:
+    if own_data:
         _start_with_data(root, folder)
     else:
         _point_to_data(root, folder)
@@ -78,10 +78,10 @@ def make_workspace(
 
 
 def _copy_code(root: Path, folder: Path) -> None:
-    """Bring code and settings up to date.
+    """Copy changed code and files to the workspace.
 
     Raises:
-        MissingDataError: The project lacks some.
+        MissingDataError: The project lacks a required file or folder.
     """
     for needed in (*FOLDERS, "dvc.yaml", DATA_FILE):
         if not (root / needed).exists():
@@ -94,7 +94,7 @@ def _copy_code(root: Path, folder: Path) -> None:
 
 
 def _mirror(source: Path, target: Path) -> None:
-    """Make `target` hold the files of `source`: changed ones are written, others removed."""
+    """Make `target` a copy of `source`: write changed files, and remove files that `source` lacks."""
     files = {
         path.relative_to(source)
         for path in source.rglob("*")
@@ -102,7 +102,7 @@ def _mirror(source: Path, target: Path) -> None:
     }
     for file in files:
         _write(target / file, (source / file).read_bytes())
-    for path in sorted(target.rglob("*"), reverse=True):  # a folder after what is in it
+    for path in sorted(target.rglob("*"), reverse=True):  # a folder after its content
         relative = path.relative_to(target)
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
@@ -111,23 +111,23 @@ def _mirror(source: Path, target: Path) -> None:
 
 
 def _point_to_data(root: Path, folder: Path) -> None:
-    """Copy `data.dvc`; data of another version goes, so that the next pull brings the right one."""
+    """Copy `data.dvc`, and remove data of another version, so that the next pull downloads this one."""
     changed = _write(folder / DATA_FILE, (root / DATA_FILE).read_bytes())
     if changed and (folder / "data").exists():
         shutil.rmtree(folder / "data")
 
 
 def _start_with_data(root: Path, folder: Path) -> None:
-    """Copy `dvc.lock` and `data.dvc`, once."""
+    """Copy `dvc.lock` and `data.dvc` if the workspace has no `data.dvc` yet."""
     if (folder / DATA_FILE).exists():
         return
     if (root / LOCK_FILE).exists():
         _write(folder / LOCK_FILE, (root / LOCK_FILE).read_bytes())
-    _point_to_data(root, folder)  # last: it says that the rest is there
+    _point_to_data(root, folder)  # last: `data.dvc` marks the copy as complete
 
 
 def configure_dvc(root: Path, folder: Path) -> None:
-    """Give another folder a project's DVC settings, cache and remotes, and no version control."""
+    """Configure DVC in another folder with the project's settings, cache and remotes, but without git."""
     settings, home = ConfigParser(interpolation=None), root.resolve() / ".dvc"
     settings.read([home / "config", home / "config.local"], encoding="utf-8")
     for section in ("core", "cache"):
@@ -145,7 +145,7 @@ def configure_dvc(root: Path, folder: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> bool:
-    """Write a file at once, unless it holds this content already; return whether it was written."""
+    """Write a file atomically if its content differs; return whether it was written."""
     if path.is_file() and path.read_bytes() == content:
         return False
     write_atomic(path, content)

@@ -1,4 +1,4 @@
-"""The room of every student: one file an entry; here also how a bundle is written and loaded."""
+"""Students: a plug-in package with one file per student, and functions that load a bundle and encode examples."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CARD, WEIGHTS = "student.json", "model.safetensors"
 
 
 def load_student(folder: Path) -> Student:
-    """Load a bundle that a student saved.
+    """Return the student in a bundle.
 
     Raises:
         MissingDataError: The folder holds no bundle.
-        DataError: Its card is damaged.
+        DataError: The bundle's card is damaged.
     """
     card = folder / CARD
     if not card.exists():
@@ -38,7 +38,7 @@ def load_student(folder: Path) -> Student:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the sha256 of a bundle's weights: what identifies a student.
+    """Return the sha256 of a bundle's weights, which identifies a student.
 
     Raises:
         MissingDataError: The folder holds no weights.
@@ -51,7 +51,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def encode(student: Student, examples: Sequence[Example], batch_size: int = 256) -> FloatArray:
-    """Embed examples, in order, `(n_examples, dim)`, float32, not normalised."""
+    """Return the embeddings of examples, in order: `(n_examples, dim)`, float32, not normalised."""
     parts = [np.empty((0, student.dim), dtype=np.float32)]
     training = student.module.training
     device = next(student.module.parameters()).device

@@ -1,4 +1,4 @@
-"""Augmentation as a layer: it acts in training mode only, and draws as dropout does, from the trainer's seed."""
+"""Image augmentation as a layer that is active only in training mode, and uses torch's random state as dropout does."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from polydistill.errors import ParamsError
 
 
 class Augmentation(nn.Module):
-    """Crops, flips and colour changes of a batch; each example its own. Nothing at all in eval mode.
+    """Random zoom, shift, flip and colour change of each image in a batch. In eval mode images are unchanged.
 
-    Teachers have seen the plain images, and so do held-out loss and evaluation. Trainer keeps torch's random
-    state in its checkpoints: a run that is gone on with draws what it would have drawn.
+    Teachers, the held-out loss and the evaluation use unchanged images. Checkpoints contain torch's random state, so
+    that a resumed run draws the same augmentations as an uninterrupted one.
 
     Args:
-        zoom: Sides are scaled by up to this share, either way.
-        shift: Images move by up to this share of a side; white comes in.
-        flip: How often left and right are exchanged: 0 where letters and digits are among the images.
-        colour: Brightness, contrast and each channel change by up to this share.
+        zoom: The greatest relative change of the image's scale, in [0, 1).
+        shift: The greatest shift, as a share of a side, in [0, 1); the border is filled with white.
+        flip: The probability of a horizontal flip, in [0, 1); use 0 if images contain letters or digits.
+        colour: The greatest relative change of brightness, contrast and each channel, in [0, 1).
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Augmentation(nn.Module):
         self._zoom, self._shift, self._flip, self._colour = zoom, shift, flip, colour
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return `(batch, 3, side, side)` in [0, 1], as `pixels`."""
+        """Return augmented images, `(batch, 3, side, side)` in [0, 1], of the same shape as `pixels`."""
         if not self.training:
             return pixels
         return self._recoloured(self._moved(pixels))
@@ -48,11 +48,11 @@ class Augmentation(nn.Module):
             torch.cat([scale * mirror, zeros, move[:, :1]], dim=1),
             torch.cat([zeros, scale, move[:, 1:]], dim=1),
         ]
-        where = nn.functional.affine_grid(
+        grid = nn.functional.affine_grid(
             torch.stack(rows, dim=1), list(pixels.shape), align_corners=False
         )
-        ink = nn.functional.grid_sample(1 - pixels, where, align_corners=False)
-        return 1 - ink  # outside is white
+        inverted = nn.functional.grid_sample(1 - pixels, grid, align_corners=False)
+        return 1 - inverted  # grid_sample fills with zeros, which become white
 
     def _recoloured(self, pixels: Tensor) -> Tensor:
         if not self._colour:
@@ -65,5 +65,5 @@ class Augmentation(nn.Module):
 
 
 def _around_zero(rows: int, columns: int) -> Tensor:
-    """Draw `(rows, columns)`, evenly in [-1, 1)."""
+    """Return random numbers, `(rows, columns)`, uniform in [-1, 1)."""
     return 2 * torch.rand(rows, columns) - 1

@@ -1,4 +1,4 @@
-"""The files of a student's folder, which also load as a sentence-transformers model, and what reads them back."""
+"""Base classes of students, which save and load bundles; many bundles also load as sentence-transformers models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from polydistill.students import CARD, WEIGHTS
 
 
 class SavedStudent:
-    """A student whose folder holds its weights, its settings and a card with its name."""
+    """A student with a module, whose bundle holds its weights, its settings and a card with its name."""
 
     name: ClassVar[str]
     module: nn.Module
@@ -37,16 +37,16 @@ class SavedStudent:
         write_json(folder / CARD, {"dim": self.dim, "name": self.name})
 
     def _write(self, folder: Path) -> None:
-        """Write everything but the card."""
+        """Write all files of the bundle except the card."""
         raise NotImplementedError
 
 
 class NetworkStudent(SavedStudent):
-    """A student whose network is made from settings, and then given its weights.
+    """A student whose bundle holds the settings of its network, and the network's weights.
 
     Args:
         module: The network.
-        settings: What `assemble` made it from; with `dim`.
+        settings: The settings that `assemble` built the network from, including `dim`.
     """
 
     settings_file: ClassVar[str]
@@ -56,7 +56,7 @@ class NetworkStudent(SavedStudent):
 
     @staticmethod
     def assemble(settings: Mapping[str, Any]) -> nn.Module:
-        """Return the network with random weights."""
+        """Build the network of these settings, with random weights."""
         raise NotImplementedError
 
     @classmethod
@@ -83,10 +83,10 @@ class NetworkStudent(SavedStudent):
 
 
 class BagStudent(SavedStudent):
-    """A student that averages one embedding per token; loads as sentence-transformers' `StaticEmbedding`.
+    """A student that averages token embeddings; its bundle loads as sentence-transformers' `StaticEmbedding`.
 
     Args:
-        weights: `(n_tokens, dim)`.
+        weights: The embedding of each token, `(n_tokens, dim)`.
     """
 
     module: nn.EmbeddingBag
@@ -106,7 +106,7 @@ class BagStudent(SavedStudent):
 
 
 def bag_features(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-    """Return all tokens of all examples in one row, and where each example starts."""
+    """Return the tokens of all examples, concatenated, as `input_ids`, and the start of each example as `offsets`."""
     lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     tokens = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=int(lengths.sum()))
     offsets = torch.from_numpy(np.cumsum(lengths) - lengths)
@@ -115,9 +115,9 @@ def bag_features(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
 
 @contextmanager
 def drawn_from(generator: torch.Generator) -> Iterator[None]:
-    """Draw the weights of the layers that are built inside from `generator` alone.
+    """Seed torch's global random state from `generator` inside the block, and restore it afterwards.
 
-    Layers of libraries draw from torch's global state, which is the same afterwards.
+    Layers of libraries draw their weights from the global state.
     """
     seed = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
@@ -126,17 +126,17 @@ def drawn_from(generator: torch.Generator) -> Iterator[None]:
 
 
 def as_texts(examples: Sequence[Example]) -> list[str]:
-    """Decode what is bytes."""
+    """Return the examples as strings; bytes are decoded as UTF-8."""
     return [one if isinstance(one, str) else one.decode("utf-8") for one in examples]
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write sorted, indented JSON: the same value, the same bytes."""
+    """Write sorted, indented JSON. Equal values give equal bytes."""
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write `model.safetensors`."""
+    """Write weights to `model.safetensors` in `folder`."""
     save_file(
         {name: weight.detach().cpu().contiguous() for name, weight in weights.items()},
         folder / WEIGHTS,
@@ -145,7 +145,7 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def write_modules(folder: Path, modules: Sequence[tuple[str, str]]) -> None:
-    """Name the sentence-transformers modules, each with the folder of its settings."""
+    """Write `modules.json`: the sentence-transformers modules, each with the folder of its settings."""
     rows = [
         {
             "idx": number,

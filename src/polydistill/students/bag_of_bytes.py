@@ -1,4 +1,4 @@
-"""A student without dependencies: an embedding for each byte, averaged. For tests and first steps."""
+"""A student without dependencies that averages one embedding per byte, for tests and first steps."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ N_BYTES = 256
 
 @STUDENTS.register("bag-of-bytes")
 class BagOfBytesStudent(BagStudent):
-    """See `contracts.Student`. The table has 256 rows."""
+    """See `contracts.Student`. It has one embedding for each of the 256 bytes."""
 
     name = "bag-of-bytes"
 
     @classmethod
     def build(
         cls,
-        examples: Sequence[Example],  # noqa: ARG003 - every student is given the corpus
+        examples: Sequence[Example],  # noqa: ARG003 - part of the contract
         generator: torch.Generator,
         threads: int,  # noqa: ARG003
         *,
         dim: int = 32,
     ) -> BagOfBytesStudent:
-        """Make a student with random embeddings of width `dim`."""
+        """Return a student with random embeddings of width `dim`."""
         return cls(torch.randn(N_BYTES, dim, generator=generator))
 
     @classmethod
@@ -49,8 +49,8 @@ class BagOfBytesStudent(BagStudent):
 
 
 def _byte_tokenizer() -> dict[str, object]:
-    """Return a `tokenizer.json` that makes of each byte one token with the byte's number."""
-    # Byte-level tokenizers write a byte as a printable character: its own, where it has one.
+    """Return the content of a `tokenizer.json` whose tokens are single bytes; a token's id is the byte's value."""
+    # Byte-level tokenizers represent each byte by a printable character: by its own, if that is printable.
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(N_BYTES, 2 * N_BYTES))
     characters = [chr(byte if byte in printable else next(others)) for byte in range(N_BYTES)]

@@ -1,4 +1,4 @@
-"""A graph network over atoms and bonds: GINE, with a readout that knows a molecule's size."""
+"""A graph neural network over atoms and bonds: GINE, with a readout that depends on a molecule's size."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from polydistill.students import STUDENTS
 from polydistill.students._bundle import NetworkStudent
 
 ATOM_SIZES = (119, 4, 12, 12, 10, 9, 2, 2)
-"""Atomic number, chirality, degree, charge + 5, hydrogens, hybridisation, aromatic, in a ring."""
+"""Numbers of codes of an atom: atomic number, chirality, degree, charge + 5, hydrogens, hybridisation, aromatic, ring."""
 BOND_SIZES = (22, 6, 2, 2)
-"""Type, stereo, conjugated, in a ring."""
+"""Numbers of codes of a bond: type, stereo, conjugated, ring."""
 TYPICAL_ATOMS = 20.0
+"""A typical number of atoms, which scales the sum in the readout."""
 
 
 @STUDENTS.register("gine")
@@ -38,7 +39,7 @@ class GineStudent(NetworkStudent):
     @classmethod
     def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
         cls,
-        examples: Sequence[Example],  # noqa: ARG003 - every student is given the corpus
+        examples: Sequence[Example],  # noqa: ARG003 - part of the contract
         generator: torch.Generator,
         threads: int,
         *,
@@ -47,16 +48,16 @@ class GineStudent(NetworkStudent):
         hidden: int = 256,
         dropout: float = 0.0,
     ) -> GineStudent:
-        """Make a student with random weights.
+        """Return a student with random weights.
 
         Args:
-            examples: Unused; every student is given the corpus.
-            generator: Of the weights.
-            threads: Of torch.
-            dim: Width of the embeddings.
-            layers: Rounds of messages; the paper's student has 10.
-            hidden: Width of an atom's state; the paper's student has 512.
-            dropout: Share of each state that is dropped while it learns.
+            examples: Unused.
+            generator: The random generator of the weights.
+            threads: The number of threads of torch.
+            dim: The width of the embeddings.
+            layers: The number of message-passing layers; the paper's student has 10.
+            hidden: The width of an atom's state; the paper's student has 512.
+            dropout: The dropout probability of the state's updates.
 
         Raises:
             MissingExtraError: torch-geometric or RDKit is not installed.
@@ -70,7 +71,7 @@ class GineStudent(NetworkStudent):
         return _network(**settings)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """See `contracts.Student.collate`: all molecules as one graph, and how many atoms each has.
+        """See `contracts.Student.collate`: all molecules as one graph, and the number of atoms of each molecule.
 
         Raises:
             DataError: An example is not a valid SMILES.
@@ -94,7 +95,7 @@ def _network(dim: int, layers: int, hidden: int, dropout: float) -> nn.Module:
         raise MissingExtraError("Student 'gine'", "molecules") from error
 
     class Network(nn.Module):
-        """Embeds atoms and bonds, passes messages, and reads out mean, sum and greatest state."""
+        """Embeds atoms and bonds, passes messages, and maps the states' mean, sum and maximum to an embedding."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -123,13 +124,13 @@ def _network(dim: int, layers: int, hidden: int, dropout: float) -> nn.Module:
 
 
 def _sum_of(tables: nn.ModuleList, codes: Tensor) -> Tensor:
-    """Add up one embedding a column of `codes`, `(n, columns)`."""
+    """Return the sum of one embedding per column of `codes`, `(n, columns)`: `(n, hidden)`."""
     rows = [table(codes[:, column]) for column, table in enumerate(tables)]
     return torch.stack(rows).sum(dim=0)
 
 
 def _pooled(state: Tensor, sizes: Tensor) -> Tensor:
-    """Return mean, sum (over a typical size) and maximum of each molecule's atoms, `(batch, 3 * hidden)`."""
+    """Return mean, sum divided by `TYPICAL_ATOMS`, and maximum of each molecule's states, `(batch, 3 * hidden)`."""
     owner = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
     zeros = state.new_zeros(len(sizes), state.shape[1])
     total = zeros.index_add(0, owner, state)
@@ -141,7 +142,7 @@ def _pooled(state: Tensor, sizes: Tensor) -> Tensor:
 
 @lru_cache(CACHED)
 def _graph(smiles: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return codes of atoms, codes of directed bonds, and their ends `(directed bonds, 2)`."""
+    """Return the codes of atoms, the codes of directed bonds, and the atoms of each bond, `(directed bonds, 2)`."""
     molecule = read_molecule(smiles)
     if molecule is None:
         raise DataError(f"{smiles[:80]!r} must be a valid SMILES with at least one atom.")

@@ -1,4 +1,4 @@
-"""An image encoder of transformers' own classes, from a configuration and random weights."""
+"""An image encoder of the transformers library, from a configuration, with random initial weights."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from polydistill.students._bundle import NetworkStudent
 
 
 class PooledEncoder(nn.Module):
-    """Pixels to `(batch, dim)`: the encoder, the mean over places or tokens, and a linear map.
+    """An encoder of pixels, the mean over positions or tokens, and a linear map.
 
     Args:
         encoder: A transformers model with a `last_hidden_state`.
-        hidden: Its width.
-        dim: Of the embeddings.
-        augmentation: Acts in training mode only, as dropout does.
+        hidden: The width of the hidden state.
+        dim: The width of the embeddings.
+        augmentation: The augmentation of images in training mode.
     """
 
     def __init__(self, encoder: Any, hidden: int, dim: int, augmentation: Augmentation) -> None:
@@ -34,9 +34,9 @@ class PooledEncoder(nn.Module):
         self.augmentation = augmentation
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return `(batch, dim)` of `(batch, 3, side, side)` in [0, 1]."""
-        seen = (self.augmentation(pixels) - 0.5) / 0.5
-        hidden = self.encoder(pixel_values=seen).last_hidden_state
+        """Return embeddings, `(batch, dim)`, of pixels `(batch, 3, side, side)` in [0, 1]."""
+        scaled = (self.augmentation(pixels) - 0.5) / 0.5
+        hidden = self.encoder(pixel_values=scaled).last_hidden_state
         pooled = hidden.mean(dim=1) if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
         embedded: Tensor = self.projection(pooled)
         return embedded
@@ -51,7 +51,7 @@ class ImageEncoderStudent(NetworkStudent):
     @classmethod
     def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
         cls,
-        examples: Sequence[Example],  # noqa: ARG003 - every student is given the corpus
+        examples: Sequence[Example],  # noqa: ARG003 - part of the contract
         generator: torch.Generator,
         threads: int,
         *,
@@ -60,20 +60,20 @@ class ImageEncoderStudent(NetworkStudent):
         dim: int = 256,
         augmentation: Mapping[str, float] | None = None,
     ) -> ImageEncoderStudent:
-        """Make a student that has learned nothing yet.
+        """Return an untrained student.
 
         Args:
             examples: Unused.
-            generator: Of the weights.
-            threads: Of torch.
-            encoder: A configuration of transformers: `model_type` (`pvt_v2`, `vit`, `resnet`, …) and
-                whatever differs from that type's defaults.
-            size: Pixels of a side; images are padded to a square with white.
-            dim: Width of the embeddings.
-            augmentation: See `Augmentation`; none: the student sees plain images.
+            generator: The random generator of the weights.
+            threads: The number of threads of torch.
+            encoder: A configuration of the transformers library: `model_type` (`pvt_v2`, `vit`, `resnet`, …) and
+                the options that differ from the defaults of this type.
+            size: The side of an input image in pixels; images are padded to a square with white.
+            dim: The width of the embeddings.
+            augmentation: The options of `Augmentation`; None: no augmentation.
 
         Raises:
-            ParamsError: transformers knows no such type, or the augmentation has no such option.
+            ParamsError: The transformers library has no such type, or an option of the augmentation is out of bounds.
         """
         settings = {"encoder": dict(encoder), "size": size, "dim": dim}
         settings["augmentation"] = dict(augmentation or {})
@@ -83,7 +83,7 @@ class ImageEncoderStudent(NetworkStudent):
         """See `contracts.Student.collate`: `(batch, 3, side, side)` in [0, 1].
 
         Raises:
-            UnreadableImageError: One of them is no image.
+            UnreadableImageError: An example cannot be decoded.
         """
         side = self.settings["size"]
         pixels = np.empty((len(examples), side, side, 3), dtype=np.uint8)
@@ -103,10 +103,10 @@ class ImageEncoderStudent(NetworkStudent):
             encoder = AutoModel.from_config(config, dtype=torch.float32)
         except (ValueError, TypeError, KeyError) as error:
             raise ParamsError(
-                f"student.encoder is no configuration of transformers: {error}"
+                f"student.encoder is not a configuration of transformers: {error}"
             ) from error
         if getattr(encoder, "pooler", None) is not None:
-            encoder.pooler = nn.Identity()  # unused here
+            encoder.pooler = nn.Identity()  # the pooler is not used
         side = settings["size"]
         with torch.inference_mode():
             shape = encoder.eval()(

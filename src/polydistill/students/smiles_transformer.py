@@ -1,4 +1,4 @@
-"""A transformer that reads SMILES atom by atom; its tokenizer is made here, from the corpus."""
+"""A transformer over the atoms of SMILES, with a tokenizer that is built from the corpus."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from polydistill.students._bundle import drawn_from, write_json
 from polydistill.students.transformer import TransformerStudent
 
 ATOM_OR_MARK = r"\[[^\]]*\]|Br|Cl|%\d\d|[A-Za-z]|\d|[^A-Za-z\d]"
-"""An atom in brackets, an element, a ring's number, or one mark; aromatic atoms are their own letters."""
+"""A token: an atom in brackets, an element (aromatic atoms are lower-case letters), a ring number, or one mark."""
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 
 
 @STUDENTS.register("smiles-transformer")
 class SmilesTransformerStudent(TransformerStudent):
-    """See `contracts.Student`. Every way to write a molecule is read as its canonical SMILES."""
+    """See `contracts.Student`. Every SMILES is converted to the molecule's canonical SMILES."""
 
     name = "smiles-transformer"
 
@@ -43,18 +43,18 @@ class SmilesTransformerStudent(TransformerStudent):
         max_tokens: int = 160,
         min_count: int = 3,
     ) -> SmilesTransformerStudent:
-        """Make a student with random weights, and a vocabulary of the corpus' atoms and marks.
+        """Return a student with random weights, and a vocabulary of the corpus' atoms and marks.
 
         Args:
-            examples: The corpus.
-            generator: Of the weights.
-            threads: Of torch.
-            dim: Width of the embeddings and of every layer.
-            layers: Number of layers.
-            heads: Of attention.
+            examples: The corpus, from which the vocabulary is built.
+            generator: The random generator of the weights.
+            threads: The number of threads of torch.
+            dim: The width of the embeddings and of every layer.
+            layers: The number of layers.
+            heads: The number of attention heads.
             pooling: `mean` over the tokens, or `cls`.
-            max_tokens: Later tokens of a SMILES are left out.
-            min_count: Rarer tokens are unknown ones.
+            max_tokens: The number of tokens after which a SMILES is truncated.
+            min_count: The least count in the corpus of a token in the vocabulary.
         """
         from transformers import BertConfig, BertModel
 
@@ -92,13 +92,13 @@ class SmilesTransformerStudent(TransformerStudent):
         super()._write(folder)
         settings = folder / "tokenizer_config.json"
         content = json.loads(settings.read_text(encoding="utf-8"))
-        for key in ("is_local", "local_files_only"):  # how it was loaded, not what it is
+        for key in ("is_local", "local_files_only"):  # they describe the loading, not the tokenizer
             content.pop(key, None)
         write_json(settings, content)
 
 
 def make_tokenizer(examples: Sequence[Example], min_count: int, max_tokens: int) -> Any:
-    """Return a fast tokenizer whose tokens are those of the examples, the most frequent first."""
+    """Return a fast tokenizer whose vocabulary is the frequent tokens of the examples, the most frequent first."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""A table of token embeddings and their mean: the fastest student there is."""
+"""A table of token embeddings, whose mean is the embedding of a text: the fastest student."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from polydistill.students import STUDENTS, WEIGHTS
 from polydistill.students._bundle import BagStudent, as_texts, bag_features
 
 SCALE_EXAMPLES = 4096
-"""How many examples set the table's scale."""
+"""The number of examples that set the scale of the table."""
 BATCH_TOKENS = 512
 
 
@@ -28,8 +28,8 @@ class StaticStudent(BagStudent):
     """See `contracts.Student`.
 
     Args:
-        tokenizer: Splits texts; special tokens are left out.
-        weights: `(n_tokens, dim)`.
+        tokenizer: The tokenizer of texts; special tokens are not used.
+        weights: The embedding of each token, `(n_tokens, dim)`.
     """
 
     name = "static"
@@ -52,26 +52,26 @@ class StaticStudent(BagStudent):
         frequency_smoothing: float = 1e-3,
         max_tokens: int = 512,
     ) -> StaticStudent:
-        """Make a student that has learned nothing yet.
+        """Return an untrained student.
 
         Args:
-            examples: The corpus: tokens that are frequent in it weigh less.
-            generator: Of random embeddings, when `initial` does not give any.
-            threads: Of torch.
-            tokenizer: A `tokenizer.json`; see `locate.locate`.
-            initial: A transformer whose embeddings of single tokens, reduced to their `dim` principal
-                components, the table starts from; none: random ones.
-            revision: Of `initial`, when it is on a hub.
-            dim: Width of the embeddings.
-            frequency_smoothing: `a` of the weight `a / (a + p)` of a token with probability `p`.
-            max_tokens: Later tokens of an example are left out.
+            examples: The corpus: tokens that are frequent in it get smaller embeddings.
+            generator: The random generator of the embeddings, if `initial` is None.
+            threads: The number of threads of torch.
+            tokenizer: The path of a `tokenizer.json`; see `data.weights.locate`.
+            initial: A transformer whose embeddings of single tokens, reduced to their `dim` principal components,
+                become the initial table; None: random embeddings.
+            revision: The full commit of `initial`, if it is on the hub.
+            dim: The width of the embeddings.
+            frequency_smoothing: The number `a` in the weight `a / (a + p)` of a token with probability `p`.
+            max_tokens: The number of tokens after which a text is truncated.
 
         Raises:
-            ParamsError: `initial` knows fewer tokens, or has fewer dimensions, than asked for.
-            MissingDataError: A path does not lead anywhere.
+            ParamsError: `initial` has fewer tokens than `tokenizer`, or fewer dimensions than `dim`.
+            MissingDataError: There is no such file or folder.
 
         References:
-            Arora, Liang, Ma 2017, "A simple but tough-to-beat baseline for sentence embeddings": the weight.
+            Arora, Liang, Ma 2017, "A simple but tough-to-beat baseline for sentence embeddings", for the weight.
         """
         torch.set_num_threads(threads)
         reader = Tokenizer.from_file(str(locate(tokenizer)))
@@ -105,7 +105,7 @@ class StaticStudent(BagStudent):
 
     @torch.no_grad()
     def _scale_to_one(self, examples: Sequence[Example]) -> None:
-        """Bring the embeddings' root mean square to one, so that a learning rate has one meaning."""
+        """Scale the embeddings to a root mean square of one, so that the learning rate does not depend on `initial`."""
         if len(examples):
             size = self.forward(self.collate(examples)).square().mean().sqrt()
             if size > 0:
@@ -115,7 +115,7 @@ class StaticStudent(BagStudent):
 def _frequency_weights(
     tokenizer: Tokenizer, examples: Sequence[Example], size: int, smoothing: float
 ) -> Tensor:
-    """Return `(n_tokens,)` in (0, 1]: less for a token that is frequent in the corpus."""
+    """Return the weight of each token, `(n_tokens,)` in (0, 1]; it is smaller for frequent tokens."""
     counts = np.zeros(size, dtype=np.int64)
     for encoding in tokenizer.encode_batch(as_texts(examples), add_special_tokens=False):
         np.add.at(counts, np.asarray(encoding.ids, dtype=np.int64), 1)
@@ -125,16 +125,16 @@ def _frequency_weights(
 
 @torch.inference_mode()
 def _embed_tokens(tokenizer: Tokenizer, folder: Path, size: int) -> FloatArray:
-    """Return a transformer's mean-pooled embedding of every token alone, `(n_tokens, its dim)`."""
+    """Return a transformer's normalised, mean-pooled embedding of each single token, `(n_tokens, hidden_size)`."""
     from transformers import AutoModel
 
     model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
     if model.config.vocab_size < size:
         raise ParamsError(
-            f"student.initial knows {model.config.vocab_size} tokens, student.tokenizer {size}: "
-            "give the tokenizer that belongs to it."
+            f"student.initial must have the {size} tokens of student.tokenizer, got {model.config.vocab_size}: "
+            "use the tokenizer of this model."
         )
-    around = tokenizer.encode("").ids  # [CLS] and [SEP], or whatever this tokenizer has
+    around = tokenizer.encode("").ids  # the special tokens, such as [CLS] and [SEP]
     before, after = around[: len(around) // 2], around[len(around) // 2 :]
     rows = torch.tensor([[*before, token, *after] for token in range(size)])
     parts = []
@@ -145,11 +145,11 @@ def _embed_tokens(tokenizer: Tokenizer, folder: Path, size: int) -> FloatArray:
 
 
 def _principal_components(vectors: FloatArray, dim: int) -> FloatArray:
-    """Return the centred vectors in their `dim` directions of greatest variance."""
+    """Return the centred vectors, projected on their `dim` directions of greatest variance."""
     if dim > vectors.shape[1]:
         raise ParamsError(f"student.dim must be at most {vectors.shape[1]}, got {dim}.")
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     directions: NDArray[np.float64] = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :dim]
     largest = np.abs(directions).argmax(axis=0)
-    directions = directions * np.sign(directions[largest, np.arange(dim)])  # their sign is free
+    directions = directions * np.sign(directions[largest, np.arange(dim)])  # fix arbitrary signs
     return np.ascontiguousarray(centred @ directions, dtype=np.float32)

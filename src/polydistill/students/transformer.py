@@ -1,4 +1,4 @@
-"""A small transformer: a checkpoint, whole or with some of its layers, or a fresh one."""
+"""A small transformer: a checkpoint, some of its layers, or the same architecture with random weights."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from polydistill.students._bundle import (
 
 @STUDENTS.register("transformer")
 class TransformerStudent(SavedStudent):
-    """See `contracts.Student`. Its folder loads as a sentence-transformers `Transformer` and `Pooling`.
+    """See `contracts.Student`. Its bundle loads as a sentence-transformers `Transformer` and `Pooling`.
 
     Args:
-        module: A transformers encoder.
-        tokenizer: Its fast tokenizer.
-        pooling: How tokens become one embedding: `mean`, or the first one, `cls`.
-        max_tokens: Later tokens of an example are left out.
+        module: An encoder of the transformers library.
+        tokenizer: The fast tokenizer of the encoder.
+        pooling: `mean` over the tokens, or `cls`, the first token.
+        max_tokens: The number of tokens after which an example is truncated.
     """
 
     name = "transformer"
@@ -40,7 +40,7 @@ class TransformerStudent(SavedStudent):
         if pooling not in ("mean", "cls"):
             raise ParamsError(f"student.pooling must be 'mean' or 'cls', got {pooling!r}.")
         if getattr(module, "pooler", None) is not None:
-            module.pooler = None  # unused here; missing from many checkpoints, and then random
+            module.pooler = None  # not used, and random if a checkpoint lacks it
         self.module: nn.Module = module
         self.dim = int(module.config.hidden_size)
         self._encoder = module
@@ -62,23 +62,23 @@ class TransformerStudent(SavedStudent):
         pooling: str = "mean",
         max_tokens: int = 64,
     ) -> TransformerStudent:
-        """Make a student that has learned nothing yet from the teachers.
+        """Return a student that no teacher has trained yet.
 
         Args:
-            examples: Unused; every student is given the corpus.
-            generator: Of a fresh model's weights.
-            threads: Of torch.
-            model: A folder with a checkpoint and its tokenizer; see `locate.locate`.
-            revision: Of `model`, when it is on a hub.
-            layers: Which of its layers to keep, from 0 on; none: all.
-            fresh: Start from random weights, with these changes to the checkpoint's configuration:
-                `{num_hidden_layers: 2}`. They may be none: `{}`.
+            examples: Unused.
+            generator: The random generator of the weights, if `fresh` is given.
+            threads: The number of threads of torch.
+            model: A folder with a checkpoint and its tokenizer; see `data.weights.locate`.
+            revision: The full commit of `model`, if it is on the hub.
+            layers: The indices of the layers to keep, from 0; None: all layers.
+            fresh: Use random weights, with these changes to the checkpoint's configuration, such as
+                `{num_hidden_layers: 2}` or `{}`; None: use the checkpoint's weights.
             pooling: `mean` over the tokens, or `cls`.
-            max_tokens: Later tokens of an example are left out.
+            max_tokens: The number of tokens after which an example is truncated.
 
         Raises:
             ParamsError: There is no such layer, or no such pooling.
-            MissingDataError: `model` does not lead anywhere.
+            MissingDataError: There is no such folder.
         """
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -131,7 +131,7 @@ class TransformerStudent(SavedStudent):
     def _write(self, folder: Path) -> None:
         self._encoder.save_pretrained(folder)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        for key in ("transformers_version", "_name_or_path"):  # same weights, same bytes
+        for key in ("transformers_version", "_name_or_path"):  # equal students give equal bytes
             config.pop(key, None)
         write_json(folder / "config.json", config)
         self._tokenizer.save_pretrained(folder)
@@ -148,7 +148,7 @@ class TransformerStudent(SavedStudent):
 
 
 def _keep_layers(encoder: Any, layers: Sequence[int]) -> None:
-    """Cut a transformer down to some of its layers."""
+    """Remove all but some layers of a transformer, in place."""
     depth = encoder.config.num_hidden_layers
     if not layers or not set(layers) <= set(range(depth)):
         raise ParamsError(f"student.layers must be among 0 to {depth - 1}, got {list(layers)}.")
