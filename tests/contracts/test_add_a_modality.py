@@ -1,4 +1,4 @@
-"""A modality that the core has never heard of goes the whole way: see docs/guides/add-a-modality.md."""
+"""A new modality passes through the whole pipeline without changes to the core; see docs/guides/add-a-modality.md."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ TASKS = {
 
 @pytest.fixture(scope="module")
 def rooms() -> Iterator[None]:
-    """Put the plug-ins of `tones` into their rooms, and take text's modality and recipe out."""
+    """Add the plug-ins of `tones` to their packages and remove text's modality and recipe."""
     for registry in ROOMS.values():
         for name in registry.names():
-            registry.get(name)  # what is registered from here on is forgotten with the patch
+            registry.get(name)  # plug-ins registered from here on are removed with the patch
     with pytest.MonkeyPatch.context() as patch:
         for room, registry in ROOMS.items():
             package = importlib.import_module(f"polydistill.{room}")
@@ -68,7 +68,7 @@ def rooms() -> Iterator[None]:
 
 
 def write_params(root: Path) -> Params:
-    """Write the project's own `params.yaml` with one block: that of `tones`."""
+    """Write the project's `params.yaml` with the block of `tones` alone."""
     tree = our_params()
     block = tree.pop("text")
     block["corpus"] = {"path": "data/tones/corpus.parquet", "rows": 240, "held_out": 0.2}
@@ -87,7 +87,7 @@ def write_params(root: Path) -> Params:
 
 @pytest.fixture(scope="module")
 def done(rooms: None, tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """A project in which the whole main job has run on tones."""
+    """A project in which the whole pipeline has run on tones."""
     root = tmp_path_factory.mktemp("tones")
     params = write_params(root)
     resolve(params, "tones")

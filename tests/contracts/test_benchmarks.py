@@ -22,7 +22,7 @@ Vectors = NDArray[np.float64]
 
 
 def rows(kind: str) -> pd.DataFrame:
-    """A task whose labels follow from the hidden vectors that `perfect` gives away."""
+    """A task whose labels are a function of the hidden vectors that `perfect` returns."""
     numbers = np.arange(N)
     split = np.where(numbers % 3 == 0, "test", "train")
     frame = pd.DataFrame({"id": [f"row-{n}" for n in numbers], "group": numbers, "split": split})

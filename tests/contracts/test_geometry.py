@@ -1,4 +1,4 @@
-"""What every geometry term in the registry must do."""
+"""Contract of every registered geometry term."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def batch(rows: int = 6) -> tuple[Tensor, list[Tensor], list[Tensor]]:
 
 
 def make(name: str) -> GeometryTerm:
-    """Return the term, with nothing remembered yet."""
+    """Return the term with an empty state."""
     term = build_geometry(name, {}, 4, (3, 5))
     return term.double() if isinstance(term, torch.nn.Module) else term
 

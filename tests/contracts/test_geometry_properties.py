@@ -1,4 +1,4 @@
-"""The algebra of every geometry term in the registry: masks, order, repetition."""
+"""Algebraic properties of every registered geometry term: masks, order, repetition."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIGHT = settings(max_examples=12, deadline=None)
 
 @dataclass(frozen=True)
 class Batch:
-    """Two teachers' targets of some rows, and which of them each has."""
+    """Targets of two teachers, and masks of the rows that each one has."""
 
     student: Tensor
     targets: Sequence[Tensor]
@@ -48,7 +48,7 @@ def make_batch(seed: int, kept: Sequence[tuple[bool, bool]]) -> Batch:
 
 
 def make_term(name: str, student_dim: int = 4, dims: Sequence[int] = DIMS) -> GeometryTerm:
-    """Return the term, with nothing remembered yet, as it is while the model trains."""
+    """Return the term with an empty state, in training mode."""
     term = build_geometry(name, {}, student_dim, dims)
     return term.double() if isinstance(term, torch.nn.Module) else term
 
@@ -58,7 +58,7 @@ def value(term: GeometryTerm, batch: Batch) -> Tensor:
 
 
 def gradient(value: Tensor, batch: Batch) -> Tensor:
-    """Return that of the sum at the student's embeddings."""
+    """Return the gradient of the sum at the student's embeddings."""
     found: Tensor = torch.autograd.grad(value.sum(), batch.student)[0]
     return found
 
@@ -82,7 +82,7 @@ def test_what_stands_in_a_row_that_a_teacher_lacks_changes_nothing(
     clean, dirty = make_term(name), make_term(name)
 
     assert_same(value(dirty, replace(batch, targets=filled)), value(clean, batch), batch)
-    assert_same(value(dirty, after), value(clean, after), after)  # nor what it remembers
+    assert_same(value(dirty, after), value(clean, after), after)  # the state does not change either
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""What every head in the registry must do."""
+"""Contract of every registered head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The algebra of every loss in the registry: masks, order, repetition."""
+"""Algebraic properties of every registered loss: masks, order, repetition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIGHT = settings(max_examples=12, deadline=None)
 
 
 def rows_of(prediction: Prediction, rows: Tensor) -> Prediction:
-    """Return the prediction for some rows; a covariance that all rows share stays whole."""
+    """Return the prediction for some rows; a covariance that all rows share is not indexed."""
     return replace(
         prediction,
         mean=prediction.mean[rows],
@@ -31,7 +31,7 @@ def rows_of(prediction: Prediction, rows: Tensor) -> Prediction:
 
 
 def gradients(loss: Tensor, prediction: Prediction) -> dict[str, Tensor]:
-    """Return the gradient at each part of the prediction, zeros where it does not enter the loss."""
+    """Return the gradient at each part of the prediction, with zeros for parts that do not affect the loss."""
     parts = {one.name: getattr(prediction, one.name) for one in fields(prediction)}
     parts = {name: part for name, part in parts.items() if part is not None}
     found = torch.autograd.grad(

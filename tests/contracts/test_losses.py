@@ -1,4 +1,4 @@
-"""What every loss in the registry must do."""
+"""Contract of every registered loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every modality must be: new entries of the room are under test at once."""
+"""Contract of every registered modality; new plug-ins are tested automatically."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sample(name: str) -> pd.DataFrame:
         return read_table(path)
 
 
-def test_the_room_has_entries() -> None:
+def test_the_package_has_plug_ins() -> None:
     assert "text" in NAMES
 
 

@@ -1,4 +1,4 @@
-"""Every option of every part of a training has its effect: none is accepted and ignored."""
+"""Every option of every training plug-in has an effect."""
 
 from __future__ import annotations
 

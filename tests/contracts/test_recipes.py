@@ -1,4 +1,4 @@
-"""What every data recipe must be: new entries of the room are under test at once."""
+"""Contract of every registered data recipe; new plug-ins are tested automatically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def recipe(name: str) -> Recipe:
     return built
 
 
-def test_the_room_has_entries() -> None:
+def test_the_package_has_plug_ins() -> None:
     assert "text" in NAMES
 
 

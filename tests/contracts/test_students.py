@@ -1,4 +1,4 @@
-"""What every student in the registry must do."""
+"""Contract of every registered student."""
 
 from __future__ import annotations
 

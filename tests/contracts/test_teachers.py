@@ -1,4 +1,4 @@
-"""What every teacher of params.yaml, and every fake, must do."""
+"""Contract of every teacher in params.yaml and every fake teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every weighting in the registry must do."""
+"""Contract of every registered weighting."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def test_a_last_batch_of_one_row_does_not_stop_the_training(tmp_path: Path) -> N
 
 
 class StoppedError(Exception):
-    """As by a person."""
+    """Raised as by a keyboard interrupt."""
 
 
 def test_a_resumed_run_has_the_running_statistics_of_one_that_was_not_stopped(

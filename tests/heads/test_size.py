@@ -1,4 +1,4 @@
-"""Ours are small: against perceptrons of the size that the paper's text setting has."""
+"""The default heads are small compared with perceptrons of the size in the paper's text setting."""
 
 from __future__ import annotations
 

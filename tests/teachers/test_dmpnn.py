@@ -21,7 +21,7 @@ CHEMPROP = [  # chemprop 2.3.1, BondMessagePassing(d_h=3) with weights sin(0), s
 
 
 class Activation:
-    """Stands in a checkpoint for a class of a library that is not here; making one is a defect."""
+    """Represents a class of a missing library in a checkpoint; it must never be instantiated."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Activation, ())

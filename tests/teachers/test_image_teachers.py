@@ -1,4 +1,4 @@
-"""What every teacher of images does with good images and bad ones, and what each sees."""
+"""How teachers of images handle good and damaged images, and what each one encodes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAMILIES = ("hog-colour", "onnx-image", "efficientnet-lite", "transformers-image
 
 
 def onnx_file(folder: Path) -> str:
-    """Write a graph: the mean over places of each channel, then a softmax."""
+    """Write a graph: the mean over positions of each channel, then a softmax."""
     import onnx
     from onnx import TensorProto, helper
 

@@ -103,7 +103,7 @@ def test_a_width_that_no_setting_states_is_measured(tmp_path: Path) -> None:
 
 
 def test_identities_of_rows_that_name_a_pooling_have_not_changed() -> None:
-    """The store's keys are made of them; values of the version before `own`, from the default `params.yaml`."""
+    """The store's keys depend on identities; the values come from the default `params.yaml` before `own` existed."""
     row = {"model": MINILM, "dim": 384, "max_tokens": 128, "pooling": "mean", "prompt": ""}
 
     identity = SentenceTransformersTeacher("minilm-l6", 1, **row).identity  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Every head in the registry can go on from an earlier one."""
+"""Every registered head can start from earlier heads."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ STUDENT_DIM = 4
 DEFAULT = {"loss": "gaussian-nll", "head": "low-rank", "weighting": "per-dimension", "geometry": ""}
 TURNS = [
     (part, name)
-    for part, room in (
+    for part, plug_ins in (
         ("loss", LOSSES),
         ("head", HEADS),
         ("weighting", WEIGHTINGS),
         ("geometry", GEOMETRY),
     )
-    for name in room.names()
+    for name in plug_ins.names()
 ]
 """One part at a time is another than the default's."""
 BY_TEACHER = [turn for turn in TURNS if turn[0] != "geometry"]

@@ -1,4 +1,4 @@
-"""The room of every teacher family: one file an entry."""
+"""Plug-in package of the teacher families; one file per plug-in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running texts in batches, tokenising, pooling and unit length, for teachers of texts."""
+"""Batching, tokenisation, pooling and unit length, shared by the teachers of texts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from polydistill.teachers._rows import Identity, NamedTeacher, require_shape
 BATCH_ROWS = 32
 OWN = "own"
 WIDTHS = ("out_features", "embedding_dimension", "word_embedding_dimension", "hidden_size", "dim")
-"""Keys under which the settings of a module state its width: of Dense, Pooling (two spellings), Transformer."""
+"""Keys for a module's width in its settings: those of Dense, Pooling (two spellings) and Transformer."""
 Ints = NDArray[np.int64]
 
 
 class RunsTexts:
-    """Embeds texts with a prompt before each, some at a time; none is ever missing."""
+    """Embeds texts in batches, each with the prompt before it; no row is ever missing."""
 
     name: str
     dim: int
@@ -35,7 +35,7 @@ class RunsTexts:
         """See `contracts.Teacher.embed`.
 
         Raises:
-            ShapeError: `_run` gave another shape.
+            ShapeError: `_run` returned a wrong shape.
         """
         texts = [self.prompt + str(example) for example in examples]
         starts = range(0, len(texts), self.batch_rows)
@@ -45,7 +45,7 @@ class RunsTexts:
         return all_present(values)
 
     def _run(self, texts: Sequence[str]) -> FloatArray:
-        """Return `(n_texts, dim)` of a batch that is not empty."""
+        """Return the embeddings of a non-empty batch, `(n_texts, dim)`."""
         raise NotImplementedError
 
 
@@ -54,16 +54,16 @@ class TransformerFolder(RunsTexts, NamedTeacher):
 
     Args:
         name: The teacher's name.
-        threads: Number of torch's threads.
+        threads: Number of threads that torch uses.
         model: A hub name (with `revision`), a folder, or `package:<folder>/<path>`.
-        dim: Width of its embeddings. By default, what the folder's settings state.
+        dim: Width of its embeddings. Default: read from the folder's settings.
         revision: The full commit of a hub name.
-        max_tokens: Longer texts are truncated. By default 128; with the pooling `own`, as the folder states.
+        max_tokens: Longer texts are truncated. Default: 128; with the pooling `own`, the folder's setting.
         pooling: `mean` over the tokens; `cls`, the first one; or, for sentence-transformers, `own`: every
             module that the folder lists, with its prompts.
-        prompt: Put before every text.
-        normalize: Whether embeddings have length one. By default they do; with the pooling `own`, as the
-            folder states.
+        prompt: Text put before every example.
+        normalize: Whether to scale embeddings to length one. Default: true; with the pooling `own`, the folder's
+            setting.
     """
 
     poolings: ClassVar[tuple[str, ...]] = ("mean", "cls")
@@ -105,7 +105,7 @@ class TransformerFolder(RunsTexts, NamedTeacher):
 
     @cached_property
     def dim(self) -> int:  # type: ignore[override]
-        """Width of the embeddings: as given, as the folder's settings state, or as one text's embedding shows."""
+        """Width of the embeddings: as given, from the folder's settings, or measured on one text."""
         stated = self._dim or stated_width(self.folder, every_module=self.pooling == OWN)
         return stated or self._run([""]).shape[1]
 
@@ -114,9 +114,9 @@ def stated_width(folder: Path, *, every_module: bool) -> int | None:
     """Return the width that a model's settings state, or None.
 
     Args:
-        folder: The model's.
-        every_module: Whether to read the settings of the modules that `modules.json` lists, if it is there; the
-            last one that states a width counts. Otherwise, the transformer's alone.
+        folder: The model's folder.
+        every_module: Whether to read the settings of all modules in `modules.json`, if the file exists; the last
+            width stated is returned. Otherwise only the transformer's settings are read.
     """
     listed = folder / "modules.json"
     paths = [""]
@@ -140,7 +140,7 @@ class Tokens:
 
     Args:
         file: A `tokenizer.json`.
-        max_tokens: Longer texts are truncated. None: as the file says.
+        max_tokens: Longer texts are truncated. None: the file's setting.
     """
 
     def __init__(self, file: Path, max_tokens: int | None) -> None:
@@ -173,5 +173,5 @@ def unit_length(values: FloatArray) -> FloatArray:
 
 
 def all_present(values: FloatArray) -> Embeddings:
-    """Wrap the rows of a teacher that never misses one."""
+    """Return embeddings in which every row is present."""
     return Embeddings(values.astype(np.float32), np.ones(len(values), dtype=np.bool_))

@@ -1,4 +1,4 @@
-"""Reading of images, for teachers."""
+"""Image reading, shared by the teachers of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from polydistill.teachers._rows import ReadsExamples
 
 
 class ReadsImages(ReadsExamples):
-    """Gives `_run` RGB Pillow images; a damaged image, or one too large to open, is a missing row."""
+    """Passes RGB Pillow images to `_run`; a damaged or too large image gives a missing row."""
 
     batch_rows: ClassVar[int] = 16
 

@@ -1,4 +1,4 @@
-"""Reading of SMILES, and codes of an atom's properties, for teachers."""
+"""SMILES reading and one-hot codes, shared by the teachers of molecules."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from polydistill.teachers._rows import ReadsExamples
 
 
 class ReadsMolecules(ReadsExamples):
-    """Gives `_run` RDKit molecules; an invalid SMILES, or one of more than `max_atoms` atoms, is a missing row.
+    """Passes RDKit molecules to `_run`; an invalid SMILES or too large a molecule gives a missing row.
 
-    Hydrogens do not count.
+    A molecule is too large if it has more than `max_atoms` atoms, without hydrogens.
     """
 
     batch_rows: ClassVar[int] = 64
@@ -26,7 +26,7 @@ class ReadsMolecules(ReadsExamples):
 
 
 def one_hot(value: object, choices: Sequence[object]) -> list[float]:
-    """Return `len(choices) + 1` numbers: a one at the value's index, or at the last for any other."""
+    """Return `len(choices) + 1` numbers: a one at the value's index, or at the last index for any other value."""
     row = [0.0] * (len(choices) + 1)
     row[choices.index(value) if value in choices else -1] = 1.0
     return row

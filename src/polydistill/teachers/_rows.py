@@ -1,4 +1,4 @@
-"""Parts that teachers share: their options as fields, their identity, and rows for unreadable examples."""
+"""Base classes of the teachers: options as fields, identity, and missing rows for unreadable examples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NamedTeacher:
     """
 
     family: ClassVar[str]
-    version: ClassVar[int] = 1  # raise it in a class whose change changes embeddings
+    version: ClassVar[int] = 1  # increase it when a change of the class changes embeddings
     by_id: ClassVar[bool] = False
 
     name: str
@@ -37,7 +37,7 @@ class NamedTeacher:
 
 
 class ReadsExamples:
-    """Embeds the examples that can be read; any other, and one with numbers that are not finite, is a missing row."""
+    """Embeds the examples that can be read; unreadable ones and non-finite results become missing rows."""
 
     name: str
     dim: int
@@ -47,7 +47,7 @@ class ReadsExamples:
         """See `contracts.Teacher.embed`.
 
         Raises:
-            ShapeError: `_run` gave another shape.
+            ShapeError: `_run` returned a wrong shape.
         """
         values = np.zeros((len(examples), self.dim), dtype=np.float32)
         present = np.zeros(len(examples), dtype=np.bool_)
@@ -63,19 +63,19 @@ class ReadsExamples:
         return Embeddings(values, present)
 
     def _read(self, example: Example) -> Any | None:
-        """Return what `_run` takes of one example; None: it cannot be read."""
+        """Return one example as `_run` takes it, or None if it cannot be read."""
         raise NotImplementedError
 
     def _run(self, batch: list[Any]) -> FloatArray:
-        """Return `(batch, dim)`."""
+        """Return the embeddings of a batch, `(batch, dim)`."""
         raise NotImplementedError
 
 
 def require_shape(name: str, values: FloatArray, expected: tuple[int, int]) -> None:
-    """Refuse embeddings of another shape.
+    """Check the shape of a teacher's embeddings.
 
     Raises:
-        ShapeError: They have one.
+        ShapeError: The shape is not `expected`.
     """
     if values.shape != expected:
         raise ShapeError(f"Teacher {name!r} must give shape {expected}, got {values.shape}.")

@@ -1,4 +1,4 @@
-"""ONNX Runtime as every teacher of an ONNX file uses it: on the processor, with the threads of params.yaml."""
+"""ONNX Runtime sessions on the CPU, with the number of threads set in params.yaml."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ FATAL_AND_ERRORS = 3  # of ONNX Runtime's log levels
 
 
 def open_session(name: str, model: str | bytes, *, threads: int, extra: str) -> Any:
-    """Return a session of a file, or of a graph's bytes.
+    """Return an ONNX Runtime session for a file or a serialised graph.
 
     Args:
-        name: The teacher's, for messages.
+        name: The teacher's name, for messages.
         model: The path, or the serialised graph.
-        threads: They sleep while they wait, so that other processes get the cores.
-        extra: What brings ONNX Runtime.
+        threads: Number of threads. Waiting threads sleep instead of spinning, so other processes get the cores.
+        extra: The pip extra that installs ONNX Runtime.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.

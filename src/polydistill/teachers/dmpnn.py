@@ -1,4 +1,4 @@
-"""Directed message passing networks: chemprop's checkpoints, read as weights and run by torch alone."""
+"""Directed message passing networks from chemprop checkpoints, run with torch alone."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ LAYERS = ("W_i.weight", "W_h.weight", "W_o.weight", "W_o.bias")
 @TEACHERS.register("dmpnn")
 @dataclass(eq=False, kw_only=True)
 class DmpnnTeacher(ReadsMolecules, NamedTeacher):
-    """The molecule vectors of one or more chemprop networks, side by side.
+    """The concatenated molecule vectors of one or more chemprop networks.
 
-    A checkpoint is a pickle, read by `torch.load(weights_only=True)`: the classes that its hyperparameters name
-    are stood in for by an empty one, so nothing of chemprop is imported, and no foreign code runs.
+    A checkpoint is a pickle, read by `torch.load(weights_only=True)`. An empty class replaces the classes that its
+    hyperparameters name, so chemprop is not imported and no code from the file runs.
 
     Attributes:
-        checkpoints: Files of chemprop 2; see `weights.locate`.
-        dim: The sum of their widths.
-        max_atoms: Larger molecules are missing.
+        checkpoints: Checkpoint files of chemprop 2; see `weights.locate`.
+        dim: The sum of the networks' widths.
+        max_atoms: A larger molecule gives a missing row.
 
     References:
         Yang et al. 2019, "Analyzing learned molecular representations for property prediction",
@@ -70,7 +70,7 @@ class DmpnnTeacher(ReadsMolecules, NamedTeacher):
 
     @property
     def n_parameters(self) -> int:
-        """Of the message passing; the checkpoints' predictors do not run here."""
+        """Number of parameters of the message passing; the checkpoints' predictors are not used."""
         return sum(network.n_parameters for network in self._networks)
 
     @torch.inference_mode()
@@ -82,12 +82,12 @@ class DmpnnTeacher(ReadsMolecules, NamedTeacher):
 
 
 class Network:
-    """One network's message passing; its weights by their names in the checkpoint.
+    """The message passing of one network.
 
     Args:
-        weights: `W_i`, `(dim, atoms + bonds)`; `W_h`, `(dim, dim)`; `W_o`, `(dim, atoms + dim)`, and its bias.
-        depth: Number of message steps, the first from the features alone.
-        norm: What the sum over atoms is divided by.
+        weights: By name in the checkpoint: `W_i`, `(dim, atoms + bonds)`; `W_h`, `(dim, dim)`; `W_o`, `(dim, atoms + dim)`, and its bias.
+        depth: Number of message steps; the first one uses the features alone.
+        norm: Divisor of the sum over atoms.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], depth: int, norm: float) -> None:
@@ -95,13 +95,13 @@ class Network:
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in the weights."""
+        """Number of parameters."""
         return sum(weight.numel() for weight in self._weights.values())
 
     def __call__(
         self, atoms: Tensor, bonds: Tensor, ends: Tensor, owner: Tensor, n_molecules: int
     ) -> Tensor:
-        """Return `(n_molecules, dim)`; the arguments are what `batch_graph` gives."""
+        """Return molecule vectors, `(n_molecules, dim)`; the arguments are those that `batch_graph` returns."""
         start, end = ends
         first = torch.cat([atoms[start], bonds], dim=1) @ self._weights["W_i.weight"].T
         hidden = torch.relu(first)  # (directed bonds, dim)
@@ -116,10 +116,10 @@ class Network:
 
 
 def read_checkpoint(path: str) -> tuple[dict[str, Tensor], int, float]:
-    """Return a chemprop checkpoint's weights of message passing, its depth and its norm.
+    """Return the message-passing weights, depth and norm of a chemprop checkpoint.
 
     Raises:
-        DataError: It is no such checkpoint, or of a network that this file does not run.
+        DataError: The file is no chemprop checkpoint, or its network is not supported.
     """
     named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     stand_ins: list[Any] = [
@@ -134,36 +134,36 @@ def read_checkpoint(path: str) -> tuple[dict[str, Tensor], int, float]:
     if odd or missing or settings["batch_norm"] or "norm" not in settings["agg"]:
         raise DataError(
             f"{path} must be a chemprop network of directed bonds with norm aggregation, without biases, "
-            f"descriptors or batch norm, got {', '.join([*odd, *missing]) or 'another one'}."
+            f"descriptors or batch norm, got {', '.join([*odd, *missing]) or 'another network'}."
         )
     weights = {name: state[f"message_passing.{name}"] for name in LAYERS}
     return weights, int(passing["depth"]), float(settings["agg"]["norm"])
 
 
 class _Unread:
-    """Stands in for a class of a checkpoint's hyperparameters; holds what it is given, and does nothing."""
+    """Placeholder for the classes in a checkpoint's hyperparameters; ignores its arguments and state."""
 
     def __init__(self, *_: object, **__: object) -> None:
-        """Take anything."""
+        """Accept and ignore any arguments."""
 
     def __setstate__(self, state: object) -> None:
-        """Drop the state."""
+        """Ignore the state."""
 
 
 def batch_graph(molecules: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return atoms `(n, 72)`, directed bonds `(m, 14)`, their ends `(2, m)`, and each atom's molecule `(n,)`.
 
-    A bond's two directions stand side by side.
+    The two directions of a bond are adjacent.
     """
     atoms: list[list[float]] = []
     bonds: list[list[float]] = []
     ends = [np.empty((2, 0), dtype=np.int64)]
     owner: list[int] = []
-    for place, molecule in enumerate(molecules):
+    for index, molecule in enumerate(molecules):
         ends.append(directed_bonds(molecule) + len(atoms))
         atoms += [_atom_features(atom) for atom in molecule.GetAtoms()]
         bonds += [row for bond in molecule.GetBonds() for row in [_bond_features(bond)] * 2]
-        owner += [place] * molecule.GetNumAtoms()
+        owner += [index] * molecule.GetNumAtoms()
     return (
         torch.tensor(atoms, dtype=torch.float32),
         torch.tensor(bonds, dtype=torch.float32).reshape(-1, 14),
@@ -187,7 +187,7 @@ def _atom_features(atom: Any) -> list[float]:
 
 def _bond_features(bond: Any) -> list[float]:
     return [
-        0.0,  # chemprop's mark of no bond at all
+        0.0,  # chemprop's flag for a missing bond
         *one_hot(str(bond.GetBondType()), BONDS)[:-1],
         float(bond.GetIsConjugated()),
         float(bond.IsInRing()),
@@ -195,6 +195,6 @@ def _bond_features(bond: Any) -> list[float]:
     ]
 
 
-def _sum_by(places: Tensor, rows: Tensor, n: int) -> Tensor:
-    """Add up the rows of each place, `(n, dim)`."""
-    return torch.zeros(n, rows.shape[1]).index_add_(0, places, rows)
+def _sum_by(groups: Tensor, rows: Tensor, n: int) -> Tensor:
+    """Return the sum of the rows of each group, `(n, dim)`."""
+    return torch.zeros(n, rows.shape[1]).index_add_(0, groups, rows)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, trained on ImageNet: weights of a pinned file, run by a few lines of torch."""
+"""EfficientNet-Lite0, trained on ImageNet: weights from a pinned file, run by torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from polydistill.teachers._images import ReadsImages
 from polydistill.teachers._rows import Identity, NamedTeacher
 
 STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
-"""Of each stage: the number of blocks, and the stride of its first one; all else is in the weights' shapes."""
+"""Per stage: the number of blocks and the stride of the first. The rest follows from the weights' shapes."""
 EPSILON = 1e-3
 
 
@@ -30,11 +30,11 @@ def run_network(weights: Mapping[str, Tensor], pixels: Tensor) -> Tensor:
     """Return the mean over positions of the last layer, `(batch, 1280)`.
 
     Args:
-        weights: By their names in the file.
-        pixels: `(batch, 3, side, side)`, scaled.
+        weights: Weights by their names in the file.
+        pixels: Scaled pixels, `(batch, 3, side, side)`.
 
     References:
-        Tan and Le 2019, arXiv:1905.11946; "Lite": no squeeze-and-excitation, ReLU6 for Swish.
+        Tan and Le 2019, arXiv:1905.11946; "Lite" has no squeeze-and-excitation and replaces Swish by ReLU6.
     """
 
     def layer(seen: Tensor, conv: str, norm: str, stride: int = 1) -> Tensor:
@@ -60,7 +60,7 @@ def run_network(weights: Mapping[str, Tensor], pixels: Tensor) -> Tensor:
 
 
 def _padded(pixels: Tensor, kernel: int, stride: int) -> Tensor:
-    """Pad as TensorFlow does: the odd pixel goes right and below."""
+    """Pad as TensorFlow does: an odd pixel is added at the right or bottom."""
     pads: list[int] = []
     for length in reversed(pixels.shape[-2:]):
         total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
@@ -75,9 +75,9 @@ class EfficientNetLiteTeacher(ReadsImages, NamedTeacher):
 
     Attributes:
         weights: The `.pth` file; see `weights.locate`.
-        sha256: Of that file: no other is read.
-        dim: 1280.
-        size: Pixels of a side; images are padded to a square with white.
+        sha256: The file's sha256; a file with another one is refused.
+        dim: Width of the embeddings, 1280.
+        size: Side of the input in pixels; images are padded to a white square.
     """
 
     family = "efficientnet-lite"
@@ -106,7 +106,7 @@ class EfficientNetLiteTeacher(ReadsImages, NamedTeacher):
 
     @property
     def n_parameters(self) -> int:
-        """Of the encoder; the file's classifier does not run here."""
+        """Number of parameters of the encoder; the file's classifier is not used."""
         runs = (key for key in self._state if not key.startswith("_fc."))
         return sum(self._state[key].numel() for key in runs if key.endswith(("weight", "bias")))
 

@@ -1,4 +1,4 @@
-"""Molecules described without a trained model: RDKit's descriptors, Morgan counts, MACCS keys."""
+"""Molecular fingerprints without a trained model: RDKit's descriptors, Morgan counts, MACCS keys."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from polydistill.teachers._rows import Identity, NamedTeacher
 @TEACHERS.register("fingerprint")
 @dataclass(eq=False, kw_only=True)
 class FingerprintTeacher(ReadsMolecules, NamedTeacher):
-    """Fixed descriptions of a molecule; none of them depends on a label.
+    """Fixed descriptions of a molecule, none of which depends on a label.
 
-    Counts and descriptors are compressed to sign(x) log(1 + |x|): some descriptors span ten decades. One that
-    is not defined for a molecule (a partial charge beside a metal) is zero.
+    Counts and descriptors are compressed to sign(x) log(1 + |x|): some descriptors span ten decades. A
+    descriptor that is not defined for a molecule, such as a partial charge beside a metal, is zero.
 
     Attributes:
         kind: `descriptors` (RDKit 2D), `morgan` (counts) or `maccs`.
         dim: Number of descriptors, buckets or keys.
-        radius: Of Morgan environments, in bonds.
+        radius: Radius of the Morgan environments, in bonds.
 
     References:
         Rogers and Hahn 2010, "Extended-connectivity fingerprints"; Durant et al. 2002, "Reoptimization of MDL

@@ -17,9 +17,9 @@ from polydistill.teachers._rows import Identity, NamedTeacher
 @TEACHERS.register("hashing")
 @dataclass(eq=False, kw_only=True)
 class HashingTeacher(NamedTeacher):
-    """Signed counts of hashed character n-grams, at length one.
+    """Signed counts of hashed character n-grams, scaled to length one.
 
-    The name is part of the hash, so that two such teachers differ.
+    The teacher's name is part of the hash, so two hashing teachers differ.
 
     Attributes:
         dim: Number of buckets.

@@ -1,4 +1,4 @@
-"""Edges and colours without weights: what a pretrained teacher must beat."""
+"""Edge and colour histograms without weights: a baseline for pretrained teachers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLOOR = 5.0  # grey levels: a cell with weaker edges than this is nearly empty
 @TEACHERS.register("hog-colour")
 @dataclass(eq=False, kw_only=True)
 class HogColourTeacher(ReadsImages, NamedTeacher):
-    """Histograms of oriented gradients, 8 x 8 cells of 9 directions, beside 4 x 4 x 4 colours.
+    """Histograms of oriented gradients, 8 x 8 cells of 9 directions, and a histogram of 4 x 4 x 4 colours.
 
     References:
         Dalal and Triggs 2005, "Histograms of oriented gradients for human detection"; cells, not blocks, are
@@ -57,7 +57,7 @@ def _edges(pixels: np.ndarray) -> FloatArray:
 
 
 def _colours(pixels: np.ndarray) -> FloatArray:
-    """Return `(batch, 64)`: the square root of each colour's share."""
+    """Return `(batch, 64)`: the square root of each colour's share of the pixels."""
     levels = (pixels // (256 // LEVELS)).astype(np.int64)
     codes = (levels @ np.array([LEVELS**2, LEVELS, 1])).reshape(len(pixels), -1)
     shares = [np.bincount(row, minlength=LEVELS**3) / row.size for row in codes]

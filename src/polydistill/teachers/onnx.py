@@ -1,4 +1,4 @@
-"""Text models as ONNX files, run by ONNX Runtime up to one of their outputs."""
+"""Text models in ONNX files, run by ONNX Runtime up to one of their outputs."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ RANKS = {"none": (2,), "cls": (3,), "mean": (3,), "auto": (2, 3)}
 
 @TEACHERS.register("onnx")
 class OnnxTeacher(RunsTexts, NamedTeacher):
-    """An ONNX graph that takes token ids and gives a vector a text, or a token.
+    """An ONNX graph that takes token ids and returns one vector per text or per token.
 
     Args:
         name: The teacher's name.
-        threads: Number of ONNX Runtime's threads.
+        threads: Number of threads that ONNX Runtime uses.
         model: The `.onnx` file: a path, or `package:<folder>/<path>`.
-        tokenizer: The `tokenizer.json`, written in the same way. By default, the one in the model's folder or in
-            that folder's parent.
+        tokenizer: The `tokenizer.json`, given in the same way. Default: the one in the model's folder or in that
+            folder's parent.
         output: The output node's name, or its index among the outputs (-1 is the last).
-        dim: Width of that output. By default, the graph's own.
+        dim: Width of that output. Default: read from the graph.
         max_tokens: Longer texts are truncated.
         pooling: `none` where the output is one vector per text; `mean` or `cls` over one vector per token;
             `auto`: `none` or `mean`, whichever fits the output's rank.
-        prompt: Put before every text.
-        normalize: Whether embeddings have length one.
+        prompt: Text put before every example.
+        normalize: Whether to scale embeddings to length one.
     """
 
     family, version = "onnx", 2
@@ -80,7 +80,7 @@ class OnnxTeacher(RunsTexts, NamedTeacher):
 
     @cached_property
     def dim(self) -> int:  # type: ignore[override]
-        """Width of the embeddings: as given, or as one text's embedding shows."""
+        """Width of the embeddings: as given, or measured on one text."""
         return self._dim or self._run([""]).shape[1]
 
     @cached_property
@@ -119,7 +119,7 @@ class OnnxTeacher(RunsTexts, NamedTeacher):
         names = [node.name for node in self._session.get_inputs()]
         if unknown := sorted(set(names) - set(known)):
             raise DataError(
-                f"Teacher {self.name!r}: {self.model} must take {', '.join(known)} alone, "
+                f"Teacher {self.name!r}: {self.model} must take only {', '.join(known)}, "
                 f"but needs {unknown[0]!r} too."
             )
         feed = {name: known[name] for name in names}

@@ -1,4 +1,4 @@
-"""Image models as ONNX files, run by ONNX Runtime up to any of their nodes."""
+"""Image models in ONNX files, run by ONNX Runtime up to any of their nodes."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ CHOICES = {"channels": ("rgb", "bgr"), "layout": ("nchw", "nhwc"), "pooling": tu
 @TEACHERS.register("onnx-image")
 @dataclass(eq=False, kw_only=True)
 class OnnxImageTeacher(ReadsImages, NamedTeacher):
-    """An ONNX graph that takes a square image and gives one vector per image, or one per token, at the node `output`.
+    """An ONNX graph that takes a square image and returns one vector per image or per token.
 
     Attributes:
         model: The `.onnx` file; see `weights.locate`.
-        output: A node's output, also one inside the graph.
+        output: Name of the output of any node, including one inside the graph.
         dim: Width of the embeddings.
-        size: Pixels of a side; images are padded to a square with white.
+        size: Side of the input in pixels; images are padded to a white square.
         mean: Subtracted from each channel of pixels in [0, 255], in the model's order.
-        scale: Divides what is left.
+        scale: Divisor of each channel after the mean is subtracted.
         channels: `rgb` or `bgr`.
         layout: `nchw` or `nhwc`.
         pooling: `none`; `mean` or `mean-max` over tokens `(batch, tokens, dim)`.

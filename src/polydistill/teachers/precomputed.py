@@ -1,4 +1,4 @@
-"""A black-box teacher: embeddings that somebody else computed, with the ids of their examples."""
+"""A black-box teacher: precomputed embeddings with the ids of their examples."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from polydistill.teachers._rows import Identity, NamedTeacher
 @TEACHERS.register("precomputed")
 @dataclass(eq=False, kw_only=True)
 class PrecomputedTeacher(NamedTeacher):
-    """Rows looked up by id; an example whose id is not there has no embedding.
+    """Embeddings looked up by id; an example with an unknown id gives a missing row.
 
     Attributes:
         folder: Parquet files with the columns `id` and `embedding` (a list of numbers); or
-            `embeddings.npy`, `(n, dim)`, beside `ids.txt`, one id per line. An id is the corpus' `id`, or
-            for a benchmark example what `contracts.Modality.content_id` gives.
+            `embeddings.npy`, `(n, dim)`, beside `ids.txt`, one id per line. An id is the `id` of a
+            corpus row, or the `contracts.Modality.content_id` of a benchmark example.
         dim: Width of the embeddings.
     """
 

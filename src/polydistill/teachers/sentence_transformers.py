@@ -1,4 +1,4 @@
-"""Models in the layout of sentence-transformers: a hub name with its revision, a folder, or a package."""
+"""Models saved by sentence-transformers, from a hub revision, a folder or a package."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from polydistill.teachers._batches import BATCH_ROWS, OWN, TransformerFolder
 
 @TEACHERS.register("sentence-transformers")
 class SentenceTransformersTeacher(TransformerFolder):
-    """A transformer with pooling, or every module of a folder (`pooling: own`), run by sentence-transformers."""
+    """A transformer with pooling, or all modules of a folder (`pooling: own`), run by sentence-transformers."""
 
     family = "sentence-transformers"
-    batch_rows = sys.maxsize  # the library makes its own batches, of texts of similar length
+    batch_rows = sys.maxsize  # the library batches texts of similar length itself
     poolings = (*TransformerFolder.poolings, OWN)
 
     @cached_property
@@ -42,7 +42,7 @@ class SentenceTransformersTeacher(TransformerFolder):
             return SentenceTransformer(modules=modules, device="cpu").eval()
         own = SentenceTransformer(folder, device="cpu", local_files_only=True).float()
         if self.prompt:
-            own.default_prompt_name = None  # the given one precedes every text
+            own.default_prompt_name = None  # the prompt option replaces it
         if self.max_tokens is not None:
             own.max_seq_length = self.max_tokens
         if self.normalize is not None:

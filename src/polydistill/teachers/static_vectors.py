@@ -1,4 +1,4 @@
-"""Word vectors, averaged with weights that fall with a word's frequency."""
+"""Averaged word vectors, with weights that decrease with a word's frequency."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from polydistill.teachers._rows import Identity, NamedTeacher
 
 TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\sa-z0-9]")
 SMOOTHING = 1e-3
-"""SIF's `a`: words more frequent than this count less."""
+"""The `a` of smooth inverse frequency (SIF): words with a higher probability get a lower weight."""
 
 
 @TEACHERS.register("static-vectors")
 @dataclass(eq=False, kw_only=True)
 class StaticVectorsTeacher(NamedTeacher):
-    """A table of word vectors, ordered by falling frequency; a text without known words has none.
+    """A table of word vectors in decreasing frequency; a text without known words gives a missing row.
 
     Attributes:
         vocabulary: A Parquet file with a column `index` of words, as a path or `package:…`.

@@ -1,4 +1,4 @@
-"""Any image model that transformers can load, from a hub or a folder, with its own image processor."""
+"""Any image model that transformers can load, with the model's own image processor."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ POOLINGS = ("mean", "cls", "pooler")
 @TEACHERS.register("transformers-image")
 @dataclass(eq=False, kw_only=True)
 class TransformersImageTeacher(ReadsImages, NamedTeacher):
-    """An image encoder; its `preprocessor_config.json` says how an image is resized and scaled, by Pillow.
+    """An image encoder; Pillow resizes and scales images as its `preprocessor_config.json` states.
 
     Attributes:
         model: A hub name (with `revision`), a folder, or `package:<folder>/<path>`.
         dim: Width of its embeddings.
         revision: The full commit of a hub name.
-        pooling: `mean` over positions or tokens, `cls`, the first token, or the model's own `pooler`.
+        pooling: `mean` over positions or tokens; `cls`, the first token; or `pooler`, the model's own.
     """
 
     family = "transformers-image"

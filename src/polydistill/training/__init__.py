@@ -1,1 +1,1 @@
-"""Trainer wiring: tensors only, no files of the store, no services."""
+"""Training: the model, the data, the training loop, calibration and warm starts."""

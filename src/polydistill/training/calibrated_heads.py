@@ -1,4 +1,4 @@
-"""The heads as the distill stage leaves them: calibrated, and with the way back to each teacher's own space."""
+"""Saves the calibrated heads with the statistics that map predictions back to each teacher's space."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def save_calibrated_heads(
     teachers: Mapping[str, tuple[Standardiser, str]],
     calibration: Calibration,
 ) -> None:
-    """Write `outputs/heads`: with the teachers' statistics they predict embeddings as they were.
+    """Write `outputs/heads`: the heads, their calibration and the teachers' statistics.
 
     Args:
-        outputs: Holds `student`, whose weights the heads belong to.
-        model: Heads and weighting, trained.
-        block: Of the modality.
+        outputs: The folder that already holds `student`.
+        model: The trained heads and weighting.
+        block: The modality's parameters.
         student_dim: Width of the student's embeddings.
-        teachers: Of each, its standardiser as fitted before training, and whose embeddings they were.
-        calibration: Of the heads' scales.
+        teachers: Each teacher's standardiser, as fitted before training, and the identity of its embeddings.
+        calibration: The calibration of the heads' scales.
     """
     statistics = {
-        name: _statistics(model.weighting.settled(place, one))
-        for place, (name, (one, _)) in enumerate(teachers.items())
+        name: _statistics(model.weighting.settled(index, one))
+        for index, (name, (one, _)) in enumerate(teachers.items())
     }
     for name, residual in calibration.residual.items():
         statistics[name][RESIDUAL] = residual
@@ -80,10 +80,10 @@ def asked_for(
     present: dict[str, torch.Tensor],
     rows: np.ndarray[tuple[int], np.dtype[np.int64]],
 ) -> dict[str, FloatArray]:
-    """Return what each head should predict at `rows`, by teacher, now that training is over."""
+    """Return the targets of each head at `rows`, by teacher, after training."""
     weighting.eval()
     at = torch.from_numpy(rows)
     return {
-        name: weighting.rescale(place, values[at], present[name][at]).numpy()
-        for place, (name, values) in enumerate(targets.items())
+        name: weighting.rescale(index, values[at], present[name][at]).numpy()
+        for index, (name, values) in enumerate(targets.items())
     }

@@ -1,4 +1,4 @@
-"""How far the heads' scales can be believed: one factor a teacher, fitted to held-out rows."""
+"""Calibration of the heads' scales: one factor per teacher, fitted to held-out rows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from polydistill.training.dataset import group_mask
 
 COVERAGE = 0.9
 HALF_WIDTH = NormalDist().inv_cdf(0.5 + COVERAGE / 2)
-"""Of the central 90 % interval of a Gaussian, in standard deviations."""
-LEAST_SCALE = 1e-6  # of a dimension's standard deviation: what is predicted exactly has no scale
+"""Half-width of a Gaussian's central 90 % interval, in standard deviations."""
+LEAST_SCALE = 1e-6  # in standard deviations; an exact prediction would have scale zero
 BATCH = 512
 Mask = NDArray[np.bool_]
 Moments = dict[str, tuple[FloatArray, FloatArray]]
@@ -25,15 +25,16 @@ Moments = dict[str, tuple[FloatArray, FloatArray]]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What held-out rows say of the heads' scales; a teacher without such rows is in no mapping.
+    """Calibration of the heads' scales; a teacher without held-out rows is in none of the mappings.
 
     Attributes:
-        scale_is_trained: Whether the heads' scale means anything.
-        residual: Each teacher's constant scale, `(teacher_dim,)`, where the loss trains none; else empty.
-        factors: By which each teacher's scale is multiplied.
-        novelty: Mean and standard deviation over rows of `mean_log_scale`; none where the scale is constant.
-        coverage_before: Share of values inside their 90 % interval, on rows that nothing was fitted to.
-        coverage_after: The same with the factor.
+        scale_is_trained: Whether the loss trains the heads' scales.
+        residual: Each teacher's constant scale, `(teacher_dim,)`, if the loss trains no scale; otherwise empty.
+        factors: The factor that multiplies each teacher's scale.
+        novelty: Mean and standard deviation of `mean_log_scale` over held-out rows, which normalise the
+            out-of-distribution score. None if the scale is constant.
+        coverage_before: Share of values inside their 90 % interval before calibration, on rows not used to fit.
+        coverage_after: The same share after calibration.
     """
 
     scale_is_trained: bool
@@ -55,15 +56,15 @@ def calibrate(
     """Fit each teacher's factor on one half of held-out rows, and measure coverage on the other.
 
     The factor makes the central 90 % Gaussian interval hold 90 % of the values: split conformal prediction
-    with normalised residuals. The factor of the greatest likelihood, the root of the mean squared residual,
-    would be drawn wide by the few rows that are far off, and its intervals would hold too much.
+    with normalised residuals. The maximum-likelihood factor, the root mean squared residual, is dominated by a
+    few outliers, so its intervals would be too wide.
 
     Args:
         moments: The heads' mean and scale, each `(n, teacher_dim)`, standardised.
         targets: The teachers' standardised embeddings, `(n, teacher_dim)`.
-        present: `(n,)`; a row that a teacher lacks is left out.
-        groups: `(n,)`; a group is whole in one half, by its hash.
-        scale_is_trained: Whether the scale means anything; if not, a constant one a dimension is fitted.
+        present: `(n,)`, false where a teacher lacks the row; such rows are left out.
+        groups: `(n,)`; the hash of a group puts all its rows in the same half.
+        scale_is_trained: Whether the loss trains the scales. If not, a constant scale per dimension is fitted.
 
     References:
         Papadopoulos, Gammerman, Vovk 2008, "Normalized nonconformity measures for regression conformal
@@ -92,7 +93,7 @@ def calibrate(
 
 
 def fit_factor(standardised: FloatArray) -> float:
-    """Return what residuals in predicted standard deviations must be divided by to be covered at 90 %."""
+    """Return the factor that gives 90 % coverage; residuals are in predicted standard deviations."""
     return max(float(np.quantile(np.abs(standardised), COVERAGE)) / HALF_WIDTH, LEAST_SCALE)
 
 
@@ -110,8 +111,8 @@ def residual_scale(errors: FloatArray) -> FloatArray:
 def mean_log_scale(scales: Sequence[FloatArray]) -> NDArray[np.float64]:
     """Return the mean over all dimensions of all teachers, `(n,)`, in nats.
 
-    Up to a constant this is the entropy of the predicted Gaussian in nats per dimension: how little the
-    student's embedding says of the teachers'. A wide teacher has more to say in it than a narrow one.
+    Up to a constant this is the entropy of the predicted Gaussian, in nats per dimension: the uncertainty about the
+    teachers' embeddings given the student's. Every dimension counts equally, so wide teachers weigh more.
     """
     total = np.sum([np.log(one, dtype=np.float64).sum(axis=1) for one in scales], axis=0)
     mean: NDArray[np.float64] = total / sum(one.shape[1] for one in scales)
@@ -123,13 +124,15 @@ def predicted_moments(heads: nn.Module, embeddings: FloatArray) -> Moments:
     """Return each teacher's mean and standard deviation, `(n, teacher_dim)`, standardised.
 
     Args:
-        heads: From student embeddings to a prediction a teacher.
-        embeddings: The student's, `(n, student_dim)`.
+        heads: Map student embeddings to one prediction per teacher.
+        embeddings: The student's embeddings, `(n, student_dim)`.
     """
     training, device = heads.training, next(heads.parameters()).device
     heads.eval()
     parts: dict[str, list[tuple[FloatArray, FloatArray]]] = {}
-    for start in range(0, max(len(embeddings), 1), BATCH):  # an empty batch has its widths too
+    for start in range(
+        0, max(len(embeddings), 1), BATCH
+    ):  # an empty batch still needs one pass for its widths
         batch = torch.from_numpy(embeddings[start : start + BATCH]).to(device)
         for teacher, prediction in heads(batch).items():
             mean, scale = mixture_moments(prediction)
@@ -144,8 +147,8 @@ def predicted_moments(heads: nn.Module, embeddings: FloatArray) -> Moments:
 def mixture_moments(prediction: Prediction) -> tuple[Tensor, Tensor]:
     """Return a mixture's mean and standard deviation, `(batch, teacher_dim)`.
 
-    By the law of total variance: the mean of the modes' variances, and the variance of their means. Of a
-    covariance that is not diagonal, the diagonal is meant.
+    By the law of total variance, the variance is the mean of the modes' variances plus the variance of their means.
+    Only the diagonal of a full covariance is used.
     """
     weights = prediction.log_weights.exp().unsqueeze(-1)  # (batch, modes, 1)
     mean = (weights * prediction.mean).sum(dim=1)
@@ -169,7 +172,7 @@ def _own_variances(prediction: Prediction) -> Tensor:
 
 
 def trains_scale(loss: DistillationLoss) -> bool:
-    """Say whether a loss teaches the heads their scale: asked of its own gradient."""
+    """Return whether a loss trains the heads' scales, found from its gradient."""
     generator = torch.Generator().manual_seed(0)
     mean, target = (torch.randn(4, 1, 3, generator=generator) for _ in range(2))
     log_scale = torch.zeros_like(mean, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Which rows are trained on and which are held out, in what order, and what a batch holds."""
+"""Training and held-out rows, their order, and the collation of batches."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Ints = NDArray[np.int64]
 
 
 def seeded(seed: int, purpose: str) -> np.random.Generator:
-    """Return the generator of one purpose: independent of all others, the same every time."""
+    """Return a reproducible random generator for one purpose, independent of those for other purposes."""
     return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]))
 
 
 def held_out_mask(groups: Sequence[str], share: float) -> NDArray[np.bool_]:
-    """Say which rows are held out, `(n_rows,)`: by the hash of their group, never by their place.
+    """Return a mask of the held-out rows, `(n_rows,)`, chosen by the hash of their group.
 
     Examples:
         >>> held_out_mask(["a", "b", "a"], 1.0).tolist()
@@ -35,10 +35,10 @@ def held_out_mask(groups: Sequence[str], share: float) -> NDArray[np.bool_]:
 
 
 def require_both_sides(held_out: NDArray[np.bool_], share: float) -> None:
-    """Refuse a corpus with nothing to train on, or with nothing held out.
+    """Check that the corpus has both training rows and held-out rows.
 
     Raises:
-        DataError: All rows, `(n_rows,)`, are on one side.
+        DataError: All rows of `held_out`, `(n_rows,)`, are on one side.
     """
     if held_out.all() or not held_out.any():
         raise DataError(
@@ -48,14 +48,14 @@ def require_both_sides(held_out: NDArray[np.bool_], share: float) -> None:
 
 
 def group_mask(groups: Sequence[str], share: float, purpose: str) -> NDArray[np.bool_]:
-    """Say which rows are among a share of the groups, `(n_rows,)`; each purpose draws a share of its own."""
+    """Return a mask, `(n_rows,)`, of the rows in a share of the groups; each purpose has its own share."""
     limit = int(share * 2**64)
     hashes = [hashlib.sha256(f"{purpose} {group}".encode()).digest()[:8] for group in groups]
     return np.array([int.from_bytes(one, "big") < limit for one in hashes], dtype=np.bool_)
 
 
 class Rows(Dataset[int]):
-    """Row numbers; the collator knows what stands there."""
+    """A data set of row numbers; the collator turns them into examples."""
 
     def __init__(self, rows: Ints) -> None:
         self._rows = rows
@@ -63,17 +63,17 @@ class Rows(Dataset[int]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, place: int) -> int:
-        return int(self._rows[place])
+    def __getitem__(self, index: int) -> int:
+        return int(self._rows[index])
 
 
 class EpochsSampler(Sampler[int]):
-    """All epochs in one pass: in each, every example exactly once, in an order of its own.
+    """Samples all epochs in one pass; each epoch has every example once, in its own order.
 
     Args:
-        n_examples: Of one epoch.
-        epochs: How many.
-        seed: Of the orders.
+        n_examples: Number of examples per epoch.
+        epochs: Number of epochs.
+        seed: Seed of the orders.
     """
 
     def __init__(self, n_examples: int, epochs: int, seed: int) -> None:
@@ -89,10 +89,10 @@ class EpochsSampler(Sampler[int]):
 
 
 class Targets(Protocol):
-    """Standardised embeddings of one teacher: a tensor, or what reads its rows from where they lie."""
+    """Standardised embeddings of one teacher: a tensor, or an object that reads rows from disk."""
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
-        """Return `(n, teacher_dim)` of row numbers, `(n,)`."""
+        """Return the embeddings `(n, teacher_dim)` of row numbers `(n,)`."""
 
 
 class Batches:
@@ -100,9 +100,9 @@ class Batches:
 
     Args:
         examples: The corpus.
-        collate: The student's.
+        collate: The student's `collate`.
         targets: Standardised embeddings of all rows, by teacher.
-        present: `(n_rows,)`, bool, by teacher.
+        present: By teacher, `(n_rows,)`, bool: false where it lacks the row.
     """
 
     def __init__(
@@ -116,12 +116,12 @@ class Batches:
         self._targets, self._present = targets, present
 
     def __call__(self, rows: Sequence[int]) -> dict[str, Any]:
-        """Return what `DistillationModel.forward` takes."""
+        """Return the arguments of `DistillationModel.forward`."""
         features = self._collate([self._examples[row] for row in rows])
         return {"features": features, **self.targets_of(rows)}
 
     def targets_of(self, rows: Sequence[int]) -> dict[str, dict[str, Tensor]]:
-        """Return the `targets` and `masks` alone."""
+        """Return only the `targets` and `masks`."""
         at = torch.tensor(rows)
         return {
             "targets": {name: values[at] for name, values in self._targets.items()},

@@ -1,4 +1,4 @@
-"""Distillation: from examples and stored teacher embeddings to a student with calibrated heads."""
+"""Distillation: trains a student with calibrated heads on examples and stored teacher embeddings."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ HISTORY, CURVE, REPORT = "history.parquet", "history.csv", "distill.json"
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a student is trained on.
+    """The examples that a student is trained on.
 
     Attributes:
         examples: One per row.
         groups: `(n_rows,)`: rows of one group are on the same side of every split.
-        held_out: `(n_rows,)`, bool: rows that are only used to choose the best weights and to calibrate.
+        held_out: `(n_rows,)`, bool: rows used only to select the best weights and to calibrate.
     """
 
     examples: Sequence[Example]
@@ -53,12 +53,12 @@ class Corpus:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is besides its method.
+    """Settings of a run that are not part of its method.
 
     Attributes:
-        seed: Of weights, orders and everything that is drawn.
-        threads: Of torch; sums depend on it.
-        precision: Of training: `float32` or `bfloat16`.
+        seed: Seed of the initial weights, the orders and all other random draws.
+        threads: Number of torch's threads; floating-point sums depend on it.
+        precision: Precision of training, `float32` or `bfloat16`.
     """
 
     seed: int = 0
@@ -68,26 +68,26 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class DistillReport:
-    """What `reports/<modality>/distill.json` holds.
+    """The content of `reports/<modality>/distill.json`.
 
     Attributes:
         student: The student's registry name.
-        student_sha256: Of its weights: what identifies it.
-        undistilled_sha256: Of its weights before the first step.
-        n_parameters: Of the student, without heads.
+        student_sha256: The sha256 of its weights, which identifies the student.
+        undistilled_sha256: The sha256 of its weights before the first step.
+        n_parameters: Number of parameters of the student, without heads.
         dim: Width of its embeddings.
-        n_train: Rows trained on.
-        n_held_out: Rows held out.
-        steps: Optimiser steps.
-        best_step: Where the held-out loss was least: the weights that were kept.
-        held_out: Each teacher's held-out loss there (nats per dimension, for the NLL).
-        held_out_mean: Their mean.
-        coverage_90: Each teacher's share of held-out values inside the heads' central 90 % interval, as
-            calibrated on one half of the held-out groups and measured on the other.
-        coverage_90_before: The same before calibration.
-        warm_start: What the run went on from; none: from scratch.
-        restarts: How often the divergence guard went back to the last good state, and why.
-        diverged: Whether it gave up; such a run raises, and is never published.
+        n_train: Number of training rows.
+        n_held_out: Number of held-out rows.
+        steps: Number of optimiser steps.
+        best_step: The step with the lowest held-out loss, whose weights were kept.
+        held_out: Each teacher's held-out loss at that step; for the NLL, in nats per dimension.
+        held_out_mean: The mean of `held_out`.
+        coverage_90: Each teacher's share of held-out values inside the heads' central 90 % interval, calibrated
+            on one half of the held-out groups and measured on the other.
+        coverage_90_before: The same share before calibration.
+        warm_start: The version that the run started from. None: it started from scratch.
+        restarts: Each time the divergence guard went back to the last good state, and why.
+        diverged: Whether the guard gave up; such a run raises and is never published.
     """
 
     student: str
@@ -108,7 +108,7 @@ class DistillReport:
     diverged: bool = False
 
 
-def distill_student(  # noqa: PLR0913  the core's one way in
+def distill_student(  # noqa: PLR0913  the core's single entry point
     corpus: Corpus,
     stored: Mapping[str, StoredEmbeddings],
     method: MethodParams,
@@ -119,25 +119,25 @@ def distill_student(  # noqa: PLR0913  the core's one way in
     tracker: Tracker | None = None,
     progress: Progress = silent,
 ) -> DistillReport:
-    """Train a student, and write its bundle, the heads, the history and the report to `work/outputs`.
+    """Train a student and write its bundle, the heads, the history and the report to `work/outputs`.
 
-    An unfinished run in `work` is resumed. With `origin`, student and heads start as those of an earlier
-    version; the heads of new teachers learn first, then the student with them and with the means of known
-    teachers. See `warm_start.HoldHeads`.
+    An unfinished run in `work` is resumed. With `origin`, the student and the heads start with the weights
+    of an earlier version. At first only the heads of new teachers are trained, then also the student and the means of
+    known teachers; see `warm_start.HoldHeads`.
 
     Args:
         corpus: Examples, groups and split.
-        stored: Each teacher's embeddings of the corpus' rows, in order.
+        stored: Each teacher's embeddings of the corpus rows, in order.
         method: Student, heads, losses, weighting and training.
         run: Seed, threads and precision.
-        work: A folder of this run's own: checkpoints, and at the end `outputs`.
-        origin: The folder of the version that `method.warm_start` names; none: from scratch.
+        work: The run's own folder, for checkpoints and `outputs`.
+        origin: The folder of the version that `method.warm_start` names. None: start from scratch.
         tracker: Called after each evaluation.
-        progress: The same.
+        progress: Called after each evaluation.
 
     Raises:
-        MissingDataError: The earlier version is not there.
-        ParamsError: This run cannot start from it: see `version.require_fit`.
+        MissingDataError: The earlier version does not exist.
+        ParamsError: This run cannot start from it; see `version.require_fit`.
         DivergedError: See `trainer.train`.
     """
     torch.set_num_threads(run.threads)
@@ -178,7 +178,7 @@ def distill_student(  # noqa: PLR0913  the core's one way in
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Everything that training starts from."""
+    """The student, heads, data and settings that training starts from."""
 
     corpus: Corpus
     method: MethodParams
@@ -224,9 +224,10 @@ def standardised_targets(
     weighting: Weighting,
     origin: Origin | None = None,
 ) -> tuple[dict[str, Targets], dict[str, torch.Tensor], dict[str, Standardiser]]:
-    """Standardise each teacher by the rows that are trained on, or as its existing head already does.
+    """Return each teacher's standardiser and targets; a teacher with an existing head keeps its statistics.
 
-    The embeddings stay on disk, mapped into memory; a batch's rows are standardised when they are needed.
+    Other statistics are fitted to the training rows. The embeddings stay on disk, mapped into memory, and are
+    standardised batch by batch.
     """
     targets: dict[str, Targets] = {}
     present, standardisers = {}, {}
@@ -237,7 +238,7 @@ def standardised_targets(
         else:
             values = embeddings.take(np.arange(len(embeddings))).values
             standardiser = weighting.fit(values, trained & embeddings.present)
-            del values  # as many bytes as a whole training needs
+            del values  # it is as large as everything else in training
         targets[name] = StandardisedRows(embeddings, standardiser)
         present[name] = torch.from_numpy(embeddings.present.copy())
         standardisers[name] = standardiser

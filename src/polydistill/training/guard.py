@@ -1,4 +1,4 @@
-"""The divergence guard: what a healthy run looks like, and what a run that was not has been through."""
+"""The divergence guard: checks of a run's health, and the record of its restarts."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from polydistill.config.training import GuardParams
 from polydistill.project.files import write_atomic
 
 LEAST_STEPS = 16
-"""Fewer losses say nothing of how much they vary."""
+"""Least number of losses from which their spread can be estimated."""
 MOST_STEPS = 128
-"""A loss is held against so many before it: further back, the model was another."""
+"""Number of preceding losses with which a loss is compared."""
 LEAST_SPREAD = 0.05
-"""Taken for the losses' interquartile range where they vary less; in the loss' unit."""
+"""Lower bound of the losses' interquartile range, in the loss' unit."""
 LEAST_SHARE = 0.5
 RECORD = "guard.json"
 
 
 class UnhealthyError(Exception):
-    """Training left the path; the message says how. Caught by `trainer.train`, which goes back."""
+    """Training has become unhealthy; `trainer.train` catches it and goes back to the last good state."""
 
 
 @dataclass(frozen=True)
 class Restart:
-    """One time that the guard went back to the last good state with half the rate.
+    """One return to the last good state with half the learning rate.
 
     Attributes:
-        step: Where it noticed.
-        resumed_from: The step that it went back to; from there on the rate is halved.
-        reason: What it noticed.
+        step: The step at which the guard found a problem.
+        resumed_from: The step from which training resumed with half the learning rate.
+        reason: The problem.
     """
 
     step: int
@@ -48,9 +48,9 @@ class Restart:
 
 
 class LossWatch(TrainerCallback, ExportableState):
-    """Looks at the training loss of every step.
+    """Checks the training loss of every step.
 
-    What it has seen is in every checkpoint, so that a run that was killed and one that was not see the same.
+    Its state is part of every checkpoint, so a resumed run behaves as one that was not interrupted.
 
     Args:
         spike: See `params.GuardParams`.
@@ -61,18 +61,19 @@ class LossWatch(TrainerCallback, ExportableState):
         self.seen: list[float] = []
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: see `ExportableState`."""
+        """Return the state saved in a checkpoint; see `ExportableState`."""
         return {"args": {"spike": self.spike}, "attributes": {"seen": list(self.seen)}}
 
     def check(self, loss: float, share: float = 1.0) -> None:
-        """Judge one step's loss.
+        """Check one step's loss.
 
         Args:
-            loss: Of the batch.
-            share: Of a whole batch's rows: the last one may have a few, whose mean says nothing of a jump.
+            loss: The loss of the batch.
+            share: The batch's rows as a share of a full batch. The mean of a small last batch is too noisy to detect
+                a jump.
 
         Raises:
-            UnhealthyError: It is not finite, or far above those before it.
+            UnhealthyError: The loss is not finite, or far above the preceding losses.
         """
         if not math.isfinite(loss):
             raise UnhealthyError(f"the loss is {loss}")
@@ -87,9 +88,10 @@ class LossWatch(TrainerCallback, ExportableState):
 
 
 class RatesOfTheSchedule(TrainerCallback):
-    """Gives the first step the rate of the schedule.
+    """Sets the learning rate of the first step from the schedule.
 
-    A checkpoint holds the rate that its next step was to have; when the guard has gone back there, it is half of that.
+    A checkpoint stores the learning rate of its next step. After the guard has gone back to a checkpoint, the learning
+    rate must be half of that.
     """
 
     def on_train_begin(
@@ -99,7 +101,7 @@ class RatesOfTheSchedule(TrainerCallback):
         control: TrainerControl,  # noqa: ARG002
         **kwargs: Any,
     ) -> None:
-        """Set the rates of all groups anew."""
+        """Set the learning rates of all parameter groups from the schedule."""
         schedule = kwargs["lr_scheduler"]
         groups = kwargs["optimizer"].param_groups
         for group, base, factor in zip(groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
@@ -107,10 +109,10 @@ class RatesOfTheSchedule(TrainerCallback):
 
 
 def check_embeddings(embedded: Tensor, limits: GuardParams) -> None:
-    """Judge the student's embeddings of some held-out examples, `(n, dim)`.
+    """Check the student's embeddings of some held-out examples, `(n, dim)`.
 
     Raises:
-        UnhealthyError: They are not finite, hardly vary, all point one way, or fill too few dimensions.
+        UnhealthyError: The embeddings are not finite, hardly vary, share one direction, or have too low a rank.
     """
     if len(embedded) < 2:
         return
@@ -138,7 +140,7 @@ def mean_cosine(values: Tensor) -> float:
 
 
 def effective_rank(centred: Tensor) -> float:
-    """Return how many dimensions the rows of `(n, dim)` fill: from 1 to `dim`.
+    """Return the effective number of dimensions of the rows of `(n, dim)`, in [1, `dim`].
 
     References:
         Roy, Vetterli 2007, "The effective rank": the exponential of the entropy of the normalised
@@ -151,7 +153,7 @@ def effective_rank(centred: Tensor) -> float:
 
 
 def read_restarts(folder: Path) -> list[Restart]:
-    """Return what an unfinished run in `folder` has been through."""
+    """Return the restarts of an unfinished run in `folder`."""
     record = folder / RECORD
     if not record.exists():
         return []
@@ -159,10 +161,10 @@ def read_restarts(folder: Path) -> list[Restart]:
 
 
 def write_restarts(folder: Path, restarts: Sequence[Restart]) -> None:
-    """Note them beside the checkpoints: a run that is killed goes on with the same rates."""
+    """Write the restarts beside the checkpoints, so a resumed run uses the same learning rates."""
     write_atomic(folder / RECORD, json.dumps([asdict(one) for one in restarts]))
 
 
 def rate_factor(restarts: Sequence[Restart], step: int) -> float:
-    """Return what the rates are multiplied by at `step`: halved once for each restart before it."""
+    """Return the factor of the learning rates at `step`: one half per restart before it."""
     return float(0.5 ** sum(one.resumed_from <= step for one in restarts))

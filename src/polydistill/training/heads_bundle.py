@@ -1,4 +1,4 @@
-"""The heads as files: weights, the teachers' statistics, and a card that says whose they are. No pickle."""
+"""The files of the heads: weights, the teachers' statistics, and a card. No pickle."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ from polydistill.heads import HEADS
 
 CARD, WEIGHTS = "heads.json", "heads.safetensors"
 MEAN, STD, ROTATION, RESIDUAL = "mean", "std", "rotation", "residual"
-"""A teacher's statistics: the standardiser's, and the constant scale, `(teacher_dim,)`, if any."""
+"""A teacher's statistics: those of its standardiser, and the constant scale, `(teacher_dim,)`, if there is one."""
 WEIGHTING = "weighting/"
 Statistics = dict[str, dict[str, FloatArray]]
 Scale = Literal["predicted", "residual"]
 
 
 class NoveltyScale(Node):
-    """What the mean predicted log-scale is on held-out rows: the zero and the unit of novelty."""
+    """Mean and standard deviation of the mean predicted log scale on held-out rows.
+
+    They are the zero and the unit of the out-of-distribution score, which is stored under the name `novelty`.
+    """
 
     mean: float
     std: float
 
 
 class HeadsCard(BaseModel):
-    """What `heads.json` holds.
+    """The content of `heads.json`.
 
     Attributes:
-        heads: The registry's name of the heads, and their options.
-        weighting: The same of what weighted the teachers.
+        heads: Plug-in name and options of the heads.
+        weighting: Plug-in name and options of the teacher weighting.
         student_dim: Width of the student's embeddings.
-        student_sha256: Of the weights of the student that they were trained with.
-        teachers: Their names, in the heads' order.
+        student_sha256: The sha256 of the weights of the student that the heads were trained with.
+        teachers: The teachers' names, in the heads' order.
         teacher_dims: Width of each teacher's embeddings.
-        identities: Each teacher's `StoredEmbeddings.identity_sha256`: whose embeddings they were; heads that an
-            older version of this package made do not know.
-        scale: `predicted` where the loss has trained the heads' scale; `residual` where it has not, and a
-            constant scale a dimension, fitted to held-out residuals, takes its place.
-        factors: By which each teacher's scale is multiplied; a teacher without held-out rows has none.
-        novelty: The zero and the unit of the novelty score; none where the scale says nothing.
+        identities: Each teacher's `StoredEmbeddings.identity_sha256`; missing in heads that an older version of this
+            package wrote.
+        scale: `predicted` if the loss trained the heads' scales; `residual` if not, in which case a constant
+            scale per dimension, fitted to held-out residuals, replaces them.
+        factors: The factor that multiplies each teacher's scale; a teacher without held-out rows has none.
+        novelty: The zero and the unit of the out-of-distribution score. None if the scale is constant.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,13 +70,13 @@ class HeadsCard(BaseModel):
 
 @dataclass(frozen=True)
 class HeadsBundle:
-    """The heads with all that is needed to predict a teacher's embeddings as they were.
+    """The heads and the statistics needed to predict teacher embeddings in the teachers' own spaces.
 
     Attributes:
         card: See `HeadsCard`.
-        module: From student embeddings to a prediction a teacher, in standard deviations of the teacher.
-        statistics: Each teacher's `mean`, `std` and, where there is one, `rotation` and `residual`.
-        weighting: Its state at the end of training, for the record; none once loaded.
+        module: Maps student embeddings to one prediction per teacher, in the teacher's standard deviations.
+        statistics: Each teacher's `mean` and `std`, and its `rotation` and `residual` if it has them.
+        weighting: The weighting's state at the end of training, written as a record. None after loading.
     """
 
     card: HeadsCard
@@ -102,7 +105,7 @@ def load_heads(folder: Path) -> HeadsBundle:
 
     Raises:
         MissingDataError: The folder holds no heads.
-        DataError: A file is damaged, or of an older version.
+        DataError: A file is damaged or from an older version.
     """
     for file in (CARD, WEIGHTS):
         if not (folder / file).exists():
@@ -116,7 +119,7 @@ def load_heads(folder: Path) -> HeadsBundle:
         statistics = {teacher: _statistics_of(teacher, card, arrays) for teacher in card.teachers}
         module = _module_of(card, arrays)
     except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
-        # torch names the wrong tensors, Python an option that heads no longer have
+        # torch names a wrong tensor; Python names an option that no longer exists
         raise _damaged(folder / WEIGHTS, error) from error
     return HeadsBundle(card, module.eval(), statistics)
 
@@ -141,5 +144,5 @@ def _module_of(card: HeadsCard, arrays: Mapping[str, FloatArray]) -> nn.Module:
 def _damaged(path: Path, error: Exception) -> DataError:
     first = next(iter(str(error).splitlines()), type(error).__name__)
     return DataError(
-        f"{path} is damaged, or of an older version: {first.rstrip('.:')}. Run the distill stage again."
+        f"{path} is damaged or from an older version: {first.rstrip('.:')}. Run the distill stage again."
     )

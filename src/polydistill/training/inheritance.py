@@ -1,4 +1,4 @@
-"""Heads that go on from heads that were trained before, with other teachers."""
+"""Copies the weights of trained heads into new heads with other teachers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from polydistill.contracts import Heads
 
 @torch.no_grad()
 def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
-    """Copy into `new` what `old` has learned: the shared parts, and all that belongs to `teachers` alone.
+    """Copy from `old` to `new` the shared parameters and those that belong to `teachers` alone.
 
-    Both are of one kind and shape but for their teachers, which may be others, in another order. `new`
-    predicts a known teacher as `old` does afterwards: its weights are the same bits.
+    Both have the same class and options; their teachers and the order may differ. Afterwards `new` predicts a known
+    teacher as `old` does, with bit-identical weights.
 
     Args:
-        new: Freshly made heads.
-        old: Trained ones.
-        teachers: Whom both know.
+        new: Newly initialised heads.
+        old: Trained heads.
+        teachers: The teachers that both have.
     """
     mine, theirs = dict(new.named_parameters()), dict(old.named_parameters())
     for name in _shared(new):
@@ -39,12 +39,12 @@ def own_rows(heads: nn.Module, teacher: str) -> dict[str, Tensor]:
 
 
 def rows_of_all(heads: nn.Module, teachers: Iterable[str]) -> dict[str, Tensor]:
-    """Return, by parameter, which rows belong to one of the teachers alone: bool, `(rows,)`."""
+    """Return, by parameter, a mask of the rows that belong to one of the teachers alone: bool, `(rows,)`."""
     return _united(own_rows(heads, teacher) for teacher in teachers)
 
 
 def mean_rows_of_all(heads: nn.Module, teachers: Iterable[str]) -> dict[str, Tensor]:
-    """Return, by parameter, which rows make the means of one of the teachers: bool, `(rows,)`."""
+    """Return, by parameter, a mask of the rows that produce the means of one of the teachers: bool, `(rows,)`."""
     return _united(cast("Heads", heads).mean_rows(teacher) for teacher in teachers)
 
 
@@ -61,7 +61,7 @@ def _module_of(heads: nn.Module, parameter: str) -> nn.Module:
 
 
 def _copy_statistics(new: nn.Module, old: nn.Module) -> None:
-    """Copy what a layer has seen, such as running means; only a layer of one teacher alone has any."""
+    """Copy buffers such as running means; only layers that belong to one teacher have any."""
     for (_, mine), (_, theirs) in zip(
         new.named_buffers(recurse=False), old.named_buffers(recurse=False), strict=True
     ):
@@ -69,6 +69,6 @@ def _copy_statistics(new: nn.Module, old: nn.Module) -> None:
 
 
 def _shared(heads: nn.Module) -> list[str]:
-    """Return the parameters that belong to no teacher alone."""
+    """Return the parameters that all teachers share."""
     owned = rows_of_all(heads, cast("Heads", heads).teachers)
     return [name for name, _ in heads.named_parameters() if name not in owned]

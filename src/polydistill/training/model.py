@@ -1,4 +1,4 @@
-"""Student, heads, loss and geometry as one module, for a trainer to train."""
+"""The student, heads, losses and geometry term as one module for the trainer."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from polydistill.training.weighting import Weighting
 
 
 class DistillationModel(nn.Module):
-    """The teachers' mean losses, each over its rows, weighted; plus the weighted geometry term.
+    """Computes the weighted mean losses of the teachers plus the weighted geometry term.
 
-    Teachers are not here: their embeddings come with the batch, and no checkpoint holds them. Under autocast
-    student and heads compute in half precision; losses, geometry and weighting get float32, and keep it.
+    The teachers are not part of the module: their embeddings are part of the batch and are in no checkpoint. Under
+    autocast the student and the heads compute in half precision; losses, geometry and weighting use float32.
 
     Args:
-        student: What is trained.
-        heads: A module that is `contracts.Heads`.
-        loss: Unreduced, per teacher.
-        geometry: A relational term, or none.
-        geometry_weight: Its weight.
-        weighting: What each teacher counts; none: alike.
-        loss_weight: Of the teachers' losses; 0: only the geometry term trains the student, and no head learns.
+        student: The student's module.
+        heads: A module that implements `contracts.Heads`.
+        loss: An unreduced loss, applied to each teacher.
+        geometry: A relational term, or None.
+        geometry_weight: Weight of the geometry term.
+        weighting: The teacher weighting. None: all teachers have the same weight.
+        loss_weight: Weight of the teachers' losses. 0: only the geometry term trains the student, and the heads
+            are not trained.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts that it is made of
+    def __init__(  # noqa: PLR0913 - the module's parts
         self,
         student: Student,
         heads: nn.Module,
@@ -65,7 +66,7 @@ class DistillationModel(nn.Module):
     def losses_of(
         self, embedded: Tensor, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> dict[str, Any]:
-        """Return what `forward` does, of the student's embeddings `(batch, dim)`."""
+        """Return the result of `forward` for the student's embeddings, `(batch, dim)`."""
         predictions = self.heads(embedded, masks)
         embedded = widened(embedded)
         with without_autocast(embedded):
@@ -80,8 +81,8 @@ class DistillationModel(nn.Module):
     ) -> dict[str, Any]:
         sums, counts = [], []
         targets = {
-            name: self.weighting.rescale(place, target, masks[name])
-            for place, (name, target) in enumerate(targets.items())
+            name: self.weighting.rescale(index, target, masks[name])
+            for index, (name, target) in enumerate(targets.items())
         }
         for name, target in targets.items():
             sums.append(self._loss(predictions[name], target, masks[name]).sum())
@@ -91,7 +92,7 @@ class DistillationModel(nn.Module):
         geometry = nats.new_zeros(())
         if self._geometry is not None and self._weight > 0:
             of_rows = self._geometry(embedded, list(targets.values()), list(masks.values()))
-            known = torch.stack(list(masks.values())).any(dim=0).sum()  # others are dropped
+            known = torch.stack(list(masks.values())).any(dim=0).sum()  # other rows are dropped
             geometry = of_rows.sum() / known.clamp(min=1)
         loss = self._loss_weight * self.weighting(nats, count > 0) + self._weight * geometry
         return {

@@ -1,4 +1,4 @@
-"""The plug-ins that a method names: their options, and the modules that they are in."""
+"""The plug-ins that a method names: checks of their options, and their modules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLUGINS: Mapping[str, Plugins[Any]] = {
     "geometry": GEOMETRY,
     "weighting": WEIGHTINGS,
 }
-"""The plug-ins that a modality's block names, by the block's key."""
+"""The plug-in registries by the key of a modality's block that names a plug-in."""
 GIVEN = {
     "student": frozenset({"examples", "generator", "threads"}),
     "heads": frozenset({"student_dim", "teacher_dims", "generator"}),
@@ -28,15 +28,15 @@ GIVEN = {
     "geometry": frozenset({"student", "targets", "masks", "student_dim", "teacher_dims"}),
     "weighting": frozenset({"n_teachers"}),
 }
-"""Arguments that a plug-in's caller passes itself: they are no options."""
+"""Arguments that the caller passes itself and that are therefore not options."""
 
 
 def check_method(method: MethodParams) -> None:
-    """Refuse names and options that no plug-in knows; loads no weights.
+    """Check the names and options of a method's plug-ins without loading weights.
 
     Raises:
-        UnknownNameError: A name or an option is not known; the message suggests the nearest.
-        ParamsError: A plug-in needs an option that is missing, or one has another type.
+        UnknownNameError: A name or an option is unknown; the message suggests the closest one.
+        ParamsError: A required option is missing, or an option has a wrong type.
     """
     for key, plugins in PLUGINS.items():
         chosen = getattr(method, key)
@@ -45,7 +45,7 @@ def check_method(method: MethodParams) -> None:
 
 
 def method_modules(method: MethodParams, modality: str) -> list[str]:
-    """Return the modules that a distillation with this method runs, for a digest of its code."""
+    """Return the names of the modules that a distillation with this method runs."""
     named = [
         ("students", method.student.name),
         ("heads", method.heads.name),

@@ -1,4 +1,4 @@
-"""Bring every teacher to mean zero and a common scale."""
+"""Standardisation of the teachers' embeddings to mean zero and a common scale."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from polydistill.contracts import FloatArray
 from polydistill.embeddings.store import StoredEmbeddings
 
 COLUMNS = 64
-"""So many dimensions at a time are held in float64."""
+"""Number of dimensions that are processed in float64 at a time."""
 
 
 @dataclass(frozen=True)
 class Standardiser:
-    """A teacher's statistics over the training rows that it has.
+    """Statistics of one teacher's embeddings over its training rows.
 
     Attributes:
-        mean: `(teacher_dim,)`.
-        std: `(teacher_dim,)`, after the rotation; one where a dimension never varies.
-        rotation: `(teacher_dim, teacher_dim)`, orthogonal, applied after the mean is gone; None: none.
+        mean: Mean, `(teacher_dim,)`.
+        std: Standard deviation after the rotation, `(teacher_dim,)`; one for a constant dimension.
+        rotation: Orthogonal matrix, `(teacher_dim, teacher_dim)`, applied after the mean is subtracted. None: no
+            rotation.
     """
 
     mean: FloatArray
@@ -30,7 +31,7 @@ class Standardiser:
     rotation: FloatArray | None = None
 
     def apply(self, values: FloatArray) -> FloatArray:
-        """Return `(n, teacher_dim)`, standardised."""
+        """Return standardised embeddings, `(n, teacher_dim)`."""
         centred = values - self.mean
         turned = centred if self.rotation is None else centred @ self.rotation.T
         turned /= self.std  # in place: a corpus of a wide teacher is large
@@ -38,14 +39,14 @@ class Standardiser:
         return result
 
     def invert(self, standardised: FloatArray) -> FloatArray:
-        """Return `(n, teacher_dim)` in the teacher's own space: undoes `apply`."""
+        """Return embeddings in the teacher's own space, `(n, teacher_dim)`; the inverse of `apply`."""
         scaled = standardised * self.std
         turned = scaled if self.rotation is None else scaled @ self.rotation
         result: FloatArray = (turned + self.mean).astype(np.float32)
         return result
 
     def invert_variance(self, variance: FloatArray) -> FloatArray:
-        """Return the variances, `(n, teacher_dim)`, in the teacher's own space, of independent errors there."""
+        """Return the variances of independent standardised errors in the teacher's own space, `(n, teacher_dim)`."""
         scaled = variance * self.std**2
         result: FloatArray = (
             scaled if self.rotation is None else scaled @ self.rotation**2
@@ -66,17 +67,17 @@ def fit_standardiser(values: FloatArray, rows: NDArray[np.bool_]) -> Standardise
 
 
 class StandardisedRows:
-    """A teacher's embeddings as training wants them, standardised row by row when they are asked for.
+    """A teacher's embeddings, standardised when rows are read.
 
     Args:
-        embeddings: As stored.
-        standardiser: The teacher's.
+        embeddings: The stored embeddings.
+        standardiser: The teacher's standardiser.
     """
 
     def __init__(self, embeddings: StoredEmbeddings, standardiser: Standardiser) -> None:
         self._embeddings, self._standardiser = embeddings, standardiser
 
     def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return `(n, teacher_dim)`, float32, of row numbers `(n,)`."""
+        """Return standardised rows, `(n, teacher_dim)`, float32, of row numbers `(n,)`."""
         values = self._embeddings.take(rows.numpy()).values
         return torch.from_numpy(self._standardiser.apply(values))

@@ -1,4 +1,4 @@
-"""Which student a Python caller gets, and what it starts from: a teacher's vocabulary, or one of the corpus."""
+"""Default students of the Python interface, with initial weights or a vocabulary from the teachers or the corpus."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def student_plugin(
     """Return the student's name and options, and the training settings that it needs.
 
     Args:
-        student: A name, a mapping with `name` and options, or none for the modality's default.
-        modality: Whose default.
-        teachers: By name; the first with a transformer's folder gives tokenizer and initial weights.
-        examples: A tokenizer is trained on these where no teacher has one.
-        cache: Where that tokenizer is kept.
+        student: A name, a mapping with `name` and options, or None for the modality's default.
+        modality: The modality.
+        teachers: The teachers by name; the first transformer provides the tokenizer and initial weights.
+        examples: Examples on which a tokenizer is trained if no teacher has one.
+        cache: The folder for that tokenizer.
 
     Raises:
         ParamsError: A transformer student has no checkpoint to start from.
@@ -55,7 +55,7 @@ def _static(
     examples: Sequence[Example],
     cache: Path,
 ) -> dict[str, Any]:
-    """Start from the first transformer among the teachers; without one from random vectors."""
+    """Return a static student that starts from the first transformer teacher, or from random vectors."""
     for folder in _checkpoints(teachers):
         width = _width(folder)
         return {
@@ -68,12 +68,12 @@ def _static(
 
 
 def _transformer(teachers: Mapping[str, Teacher]) -> dict[str, Any]:
-    """Start from the first transformer among the teachers, with every other layer."""
+    """Return a transformer student with every second layer of the first transformer teacher."""
     for folder in _checkpoints(teachers):
         depth = json.loads((folder / "config.json").read_text("utf-8")).get("num_hidden_layers", 1)
         return {"name": "transformer", "model": str(folder), "layers": list(range(0, depth, 2))}
     raise ParamsError(
-        "student='transformer' needs a checkpoint to start from, and no teacher is one: give "
+        "student='transformer' needs a checkpoint to start from, and no teacher provides one: give "
         "student={'name': 'transformer', 'model': <folder>}."
     )
 
@@ -96,7 +96,7 @@ def _width(folder: Path) -> int:
 
 
 def _trained_tokenizer(examples: Sequence[Example], cache: Path) -> Path:
-    """Return a WordPiece tokenizer of the examples' own words: the same examples, the same file."""
+    """Return the path of a WordPiece tokenizer trained on the examples; equal examples give an equal file."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     texts = [one if isinstance(one, str) else one.decode("utf-8") for one in examples]

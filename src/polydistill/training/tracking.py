@@ -1,4 +1,4 @@
-"""Who listens to a training run while it goes on: a protocol, nobody, and a file."""
+"""Trackers of a training run: the protocol, one that does nothing, and one that writes a file."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Protocol
 
 
 class Tracker(Protocol):
-    """Told of a run as it happens. What listens may be slow or down; it never fails the run."""
+    """Records a run while it happens. A tracker may be slow or unreachable but must never fail the run."""
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Note the run's parameters; nested mappings are allowed."""
+        """Record the run's parameters; nested mappings are allowed."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Note `metrics` after optimiser step `step`; a name may be a path, `held_out/minilm-l6`."""
+        """Record `metrics` after optimiser step `step`; a name may be a path such as `held_out/minilm-l6`."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Note facts that are known at the end, such as the student's sha256."""
+        """Record facts known at the end of the run, such as the student's sha256."""
 
     def close(self) -> None:
-        """Pass on what is still held back, and stop listening."""
+        """Write pending records and close the tracker."""
 
 
 class NullTracker:
-    """Listens to nothing: the default of every stage."""
+    """Records nothing: the default of every stage."""
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """See `Tracker.log_params`."""
@@ -41,7 +41,7 @@ class NullTracker:
 
 
 class JsonlTracker:
-    """Appends one JSON object a call to the file `path`: the tracker that needs no service."""
+    """Appends one JSON object per call to the file `path`; needs no service."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,7 +68,7 @@ class JsonlTracker:
 
 
 def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Return the leaves of nested mappings by their dotted path.
+    """Return the leaves of nested mappings by dotted path.
 
     Examples:
         >>> flatten({"seed": 0, "loss": {"name": "mse"}})

@@ -1,4 +1,4 @@
-"""The training loop: transformers' Trainer, told what a batch, a step and an evaluation are here."""
+"""The training loop: transformers' Trainer with this project's batches, steps and evaluation."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ FIRST = "first.safetensors"
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a run is, beside its model and data.
+    """Settings of a training run, without its model and data.
 
     Attributes:
-        params: The loop's numbers.
-        seed: Of the orders, and of everything that Trainer seeds.
+        params: The training parameters.
+        seed: Seed of the orders and of everything that Trainer seeds.
         precision: `float32` or `bfloat16`.
-        teachers: Their names, in the model's order.
-        folder: Checkpoints; a run that finds one there goes on from it.
-        learning: Of a warm start, which rows of the heads' parameters learn; none: all.
-        by_geometry: Whether the held-out geometry term, not the teachers' loss, says which weights are best.
+        teachers: The teachers' names, in the model's order.
+        folder: Folder of checkpoints; a run resumes from the last one in it.
+        learning: For a warm start, the rows of the heads' parameters that are trained. None: all rows.
+        by_geometry: Whether the best weights are selected by the held-out geometry term, not the teachers' loss.
     """
 
     params: TrainingParams
@@ -70,13 +70,13 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of it; the model holds the best weights.
+    """The result of a training run; the model holds the best weights.
 
     Attributes:
-        history: One entry a step, teacher and split: what the loss was.
-        best_step: Where the held-out loss was least.
-        steps: How many were made.
-        restarts: How often, where and why the guard went back.
+        history: The losses: one entry per step, teacher and split.
+        best_step: The step with the lowest held-out loss.
+        steps: Number of steps made.
+        restarts: The restarts by the divergence guard.
     """
 
     history: list[dict[str, Any]]
@@ -94,25 +94,25 @@ def train(
     tracker: Tracker,
     progress: Progress,
 ) -> TrainingResult:
-    """Train `model`, and leave the weights in it that had the least held-out loss.
+    """Train `model` and load the weights with the lowest held-out loss into it.
 
     Args:
         model: A `DistillationModel`.
         batches: The collator.
-        rows: Row numbers to train on, and those held out.
+        rows: Row numbers of the training rows and of the held-out rows.
         plan: See `TrainingPlan`.
-        tracker: Told after each evaluation.
-        progress: Told after each evaluation.
+        tracker: Called after each evaluation.
+        progress: Called after each evaluation.
 
     Raises:
-        DivergedError: The guard has gone back `guard.max_restarts` times, and it has not helped.
+        DivergedError: Training diverged again after `guard.max_restarts` restarts.
     """
     if plan.params.epochs == 0:
         return _measure(model, batches, rows[1], plan, tracker=tracker, progress=progress)
     restarts = read_restarts(plan.folder)
     first = plan.folder / FIRST
     first.parent.mkdir(parents=True, exist_ok=True)
-    save_model(model, str(first))  # on disk: a copy in memory would stay there all the time
+    save_model(model, str(first))  # on disk, because a copy in memory would stay for the whole run
     held = None
     if plan.learning is not None:
         held = HoldHeads(model, plan.learning, plan.params)
@@ -131,7 +131,7 @@ def train(
                 raise DivergedError(_advice(restarts)) from trouble
             write_restarts(plan.folder, restarts)
             tracker.log_metrics({"guard/restarts": len(restarts)}, trainer.state.global_step)
-            load_model(model, first)  # where there is no checkpoint yet
+            load_model(model, first)  # there is no checkpoint yet
             continue
         state = trainer.state
         best = _step_of(Path(str(state.best_model_checkpoint)))
@@ -148,13 +148,15 @@ def _measure(
     tracker: Tracker,
     progress: Progress,
 ) -> TrainingResult:
-    """Train nothing, and say what the held-out loss is."""
+    """Return the held-out loss without training."""
     trainer = _make_trainer(model, batches, (held_out, held_out), plan, ())
     trainer.begin(plan, tracker, progress)
     try:
         trainer.evaluate()
     except UnhealthyError as trouble:
-        raise DivergedError(f"What the run goes on from is not sound: {trouble}.") from trouble
+        raise DivergedError(
+            f"The state that the run starts from is unhealthy: {trouble}."
+        ) from trouble
     history = _history(trainer.state.log_history, plan.teachers)
     return TrainingResult([row for row in history if row["split"] == "held-out"], 0, 0)
 
@@ -212,15 +214,15 @@ def _make_trainer(
 
 
 def _advice(restarts: Sequence[Restart]) -> str:
-    told = "; ".join(f"step {one.step}: {one.reason}" for one in restarts)
+    restarted = "; ".join(f"step {one.step}: {one.reason}" for one in restarts)
     return (
-        f"Training diverged {len(restarts)} times, each time with half the rate ({told}): lower "
+        f"Training diverged {len(restarts)} times, each time with half the learning rate ({restarted}): lower "
         "training.learning_rate or training.max_grad_norm, or look at the teachers' embeddings."
     )
 
 
 class _DistillationTrainer(Trainer):
-    """Adds the sampler, the guard's eyes, and evaluation by teacher."""
+    """Trainer with this project's sampler, the divergence guard, and evaluation per teacher."""
 
     model: nn.Module
     train_dataset: Rows
@@ -236,7 +238,7 @@ class _DistillationTrainer(Trainer):
 
     @property
     def _watch(self) -> LossWatch:
-        """The guard's eye on the loss: a checkpoint that is gone on from brings its own."""
+        """The guard's loss watch; resuming from a checkpoint replaces it."""
         return next(c for c in self.callback_handler.callbacks if isinstance(c, LossWatch))
 
     def get_train_dataloader(self) -> DataLoader[int]:
@@ -263,7 +265,7 @@ class _DistillationTrainer(Trainer):
 
     @torch.no_grad()
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Compute the held-out loss of each teacher, log it beside the training loss, and tell of it."""
+        """Compute each teacher's held-out loss, log it with the training loss, and report it."""
         self.model.eval()
         sums = torch.zeros_like(self._sums)
         counts = torch.zeros_like(self._counts)
@@ -309,9 +311,9 @@ class _DistillationTrainer(Trainer):
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end, and remove newer ones.
+    """Return the newest complete checkpoint and remove newer incomplete ones.
 
-    Trainer writes `trainer_state.json` last: a process killed before that leaves half a checkpoint.
+    Trainer writes `trainer_state.json` last, so a checkpoint without it is incomplete.
     """
     for path in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
         try:
@@ -327,7 +329,7 @@ def _step_of(checkpoint: Path) -> int:
 
 
 def make_optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
-    """Give the student a rate of its own; heads and weighting learn at theirs."""
+    """Return AdamW with separate learning rates for the student and for the heads and weighting."""
     beside = [
         *model.get_submodule("heads").parameters(),
         *model.get_submodule("weighting").parameters(),
@@ -338,13 +340,13 @@ def make_optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
     ]
     return AdamW(
         groups, weight_decay=params.weight_decay, fused=True
-    )  # eight times faster on a CPU
+    )  # fused is eight times faster on a CPU
 
 
 def _schedule(
     optimizer: AdamW, params: TrainingParams, n_steps: int, restarts: Sequence[Restart] = ()
 ) -> LambdaLR:
-    """Rise linearly, fall as a cosine; the student starts when the heads are warm."""
+    """Return a schedule with linear warm-up and cosine decay; the student starts after the heads' warm-up."""
 
     def from_step(first: int) -> Callable[[int], float]:
         steps = max(n_steps - first, 1)

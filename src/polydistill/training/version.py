@@ -1,4 +1,4 @@
-"""A version that a run can go on from: a student and its heads, named by the sha256 of their files."""
+"""A version that a run can start from: a student and its heads, identified by the sha256 of their files."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Version:
     """A student and the heads that were trained with it.
 
     Attributes:
-        sha256: Of all files: see `digest_of`.
-        student: The student's bundle.
-        student_sha256: Of its weights.
-        heads: Loaded.
+        sha256: The sha256 of all files; see `digest_of`.
+        student: The folder of the student's bundle.
+        student_sha256: The sha256 of the student's weights.
+        heads: The loaded heads.
     """
 
     sha256: str
@@ -37,19 +37,19 @@ class Version:
     heads: HeadsBundle
 
     def standardiser(self, teacher: str) -> Standardiser:
-        """Return what brings a teacher's embeddings to what its head predicts."""
+        """Return the standardiser from a teacher's embeddings to the targets of its head."""
         own = self.heads.statistics[teacher]
         return Standardiser(own[MEAN], own[STD], own.get(ROTATION))
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How a run's teachers differ from those of the version that it goes on from.
+    """The differences between a run's teachers and those of the version that it starts from.
 
     Attributes:
-        warm: Those that both have: their heads go on.
-        new: Those whose heads start from nothing.
-        retired: Those whose heads are dropped.
+        warm: Teachers that both have, whose heads are kept.
+        new: Teachers whose heads are newly initialised.
+        retired: Teachers whose heads are dropped.
     """
 
     warm: tuple[str, ...]
@@ -58,17 +58,17 @@ class Changes:
 
 
 def digest_of(folder: Path) -> str:
-    """Return the sha256 of a version: of the path and content of each file in `student` and `heads`.
+    """Return the sha256 over the path and content of each file in `student` and `heads`.
 
     Raises:
-        MissingDataError: One of the two is not there.
+        MissingDataError: One of the two folders does not exist.
     """
     total = hashlib.sha256()
     for part in PARTS:
         if not (folder / part).is_dir():
             raise MissingDataError(
                 f"No {part} in {folder}: a version has the folders student and heads, as the distill "
-                "stage leaves them."
+                "stage writes them."
             )
         for file in sorted(path for path in (folder / part).rglob("*") if path.is_file()):
             total.update(f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n".encode())
@@ -76,11 +76,11 @@ def digest_of(folder: Path) -> str:
 
 
 def open_version(folder: Path) -> Version:
-    """Load a version, and make sure that its parts belong together.
+    """Load a version and check that the student and the heads belong together.
 
     Raises:
-        MissingDataError: The student or the heads are not there.
-        DataError: The heads are damaged, or do not say whose embeddings they predict.
+        MissingDataError: The student or the heads are missing.
+        DataError: The heads are damaged, or do not record the identities of their teachers.
         StoreError: The heads were trained with another student.
     """
     sha256 = digest_of(folder)
@@ -93,8 +93,8 @@ def open_version(folder: Path) -> Version:
         )
     if unknown := sorted(set(heads.card.teachers) - set(heads.card.identities)):
         raise DataError(
-            f"{folder / 'heads'} does not say which weights teacher {unknown[0]!r} had: an older "
-            "version of polydistill made it. Run the distill stage again."
+            f"{folder / 'heads'} does not record which weights teacher {unknown[0]!r} had: an older "
+            "version of polydistill wrote it. Run the distill stage again."
         )
     return Version(sha256, folder / "student", found, heads)
 
@@ -103,20 +103,20 @@ def open_named(folder: Path, sha256: str) -> Version:
     """Load the version that `text.warm_start.sha256` names.
 
     Raises:
-        MissingDataError: It is not there.
-        StoreError: Its files are others.
+        MissingDataError: It does not exist.
+        StoreError: Its files have another sha256.
         DataError: See `open_version`.
     """
     if not folder.is_dir():
         raise MissingDataError(
-            f"No version in {folder}, which warm_start.sha256 names: `dvc pull {folder}.dvc` if "
-            "somebody has pushed it, or `polydistill warm-start` brings the model again."
+            f"No version in {folder}, which warm_start.sha256 names: `dvc pull {folder}.dvc` downloads "
+            "it if it was pushed; `polydistill warm-start` imports the model again."
         )
     version = open_version(folder)
     if version.sha256 != sha256:
         raise StoreError(
             f"{folder} has the sha256 {version.sha256[:16]}, warm_start.sha256 is {sha256[:16]}: remove "
-            f"the folder, then `dvc checkout {folder}.dvc`, or `polydistill warm-start` brings the model again."
+            f"the folder, then `dvc checkout {folder}.dvc`, or import the model again with `polydistill warm-start`."
         )
     return version
 
@@ -124,25 +124,25 @@ def open_named(folder: Path, sha256: str) -> Version:
 def require_fit(
     version: Version, block: MethodParams, dims: Mapping[str, int], identities: Mapping[str, str]
 ) -> Changes:
-    """Refuse a version that this run cannot go on from, and say how the teachers differ.
+    """Check that this run can start from a version, and return how their teachers differ.
 
     Args:
-        version: What to go on from.
-        block: The run's numbers.
+        version: The version to start from.
+        block: The run's parameters.
         dims: Width of each of the run's teachers, in order.
-        identities: Whose embeddings they are: `StoredEmbeddings.identity_sha256`.
+        identities: Each teacher's `StoredEmbeddings.identity_sha256`.
 
     Raises:
-        ParamsError: The heads or the weighting are of another kind or size, no teacher is in both, or
-            nothing is to be trained and a teacher is new.
-        StoreError: A teacher has another width, or other weights, than when its head was trained.
+        ParamsError: The heads or the weighting have another name or other options, no teacher is in both, or a
+            teacher is new and `epochs` is zero.
+        StoreError: A teacher has another width or other weights than when its head was trained.
     """
     card = version.heads.card
     _require_same_heads(block.heads, card.heads)
     if block.weighting.name != card.weighting.name:
         raise ParamsError(
-            f"weighting must be {card.weighting.name!r}, as of the version that the run goes on from, "
-            f"got {block.weighting.name!r}: another would ask other numbers of the same heads."
+            f"weighting must be {card.weighting.name!r}, as in the version that the run starts from, "
+            f"got {block.weighting.name!r}: another weighting would change the targets of the heads."
         )
     warm = tuple(name for name in dims if name in card.teachers)
     changes = Changes(
@@ -170,13 +170,13 @@ def require_fit(
     if changes.new and block.warm_start.epochs == 0:
         raise ParamsError(
             f"warm_start.epochs must be at least 1, got 0: the head of the new teacher {changes.new[0]!r} "
-            "has everything to learn."
+            "must be trained."
         )
     return changes
 
 
 def _require_same_heads(wanted: Plugin, found: Plugin) -> None:
-    """Compare options too, those that are left to their defaults as well; a budget is no property."""
+    """Check that names and options, with defaults filled in, are equal; `max_params` is ignored."""
     if wanted.name != found.name:
         raise _other("name", found.name, wanted.name)
     defaults = defaults_of(HEADS.get(wanted.name))
@@ -188,5 +188,5 @@ def _require_same_heads(wanted: Plugin, found: Plugin) -> None:
 
 def _other(option: str, expected: object, got: object) -> ParamsError:
     return ParamsError(
-        f"heads.{option} must be {expected!r}, as of the version that the run goes on from, got {got!r}."
+        f"heads.{option} must be {expected!r}, as in the version that the run starts from, got {got!r}."
     )

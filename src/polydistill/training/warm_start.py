@@ -1,4 +1,4 @@
-"""Student and heads that start where those of an earlier version ended."""
+"""Warm start: the student and the heads start with the weights of an earlier version."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from polydistill.training.version import Changes, Version, open_named, require_f
 
 COMPARED_EXAMPLES = 64
 _Held = tuple[Tensor, Tensor, Tensor | slice]
-"""A tensor, what it was, and the rows that stay so."""
+"""A tensor, its old values, and a mask of the rows that must not change."""
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What `reports/<modality>/distill.json` says of the version that a run went on from.
+    """The part of `reports/<modality>/distill.json` about the version that a run started from.
 
     Attributes:
-        sha256: Of the version.
-        student_sha256: Of its student's weights.
-        warm: Teachers whose heads went on.
-        new: Teachers whose heads started from nothing.
+        sha256: The sha256 of the version.
+        student_sha256: The sha256 of its student's weights.
+        warm: Teachers whose heads were kept.
+        new: Teachers whose heads were newly initialised.
         retired: Teachers whose heads were dropped.
-        head_steps: First steps, at most half of all, in which the student waited for the new heads.
+        head_steps: Number of first steps, at most half of all, in which only the new heads were trained.
     """
 
     sha256: str
@@ -48,7 +48,7 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run goes on from, and how its teachers differ.
+    """The version that a run starts from, and how its teachers differ.
 
     Attributes:
         version: An earlier student and its heads.
@@ -60,17 +60,17 @@ class Origin:
 
     @property
     def standardisers(self) -> dict[str, Standardiser]:
-        """What the heads that go on predict in: the statistics that they were trained with stay theirs."""
+        """The standardisers of the kept heads, with the statistics that the heads were trained with."""
         return {teacher: self.version.standardiser(teacher) for teacher in self.changes.warm}
 
 
 @dataclass(frozen=True)
 class LearningRows:
-    """Which rows of the heads' parameters learn in a warm start: bool, `(rows,)`, by name below `heads.`.
+    """Masks of the rows of the heads' parameters that a warm start trains: bool, `(rows,)`, by name without `heads.`.
 
     Attributes:
-        new: All that belongs to new teachers alone: from the first step on.
-        known: What makes the means of known teachers: with the student. All else holds still.
+        new: Rows that belong to new teachers alone; trained from the first step.
+        known: Rows that produce the means of known teachers; trained with the student. Other rows are frozen.
     """
 
     new: Mapping[str, Tensor]
@@ -79,12 +79,12 @@ class LearningRows:
 
 @dataclass(frozen=True)
 class Start:
-    """How a run begins.
+    """The settings with which a run starts.
 
     Attributes:
-        training: The loop's numbers.
-        learning: See `LearningRows`; none: from scratch.
-        report: What it goes on from; none: from scratch.
+        training: The training parameters.
+        learning: See `LearningRows`. None: the run starts from scratch.
+        report: The version that the run starts from. None: the run starts from scratch.
     """
 
     training: TrainingParams
@@ -111,11 +111,11 @@ def begin(
     heads: nn.Module,
     examples: Sequence[Example],
 ) -> Start:
-    """Put what the origin has learned into the freshly made student and heads, in place.
+    """Copy the origin's weights into the newly initialised student and heads, in place.
 
     Raises:
-        ParamsError: The origin's student is not the one that `params.yaml` describes: it has another width,
-            other weights, or reads examples in another way.
+        ParamsError: The origin's student differs from the one in `params.yaml` in width, in the shapes of its
+            weights, or in how it reads examples.
     """
     if origin is None:
         return Start(block.training)
@@ -140,16 +140,16 @@ def begin(
 
 
 class HoldHeads(TrainerCallback):
-    """After each step, puts back whatever of the heads is not to learn then.
+    """Restores the frozen rows of the heads after each step.
 
-    Known heads have seen the rows before. Their scales, left to learn on, would take the student's errors on rows
-    that it has learned by heart for its errors on all, and the held-out loss would jump within a few steps. Their
-    means have to follow the student, and wait for it.
+    Known heads have already been trained on the rows. If their scales were trained further, they would fit the
+    student's errors on memorised rows, and the held-out loss would jump within a few steps. Their means must follow
+    the student, so they are trained when the student is.
 
     Args:
-        model: The model before its first step; its heads stand below `heads.`.
-        learning: What may learn.
-        training: The loop's numbers: known means wait as long as the student.
+        model: The model before its first step; its heads' parameters have the prefix `heads.`.
+        learning: The rows that are trained.
+        training: The training parameters; the means of known teachers are frozen as long as the student.
     """
 
     def __init__(self, model: nn.Module, learning: LearningRows, training: TrainingParams) -> None:
@@ -176,23 +176,23 @@ class HoldHeads(TrainerCallback):
         control: TrainerControl,  # noqa: ARG002
         **_: Any,
     ) -> None:
-        """Undo the step where nothing was to change."""
+        """Restore the rows that must not change."""
         waits = state.global_step < self._training.student_start(args.max_steps)
         for weight, before, rows in self._held + (self._waiting if waits else []):
             weight[rows] = before[rows]
 
 
 def _require_same_student(student: Student, old: Student, examples: Sequence[Example]) -> None:
-    """Refuse a version whose student is not the one that `params.yaml` describes."""
+    """Check that the version's student is the one that `params.yaml` describes."""
     if old.dim != student.dim:
         raise ParamsError(
-            f"student.dim must be {old.dim}, as of the version that the run goes on from, got "
+            f"student.dim must be {old.dim}, as in the version that the run starts from, got "
             f"{student.dim}."
         )
     shapes, expected = _shapes(student.module), _shapes(old.module)
     if type(old) is not type(student) or shapes != expected:
         raise ParamsError(
-            "student must be as that of the version that the run goes on from: "
+            "student must be as in the version that the run starts from: "
             f"{type(old).__name__} with weights {_text(expected)}, got {type(student).__name__} with "
             f"{_text(shapes)}."
         )
@@ -200,7 +200,7 @@ def _require_same_student(student: Student, old: Student, examples: Sequence[Exa
     mine, theirs = student.collate(some), old.collate(some)
     if mine.keys() != theirs.keys() or not all(torch.equal(mine[key], theirs[key]) for key in mine):
         raise ParamsError(
-            "student must read examples as that of the version that the run goes on from: give the "
+            "student must read examples as in the version that the run starts from: give the "
             "same tokenizer and max_tokens."
         )
 

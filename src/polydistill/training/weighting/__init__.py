@@ -1,4 +1,4 @@
-"""Teacher weighting plug-ins, one file each: a weighting decides what each teacher counts in the loss."""
+"""Teacher weighting plug-ins, one file each; a weighting sets each teacher's weight in the loss."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ WEIGHTINGS: Plugins[Callable[..., Any]] = Plugins("weighting", __name__)
 
 
 class Weighting(nn.Module):
-    """Teachers side by side: each standardised by its own statistics, all counting alike.
+    """Base class: standardises each teacher by its own statistics and gives all the same weight.
 
-    Buffers and parameters of a subclass are in every checkpoint; its parameters learn at the heads' rate.
+    The buffers and parameters of a subclass are in every checkpoint; the parameters have the heads' learning rate.
 
     Args:
-        n_teachers: How many teachers there are.
+        n_teachers: Number of teachers.
     """
 
     def __init__(self, n_teachers: int) -> None:
@@ -30,41 +30,42 @@ class Weighting(nn.Module):
         self.n_teachers = n_teachers
 
     def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:
-        """Return what brings one teacher's `values`, `(n, teacher_dim)`, to a common scale.
+        """Return the standardiser of one teacher's `values`, `(n, teacher_dim)`.
 
-        `rows`, `(n,)`, are those that are trained on and that the teacher has.
+        `rows`, `(n,)`, is a mask of the training rows that the teacher has.
         """
         return fit_standardiser(values, rows)
 
-    def rescale(self, place: int, target: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002
-        """Return the targets of the teacher at `place`, `(batch, teacher_dim)`, for this batch."""
+    def rescale(self, teacher_index: int, target: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002
+        """Return one teacher's targets for this batch, `(batch, teacher_dim)`."""
         return target
 
-    def settled(self, place: int, fitted: Standardiser) -> Standardiser:  # noqa: ARG002
-        """Return what leads from the teacher at `place` to what its head predicts, when training is over."""
+    def settled(self, teacher_index: int, fitted: Standardiser) -> Standardiser:  # noqa: ARG002
+        """Return the standardiser from one teacher's embeddings to its head's targets at the end of training."""
         return fitted
 
-    def resume(self, place: int, settled: Standardiser) -> Standardiser:  # noqa: ARG002
-        """Return what brings the teacher at `place` to what a head that was trained before predicts.
+    def resume(self, teacher_index: int, settled: Standardiser) -> Standardiser:  # noqa: ARG002
+        """Return the standardiser from one teacher's embeddings to the targets of an earlier head.
 
-        `settled` is what `settled` gave at the end of that training; afterwards it gives the same again.
+        `settled` is the result of the method `settled` at the end of the earlier training. After this call the
+        method returns it again.
         """
         return settled
 
     def forward(self, losses: Tensor, seen: Tensor) -> Tensor:
-        """Reduce the teachers' mean losses to what is minimised.
+        """Reduce the teachers' mean losses to one loss.
 
         Args:
             losses: `(n_teachers,)`; zero where a teacher has no row in the batch.
-            seen: `(n_teachers,)`, bool: false there.
+            seen: `(n_teachers,)`, bool: false for such a teacher.
 
         Returns:
-            A scalar, of the losses' own size.
+            A scalar of the size of the losses.
         """
         return losses.sum() / seen.sum().clamp(min=1)
 
 
 def weighted_mean(losses: Tensor, weights: Tensor, seen: Tensor) -> Tensor:
-    """Return the mean of the seen losses with weights of mean one among them."""
+    """Return the weighted mean of the seen losses; the weights are scaled to a mean of one."""
     weights = weights * seen
     return (losses * weights).sum() / weights.sum().clamp(min=1e-12)

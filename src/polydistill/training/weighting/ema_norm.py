@@ -1,4 +1,4 @@
-"""Divide each teacher's loss by its own moving size, so that none drowns another."""
+"""Divides each teacher's loss by a moving average of its size."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from torch import Tensor
 from polydistill.training.weighting import WEIGHTINGS, Weighting, weighted_mean
 
 LEAST = 0.05
-"""The least size that a loss is taken for, in its own unit."""
+"""Lower bound of a loss' size, in the loss' unit."""
 
 
 @WEIGHTINGS.register("ema-norm")
 class EmaNorm(Weighting):
     """Weights are the inverse of an exponential moving average of the losses' absolute values, at least `LEAST`.
 
-    Made for losses that are positive. A likelihood may cross zero, and its size there says nothing of its gradients: a
-    teacher near zero counts up to `1 / LEAST` times as much as one at one nat. `per-dimension` and `uncertainty` suit it.
+    Use it with positive losses. A likelihood may cross zero, where its size is unrelated to its gradients: a teacher
+    near zero would get up to `1 / LEAST` times the weight of a teacher at one nat. With likelihoods use
+    `per-dimension` or `uncertainty`.
 
     Args:
-        n_teachers: How many teachers there are.
-        decay: Share of the average that stays at each step.
+        n_teachers: Number of teachers.
+        decay: Decay of the moving average per step.
     """
 
     size: Tensor

@@ -1,4 +1,4 @@
-"""Teachers as they come: the paper's text setting, a plain sum."""
+"""No weighting and no scaling: the paper's text setting, a plain sum."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 @WEIGHTINGS.register("none")
 class NoWeighting(Weighting):
-    """Targets keep their scale, so that a teacher with small numbers hardly counts: a baseline."""
+    """Baseline: targets keep their scale, so a teacher with small values has little influence."""
 
     def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
-        """See `Weighting.fit`: nothing is changed."""
+        """See `Weighting.fit`; returns the identity."""
         dim = values.shape[1]
         return Standardiser(np.zeros(dim, np.float32), np.ones(dim, np.float32))

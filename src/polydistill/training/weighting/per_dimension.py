@@ -1,4 +1,4 @@
-"""The default: every dimension of every teacher has mean zero and variance one."""
+"""The default weighting: every dimension of every teacher is scaled to mean zero and variance one."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 @WEIGHTINGS.register("per-dimension")
 class PerDimension(Weighting):
-    """See `_base.Weighting`. Rescaling a teacher by any constant changes nothing."""
+    """See `Weighting`. The result does not depend on the scale of a teacher's embeddings."""

@@ -1,4 +1,4 @@
-"""PHI-S: rotate a teacher so that all its dimensions vary alike, then scale them by one number."""
+"""PHI-S: rotates a teacher's embeddings to equal variances, then scales them by one number."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Matrix = NDArray[np.float64]
 
 @WEIGHTINGS.register("phi-s")
 class PhiS(Weighting):
-    """An error in any direction of the teacher's space counts the same, however wide the direction.
+    """Gives errors in all directions of a teacher's space the same weight, whatever the variance there.
 
     References:
         Ranzinger et al. 2024, "PHI-S: distribution balancing for label-free multi-teacher distillation",
-        arXiv:2410.01680. There the rotation is a Hadamard matrix, which only some widths have; a chain of
-        plane rotations gives every width equal variances.
+        arXiv:2410.01680. The paper rotates by a Hadamard matrix, which exists only for some widths; a
+        chain of plane rotations works for every width.
     """
 
     def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:
@@ -41,8 +41,8 @@ class PhiS(Weighting):
 def equalising_rotation(variances: NDArray[np.float64]) -> Matrix:
     """Return a rotation, `(dim, dim)`, after which uncorrelated variables have equal variances.
 
-    Each plane rotation brings one variable to the mean variance and leaves the rest to its partner; it is not
-    touched again, so that those which are still to come stay uncorrelated.
+    Each plane rotation gives one variable the mean variance and its partner the remainder. That variable is not
+    rotated again, so the remaining variables stay uncorrelated.
     """
     dim = len(variances)
     rotation: Matrix = np.eye(dim)

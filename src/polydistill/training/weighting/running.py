@@ -1,4 +1,4 @@
-"""Standardise by statistics of the batches seen so far: no pass over the store before the first step."""
+"""Standardises by running statistics of the batches, without a pass over the data before training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 @WEIGHTINGS.register("running")
 class Running(Weighting):
-    """One mean and one scale a teacher, moving with the batches.
+    """One running mean and one running scale per teacher.
 
     Args:
-        n_teachers: How many teachers there are.
-        momentum: Share of a new batch in the statistics.
+        n_teachers: Number of teachers.
+        momentum: Weight of a new batch in the running statistics.
     """
 
     mean: Tensor
@@ -33,41 +33,46 @@ class Running(Weighting):
         self.register_buffer("known", torch.zeros(n_teachers))
 
     def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
-        """See `Weighting.fit`: nothing is known yet."""
+        """See `Weighting.fit`; returns the identity."""
         dim = values.shape[1]
         return Standardiser(np.zeros(dim, np.float32), np.ones(dim, np.float32))
 
-    def rescale(self, place: int, target: Tensor, mask: Tensor) -> Tensor:
-        """See `Weighting.rescale`; learns from the batch while the model trains."""
+    def rescale(self, teacher_index: int, target: Tensor, mask: Tensor) -> Tensor:
+        """See `Weighting.rescale`; updates the statistics in training mode."""
         if self.training and bool(mask.any()):
-            self._learn(place, target[mask])
-        return (target - self.mean[place]) / self._deviation(place)
+            self._learn(teacher_index, target[mask])
+        return (target - self.mean[teacher_index]) / self._deviation(teacher_index)
 
-    def settled(self, place: int, fitted: Standardiser) -> Standardiser:
-        """See `Weighting.settled`: the statistics as they are now."""
+    def settled(self, teacher_index: int, fitted: Standardiser) -> Standardiser:
+        """See `Weighting.settled`; returns the current statistics."""
         return Standardiser(
-            np.full_like(fitted.mean, float(self.mean[place])),
-            np.full_like(fitted.std, float(self._deviation(place))),
+            np.full_like(fitted.mean, float(self.mean[teacher_index])),
+            np.full_like(fitted.std, float(self._deviation(teacher_index))),
         )
 
-    def resume(self, place: int, settled: Standardiser) -> Standardiser:
-        """See `Weighting.resume`: the statistics go on moving from where they were."""
+    def resume(self, teacher_index: int, settled: Standardiser) -> Standardiser:
+        """See `Weighting.resume`; the running statistics continue from the earlier ones."""
         mean, std = float(settled.mean[0]), float(settled.std[0])
-        self.mean[place], self.variance[place], self.known[place] = mean, std**2, 1.0
+        self.mean[teacher_index], self.variance[teacher_index], self.known[teacher_index] = (
+            mean,
+            std**2,
+            1.0,
+        )
         return Standardiser(np.zeros_like(settled.mean), np.ones_like(settled.std))
 
-    def _deviation(self, place: int) -> Tensor:
-        return self.variance[place].clamp(min=1e-12).sqrt()
+    def _deviation(self, teacher_index: int) -> Tensor:
+        return self.variance[teacher_index].clamp(min=1e-12).sqrt()
 
     @torch.no_grad()
-    def _learn(self, place: int, values: Tensor) -> None:
-        """Move the statistics towards the batch's; the first batch sets them.
+    def _learn(self, teacher_index: int, values: Tensor) -> None:
+        """Update the statistics with a batch; the first batch sets them.
 
-        As the moving mean square less the square of the moving mean, without the difference of two large numbers.
+        The variance equals the running mean square minus the squared running mean, computed without subtracting two
+        large numbers.
         """
-        share = self._momentum if self.known[place] > 0 else 1.0
-        apart = values.mean() - self.mean[place]
+        share = self._momentum if self.known[teacher_index] > 0 else 1.0
+        apart = values.mean() - self.mean[teacher_index]
         spread = values.var(correction=0) + (1 - share) * apart.square()
-        self.mean[place] += share * apart
-        self.variance[place] += share * (spread - self.variance[place])
-        self.known[place] = 1.0
+        self.mean[teacher_index] += share * apart
+        self.variance[teacher_index] += share * (spread - self.variance[teacher_index])
+        self.known[teacher_index] = 1.0

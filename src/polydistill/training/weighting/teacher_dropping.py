@@ -1,4 +1,4 @@
-"""Drop teachers at random, but never the one that is predicted worst."""
+"""Drops teachers at random, except the one with the highest loss."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from polydistill.training.weighting import WEIGHTINGS, Weighting, weighted_mean
 
 @WEIGHTINGS.register("teacher-dropping")
 class TeacherDropping(Weighting):
-    """In each step the highest loss counts, and each other one with a chance.
+    """In each step keeps the highest loss, and every other loss with probability `keep`.
 
-    The draws come from torch's global generator, whose state is in every checkpoint.
+    Uses torch's global random generator, whose state is in every checkpoint.
 
     Args:
-        n_teachers: How many teachers there are.
-        keep: The chance of each other teacher.
+        n_teachers: Number of teachers.
+        keep: Probability of keeping each other teacher.
 
     References:
         Sariyildiz et al. 2024, "UNIC: universal classification models via multi-teacher distillation",
@@ -28,7 +28,7 @@ class TeacherDropping(Weighting):
         self._keep = keep
 
     def forward(self, losses: Tensor, seen: Tensor) -> Tensor:
-        """See `Weighting.forward`; without dropping while the model is evaluated."""
+        """See `Weighting.forward`; drops no teacher in eval mode."""
         if not self.training:
             return super().forward(losses, seen)
         kept = torch.rand(self.n_teachers, device=losses.device) < self._keep

@@ -1,4 +1,4 @@
-"""Learn what each teacher counts: a loss that stays high is trusted less."""
+"""Learns each teacher's weight: a persistently high loss gets a lower weight."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 @WEIGHTINGS.register("uncertainty")
 class Uncertainty(Weighting):
-    """Homoscedastic uncertainty, one learned number a teacher.
+    """Weighting by homoscedastic uncertainty, with one learned number per teacher.
 
     Args:
-        n_teachers: How many teachers there are.
-        reach: The logarithms of the variances stay within plus and minus this: a likelihood may be negative, and
-            would pull them to minus infinity.
+        n_teachers: Number of teachers.
+        reach: Bound on the absolute value of the log variances. Without it a negative likelihood would drive them
+            to minus infinity.
 
     References:
         Kendall, Gal, Cipolla 2018, "Multi-task learning using uncertainty to weigh losses", equation 10.
@@ -27,7 +27,7 @@ class Uncertainty(Weighting):
         self.log_variance = nn.Parameter(torch.zeros(n_teachers))
 
     def forward(self, losses: Tensor, seen: Tensor) -> Tensor:
-        """See `Weighting.forward`; without weights while the model is evaluated."""
+        """See `Weighting.forward`; the weights are equal in eval mode."""
         if not self.training:
             return super().forward(losses, seen)
         log_variance = self._reach * torch.tanh(self.log_variance / self._reach)
