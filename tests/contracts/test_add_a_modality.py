@@ -53,7 +53,7 @@ def rooms() -> Iterator[None]:
             registry.get(name)  # plug-ins registered from here on are removed with the patch
     with pytest.MonkeyPatch.context() as patch:
         for room, registry in ROOMS.items():
-            package = importlib.import_module(f"polydistill.{room}")
+            package = importlib.import_module(registry.package)
             assert package.__spec__ is not None
             folders = [*package.__path__, str(PLUGINS / room)]
             patch.setattr(package, "__path__", folders)
@@ -61,9 +61,9 @@ def rooms() -> Iterator[None]:
             others = {name: one for name, one in registry._entries.items() if name != "text"}
             patch.setattr(registry, "_entries", others)
             for file in (PLUGINS / room).glob("*.py"):
-                patch.delitem(sys.modules, f"polydistill.{room}.{file.stem}", raising=False)
+                patch.delitem(sys.modules, f"{registry.package}.{file.stem}", raising=False)
             if room != "teachers":
-                patch.setitem(sys.modules, f"polydistill.{room}.text", None)  # importing it raises
+                patch.setitem(sys.modules, f"{registry.package}.text", None)  # importing it raises
         yield
 
 
