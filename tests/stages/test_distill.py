@@ -24,7 +24,6 @@ from polydistill.export.predicted_embeddings import load_predictor
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
-from polydistill.training.tracking import JsonlTracker
 from tests.distill_project import (
     REPOSITORY,
     SOURCES,
@@ -33,6 +32,7 @@ from tests.distill_project import (
     outputs,
     small_params,
 )
+from tests.jsonl_tracker import JsonlTracker
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from polydistill.heads import HEADS
-from polydistill.training.inheritance import inherit, mean_rows_of_all, own_rows, rows_of_all
+from polydistill.training.warm_start import inherit, rows_of_all
 
 OLD = {"first": 3, "second": 7, "third": 2}
 NEW = {"third": 2, "added": 4, "first": 3}
@@ -61,7 +61,7 @@ def test_a_new_teacher_keeps_its_first_weights(name: str, options: dict[str, obj
     inherit(new, make(name, OLD, 0, options), ["third", "first"])
 
     first, now = dict(fresh.named_parameters()), dict(new.named_parameters())
-    for parameter, rows in own_rows(new, "added").items():
+    for parameter, rows in new.own_rows("added").items():
         assert rows.any()
         assert torch.equal(now[parameter][rows], first[parameter][rows])
         if not rows.all():
@@ -77,7 +77,7 @@ def test_rows_of_a_teacher_change_its_prediction_and_no_other(
     before = heads(students)
 
     with torch.no_grad():
-        for parameter, rows in own_rows(heads, "second").items():
+        for parameter, rows in heads.own_rows("second").items():
             heads.get_parameter(parameter)[rows] += 1.0
 
     after = heads(students)
@@ -94,7 +94,7 @@ def test_mean_rows_change_the_means_of_their_teachers_and_nothing_else(
     before = heads(students)
 
     with torch.no_grad():
-        for parameter, rows in mean_rows_of_all(heads, ["second", "third"]).items():
+        for parameter, rows in rows_of_all(heads, ["second", "third"], means_only=True).items():
             heads.get_parameter(parameter)[rows] += 1.0
 
     after = heads(students)
@@ -113,7 +113,7 @@ def test_no_row_has_two_owners(name: str, options: dict[str, object]) -> None:
 
     counts: dict[str, torch.Tensor] = {}
     for teacher in OLD:
-        for parameter, rows in own_rows(heads, teacher).items():
+        for parameter, rows in heads.own_rows(teacher).items():
             counts[parameter] = counts.get(parameter, torch.zeros(())) + rows.int()
 
     assert all(bool((count <= 1).all()) for count in counts.values())

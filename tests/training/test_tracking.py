@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from polydistill.training.tracking import JsonlTracker, Tracker
+from polydistill.training.tracking import Tracker
+from tests.jsonl_tracker import JsonlTracker
 
 
 def test_a_file_holds_every_call_as_one_line_at_once(tmp_path: Path) -> None:

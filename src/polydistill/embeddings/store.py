@@ -17,9 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from torch.utils.dlpack import from_dlpack
 
 from polydistill.contracts import Embeddings, Example, Progress, Teacher, silent
 from polydistill.embeddings.shards import (
@@ -167,9 +165,8 @@ class StoredEmbeddings:
         self.identity: dict[str, object] = index["identity"]
         self._dtype = np.dtype(index["dtype"])
         columns = [table["embedding"].chunk(0) for table in tables]  # combining chunks would copy
-        self._flat = [column.values for column in columns]
         self._matrices: list[NDArray[np.floating]] = [
-            flat.to_numpy(zero_copy_only=True).reshape(-1, self.dim) for flat in self._flat
+            column.values.to_numpy(zero_copy_only=True).reshape(-1, self.dim) for column in columns
         ]
         self._ends = np.cumsum([len(matrix) for matrix in self._matrices], dtype=np.int64)
         self.present = np.concatenate(
@@ -188,22 +185,12 @@ class StoredEmbeddings:
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
     @property
-    def n_shards(self) -> int:
-        """The number of shards."""
-        return len(self._matrices)
-
-    @property
     def values(self) -> NDArray[np.floating]:
         """The stored values, `(n_examples, dim)`; a view of the file if there is one shard, otherwise a copy."""
         if len(self._matrices) == 1:
             return self._matrices[0]
         empty = np.empty((0, self.dim), dtype=self._dtype)
         return np.concatenate([empty, *self._matrices])
-
-    def shard_tensor(self, shard: int) -> torch.Tensor:
-        """Return a read-only view of a shard's stored values, `(rows, dim)`."""
-        tensor: torch.Tensor = from_dlpack(self._flat[shard])
-        return tensor.view(-1, self.dim)
 
     def take(self, indices: Ints) -> Embeddings:
         """Return the rows at `indices`, `(n,)`, as float32.

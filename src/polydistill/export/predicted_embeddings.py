@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from polydistill.errors import (
     UnknownNameError,
 )
 from polydistill.export.bundle import load_matching_heads
-from polydistill.project.files import put_in_place
+from polydistill.project.files import write_atomic
 from polydistill.students import encode, load_student
 from polydistill.training.calibration import Moments, mean_log_scale, predicted_moments
 from polydistill.training.heads_bundle import MEAN, RESIDUAL, ROTATION, STD, HeadsBundle
@@ -182,19 +183,10 @@ def predict_teacher(
     arrays: dict[str, NDArray[np.floating]] = {"mean": mean, "std": std}
     if predictor.scores_novelty:
         arrays["novelty"] = predictor.novelty(embeddings)
-    _write(output, arrays)
+    content = BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    write_atomic(output, content.getvalue())
     novelty = float(np.median(arrays["novelty"])) if len(arrays.get("novelty", ())) else None
     return PredictionReport(
         teacher, len(mean), mean.shape[1], predictor.scale, novelty, str(output)
     )
-
-
-def _write(output: Path, arrays: dict[str, NDArray[np.floating]]) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}")
-    try:
-        with unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        put_in_place(unfinished, output)
-    finally:
-        unfinished.unlink(missing_ok=True)  # of a disk that was full

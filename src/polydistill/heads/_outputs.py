@@ -70,12 +70,11 @@ class Outputs(nn.Module):
         return torch.tensor([name == teacher for name in self.dims] * self.modes)
 
     def covariance_of(self, teacher: str) -> list[str]:
-        """Return the names of the covariance parameters that belong to one teacher alone."""
-        teacher_index = list(self.dims).index(teacher)
+        """Name the parameters that are one teacher's whole."""
+        index = list(self.dims).index(teacher)
         lists = {"factors": self.factors, "triangles": self.triangles}
-        return [f"{name}.{teacher_index}" for name, matrices in lists.items() if len(matrices)]
+        return [f"{name}.{index}" for name, matrices in lists.items() if len(matrices)]
 
-    @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """Initialise near a diagonal covariance, from `generator` alone."""
         for factor in self.factors:
@@ -105,14 +104,46 @@ class Outputs(nn.Module):
             )
         }
 
-    def _factor(self, teacher_index: int) -> Tensor | None:
-        return self.factors[teacher_index] if len(self.factors) else None
+    def _factor(self, index: int) -> Tensor | None:
+        return self.factors[index] if len(self.factors) else None
 
-    def _triangle(self, teacher_index: int) -> Tensor | None:
+    def _triangle(self, index: int) -> Tensor | None:
         if not len(self.triangles):
             return None
-        free: Tensor = self.triangles[teacher_index]
+        free: Tensor = self.triangles[index]
         return free.tril(-1) + torch.eye(free.shape[-1], dtype=free.dtype, device=free.device)
+
+
+class TeacherHeads(nn.Module):
+    """Heads whose outputs pass through `outputs`, which may add a covariance of each teacher's own."""
+
+    outputs: Outputs
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """See `contracts.Heads.teachers`."""
+        return tuple(self.outputs.dims)
+
+    def own_rows(self, teacher: str) -> dict[str, Tensor]:
+        """See `contracts.Heads.own_rows`."""
+        whole = torch.ones(self.outputs.modes, dtype=torch.bool)
+        own = {f"outputs.{name}": whole for name in self.outputs.covariance_of(teacher)}
+        return self._rows_of(teacher) | own
+
+    def _rows_of(self, teacher: str) -> dict[str, Tensor]:
+        """Return `own_rows` without the covariance."""
+        raise NotImplementedError
+
+    def _finish(self, generator: torch.Generator, max_params: int | None) -> None:
+        """Check the budget, then draw the initial weights, whatever the global seed."""
+        require_budget(self, max_params)
+        with torch.no_grad():
+            self._initialise(generator)
+            self.outputs.initialise(generator)
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        """Draw the initial weights of all but `outputs`."""
+        raise NotImplementedError
 
 
 class _SoftClamp(torch.autograd.Function):

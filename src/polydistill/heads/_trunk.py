@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from polydistill.contracts import Prediction
-from polydistill.heads._outputs import Outputs, require_at_least_one, require_budget
+from polydistill.heads._outputs import Outputs, TeacherHeads, require_at_least_one
 
 SMALL = 0.1
 """Initial scale of the parts that start small: the trunk beside a linear map, residual layers and log scales."""
 
 
-class TrunkHeads(nn.Module):
-    """Predicts each teacher's mean and scale from the student, without normalisation: the student's norm counts.
+class TrunkHeads(TeacherHeads):
+    """From the student to each teacher's mean and scale; nothing normalises, so the student's norm reaches the end.
 
     Args:
         student_dim: Width of the student's embeddings.
@@ -81,10 +81,8 @@ class TrunkHeads(nn.Module):
         self.mean = nn.Linear(self._direct + to_means, width)
         self.log_scale = nn.Linear(to_scales, width)
         self.log_weights = nn.Linear(hidden, len(teacher_dims) * modes)
-        require_budget(self, max_params)
-        self._initialise(generator)
+        self._finish(generator, max_params)
 
-    @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
         """Initialise a map with small weights and unit scales, from `generator` alone."""
         narrow = [layer for layer in (self.to_mean, self.to_scale) if layer is not None]
@@ -101,29 +99,17 @@ class TrunkHeads(nn.Module):
                 bias.zero_()
         if self.outputs.modes > 1:  # equal modes would get equal gradients and stay equal
             self.mean.bias.normal_(0.0, 0.5, generator=generator)
-        self.outputs.initialise(generator)
 
-    @property
-    def teachers(self) -> tuple[str, ...]:
-        """See `contracts.Heads.teachers`."""
-        return tuple(self.outputs.dims)
-
-    def own_rows(self, teacher: str) -> dict[str, Tensor]:
-        """See `contracts.Heads.own_rows`: only the trunk is shared."""
-        logits = self.outputs.weights_of(teacher)
-        rows = self._rows_of(teacher, {"mean", "log_scale"})
-        rows |= {f"log_weights.{part}": logits for part in ("weight", "bias")}
-        whole = torch.ones(self.outputs.modes, dtype=torch.bool)
-        return rows | {f"outputs.{name}": whole for name in self.outputs.covariance_of(teacher)}
+    def _rows_of(self, teacher: str) -> dict[str, Tensor]:
+        """See `TeacherHeads._rows_of`: the trunk is shared, the layers after it are not."""
+        rows, logits = self.outputs.rows_of(teacher), self.outputs.weights_of(teacher)
+        of_layer = {"mean": rows, "log_scale": rows, "log_weights": logits}
+        return {f"{n}.{part}": of_layer[n] for n in of_layer for part in ("weight", "bias")}
 
     def mean_rows(self, teacher: str) -> dict[str, Tensor]:
         """See `contracts.Heads.mean_rows`."""
-        return self._rows_of(teacher, {"mean"})
-
-    def _rows_of(self, teacher: str, layers: Collection[str]) -> dict[str, Tensor]:
-        """Return masks of one teacher's outputs in these layers."""
         rows = self.outputs.rows_of(teacher)
-        return {n: rows for n, _ in self.named_parameters() if n.partition(".")[0] in layers}
+        return {"mean.weight": rows, "mean.bias": rows}
 
     def forward(
         self,

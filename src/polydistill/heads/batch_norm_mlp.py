@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from polydistill.contracts import Prediction, widened
 from polydistill.heads import HEADS
-from polydistill.heads._outputs import Outputs, require_at_least_one, require_budget
+from polydistill.heads._outputs import Outputs, TeacherHeads, require_at_least_one
 
 Parts = tuple[Tensor, Tensor, Tensor]
 """Means, unbounded log scales and mode-weight logits."""
 
 
 @HEADS.register("batch-norm-mlp")
-class BatchNormMlpHeads(nn.Module):
+class BatchNormMlpHeads(TeacherHeads):
     """Linear maps, batch normalisation and ReLU; with the loss `cosine` this is SimReg.
 
     SimReg minimises `2 - 2 cos` between the output and the teacher's embedding, which is twice `cosine`: the
@@ -78,29 +78,25 @@ class BatchNormMlpHeads(nn.Module):
         self.perceptrons = nn.ModuleList(
             [_Perceptron(student_dim, dim, hidden, depth, modes) for dim in teacher_dims.values()]
         )
-        require_budget(self, max_params)
-        for perceptron in self.perceptrons:
-            perceptron.apply(lambda layer: _initialise(layer, generator))
-        if modes > 1:  # equal modes would get equal gradients and stay equal
-            with torch.no_grad():
-                for perceptron in self.perceptrons:
-                    perceptron.get_parameter("mean.bias").normal_(0.0, 0.5, generator=generator)
-        self.outputs.initialise(generator)
+        self._finish(generator, max_params)
 
-    @property
-    def teachers(self) -> tuple[str, ...]:
-        """See `contracts.Heads.teachers`."""
-        return tuple(self.outputs.dims)
+    def _initialise(self, generator: torch.Generator) -> None:
+        """Draw small weights; normalisation starts as torch makes it."""
+        for layer in self.perceptrons.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight.normal_(0.0, layer.in_features**-0.5, generator=generator)
+                layer.bias.zero_()
+        if self.outputs.modes > 1:  # equal modes would stay equal for ever
+            for perceptron in self.perceptrons:
+                perceptron.get_parameter("mean.bias").normal_(0.0, 0.5, generator=generator)
 
-    def own_rows(self, teacher: str) -> dict[str, Tensor]:
-        """See `contracts.Heads.own_rows`; the teachers share no parameter."""
-        teacher_index = self.teachers.index(teacher)
-        own = {
-            f"perceptrons.{teacher_index}.{name}": torch.ones(len(weight), dtype=torch.bool)
-            for name, weight in self.perceptrons[teacher_index].named_parameters()
+    def _rows_of(self, teacher: str) -> dict[str, Tensor]:
+        """See `TeacherHeads._rows_of`: nothing is shared."""
+        index = self.teachers.index(teacher)
+        return {
+            f"perceptrons.{index}.{name}": torch.ones(len(weight), dtype=torch.bool)
+            for name, weight in self.perceptrons[index].named_parameters()
         }
-        whole = torch.ones(self.outputs.modes, dtype=torch.bool)
-        return own | {f"outputs.{name}": whole for name in self.outputs.covariance_of(teacher)}
 
     def mean_rows(self, teacher: str) -> dict[str, Tensor]:
         """See `contracts.Heads.mean_rows`."""
@@ -171,11 +167,3 @@ def _of_rows(perceptron: nn.Module, student: Tensor, mask: Tensor | None) -> Par
         zeros.index_put((mask,), one) for zeros, one in zip(spread, some, strict=True)
     )
     return mean, scale, weights
-
-
-@torch.no_grad()
-def _initialise(layer: nn.Module, generator: torch.Generator) -> None:
-    """Initialise a linear layer with small seeded weights; other layers keep torch's initialisation."""
-    if isinstance(layer, nn.Linear):
-        layer.weight.normal_(0.0, layer.in_features**-0.5, generator=generator)
-        layer.bias.zero_()

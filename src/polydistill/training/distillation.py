@@ -21,10 +21,10 @@ from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
 from polydistill.losses.relational import build_geometry
 from polydistill.students import STUDENTS, encode, weights_digest
-from polydistill.training.calibrated_heads import asked_for, save_calibrated_heads
 from polydistill.training.calibration import Calibration, calibrate, predicted_moments, trains_scale
 from polydistill.training.dataset import Batches, Targets, seeded
 from polydistill.training.guard import Restart
+from polydistill.training.heads_bundle import asked_for, save_calibrated_heads
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import StandardisedRows, Standardiser
 from polydistill.training.tracking import NullTracker, Tracker

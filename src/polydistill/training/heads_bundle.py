@@ -14,10 +14,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
+from polydistill.config.method import MethodParams
 from polydistill.config.nodes import Node, Plugin
 from polydistill.contracts import FloatArray
 from polydistill.errors import DataError, MissingDataError
 from polydistill.heads import HEADS
+from polydistill.students import weights_digest
+from polydistill.training.calibration import Calibration
+from polydistill.training.dataset import Targets
+from polydistill.training.model import DistillationModel
+from polydistill.training.standardise import Standardiser
+from polydistill.training.weighting import Weighting
 
 CARD, WEIGHTS = "heads.json", "heads.safetensors"
 MEAN, STD, ROTATION, RESIDUAL = "mean", "std", "rotation", "residual"
@@ -98,6 +105,64 @@ def save_heads(bundle: HeadsBundle, folder: Path) -> None:
     save_file(arrays, folder / WEIGHTS)
     text = bundle.card.model_dump_json(indent=2) + "\n"
     (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def save_calibrated_heads(
+    outputs: Path,
+    model: DistillationModel,
+    block: MethodParams,
+    student_dim: int,
+    teachers: Mapping[str, tuple[Standardiser, str]],
+    calibration: Calibration,
+) -> None:
+    """Write `outputs/heads`: with the teachers' statistics they predict embeddings as they were.
+
+    Args:
+        outputs: Holds `student`, whose weights the heads belong to.
+        model: Heads and weighting, trained.
+        block: The method.
+        student_dim: Width of the student's embeddings.
+        teachers: Of each, its standardiser as fitted before training, and whose embeddings they were.
+        calibration: Of the heads' scales.
+    """
+    statistics: Statistics = {}
+    for teacher_index, (name, (fitted, _)) in enumerate(teachers.items()):
+        settled = model.weighting.settled(teacher_index, fitted)
+        statistics[name] = {MEAN: settled.mean, STD: settled.std}
+        if settled.rotation is not None:
+            statistics[name][ROTATION] = settled.rotation
+        if name in calibration.residual:
+            statistics[name][RESIDUAL] = calibration.residual[name]
+    novelty = calibration.novelty
+    card = HeadsCard(
+        heads=block.heads,
+        weighting=block.weighting,
+        student_dim=student_dim,
+        student_sha256=weights_digest(outputs / "student"),
+        teachers=tuple(teachers),
+        teacher_dims={name: len(one.mean) for name, (one, _) in teachers.items()},
+        identities={name: identity for name, (_, identity) in teachers.items()},
+        scale="predicted" if calibration.scale_is_trained else "residual",
+        factors=calibration.factors,
+        novelty=novelty and NoveltyScale(mean=novelty[0], std=novelty[1]),
+    )
+    save_heads(HeadsBundle(card, model.heads, statistics, model.weighting), outputs / "heads")
+
+
+@torch.no_grad()
+def asked_for(
+    weighting: Weighting,
+    targets: Mapping[str, Targets],
+    present: dict[str, torch.Tensor],
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> dict[str, FloatArray]:
+    """Return what each head should predict at `rows`, by teacher, now that training is over."""
+    weighting.eval()
+    at = torch.from_numpy(rows)
+    return {
+        name: weighting.rescale(teacher_index, values[at], present[name][at]).numpy()
+        for teacher_index, (name, values) in enumerate(targets.items())
+    }
 
 
 def load_heads(folder: Path) -> HeadsBundle:

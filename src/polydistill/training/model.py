@@ -66,39 +66,30 @@ class DistillationModel(nn.Module):
     def losses_of(
         self, embedded: Tensor, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> dict[str, Any]:
-        """Return the result of `forward` for the student's embeddings, `(batch, dim)`."""
-        predictions = self.heads(embedded, masks)
+        """Return what `forward` does, of the student's embeddings `(batch, dim)`."""
+        predictions: Mapping[str, Prediction] = self.heads(embedded, masks)
         embedded = widened(embedded)
         with without_autocast(embedded):
-            return self._reduce(embedded, predictions, targets, masks)
-
-    def _reduce(
-        self,
-        embedded: Tensor,
-        predictions: Mapping[str, Prediction],
-        targets: Mapping[str, Tensor],
-        masks: Mapping[str, Tensor],
-    ) -> dict[str, Any]:
-        sums, counts = [], []
-        targets = {
-            name: self.weighting.rescale(index, target, masks[name])
-            for index, (name, target) in enumerate(targets.items())
-        }
-        for name, target in targets.items():
-            sums.append(self._loss(predictions[name], target, masks[name]).sum())
-            counts.append(masks[name].sum())
-        total, count = torch.stack(sums), torch.stack(counts)
-        nats = total / count.clamp(min=1)
-        geometry = nats.new_zeros(())
-        if self._geometry is not None and self._weight > 0:
-            of_rows = self._geometry(embedded, list(targets.values()), list(masks.values()))
-            known = torch.stack(list(masks.values())).any(dim=0).sum()  # other rows are dropped
-            geometry = of_rows.sum() / known.clamp(min=1)
-        loss = self._loss_weight * self.weighting(nats, count > 0) + self._weight * geometry
-        return {
-            "loss": loss,
-            "sums": total.detach(),
-            "counts": count.detach(),
-            "geometry": geometry.detach(),
-            "embedded": embedded.detach(),
-        }
+            sums, counts = [], []
+            targets = {
+                name: self.weighting.rescale(teacher_index, target, masks[name])
+                for teacher_index, (name, target) in enumerate(targets.items())
+            }
+            for name, target in targets.items():
+                sums.append(self._loss(predictions[name], target, masks[name]).sum())
+                counts.append(masks[name].sum())
+            total, count = torch.stack(sums), torch.stack(counts)
+            nats = total / count.clamp(min=1)
+            geometry = nats.new_zeros(())
+            if self._geometry is not None and self._weight > 0:
+                of_rows = self._geometry(embedded, list(targets.values()), list(masks.values()))
+                known = torch.stack(list(masks.values())).any(dim=0).sum()  # others are dropped
+                geometry = of_rows.sum() / known.clamp(min=1)
+            loss = self._loss_weight * self.weighting(nats, count > 0) + self._weight * geometry
+            return {
+                "loss": loss,
+                "sums": total.detach(),
+                "counts": count.detach(),
+                "geometry": geometry.detach(),
+                "embedded": embedded.detach(),
+            }

@@ -30,28 +30,29 @@ class Standardiser:
     std: FloatArray
     rotation: FloatArray | None = None
 
+    @classmethod
+    def unchanged(cls, dim: int) -> Standardiser:
+        """Return the statistics that change nothing."""
+        return cls(np.zeros(dim, np.float32), np.ones(dim, np.float32))
+
     def apply(self, values: FloatArray) -> FloatArray:
         """Return standardised embeddings, `(n, teacher_dim)`."""
         centred = values - self.mean
         turned = centred if self.rotation is None else centred @ self.rotation.T
         turned /= self.std  # in place: a corpus of a wide teacher is large
-        result: FloatArray = turned.astype(np.float32, copy=False)
-        return result
+        return np.asarray(turned, dtype=np.float32)
 
     def invert(self, standardised: FloatArray) -> FloatArray:
         """Return embeddings in the teacher's own space, `(n, teacher_dim)`; the inverse of `apply`."""
         scaled = standardised * self.std
         turned = scaled if self.rotation is None else scaled @ self.rotation
-        result: FloatArray = (turned + self.mean).astype(np.float32)
-        return result
+        return np.asarray(turned + self.mean, dtype=np.float32)
 
     def invert_variance(self, variance: FloatArray) -> FloatArray:
         """Return the variances of independent standardised errors in the teacher's own space, `(n, teacher_dim)`."""
         scaled = variance * self.std**2
-        result: FloatArray = (
-            scaled if self.rotation is None else scaled @ self.rotation**2
-        ).astype(np.float32)
-        return result
+        turned = scaled if self.rotation is None else scaled @ self.rotation**2
+        return np.asarray(turned, dtype=np.float32)
 
 
 def fit_standardiser(values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:

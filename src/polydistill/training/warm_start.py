@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from polydistill.config.method import MethodParams
 from polydistill.config.training import TrainingParams
-from polydistill.contracts import Example, Student
+from polydistill.contracts import Example, Heads, Student
 from polydistill.errors import ParamsError
 from polydistill.students import load_student
-from polydistill.training.inheritance import inherit, mean_rows_of_all, rows_of_all
 from polydistill.training.standardise import Standardiser
 from polydistill.training.version import Changes, Version, open_named, require_fit
 
@@ -126,7 +125,8 @@ def begin(
     inherit(heads, version.heads.module, changes.warm)
     training = block.warm_start.applied_to(block.training, new_teachers=bool(changes.new))
     learning = LearningRows(
-        new=rows_of_all(heads, changes.new), known=mean_rows_of_all(heads, changes.warm)
+        new=rows_of_all(heads, changes.new),
+        known=rows_of_all(heads, changes.warm, means_only=True),
     )
     told = WarmStart(
         version.sha256,
@@ -137,6 +137,54 @@ def begin(
         training.head_warmup_steps,
     )
     return Start(training, learning, told)
+
+
+@torch.no_grad()
+def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
+    """Copy into `new` what `old` has learned: the shared parts, and all that belongs to `teachers` alone.
+
+    Both are of one kind and shape, except that they may have other teachers, in another order. `new` then predicts
+    a known teacher as `old` does: its weights are the same bits.
+
+    Args:
+        new: Freshly made heads.
+        old: Trained ones.
+        teachers: Those that both know.
+    """
+    mine, theirs = dict(new.named_parameters()), dict(old.named_parameters())
+    owned = rows_of_all(new, cast("Heads", new).teachers)
+    for name, weight in mine.items():
+        if name not in owned:
+            weight.copy_(theirs[name])
+    for teacher in teachers:
+        targets, sources = (cast("Heads", heads).own_rows(teacher) for heads in (new, old))
+        for (name, rows), (source, there) in zip(targets.items(), sources.items(), strict=True):
+            mine[name][rows] = theirs[source][there]
+            mine_seen, theirs_seen = (
+                _layer_of(new, name).buffers(),
+                _layer_of(old, source).buffers(),
+            )
+            for buffer, learned in zip(mine_seen, theirs_seen, strict=True):
+                buffer.copy_(learned)  # such as running means: the layer belongs to one teacher
+
+
+def rows_of_all(
+    heads: nn.Module, teachers: Iterable[str], *, means_only: bool = False
+) -> dict[str, Tensor]:
+    """Return, by parameter, which rows belong to one of the teachers alone: bool, `(rows,)`.
+
+    With `means_only`, those that make the teachers' means.
+    """
+    rows_of = cast("Heads", heads).mean_rows if means_only else cast("Heads", heads).own_rows
+    found: dict[str, Tensor] = {}
+    for teacher in teachers:
+        for name, rows in rows_of(teacher).items():
+            found[name] = found[name] | rows if name in found else rows
+    return found
+
+
+def _layer_of(heads: nn.Module, parameter: str) -> nn.Module:
+    return heads.get_submodule(parameter.rpartition(".")[0])
 
 
 class HoldHeads(TrainerCallback):

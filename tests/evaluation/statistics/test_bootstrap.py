@@ -4,15 +4,29 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
 from polydistill.errors import ParamsError, ShapeError
 from polydistill.evaluation.statistics.bootstrap import (
     Interval,
     interval,
-    paired_interval,
     resampled_columns,
     resampled_means,
 )
+
+
+def paired_interval(
+    champion: ArrayLike,
+    challenger: ArrayLike,
+    *,
+    resamples: int = 10_000,
+    generator: np.random.Generator,
+) -> Interval:
+    """Return the challenger's mean gain, with its interval."""
+    gains = np.subtract(challenger, champion)
+    means = resampled_means(gains, resamples=resamples, generator=generator)
+    return interval(float(gains.mean()), means)
+
 
 SCORES = st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=40)
 

@@ -50,5 +50,4 @@ def join(blocks: Sequence[Embeddings]) -> Embeddings:
 def _unit(rows: Floats) -> Floats:
     """Scale rows, `(n, dim)`, to unit length; flat ones become zeros."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Floats = np.where(lengths > FLAT, rows, 0) / np.maximum(lengths, FLAT)
-    return scaled
+    return np.asarray(np.where(lengths > FLAT, rows, 0) / np.maximum(lengths, FLAT))

@@ -89,8 +89,7 @@ def squared_distances(rows: Floats) -> Floats:
     norms = (centred**2).sum(axis=1)
     distances = norms[:, None] + norms[None, :] - 2.0 * centred @ centred.T
     np.fill_diagonal(distances, 0.0)
-    result: Floats = np.maximum(distances, 0.0)
-    return result
+    return np.asarray(np.maximum(distances, 0.0))
 
 
 def median_distance(distances: Floats) -> float:

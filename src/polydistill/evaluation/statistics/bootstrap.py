@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,46 +45,6 @@ class Interval:
         return self.high < 0
 
 
-def paired_interval(
-    champion_scores: ArrayLike,
-    challenger_scores: ArrayLike,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    generator: np.random.Generator,
-) -> Interval:
-    """Return the challenger's mean gain over the champion, with a percentile interval.
-
-    Args:
-        champion_scores: `(n_examples,)`.
-        challenger_scores: Of the same examples, in the same order.
-        confidence: Share of the resampled gains that the interval holds, in (0, 1).
-        resamples: How often the examples are drawn anew, with replacement.
-        generator: Draws them.
-
-    Raises:
-        ShapeError: There are no scores, or not one a model for each example.
-        ParamsError: `confidence` or `resamples` is out of bounds.
-
-    References:
-        Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13.
-
-    Examples:
-        >>> paired_interval([0, 0, 0], [1, 1, 1], generator=np.random.default_rng(0))
-        Interval(mean=1.0, low=1.0, high=1.0)
-    """
-    champion, challenger = (
-        np.asarray(scores, dtype=np.float64) for scores in (champion_scores, challenger_scores)
-    )
-    if champion.shape != challenger.shape:
-        raise ShapeError(
-            f"`challenger_scores` must have shape {champion.shape}, got {challenger.shape}."
-        )
-    gains = challenger - champion
-    means = resampled_means(gains, resamples=resamples, generator=generator)
-    return interval(float(gains.mean()), means, confidence=confidence)
-
-
 def resampled_means(
     scores: ArrayLike,
     *,
@@ -109,20 +70,11 @@ def resampled_means(
     References:
         Davison and Hinkley 1997, "Bootstrap methods and their application", section 3.8: the cluster bootstrap.
     """
-    values = np.asarray(scores, dtype=np.float64)
-    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
-        raise ShapeError(
-            f"`scores` must be a row of one or more finite numbers, got shape {values.shape}."
-        )
-    if resamples < 1:
-        raise ParamsError(f"`resamples` must be at least 1, got {resamples}.")
+    values = _finite(scores, "a row", 1, resamples)
     sums, counts = _by_group(values, groups)
-    n_groups, means = len(sums), np.empty(resamples)
-    step = max(1, DRAWS_AT_A_TIME // n_groups)
-    for start in range(0, resamples, step):
-        size = (min(step, resamples - start), n_groups)
-        drawn = generator.integers(0, n_groups, size)
-        means[start : start + size[0]] = sums[drawn].sum(1) / counts[drawn].sum(1)
+    means = np.empty(resamples)
+    for part, drawn in _draws(resamples, len(sums), generator):
+        means[part] = sums[drawn].sum(1) / counts[drawn].sum(1)
     return means
 
 
@@ -148,25 +100,37 @@ def resampled_columns(
             another length.
         ParamsError: `resamples` is not positive.
     """
-    values = np.asarray(scores, dtype=np.float64)
-    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
-        raise ShapeError(
-            f"`scores` must be columns of one or more finite numbers, got shape {values.shape}."
-        )
-    if resamples < 1:
-        raise ParamsError(f"`resamples` must be at least 1, got {resamples}.")
+    values = _finite(scores, "columns", 2, resamples)
     columns = [_by_group(column, groups) for column in values.T]
     sums = np.stack([total for total, _ in columns], axis=1)  # (n_groups, n_columns)
     counts, n_groups = columns[0][1], len(sums)
     means = np.empty((resamples, values.shape[1]))
+    for part, drawn in _draws(resamples, n_groups, generator):
+        flat = (drawn + np.arange(len(drawn))[:, None] * n_groups).ravel()
+        times = np.bincount(flat, minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+        means[part] = (times @ sums) / (times @ counts)[:, None]
+    return means
+
+
+def _finite(scores: ArrayLike, what: str, rank: int, resamples: int) -> Floats:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != rank or values.size == 0 or not np.isfinite(values).all():
+        raise ShapeError(
+            f"`scores` must be {what} of one or more finite numbers, got shape {values.shape}."
+        )
+    if resamples < 1:
+        raise ParamsError(f"`resamples` must be at least 1, got {resamples}.")
+    return values
+
+
+def _draws(
+    resamples: int, n_groups: int, generator: np.random.Generator
+) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    """Yield some of the resamples at a time: which ones, and the groups of each."""
     step = max(1, DRAWS_AT_A_TIME // n_groups)
     for start in range(0, resamples, step):
-        size = (min(step, resamples - start), n_groups)
-        drawn = generator.integers(0, n_groups, size)
-        flat = (drawn + np.arange(size[0])[:, None] * n_groups).ravel()
-        times = np.bincount(flat, minlength=size[0] * n_groups).reshape(size).astype(np.float64)
-        means[start : start + size[0]] = (times @ sums) / (times @ counts)[:, None]
-    return means
+        part = slice(start, min(start + step, resamples))
+        yield part, generator.integers(0, n_groups, (part.stop - start, n_groups))
 
 
 def _by_group(values: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats]:
@@ -176,9 +140,9 @@ def _by_group(values: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats]
     names = np.asarray(groups)
     if names.shape != values.shape:
         raise ShapeError(f"`groups` must have shape {values.shape}, got {names.shape}.")
-    place = np.unique(names, return_inverse=True)[1]
-    sums = np.bincount(place, weights=values).astype(np.float64)
-    return sums, np.bincount(place).astype(np.float64)
+    codes = np.unique(names, return_inverse=True)[1]
+    sums = np.bincount(codes, weights=values).astype(np.float64)
+    return sums, np.bincount(codes).astype(np.float64)
 
 
 def interval(mean: float, resampled: ArrayLike, *, confidence: float = 0.95) -> Interval:

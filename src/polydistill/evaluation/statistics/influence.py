@@ -36,8 +36,7 @@ def pearson_scores(first: ArrayLike, second: ArrayLike) -> Floats:
     if not (z.any() and w.any()):
         return np.zeros(len(z))
     r = float((z * w).mean())
-    scores: Floats = r + z * w - 0.5 * r * (z**2 + w**2)
-    return scores
+    return np.asarray(r + z * w - 0.5 * r * (z**2 + w**2))
 
 
 def spearman_scores(first: ArrayLike, second: ArrayLike) -> Floats:
@@ -101,8 +100,7 @@ def v_measure_scores(labels: Sequence[object], clusters: Sequence[object]) -> Fl
     if total == 0.0:
         return np.ones(len(joint))  # one class and one cluster: agreed
     v = 2.0 * float(information.mean()) / total
-    scores: Floats = v + (2.0 * information - v * entropies) / total
-    return scores
+    return np.asarray(v + (2.0 * information - v * entropies) / total)
 
 
 def _standardise(values: ArrayLike) -> Floats:
@@ -112,13 +110,11 @@ def _standardise(values: ArrayLike) -> Floats:
     # A constant's deviations are rounding errors of its mean.
     if spread <= 1e-12 * max(1.0, float(np.abs(array).max())):
         return np.zeros_like(array)
-    standardised: Floats = centred / spread
-    return standardised
+    return np.asarray(centred / spread)
 
 
 def _log_share(values: Sequence[object]) -> Floats:
     """Return the logarithm of the share of the examples that each one's value has."""
     numbers: dict[object, int] = {}
     codes = np.array([numbers.setdefault(value, len(numbers)) for value in values])
-    shares: Floats = np.log(np.bincount(codes)[codes] / len(codes))
-    return shares
+    return np.asarray(np.log(np.bincount(codes)[codes] / len(codes)))

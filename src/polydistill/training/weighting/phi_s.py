@@ -62,5 +62,5 @@ def equalising_rotation(variances: NDArray[np.float64]) -> Matrix:
         )
         current[high] += current[low] - mean
         current[low] = mean
-        open_ = sorted(open_[1:], key=lambda place: current[place])
+        open_ = sorted(open_[1:], key=lambda variable: current[variable])
     return rotation

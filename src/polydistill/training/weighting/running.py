@@ -33,12 +33,11 @@ class Running(Weighting):
         self.register_buffer("known", torch.zeros(n_teachers))
 
     def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
-        """See `Weighting.fit`; returns the identity."""
-        dim = values.shape[1]
-        return Standardiser(np.zeros(dim, np.float32), np.ones(dim, np.float32))
+        """See `Weighting.fit`: nothing is known yet."""
+        return Standardiser.unchanged(values.shape[1])
 
     def rescale(self, teacher_index: int, target: Tensor, mask: Tensor) -> Tensor:
-        """See `Weighting.rescale`; updates the statistics in training mode."""
+        """See `Weighting.rescale`; learns from the batch while the model trains."""
         if self.training and bool(mask.any()):
             self._learn(teacher_index, target[mask])
         return (target - self.mean[teacher_index]) / self._deviation(teacher_index)
@@ -58,7 +57,7 @@ class Running(Weighting):
             std**2,
             1.0,
         )
-        return Standardiser(np.zeros_like(settled.mean), np.ones_like(settled.std))
+        return Standardiser.unchanged(len(settled.mean))
 
     def _deviation(self, teacher_index: int) -> Tensor:
         return self.variance[teacher_index].clamp(min=1e-12).sqrt()
