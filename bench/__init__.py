@@ -1,1 +1,1 @@
-"""Every claim of speed, measured beside its peer in one run."""
+"""Benchmarks: every claim about speed or memory, measured against a peer in the same run."""

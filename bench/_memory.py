@@ -1,4 +1,4 @@
-"""One process of the bench `peak-memory`: trains a little, and prints its peak in MiB.
+"""One process of the benchmark `peak-memory`: it trains for a few steps and prints its peak memory in MiB.
 
 `python -m bench._memory all|alone transformer|default`.
 """
@@ -27,7 +27,7 @@ STEPS = 2
 
 
 def main(which: str, kind: str) -> None:
-    """Read the corpus and the teachers' embeddings of all of it, and make a few steps."""
+    """Read the corpus and all its teacher embeddings, and train for a few steps."""
     params = read_project()
     corpus = read_corpus(Path(), params.modality("text").corpus, TextModality())
     texts, ids = corpus["text"].tolist(), corpus["id"].tolist()
@@ -44,7 +44,8 @@ def main(which: str, kind: str) -> None:
 def peak_mib() -> float:
     """Return the largest resident set of this process, in MiB.
 
-    Linux alone says it: what `getrusage` tells is at least what the parent had when it started this process.
+    It reads `/proc`, so it needs Linux. `getrusage` is unsuitable: its value includes the parent's memory at the start
+    of this process.
     """
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
@@ -54,7 +55,7 @@ def peak_mib() -> float:
 def _train_with_all(
     params: Params, student: Student, texts: Sequence[str], ids: Sequence[str]
 ) -> None:
-    """Train as the distill stage does: every teacher, heads, geometry, Trainer."""
+    """Train as the distill stage does: all teachers, heads, geometry and Trainer."""
     from bench._project import build_model
     from polydistill.training.dataset import Batches
     from polydistill.training.distillation import standardised_targets
@@ -86,7 +87,7 @@ def _train_with_all(
 def _train_alone(
     params: Params, student: Student, texts: Sequence[str], ids: Sequence[str]
 ) -> None:
-    """Train as the shortest script does: one teacher, a linear map, squared error, AdamW."""
+    """Train as a minimal script would: one teacher, a linear head, squared error and AdamW."""
     dims = teacher_dims(params)
     widest = max(dims, key=dims.__getitem__)
     stored = open_corpus_embeddings(

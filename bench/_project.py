@@ -1,4 +1,4 @@
-"""What the benches of training share: the project's own parameters, texts and kinds of student."""
+"""Parameters, texts, students and models of the project, for the training benchmarks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ TRANSFORMER = Plugin.model_validate(
 
 
 def read_project() -> Params:
-    """Return `params.yaml` of the folder that the bench runs in."""
+    """Return the parameters of the current folder."""
     return load_params(Path())
 
 
 def read_texts(params: Params, n_texts: int) -> list[str]:
-    """Return real texts, every so-manieth row of the corpus."""
+    """Return texts of the corpus at regular intervals."""
     column = read_table(Path(params.modality("text").corpus.path))["text"].head(
         params.modality("text").corpus.rows
     )
@@ -46,7 +46,7 @@ def teacher_dims(params: Params) -> dict[str, int]:
 
 
 def open_student(params: Params, kind: Plugin) -> Student:
-    """Return a student on one thread that has learned nothing yet; the default one as `distill` left it."""
+    """Return an untrained student on one thread; for the default student, the one that `distill` stored."""
     torch.set_num_threads(1)
     if kind == params.modality("text").student:
         return load_student(Layout(Path(), "text").undistilled)
@@ -56,7 +56,7 @@ def open_student(params: Params, kind: Plugin) -> Student:
 
 
 def build_model(params: Params, student: Student, dims: dict[str, int]) -> DistillationModel:
-    """Put heads, loss, geometry and weighting of `params.yaml` around a student."""
+    """Return a model with the student and the heads, loss, geometry and weighting of `params.yaml`."""
     block = params.modality("text")
     heads = HEADS.get(block.heads.name)(
         student.dim, dims, torch.Generator().manual_seed(0), **block.heads.options

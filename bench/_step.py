@@ -1,4 +1,4 @@
-"""One step of training, as Trainer makes it, and the parts of it that a bench sets against the whole."""
+"""A training step as Trainer runs it, and the parts of it that benchmarks compare with the whole."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from polydistill.training.trainer import make_optimizer
 
 
 class Step:
-    """Student, heads, loss, geometry and optimiser of `params.yaml`, with synthetic targets of real texts.
+    """A training step with the settings of `params.yaml`, on real texts with synthetic targets.
 
     Args:
-        params: The project's.
-        kind: Of student.
-        dims: Width of each teacher's embeddings, by name.
-        n_batches: How many different batches of texts there are.
+        params: The parameters of the project.
+        kind: The student.
+        dims: The width of each teacher's embeddings, by name.
+        n_batches: The number of different batches.
     """
 
     def __init__(self, params: Params, kind: Plugin, dims: dict[str, int], n_batches: int) -> None:
@@ -40,31 +40,31 @@ class Step:
         self._gradient = torch.randn(self._training.batch_size, self.student.dim, generator=draw)
 
     def rows(self, number: int) -> Sequence[int]:
-        """Return the rows of one batch."""
+        """Return the rows of a batch."""
         size = self._training.batch_size
         start = number * size % (len(self._texts) - size + 1)
         return range(start, start + size)
 
     def whole(self, number: int) -> None:
-        """Read a batch, forward, loss, backward, clip, and let the optimiser step on everything."""
+        """Run a whole step: read a batch, forward, loss, backward, clip, and update all weights."""
         batch = self._batches(self.rows(number))
         loss = self.model(**batch)["loss"]
-        loss.item()  # the guard looks at every loss
+        loss.item()  # the guard reads every loss
         loss.backward()
-        self._move(self.model)
+        self._update(self.model)
 
     def student_alone(self, number: int) -> tuple[float, float]:
-        """Do the same with the student and nothing else, pulled by a fixed gradient.
+        """Run the student's part of a step, with a fixed gradient in place of the loss.
 
         Returns:
-            Seconds of forward and backward, and of all: reading the texts, clipping and the step too.
+            The seconds of forward and backward, and of the whole part, which also reads, clips and updates.
         """
         started = time.perf_counter()
         features = self.student.collate([self._texts[row] for row in self.rows(number)])
         before = time.perf_counter()
         self.student.forward(features).backward(self._gradient)
         after = time.perf_counter()
-        self._move(self.student.module)
+        self._update(self.student.module)
         return after - before, time.perf_counter() - started
 
     def embed(self, number: int) -> Tensor:
@@ -75,12 +75,12 @@ class Step:
             )
 
     def beside_the_student(self, number: int, embedded: Tensor) -> None:
-        """Do all of a step but the student's own part: from its embeddings to their gradient."""
+        """Run a step without the student's part: from its embeddings to their gradient."""
         batch = self._batches.targets_of(self.rows(number))
         self.model.losses_of(embedded.clone().requires_grad_(), **batch)["loss"].backward()
-        self._move(self.model.heads)
+        self._update(self.model.heads)
 
-    def _move(self, module: nn.Module) -> None:
+    def _update(self, module: nn.Module) -> None:
         nn.utils.clip_grad_norm_(module.parameters(), self._training.max_grad_norm)
         self._optimizer.step()
         self._optimizer.zero_grad()

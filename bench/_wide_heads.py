@@ -1,4 +1,4 @@
-"""The heads of the published text setting, rebuilt from their description: one wide perceptron a teacher."""
+"""The heads of the published text setting, rebuilt from its description: one wide perceptron per teacher."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from torch import Tensor, nn
 
 from polydistill.contracts import Prediction
 
-WIDTH = 1.4  # of each hidden layer, in the teacher's widths
+WIDTH = 1.4  # of each hidden layer, as a multiple of the teacher's width
 LAYERS = 3
-MIDDLE, REACH = -1.0, 5.0  # the soft bounds of the scale are ours, so that only the size differs
+MIDDLE, REACH = (
+    -1.0,
+    5.0,
+)  # the same soft bounds of the scale as our heads, so that only the size differs
 
 
 class WideHeads(nn.Module):
-    """Four teachers of 1024, 1024, 1024 and 4096 dimensions: 138M parameters for a student of 384.
+    """One perceptron per teacher. Teachers of width 1024, 1024, 1024 and 4096 and a student of width 384 need 138M weights.
 
     Args:
-        student_dim: Width of the student's embeddings.
-        teacher_dims: Width of each teacher's, by name.
-        seed: Of the initial weights.
+        student_dim: The width of the student's embeddings.
+        teacher_dims: The width of each teacher's embeddings, by name.
+        seed: The seed of the initial weights.
     """
 
     def __init__(self, student_dim: int, teacher_dims: Mapping[str, int], seed: int) -> None:

@@ -1,4 +1,4 @@
-"""What one more teacher adds to a training step of the three-layer transformer."""
+"""The time that one more teacher adds to a training step of the three-layer transformer."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from bench._project import TRANSFORMER, read_project, teacher_dims
 from bench._step import Step
 from bench.measure import Row, Seconds, quartiles, seconds_in_turn
 
-WIDTH = 384  # that of e5-small, the teacher that params.yaml knows and leaves out
+WIDTH = 384  # the width of e5-small, which is disabled in params.yaml
 PAIRS, REPETITIONS = 8, 5
 GOAL = "below 0.03"
 
 
 def run() -> list[Row]:
-    """Compare steps with and without it.
+    """Compare steps with and without the teacher.
 
-    The student's own part does not know how many teachers there are. All that does (reading the targets,
-    heads, losses, geometry, their backward, clipping, and the optimiser's step on the heads) is timed in turn on the
-    same embeddings, several times beside each whole step: two whole steps differ by more than a teacher adds.
+    Two whole steps differ by more than a teacher adds, so only the parts that depend on the teachers are compared:
+    reading the targets, heads, losses, geometry, their backward pass, clipping, and the optimiser step on the heads.
+    They are timed in turn on the same embeddings, several times per whole step.
     """
     params = read_project()
     dims = teacher_dims(params)
@@ -30,7 +30,7 @@ def run() -> list[Row]:
         lambda: fewer.beside_the_student(0, embedded),
     ]
     seconds_in_turn(calls, 2)
-    fewer.whole(0)  # the first one allocates
+    fewer.whole(0)  # the first step allocates memory
     whole, added = np.zeros(REPETITIONS), np.zeros(REPETITIONS)
     for repetition in range(REPETITIONS):
         whole[repetition] = seconds_in_turn([lambda: fewer.whole(0)], 1)[0, 0]

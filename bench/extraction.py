@@ -1,4 +1,4 @@
-"""A teacher's embeddings through the store, against sentence-transformers' own `encode`; threads."""
+"""Extraction of teacher embeddings: the store against `encode` of sentence-transformers, and one thread against two."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ N_TEXTS, THREADS, MAX_TOKENS = 500, 1, 128
 
 
 def read_texts() -> list[str]:
-    """Return real short texts: every so-manieth row of the corpus."""
+    """Return texts of the corpus at regular intervals."""
     column = read_table(CORPUS)["text"]
     texts: list[str] = column.iloc[:: len(column) // N_TEXTS].head(N_TEXTS).tolist()
     return texts
 
 
 def run() -> list[Row]:
-    """Compare MiniLM through our embed path with `encode`, and USE on one thread with its default."""
+    """Compare MiniLM through the embed path with `encode`, and USE on one thread with two."""
     texts = read_texts()
     return [_minilm(texts), _universal(texts)]
 
@@ -43,7 +43,7 @@ def _minilm(texts: list[str]) -> Row:
         with tempfile.TemporaryDirectory() as name:
             write_embeddings(Path(name) / "final", Path(name) / "work", ids, texts, teacher)
 
-    teacher.embed(texts[:2])  # loads the weights and sets torch's threads, for both
+    teacher.embed(texts[:2])  # loads the weights, and sets torch's threads for both
     peer.encode(texts[:2])
     seconds = best_seconds(
         through_the_store, lambda: peer.encode(texts, batch_size=32), repetitions=3

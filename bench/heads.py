@@ -1,4 +1,4 @@
-"""Heads and loss, forward and backward: ours, against the head size of the published text setting."""
+"""Forward and backward pass of heads and loss: our heads against heads of the published size."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Options = dict[str, object]
 
 
 def run(device: str = "cpu") -> list[Row]:
-    """Time both on the same synthetic embeddings and targets, with the same loss; on a CPU, on one thread."""
+    """Time both on the same synthetic embeddings and targets, with the same loss; on a CPU, with one thread."""
     torch.set_num_threads(1)
     heads = load_params(Path()).modality("text").heads
     whole = {**heads.options, "mean_rank": None, "scale_rank": None}
     return [
-        _row("the default's", heads.name, heads.options, device),
-        _row("means and scales that read the whole trunk", heads.name, whole, device),
+        _row("the default", heads.name, heads.options, device),
+        _row("means and scales from the whole trunk", heads.name, whole, device),
     ]
 
 
-def _row(told: str, name: str, options: Options, device: str) -> Row:
+def _row(variant: str, name: str, options: Options, device: str) -> Row:
     build = HEADS.get(name)
     ours: nn.Module = build(
         STUDENT_DIM, TEACHER_DIMS, torch.Generator().manual_seed(0), **options
@@ -54,11 +54,11 @@ def _row(told: str, name: str, options: Options, device: str) -> Row:
             torch.cuda.synchronize()
 
     calls = [lambda: pass_through(ours), lambda: pass_through(peer)]
-    seconds_in_turn(calls, 1)  # the first pass allocates
+    seconds_in_turn(calls, 1)  # the first pass allocates memory
     own, their = seconds_in_turn(calls, REPETITIONS)
     sizes = " against ".join(
         f"{sum(weight.numel() for weight in heads.parameters()) / 1e6:.1f}M"
         for heads in (ours, peer)
     )
-    label = f"heads, {told}: forward and backward with the loss, {sizes} parameters; {device}"
+    label = f"heads, {variant}: forward and backward with the loss, {sizes} parameters; {device}"
     return compare_medians(label, own, their, GOAL)

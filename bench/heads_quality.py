@@ -1,4 +1,4 @@
-"""Held-out likelihood of the real teachers: our heads, against the published head size on the same steps."""
+"""Held-out likelihood of the real teachers: our heads against heads of the published size, after equal training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Split = tuple[Tensor, dict[str, Tensor]]
 
 
 def run() -> list[Row]:
-    """Train both on the frozen default student, with one loss, optimiser, schedule, order and seed."""
+    """Train both on the frozen default student, with the same loss, optimiser, schedule, order and seed."""
     params = read_project()
     trained, held_out = _read(params)
     dims = {name: values.shape[1] for name, values in trained[1].items()}
@@ -41,7 +41,7 @@ def run() -> list[Row]:
     theirs = _mean_nats(peer, *held_out).item()
     rows = []
     whole = {"mean_rank": None, "scale_rank": None}
-    for name, changes in (("", {}), (", reading the whole trunk", whole)):
+    for name, changes in (("", {}), (", from the whole trunk", whole)):
         ours: nn.Module = HEADS.get(block.name)(
             width, dims, torch.Generator().manual_seed(0), **(block.options | changes)
         )
@@ -66,7 +66,7 @@ def _millions(heads: nn.Module) -> str:
 
 
 def _read(params: Params) -> tuple[Split, Split]:
-    """Return the student's embeddings and every teacher's targets, of rows to train on and held out."""
+    """Return the student's embeddings and all teachers' targets, for training rows and held-out rows."""
     torch.set_num_threads(1)
     layout = Layout(Path(), "text")
     corpus = read_corpus(Path(), params.modality("text").corpus, TextModality())
@@ -117,7 +117,7 @@ def _orders(seed: int, n_rows: int) -> list[Ints]:
 
 
 def _mean_nats(heads: nn.Module, embedded: Tensor, targets: dict[str, Tensor]) -> Tensor:
-    """Return the mean over the teachers, in nats per dimension; every row is there."""
+    """Return the loss in nats per dimension, averaged over rows and teachers."""
     predictions = heads(embedded)
     mask = torch.ones(len(embedded), dtype=torch.bool)
     nats = [gaussian_nll(predictions[name], own, mask).mean() for name, own in targets.items()]

@@ -1,4 +1,4 @@
-"""A teacher that comes and one that goes: steps to the score of a run from scratch, on real embeddings."""
+"""Adding and removing a teacher with a warm start, against training from scratch, on real embeddings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from polydistill.stages.import_version import import_version
 from polydistill.students import encode, load_student
 from polydistill.training.distillation import DistillReport
 
-MODALITY, TEACHER = "text", "paraphrase-l3"
-"""Who comes and goes."""
+MODALITY = "text"
+TEACHER = "paraphrase-l3"
+"""The teacher that is added and removed."""
 ROWS, EVALS_PER_EPOCH = 24_576, 8
 SEEDS = (0, 1, 2)
 STEPS_GOAL, SCORE_GOAL = "below 0.3", "at least 1"
@@ -33,7 +34,7 @@ PROBED = ("wordnet-lexfile", "debian-section")
 
 
 class _Stored:
-    """A teacher that reads what another run has stored."""
+    """A teacher that returns the stored embeddings of another run."""
 
     by_id = True
 
@@ -51,7 +52,7 @@ class _Stored:
 
 @dataclass(frozen=True)
 class _Run:
-    """What a run came to: the stage's report, held-out loss by step, and the probes' mean accuracy."""
+    """The result of a run: the report, the held-out loss by step, and the mean accuracy of the probes."""
 
     report: DistillReport
     held_out: pd.Series[float]
@@ -60,27 +61,27 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Swap:
-    """A warm start, and the run from scratch with the same teachers and seed."""
+    """A run with a warm start, and the run from scratch with the same teachers and seed."""
 
     warm: _Run
     cold: _Run
 
     @property
     def steps(self) -> float:
-        """Those that the warm start makes until it has the least held-out loss of the run from scratch."""
+        """The steps until the warm start reaches the lowest held-out loss of the run from scratch."""
         goal = self.cold.report.held_out_mean
         reached = self.warm.held_out[self.warm.held_out <= goal + 5e-7]  # reports are rounded
         return float(reached.index[0]) if len(reached) else float("inf")
 
 
 def run() -> list[Row]:
-    """Add a teacher to three and take it away again, each time against a run from scratch."""
-    swaps: dict[str, list[_Swap]] = {"comes": [], "goes": []}
+    """Add a teacher to three, and remove it from four; compare each with a run from scratch."""
+    swaps: dict[str, list[_Swap]] = {"added": [], "removed": []}
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as name:
-            comes, goes = _measure(Path(), Path(name), seed)
-        swaps["comes"].append(comes)
-        swaps["goes"].append(goes)
+            added, removed = _measure(Path(), Path(name), seed)
+        swaps["added"].append(added)
+        swaps["removed"].append(removed)
     return [row for way, seeds in swaps.items() for row in _rows(way, seeds)]
 
 
@@ -99,7 +100,7 @@ def _measure(project: Path, scratch: Path, seed: int) -> tuple[_Swap, _Swap]:
 
 
 def _params(project: Path, seed: int) -> Params:
-    """Return the project's numbers for fewer rows on one thread, evaluated more often."""
+    """Return the project's parameters with fewer rows, one thread and more frequent evaluation."""
     tree = load_params(project).model_dump(mode="json")
     tree |= {"threads": 1, "seed": seed}
     tree[MODALITY]["corpus"]["rows"] = ROWS
@@ -124,7 +125,7 @@ def _warm(params: Params, sha256: str) -> Params:
 
 
 def _distil(project: Path, here: Layout, params: Params) -> _Run:
-    """Run the stage on the first rows of the project's embeddings."""
+    """Run the distill stage on the first rows of the project's embeddings."""
     there = Layout(project, MODALITY)
     for teacher in params.enabled_teachers(MODALITY):
         stored = open_embeddings(there.embeddings("corpus", teacher))
@@ -152,7 +153,7 @@ def _probe(project: Path, student: Path, params: Params) -> float:
 
 
 def _rows(way: str, swaps: Sequence[_Swap]) -> list[Row]:
-    """Tell of the seed that took the largest share of steps, and of the seeds' mean scores."""
+    """Return a row for the seed that took the largest share of steps, and a row for the mean scores."""
     name = f"hot-swap: {TEACHER} {way}"
     slowest = max(swaps, key=lambda swap: swap.steps / swap.cold.report.steps)
     cost = slowest.cold.report
@@ -164,7 +165,7 @@ def _rows(way: str, swaps: Sequence[_Swap]) -> list[Row]:
     return [
         Row(
             name=f"{name}: steps to the held-out loss of the run from scratch, the slowest of {seeds}; "
-            f"the peer made so many, and was at its best at step {cost.best_step}",
+            f"peer: all steps of that run, whose best step was {cost.best_step}",
             ours=slowest.steps,
             peer=float(cost.steps),
             ratio=round(slowest.steps / cost.steps, 3),

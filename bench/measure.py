@@ -1,4 +1,4 @@
-"""Timing two ways of one thing side by side."""
+"""Measure two implementations in turn, and compare them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Row(TypedDict):
     """One comparison.
 
     Attributes:
-        name: What was done.
-        ours: How long, how fast or how much.
-        peer: The same of the peer.
-        ratio: How many times better we are: above 1 is faster. Where `goal` is an upper bound: how many
-            times more we need, or a share.
-        unit: Of `ours` and `peer`.
-        spread: The quartiles of the repetitions' own ratios.
-        goal: What `ratio` should be.
+        name: A description of the comparison.
+        ours: The measured value of our implementation.
+        peer: The measured value of the peer.
+        ratio: The factor by which ours is better; above 1 is faster. If `goal` is an upper bound, the factor by which
+            ours needs more, or a share.
+        unit: The unit of `ours` and `peer`.
+        spread: The quartiles of the ratio over repetitions.
+        goal: The required `ratio`.
     """
 
     name: str
@@ -39,28 +39,28 @@ class Row(TypedDict):
 def best_seconds(
     ours: Callable[[], object], peer: Callable[[], object], repetitions: int = REPETITIONS
 ) -> tuple[float, float]:
-    """Return the best seconds of each, taken in turn, so that a busy moment hits both alike."""
+    """Return the shortest duration of each, in seconds. They run in turn, so that other load affects both."""
     best = seconds_in_turn([ours, peer], repetitions).min(axis=1)
     return float(best[0]), float(best[1])
 
 
 def seconds_in_turn(calls: Sequence[Callable[[], object]], repetitions: int) -> Seconds:
-    """Return the seconds of every repetition, `(n_calls, repetitions)`, one of each call in turn.
+    """Return the durations of all repetitions in seconds, `(n_calls, repetitions)`; the calls run in turn.
 
-    Every second repetition goes backwards, so that none of them always stands behind the same other.
+    Every second repetition runs them in reverse order, so that no call always follows the same other call.
     """
     seconds = np.zeros((len(calls), repetitions))
-    places = list(range(len(calls)))
+    order = list(range(len(calls)))
     for repetition in range(repetitions):
-        for place in places if repetition % 2 == 0 else places[::-1]:
+        for call in order if repetition % 2 == 0 else order[::-1]:
             started = time.perf_counter()
-            calls[place]()
-            seconds[place, repetition] = time.perf_counter() - started
+            calls[call]()
+            seconds[call, repetition] = time.perf_counter() - started
     return seconds
 
 
 def compare_seconds(name: str, seconds: tuple[float, float]) -> Row:
-    """Compare durations, given in seconds and kept in milliseconds."""
+    """Compare durations, given in seconds and reported in milliseconds."""
     ours, peer = seconds
     return Row(
         name=name,
@@ -72,19 +72,19 @@ def compare_seconds(name: str, seconds: tuple[float, float]) -> Row:
 
 
 def compare_medians(name: str, ours: Seconds, peer: Seconds, goal: str) -> Row:
-    """Compare the medians of durations taken in turn; the spread is that of peer over ours, pair by pair."""
+    """Compare the medians of durations. The spread is that of peer divided by ours, per repetition."""
     row = compare_seconds(name, (float(np.median(ours)), float(np.median(peer))))
     return Row(**row, spread=quartiles(peer / ours), goal=goal)  # type: ignore[misc]
 
 
 def quartiles(ratios: Seconds) -> tuple[float, float]:
-    """Return the first and the third."""
+    """Return the first and the third quartile."""
     low, high = np.quantile(ratios, [0.25, 0.75])
     return round(float(low), 4), round(float(high), 4)
 
 
 def compare_rates(name: str, seconds: tuple[float, float], rows: int) -> Row:
-    """Compare speeds over `rows` examples."""
+    """Compare throughputs on `rows` examples."""
     ours, peer = (rows / one for one in seconds)
     return Row(
         name=name,

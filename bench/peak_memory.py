@@ -1,4 +1,4 @@
-"""The peak of a training with all teachers, against the student trained alone on one of them."""
+"""Peak memory of training with all teachers, against training the student on one of them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from bench._project import read_project
 from bench.measure import Row, quartiles
 
-REPETITIONS = 3  # the peak hardly moves
+REPETITIONS = 3  # the peak hardly varies
 GOAL = "at most 1.3"
 
 
 def run() -> list[Row]:
-    """Measure both kinds of student, each training in a process of its own."""
+    """Measure both students, each training in its own process."""
     default = read_project().modality("text").student.name
     return [
         _compare("three-layer transformer", "transformer", GOAL),

@@ -1,4 +1,4 @@
-"""The command line's start, against that of the library it stands on."""
+"""Start-up time of the command line, against importing the library that it is built on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PEER = [sys.executable, "-c", "import typer"]
 
 
 def run() -> list[Row]:
-    """Time `polydistill --help` beside `import typer`."""
+    """Time `polydistill --help` and `import typer` in turn."""
     seconds = best_seconds(lambda: _call(HELP), lambda: _call(PEER))
     return [compare_seconds("start-up: polydistill --help, against import typer", seconds)]
 

@@ -1,4 +1,4 @@
-"""How much of a training step is the student's own forward and backward."""
+"""The share of a training step that the student's own forward and backward pass takes."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def run() -> list[Row]:
 
 
 def _measure(params: Params, kind: Plugin, name: str, n_batches: int, goal: str) -> list[Row]:
-    """Time whole steps and the student alone, batch by batch in turn."""
+    """Time whole steps and steps of the student alone, in turn, batch by batch."""
     step = Step(params, kind, teacher_dims(params), n_batches)
     whole, own, with_optimiser = [], [], []
-    step.whole(0)  # the first one allocates, and so does the first alone
+    step.whole(0)  # the first step of each kind allocates memory
     step.student_alone(0)
     for number in range(n_batches):
         for is_whole in (True, False) if number % 2 == 0 else (False, True):
@@ -43,9 +43,9 @@ def _measure(params: Params, kind: Plugin, name: str, n_batches: int, goal: str)
                 step.whole(number)
                 whole.append(time.perf_counter() - started)
             else:
-                seconds, all_of_it = step.student_alone(number)
+                seconds, total = step.student_alone(number)
                 own.append(seconds)
-                with_optimiser.append(all_of_it)
+                with_optimiser.append(total)
     title = f"step-share: a whole step of the {name}"
     seconds = np.array(whole)
     return [
@@ -53,7 +53,7 @@ def _measure(params: Params, kind: Plugin, name: str, n_batches: int, goal: str)
             f"{title}, against its own forward and backward", seconds, np.array(own), goal
         ),
         compare_medians(
-            f"{title}, against reading, forward, backward and optimiser of it alone",
+            f"{title}, against reading, forward, backward and optimiser of the student alone",
             seconds,
             np.array(with_optimiser),
             "none",

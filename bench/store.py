@@ -1,4 +1,4 @@
-"""The embedding store against numpy's own format: 20,000 rows of width 384, float16."""
+"""The embedding store against numpy's file format: 20,000 rows of width 384, float16."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ N_ROWS, DIM, BATCH = 20_000, 384, 1024
 
 
 class _Table:
-    """A teacher that costs nothing: what is timed is the store."""
+    """A teacher that reads a table, so that only the store is timed."""
 
     name, dim, by_id = "table", DIM, False
     identity: Mapping[str, str | int | float | bool | None] = {"family": "table", "version": 1}
@@ -26,12 +26,12 @@ class _Table:
         self.values = np.random.default_rng(0).normal(size=(N_ROWS, DIM)).astype(np.float32)
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
-        at = [int(example) for example in examples]
-        return Embeddings(self.values[at], np.ones(len(at), dtype=np.bool_))
+        rows = [int(example) for example in examples]
+        return Embeddings(self.values[rows], np.ones(len(rows), dtype=np.bool_))
 
 
 def run() -> list[Row]:
-    """Write, read everything, and read random rows."""
+    """Time writing, reading everything, and reading random rows."""
     with tempfile.TemporaryDirectory() as name:
         return _measure(Path(name))
 
@@ -40,7 +40,7 @@ def _measure(root: Path) -> list[Row]:
     teacher = _Table()
     examples = [f"{row:05d}" for row in range(N_ROWS)]
     folder, file = root / "ours", root / "peer.npy"
-    at = np.random.default_rng(1).permutation(N_ROWS)[:BATCH]
+    rows = np.random.default_rng(1).permutation(N_ROWS)[:BATCH]
 
     def write_ours() -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -58,7 +58,7 @@ def _measure(root: Path) -> list[Row]:
     written, read = best_seconds(write_ours, write_peer), best_seconds(read_ours, read_peer)
     stored, mapped = open_embeddings(folder), np.load(file, mmap_mode="r")
     taken = best_seconds(
-        lambda: stored.take(at).values, lambda: mapped[at].astype(np.float32), repetitions=20
+        lambda: stored.take(rows).values, lambda: mapped[rows].astype(np.float32), repetitions=20
     )
     return [
         compare_seconds("store: write with ids and checksums, against np.save", written),

@@ -1,1 +1,1 @@
-"""Recipes that build this repository's own data from public packages; not part of the wheel."""
+"""Recipes that build this repository's own data from public packages. They are not part of the wheel."""

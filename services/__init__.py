@@ -1,1 +1,1 @@
-"""Real services on loopback, without Docker: for `make services` and `make test-services`."""
+"""Real services on the loopback interface, without Docker, for `make services` and `make test-services`."""

@@ -18,27 +18,27 @@ FILE = Path(".polydistill") / "services.env"
 
 
 def main() -> None:
-    """Start everything, say where it is, and wait."""
+    """Start all services, print their addresses, and wait."""
     prepare()
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _stop)
     console = Console()
     try:
         starting = console.status("Starting PostgreSQL, S3, MLflow and Prefect …")
         with starting, all_services() as services:
             _write(services)
             starting.stop()
-            _say(console, services)
+            _print_addresses(console, services)
             signal.pause()
     except PolydistillError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        console.print("Stopped; nothing of it is kept.")
+        console.print("All services are stopped, and their data are deleted.")
     finally:
         FILE.unlink(missing_ok=True)
 
 
 def _write(services: Services) -> None:
-    """Write the variables where only we can read them: there are passwords among them."""
+    """Write the environment variables to a file that only the user can read: it holds passwords."""
     FILE.parent.mkdir(exist_ok=True)
     FILE.unlink(missing_ok=True)
     FILE.touch(mode=0o600)
@@ -46,16 +46,16 @@ def _write(services: Services) -> None:
     FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _say(console: Console, services: Services) -> None:
-    there = services.environment
-    console.print(f"MLflow   {there['MLFLOW_TRACKING_URI']}  (user and password: {FILE})")
-    console.print(f"Prefect  {there['PREFECT_API_URL']}")
-    console.print(f"S3       {there['AWS_ENDPOINT_URL']}  bucket {BUCKET}")
+def _print_addresses(console: Console, services: Services) -> None:
+    environment = services.environment
+    console.print(f"MLflow   {environment['MLFLOW_TRACKING_URI']}  (user and password: {FILE})")
+    console.print(f"Prefect  {environment['PREFECT_API_URL']}")
+    console.print(f"S3       {environment['AWS_ENDPOINT_URL']}  bucket {BUCKET}")
     console.print(f"Logs     {services.folder}")
     console.print(f"\nIn another terminal: [bold]. {FILE}[/bold]   Ctrl-C here stops everything.")
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""A server as a child process: found, started, waited for, stopped."""
+"""Servers as child processes: find, start, wait for and stop them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pathlib import Path
 from polydistill.errors import MissingDataError, StageError
 
 HOST = "127.0.0.1"
-STARTUP_S = 300.0  # MLflow imports for a minute on a busy machine
+STARTUP_S = 300.0  # on a busy machine, MLflow's imports alone take a minute
 GRACE_S = 15.0
 LOG_LINES = 15
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as one:
         one.bind((HOST, 0))
         return int(one.getsockname()[1])
 
 
 def find_program(name: str, folders: str, advice: str) -> Path:
-    """Return a program on PATH, or in the newest folder that matches a pattern under `/`.
+    """Return the path of a program on PATH, or in the last folder under `/` that matches a pattern.
 
     Raises:
-        MissingDataError: It is nowhere; `advice` says how to get it.
+        MissingDataError: The program was not found. The message ends with `advice`.
     """
     if found := shutil.which(name):
         return Path(found).resolve()
@@ -50,17 +50,17 @@ def running(
     env: Mapping[str, str] | None = None,
     user: str | None = None,
 ) -> Iterator[None]:
-    """Run a server until the end of the block; its output goes to `log`.
+    """Run a server until the end of the block.
 
     Args:
-        command: Program and arguments.
-        log: A file.
-        ready: Says whether it answers; asked until it does.
-        env: Variables beside ours.
-        user: Whose process it is, where that is not us.
+        command: The program and its arguments.
+        log: The file that receives the output.
+        ready: Returns whether the server answers; called until it does.
+        env: Additional environment variables.
+        user: The user to run the server as; None for the current user.
 
     Raises:
-        StageError: It ended, or did not answer within `STARTUP_S`; the message has its last lines.
+        StageError: The server ended, or did not answer within `STARTUP_S` seconds. The message holds its last lines.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -81,17 +81,17 @@ def running(
 
 
 def answers(port: int, path: str = "") -> Callable[[], bool]:
-    """Return a question: does an HTTP server on this port answer this path with 200?"""
+    """Return a function that checks whether an HTTP server on this port answers this path with status 200."""
     import urllib.request
 
-    def ask() -> bool:
+    def check() -> bool:
         try:
             with urllib.request.urlopen(f"http://{HOST}:{port}/{path}", timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
 
-    return ask
+    return check
 
 
 def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:
@@ -104,7 +104,7 @@ def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end, as Ctrl-C would, and kill what is left of its group."""
+    """Interrupt the server as Ctrl-C does, then kill the rest of its process group."""
     process.send_signal(signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_S)

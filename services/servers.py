@@ -1,4 +1,4 @@
-"""PostgreSQL, an S3 store, MLflow with authentication and Prefect, each on a free port of loopback."""
+"""PostgreSQL, an S3 store, MLflow with authentication and Prefect, each on a free loopback port."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ DATABASES = ("mlflow", "mlflow_auth", "prefect")
 
 @dataclass(frozen=True)
 class Services:
-    """What runs.
+    """The running services.
 
     Attributes:
-        environment: The variables that point polydistill, DVC, MLflow and Prefect to it.
-        postgres: The database's address without a driver, with its password.
-        folder: Data and logs; gone with the services.
+        environment: The environment variables that point polydistill, DVC, MLflow and Prefect to them.
+        postgres: The URL of the database without a driver, with its password.
+        folder: The folder of data and logs. It is deleted with the services.
     """
 
     environment: Mapping[str, str]
@@ -40,13 +40,13 @@ class Services:
 
     @property
     def remote(self) -> str:
-        """The DVC remote's URL."""
+        """The URL of the DVC remote."""
         return f"s3://{BUCKET}/dvc"
 
 
 @contextmanager
 def all_services() -> Iterator[Services]:
-    """Start everything, and stop it at the end of the block; nothing is kept.
+    """Start all services; at the end of the block, stop them and delete their data.
 
     Raises:
         MissingDataError: PostgreSQL is not installed.
@@ -64,12 +64,12 @@ def all_services() -> Iterator[Services]:
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    """Give the address of a fresh PostgreSQL with our databases, `postgresql://…@host:port`."""
+    """Start an empty PostgreSQL with the databases of MLflow and Prefect; yield its URL."""
     programs = {
         name: find_program(name, POSTGRES_FOLDERS, POSTGRES_ADVICE)
         for name in ("initdb", "postgres")
     }
-    # PostgreSQL refuses to run as root; Debian's package makes this user.
+    # PostgreSQL refuses to run as root; Debian's package creates this user.
     user = "postgres" if os.geteuid() == 0 else None
     data, secret, port = folder / "postgresql", folder / "secret", free_port()
     password = secrets.token_urlsafe(16)
@@ -111,7 +111,7 @@ def postgresql(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def s3_store(folder: Path) -> Iterator[dict[str, str]]:
-    """Give the variables of an S3-compatible store with one bucket, kept in memory."""
+    """Start an in-memory S3-compatible store with one bucket; yield its environment variables."""
     import boto3
 
     port = free_port()
@@ -137,7 +137,7 @@ def s3_store(folder: Path) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def mlflow_server(folder: Path, postgres: str, s3: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Give the variables of an MLflow server: PostgreSQL, artifacts on S3, users with passwords."""
+    """Start an MLflow server with PostgreSQL, artifacts on S3 and passwords; yield its environment variables."""
     port, password = free_port(), secrets.token_urlsafe(16)
     settings = folder / "mlflow-auth.ini"
     settings.touch(mode=0o600)
@@ -146,7 +146,7 @@ def mlflow_server(folder: Path, postgres: str, s3: Mapping[str, str]) -> Iterato
         "default_permission = NO_PERMISSIONS\n"
         f"database_uri = {postgres.replace('%', '%%')}/mlflow_auth\n"
         f"admin_username = {USER}\n"
-        "auth_cache_ttl_seconds = 60\n"  # else every request derives a key from the password anew
+        "auth_cache_ttl_seconds = 60\n"  # without a cache, every request derives a key from the password
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
         encoding="utf-8",
     )
@@ -154,12 +154,12 @@ def mlflow_server(folder: Path, postgres: str, s3: Mapping[str, str]) -> Iterato
         **s3,
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
         "MLFLOW_AUTH_ADMIN_PASSWORD": password,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes for evaluation jobs
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # saves seven processes for evaluation jobs
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(16),
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",  # receivers on loopback, too
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",  # allows receivers on loopback
         "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
-        "MLFLOW_BACKEND_STORE_URI": f"{postgres}/mlflow",  # in the environment: `ps` shows arguments
+        "MLFLOW_BACKEND_STORE_URI": f"{postgres}/mlflow",  # not as an argument, which `ps` would show
     }
     options = ["--host", HOST, "--port", str(port), "--workers", "1", "--app-name", "basic-auth"]
     command = [
@@ -178,7 +178,7 @@ def mlflow_server(folder: Path, postgres: str, s3: Mapping[str, str]) -> Iterato
 
 @contextmanager
 def prefect_server(folder: Path, postgres: str) -> Iterator[dict[str, str]]:
-    """Give the variables of a Prefect server on PostgreSQL."""
+    """Start a Prefect server on PostgreSQL; yield its environment variables."""
     port = free_port()
     environment = {
         "PREFECT_HOME": str(folder / "prefect"),

@@ -24,7 +24,7 @@ from tests.our_params import text_params
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = f"{REPOSITORY / 'src'}:{REPOSITORY}"
-"""PYTHONPATH of a process that runs this file: our own sources, wherever an installed package points."""
+"""PYTHONPATH of a process that runs this file: the sources of this checkout."""
 TEACHERS = {"first": 12, "second": 7}
 WORDS = np.array(
     [
@@ -45,7 +45,7 @@ WORDS = np.array(
 
 
 class HashingTeacherWithGaps(HashingTeacher):
-    """Lacks every tenth example."""
+    """A hashing teacher without an embedding for every tenth example."""
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         whole = super().embed(examples)
@@ -59,7 +59,7 @@ def small_params(
     teachers: Mapping[str, int] = TEACHERS,
     **changes: object,
 ) -> Params:
-    """Return `params.yaml` with small teachers and a short training; `changes` update text's blocks, or stand for them."""
+    """Return parameters with small teachers and a short training; `changes` update or replace parts of the text block."""
     tree = text_params()
     tree["threads"] = 1
     text = tree["text"]
@@ -75,7 +75,7 @@ def small_params(
 
 
 def make_distill_project(root: Path, rows: int = 240) -> Layout:
-    """Write corpus and embeddings; the second teacher lacks every tenth row."""
+    """Write the corpus and the embeddings. The second teacher has none for every tenth row."""
     draw = np.random.default_rng(0)
     texts = [" ".join(draw.choice(WORDS, 5)) + f" {row}" for row in range(rows)]
     ids = [TextModality().content_id(text) for text in texts]
@@ -94,7 +94,7 @@ def make_distill_project(root: Path, rows: int = 240) -> Layout:
 
 
 def add_teacher(layout: Layout, name: str, dim: int, n: int = 2) -> None:
-    """Embed the project's corpus with one more hashing teacher, or another in the place of one."""
+    """Embed the corpus with one more hashing teacher; an existing teacher of that name is replaced."""
     corpus = pd.read_parquet(layout.root / "data" / "corpus.parquet")
     folder = layout.embeddings("corpus", name)
     shutil.rmtree(folder, ignore_errors=True)
@@ -104,20 +104,20 @@ def add_teacher(layout: Layout, name: str, dim: int, n: int = 2) -> None:
 
 
 def outputs(layout: Layout) -> dict[str, bytes]:
-    """Return the content of every file that the stage made."""
+    """Return the content of every output file of the stage."""
     made = [layout.student, layout.undistilled, layout.heads, layout.history, layout.reports]
     files = [file for path in made for file in ([path] if path.is_file() else path.rglob("*"))]
     return {str(f.relative_to(layout.root)): f.read_bytes() for f in files if f.is_file()}
 
 
 def die_at(step: int, params: Params) -> None:
-    """Distil the project in the current folder, and be killed at `step`."""
+    """Distil the project in the current folder, and kill this process at `step`."""
 
-    def listen(what: str, done: int, total: int, **figures: float) -> None:
+    def record_progress(what: str, done: int, total: int, **figures: float) -> None:
         if done >= step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    distill(Path(), params, "text", progress=listen)
+    distill(Path(), params, "text", progress=record_progress)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Teachers that go wrong in one way each, and one that is killed in the middle."""
+"""Fake teachers that fail in one way each, or kill the process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polydistill.teachers.hashing import HashingTeacher
 
 @dataclass
 class CountingTeacher:
-    """A hashing teacher that remembers what it was asked, and may spoil what it returns.
+    """A hashing teacher that records its calls and can damage its results.
 
     Attributes:
         wrong: `nan`, `huge`, `wide`, `reversed`, `sorted` or `float64`; empty for a good teacher.

@@ -1,4 +1,4 @@
-"""Small images, good and bad."""
+"""Small images, valid and invalid."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TINY_RESNET = {
     "hidden_sizes": [8, 16],
     "depths": [1, 1],
 }
-"""A configuration of transformers that takes milliseconds.
+"""A configuration of transformers models that run in milliseconds.
 
 Below eight channels a strided 1x1 convolution's gradient breaks the heap on AVX2: oneDNN #6035.
 """
 
 
 def png(seed: int = 0, side: int = 32) -> bytes:
-    """Draw some coloured rectangles."""
+    """Return a PNG with some coloured rectangles."""
     drawn = np.random.default_rng(seed)
     pixels = np.full((side, side, 3), 255, np.uint8)
     for _ in range(4):
@@ -33,14 +33,14 @@ def png(seed: int = 0, side: int = 32) -> bytes:
 
 
 def written(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    """Return a Pillow image as a file's bytes."""
+    """Return a Pillow image as the bytes of a file."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def truncated() -> bytes:
-    """Return half a PNG."""
+    """Return the first half of a PNG."""
     whole = written(
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     )
@@ -63,12 +63,12 @@ def animated() -> bytes:
 
 
 def cmyk() -> bytes:
-    """Return a JPEG for printers, all cyan."""
+    """Return a CMYK JPEG that is all cyan."""
     return written(Image.new("CMYK", (16, 16), (255, 0, 0, 0)), "JPEG", quality=95)
 
 
 def transparent() -> bytes:
-    """Return a PNG that is black, but quite transparent on its left half."""
+    """Return a black PNG whose left half is fully transparent."""
     pixels = np.zeros((16, 16, 4), np.uint8)
     pixels[:, 8:, 3] = 255
     return written(Image.fromarray(pixels))

@@ -1,4 +1,4 @@
-"""Our own effective settings, as the starting point of smaller projects."""
+"""The effective settings of this repository, as a starting point for smaller test projects."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ ONLY_GAIN: dict[str, Any] = {
     "licence_policy": "any",
     "smoke_test": False,
 }
-"""A gate that applies no rule but the gain: it needs no process and no clock."""
+"""A gate with the gain as its only rule. It needs no process and no clock."""
 
 
 def our_params() -> dict[str, Any]:
-    """Return the complete tree of our `params.yaml` and the defaults."""
+    """Return the complete settings: our `params.yaml` with all defaults."""
     return load_params(ROOT).model_dump(mode="json")
 
 
 def text_params() -> dict[str, Any]:
-    """Return that tree with text as its only modality: other blocks stay, and take no part."""
+    """Return the complete settings with text as the only enabled modality."""
     tree = our_params()
     tree["modalities"] = ["text"]
     return tree
 
 
 def keep_teachers(tree: dict[str, Any], modality: str, names: Collection[str]) -> None:
-    """Remove the other teachers of a modality from a tree."""
+    """Remove all teachers of a modality except the named ones."""
     rows = tree[modality]["teachers"]
     tree[modality]["teachers"] = {name: row for name, row in rows.items() if name in names}

@@ -1,4 +1,4 @@
-"""Random predictions of a head, for the tests of losses."""
+"""Random predictions for the tests of losses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from polydistill.contracts import Prediction
 def random_prediction(
     batch: int, modes: int, dim: int, dtype: torch.dtype = torch.float64, seed: int = 0
 ) -> tuple[Prediction, torch.Tensor]:
-    """Return a prediction that needs gradients, and a target."""
+    """Return a prediction that requires gradients, and a target."""
     draw = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Projects of images and of molecules whose stages have all run, as `published_project` makes them of texts."""
+"""Projects of images and molecules in which all stages have run; `published_project` has the one of texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.published_project import DATA_MD5, REPOSITORY, retrain
 
 @dataclass(frozen=True)
 class Small:
-    """A modality with few examples, and a student that takes milliseconds.
+    """A modality with few examples and a student that trains in milliseconds.
 
     Attributes:
         examples: Distinct; half of them are the corpus, the others a task.
@@ -58,7 +58,7 @@ SMALL = {
 
 
 def make_published(root: Path, modality: str, *, seed: int = 0, score: float = 0.5) -> Path:
-    """Write everything that the stages leave, for one modality."""
+    """Write all outputs of the stages of one modality."""
     small, kind = SMALL[modality], MODALITIES.get(modality)()
     folder = root / "data" / modality
     folder.mkdir(parents=True)

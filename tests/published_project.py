@@ -1,4 +1,4 @@
-"""A project whose stages have all run: a bag-of-bytes student with its files, in milliseconds."""
+"""A project in which all stages have run, with a bag-of-bytes student. It is written in milliseconds."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ IDS = {"simlex": ["p1", "p2"], "wordnet-lexfile": [f"e{n}" for n in range(8)]}
 
 
 def make_evaluated_project(root: Path, *, seed: int = 0, score: float = 0.5) -> Path:
-    """Write everything that the stages leave, for the modality `text`."""
+    """Write all outputs of the stages of the modality `text`."""
     (root / "data/text").mkdir(parents=True)
     tree = text_params()
     tree["text"]["corpus"]["rows"] = 2
     tree["text"]["tasks"] = TASKS
-    tree["text"]["gate"] = ONLY_GAIN  # tests/integrations/test_gate.py has the rest
+    tree["text"]["gate"] = ONLY_GAIN  # tests/integrations/test_gate.py tests the other rules
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     (root / "dvc.yaml").write_bytes((REPOSITORY / "dvc.yaml").read_bytes())
     (root / "data.dvc").write_text(f"outs:\n- md5: {DATA_MD5}\n  path: data\n")
@@ -54,7 +54,7 @@ def make_evaluated_project(root: Path, *, seed: int = 0, score: float = 0.5) -> 
     return root
 
 
-def retrain(  # noqa: PLR0913 - a project is of a modality, with its student and its tasks
+def retrain(  # noqa: PLR0913 - each test sets a few of them
     root: Path,
     *,
     seed: int,
@@ -64,7 +64,7 @@ def retrain(  # noqa: PLR0913 - a project is of a modality, with its student and
     tasks: Mapping[str, Mapping[str, object]] = TASKS,
     ids: Mapping[str, Sequence[str]] = IDS,
 ) -> None:
-    """Put another student there, with all its files."""
+    """Replace the student and all its files."""
     layout = Layout(root, modality)
     for folder in (layout.heads, layout.reports):
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def retrain(  # noqa: PLR0913 - a project is of a modality, with its student and
 
 
 def write_lock(root: Path, *, made: str, scored: str, modality: str = "text") -> None:
-    """Write what DVC notes of the stages: which student was made, and which was scored."""
+    """Write a `dvc.lock` with the digests of the distilled and of the evaluated student."""
     layout = Layout(root, modality)
     student = layout.student.relative_to(root).as_posix()
     validation = layout.validation.relative_to(root).as_posix()

@@ -1,4 +1,4 @@
-"""A project folder with a tiny corpus and tiny tasks, and a checker of rules in plain pandas."""
+"""A project folder with a tiny corpus and tiny tasks, and a rule checker in plain pandas."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TASKS = {
 
 
 def make_frames() -> dict[str, pd.DataFrame]:
-    """Return a corpus of 12 rows, and tasks of 8, 6 and 4, with nothing wrong in them."""
+    """Return a valid corpus of 12 rows and valid tasks of 8, 6 and 4 rows."""
     corpus = _examples([f"a sentence about thing number {n}" for n in range(12)])
     topics = _examples([f"a question about topic {n}" for n in range(8)])
     ratings = _examples([f"what a good film number {n}" for n in range(6)])
@@ -61,7 +61,7 @@ def _examples(texts: Sequence[str]) -> pd.DataFrame:
 
 
 class PandasChecker:
-    """See `stages.validate.RuleChecker`: the expectations that our rules use, once more."""
+    """See `stages.validate.RuleChecker`. It implements the expectations that our rules use."""
 
     def check(self, tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]) -> list[RuleResult]:
         return [

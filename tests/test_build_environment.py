@@ -1,4 +1,4 @@
-"""What `make` says on a machine that lacks something, and that it remembers PyTorch's build."""
+"""The errors of `make` on an incomplete machine, and the stored choice of the PyTorch build."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GOOD_PYTHON = f'exec "{sys.executable}" "$@"'
 
 
 class Machine:
-    """A checkout on a machine with few programs: those of PROGRAMS and those that are added."""
+    """A checkout on a machine that has only the programs in PROGRAMS and the added ones."""
 
     def __init__(self, folder: Path) -> None:
         self.checkout = folder / "checkout"
@@ -65,7 +65,7 @@ class Machine:
         )
 
     def refusal(self, *arguments: str, **variables: str) -> str:
-        """Return the one sentence with which `make` refuses to build."""
+        """Return the error of `make`, which is one sentence."""
         result = self.make(".venv", *arguments, variables=variables)
         assert result.returncode == 2
         (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
@@ -79,7 +79,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.mark.parametrize("kind", ["Darwin x86_64", "Windows_NT x86_64", "Linux riscv64"])
-def test_a_machine_without_wheels_of_torch_is_named(machine: Machine, kind: str) -> None:
+def test_a_platform_without_torch_wheels_is_refused(machine: Machine, kind: str) -> None:
     machine.is_a(kind)
 
     assert "macOS on Apple silicon" in machine.refusal()
@@ -103,7 +103,7 @@ def test_an_unknown_build_of_torch_is_refused(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.7.18", "3.10.13", "3.15.0"])
-def test_a_python_outside_the_range_is_named(machine: Machine, version: str) -> None:
+def test_a_python_version_outside_the_range_is_refused(machine: Machine, version: str) -> None:
     tuple_ = tuple(map(int, version.split(".")))
     machine.add(
         "python3",
@@ -122,7 +122,7 @@ def test_a_missing_python_is_named(machine: Machine) -> None:
 
 
 def test_a_missing_venv_module_is_named(machine: Machine, tmp_path: Path) -> None:
-    """Debian ships `ensurepip` in a package of its own."""
+    """Debian ships `ensurepip` in a separate package."""
     (tmp_path / "ensurepip.py").write_text("raise ImportError")
 
     assert "apt-get install python3-venv" in machine.refusal(PYTHONPATH=str(tmp_path))
@@ -180,11 +180,11 @@ def test_a_package_that_cannot_be_imported_ends_in_one_sentence(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_this_environment_holds_what_it_should() -> None:
+def test_the_current_environment_passes_the_check() -> None:
     assert prove().returncode == 0
 
 
-def test_the_proof_imports_what_the_runs_need() -> None:
+def test_the_check_imports_all_needed_packages() -> None:
     script = runpy.run_path(str(REPOSITORY / "scripts" / "prove_environment.py"))
 
     modules = set(script["modules"]())

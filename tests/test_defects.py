@@ -1,4 +1,4 @@
-"""The page of defects names tests that exist, and some for each defect."""
+"""The page on defects names existing tests, and at least one test per defect."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def names_in(file: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def test_every_test_that_the_page_names_exists() -> None:
+def test_every_test_named_on_the_page_exists() -> None:
     named = NAMED.findall(PAGE)
 
     missing = [f"{file}::{name}" for file, name in named if name not in names_in(file)]
 
     assert not missing
-    assert len(named) == PAGE.count("::")  # none is written in another way
+    assert len(named) == PAGE.count("::")  # every test is written in the same format
 
 
 def test_each_of_the_sixteen_defects_has_tests() -> None:

@@ -1,4 +1,4 @@
-"""What the code imports is declared in pyproject.toml, and what is declared is used."""
+"""All imports are declared in pyproject.toml, and all declared packages are used."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOT_IMPORTED = {
 
 
 def declared(*, development: bool) -> set[str]:
-    """Return the packages of the core and of all extras, with or without those for developers."""
+    """Return the packages of the core and of all extras, with or without the development extras."""
     extras = PROJECT["optional-dependencies"]
     lists = [PROJECT["dependencies"]]
     lists += [extras[name] for name in extras if development or name not in DEVELOPMENT]
@@ -43,7 +43,7 @@ def declared(*, development: bool) -> set[str]:
 
 
 def imports(*folders: str) -> dict[str, Path]:
-    """Return the first name of each foreign module that is imported, and a file that imports it."""
+    """Return the top-level name of each imported third-party module, and a file that imports it."""
     files = (file for folder in folders for file in (REPOSITORY / folder).rglob("*.py"))
     found = {name: file for file in files for name in _imported(ast.parse(file.read_bytes()))}
     return {
@@ -88,14 +88,14 @@ def test_every_dependency_is_imported_or_has_a_reason() -> None:
     assert declared(development=False) - imported == set(NOT_IMPORTED)
 
 
-def test_the_core_holds_no_orchestration() -> None:
+def test_the_core_has_no_orchestration_dependencies() -> None:
     core = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
 
     assert core.isdisjoint({"dvc", "great-expectations", "mlflow", "mteb", "prefect", "ray"})
 
 
-def test_every_upper_bound_but_the_next_major_has_a_reason() -> None:
-    """A reason is a comment on the requirement's line."""
+def test_every_upper_bound_below_the_next_major_version_has_a_reason() -> None:
+    """A reason is a comment on the line of the requirement."""
     lines = (REPOSITORY / "pyproject.toml").read_text().splitlines()
 
     assert [line for line in lines if re.fullmatch(r' *"[^"]*<\d+\.[^"]*",', line)] == []

@@ -1,4 +1,4 @@
-"""A stage's `deps` in dvc.yaml name the code it runs: compared with the import graph."""
+"""The `deps` of each stage in dvc.yaml contain the code that it runs, according to the import graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from polydistill.config.params import load_params, resolved_text
 from tests.toy_project import REPOSITORY
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
-PARAMS = STAGES.pop("params")  # no stage of a modality: it writes what they depend on
+PARAMS = STAGES.pop(
+    "params"
+)  # not a stage of a modality: it writes the settings that stages depend on
 SOURCE = Path("src")
 EDGES = ("cli", "flows", "integrations", "report")
 FOUNDATION = frozenset(
@@ -21,7 +23,7 @@ FOUNDATION = frozenset(
         "project.files", "project.layout", "training.tracking",
     }
 )  # fmt: skip
-"""What every stage uses, and no stage's numbers depend on alone: after a change here run `dvc repro -f`."""
+"""Code that every stage uses. It is not in `deps`: after a change, run `dvc repro -f`."""
 PLUG_INS = {
     "fetch-data": {"data.modalities"},
     "validate": {"data.modalities"},
@@ -31,7 +33,7 @@ PLUG_INS = {
     },
     "evaluate": {"data.modalities", "evaluation.tasks", "students"},
 }  # fmt: skip
-"""Plug-in packages that a stage looks names up in, which no import statement shows."""
+"""The plug-in packages that a stage resolves names in. No import statement shows them."""
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +61,15 @@ def entry_of(stage: str) -> str:
 
 
 def needed_modules(graph: grimp.ImportGraph, entry: str) -> set[str]:
-    """Return what a file imports, through whatever, without foundation and registries."""
+    """Return the modules that a file imports, directly or indirectly, without the foundation and plug-in tables."""
     modules = {entry, *graph.find_upstream_modules(entry)} - {"polydistill"}
     return {
         module
         for module in modules
         if not FOUNDATION & {module.partition(".")[2], module.split(".")[1]}
-        and not (REPOSITORY / file_of(module)).is_dir()  # an __init__ holds a table of plug-ins
+        and not (
+            REPOSITORY / file_of(module)
+        ).is_dir()  # an __init__ only holds a table of plug-ins
     }
 
 
@@ -81,7 +85,7 @@ def test_deps_cover_what_the_stage_imports(graph: grimp.ImportGraph, stage: str)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_name_the_plug_in_packages_that_the_stage_looks_names_up_in(stage: str) -> None:
+def test_deps_contain_the_plug_in_packages_that_the_stage_resolves(stage: str) -> None:
     deps = [Path(str(dep).removesuffix("/${item.module}.py")) for dep in code_deps(stage)]
 
     assert {
@@ -107,9 +111,7 @@ def test_deps_cover_what_the_plug_ins_of_its_packages_import(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_hold_nothing_that_the_stage_does_not_use(
-    graph: grimp.ImportGraph, stage: str
-) -> None:
+def test_deps_contain_only_code_that_the_stage_uses(graph: grimp.ImportGraph, stage: str) -> None:
     plug_ins = (
         entry
         for package in PLUG_INS[stage]
@@ -128,14 +130,14 @@ def test_deps_hold_nothing_that_the_stage_does_not_use(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_never_name_an_edge(stage: str) -> None:
+def test_deps_contain_no_outer_layer(stage: str) -> None:
     deps = STAGES[stage]["do"]["deps"]
 
     assert not [dep for dep in deps if set(Path(dep).with_suffix("").parts) & set(EDGES)]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_no_stage_imports_an_edge(graph: grimp.ImportGraph, stage: str) -> None:
+def test_no_stage_imports_an_outer_layer(graph: grimp.ImportGraph, stage: str) -> None:
     edges = {
         module for module in needed_modules(graph, entry_of(stage)) if module.split(".")[1] in EDGES
     }
@@ -151,7 +153,7 @@ def test_a_stage_is_one_command_and_depends_on_its_own_file(stage: str) -> None:
     assert is_covered(entry_of(stage), code_deps(stage))
 
 
-def test_the_effective_settings_depend_on_what_the_user_decided_and_the_defaults() -> None:
+def test_the_effective_settings_depend_on_params_yaml_and_the_defaults() -> None:
     assert PARAMS["deps"] == ["params.yaml", "src/polydistill/config"]
     assert list(PARAMS["outs"][0]) == ["params.resolved.yaml"]
 

@@ -1,4 +1,4 @@
-"""Imports inside the package: no circles, and no package reaches into another's private modules."""
+"""Imports inside the package: no circular imports, and no imports of another package's private modules."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ def imports_of(module: str) -> set[str]:
     return set(GRAPH.find_modules_directly_imported_by(module))
 
 
-def test_no_module_imports_itself_through_others() -> None:
+def test_there_are_no_circular_imports() -> None:
     order = TopologicalSorter({module: imports_of(module) for module in GRAPH.modules})
 
     try:
         order.prepare()
     except CycleError as error:
-        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+        pytest.fail(f"circular import: {' -> '.join(error.args[1])}")
 
 
-def test_a_private_module_is_imported_by_its_own_package_alone() -> None:
+def test_private_modules_are_imported_only_by_their_own_package() -> None:
     found = [
         f"{importer} imports {imported}"
         for importer in GRAPH.modules

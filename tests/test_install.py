@@ -1,4 +1,4 @@
-"""Fresh environments: PyTorch's two builds by `make`, and the wheel alone. Minutes and gigabytes, in `make test-all`."""
+"""Fresh environments with both PyTorch builds, and with the wheel alone. They take minutes and gigabytes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ BUILD_FILES = (
     "src",
 )
 STOCK = {"PIP_CONFIG_FILE": os.devnull}
-"""A machine without a folder of wheels, with `environment(STOCK)`."""
+"""Changes that make `environment` that of a machine without a local wheel folder."""
 
 
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's variables without find-links and without an activated environment."""
+    """Return the environment variables without find-links and without an activated virtual environment."""
     ours = {"PIP_FIND_LINKS", "UV_FIND_LINKS", "PYTHONPATH", "TORCH", "VIRTUAL_ENV", "MAKEFLAGS"}
     return {name: value for name, value in os.environ.items() if name not in ours} | dict(changes)
 
@@ -55,7 +55,7 @@ def run(
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Path]:
-    """A copy of what `make .venv` reads; its environment is removed afterwards."""
+    """A copy of the files that `make .venv` reads. Its environment is removed afterwards."""
     for name in BUILD_FILES:
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
         copy(REPOSITORY / name, tmp_path / name)
@@ -73,7 +73,7 @@ def build(checkout: Path, torch: str, **variables: str) -> subprocess.CompletedP
 
 
 def torch_of(checkout: Path) -> tuple[str, bool]:
-    """Return the version of the environment's torch, and whether it was built for CUDA."""
+    """Return the version of torch in the environment, and whether it is a CUDA build."""
     code = "import torch; print(torch.__version__, torch.version.cuda is not None)"
     result = run(checkout / ".venv/bin/python", "-c", code, folder=checkout, variables=os.environ)
     assert result.returncode == 0, result.stderr
@@ -129,7 +129,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def core_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The Python of a fresh environment with the wheel and no extra, at the versions of the lock."""
+    """The Python of a fresh environment with the wheel and no extras, at the locked versions."""
     folder = tmp_path_factory.mktemp("core")
     python = folder / ".venv" / "bin" / "python"
     links = os.environ.get("PIP_FIND_LINKS", "").replace(" ", ",")
@@ -145,7 +145,7 @@ def core_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     shutil.rmtree(folder / ".venv")
 
 
-def test_the_wheel_holds_the_package_alone(wheel: Path) -> None:
+def test_the_wheel_contains_only_the_package(wheel: Path) -> None:
     top = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
 
     assert {name for name in top if not name.endswith(".dist-info")} == {"polydistill"}
@@ -162,7 +162,7 @@ def test_the_wheel_without_extras_can_be_imported(core_python: Path, tmp_path: P
     assert str(core_python.parents[1]) in result.stdout
 
 
-def test_the_wheel_without_extras_brings_no_orchestration(core_python: Path) -> None:
+def test_the_wheel_without_extras_installs_no_orchestration(core_python: Path) -> None:
     result = run(
         *(UV, "pip", "list", "--quiet", "--python", core_python, "--format", "freeze"),
         folder=core_python.parent,

@@ -1,4 +1,4 @@
-"""Pins that no resolver finds: what breaks without them, and that the lock keeps to them."""
+"""Pins that no resolver finds: what breaks without them, and that the lock respects them."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def test_the_prefect_server_can_be_imported() -> None:
     assert callable(server.create_app)
 
 
-def test_the_lock_names_no_build_of_torch_and_no_cuda_package() -> None:
-    """`make` adds the build: `+cpu`, or PyPI's with the packages of requirements-cuda.txt."""
+def test_the_lock_has_no_torch_build_and_no_cuda_package() -> None:
+    """`make` chooses the build: `+cpu`, or PyPI's build with the packages of requirements-cuda.txt."""
     assert str(LOCK["torch"]) == f"torch=={locked_version('torch')}"
     assert [name for name in LOCK if CUDA.match(name)] == []
     assert [name for name in CUDA_LOCK if not CUDA.match(name)] == []
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_the_cuda_lock_holds_what_torch_loads_at_import(machine: str) -> None:
+def test_the_cuda_lock_contains_the_libraries_that_torch_loads_on_import(machine: str) -> None:
     """Without cuDNN: `ImportError: libcudnn.so.9: cannot open shared object file`."""
     linux = {"sys_platform": "linux", "platform_machine": machine}
     mac = {"sys_platform": "darwin", "platform_machine": "arm64"}
@@ -78,8 +78,8 @@ def test_the_cuda_lock_holds_what_torch_loads_at_import(machine: str) -> None:
     assert not any(pin.marker is None or pin.marker.evaluate(mac) for pin in CUDA_LOCK.values())
 
 
-def test_the_lock_has_what_the_least_python_needs() -> None:
-    """Prefect's redis wants one package more before Python 3.11.3, as Debian 12 has it."""
+def test_the_lock_has_the_packages_for_the_lowest_python_version() -> None:
+    """Before Python 3.11.3, the version in Debian 12, the redis client of Prefect needs one more package."""
     least = {"python_full_version": "3.11.0", "extra": ""}
     wanted = {
         requirement.name

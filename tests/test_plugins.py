@@ -13,7 +13,7 @@ from polydistill.training.plug_ins import GIVEN as GIVEN_BY_TRAINING
 GIVEN = frozenset({"name", "threads"})
 
 
-def test_names_are_read_off_the_files_without_importing_them() -> None:
+def test_plug_in_names_are_file_names_and_need_no_import() -> None:
     names = TEACHERS.names()
 
     assert {"sentence-transformers", "onnx", "hashing", "precomputed"} <= set(names)
@@ -40,7 +40,7 @@ def test_a_missing_option_is_named() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["64", 2.5, True, [64]])
-def test_an_option_of_another_type_is_named_with_what_was_got(wrong: object) -> None:
+def test_an_option_of_another_type_is_reported_with_its_value(wrong: object) -> None:
     expected = "option 'hidden' of head 'low-rank' in params.yaml: Input should be a valid integer"
 
     with pytest.raises(ParamsError) as got:
@@ -50,7 +50,7 @@ def test_an_option_of_another_type_is_named_with_what_was_got(wrong: object) -> 
 
 
 @pytest.mark.parametrize(("option", "value"), [("scale_rank", None), ("min_log_scale", -6)])
-def test_an_option_may_be_whatever_it_is_annotated_with(option: str, value: object) -> None:
+def test_an_option_accepts_every_annotated_type(option: str, value: object) -> None:
     HEADS.check("low-rank", {option: value}, given=GIVEN_BY_TRAINING["heads"])
 
 

@@ -1,4 +1,4 @@
-"""A BERT of random weights and thirty words, as a local folder."""
+"""A tiny BERT with random weights and a vocabulary of thirty words, as a local folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DIM = 16
 
 
 def save_tiny_bert(folder: Path, *, seed: int = 0) -> Path:
-    """Write weights, config and tokenizer.json below `folder`, and nothing of sentence-transformers."""
+    """Write weights, config and tokenizer.json to `folder`, without any sentence-transformers file."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast

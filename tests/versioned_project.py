@@ -1,4 +1,4 @@
-"""A project in a git repository of its own, with a DVC remote and toy stages: published in seconds."""
+"""A project in its own git repository, with a DVC remote and toy stages. It is published in seconds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ stages:
 # {TEACHER}
 """
 TOY = '''\
-"""What the stages run: figures of the seed and the data, in place of training."""
+"""The code of the stages. It derives numbers from the seed and the data in place of training."""
 
 import hashlib
 import json
@@ -150,21 +150,21 @@ def make_versioned_project(root: Path) -> Path:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Return what git says."""
+    """Run git and return its output."""
     who = ("-c", "user.name=t", "-c", "user.email=t@t")
     command = ["git", "-C", str(root), *who, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def commit(root: Path, message: str) -> str:
-    """Commit everything, and return the commit."""
+    """Commit all files and return the commit."""
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--allow-empty", "--message", message)
     return git(root, "rev-parse", "HEAD")
 
 
 def call_dvc(root: Path, *arguments: str) -> None:
-    """Run DVC, with the project's own code."""
+    """Run DVC with the code of the project."""
     environment = {"PYTHONPATH": str(root / "src")}
     finished = run_command(
         [*dvc.DVC, *arguments], root, timeout_s=120, hidden=None, environment=environment

@@ -1,4 +1,4 @@
-"""The room of data recipes: one file a modality, which makes its corpus and tasks of public packages."""
+"""Data recipes: one file per modality, which builds its corpus and tasks from public packages."""
 
 from __future__ import annotations
 

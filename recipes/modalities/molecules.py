@@ -28,19 +28,20 @@ from recipes.sources import molecules as sources
 N_SPLITS = 5
 TEST_SHARE = 0.25
 LARGEST_TEST_GROUP = 0.05
-"""Of a task's rows: a larger scaffold, as benzene's, is always trained on, or it would fill the test part."""
+"""As a share of a task's rows. Larger scaffolds, such as benzene's, stay in the train part: they would fill the test
+part."""
 Reader = Callable[[dict[str, Path], dict[str, str]], pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A task's table.
+    """The source of a task's table.
 
     Attributes:
-        package: Where it comes from.
-        origin: What it is, for `SOURCES.md`.
-        read: From the wheels and the SMILES of CAS numbers to `smiles, label`.
-        limits: Least and greatest label that can be true; rows beyond are left out.
+        package: The package that contains it.
+        origin: A description for `SOURCES.md`.
+        read: Returns a table `smiles, label` from the wheels and the SMILES of CAS numbers.
+        limits: The range of plausible labels. Rows outside are left out.
     """
 
     package: Package
@@ -96,10 +97,10 @@ TASKS = {
 class MoleculesRecipe:
     """See `contracts.Recipe`.
 
-    A task has one row a parent compound; salts and mixtures are left out, their properties are not their parent's.
-    Its group is the Bemis-Murcko scaffold, or the compound where there is no ring. `scaffold-0` to `-4` are
-    splits of whole groups, `random-0` to `-4` of single rows; `split` is the first. The corpus has no parent
-    compound of any task, and no scaffold of a test part of `scaffold-0`.
+    A task has one row per parent compound. Salts and mixtures are left out, because their properties differ from their
+    parent's. The group is the Bemis-Murcko scaffold, or the compound itself if it has no ring. `scaffold-0` to
+    `scaffold-4` split whole groups, `random-0` to `random-4` single rows; `split` equals `scaffold-0`. The corpus has no
+    parent compound of any task, and no scaffold from the test part of `scaffold-0`.
     """
 
     notice = (
@@ -123,7 +124,7 @@ class MoleculesRecipe:
     def build(
         self,
         downloads: Path,
-        folder: Path,  # noqa: ARG002 - nothing here moves on by itself
+        folder: Path,  # noqa: ARG002 - no source changes
         *,
         refetch: bool = False,  # noqa: ARG002
         progress: Progress = silent,
@@ -149,9 +150,10 @@ class MoleculesRecipe:
 
 
 def kept_molecules(table: pd.DataFrame, *, single: bool) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Add canonical SMILES, parent, id and group; drop what is no molecule, too large, or (`single`) a mixture.
+    """Add canonical SMILES, parent, id and group; drop invalid and too large molecules, and with `single` mixtures.
 
-    Invalid SMILES are counted, and the first three stand in the name of the count.
+    Returns:
+        The table, and the number of dropped rows by reason. The reason `invalid` lists the first three SMILES.
     """
     frame = table.assign(written=table["smiles"], smiles=table["smiles"].map(canonical_smiles))
     unread = frame["smiles"].isna()
@@ -159,9 +161,9 @@ def kept_molecules(table: pd.DataFrame, *, single: bool) -> tuple[pd.DataFrame, 
     frame = frame[~unread].drop(columns="written")
     large = frame["smiles"].map(count_atoms) > MAX_ATOMS
     mixture = frame["smiles"].str.contains(".", regex=False) & ~large & single
-    named = f"invalid: {', '.join(invalid[:3])}{', …' if len(invalid) > 3 else ''}"
+    reason = f"invalid: {', '.join(invalid[:3])}{', …' if len(invalid) > 3 else ''}"
     counts = {
-        named: len(invalid),
+        reason: len(invalid),
         "too large": int(large.sum()),
         "mixture": int(mixture.sum()),
     }
@@ -171,22 +173,22 @@ def kept_molecules(table: pd.DataFrame, *, single: bool) -> tuple[pd.DataFrame, 
     scaffolds = frame["parent"].map(scaffold_smiles)
     key = np.where(scaffolds == "", "compound " + frame["parent"], "scaffold " + scaffolds)
     frame["group"] = [_digest("group", one)[:16] for one in key]
-    return frame.reset_index(drop=True), {why: n for why, n in counts.items() if n}
+    return frame.reset_index(drop=True), {reason: n for reason, n in counts.items() if n}
 
 
 def make_task(
     frame: pd.DataFrame, limits: tuple[float, float] | None, left_out: dict[str, int]
 ) -> pd.DataFrame:
-    """Return one row a parent, with five splits of scaffolds and five of rows.
+    """Return one row per parent compound, with five splits by scaffold and five by row.
 
-    Labels are numbers where they have limits, and then the median of a parent's; otherwise classes.
+    With `limits`, labels are numbers, and a parent gets the median of its labels. Otherwise they are classes.
     """
     if limits is not None:
         wrong = ~frame["label"].between(*limits)
         left_out["out of range"] = int(wrong.sum())
         frame = frame[~wrong]
     by_parent = frame.groupby("parent")["label"]
-    if limits is None:  # one compound in two classes teaches neither
+    if limits is None:  # a compound with two classes is left out
         frame = frame[by_parent.transform("nunique") == 1]
     else:
         frame = frame.assign(label=by_parent.transform("median"))
@@ -214,7 +216,7 @@ def _random_split(frame: pd.DataFrame, seed: int) -> list[str]:
 def make_corpus(
     frame: pd.DataFrame, tasks: Sequence[pd.DataFrame], left_out: dict[str, int]
 ) -> pd.DataFrame:
-    """Return one row a parent, in an order of the content's own, with nothing that a task tests on."""
+    """Return one row per parent compound, in pseudo-random order, without compounds or scaffolds of test parts."""
     whole = pd.concat(tasks, ignore_index=True)
     parents = set(whole["smiles"].map(parent_smiles))
     tested = set(whole.loc[whole["split"] == "test", "group"])
@@ -222,7 +224,7 @@ def make_corpus(
     left_out["in a task"] = int(taken.sum())
     free = frame[~taken]
     kept = free.assign(size=free["smiles"].str.len()).sort_values(["size", "id"])
-    kept = kept.drop_duplicates("parent")  # of a compound and its salts, the compound
+    kept = kept.drop_duplicates("parent")  # prefers a compound to its salts
     left_out["duplicate"] = len(free) - len(kept)
     order = kept["id"].map(partial(_digest, "corpus"))
     kept = kept.iloc[np.argsort(order.to_numpy())].assign(source="chemicals")
@@ -234,5 +236,5 @@ def _digest(what: str, key: str) -> str:
 
 
 def _share(what: str, key: str) -> float:
-    """Map a key to [0, 1), evenly and for ever."""
+    """Return a hash of a key, uniform in [0, 1)."""
     return int(_digest(what, key)[:8], 16) / 2**32

@@ -1,4 +1,4 @@
-"""Texts: an unlabelled corpus and in-domain tasks from WordNet and Debian, which may be passed on."""
+"""Texts: an unlabelled corpus and in-domain tasks from WordNet and Debian, which may be redistributed."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ FROZEN = "sources/debian.parquet"
 class TextRecipe:
     """See `contracts.Recipe`.
 
-    A group is whatever must not be torn apart: a synset or a source package, and all near-duplicates
-    (see `duplicates`). Tasks take whole groups; the corpus gets none of theirs.
+    A group holds the rows of one synset or source package and all their near-duplicates (see `near_duplicates`). A
+    group is never split between train and test, or between a task and the corpus.
     """
 
     notice = (
@@ -64,7 +64,7 @@ class TextRecipe:
     def build(
         self, downloads: Path, folder: Path, *, refetch: bool = False, progress: Progress = silent
     ) -> BuiltData:
-        """See `contracts.Recipe.build`; Debian's descriptions are frozen."""
+        """See `contracts.Recipe.build`. Debian's descriptions are read from the frozen copy."""
         frozen = folder / FROZEN
         debian = read_apt() if refetch or not frozen.exists() else pd.read_parquet(frozen)
         progress("sources", 1, 4)
@@ -83,10 +83,11 @@ class TextRecipe:
 
 
 def _corpus(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return each text once, in an order of its own."""
+    """Return each text once, in a pseudo-random order of its own."""
     corpus = rows.drop_duplicates("near")
-    shuffled = [_pseudo_random("corpus", one) for one in corpus["id"]]  # not the tasks' order: they
-    corpus = corpus.iloc[np.argsort(shuffled)]  # took its first rows, which would leave a hole here
+    # this order differs from that of the tasks, which took the first rows of theirs
+    shuffled = [_pseudo_random("corpus", one) for one in corpus["id"]]
+    corpus = corpus.iloc[np.argsort(shuffled)]
     return corpus.head(CORPUS_ROWS)[["id", "text", "source", "group"]]
 
 
@@ -97,7 +98,7 @@ def _with_groups(rows: pd.DataFrame) -> pd.DataFrame:
     rows["id"] = rows["text"].map(text.content_id)
     rows["near"] = rows["text"].map(text.near_key)
     labels = rows.groupby("near")["label"].transform("nunique")
-    rows["label"] = rows["label"].where(labels <= 1)  # one text with two labels teaches neither
+    rows["label"] = rows["label"].where(labels <= 1)  # a text with two labels gets none
     labelled_first = rows.sort_values("label", kind="stable", na_position="last")
     rows = labelled_first.drop_duplicates("id").sort_index().reset_index(drop=True)
     distinct, inverse = np.unique(rows["near"].to_numpy(dtype=str), return_inverse=True)
@@ -127,13 +128,15 @@ def _first_of(inverse: Ints, n: int) -> Ints:
 
 
 def _task(rows: pd.DataFrame) -> pd.DataFrame:
-    """Take whole groups, in the content's own order, until train and test are full."""
+    """Return a task of whole groups, in pseudo-random order, with up to the given rows for train and test."""
     labelled = rows[rows["label"].notna()]
     counts = labelled["label"].value_counts()
     labelled = labelled[labelled["label"].isin(counts[counts >= LEAST_ROWS].index)]
     labelled = labelled.sort_values("order").drop_duplicates("near")
     sizes = labelled["group"].value_counts()
-    labelled = labelled[labelled["group"].isin(sizes[sizes <= 20].index)]  # no chain of a thousand
+    labelled = labelled[
+        labelled["group"].isin(sizes[sizes <= 20].index)
+    ]  # without long chains of near-duplicates
     share = labelled["group"].map(lambda group: int(group[:8], 16) / 2**32)
     test = share < TEST_ROWS / (TRAIN_ROWS + TEST_ROWS)
     parts = [

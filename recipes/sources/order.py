@@ -1,4 +1,4 @@
-"""An order that looks random, and is the same for ever."""
+"""A pseudo-random order that depends on the keys alone."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import hashlib
 
 
 def order_of(key: str) -> int:
-    """Map a key to [0, 2^64), evenly."""
+    """Return a hash of a key, uniform in [0, 2^64)."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")

@@ -1,4 +1,4 @@
-"""Where texts come from: WordNet's glosses in a pinned package, Debian's descriptions in apt's lists."""
+"""Read texts: WordNet's glosses from a pinned package, Debian's descriptions from apt's package lists."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ LEXFILES = (
     *("phenomenon", "plant", "possession", "process", "quantity", "relation", "shape", "state"),
     *("substance", "time"),
 )
-"""WordNet's lexicographer files of nouns, 3 to 28 in its own numbering (lexnames(5WN))."""
+"""WordNet's lexicographer files of nouns: numbers 3 to 28 in lexnames(5WN)."""
 STANZA_FIELD = re.compile(r"^(Package|Source|Section|Description(?:-en)?): (.*)$", re.MULTILINE)
 
 
 def read_wordnet(archive: Path) -> tuple[str, pd.DataFrame]:
-    """Read the licence, definitions (labelled with the lexicographer file, for nouns) and examples."""
+    """Return the licence, and a table of definitions and examples; definitions of nouns have a label.
+
+    The label is the lexicographer file.
+    """
     licence, found = [], []
     with tarfile.open(archive) as package:
         for part in ("noun", "verb", "adj", "adv"):
@@ -32,7 +35,7 @@ def read_wordnet(archive: Path) -> tuple[str, pd.DataFrame]:
             if member is None:
                 raise MissingDataError(f"No data.{part} in {archive}.")
             for line in member.read().decode("utf-8").splitlines():
-                if line.startswith("  "):  # the licence, at the head of each file
+                if line.startswith("  "):  # the licence is at the top of each file
                     licence += [line.strip().partition(" ")[2]] if part == "noun" else []
                     continue
                 head, gloss = line.split(" | ", 1)
@@ -47,23 +50,27 @@ def read_wordnet(archive: Path) -> tuple[str, pd.DataFrame]:
 
 
 def read_apt() -> pd.DataFrame:
-    """Read short descriptions from apt's own package lists."""
+    """Return the short descriptions in apt's package lists.
+
+    Raises:
+        StageError: `apt-cache` is missing, or apt has no package lists.
+    """
     client = shutil.which("apt-cache")
     if client is None:
         raise StageError(
-            "Debian's package lists need `apt-cache`; `dvc pull data.dvc` brings a frozen copy."
+            "Reading Debian's package lists needs `apt-cache`. `dvc pull data.dvc` fetches a frozen copy."
         )
     command = [client, "dumpavail"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = parse_stanzas(said.stdout)
-    if said.returncode or not found:
-        raise StageError(f"apt has no package lists: run `apt-get update` first. {said.stderr}")
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = parse_stanzas(finished.stdout)
+    if finished.returncode or not found:
+        raise StageError(f"apt has no package lists: run `apt-get update` first. {finished.stderr}")
     columns = ["package", "source", "section", "description"]
     return pd.DataFrame([found[name] for name in sorted(found)], columns=columns)
 
 
 def parse_stanzas(text: str) -> dict[str, tuple[str, str, str, str]]:
-    """Return package: itself, source package, section, short description; the last version counts."""
+    """Return, by package name: name, source package, section and short description of the last version."""
     found = {}
     for stanza in text.split("\n\n"):
         fields: dict[str, str] = dict(STANZA_FIELD.findall(stanza))
@@ -76,7 +83,7 @@ def parse_stanzas(text: str) -> dict[str, tuple[str, str, str, str]]:
 
 
 def make_debian_rows(debian: pd.DataFrame) -> pd.DataFrame:
-    """Label each description with its section; `origin` is its source package."""
+    """Return a table of descriptions. The label is the section; `origin` is the source package."""
     kept = debian[~debian["section"].isin(SKIPPED_SECTIONS)]
     return pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""Benchmark tasks whose texts belong to third parties: read from pinned packages, never passed on."""
+"""Third-party benchmark tasks for texts, extracted from pinned packages and never redistributed."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ GENRES = {
     "p": "romance",
     "r": "humor",
 }
-"""The genre of a document of the Brown corpus, by the second letter of its name."""
-SENTENCES_A_DOCUMENT = 3
+"""The genre of a document in the Brown corpus, by the second letter of its name."""
+SENTENCES_PER_DOCUMENT = 3
 RATED_ROWS = 900
 
 
 def _brown(archive: Path) -> pd.DataFrame:
-    """Read the longest sentences of each document; the label is the document's genre."""
+    """Return the first sentences of suitable length of each document. The label is the document's genre."""
     found = []
     with tarfile.open(archive) as package:
         for member in sorted(package.getmembers(), key=lambda one: one.name):
@@ -63,7 +63,7 @@ def _brown(archive: Path) -> pd.DataFrame:
                 continue
             lines = content.read().decode("utf-8").splitlines()
             sentences = [_untagged(line) for line in lines if line.strip()]
-            usable = [one for one in sentences if 40 <= len(one) <= 300][:SENTENCES_A_DOCUMENT]
+            usable = [one for one in sentences if 40 <= len(one) <= 300][:SENTENCES_PER_DOCUMENT]
             split = "test" if int(document[2:]) % 3 == 0 else "train"
             found += [(one, GENRES[document[1]], document, split) for one in usable]
     return pd.DataFrame(found, columns=["text", "label", "group", "split"])
@@ -74,7 +74,7 @@ def _untagged(line: str) -> str:
 
 
 def _vader(archive: Path, *, part: str) -> pd.DataFrame:
-    """Read texts with their mean human rating, from -4 to 4; a group is a text or its review."""
+    """Return texts with their mean human rating, from -4 to 4. A group is a tweet, or the sentences of one review."""
     inner = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
     with tarfile.open(archive) as package:
         content = package.extractfile(inner)
@@ -99,13 +99,15 @@ def _vader(archive: Path, *, part: str) -> pd.DataFrame:
 
 
 def _share(key: str) -> float:
-    """Map a key to [0, 1), evenly and for ever."""
+    """Return a hash of a key, uniform in [0, 1)."""
     return int(TextModality().content_id(key)[:8], 16) / 2**32
 
 
 def _gensim(archive: Path, name: str) -> list[str]:
     with zipfile.ZipFile(archive) as package:
-        text = package.read(f"gensim/test/test_data/{name}").decode("cp1252")  # pounds in lee.cor
+        text = package.read(f"gensim/test/test_data/{name}").decode(
+            "cp1252"
+        )  # lee.cor contains a pound sign
     return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
@@ -116,10 +118,10 @@ def _word_pairs(archive: Path, *, file: str) -> pd.DataFrame:
 
 
 def _lee(archive: Path) -> pd.DataFrame:
-    """Read all pairs of 50 news documents with people's mean similarity, in [0, 1]."""
+    """Return all pairs of 50 news documents with their mean human similarity, in [0, 1]."""
     documents = _gensim(archive, "lee.cor")
     similarity = [
-        [float(cell) for cell in line.split()] for line in _gensim(archive, "similarities0-1.txt")
+        [float(value) for value in line.split()] for line in _gensim(archive, "similarities0-1.txt")
     ]
     pairs = itertools.combinations(range(len(documents)), 2)
     rows = [(documents[one], documents[two], similarity[one][two]) for one, two in pairs]
@@ -127,7 +129,7 @@ def _lee(archive: Path) -> pd.DataFrame:
 
 
 def _pairs(rows: Sequence[tuple[str, str, float]]) -> pd.DataFrame:
-    """Make a table of pairs; a pair's name is that of its two lines as one text."""
+    """Return a table of pairs. A pair's id is that of its two texts as one text of two lines."""
     frame = pd.DataFrame(rows, columns=["text1", "text2", "label"])
     frame.insert(0, "id", [TextModality().content_id(f"{one}\n{two}") for one, two, _ in rows])
     return frame

@@ -53,7 +53,7 @@ def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-def test_a_real_browser_draws_the_page_without_sideways_scrolling(
+def test_a_browser_draws_the_page_without_horizontal_scrolling(
     page: Path, tmp_path: Path, width: int
 ) -> None:
     frame = page.with_name(f"frame-{width}.html")
@@ -61,13 +61,13 @@ def test_a_real_browser_draws_the_page_without_sideways_scrolling(
 
     seen = browse(frame, tmp_path, "--allow-file-access-from-files", "--dump-dom")
 
-    said = re.search(r'<pre id="said">(.*?)</pre>', seen.stdout)
-    assert said is not None
-    assert said.group(1) == f"overflow 0; requests 0; figures {page.read_text().count('<svg')}"
+    output = re.search(r'<pre id="said">(.*?)</pre>', seen.stdout)
+    assert output is not None
+    assert output.group(1) == f"overflow 0; requests 0; figures {page.read_text().count('<svg')}"
     assert "CONSOLE" not in seen.stderr
 
 
-def test_a_real_browser_prints_the_page(page: Path, tmp_path: Path) -> None:
+def test_a_browser_prints_the_page(page: Path, tmp_path: Path) -> None:
     printed = tmp_path / "page.pdf"
 
     browse(page, tmp_path / "profile", f"--print-to-pdf={printed}")

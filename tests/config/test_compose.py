@@ -16,7 +16,7 @@ def parsed(**block: Any) -> Any:
     return parse_params(tree).modality("text")
 
 
-def test_a_corpus_and_a_teacher_are_enough() -> None:
+def test_a_corpus_and_a_teacher_suffice() -> None:
     block = parsed()
 
     assert block.student.name == "static"
@@ -25,7 +25,7 @@ def test_a_corpus_and_a_teacher_are_enough() -> None:
     assert block.teachers["minilm-l6"].options["dim"] == 384
 
 
-def test_a_value_replaces_its_default_and_leaves_its_neighbours() -> None:
+def test_a_value_replaces_its_default_and_keeps_other_defaults() -> None:
     training = parsed(training={"epochs": 9, "guard": {"spike": 5.0}}).training
 
     assert (training.epochs, training.guard.spike) == (9, 5.0)
@@ -40,19 +40,19 @@ def test_options_without_a_name_change_the_default_plug_in() -> None:
     }
 
 
-def test_a_named_plug_in_is_complete() -> None:
+def test_a_plug_in_with_a_name_does_not_inherit_default_options() -> None:
     assert parsed(heads={"name": "low-rank", "hidden": 32}).heads.options == {"hidden": 32}
     assert parsed(geometry=None).geometry is None
 
 
-def test_a_known_teacher_takes_what_its_row_says() -> None:
+def test_a_row_overrides_the_options_of_a_known_teacher() -> None:
     teacher = parsed(teachers={"minilm-l6": {"max_tokens": 64}}).teachers["minilm-l6"]
 
     assert (teacher.family, teacher.options["max_tokens"]) == ("sentence-transformers", 64)
     assert teacher.options["model"] == known_teachers("text")["minilm-l6"]["model"]
 
 
-def test_a_row_with_a_family_has_nothing_of_a_known_teacher() -> None:
+def test_a_row_with_a_family_inherits_nothing_from_a_known_teacher() -> None:
     teacher = parsed(teachers={"minilm-l6": {"family": "hashing", "dim": 8}}).teachers["minilm-l6"]
 
     assert (teacher.options, teacher.licence) == ({"dim": 8}, None)
@@ -63,7 +63,7 @@ def test_an_unknown_teacher_without_a_family_gets_a_suggestion() -> None:
         parsed(teachers={"minilm": {}})
 
 
-def test_the_switchboard_of_earlier_versions_says_what_to_do() -> None:
+def test_the_enabled_list_of_earlier_versions_is_refused_with_advice() -> None:
     row = {"modality": "text", "teacher": "minilm-l6", "module": "sentence_transformers"}
     teachers = {"minilm-l6": {"family": "hashing"}, "e5-small": {"family": "hashing"}}
     tree = {"embed": {"text-minilm-l6": row}, "text": {"corpus": CORPUS, "teachers": teachers}}
@@ -72,7 +72,7 @@ def test_the_switchboard_of_earlier_versions_says_what_to_do() -> None:
         parse_params(tree)
 
 
-def test_the_former_name_of_the_smoke_test_is_understood() -> None:
+def test_the_former_name_of_the_smoke_test_is_accepted() -> None:
     assert parsed(gate={"canary": False}).gate.smoke_test is False
 
 

@@ -20,7 +20,7 @@ from polydistill.errors import ParamsError, UnknownNameError
 from tests.our_params import ROOT
 
 LINES = 150
-"""Of the default project's `params.yaml`, at most."""
+"""The maximum number of lines of the default project's `params.yaml`."""
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_an_unknown_key_gets_a_suggestion_and_its_path(tree: dict[str, Any]) -> 
         parse_params(tree)
 
 
-def test_a_value_out_of_bounds_is_named_with_what_was_got(tree: dict[str, Any]) -> None:
+def test_an_out_of_bounds_value_is_reported_with_its_key(tree: dict[str, Any]) -> None:
     tree["text"]["corpus"]["held_out"] = 1.5
 
     with pytest.raises(ParamsError, match=r"text\.corpus\.held_out: .*1\.5"):
@@ -74,12 +74,12 @@ def test_an_unknown_modality_is_named(tree: dict[str, Any]) -> None:
         parse_params(tree).modality("audio")
 
 
-def test_a_folder_without_params_says_what_to_do(tmp_path: Path) -> None:
+def test_a_folder_without_params_yaml_is_an_error_with_advice(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="run polydistill in a project folder"):
         load_params(tmp_path)
 
 
-def test_yaml_that_is_no_yaml_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_invalid_yaml_is_a_params_error(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("seed: [", encoding="utf-8")
 
     with pytest.raises(ParamsError, match="is not YAML"):
@@ -93,20 +93,20 @@ def test_the_tree_is_frozen(tree: dict[str, Any]) -> None:
         params.seed = 1  # type: ignore[misc]
 
 
-def test_a_complete_tree_stays_as_it_is(tree: dict[str, Any]) -> None:
+def test_a_complete_tree_is_unchanged_by_composition(tree: dict[str, Any]) -> None:
     params = parse_params(tree)
 
     assert parse_params(params.model_dump(mode="json")) == params
 
 
-def test_a_misspelt_key_of_the_first_level_gets_a_suggestion(tree: dict[str, Any]) -> None:
+def test_a_misspelt_top_level_key_gets_a_suggestion(tree: dict[str, Any]) -> None:
     tree["sead"] = 1
 
     with pytest.raises(ParamsError, match=r"key in params\.yaml: sead.*Did you mean 'seed'"):
         parse_params(tree)
 
 
-def test_a_block_that_no_modality_answers_to_gets_a_suggestion(tree: dict[str, Any]) -> None:
+def test_a_block_without_a_modality_gets_a_suggestion(tree: dict[str, Any]) -> None:
     tree["txt"] = tree["text"]
 
     with pytest.raises(ParamsError, match="Did you mean 'text'"):
@@ -120,14 +120,14 @@ def test_a_listed_modality_without_a_block_is_named(tree: dict[str, Any]) -> Non
         parse_params(tree)
 
 
-def test_a_listed_modality_that_no_file_provides_is_named(tree: dict[str, Any]) -> None:
+def test_a_listed_modality_without_a_plug_in_is_named(tree: dict[str, Any]) -> None:
     tree["modalities"] = ["text", "smell"]
 
     with pytest.raises(ParamsError, match=r"Unknown modality 'smell'\. Known: .*text"):
         parse_params(tree)
 
 
-def test_without_a_list_every_block_takes_part(tree: dict[str, Any]) -> None:
+def test_without_a_list_every_block_is_enabled(tree: dict[str, Any]) -> None:
     del tree["modalities"]
 
     assert set(parse_params(tree).modalities) == {"text", "vision", "molecules"}
@@ -137,7 +137,7 @@ def test_the_committed_file_of_effective_settings_is_up_to_date() -> None:
     assert is_resolved(ROOT, load_params(ROOT))
 
 
-def test_another_teacher_of_one_modality_changes_nothing_that_others_depend_on() -> None:
+def test_a_new_teacher_of_one_modality_does_not_change_the_inputs_of_others() -> None:
     before = load_params(ROOT)
     after = changed(before, only_teachers(before, "text", ["minilm-l6", "e5-small"]))
 
@@ -151,7 +151,7 @@ def test_another_teacher_of_one_modality_changes_nothing_that_others_depend_on()
     assert new == old
 
 
-def test_writing_names_the_embed_stages_that_are_new(tmp_path: Path) -> None:
+def test_writing_effective_settings_returns_the_new_embed_stages(tmp_path: Path) -> None:
     params = load_params(ROOT)
     small = changed(params, only_teachers(params, "text", ["minilm-l6"]))
     write_resolved(tmp_path, small)
@@ -173,7 +173,7 @@ def test_a_damaged_file_of_effective_settings_is_replaced(tmp_path: Path) -> Non
     assert is_resolved(tmp_path, load_params(ROOT))
 
 
-def test_a_key_that_yaml_1_1_calls_a_boolean_is_a_word(tmp_path: Path) -> None:
+def test_keys_that_yaml_1_1_reads_as_booleans_stay_strings(tmp_path: Path) -> None:
     text = "notify:\n  - {on: [refused], url_env: CHAT_URL}\nseed: 0\nadd: yes\nenabled: false\n"
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
 

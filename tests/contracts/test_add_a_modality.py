@@ -1,4 +1,4 @@
-"""A new modality passes through the whole pipeline without changes to the core; see docs/guides/add-a-modality.md."""
+"""A new modality runs through the whole pipeline without changes to the core: see docs/guides/add-a-modality.md."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.our_params import our_params
 from tests.small_data import PandasChecker
 
 PLUGINS = Path(__file__).with_name("tones")
-ROOMS: dict[str, Plugins[Any]] = {
+PLUGIN_PACKAGES: dict[str, Plugins[Any]] = {
     "modalities": MODALITIES,
     "recipes": RECIPES,
     "teachers": TEACHERS,
@@ -46,29 +46,31 @@ TASKS = {
 
 
 @pytest.fixture(scope="module")
-def rooms() -> Iterator[None]:
-    """Add the plug-ins of `tones` to their packages and remove text's modality and recipe."""
-    for registry in ROOMS.values():
+def packages() -> Iterator[None]:
+    """Install the plug-ins of `tones` into the plug-in packages, and remove the modality and recipe of text."""
+    for registry in PLUGIN_PACKAGES.values():
         for name in registry.names():
-            registry.get(name)  # plug-ins registered from here on are removed with the patch
+            registry.get(name)  # loaded now, so that the patch removes later registrations
     with pytest.MonkeyPatch.context() as patch:
-        for room, registry in ROOMS.items():
-            package = importlib.import_module(registry.package)
+        for package_name, registry in PLUGIN_PACKAGES.items():
+            package = importlib.import_module(f"polydistill.{package_name}")
             assert package.__spec__ is not None
-            folders = [*package.__path__, str(PLUGINS / room)]
+            folders = [*package.__path__, str(PLUGINS / package_name)]
             patch.setattr(package, "__path__", folders)
             patch.setattr(package.__spec__, "submodule_search_locations", folders)
             others = {name: one for name, one in registry._entries.items() if name != "text"}
             patch.setattr(registry, "_entries", others)
-            for file in (PLUGINS / room).glob("*.py"):
-                patch.delitem(sys.modules, f"{registry.package}.{file.stem}", raising=False)
-            if room != "teachers":
-                patch.setitem(sys.modules, f"{registry.package}.text", None)  # importing it raises
+            for file in (PLUGINS / package_name).glob("*.py"):
+                patch.delitem(sys.modules, f"polydistill.{package_name}.{file.stem}", raising=False)
+            if package_name != "teachers":
+                patch.setitem(
+                    sys.modules, f"polydistill.{package_name}.text", None
+                )  # makes the import fail
         yield
 
 
 def write_params(root: Path) -> Params:
-    """Write the project's `params.yaml` with the block of `tones` alone."""
+    """Write a `params.yaml` with `tones` as the only modality."""
     tree = our_params()
     block = tree.pop("text")
     block["corpus"] = {"path": "data/tones/corpus.parquet", "rows": 240, "held_out": 0.2}
@@ -86,7 +88,7 @@ def write_params(root: Path) -> Params:
 
 
 @pytest.fixture(scope="module")
-def done(rooms: None, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+def done(packages: None, tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A project in which the whole pipeline has run on tones."""
     root = tmp_path_factory.mktemp("tones")
     params = write_params(root)
@@ -102,7 +104,7 @@ def done(rooms: None, tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return Layout(root, "tones")
 
 
-def test_text_is_out_of_reach(rooms: None) -> None:
+def test_the_text_plug_ins_are_unavailable(packages: None) -> None:
     with pytest.raises(ImportError):
         MODALITIES.get("text")
 
@@ -120,7 +122,7 @@ def test_every_model_has_a_score_on_every_task(done: Layout) -> None:
         }
 
 
-def test_the_student_has_learned_of_its_teachers(done: Layout) -> None:
+def test_the_student_learns_from_its_teachers(done: Layout) -> None:
     scores = json.loads(done.scores.read_text())
 
     for kind, task in [
@@ -131,7 +133,7 @@ def test_the_student_has_learned_of_its_teachers(done: Layout) -> None:
         assert scores["student"][kind][task] > scores["undistilled"][kind][task] + 0.1
 
 
-def test_the_page_shows_it_and_speaks_of_no_other_modality(done: Layout) -> None:
+def test_the_report_shows_the_modality_and_no_other(done: Layout) -> None:
     page = done.page.read_text(encoding="utf-8")
 
     assert "student-tones" in page
@@ -139,19 +141,19 @@ def test_the_page_shows_it_and_speaks_of_no_other_modality(done: Layout) -> None
     assert "student-text" not in page
 
 
-def test_third_party_tasks_are_none_and_their_folder_is_there(done: Layout) -> None:
+def test_the_folder_of_third_party_tasks_exists_and_is_empty(done: Layout) -> None:
     assert json.loads(done.local_status.read_text()) == {"available": {}, "unavailable": []}
     assert list((done.local / "tasks").iterdir()) == []
 
 
-def test_sources_tell_where_tones_come_from(done: Layout) -> None:
+def test_sources_list_the_tables_of_the_modality(done: Layout) -> None:
     sources = (done.root / "data" / "SOURCES.md").read_text(encoding="utf-8")
 
     assert "Tones are made, not recorded." in sources
     assert "| tones/corpus.parquet | a seeded generator | CC0-1.0 | 240 |" in sources
 
 
-def test_drift_measures_what_the_modality_measures(done: Layout) -> None:
+def test_drift_uses_the_measures_of_the_modality(done: Layout) -> None:
     corpus = pd.read_parquet(done.root / "data" / "tones" / "corpus.parquet")
 
     names = choose_columns(corpus, MODALITIES.get("tones")())

@@ -1,4 +1,4 @@
-"""Contract of every registered data recipe; new plug-ins are tested automatically."""
+"""The contract of every data recipe. New plug-ins are tested automatically."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def recipe(name: str) -> Recipe:
     return built
 
 
-def test_the_package_has_plug_ins() -> None:
+def test_plug_ins_are_found() -> None:
     assert "text" in NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_bears_a_modality_s_name(name: str) -> None:
+def test_a_recipe_has_the_name_of_a_modality(name: str) -> None:
     assert name in MODALITIES.names()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_gives_a_corpus_and_every_table_s_origin_and_licence(name: str) -> None:
+def test_a_recipe_gives_the_origin_and_licence_of_every_table(name: str) -> None:
     origins = recipe(name).origins
 
     assert "corpus.parquet" in origins
@@ -37,11 +37,11 @@ def test_it_gives_a_corpus_and_every_table_s_origin_and_licence(name: str) -> No
         assert path.endswith(".parquet")
         assert origin.source
         assert origin.licence
-        assert "|" not in origin.source + origin.licence  # a cell of a table
+        assert "|" not in origin.source + origin.licence  # would break the table in SOURCES.md
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_it_reads_on_this_machine_is_pinned(name: str) -> None:
+def test_third_party_packages_are_pinned(name: str) -> None:
     for task in recipe(name).third_party_tasks.values():
         assert re.fullmatch("[0-9a-f]{64}", task.package.sha256)
         assert task.package.version

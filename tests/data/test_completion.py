@@ -22,7 +22,7 @@ def task(kind: str = "classification", **options: object) -> TaskParams:
     )
 
 
-def test_a_corpus_of_texts_alone_gets_ids_and_groups_and_loses_what_cannot_be_used(
+def test_a_corpus_of_texts_gets_ids_and_groups_and_loses_unusable_rows(
     tmp_path: Path,
 ) -> None:
     texts = ["The first text here.", "", "  ", "the FIRST text, here!", "The first text here."]
@@ -40,7 +40,7 @@ def test_a_corpus_of_texts_alone_gets_ids_and_groups_and_loses_what_cannot_be_us
     assert dropped == Dropped(empty=2, repeated=1)
 
 
-def test_a_corpus_with_ids_by_content_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_corpus_with_content_ids_is_unchanged(tmp_path: Path) -> None:
     corpus = make_frames()["corpus"]
     corpus.loc[1, "id"] = "damaged"
     corpus = pd.concat([corpus, corpus.head(1)], ignore_index=True)
@@ -51,7 +51,7 @@ def test_a_corpus_with_ids_by_content_stays_as_it_is(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(frame, corpus)
 
 
-def test_ids_that_are_not_of_the_content_do_not_count() -> None:
+def test_other_ids_are_replaced_by_content_ids() -> None:
     frame = pd.DataFrame({"id": ["1", "2"], "text": ["first text", "second text"]})
 
     found, _ = corpus_table(frame, CorpusParams(path="corpus.csv"), TEXT)
@@ -59,21 +59,21 @@ def test_ids_that_are_not_of_the_content_do_not_count() -> None:
     assert found["id"].tolist() == [TEXT.content_id(text) for text in frame["text"]]
 
 
-def test_more_rows_than_can_be_used_are_refused(tmp_path: Path) -> None:
+def test_requesting_more_rows_than_are_usable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "corpus.csv").write_text("text,x\none text,1\none text,2\n")
 
     with pytest.raises(DataError, match="must have 2 usable rows, got 1"):
         read_corpus(tmp_path, CorpusParams(path="corpus.csv", rows=2), TEXT)
 
 
-def test_a_column_that_nothing_names_is_asked_for(tmp_path: Path) -> None:
+def test_an_ambiguous_column_must_be_named(tmp_path: Path) -> None:
     (tmp_path / "corpus.csv").write_text("a,b\none text,1\n")
 
     with pytest.raises(DataError, match=r"column 'text', got a, b\. Name the column .* `column`"):
         read_corpus(tmp_path, CorpusParams(path="corpus.csv"), TEXT)
 
 
-def test_the_only_column_is_that_of_the_examples(tmp_path: Path) -> None:
+def test_the_only_column_holds_the_examples(tmp_path: Path) -> None:
     (tmp_path / "corpus.csv").write_text("review\none text\n")
 
     frame = read_corpus(tmp_path, CorpusParams(path="corpus.csv"), TEXT)
@@ -81,7 +81,7 @@ def test_the_only_column_is_that_of_the_examples(tmp_path: Path) -> None:
     assert frame["text"].tolist() == ["one text"]
 
 
-def test_a_task_of_texts_and_labels_is_completed() -> None:
+def test_a_task_of_texts_and_labels_gets_ids_groups_and_splits() -> None:
     texts = [f"text number {hashlib.md5(bytes([n])).hexdigest()}" for n in range(200)]  # noqa: S324
     frame = pd.DataFrame({"review": texts, "stars": ["1", "02"] * 100})
     unclear = pd.DataFrame(
@@ -100,9 +100,7 @@ def test_a_task_of_texts_and_labels_is_completed() -> None:
     assert 0.1 < (found["split"] == "test").mean() < 0.3
 
 
-def test_near_duplicates_are_on_one_side_and_appended_rows_leave_the_others_where_they_are() -> (
-    None
-):
+def test_near_duplicates_share_a_split_and_appended_rows_move_no_others() -> None:
     texts = [f"this is text number {n:04}" for n in range(40)]
     frame = pd.DataFrame({"text": texts, "label": ["a", "b"] * 20})
 
@@ -114,7 +112,7 @@ def test_near_duplicates_are_on_one_side_and_appended_rows_leave_the_others_wher
     assert longer["split"].tolist()[:-1] == found["split"].tolist()
 
 
-def test_a_class_that_only_test_rows_would_have_is_learnt() -> None:
+def test_every_class_has_a_training_row() -> None:
     groups = [str(n) for n in range(50)]
     plain = split_of(groups)
     rare = plain.index("test")
@@ -125,12 +123,12 @@ def test_a_class_that_only_test_rows_would_have_is_learnt() -> None:
     assert split.count("test") == plain.count("test") - 1
 
 
-def test_a_few_groups_have_a_test_row_as_well() -> None:
+def test_even_a_few_groups_have_a_test_row() -> None:
     for n in range(2, 12):
         assert set(split_of([f"group {n} {one}" for one in range(n)])) == {"train", "test"}
 
 
-def test_numbers_of_a_text_file_are_numbers_where_the_kind_wants_them() -> None:
+def test_labels_of_a_text_file_are_numbers_if_the_kind_needs_numbers() -> None:
     frame = pd.DataFrame({"text": ["one text", "two texts"], "label": ["1.5", "2"]})
 
     numbers, _ = complete_task(frame, task("regression"), TEXT)
@@ -140,7 +138,7 @@ def test_numbers_of_a_text_file_are_numbers_where_the_kind_wants_them() -> None:
     assert classes["label"].tolist() == ["1.5", "2"]
 
 
-def test_pairs_have_ids_of_both_their_sides() -> None:
+def test_pairs_get_ids_from_both_sides() -> None:
     sides = {"q1": ["a text", "a text", "b text"], "q2": ["b text", "c text", "a text"]}
     frame = pd.DataFrame({**sides, "score": [1, 2, 3]})
 
@@ -150,7 +148,7 @@ def test_pairs_have_ids_of_both_their_sides() -> None:
     assert found["text1"].tolist() == sides["q1"]
 
 
-def test_a_task_with_all_columns_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_complete_task_is_unchanged(tmp_path: Path) -> None:
     frame = make_frames()["topics"]
     (tmp_path / "data").mkdir()
     frame.to_parquet(tmp_path / "data" / "task.parquet")

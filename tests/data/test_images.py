@@ -11,7 +11,7 @@ from tests.made_images import animated, bomb, cmyk, png, transparent, truncated,
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (truncated(), "cannot be read"),
         (bomb(), "20,000 x 20,000|too large"),
@@ -22,21 +22,21 @@ from tests.made_images import animated, bomb, cmyk, png, transparent, truncated,
         (written(Image.new("RGB", (9, 9)), "BMP"), "cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_named(content: str | bytes, said: str) -> None:
-    with pytest.raises(UnreadableImageError, match=said):
+def test_an_unreadable_image_is_named(content: str | bytes, message: str) -> None:
+    with pytest.raises(UnreadableImageError, match=message):
         read_image(content)
 
 
-def test_a_large_image_below_pillow_s_own_limit_is_refused_before_it_is_decoded() -> None:
+def test_a_large_image_below_the_limit_of_pillow_is_refused_before_decoding() -> None:
     with pytest.raises(UnreadableImageError, match="33,554,432 pixels, got 6,000 x 6,000"):
         read_image(bomb(6_000))
 
 
-def test_of_an_animation_the_first_frame_is_seen() -> None:
+def test_the_first_frame_of_an_animation_is_used() -> None:
     assert read_image(animated()).getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_colours_of_printers_become_rgb() -> None:
+def test_cmyk_images_become_rgb() -> None:
     image = read_image(cmyk())
 
     assert image.mode == "RGB"
@@ -45,7 +45,7 @@ def test_colours_of_printers_become_rgb() -> None:
     assert min(green, blue) > 150
 
 
-def test_what_is_transparent_shows_white() -> None:
+def test_transparent_pixels_become_white() -> None:
     pixels = np.asarray(read_image(transparent()))
 
     assert (pixels[:, :8] == 255).all()
@@ -58,13 +58,13 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
     assert read_image(written(Image.fromarray(grey))).getpixel((0, 0)) == (128, 128, 128)
 
 
-def test_a_data_uri_is_the_image_that_it_holds() -> None:
+def test_a_data_uri_is_read_as_its_image() -> None:
     uri = "data:image/png;base64," + base64.b64encode(png(1)).decode()
 
     assert read_image(uri).tobytes() == read_image(png(1)).tobytes()
 
 
-def test_a_wide_image_stands_in_the_middle_of_white() -> None:
+def test_a_wide_image_is_centred_on_white() -> None:
     pixels = square(Image.new("RGB", (32, 16), "black"), 32)
 
     assert (pixels[:8] == 255).all()

@@ -25,7 +25,7 @@ def grams(key: str) -> set[str]:
 
 
 def slow_pairs(keys: list[str], threshold: float) -> list[tuple[int, int]]:
-    """Compare every pair: the definition, as plain as it can be written."""
+    """Compare every pair, as the definition says."""
     sets = [grams(key) for key in keys]
     return [
         (one, two)
@@ -37,7 +37,7 @@ def slow_pairs(keys: list[str], threshold: float) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 1.0])
 @given(keys=KEYS)
 @settings(max_examples=60, deadline=None)
-def test_the_search_finds_what_comparing_every_pair_finds(
+def test_the_search_finds_the_same_pairs_as_comparing_all(
     threshold: float, keys: list[str]
 ) -> None:
     pairs = near_duplicate_pairs(keys, threshold)
@@ -45,7 +45,7 @@ def test_the_search_finds_what_comparing_every_pair_finds(
     assert [tuple(pair) for pair in pairs.tolist()] == slow_pairs(keys, threshold)
 
 
-def test_no_keys_have_no_pairs() -> None:
+def test_an_empty_list_has_no_pairs() -> None:
     assert near_duplicate_pairs([]).shape == (0, 2)
 
 
@@ -53,7 +53,7 @@ def test_short_keys_are_compared_whole() -> None:
     assert near_duplicate_pairs(["cat", "car", "dog"]).shape == (0, 2)
 
 
-def test_groups_follow_chains_of_links() -> None:
+def test_linked_rows_form_one_group() -> None:
     groups = connected_groups(5, np.array([[0, 1], [1, 4]]), np.array([[2, 3]]))
 
     assert groups[0] == groups[1] == groups[4]

@@ -4,7 +4,7 @@ import pytest
 
 from polydistill.data.smiles import canonical_smiles, count_atoms, parent_smiles, scaffold_smiles
 
-LONG = "C" * 100_000  # RDKit's canonical form of it ends the process
+LONG = "C" * 100_000  # canonicalising it crashes the process in RDKit
 DEEP = "C(" * 50_000 + "C" + ")" * 50_000
 
 
@@ -13,7 +13,7 @@ DEEP = "C(" * 50_000 + "C" + ")" * 50_000
     ["", "  ", "C1CC", "not one", "C(C)(C)(C)(C)C", b"\xff", "CCO\0", LONG, DEEP],
     ids=["empty", "space", "open-ring", "words", "valence", "bytes", "null", "long", "deep"],
 )
-def test_what_is_no_molecule_is_none(wrong: str | bytes) -> None:
+def test_invalid_smiles_have_no_canonical_form(wrong: str | bytes) -> None:
     assert canonical_smiles(wrong) is None
     assert parent_smiles(wrong) is None
     assert scaffold_smiles(wrong) is None
@@ -27,11 +27,11 @@ def test_salts_charges_and_stereoisomers_of_a_compound_share_their_parent() -> N
     assert len({canonical_smiles(one) for one in alanines}) == 3
 
 
-def test_the_organic_fragment_is_the_parent_however_large_the_other() -> None:
+def test_the_organic_fragment_is_the_parent_even_if_smaller() -> None:
     assert parent_smiles("CO.F[P-](F)(F)(F)(F)F.[Na+]") == "CO"
 
 
-def test_scaffolds_are_rings_and_what_links_them() -> None:
+def test_scaffolds_are_rings_and_their_linkers() -> None:
     assert scaffold_smiles("CC(=O)Oc1ccccc1CCC1CCNC1") == "c1ccc(CCC2CCNC2)cc1"
     assert scaffold_smiles("CCCCO") == ""
 

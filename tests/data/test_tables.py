@@ -18,15 +18,15 @@ def test_lines_are_read_in_order_and_an_empty_one_is_an_example(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(b"", "got an empty file"), (b"\xd0\xff\x00", "must be UTF-8 text, one example per line")],
     ids=["empty", "binary"],
 )
-def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "texts.txt"
     file.write_bytes(content)
 
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_lines(file)
 
 

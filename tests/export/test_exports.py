@@ -57,7 +57,7 @@ def cosines(values: FloatArray) -> FloatArray:
 
 
 @pytest.mark.parametrize("name", EXPORTS.names())
-def test_every_export_loads_again_and_encodes_each_row_alone(
+def test_every_export_loads_and_encodes_rows_independently(
     project: Layout, tmp_path: Path, name: str
 ) -> None:
     folder = export(project, tmp_path / "out", name)
@@ -74,7 +74,7 @@ def test_every_export_loads_again_and_encodes_each_row_alone(
 
 
 @pytest.mark.parametrize("name", EXPORTS.names())
-def test_every_export_writes_the_same_bytes_twice_and_no_pickle(
+def test_every_export_is_reproducible_and_writes_no_pickle(
     project: Layout, tmp_path: Path, name: str
 ) -> None:
     first, second = (export(project, tmp_path / one, name) for one in ("first", "second"))
@@ -108,7 +108,7 @@ def test_a_missing_or_damaged_file_is_named(project: Layout, tmp_path: Path, fil
         load_export(folder)
 
 
-def test_arrays_of_another_export_are_damage(project: Layout, tmp_path: Path) -> None:
+def test_the_arrays_of_another_export_are_refused(project: Layout, tmp_path: Path) -> None:
     folder = export(project, tmp_path / "out", "plain")
     card = json.loads((folder / "export.json").read_text())
     card["export"]["name"] = "whitened"
@@ -152,7 +152,7 @@ def test_shrinkage_of_one_only_centres_and_scales_by_one_number() -> None:
     np.testing.assert_allclose(applied, scale * centred, atol=1e-3)
 
 
-def test_fewer_dimensions_are_those_of_greatest_variance() -> None:
+def test_with_fewer_dimensions_those_of_greatest_variance_are_kept() -> None:
     values = correlated()
     first = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)[0][:, 0]
 
@@ -162,7 +162,7 @@ def test_fewer_dimensions_are_those_of_greatest_variance() -> None:
     assert abs(np.corrcoef(applied[:, 0], first)[0, 1]) > 0.999
 
 
-def test_a_direction_that_never_varies_is_no_signal() -> None:
+def test_a_constant_direction_is_not_amplified() -> None:
     values = correlated()
     values[:, 2] = 1.0
 
@@ -198,11 +198,11 @@ def test_consensus_cosines_are_the_mean_of_the_teachers_predicted_cosines(
     applied = whole.apply(embeddings)
     np.testing.assert_allclose(np.linalg.norm(applied, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(applied @ applied.T, np.mean(expected, axis=0), atol=1e-5)
-    # Five rows span five directions: nothing is lost.
+    # Five rows span at most five directions, so nothing is lost.
     np.testing.assert_allclose(cosines(narrow.apply(embeddings)), np.mean(expected, axis=0), atol=1e-4)  # fmt: skip
 
 
-def test_the_consensus_is_as_wide_as_the_student_unless_told(
+def test_the_consensus_has_the_width_of_the_student_by_default(
     project: Layout, tmp_path: Path
 ) -> None:
     assert sum(TEACHERS.values()) == 19
@@ -225,7 +225,7 @@ def test_the_consensus_without_heads_or_with_those_of_another_student_is_refused
         export(Layout(other, "text"), tmp_path / "out", "predicted-consensus")
 
 
-def test_options_are_checked_before_anything_runs_and_a_strange_folder_is_kept(
+def test_options_are_checked_first_and_a_foreign_folder_is_not_overwritten(
     project: Layout, tmp_path: Path
 ) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'whitened'"):

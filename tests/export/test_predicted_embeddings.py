@@ -25,7 +25,7 @@ HALF_WIDTH = 1.6448536
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """Return a project that was distilled, `likelihood`, and beside it one by squared errors, `mse`."""
+    """Return a project distilled with a likelihood; the folder also has a project distilled with squared error."""
     root = tmp_path_factory.mktemp("prediction") / "likelihood"
     make_distill_project(root)
     shutil.copytree(root, root.with_name("mse"))
@@ -53,14 +53,14 @@ def texts(tmp_path: Path) -> Path:
 
 
 def held_out(layout: Layout) -> tuple[pd.DataFrame, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """Return the corpus, and which of its rows are held out."""
+    """Return the corpus and a mask of its held-out rows."""
     corpus = pd.read_parquet(layout.root / "data/corpus.parquet")
     return corpus, held_out_mask(corpus["group"].tolist(), 0.2)
 
 
 @pytest.mark.parametrize("teacher", TEACHERS)
 @pytest.mark.parametrize("kind", ["likelihood", "mse"])
-def test_intervals_around_predictions_hold_what_the_report_says(
+def test_the_coverage_of_intervals_is_that_of_the_report(
     project: Layout, kind: str, teacher: str
 ) -> None:
     layout = Layout(project.root.with_name(kind), "text")
@@ -79,7 +79,9 @@ def test_intervals_around_predictions_hold_what_the_report_says(
     assert 0.8 < report["coverage_90"][teacher] < 0.97
 
 
-def test_novelty_is_zero_and_one_on_the_rows_it_was_fitted_to(project: Layout) -> None:
+def test_the_out_of_distribution_score_has_mean_zero_and_std_one_on_its_fitting_rows(
+    project: Layout,
+) -> None:
     corpus, kept = held_out(project)
     rows = kept & group_mask(corpus["group"].tolist(), 0.5, "calibration")
     embeddings = encode(load_student(project.student), corpus["text"][rows].tolist())
@@ -90,7 +92,7 @@ def test_novelty_is_zero_and_one_on_the_rows_it_was_fitted_to(project: Layout) -
     assert novelty.std() == pytest.approx(1, abs=1e-4)
 
 
-def test_without_a_trained_scale_all_rows_share_one_std_and_there_is_no_novelty(
+def test_without_a_trained_scale_all_rows_share_one_std_and_there_is_no_out_of_distribution_score(
     by_mse: Layout,
 ) -> None:
     predictor = load_predictor(by_mse.heads, by_mse.student)
@@ -134,7 +136,7 @@ def test_missing_heads_are_named(project: Layout, tmp_path: Path) -> None:
         predict_teacher(tmp_path, "first", ["a"], tmp_path / "out.npz")
 
 
-def test_the_command_writes_mean_std_and_novelty_without_pickle(
+def test_the_command_writes_mean_std_and_out_of_distribution_scores_without_pickle(
     project: Layout, texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project.root)
@@ -179,7 +181,7 @@ def test_the_command_takes_a_model_from_another_folder(
         (("first", "out.npy"), "must end in .npz"),
     ],
 )
-def test_the_command_refuses_what_it_cannot_do_and_writes_nothing(
+def test_invalid_options_of_the_command_are_refused_and_nothing_is_written(
     project: Layout,
     texts: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -198,7 +200,7 @@ def test_the_command_refuses_what_it_cannot_do_and_writes_nothing(
     assert not output.exists()
 
 
-def test_a_file_of_examples_that_is_not_there_is_named(
+def test_a_missing_file_of_examples_is_named(
     project: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project.root)

@@ -25,7 +25,7 @@ def test_modes_and_hidden_have_their_effect() -> None:
 
 
 @pytest.mark.parametrize("option", ["mean_rank", "scale_rank"])
-def test_a_narrow_map_reaches_its_own_outputs_and_no_others(option: str) -> None:
+def test_a_low_rank_map_affects_only_its_own_outputs(option: str) -> None:
     narrow, whole = heads(hidden=8, **{option: 2}), heads(hidden=8)
     rows = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
     inputs: dict[torch.nn.Module, torch.Tensor] = {}
@@ -38,7 +38,11 @@ def test_a_narrow_map_reaches_its_own_outputs_and_no_others(option: str) -> None
     ranks = {
         name: [int(torch.linalg.matrix_rank(inputs[part][:, own:])) for part in parts]
         for name, own, parts in (
-            ("mean_rank", 4, (narrow.mean, whole.mean)),  # the student's own four stand before them
+            (
+                "mean_rank",
+                4,
+                (narrow.mean, whole.mean),
+            ),  # the first four columns are the student's embedding
             ("scale_rank", 0, (narrow.log_scale, whole.log_scale)),
         )
     }
@@ -53,7 +57,7 @@ def test_a_narrow_map_reaches_its_own_outputs_and_no_others(option: str) -> None
     assert torch.equal(after.log_scale, before.log_scale) == (option == "mean_rank")
 
 
-def test_the_means_read_the_student_itself_beside_the_trunk() -> None:
+def test_the_means_depend_on_the_student_directly_and_on_the_trunk() -> None:
     module = heads(hidden=8, mean_rank=1)
     rows = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -66,19 +70,19 @@ def test_the_means_read_the_student_itself_beside_the_trunk() -> None:
 
 
 @pytest.mark.parametrize("option", ["mean_rank", "scale_rank"])
-def test_a_map_as_wide_as_the_trunk_is_none(option: str) -> None:
+def test_a_rank_as_large_as_the_trunk_adds_no_map(option: str) -> None:
     module = heads(hidden=8, **{option: 8})
 
     assert module.to_mean is module.to_scale is None
 
 
 @pytest.mark.parametrize("option", ["mean_rank", "scale_rank"])
-def test_a_rank_of_nothing_is_refused(option: str) -> None:
+def test_a_rank_of_zero_is_refused(option: str) -> None:
     with pytest.raises(ParamsError, match=rf"^heads.{option} must be at least 1, got 0\.$"):
         heads(**{option: 0})
 
 
-def test_all_teachers_together_equal_each_alone_with_gradients() -> None:
+def test_the_batched_computation_equals_one_teacher_at_a_time_with_gradients() -> None:
     dims = {"one": 6, "two": 3, "three": 6}
     build = partial(LowRankHeads, 4, hidden=8, mean_rank=6, scale_rank=5)
     together = build(dims, torch.Generator().manual_seed(0))
@@ -120,13 +124,13 @@ def test_all_teachers_together_equal_each_alone_with_gradients() -> None:
 
 
 @pytest.mark.parametrize("n_teachers", [2, 9])
-def test_many_teachers_cost_no_more_kernels_than_one(n_teachers: int) -> None:
+def test_many_teachers_need_no_more_kernels_than_one(n_teachers: int) -> None:
     def kernels(n: int) -> dict[str, int]:
         module = LowRankHeads(4, {str(k): 6 for k in range(n)}, torch.Generator(), hidden=8)
-        with profile(activities=[ProfilerActivity.CPU]) as told:
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
             module(torch.zeros(2, 4))
         names = ("aten::addmm", "aten::mm", "aten::tanh", "aten::gelu", "aten::_log_softmax")
-        return {one.key: one.count for one in told.key_averages() if one.key in names}
+        return {one.key: one.count for one in profiled.key_averages() if one.key in names}
 
     assert kernels(n_teachers) == kernels(1)
 
@@ -143,7 +147,7 @@ def test_the_log_scale_stays_inside_its_soft_bounds() -> None:
 
 
 @pytest.mark.parametrize("wanted", [-4.0, -3.0, 0.0, 1.0])
-def test_the_clamp_reaches_scales_that_a_narrow_one_cannot(wanted: float) -> None:
+def test_wide_bounds_allow_scales_that_narrow_bounds_do_not(wanted: float) -> None:
     module = heads()
     rows = torch.zeros(1, 4)
     optimizer = torch.optim.Adam([module.log_scale.bias], lr=0.1)
@@ -158,7 +162,7 @@ def test_the_clamp_reaches_scales_that_a_narrow_one_cannot(wanted: float) -> Non
     )
 
 
-def test_a_budget_that_is_exceeded_is_refused() -> None:
+def test_heads_above_the_budget_are_refused() -> None:
     with pytest.raises(ParamsError, match=r"heads.max_params is 10, these heads have"):
         heads(max_params=10)
 

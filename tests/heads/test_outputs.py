@@ -30,7 +30,7 @@ def test_the_scale_is_a_hyperbolic_tangent_between_its_bounds() -> None:
     torch.testing.assert_close(clamped, -1 + 5 * torch.tanh((raw + 1) / 5))
 
 
-def test_its_gradient_is_that_of_finite_differences() -> None:
+def test_the_gradient_is_that_of_finite_differences() -> None:
     raw = numbers(4, 5).requires_grad_()
 
     def scales(raw: torch.Tensor) -> torch.Tensor:

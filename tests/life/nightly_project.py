@@ -1,6 +1,6 @@
-"""A shop's project: notes in letters, article numbers in digits, two hashing teachers, a bag-of-bytes student.
+"""The project of a shop: notes of letters, article numbers of digits, two hashing teachers, a bag-of-bytes student.
 
-The student knows a byte only from the rows that have it, so that a batch of data decides what it is good at.
+The student learns a byte only from rows that contain it, so the data of a batch determine its scores.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _kind = TextModality()
 
 
 def make_nightly_project(root: Path, *, smoke_test: bool) -> Path:
-    """Write the project with our own `dvc.yaml` and sources, its benchmark tasks, and no corpus yet.
+    """Write the project with our `dvc.yaml` and sources and its benchmark tasks, but without a corpus.
 
     Args:
         root: The new folder.
-        smoke_test: Let the gate load each bundle in a fresh process, which takes seconds.
+        smoke_test: Whether the gate loads each bundle in a fresh process, which takes seconds.
     """
     skip = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(REPOSITORY / "src", root / "src", ignore=skip)
@@ -62,8 +62,10 @@ def make_nightly_project(root: Path, *, smoke_test: bool) -> Path:
         for name, options in TEACHERS.items()
     }
     text["training"] |= TRAINING
-    text["gate"] |= {"max_latency_ratio": None}  # of microseconds, on a machine that does more
-    text["gate"] |= {"reproducible": "any"}  # the shop's folder is no git repository
+    text["gate"] |= {
+        "max_latency_ratio": None
+    }  # the latencies are microseconds, and the machine is busy
+    text["gate"] |= {"reproducible": "any"}  # the folder is not a git repository
     text["gate"] |= {} if smoke_test else {"smoke_test": False, "max_memory_mb": None}
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     write_resolved(root, load_params(root))
@@ -72,7 +74,7 @@ def make_nightly_project(root: Path, *, smoke_test: bool) -> Path:
 
 
 def make_batch(seed: int, numbers: int) -> pd.DataFrame:
-    """Return a corpus of `ROWS` rows, the first `numbers` of them article numbers, the rest notes."""
+    """Return a corpus of `ROWS` rows: `numbers` article numbers, then notes."""
     draw = np.random.default_rng([seed, zlib.crc32(b"corpus")])
     texts = [_words(draw, DIGITS if row < numbers else LETTERS) for row in range(ROWS)]
     ids = [_kind.content_id(text) for text in texts]
@@ -80,7 +82,7 @@ def make_batch(seed: int, numbers: int) -> pd.DataFrame:
 
 
 def spoil(batch: pd.DataFrame) -> pd.DataFrame:
-    """Return a batch as a broken export gives it: its third row twice, its fifth empty."""
+    """Return a damaged batch: the third row is repeated, and the fifth is empty."""
     spoilt = batch.copy()
     spoilt.loc[3] = spoilt.loc[2]
     spoilt.loc[4, "text"] = ""
@@ -88,7 +90,7 @@ def spoil(batch: pd.DataFrame) -> pd.DataFrame:
 
 
 def deliver(root: Path, batch: pd.DataFrame) -> None:
-    """Put a corpus into the project."""
+    """Write a corpus into the project."""
     batch.to_parquet(root / "data" / "text" / "corpus.parquet")
 
 

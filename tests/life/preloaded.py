@@ -1,9 +1,9 @@
-"""Our commands and DVC's from one process that has imported everything: each call is a fork of it.
+"""The commands `polydistill` and `dvc` as forks of one server process that has imported everything.
 
-A night starts some thirty processes, whose imports take minutes. A fork is as much a process of its own as
-they are (it can be killed, it holds locks, it shares no memory), and starts in milliseconds. The programs
-that stand on the PATH in their place hand their arguments, environment, folder and streams to the server, and
-end as the fork ends. The server also brings what no command has: a clock that is set, and deaths at will.
+A run starts some thirty processes, whose imports would take minutes. A fork is a separate process too (it can be
+killed, it holds locks, it shares no memory), and starts in milliseconds. Small programs on the PATH pass their
+arguments, environment, folder and streams to the server, and exit with the exit code of the fork. The server can also
+set the clock and kill a command at a chosen point.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 CLOCK, DEATH = "SHOP_CLOCK", "SHOP_DEATH"
-"""Environment: what time the ledger is to think it is; the command that dies between two writes."""
+"""Environment variables: the time for the ledger, and the command that is killed between two writes."""
 PROGRAMS = ("polydistill", "dvc")
 IMPORTED = [
     "dvc.cli", "dvc.repo", "great_expectations", "mlflow.pyfunc", "mteb", "sklearn.linear_model",
@@ -53,10 +53,10 @@ sys.exit(code[0])
 
 @contextmanager
 def served() -> Iterator[Path]:
-    """Give a folder with the programs, which work as long as the block runs."""
+    """Start the server; yield a folder with the programs, which work until the end of the block."""
     with TemporaryDirectory(
         prefix="polydistill-"
-    ) as name:  # short: a socket's path has 108 bytes at most
+    ) as name:  # short, because the path of a socket has at most 108 bytes
         folder = Path(name)
         address = folder / "socket"
         _write_programs(folder, address)
@@ -88,13 +88,13 @@ def _wait_for(server: subprocess.Popen[bytes], address: Path) -> None:
 
 
 def serve(address: str) -> None:
-    """Import everything, and fork for each call."""
+    """Import everything, then fork for each call."""
     from polydistill.config import environment
 
     environment.prepare()
     for name in IMPORTED:
         import_module(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system forgets forks that have ended
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps finished forks
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(f"{address}.bound")
     listening.listen()
@@ -108,7 +108,7 @@ def serve(address: str) -> None:
 
 
 def _answer(caller: socket.socket) -> None:
-    """Be the command that is asked for; the caller hears the exit code, or nothing if we are killed."""
+    """Run the requested command and send the exit code to the caller; if this process is killed, send nothing."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size, streams, _, _ = socket.recv_fds(caller, 8, 3)
     name, arguments, folder, environment = json.loads(_receive(caller, int.from_bytes(size, "big")))
@@ -118,14 +118,16 @@ def _answer(caller: socket.socket) -> None:
     os.environ.clear()
     os.environ |= environment
     here = str(Path(sys.argv[1]).parent)
-    os.environ["PATH"] = os.pathsep.join([here, os.environ["PATH"]])  # DVC's commands are ours, too
+    os.environ["PATH"] = os.pathsep.join(
+        [here, os.environ["PATH"]]
+    )  # stages run by DVC use the same programs
     sys.argv = [name, *arguments]
     code = 1
     try:
         code = _run(name, arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 - as an interpreter does at its end
+    except BaseException:  # noqa: BLE001 - prints the error as the interpreter does
         sys.excepthook(*sys.exc_info())
     finally:
         atexit._run_exitfuncs()
@@ -173,7 +175,7 @@ def _die_between_ledger_and_registry() -> None:
     def die(*_arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(MlflowRegistry, "set_alias", die)  # noqa: B010 - for mypy, no method is assigned to
+    setattr(MlflowRegistry, "set_alias", die)  # noqa: B010 - mypy forbids assigning to a method
 
 
 if __name__ == "__main__":

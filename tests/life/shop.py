@@ -1,4 +1,4 @@
-"""A project that retrains every night, and what is to be seen of it the next morning."""
+"""A project that retrains every night, and the visible results of each run."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _reproduce = dvc.reproduce
 
 @dataclass(frozen=True)
 class Night:
-    """What one start of the flow has left.
+    """The results of one run of the flow.
 
     Attributes:
-        when: The clock's.
-        name: The run's state: Promoted, Refused, Unchanged, Failed.
-        message: Why.
-        stages: What each stage took, in order: ran, restored, unchanged or failed.
-        entries: What the ledger has gained.
-        aliases: Where the registry's aliases point.
-        notices: The events that the team's webhook has heard of.
+        when: The time of the run.
+        name: The state of the run: Promoted, Refused, Unchanged or Failed.
+        message: The reason.
+        stages: The state of each stage, in order: ran, restored, unchanged or failed.
+        entries: The new entries of the ledger.
+        aliases: The versions that the registry's aliases point to.
+        notices: The events sent to the webhook.
     """
 
     when: str
@@ -50,47 +50,47 @@ class Night:
 
     @property
     def actions(self) -> list[str]:
-        """What the new entries say was done."""
+        """The actions of the new entries."""
         return [entry.action for entry in self.entries]
 
 
 @dataclass
 class Shop:
-    """The project, and the people around it."""
+    """The project, with its scheduler, its users and the receiver of its notices."""
 
     root: Path
     patch: pytest.MonkeyPatch
     nights: list[Night] = field(default_factory=list)
     _stages: dict[str, str] = field(default_factory=dict)
-    _heard: list[str] = field(default_factory=list)
+    _notices: list[str] = field(default_factory=list)
 
     def night(self, when: str, *, dies: str = "") -> Night:
-        """Let the schedule start the flow once.
+        """Run the flow once, as the schedule does.
 
         Args:
-            when: The clock's, ISO 8601.
-            dies: The command that is killed between the ledger's entry and the alias's move.
+            when: The time, in ISO 8601.
+            dies: The command that is killed between the entry in the ledger and the change of the alias.
         """
         self._stages.clear()
-        self._heard.clear()
+        self._notices.clear()
         before = len(self.entries())
         self._at(when, "nightly")
         self.patch.setenv(preloaded.DEATH, dies)
         state = retrain("text", return_state=True)
         entries = self.entries()[before:]
-        said = str(state.message)
-        seen = dict(self._stages), entries, self.aliases(), list(self._heard)
-        night = Night(when, str(state.name), said, *seen)
+        output = str(state.message)
+        seen = dict(self._stages), entries, self.aliases(), list(self._notices)
+        night = Night(when, str(state.name), output, *seen)
         self.nights.append(night)
         return night
 
     def by_hand(self, when: str, *words: str) -> dict[str, Any]:
-        """Let a person call a command, and return its answer."""
+        """Run a command as a person and return its JSON object."""
         self._at(when, "ada")
         return commands.call_json(*words)
 
-    def say(self, when: str, *words: str) -> str:
-        """Return what a person sees of a command."""
+    def show(self, when: str, *words: str) -> str:
+        """Run a command as a person and return its output."""
         self._at(when, "ada")
         program = [*commands.COMMAND, *words]
         finished = run_command(program, self.root, timeout_s=300, hidden=None)
@@ -98,31 +98,31 @@ class Shop:
         return "\n".join(line.rstrip() for line in finished.lines)
 
     def receive(self, batch: pd.DataFrame) -> None:
-        """Put a new corpus into `data/`, and give it to DVC."""
+        """Write a new corpus to `data/` and add it to DVC."""
         deliver(self.root, batch)
         dvc.add(self.root, self.root / "data")
 
     def aliases(self) -> dict[str, int]:
-        """Return where the registry's aliases point; mends nothing."""
+        """Return the registry's aliases, without repairing anything."""
         with connected(self.root) as client:
             return MlflowRegistry(client, NAME).aliases()
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return the ledger as the file has it, its chain checked; mends nothing."""
+        """Return the entries of the ledger file after checking the chain, without repairing anything."""
         file = ledger_file(self.root, NAME)
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return read_chain(lines, NAME, file.name)
 
     def reproduce(self, _root: Path, stage: str) -> dvc.StageState:
-        """Bring a stage up to date, and remember how."""
+        """Bring a stage up to date and record its state."""
         self._stages[stage] = "failed"
         state = _reproduce(self.root, stage)
         self._stages[stage] = state.state
         return state
 
-    def hear(self, _url: str, payload: Payload) -> None:
-        """Be the team's webhook."""
-        self._heard.append(str(payload["event"]))
+    def receive_notice(self, _url: str, payload: Payload) -> None:
+        """Record a notice in place of the webhook."""
+        self._notices.append(str(payload["event"]))
 
     def _at(self, when: str, who: str) -> None:
         self.patch.setenv(preloaded.CLOCK, when)
@@ -131,7 +131,7 @@ class Shop:
 
 
 def open_shop(root: Path, programs: Path, patch: pytest.MonkeyPatch, *, smoke_test: bool) -> Shop:
-    """Make the project, stand in it, and let the flow use the preloaded programs."""
+    """Make the project the working directory, and let the flow use the preloaded programs."""
     make_nightly_project(root, smoke_test=smoke_test)
     shop = Shop(root, patch)
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -140,5 +140,5 @@ def open_shop(root: Path, programs: Path, patch: pytest.MonkeyPatch, *, smoke_te
     patch.setattr(commands, "COMMAND", (str(programs / "polydistill"),))
     patch.setattr(dvc, "DVC", (str(programs / "dvc"),))
     patch.setattr(dvc, "reproduce", shop.reproduce)
-    patch.setattr(notices, "post", shop.hear)
+    patch.setattr(notices, "post", shop.receive_notice)
     return shop

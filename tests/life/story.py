@@ -1,4 +1,4 @@
-"""The week as the guide tells it: blocks between two marks, compared with what a test has seen, or written anew."""
+"""The week in the guide on retraining: its text blocks are compared with the output of a test, or updated from it."""
 
 from __future__ import annotations
 
@@ -13,35 +13,37 @@ from tests.life.shop import Night
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "retraining.md"
 ORDER = ["fetch-data", "validate", "embed", "distill", "evaluate"]
-RETELL = "POLYDISTILL_RETELL"
-"""Environment: set, the guide is written anew. Its diff is to be read like code."""
+UPDATE = "POLYDISTILL_UPDATE_GUIDE"
+"""The environment variable that makes the test update the guide. Review the diff like code."""
 WIDTH, SHOWN = 120, 8
 DECIMALS = re.compile(r"\d\.\d+")
-"""Scores differ in their last digits from processor to processor."""
+"""The last digits of scores depend on the processor, so decimals are not compared."""
 
 
 def diary(nights: Sequence[Night]) -> str:
-    """Return a line or a few for each start of the flow: when, how it ended, what ran, why."""
-    return "\n".join(line for night in nights for line in _told(night))
+    """Return a few lines per run of the flow: when it started, how it ended, which stages ran, and why."""
+    return "\n".join(line for night in nights for line in _lines(night))
 
 
-def require_told(name: str, text: str) -> None:
-    """See that the guide's block of this name says `text`; with `RETELL`, write it there.
+def require_documented(name: str, text: str) -> None:
+    """Check that the guide's block of this name equals `text`; if `UPDATE` is set, update the block.
 
     Raises:
-        AssertionError: It says something else.
+        AssertionError: The block differs.
     """
     before = GUIDE.read_text(encoding="utf-8")
-    block = re.compile(rf"(?<=<!-- told: {name} -->\n```text\n).*?(?=```\n)", re.DOTALL)
+    block = re.compile(rf"(?<=<!-- checked: {name} -->\n```text\n).*?(?=```\n)", re.DOTALL)
     found = block.search(before)
     assert found is not None, f"{GUIDE} has no block {name!r}."
-    if os.environ.get(RETELL):
+    if os.environ.get(UPDATE):
         GUIDE.write_text(block.sub(lambda _: f"{text}\n", before, count=1), encoding="utf-8")
     else:
-        assert _rounded(found[0]) == _rounded(f"{text}\n"), f"Written anew by {RETELL}=1."
+        assert _rounded(found[0]) == _rounded(f"{text}\n"), (
+            f"{UPDATE}=1 rewrites the block in the guide."
+        )
 
 
-def _told(night: Night) -> list[str]:
+def _lines(night: Night) -> list[str]:
     when = datetime.fromisoformat(night.when)
     ran = {one.partition("@")[0] for one, how in night.stages.items() if how in {"ran", "failed"}}
     stages = ", ".join(sorted(ran, key=ORDER.index)) or "nothing"
@@ -53,7 +55,7 @@ def _told(night: Night) -> list[str]:
 
 
 def shortened(message: str) -> list[str]:
-    """Return a message as a guide has room for it."""
+    """Return the lines of a message, shortened for the guide."""
     lines = [wrapped for line in message.splitlines() for wrapped in wrap(line, WIDTH)]
     more = [f"… {len(lines) - SHOWN} more lines"] if len(lines) > SHOWN else []
     return [*lines[:SHOWN], *more]

@@ -12,7 +12,7 @@ from polydistill.registry.ledger import replay
 from tests.life import preloaded
 from tests.life.nightly_project import make_batch, spoil
 from tests.life.shop import Night, Shop, open_shop
-from tests.life.story import diary, require_told
+from tests.life.story import diary, require_documented
 
 STAGES = ["fetch-data@text", "validate@text", "embed@text-letters", "embed@text-pairs",
           "distill@text", "evaluate@text"]  # fmt: skip
@@ -44,7 +44,7 @@ def programs() -> Iterator[Path]:
 
 
 def require_agreement(shop: Shop) -> None:
-    """See that ledger, its file, MLflow and the registry all say the same."""
+    """Check that the ledger, its file, MLflow and the registry agree."""
     answer = shop.by_hand(MORNING, "history", "student-text")
     entries = shop.entries()
     assert answer["entries"] == [entry.model_dump(mode="json") for entry in entries]
@@ -87,8 +87,8 @@ def test_a_week_of_nights(programs: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
     require_agreement(shop)
     assert evenings(shop) == [1, 2, 2, 2, 3, 3, 2, 2]
-    require_told("nights", diary(shop.nights))
-    require_told("history", shop.say(MORNING, "history", "student-text"))
+    require_documented("nights", diary(shop.nights))
+    require_documented("history", shop.show(MORNING, "history", "student-text"))
 
 
 def new_data_then_none(shop: Shop) -> None:
@@ -125,7 +125,7 @@ def a_bad_batch_then_a_crash(shop: Shop) -> None:
     assert friday.aliases == {"challenger": 3, "champion": 2, "previous": 1}
     assert replay(shop.entries())["champion"] == 3
 
-    again = shop.night(AGAIN)  # it finishes what Friday's began, and tells of it
+    again = shop.night(AGAIN)  # it completes Friday's promotion and sends the notice
     assert (again.name, again.notices) == ("Promoted", ["promoted"])
     assert (again.actions, again.stages) == (["heal"], NONE_RAN)
     assert again.aliases == {"challenger": 3, "champion": 3, "previous": 2}
@@ -143,8 +143,8 @@ def a_regression_then_a_rollback(shop: Shop) -> None:
     refused = "Nothing is stale, and version 4 was refused."
     require_nothing(shop.night(SUNDAY), refused)
 
-    told = shop.say(NOON, "rollback", "text", "--reason", "3 mixes up two suppliers")
-    require_told("rollback", told)
+    output = shop.show(NOON, "rollback", "text", "--reason", "3 mixes up two suppliers")
+    require_documented("rollback", output)
     assert shop.aliases() == {"challenger": 4, "champion": 2, "previous": 3}
 
     next_monday = shop.night(NEXT_MONDAY)
@@ -153,13 +153,13 @@ def a_regression_then_a_rollback(shop: Shop) -> None:
 
 
 def require_nothing(night: Night, because: str) -> None:
-    """See that a night has started no stage, moved no alias and told nobody; its run says why."""
+    """Check that a run started no stage, changed no alias and sent no notice, for the given reason."""
     assert (night.name, night.message) == ("Unchanged", because)
     assert (night.stages, night.entries, night.notices) == ({}, (), [])
 
 
 def evenings(shop: Shop) -> list[int | None]:
-    """Return each evening's champion, as `history --at` tells it."""
+    """Return the champion at the end of each day, from `history --at`."""
     days = sorted({datetime.fromisoformat(night.when).date() for night in shop.nights})
     asked = [shop.by_hand(MORNING, "history", "student-text", "--at", f"{day}") for day in days]
     return [answer["aliases"].get("champion") for answer in asked]

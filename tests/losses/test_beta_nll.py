@@ -13,7 +13,7 @@ from tests.predictions import random_prediction
 
 
 @pytest.mark.parametrize("beta", [0.25, 1.0])
-def test_beta_leaves_the_value_and_multiplies_each_dimensions_gradient(beta: float) -> None:
+def test_beta_keeps_the_value_and_scales_the_gradient_of_each_dimension(beta: float) -> None:
     prediction, target = random_prediction(6, 1, 3)
     mask = torch.ones(6, dtype=torch.bool)
     inputs = (prediction.mean, prediction.log_scale)
@@ -47,7 +47,7 @@ def test_beta_out_of_bounds_is_refused(beta: float) -> None:
 
 
 @pytest.mark.parametrize("modes", [2, 4])
-def test_with_several_modes_the_value_is_the_mixtures(modes: int) -> None:
+def test_with_several_modes_the_value_is_that_of_the_mixture(modes: int) -> None:
     prediction, target = random_prediction(6, modes, 3)
     mask = torch.ones(6, dtype=torch.bool)
 
@@ -56,7 +56,7 @@ def test_with_several_modes_the_value_is_the_mixtures(modes: int) -> None:
     )
 
 
-def test_a_low_rank_covariance_has_no_dimensions_to_reweight() -> None:
+def test_a_low_rank_covariance_cannot_be_reweighted() -> None:
     prediction, target = random_prediction(4, 1, 3)
     low_rank = replace(prediction, factor=torch.ones(1, 3, 2, dtype=torch.float64))
 

@@ -15,7 +15,7 @@ def of_distributions(prediction: Prediction, target: torch.Tensor) -> torch.Tens
     return densities
 
 
-def test_gradients_in_closed_form_are_those_of_finite_differences() -> None:
+def test_closed_form_gradients_equal_finite_differences() -> None:
     prediction, target = random_prediction(3, 2, 4)
 
     def densities(mean: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
@@ -25,7 +25,7 @@ def test_gradients_in_closed_form_are_those_of_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 0.5, 1.0])
-def test_reweighting_multiplies_the_gradient_of_torchs_own_density(beta: float) -> None:
+def test_reweighting_scales_the_gradient_of_torchs_density(beta: float) -> None:
     prediction, target = random_prediction(6, 2, 3)
     inputs = (prediction.mean, prediction.log_scale)
     upstream = torch.linspace(-1, 2, 12, dtype=torch.float64).view(6, 2)
@@ -41,7 +41,7 @@ def test_reweighting_multiplies_the_gradient_of_torchs_own_density(beta: float) 
         torch.testing.assert_close(got, unweighted * factor)
 
 
-def test_the_inputs_are_left_as_they_were_and_a_second_pass_backwards_says_the_same() -> None:
+def test_inputs_are_unchanged_and_a_second_backward_pass_gives_the_same_gradients() -> None:
     prediction, target = random_prediction(5, 1, 3)
     before = prediction.mean.detach().clone(), prediction.log_scale.detach().clone()
     densities = log_densities(prediction, target).sum()

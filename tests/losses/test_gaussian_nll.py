@@ -71,7 +71,7 @@ def test_full_covariances_equal_torch_distributions(kind: str, modes: int, batch
 
 
 @pytest.mark.parametrize("log_scale", [-5.0, -2.0, 0.0])
-def test_a_low_rank_covariance_keeps_its_digits_in_float32(log_scale: float) -> None:
+def test_a_low_rank_covariance_is_accurate_in_float32(log_scale: float) -> None:
     draw = torch.Generator().manual_seed(0)
     dim, factor = 384, torch.randn(1, 384, 8, generator=draw)
     noise = torch.randn(16, dim, generator=draw) * torch.tensor(log_scale).exp()

@@ -18,7 +18,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "top.py").write_text(
         '"""Top."""\nfrom madeup.below import two\nFOUR = two() + two()\n'
     )
-    (folder / "below.py").write_text('def two():\n    """Give two."""\n    return 2  # yes\n')
+    (folder / "below.py").write_text('def two():\n    """Return two."""\n    return 2  # yes\n')
     (folder / "apart.py").write_text("THREE = 3\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(module, "PACKAGE", "madeup")
@@ -27,14 +27,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def test_words_about_the_code_do_not_change_its_version(package: Path) -> None:
+def test_comments_and_docstrings_do_not_change_the_version(package: Path) -> None:
     before = code_version(["madeup.top"])
     (package / "below.py").write_text("def two():\n    # quite\n    return (2)\n")
 
     assert code_version(["madeup.top"]) == before
 
 
-def test_what_a_module_imports_changes_its_version(package: Path) -> None:
+def test_a_change_of_an_imported_module_changes_the_version(package: Path) -> None:
     before = code_version(["madeup.top"])
     (package / "below.py").write_text("def two():\n    return 3\n")
 
@@ -42,7 +42,7 @@ def test_what_a_module_imports_changes_its_version(package: Path) -> None:
     assert code_version(["madeup.top"], ["madeup.below"]) != before
 
 
-def test_what_it_does_not_import_changes_nothing(package: Path) -> None:
+def test_a_change_of_another_module_does_not_change_the_version(package: Path) -> None:
     before = code_version(["madeup.top"])
     (package / "apart.py").write_text("THREE = 4\n")
 

@@ -18,14 +18,14 @@ def make_folder(path: Path, text: str) -> Path:
 
 @pytest.fixture(params=["one file system", "two file systems"])
 def _file_systems(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the second case, say that the folder `made` lies on another disk."""
+    """In the second case, the folder `made` appears to be on another disk."""
     if request.param == "one file system":
         return
     monkeypatch.setattr(files, "_device", lambda path: int("made" in path.parts))
 
 
 @pytest.mark.usefixtures("_file_systems")
-def test_a_folder_takes_anothers_place_whole(tmp_path: Path) -> None:
+def test_a_folder_replaces_another_atomically(tmp_path: Path) -> None:
     made = make_folder(tmp_path / "made" / "new", "new")
     target = make_folder(tmp_path / "here" / "final", "old")
     (target / "stale.txt").write_text("old")
@@ -38,7 +38,7 @@ def test_a_folder_takes_anothers_place_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_file_systems")
-def test_a_file_takes_anothers_place(tmp_path: Path) -> None:
+def test_a_file_replaces_another(tmp_path: Path) -> None:
     made = make_folder(tmp_path / "made", "new") / "file.txt"
     target = tmp_path / "not" / "there" / "yet.txt"
 
@@ -67,7 +67,7 @@ def test_a_full_disk_is_told_from_other_errors(error: Exception, expected: bool)
     assert is_full_disk(outer) is expected
 
 
-def test_a_file_is_written_whole_or_not_at_all(
+def test_a_file_is_written_completely_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "new" / "file.txt"

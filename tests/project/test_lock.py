@@ -40,7 +40,7 @@ def holder(lock: Path, *, child: bool = False) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_run_is_refused_and_told_by_whom(lock: Path) -> None:
+def test_a_second_run_is_refused_with_the_name_of_the_holder(lock: Path) -> None:
     process = holder(lock)
     try:
         with (
@@ -53,7 +53,7 @@ def test_a_second_run_is_refused_and_told_by_whom(lock: Path) -> None:
         process.communicate()
 
 
-def test_a_killed_run_leaves_nothing_to_clear(lock: Path) -> None:
+def test_a_killed_run_releases_the_lock(lock: Path) -> None:
     process = holder(lock)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -62,7 +62,7 @@ def test_a_killed_run_leaves_nothing_to_clear(lock: Path) -> None:
         assert "the next run" in lock.with_name("run.lock.holder").read_text()
 
 
-def test_a_run_may_wait_for_another(lock: Path) -> None:
+def test_a_run_can_wait_for_another(lock: Path) -> None:
     process = holder(lock)
     started = time.monotonic()
     with (
@@ -78,14 +78,14 @@ def test_a_run_may_wait_for_another(lock: Path) -> None:
         pass
 
 
-def test_after_a_run_the_folder_is_free(lock: Path) -> None:
+def test_a_finished_run_releases_the_lock(lock: Path) -> None:
     for _ in range(2):
         with project_lock(lock, "a run"):
             pass
     assert [path.name for path in lock.parent.iterdir()] == ["run.lock"]
 
 
-def test_a_killed_run_that_leaves_a_child_behind_holds_nothing(lock: Path) -> None:
+def test_a_surviving_child_of_a_killed_run_does_not_hold_the_lock(lock: Path) -> None:
     process = holder(lock, child=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

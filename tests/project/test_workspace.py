@@ -26,7 +26,7 @@ stages:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with code, flows, and data that only its remote still has."""
+    """A project with code and flows, whose data are only in the remote."""
     folder = make_toy_project(tmp_path / "project", STAGES)
     for file in ("src/pkg/code.py", "flows/flow.py", "src/pkg/__pycache__/code.pyc"):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def save_data(project: Path, text: str) -> None:
-    """Put data into the project the way a fresh clone has it: in the remote, not in the cache."""
+    """Version data as in a fresh clone: they are in the remote, and not in the cache."""
     (project / "data.dvc").unlink(missing_ok=True)
     (project / "data").mkdir(exist_ok=True)
     (project / "data" / "corpus.txt").write_text(text)
@@ -58,7 +58,9 @@ def everything(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_run_in_a_workspace_leaves_the_project_alone_and_is_not_repeated(project: Path) -> None:
+def test_a_run_in_a_workspace_does_not_change_the_project_and_is_not_repeated(
+    project: Path,
+) -> None:
     save_data(project, "a text\n")
     before = everything(project)
 
@@ -80,7 +82,7 @@ def test_a_run_in_a_workspace_leaves_the_project_alone_and_is_not_repeated(proje
     assert not (workspace / ".dvc" / "cache").exists()
 
 
-def test_data_of_another_version_is_brought_anew(project: Path) -> None:
+def test_another_version_of_the_data_is_fetched(project: Path) -> None:
     save_data(project, "a text\n")
     workspace = make_workspace(project, "quick", {})
     dvc.sync_data(workspace)
@@ -96,7 +98,7 @@ def test_data_of_another_version_is_brought_anew(project: Path) -> None:
     assert (workspace / "data" / "corpus.txt").read_text() == "a longer text\n"
 
 
-def test_data_and_lock_of_a_workspace_that_moves_on_stay_when_it_is_brought_up_to_date(
+def test_an_update_keeps_the_data_and_lock_of_a_workspace_with_its_own_data(
     project: Path,
 ) -> None:
     (project / "dvc.lock").write_text("schema: '2.0'\n")
@@ -118,7 +120,7 @@ def test_data_and_lock_of_a_workspace_that_moves_on_stay_when_it_is_brought_up_t
     assert "2.dir" in (project / "data.dvc").read_text()
 
 
-def test_overrides_are_set_and_none_is_null(project: Path) -> None:
+def test_overrides_are_set_and_none_becomes_null(project: Path) -> None:
     overrides = {
         "text.corpus.rows": 2000,
         "text.teachers.glove-50d.enabled": False,
@@ -140,7 +142,7 @@ def test_none_removes_an_option_of_a_plug_in(project: Path) -> None:
     assert "mean_rank" not in params.modality("text").heads.options
 
 
-def test_a_whole_mapping_can_be_an_override(project: Path) -> None:
+def test_a_mapping_can_be_an_override(project: Path) -> None:
     params = load_params(make_workspace(project, "quick", {"text.loss": {"name": "mse"}}))
 
     assert params.modality("text").loss.name == "mse"
@@ -162,7 +164,7 @@ def test_dvc_finds_the_effective_settings_of_a_workspace(project: Path) -> None:
         ({"text.corpus.rows": 0}, "text.corpus.rows"),
     ],
 )
-def test_an_unsound_override_is_refused_and_nothing_is_written(
+def test_an_invalid_override_is_refused_and_nothing_is_written(
     project: Path, overrides: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ParamsError, match=message):
@@ -171,7 +173,7 @@ def test_an_unsound_override_is_refused_and_nothing_is_written(
     assert not (project / ".polydistill").exists()
 
 
-def test_code_is_brought_up_to_date_and_only_changed_files_are_written(project: Path) -> None:
+def test_an_update_of_the_code_writes_only_changed_files(project: Path) -> None:
     (project / "src/pkg/old.py").write_text("# old\n")
     workspace = make_workspace(project, "quick", {})
     untouched = (workspace / "flows/flow.py").stat().st_mtime_ns
@@ -187,12 +189,12 @@ def test_code_is_brought_up_to_date_and_only_changed_files_are_written(project: 
 
 
 @pytest.mark.parametrize("name", ["", "../quick", "Quick", "a b"])
-def test_a_workspace_has_a_plain_name(project: Path, name: str) -> None:
+def test_an_unsafe_workspace_name_is_refused(project: Path, name: str) -> None:
     with pytest.raises(ParamsError, match="workspace's name"):
         make_workspace(project, name, {})
 
 
-def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
     tree = text_params()
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
 

@@ -15,7 +15,7 @@ from recipes.modalities import RECIPES
 
 
 class MadeRecipe:
-    """See `contracts.Recipe`: two tables that need no package."""
+    """A recipe with two tables that needs no package; see `contracts.Recipe`."""
 
     notice = "Made for a test."
     origins: Mapping[str, Origin] = {
@@ -47,7 +47,7 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RECIPES, "_entries", made)
 
 
-def test_a_recipe_s_tables_and_licences_lie_in_data_and_are_counted(tmp_path: Path) -> None:
+def test_a_build_writes_tables_and_licences_and_counts_rows(tmp_path: Path) -> None:
     report = build_data(tmp_path, "made", refetch=True)
 
     assert len(pd.read_parquet(tmp_path / "data" / "made" / "corpus.parquet")) == 3
@@ -56,7 +56,7 @@ def test_a_recipe_s_tables_and_licences_lie_in_data_and_are_counted(tmp_path: Pa
     assert report.left_out == {"odd": {"even": 2}}
 
 
-def test_sources_name_the_tables_of_all_modalities_after_any_is_rebuilt(tmp_path: Path) -> None:
+def test_sources_list_the_tables_of_all_modalities_after_any_build(tmp_path: Path) -> None:
     build_data(tmp_path, "other")
     build_data(tmp_path, "made")
     both = (tmp_path / "data" / "SOURCES.md").read_text()
@@ -75,7 +75,7 @@ def test_sources_name_the_tables_of_all_modalities_after_any_is_rebuilt(tmp_path
     assert f"| other/corpus.parquet | nothing | CC0 | 5 | {digest} |" in both
 
 
-def test_rebuilding_one_modality_leaves_the_others_alone(tmp_path: Path) -> None:
+def test_a_build_of_one_modality_keeps_the_files_of_the_others(tmp_path: Path) -> None:
     build_data(tmp_path, "other")
     before = (tmp_path / "data/other/corpus.parquet").stat().st_mtime_ns
 

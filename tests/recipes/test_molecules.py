@@ -15,7 +15,7 @@ def table(smiles: list[str], labels: list[object] | None = None) -> pd.DataFrame
     return pd.DataFrame({"smiles": smiles, "label": labels or list(range(len(smiles)))})
 
 
-def test_what_is_no_molecule_too_large_or_a_mixture_is_counted_and_named() -> None:
+def test_invalid_too_large_and_mixed_molecules_are_dropped_and_counted() -> None:
     given = table(["OCC", "C1CC", "C" * (MAX_ATOMS + 1), "CC(=O)[O-].[Na+]"])
 
     kept, left_out = kept_molecules(given, single=True)
@@ -31,7 +31,7 @@ def test_a_group_is_a_scaffold_or_a_compound_without_rings() -> None:
     assert kept["group"][0] == kept["group"][1]
 
 
-def test_labels_out_of_range_are_left_out_and_duplicates_get_their_median() -> None:
+def test_labels_out_of_range_are_dropped_and_duplicates_get_their_median() -> None:
     kept, left_out = kept_molecules(
         table(["CCO", "OCC", "C(C)O", "CCN", "CCC"], [350.0, 352.0, 360.0, 5869.0, 231.0]),
         single=True,
@@ -44,14 +44,14 @@ def test_labels_out_of_range_are_left_out_and_duplicates_get_their_median() -> N
     assert left_out["duplicate"] == 2
 
 
-def test_a_compound_of_two_classes_is_in_no_task() -> None:
+def test_a_compound_with_two_classes_is_dropped() -> None:
     kept, left_out = kept_molecules(table(["CCO", "OCC", "CCN"], ["a", "b", "a"]), single=True)
 
     assert make_task(kept, None, left_out)["smiles"].tolist() == ["CCN"]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_scaffold_is_on_both_sides_of_a_split(seed: int) -> None:
+def test_no_scaffold_is_in_both_parts_of_a_split(seed: int) -> None:
     kept, left_out = kept_molecules(table(MOLECULES), single=True)
 
     task = make_task(kept, (0, 100), left_out)
@@ -62,7 +62,7 @@ def test_no_scaffold_is_on_both_sides_of_a_split(seed: int) -> None:
     assert task[f"random-{seed}"].nunique() == 2
 
 
-def test_five_seeds_give_five_splits() -> None:
+def test_five_seeds_give_five_different_splits() -> None:
     kept, left_out = kept_molecules(table(MOLECULES), single=True)
 
     task = make_task(kept, (0, 100), left_out)
@@ -71,7 +71,7 @@ def test_five_seeds_give_five_splits() -> None:
     assert (task["split"] == task["scaffold-0"]).all()
 
 
-def test_the_corpus_has_no_compound_of_a_task_and_no_scaffold_that_is_tested() -> None:
+def test_the_corpus_has_no_compound_of_a_task_and_no_scaffold_of_a_test_part() -> None:
     kept, _ = kept_molecules(table(["CCO", "CCc1ccccc1", "CCC1CCCC1"]), single=True)
     task = make_task(kept, (0, 100), {}).assign(split=["train", "train", "train"])
     tested = task["smiles"] == "CCC1CCCC1"

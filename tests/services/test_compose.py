@@ -1,4 +1,4 @@
-"""The services of `compose.yaml` are those that `python -m services` starts. No Docker is needed to see it."""
+"""`compose.yaml` defines the same services as `python -m services`. The tests need no Docker."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ GUIDE = (REPOSITORY / "docs" / "guides" / "remotes.md").read_text("utf-8")
 POSTGRES = "postgresql://polydistill:letters@postgres"
 TAG = re.compile(r"\S+:[\w.-]+")
 READ = re.compile(r"(?<!\$)\$\{?(\w+)(:\?)?\}?")
-"""A variable that compose reads; with `:?` it refuses to start without it."""
+"""A variable in the file. With `:?`, compose refuses to start without it."""
 SECRET = re.compile(r"PASSWORD|SECRET|_KEY$")
 ADDRESS = re.compile(r"://[^:/@\s]+:(\S+?)@")
 ONLY_HERE = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS", "PREFECT_HOME"}
-"""For receivers on loopback, and a folder that goes with the services."""
+"""Variables for receivers on loopback, and for a temporary folder."""
 ONLY_IN_CONTAINERS = {"PREFECT_UI_API_URL"}
 
 
 @dataclass
 class Started:
-    """A server that would have been started: its command, its variables, its log."""
+    """The command and the environment variables of a server that would have been started."""
 
     command: list[str]
     environment: dict[str, str]
@@ -41,17 +41,17 @@ class Started:
 
 @pytest.fixture
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Started]:
-    """What `services.servers` starts of MLflow and Prefect, by name, with `tmp_path` as its folder."""
+    """The servers of MLflow and Prefect that `services.servers` would start, by name."""
     found = {}
 
     @contextmanager
-    def remember(
+    def record(
         command: Sequence[str | Path], *, log: Path, env: Mapping[str, str], **_: object
     ) -> Iterator[None]:
         found[log.stem] = Started([str(part) for part in command], dict(env))
         yield
 
-    monkeypatch.setattr(servers, "running", remember)
+    monkeypatch.setattr(servers, "running", record)
     s3 = {
         name: str(value)
         for name, value in SERVICES["mlflow"]["environment"].items()
@@ -81,7 +81,7 @@ def auth_settings(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_has_a_tagged_image_comes_again_and_is_waited_for_until_it_works(
+def test_a_service_has_a_tagged_image_a_restart_policy_and_a_health_check(
     name: str,
 ) -> None:
     service = SERVICES[name]
@@ -91,7 +91,7 @@ def test_a_service_has_a_tagged_image_comes_again_and_is_waited_for_until_it_wor
     assert TAG.fullmatch(image)
     assert not image.endswith(":latest")
     assert service["restart"] in {"unless-stopped", "on-failure"}
-    assert "healthcheck" in service or name == "bucket"  # which does its work and ends
+    assert "healthcheck" in service or name == "bucket"  # a one-time job
     for other, wait in service.get("depends_on", {}).items():
         works = "healthcheck" in SERVICES[other]
         assert wait == {
@@ -99,7 +99,7 @@ def test_a_service_has_a_tagged_image_comes_again_and_is_waited_for_until_it_wor
         }
 
 
-def test_a_built_image_holds_nothing_of_the_project_but_the_list_of_packages() -> None:
+def test_a_built_image_contains_only_the_lock_file_of_the_project() -> None:
     for name in ("mlflow", "prefect"):
         copied = re.findall(r"^(?:COPY|ADD) (.+)", _dockerfile(name), re.MULTILINE)
         assert copied == ["requirements.lock ."]
@@ -109,7 +109,7 @@ def _dockerfile(name: str) -> str:
     return str(SERVICES[name].get("build", {}).get("dockerfile_inline", ""))
 
 
-def test_every_variable_that_is_read_must_be_set_and_is_in_the_guide() -> None:
+def test_every_variable_is_required_and_documented() -> None:
     text = yaml.safe_dump({part: COMPOSE[part] for part in ("services", "configs")}, width=1000)
     found = {match[1]: match[2] for match in READ.finditer(text)}
 
@@ -119,7 +119,7 @@ def test_every_variable_that_is_read_must_be_set_and_is_in_the_guide() -> None:
         assert f"`{name}`" in GUIDE
 
 
-def test_no_secret_is_written_in_it() -> None:
+def test_the_file_contains_no_secret() -> None:
     secrets = {name: value for name, value in environments() if SECRET.search(name)}
     texts = [config["content"] for config in COMPOSE["configs"].values()]
     addresses = ADDRESS.findall("\n".join([*texts, *(str(value) for _, value in environments())]))
@@ -131,11 +131,11 @@ def test_no_secret_is_written_in_it() -> None:
     assert set(addresses) == {"${POSTGRES_PASSWORD:?}"}
 
 
-def test_ports_are_open_on_loopback_only_and_are_those_of_the_commands() -> None:
+def test_ports_are_open_on_loopback_only_and_match_the_commands() -> None:
     for name, port in (("s3", "9000"), ("mlflow", "5000"), ("prefect", "4200")):
         service = SERVICES[name]
         assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
-        if name != "s3":  # MinIO's own
+        if name != "s3":  # MinIO's default
             assert option(shlex.split(service["command"]), "--port") == port
             assert f"http://127.0.0.1:{port}/" in service["healthcheck"]["test"][-1]
     assert "ports" not in SERVICES["postgres"]
@@ -144,14 +144,14 @@ def test_ports_are_open_on_loopback_only_and_are_those_of_the_commands() -> None
     assert SERVICES["prefect"]["environment"]["PREFECT_UI_API_URL"] == "http://127.0.0.1:4200/api"
 
 
-def test_the_databases_are_the_same() -> None:
+def test_the_databases_match() -> None:
     made = re.findall(r"CREATE DATABASE (\w+);", COMPOSE["configs"]["databases"]["content"])
 
     assert tuple(made) == servers.DATABASES
     assert SERVICES["postgres"]["environment"]["POSTGRES_USER"] == servers.USER
 
 
-def test_the_bucket_is_the_one_that_the_artifacts_go_to() -> None:
+def test_the_bucket_is_that_of_the_artifacts() -> None:
     assert SERVICES["bucket"]["entrypoint"].endswith(f's3/{servers.BUCKET}"')
     assert SERVICES["s3"]["environment"]["MINIO_ROOT_USER"] == servers.USER
 
@@ -164,7 +164,7 @@ def test_mlflow_is_started_with_the_same_options(started: Mapping[str, Started])
         assert option(theirs, name) == option(ours, name)
 
 
-def test_mlflow_lets_in_the_same_people(started: Mapping[str, Started], tmp_path: Path) -> None:
+def test_mlflow_has_the_same_users(started: Mapping[str, Started], tmp_path: Path) -> None:
     assert "mlflow" in started
     ours = auth_settings((tmp_path / "mlflow-auth.ini").read_text("utf-8"))
     theirs = auth_settings(filled(COMPOSE["configs"]["mlflow-auth.ini"]["content"]))
@@ -175,7 +175,9 @@ def test_mlflow_lets_in_the_same_people(started: Mapping[str, Started], tmp_path
 
 
 @pytest.mark.parametrize("name", ["mlflow", "prefect"])
-def test_a_server_has_the_same_variables(name: str, started: Mapping[str, Started]) -> None:
+def test_a_server_has_the_same_environment_variables(
+    name: str, started: Mapping[str, Started]
+) -> None:
     ours, theirs = started[name].environment, SERVICES[name]["environment"]
 
     assert theirs.keys() - ONLY_IN_CONTAINERS == ours.keys() - ONLY_HERE

@@ -1,4 +1,4 @@
-"""The life of a model on real servers."""
+"""The life of a model on real servers: publish, promote, pull, roll back and load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from polydistill.students import encode, load_student
 from services.servers import BUCKET, Services
-from tests.services.live_project import Said, Shell, commit
+from tests.services.live_project import Output, Shell, commit
 from tests.services.nights import TEXTS, Night, history
 
 pytestmark = pytest.mark.services
@@ -29,7 +29,7 @@ print("ANSWER", json.dumps([[float(value) for value in row] for row in rows]))
 
 
 def on_s3(services: Services) -> list[str]:
-    """Return what the bucket holds."""
+    """Return the keys in the bucket."""
     there = services.environment
     client = boto3.client(
         "s3",
@@ -47,19 +47,19 @@ def clone(shell: Shell, project: Path, target: Path) -> Path:
     return target
 
 
-def test_the_data_come_back_from_s3_in_another_clone(
+def test_another_clone_pulls_the_data_from_s3(
     services: Services, shell: Shell, project: Path, tmp_path: Path
 ) -> None:
     other = clone(shell, project, tmp_path / "other")
 
-    shell.run(other, "dvc", "pull", "data.dvc")  # AWS_ENDPOINT_URL says where
+    shell.run(other, "dvc", "pull", "data.dvc")  # the address is in AWS_ENDPOINT_URL
 
     path = "data/text/corpus.parquet"
     pd.testing.assert_frame_equal(pd.read_parquet(other / path), pd.read_parquet(project / path))
     assert any(key.startswith("dvc/files/md5/") for key in on_s3(services))
 
 
-def test_the_first_night_makes_a_champion_whose_files_lie_on_s3(
+def test_the_first_run_makes_a_champion_whose_files_are_on_s3(
     services: Services, project: Path, first_night: Night
 ) -> None:
     keys = [key for key in on_s3(services) if key.startswith("mlflow/")]
@@ -71,7 +71,7 @@ def test_the_first_night_makes_a_champion_whose_files_lie_on_s3(
     assert not (project / "mlruns" / "artifacts").exists()
 
 
-def test_another_clone_pulls_every_stage_and_has_nothing_left_to_do(
+def test_another_clone_pulls_every_stage_and_runs_none(
     shell: Shell, project: Path, first_night: Night, tmp_path: Path
 ) -> None:
     shell.run(project, "dvc", "push")
@@ -86,43 +86,43 @@ def test_another_clone_pulls_every_stage_and_has_nothing_left_to_do(
     )
 
 
-def test_a_wrong_password_is_an_error_that_names_the_server_and_what_to_set(
+def test_a_wrong_password_is_an_error_that_names_the_server_and_the_variables(
     services: Services, shell: Shell, project: Path, first_night: Night
 ) -> None:
     wrong = "not-the-password"
 
-    said = shell.polydistill(
+    output = shell.polydistill(
         project, "history", "student-text", code=5, MLFLOW_TRACKING_PASSWORD=wrong
     )
 
-    assert services.environment["MLFLOW_TRACKING_URI"] in said.text
-    assert "MLFLOW_TRACKING_PASSWORD" in said.text
-    assert wrong not in said.text
-    assert len(said.text.splitlines()) < 6, said.text
+    assert services.environment["MLFLOW_TRACKING_URI"] in output.text
+    assert "MLFLOW_TRACKING_PASSWORD" in output.text
+    assert wrong not in output.text
+    assert len(output.text.splitlines()) < 6, output.text
 
 
-def test_without_the_server_nothing_is_touched_and_the_error_says_where_it_was_looked_for(
-    server_away: tuple[Said, bool, str],
+def test_without_the_server_nothing_changes_and_the_error_names_its_address(
+    server_away: tuple[Output, bool, str],
 ) -> None:
-    said, untouched, where = server_away
+    output, untouched, where = server_away
 
     assert untouched
-    assert f"The tracking store {where} failed" in said.text
-    assert "Start that server" in said.text
-    assert "Traceback" not in said.text
+    assert f"The tracking store {where} failed" in output.text
+    assert "Start that server" in output.text
+    assert "Traceback" not in output.text
 
 
-def test_the_next_night_makes_the_second_version_champion(
+def test_the_next_run_makes_the_second_version_champion(
     first_night: Night, second_night: Night
 ) -> None:
     assert second_night.aliases == {"challenger": 2, "champion": 2, "previous": 1}, (
-        second_night.said
+        second_night.output
     )
     assert second_night.actions == ["first", *["challenge", "promote"] * 2]
     assert not np.allclose(second_night.answers, first_night.answers)
 
 
-def test_a_rollback_brings_the_first_version_back_and_history_tells_all_of_it(
+def test_a_rollback_restores_the_first_version_and_is_in_the_history(
     rolled_back: dict[str, Any],
 ) -> None:
     *_, last = rolled_back["entries"]
@@ -132,25 +132,25 @@ def test_a_rollback_brings_the_first_version_back_and_history_tells_all_of_it(
     assert "slow on long texts" in last["reason"]
 
 
-def test_a_fresh_folder_has_the_ledger_from_the_server(
+def test_a_fresh_folder_reads_the_ledger_from_the_server(
     shell: Shell, project: Path, rolled_back: dict[str, Any], tmp_path: Path
 ) -> None:
     shutil.copy(project / "params.yaml", tmp_path)
     file = "mlruns/exports/student-text.ledger.jsonl"
 
-    told = history(shell, tmp_path)
+    reported = history(shell, tmp_path)
 
-    assert told["entries"] == rolled_back["entries"]
+    assert reported["entries"] == rolled_back["entries"]
     assert (tmp_path / file).read_bytes() == (project / file).read_bytes()
 
 
-def test_the_champion_is_loaded_from_s3_by_mlflow_alone(
+def test_mlflow_alone_can_load_the_champion_from_s3(
     shell: Shell, first_night: Night, rolled_back: object, tmp_path: Path
 ) -> None:
     words = (sys.executable, "-P", "-c", LOAD, MODEL, json.dumps(TEXTS))
 
-    said = shell.run(tmp_path, *words, PYTHONPATH=None)
+    output = shell.run(tmp_path, *words, PYTHONPATH=None)
 
-    lines = [line for line in said.text.splitlines() if line.startswith("ANSWER ")]
+    lines = [line for line in output.text.splitlines() if line.startswith("ANSWER ")]
     answers = np.array(json.loads(lines[-1].removeprefix("ANSWER ")))
     np.testing.assert_allclose(answers, first_night.answers, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""A schedule retrains in `polydistill workspace nightly`, and the project beside it stays as git has it."""
+"""A schedule retrains in a workspace, and does not change the project."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.services.prefect_api import RETRAIN, Api, until
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    """Commands that know of no service but the Prefect server to come."""
+    """A shell whose environment points to no service yet."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(POINTERS)}
     return Shell(
         {
@@ -50,7 +50,7 @@ def prefect_server(shell: Shell, folder: Path) -> Iterator[Api]:
 
 @contextmanager
 def served(shell: Shell, api: Api, workspace: Path) -> Iterator[None]:
-    """Serve the deployment in the workspace, as a service manager would, until the end of the block."""
+    """Serve the deployment from the workspace until the end of the block, as a service manager does."""
 
     def there() -> bool:
         return bool(api.ask("deployments/count", {}))
@@ -58,14 +58,14 @@ def served(shell: Shell, api: Api, workspace: Path) -> Iterator[None]:
     paths = (str(workspace), str(workspace / "src"))
     environment = {**shell.environment, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-m", "flows.deployments", "text", "--interval-s", "60"]
-    log = workspace / "serve.log"  # in whose folder it runs
+    log = workspace / "serve.log"  # the process runs in the folder of its log
     with running(command, log=log, ready=there, env=environment):
         yield
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(LIMIT_S)
-def test_a_schedule_retrains_in_the_workspace_and_the_projects_git_stays_clean(
+def test_a_schedule_retrains_in_the_workspace_and_keeps_the_project_clean(
     shell: Shell, tmp_path: Path
 ) -> None:
     project = make_live_project(tmp_path / "project", shell, str(tmp_path / "remote"), None)

@@ -22,7 +22,7 @@ TRIGGERED_BY = "AUTOMATION"
 
 @contextmanager
 def worker(shell: Shell, folder: Path) -> Iterator[None]:
-    """Run a worker as a service manager would: the default handlers, and SIGINT at the end."""
+    """Run a worker as a service manager does: with default signal handlers, and SIGINT at the end."""
     log = folder.with_name("worker.log")
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -49,7 +49,7 @@ def worker(shell: Shell, folder: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def api(shell: Shell, project: Path) -> Api:
-    """The server, with what `prefect.yaml` deploys; the watcher's schedule is paused, a test looks itself."""
+    """The server with the deployments of `prefect.yaml`. The schedule of the watcher is paused: tests run it."""
     api = Api(shell.environment["PREFECT_API_URL"])
     shell.run(project, "prefect", "work-pool", "create", "polydistill", "--type", "process")
     shell.run(project, "prefect", "deploy", "--all")
@@ -65,7 +65,7 @@ def api(shell: Shell, project: Path) -> Api:
 
 @pytest.fixture(scope="session")
 def triggered(shell: Shell, project: Path, api: Api, rolled_back: object) -> Any:
-    """The run that an event about new data has made, which no worker has taken yet."""
+    """The run that an event about new data has created, before a worker executes it."""
     shell.run(project, sys.executable, "-m", "flows.watch", "text")
     found: list[Any] = until(lambda: api.runs(scheduled=False), EVENT_S)
     return found[0]
@@ -75,7 +75,7 @@ def set_schedule(shell: Shell, project: Path, action: str, name: str, schedule: 
     shell.run(project, "prefect", "deployment", "schedule", action, name, str(schedule["id"]))
 
 
-def test_prefect_yaml_deploys_what_the_guide_says(api: Api) -> None:
+def test_prefect_yaml_deploys_the_documented_schedules(api: Api) -> None:
     deployment = api.deployment()
 
     assert deployment["work_pool_name"] == "polydistill"
@@ -87,7 +87,7 @@ def test_prefect_yaml_deploys_what_the_guide_says(api: Api) -> None:
     assert api.schedule("nightly")["schedule"]["timezone"] == "Europe/Berlin"
 
 
-def test_a_paused_schedule_has_no_runs_to_come_and_a_resumed_one_has(
+def test_a_paused_schedule_has_no_upcoming_runs_and_a_resumed_one_has(
     shell: Shell, project: Path, api: Api
 ) -> None:
     until(lambda: api.runs(scheduled=True), EVENT_S)
@@ -101,12 +101,12 @@ def test_a_paused_schedule_has_no_runs_to_come_and_a_resumed_one_has(
     assert until(lambda: api.runs(scheduled=True), EVENT_S)
 
 
-def test_new_data_make_a_run_of_the_deployment_within_a_minute(triggered: Any) -> None:
+def test_new_data_start_a_run_of_the_deployment_within_a_minute(triggered: Any) -> None:
     assert triggered["created_by"]["type"] == TRIGGERED_BY
     assert triggered["parameters"] == {"modality": "text", "wait_s": 3600}
 
 
-def test_a_worker_executes_the_run_that_waits_for_one(
+def test_a_worker_executes_the_triggered_run(
     shell: Shell, project: Path, api: Api, triggered: Any
 ) -> None:
     def ended() -> Any:
@@ -116,6 +116,6 @@ def test_a_worker_executes_the_run_that_waits_for_one(
     with worker(shell, project):
         run = until(ended, LIMIT_S)
 
-    # Nothing is stale, and a rollback has taken version 2 back: the gate need not be asked again.
+    # Nothing is stale, and version 2 was rolled back, so the gate is not applied again.
     assert (run["state"]["type"], run["state"]["name"]) == ("COMPLETED", "Unchanged")
     assert "version 2 was refused" in run["state"]["message"]

@@ -1,4 +1,4 @@
-"""Last in this folder: what all the others' commands and servers have said holds no secret."""
+"""The output of the commands and servers of all tests in this folder contains no secret. This file runs last."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.services
 SECRET = ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD")
 
 
-def test_no_password_and_no_key_is_in_anything_that_was_said_or_written(
+def test_no_output_and_no_file_contains_a_secret(
     services: Services, shell: Shell, project: Path, rolled_back: object
 ) -> None:
     secrets = [services.environment[name] for name in SECRET]
@@ -27,9 +27,9 @@ def test_no_password_and_no_key_is_in_anything_that_was_said_or_written(
     ]
 
     texts = {str(place): place.read_bytes().decode(errors="replace") for place in [*logs, *written]}
-    texts["what the commands said"] = "\n".join(shell.transcript)
+    texts["the output of the commands"] = "\n".join(shell.transcript)
 
     assert len(logs) == 4
-    assert "flows.retrain" in texts["what the commands said"]
+    assert "flows.retrain" in texts["the output of the commands"]
     assert all(len(secret) > 12 for secret in secrets)
     assert [place for place, text in texts.items() for secret in secrets if secret in text] == []

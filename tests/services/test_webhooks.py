@@ -1,4 +1,4 @@
-"""MLflow tells a webhook of a registry's moves, as docs/guides/notifications.md says."""
+"""MLflow sends changes of the registry to a webhook, as docs/guides/notifications.md describes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Delivery = tuple[dict[str, str], bytes]
 
 @pytest.fixture
 def received() -> Iterator[tuple[str, queue.Queue[Delivery]]]:
-    """A receiver's address, and what came there."""
+    """The address of a receiver, and the queue of its deliveries."""
     deliveries: queue.Queue[Delivery] = queue.Queue()
 
     class Receiver(BaseHTTPRequestHandler):
@@ -36,7 +36,7 @@ def received() -> Iterator[tuple[str, queue.Queue[Delivery]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = HTTPServer((HOST, 0), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -45,7 +45,7 @@ def received() -> Iterator[tuple[str, queue.Queue[Delivery]]]:
     server.server_close()
 
 
-def test_an_alias_that_moves_is_told_to_a_webhook_with_a_signature(
+def test_a_change_of_an_alias_is_sent_to_a_webhook_with_a_signature(
     services: Services,
     received: tuple[str, queue.Queue[Delivery]],
     monkeypatch: pytest.MonkeyPatch,
@@ -62,8 +62,8 @@ def test_an_alias_that_moves_is_told_to_a_webhook_with_a_signature(
     client.set_registered_model_alias(MODEL, "champion", "1")
     headers, body = deliveries.get(timeout=PATIENCE_S)
 
-    told = json.loads(body)["data"]
-    assert (told["name"], told["alias"], told["version"]) == (MODEL, "champion", "1")
+    data = json.loads(body)["data"]
+    assert (data["name"], data["alias"], data["version"]) == (MODEL, "champion", "1")
     signed = f"{headers['X-MLflow-Delivery-Id']}.{headers['X-MLflow-Timestamp']}.{body.decode()}"
     digest = hmac.new(SECRET.encode(), signed.encode(), hashlib.sha256).digest()
     assert headers["X-MLflow-Signature"] == f"v1,{base64.b64encode(digest).decode()}"

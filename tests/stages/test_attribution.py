@@ -29,7 +29,7 @@ N_ROWS = 400
 
 @dataclass
 class KnowingTeacher:
-    """A teacher who reads some of the numbers that a text holds, between many numbers of chance."""
+    """A teacher that reads some of the numbers in a text, among many random numbers."""
 
     name: str
     words: tuple[int, ...]
@@ -66,7 +66,7 @@ def make_params(*, teachers: Sequence[str] = TEACHERS) -> Params:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project whose labels are a colour and a shape; each teacher knows one of them, or neither."""
+    """A project whose labels are a colour and a shape. Each teacher encodes one of them, or neither."""
     generator, kind = np.random.default_rng(0), MODALITIES.get("text")()
     facts = generator.integers(0, 2, (N_ROWS, 2))
     texts = [f"{n} {colour} {shape}" for n, (colour, shape) in enumerate(facts)]
@@ -90,7 +90,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_noise_teacher_ends_last_and_only_it_is_flagged(project: Path) -> None:
+def test_a_noise_teacher_is_ranked_last_and_is_the_only_one_flagged(project: Path) -> None:
     report = attribution(project, make_params(), "text")
 
     flagged = {one.teacher: one.adds_nothing for one in report.contributions}
@@ -101,7 +101,7 @@ def test_a_noise_teacher_ends_last_and_only_it_is_flagged(project: Path) -> None
     assert report.contributions[-1].alone["classification"] == pytest.approx(0.25, abs=0.1)
 
 
-def test_the_same_embeddings_write_the_same_bytes(project: Path) -> None:
+def test_the_same_embeddings_give_the_same_bytes(project: Path) -> None:
     results = project / "docs" / "results" / "text"
     written = []
     for _ in range(2):
@@ -114,7 +114,7 @@ def test_the_same_embeddings_write_the_same_bytes(project: Path) -> None:
     assert [one["teacher"] for one in tree["contributions"]][-1] == "noise"
 
 
-def test_minutes_are_said_of_this_machine_and_written_nowhere(project: Path) -> None:
+def test_durations_are_printed_and_not_written_to_files(project: Path) -> None:
     params = make_params()
     timings = project / ".polydistill" / "timings" / "text"
     timings.mkdir(parents=True)
@@ -135,7 +135,7 @@ def test_minutes_are_said_of_this_machine_and_written_nowhere(project: Path) -> 
     )
 
 
-def test_embeddings_that_are_not_there_are_named(project: Path) -> None:
+def test_missing_embeddings_are_reported(project: Path) -> None:
     folder = Layout(project, "text").embeddings("benchmark", "shapes")
     folder.rename(project / "elsewhere")
 
@@ -143,7 +143,7 @@ def test_embeddings_that_are_not_there_are_named(project: Path) -> None:
         attribution(project, make_params(), "text")
 
 
-def test_an_input_that_a_teacher_has_not_seen_stops_it(project: Path) -> None:
+def test_an_input_without_an_embedding_is_an_error(project: Path) -> None:
     frame = pd.read_csv(project / "data" / "kinds.csv")
     frame.loc[0, "text"] = "9999 0 1"
     frame.to_csv(project / "data" / "kinds.csv", index=False)
@@ -152,7 +152,7 @@ def test_an_input_that_a_teacher_has_not_seen_stops_it(project: Path) -> None:
         attribution(project, make_params(), "text")
 
 
-def test_one_teacher_alone_has_nobody_to_add_to(project: Path) -> None:
+def test_one_teacher_alone_has_no_marginal_contribution(project: Path) -> None:
     with pytest.raises(ParamsError, match="two teachers or more, got colours alone"):
         attribution(project, make_params(teachers=["colours"]), "text")
 

@@ -55,7 +55,7 @@ def project(embedded: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(embedded, tmp_path / "project"))
 
 
-def test_the_report_tells_what_the_files_hold(distilled: Layout) -> None:
+def test_the_report_matches_the_files(distilled: Layout) -> None:
     report = json.loads(distilled.distillation.read_text())
 
     weights = (distilled.student / "model.safetensors").read_bytes()
@@ -70,7 +70,7 @@ def test_the_report_tells_what_the_files_hold(distilled: Layout) -> None:
     assert report["held_out_mean"] == pytest.approx(np.mean(list(report["held_out"].values())))
 
 
-def test_history_and_curves_hold_the_same_numbers(distilled: Layout) -> None:
+def test_history_and_curves_have_the_same_numbers(distilled: Layout) -> None:
     history = pd.read_parquet(distilled.history)
     curves = pd.read_csv(distilled.reports / "history.csv", index_col="step")
 
@@ -85,7 +85,7 @@ def test_history_and_curves_hold_the_same_numbers(distilled: Layout) -> None:
         assert curves.loc[report["best_step"], teacher] == report["held_out"][teacher]
 
 
-def test_dvc_plots_columns_that_are_there(distilled: Layout) -> None:
+def test_dvc_plots_existing_columns(distilled: Layout) -> None:
     stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
     [plot] = stages["distill"]["do"]["plots"][0].values()
 
@@ -99,7 +99,7 @@ def test_the_student_and_the_undistilled_one_load(distilled: Layout) -> None:
     assert not np.allclose(encode(student, ["red cat"]), encode(before, ["red cat"]))
 
 
-def test_the_heads_are_kept_with_each_teachers_statistics(distilled: Layout) -> None:
+def test_the_heads_are_stored_with_the_statistics_of_each_teacher(distilled: Layout) -> None:
     tensors = load_file(distilled.heads / "heads.safetensors")
     card = json.loads((distilled.heads / "heads.json").read_text())
 
@@ -114,8 +114,10 @@ def test_the_heads_are_kept_with_each_teachers_statistics(distilled: Layout) -> 
         assert (tensors[f"{teacher}/std"] > 0).all()
 
 
-def test_calibrated_intervals_hold_about_nine_tenths_of_held_out_values(tmp_path: Path) -> None:
-    make_distill_project(tmp_path, rows=1200)  # some 120 to fit to and as many to measure on
+def test_calibrated_intervals_contain_about_nine_tenths_of_held_out_values(tmp_path: Path) -> None:
+    make_distill_project(
+        tmp_path, rows=1200
+    )  # about 120 rows to calibrate on and as many to measure on
 
     report = distill(tmp_path, small_params(rows=1200), "text")
 
@@ -124,7 +126,7 @@ def test_calibrated_intervals_hold_about_nine_tenths_of_held_out_values(tmp_path
         assert share == pytest.approx(0.9, abs=0.05)
 
 
-def test_unfinished_work_is_removed_and_the_tracker_was_told(distilled: Layout) -> None:
+def test_unfinished_work_is_removed_and_the_tracker_is_called(distilled: Layout) -> None:
     work = distilled.scratch / "work" / "distill"
     log = [json.loads(line) for line in (distilled.root / "log.jsonl").read_text().splitlines()]
 
@@ -141,7 +143,7 @@ def test_a_second_run_gives_the_same_bytes(distilled: Layout, project: Path) -> 
     assert outputs(Layout(project, "text")) == outputs(distilled)
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(distilled: Layout, project: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bytes(distilled: Layout, project: Path) -> None:
     killed = subprocess.run(
         [sys.executable, "-m", "tests.distill_project", "12"],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": SOURCES},
@@ -159,7 +161,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(distilled: Layout, project: Path
 
 
 @pytest.mark.parametrize(("code", "first"), [(None, 14), ("of another version", 7)])
-def test_unfinished_work_of_other_code_is_not_gone_on_with(
+def test_unfinished_work_of_other_code_is_not_resumed(
     project: Path, monkeypatch: pytest.MonkeyPatch, code: str | None, first: int
 ) -> None:
     class PowerCutError(Exception):
@@ -171,7 +173,7 @@ def test_unfinished_work_of_other_code_is_not_gone_on_with(
 
     evaluated = list[int]()
 
-    def told(what: str, done: int, total: int, **figures: float) -> None:
+    def reported(what: str, done: int, total: int, **figures: float) -> None:
         if what == "steps":
             evaluated.append(done)
 
@@ -180,14 +182,14 @@ def test_unfinished_work_of_other_code_is_not_gone_on_with(
     if code is not None:
         monkeypatch.setattr("polydistill.stages.distill.stage_code", lambda *_: code)
 
-    distill(project, small_params(), "text", progress=told)
+    distill(project, small_params(), "text", progress=reported)
 
     assert evaluated[0] == first
 
 
 def test_nothing_depends_on_the_order_of_a_set(distilled: Layout, project: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.distill_project", "999"],  # later than the last step
+        [sys.executable, "-m", "tests.distill_project", "999"],  # a step after the last one: the run is not killed
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONHASHSEED": "7"},
         cwd=project,
         capture_output=True,
@@ -198,7 +200,7 @@ def test_nothing_depends_on_the_order_of_a_set(distilled: Layout, project: Path)
     assert outputs(Layout(project, "text")) == outputs(distilled)
 
 
-def test_rows_that_a_teacher_lacks_are_no_obstacle(distilled: Layout, project: Path) -> None:
+def test_missing_rows_of_a_teacher_are_accepted(distilled: Layout, project: Path) -> None:
     stored = open_embeddings(Layout(project, "text").embeddings("corpus", "second"))
 
     rows = stored.take(np.arange(len(stored)))
@@ -219,7 +221,7 @@ def test_rows_that_a_teacher_lacks_are_no_obstacle(distilled: Layout, project: P
     ],
     ids=str,
 )
-def test_every_choice_has_its_effect(
+def test_every_setting_has_an_effect(
     distilled: Layout, project: Path, changes: dict[str, Any]
 ) -> None:
     report = distill(project, small_params(**changes), "text")
@@ -228,7 +230,7 @@ def test_every_choice_has_its_effect(
     assert report.student_sha256 != first["student_sha256"]
 
 
-def test_a_teacher_that_is_disabled_leaves_the_folder_whose_hash_counts(
+def test_the_embeddings_of_a_disabled_teacher_are_moved_out_of_the_dependency(
     project: Path,
 ) -> None:
     layout, params = Layout(project, "text"), small_params()
@@ -242,14 +244,16 @@ def test_a_teacher_that_is_disabled_leaves_the_folder_whose_hash_counts(
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, "0"), (1.0, "240")])
-def test_a_corpus_must_have_rows_on_both_sides(project: Path, share: float, count: str) -> None:
+def test_a_corpus_must_have_training_and_held_out_rows(
+    project: Path, share: float, count: str
+) -> None:
     params = small_params(corpus={"held_out": share})
 
     with pytest.raises(DataError, match=rf"corpus.held_out: {share} holds out {count} of"):
         distill(project, params, "text")
 
 
-def test_heads_that_nothing_trained_have_no_scale_of_their_own(project: Path) -> None:
+def test_untrained_heads_have_no_scale(project: Path) -> None:
     distill(project, small_params(loss_weight=0.0), "text")
 
     predictor = load_predictor(Layout(project, "text").heads, Layout(project, "text").student)

@@ -29,7 +29,7 @@ ROWS = 240
 
 
 class MeansChecker:
-    """See `stages.validate.RuleChecker`: the one expectation that drift uses, once more."""
+    """See `stages.validate.RuleChecker`. It implements the one expectation that drift uses."""
 
     def check(self, tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]) -> list[RuleResult]:
         return [
@@ -72,7 +72,7 @@ def rewrite(root: Path, **columns: object) -> None:
     pd.read_parquet(path).assign(**columns).to_parquet(path)  # type: ignore[arg-type]
 
 
-def test_the_same_corpus_has_not_drifted_though_other_rows_are_drawn(
+def test_another_sample_of_the_same_corpus_has_not_drifted(
     project: Path, params: Params, student: BagOfBytesStudent
 ) -> None:
     reference = make_reference(project, params, "text", student)
@@ -85,7 +85,7 @@ def test_the_same_corpus_has_not_drifted_though_other_rows_are_drawn(
     assert json.loads(Layout(project, "text").drift.read_text())["p"] == report.p
 
 
-def test_other_texts_of_another_source_have(
+def test_texts_of_another_source_have_drifted(
     project: Path, params: Params, student: BagOfBytesStudent
 ) -> None:
     reference = make_reference(project, params, "text", student)
@@ -99,7 +99,7 @@ def test_other_texts_of_another_source_have(
     assert "is_empty" not in report.drifted
 
 
-def test_a_comparison_is_the_same_every_time(
+def test_a_comparison_is_reproducible(
     project: Path, params: Params, student: BagOfBytesStudent
 ) -> None:
     reference = make_reference(project, params, "text", student)
@@ -109,7 +109,7 @@ def test_a_comparison_is_the_same_every_time(
     assert reports[0] == reports[1]
 
 
-def test_a_reference_comes_back_as_it_was_and_holds_no_text(
+def test_a_reference_is_read_back_unchanged_and_contains_no_text(
     project: Path, params: Params, student: BagOfBytesStudent, tmp_path: Path
 ) -> None:
     reference = make_reference(project, params, "text", student)
@@ -134,6 +134,6 @@ def test_a_student_of_another_width_is_refused(
         compare(project, params, reference, student)
 
 
-def test_a_missing_reference_is_said(tmp_path: Path) -> None:
+def test_a_missing_reference_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="no reference for drift"):
         load_reference(tmp_path)

@@ -70,7 +70,7 @@ def test_a_second_run_computes_nothing(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
-def test_embeddings_that_were_set_aside_are_found_again(tmp_path: Path) -> None:
+def test_embeddings_that_were_moved_aside_are_reused(tmp_path: Path) -> None:
     run(tmp_path)
     before, layout = contents(tmp_path), Layout(tmp_path, "text")
     for part in ("corpus", "benchmark"):
@@ -85,7 +85,7 @@ def test_embeddings_that_were_set_aside_are_found_again(tmp_path: Path) -> None:
     assert not layout.embedding_work("corpus", TEACHER).exists()
 
 
-def test_appended_rows_compute_the_tail_shard_only(tmp_path: Path) -> None:
+def test_appended_rows_recompute_the_last_shard_only(tmp_path: Path) -> None:
     run(tmp_path, rows=10)
 
     report = run(tmp_path, rows=12)
@@ -93,7 +93,7 @@ def test_appended_rows_compute_the_tail_shard_only(tmp_path: Path) -> None:
     assert (report.shards_computed, report.shards_reused) == (1, 8)
 
 
-def test_another_option_of_the_teacher_computes_everything(tmp_path: Path) -> None:
+def test_another_option_of_the_teacher_recomputes_everything(tmp_path: Path) -> None:
     run(tmp_path, n=3)
 
     report = run(tmp_path, n=2)
@@ -101,7 +101,7 @@ def test_another_option_of_the_teacher_computes_everything(tmp_path: Path) -> No
     assert (report.shards_computed, report.shards_reused) == (9, 0)
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for root in (killed, whole):
         root.mkdir()
@@ -137,7 +137,7 @@ def test_a_damaged_shard_is_named_and_rebuilt(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
-def test_speed_is_noted_where_nothing_depends_on_it(tmp_path: Path) -> None:
+def test_the_throughput_is_stored_outside_the_stage_outputs(tmp_path: Path) -> None:
     run(tmp_path)
 
     note = tmp_path / ".polydistill" / "timings" / "text" / f"{TEACHER}.json"
@@ -145,17 +145,17 @@ def test_speed_is_noted_where_nothing_depends_on_it(tmp_path: Path) -> None:
     assert b"rows_per_s" not in b"".join(contents(tmp_path).values())
 
 
-def test_the_disk_estimate_is_told_before_the_first_row(tmp_path: Path) -> None:
-    told: list[tuple[str, dict[str, float]]] = []
+def test_the_disk_estimate_is_reported_before_the_first_row(tmp_path: Path) -> None:
+    reported: list[tuple[str, dict[str, float]]] = []
 
-    def listen(what: str, done: int, total: int, **figures: float) -> None:
-        told.append((what, figures))
+    def record_progress(what: str, done: int, total: int, **figures: float) -> None:
+        reported.append((what, figures))
 
-    embed(tmp_path, project(tmp_path), "text", TEACHER, progress=listen)
+    embed(tmp_path, project(tmp_path), "text", TEACHER, progress=record_progress)
 
-    assert told[0][0] == "hash on disk"
-    assert 0 < told[0][1]["MiB"] < told[0][1]["free_MiB"]
-    assert {what for what, _ in told[1:]} == {"hash corpus", "hash benchmark"}
+    assert reported[0][0] == "hash on disk"
+    assert 0 < reported[0][1]["MiB"] < reported[0][1]["free_MiB"]
+    assert {what for what, _ in reported[1:]} == {"hash corpus", "hash benchmark"}
 
 
 @pytest.mark.parametrize("valid", [False, None])
@@ -171,12 +171,12 @@ def test_data_that_did_not_pass_validation_is_refused(
         embed(tmp_path, params, "text", TEACHER)
 
 
-def test_a_teacher_that_is_not_switched_on_is_refused(tmp_path: Path) -> None:
+def test_a_disabled_teacher_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'hash'"):
         embed(tmp_path, project(tmp_path), "text", "hsah")
 
 
-def test_a_damaged_corpus_is_one_clear_error(tmp_path: Path) -> None:
+def test_a_damaged_corpus_is_an_error(tmp_path: Path) -> None:
     params = project(tmp_path)
     (tmp_path / "data" / "corpus.parquet").write_bytes(b"PAR1 no parquet")
 
@@ -184,7 +184,7 @@ def test_a_damaged_corpus_is_one_clear_error(tmp_path: Path) -> None:
         embed(tmp_path, params, "text", TEACHER)
 
 
-def test_a_precomputed_teacher_is_asked_by_id(tmp_path: Path) -> None:
+def test_a_precomputed_teacher_is_queried_by_id(tmp_path: Path) -> None:
     frames = make_frames()
     black_box = tmp_path / "black-box"
     black_box.mkdir()
@@ -205,7 +205,7 @@ def test_a_precomputed_teacher_is_asked_by_id(tmp_path: Path) -> None:
     assert rows.present.tolist() == [True] * 8 + [False] * 2
 
 
-def test_a_folder_of_another_run_cannot_pass_for_this_one(tmp_path: Path) -> None:
+def test_embeddings_without_an_index_are_refused(tmp_path: Path) -> None:
     run(tmp_path)
     layout = Layout(tmp_path, "text")
     (layout.embeddings("corpus", TEACHER) / "index.json").unlink()

@@ -77,7 +77,7 @@ def write_tasks(root: Path) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project whose teachers hash, and whose students count bytes."""
+    """A project with hashing teachers and bag-of-bytes students."""
     params, layout, kind = make_params(), Layout(tmp_path, "text"), MODALITIES.get("text")()
     write_tasks(tmp_path)
     inputs = benchmark_inputs(
@@ -105,7 +105,7 @@ def outputs(root: Path) -> dict[str, bytes]:
     return {str(file.relative_to(root)): file.read_bytes() for file in files}
 
 
-def test_every_model_is_scored_on_every_task_that_is_there(project: Path) -> None:
+def test_every_model_is_scored_on_every_available_task(project: Path) -> None:
     report = evaluate(project, make_params(), "text")
 
     scores = read_scores(Layout(project, "text").scores)
@@ -126,7 +126,7 @@ def test_every_model_is_scored_on_every_task_that_is_there(project: Path) -> Non
     assert scores["one"]["classification"]["topics"] > 0.9
 
 
-def test_a_teacher_that_is_disabled_is_set_aside(project: Path) -> None:
+def test_the_embeddings_of_a_disabled_teacher_are_moved_aside(project: Path) -> None:
     params, layout = make_params(), Layout(project, "text")
 
     report = evaluate(project, changed(params, only_teachers(params, "text", ["one"])), "text")
@@ -159,7 +159,7 @@ def test_scores_are_the_means_of_the_predictions(project: Path) -> None:
                 assert means[model, task] == pytest.approx(score, abs=5.1e-5)
 
 
-def test_each_example_of_each_model_has_one_row_a_seed(project: Path) -> None:
+def test_each_example_of_each_model_has_one_row_per_seed(project: Path) -> None:
     evaluate(project, make_params(), "text")
 
     table = pd.read_parquet(Layout(project, "text").predictions)
@@ -167,20 +167,20 @@ def test_each_example_of_each_model_has_one_row_a_seed(project: Path) -> None:
     assert table.groupby("task")["model"].value_counts().groupby("task").nunique().eq(1).all()
 
 
-def test_a_third_party_task_that_is_missing_is_skipped_and_said(project: Path) -> None:
+def test_a_missing_third_party_task_is_skipped_and_reported(project: Path) -> None:
     report = evaluate(project, make_params(), "text")
 
     assert report.skipped == {"borrowed": "the fetch-data stage has not run"}
 
 
-def test_a_task_of_our_own_that_is_missing_stops_the_stage(project: Path) -> None:
+def test_a_missing_own_task_is_an_error(project: Path) -> None:
     (project / "data" / "pairs.csv").unlink()
 
     with pytest.raises(MissingDataError, match=r"pairs\.csv"):
         evaluate(project, make_params(), "text")
 
 
-def test_no_task_at_all_stops_the_stage(project: Path) -> None:
+def test_a_run_without_any_task_is_an_error(project: Path) -> None:
     params = make_params()
     only = params.modality("text").model_copy(
         update={"tasks": {"borrowed": params.modality("text").tasks["borrowed"]}}
@@ -190,26 +190,26 @@ def test_no_task_at_all_stops_the_stage(project: Path) -> None:
         evaluate(project, params.model_copy(update={"text": only}), "text")
 
 
-def test_only_the_models_that_are_asked_for_are_scored(project: Path) -> None:
+def test_only_the_requested_models_are_scored(project: Path) -> None:
     report = evaluate(project, make_params(), "text", models=("student",))
 
     assert report.models == ("student",)
     assert set(pd.read_parquet(Layout(project, "text").predictions)["model"]) == {"student"}
 
 
-def test_a_model_that_is_not_there_to_be_scored_is_refused(project: Path) -> None:
+def test_an_unknown_model_is_refused(project: Path) -> None:
     with pytest.raises(UnknownNameError, match="Unknown model 'studnet'. Did you mean 'student'"):
         evaluate(project, make_params(), "text", models=("studnet",))
 
 
-def test_a_student_that_was_not_distilled_stops_the_stage(project: Path) -> None:
+def test_a_missing_student_is_an_error(project: Path) -> None:
     (Layout(project, "text").student / "student.json").unlink()
 
     with pytest.raises(MissingDataError, match="distill stage"):
         evaluate(project, make_params(), "text")
 
 
-def test_inputs_that_a_teacher_has_not_seen_stop_the_stage(project: Path) -> None:
+def test_inputs_without_teacher_embeddings_are_an_error(project: Path) -> None:
     frame = pd.read_csv(project / "data" / "pairs.csv")
     frame.loc[0, "text1"] = "something new"
     frame.to_csv(project / "data" / "pairs.csv", index=False)
@@ -218,7 +218,7 @@ def test_inputs_that_a_teacher_has_not_seen_stop_the_stage(project: Path) -> Non
         evaluate(project, make_params(), "text")
 
 
-def test_a_result_names_the_weights_that_made_it(project: Path) -> None:
+def test_a_result_contains_the_digest_of_the_weights(project: Path) -> None:
     evaluate(project, make_params(), "text")
 
     layout = Layout(project, "text")
@@ -230,7 +230,7 @@ def test_a_result_names_the_weights_that_made_it(project: Path) -> None:
     assert len(teacher["model_revision"]) == 64 != teacher["model_revision"]
 
 
-def test_nothing_unfinished_is_left_behind(project: Path) -> None:
+def test_no_unfinished_file_is_left(project: Path) -> None:
     layout = Layout(project, "text")
     (layout.mteb / "retired-teacher").mkdir(parents=True)
 
@@ -241,11 +241,11 @@ def test_nothing_unfinished_is_left_behind(project: Path) -> None:
 
 
 def test_progress_ends_at_its_total(project: Path) -> None:
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
 
-    def listen(what: str, done: int, total: int, **figures: float) -> None:
-        told.append((done, total))
+    def record_progress(what: str, done: int, total: int, **figures: float) -> None:
+        reported.append((done, total))
 
-    evaluate(project, make_params(), "text", progress=listen)
+    evaluate(project, make_params(), "text", progress=record_progress)
 
-    assert told == [(n, 16) for n in range(1, 17)]
+    assert reported == [(n, 16) for n in range(1, 17)]

@@ -89,7 +89,9 @@ def test_heads_of_another_student_are_refused(source: Path, tmp_path: Path) -> N
         import_version(tmp_path, "text", source)
 
 
-def test_heads_that_do_not_say_whose_they_are_are_refused(source: Path, tmp_path: Path) -> None:
+def test_heads_without_the_digest_of_their_student_are_refused(
+    source: Path, tmp_path: Path
+) -> None:
     path = source / "heads" / "heads.json"
     card = json.loads(path.read_text())
     del card["identities"]
@@ -99,7 +101,7 @@ def test_heads_that_do_not_say_whose_they_are_are_refused(source: Path, tmp_path
         import_version(tmp_path, "text", source)
 
 
-def test_the_command_says_what_to_write_into_params_yaml(
+def test_the_command_prints_the_line_for_params_yaml(
     distilled: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
@@ -108,12 +110,12 @@ def test_the_command_says_what_to_write_into_params_yaml(
     result = CliRunner().invoke(app, ["warm-start", "text", str(distilled.artifacts), "--json"])
 
     assert result.exit_code == 0, result.output
-    told = json.loads(result.output)
-    assert told["sha256"] == digest_of(tmp_path / told["folder"])
-    assert told["pointer"] is None  # no DVC here
+    printed = json.loads(result.output)
+    assert printed["sha256"] == digest_of(tmp_path / printed["folder"])
+    assert printed["pointer"] is None  # no DVC here
 
 
-def test_the_command_names_a_folder_that_is_no_version(
+def test_the_command_refuses_a_folder_that_is_not_a_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)

@@ -33,7 +33,9 @@ def nats(value: float) -> Sufficiency:
     return Sufficiency(value, value - 1, value + 1, 100)
 
 
-def test_every_model_is_asked_about_every_teacher_but_itself(project: tuple[Path, Params]) -> None:
+def test_information_is_estimated_for_every_model_about_every_other_teacher(
+    project: tuple[Path, Params],
+) -> None:
     root, params = project
 
     report = information(root, params, "text")
@@ -46,7 +48,7 @@ def test_every_model_is_asked_about_every_teacher_but_itself(project: tuple[Path
     assert report.density["student"].points is None  # nothing has been evaluated
 
 
-def test_estimates_are_over_rows_that_every_teacher_has_and_the_student_never_saw(
+def test_estimates_use_held_out_rows_that_every_teacher_has(
     project: tuple[Path, Params],
 ) -> None:
     root, params = project
@@ -54,12 +56,14 @@ def test_estimates_are_over_rows_that_every_teacher_has_and_the_student_never_sa
 
     whole, capped = (information(root, params, "text", rows=rows) for rows in (8000, 200))
 
-    assert 0.8 * history["n_held_out"] < whole.n_held_out < history["n_held_out"]  # a tenth lacks
+    assert (
+        0.8 * history["n_held_out"] < whole.n_held_out < history["n_held_out"]
+    )  # a teacher lacks a tenth
     assert whole.n_rows + whole.n_held_out == 360
     assert (capped.n_rows, capped.n_held_out) == (200, whole.n_held_out)
 
 
-def test_pages_say_the_same_bytes_twice_and_name_every_model(project: tuple[Path, Params]) -> None:
+def test_the_page_is_reproducible_and_lists_every_model(project: tuple[Path, Params]) -> None:
     root, params = project
     results, pages = root / "docs" / "results" / "text", []
     for _ in range(2):
@@ -90,7 +94,7 @@ def test_points_are_the_mean_over_task_kinds_in_hundredths(tmp_path: Path) -> No
     assert density.points_per_million == pytest.approx(40e6 / density.n_parameters)
 
 
-def test_density_is_nats_and_points_for_a_million_parameters_where_they_are_known() -> None:
+def test_density_is_nats_and_points_per_million_parameters_if_known() -> None:
     found = {"student": {"a": nats(3.0), "b": nats(5.0)}, "a": {"b": nats(2.0)}}
 
     result = densities(found, {"student": 4_000_000}, {"student": 60.0, "a": 70.0})
@@ -103,7 +107,7 @@ def test_density_is_nats_and_points_for_a_million_parameters_where_they_are_know
     assert result["a"].points_per_million is None
 
 
-def test_a_student_that_copies_the_teachers_tells_more_than_noise_does() -> None:
+def test_a_student_that_copies_the_teachers_has_more_information_than_noise() -> None:
     draw = np.random.default_rng(0)
     teacher = draw.normal(size=(2000, 6)).astype(np.float32)
     noise = draw.normal(size=(2000, 6)).astype(np.float32)
@@ -116,7 +120,7 @@ def test_a_student_that_copies_the_teachers_tells_more_than_noise_does() -> None
     assert found["one"] == {}
 
 
-def test_an_unknown_size_stays_open_on_the_page(project: tuple[Path, Params]) -> None:
+def test_an_unknown_size_is_shown_as_not_available(project: tuple[Path, Params]) -> None:
     root, params = project
 
     page = markdown(information(root, params, "text"))
@@ -125,7 +129,7 @@ def test_an_unknown_size_stays_open_on_the_page(project: tuple[Path, Params]) ->
     assert row.count("n/a") == 4
 
 
-def test_a_missing_student_says_what_to_run(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_student_says_what_to_run(tmp_path: Path) -> None:
     make_distill_project(tmp_path)
 
     with pytest.raises(MissingDataError, match="run the distill stage"):

@@ -1,4 +1,4 @@
-"""Molecules through every stage, and what the suite refuses of them."""
+"""Molecules through every stage, and the validation of molecules."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def refusal(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> str:
     return str(refused.value)
 
 
-def test_a_run_goes_from_smiles_to_scores(tmp_path: Path) -> None:
+def test_a_run_from_smiles_to_scores(tmp_path: Path) -> None:
     params = write(tmp_path, with_ids(CORPUS), boiling())
 
     validate(tmp_path, params, "molecules", GreatExpectationsChecker(tmp_path / "docs"))
@@ -84,7 +84,7 @@ def test_a_run_goes_from_smiles_to_scores(tmp_path: Path) -> None:
     assert trained.student_sha256 != trained.undistilled_sha256
     assert found.missing == dict.fromkeys(("student", "undistilled", "morgan", "maccs"), 0)
     assert found.labels_seen == {"boiling": ("maccs",)}
-    assert found.scores["student"]["regression"]["boiling"] > 0.8  # it counts atoms
+    assert found.scores["student"]["regression"]["boiling"] > 0.8  # the student counts atoms
 
 
 @pytest.mark.parametrize(
@@ -95,38 +95,38 @@ def test_a_run_goes_from_smiles_to_scores(tmp_path: Path) -> None:
         ("C" * 500, "a molecule has more than 150 atoms"),
     ],
 )
-def test_a_row_that_is_no_molecule_of_ours_is_refused_and_named(
+def test_an_invalid_molecule_fails_validation_and_is_named(
     tmp_path: Path, smiles: str, because: str
 ) -> None:
-    said = refusal(tmp_path, with_ids([*CORPUS, smiles]), boiling())
+    message = refusal(tmp_path, with_ids([*CORPUS, smiles]), boiling())
 
-    assert because in said
-    assert f"row {len(CORPUS)}" in said
-    assert with_ids([smiles])["id"][0] in said
+    assert because in message
+    assert f"row {len(CORPUS)}" in message
+    assert with_ids([smiles])["id"][0] in message
 
 
 def test_a_boiling_point_of_5869_kelvin_is_refused(tmp_path: Path) -> None:
     task = boiling()
     task.loc[3, "label"] = 5869.0
 
-    said = refusal(tmp_path, with_ids(CORPUS), task)
+    message = refusal(tmp_path, with_ids(CORPUS), task)
 
-    assert "a label is outside [50, 1500]" in said
-    assert "5869" in said
+    assert "a label is outside [50, 1500]" in message
+    assert "5869" in message
 
 
 def test_a_scaffold_on_both_sides_of_a_split_is_refused(tmp_path: Path) -> None:
     task = boiling()
     task.loc[:2, "group"] = "scaffold of three"
 
-    said = refusal(tmp_path, with_ids(CORPUS), task)
+    message = refusal(tmp_path, with_ids(CORPUS), task)
 
-    assert "a group straddles the splits" in said
-    assert "scaffold of three" in said
+    assert "a group straddles the splits" in message
+    assert "scaffold of three" in message
 
 
 def with_scaffolds() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return a corpus of chains, and a task of rings whose every group and split is a ring's."""
+    """Return a corpus of chains, and a task of rings in which every group and split is that of a ring."""
     task = with_ids(CORPUS)
     ring = [RINGS[place // len(TAILS)] for place in range(len(CORPUS))]
     task = task.assign(group=ring, label=[200.0 + 5 * len(one) for one in CORPUS])
@@ -135,22 +135,22 @@ def with_scaffolds() -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def test_a_scaffold_that_a_table_hides_behind_other_groups_is_found_by_the_suite(
+def test_validation_computes_scaffolds_and_ignores_edited_groups(
     tmp_path: Path,
 ) -> None:
     corpus, task = with_scaffolds()
-    task.loc[3, ["group", "split"]] = ["edited by hand", "train"]  # benzene is tested on
+    task.loc[3, ["group", "split"]] = ["edited by hand", "train"]  # benzene is in the test part
 
-    said = refusal(tmp_path, corpus, task)
+    message = refusal(tmp_path, corpus, task)
 
-    assert "a group straddles the splits" not in said
-    assert "boiling: what the modality keeps together (split_key) straddles the splits" in said
-    assert f"{len(TAILS)} of {len(CORPUS)} rows" in said
-    assert "split_key='scaffold c1ccccc1'" in said
-    assert task["id"][0] in said
+    assert "a group straddles the splits" not in message
+    assert "boiling: what the modality keeps together (split_key) straddles the splits" in message
+    assert f"{len(TAILS)} of {len(CORPUS)} rows" in message
+    assert "split_key='scaffold c1ccccc1'" in message
+    assert task["id"][0] in message
 
 
-def test_a_split_of_whole_scaffolds_passes_and_so_does_one_of_rows_that_says_so(
+def test_a_split_by_scaffold_passes_and_so_does_a_declared_split_by_row(
     tmp_path: Path,
 ) -> None:
     corpus, task = with_scaffolds()
@@ -170,7 +170,9 @@ def test_a_split_of_whole_scaffolds_passes_and_so_does_one_of_rows_that_says_so(
         validate(tmp_path, with_groups("group"), "molecules", checker)
 
 
-def test_exports_have_nothing_to_choose_by_where_no_cosine_decides(tmp_path: Path) -> None:
+def test_exports_are_not_compared_without_a_task_that_depends_on_cosine_similarity(
+    tmp_path: Path,
+) -> None:
     params = write(tmp_path, with_ids(CORPUS), boiling())
 
     with pytest.raises(ParamsError, match="'molecules' must have a task in which cosines decide"):
@@ -179,10 +181,10 @@ def test_exports_have_nothing_to_choose_by_where_no_cosine_decides(tmp_path: Pat
         compare_exports(tmp_path, params, "molecules", kinds=["sts"])
 
 
-def test_a_salt_of_a_corpus_molecule_is_no_benchmark_example(tmp_path: Path) -> None:
+def test_a_salt_of_a_corpus_molecule_is_not_a_benchmark_example(tmp_path: Path) -> None:
     task = boiling()
     task.loc[0, "smiles"] = "[O-]Cc1ccccc1.[Na+]"
 
-    said = refusal(tmp_path, with_ids([*CORPUS, "OCc1ccccc1"]), task)
+    message = refusal(tmp_path, with_ids([*CORPUS, "OCc1ccccc1"]), task)
 
-    assert "a benchmark example is in the corpus" in said
+    assert "a benchmark example is in the corpus" in message

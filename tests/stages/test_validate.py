@@ -101,7 +101,7 @@ SPOILT = {
 }  # fmt: skip
 
 
-def test_sound_data_pass_and_are_counted(tmp_path: Path) -> None:
+def test_valid_data_pass_and_are_counted(tmp_path: Path) -> None:
     report = run(tmp_path, make_frames())
 
     written = json.loads((tmp_path / "reports/text/validation.json").read_text())
@@ -112,7 +112,9 @@ def test_sound_data_pass_and_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", SPOILT)
-def test_a_failure_names_table_expectation_column_count_and_rows(tmp_path: Path, what: str) -> None:
+def test_a_failure_reports_table_expectation_column_count_and_rows(
+    tmp_path: Path, what: str
+) -> None:
     spoil, table, column, because = SPOILT[what]
     frames = make_frames()
     spoil(frames)
@@ -150,14 +152,14 @@ def test_a_pair_is_in_the_corpus_only_if_both_its_sides_are(tmp_path: Path) -> N
         run(tmp_path, frames)
 
 
-def test_new_lines_are_not_held_against_a_text(tmp_path: Path) -> None:
+def test_texts_with_line_breaks_are_valid(tmp_path: Path) -> None:
     frames = make_frames()
     put_text("corpus", 0, "a\nb\nc\nd\te")(frames)
 
     assert run(tmp_path, frames).tables == 4
 
 
-def test_the_summary_is_the_same_twice(tmp_path: Path) -> None:
+def test_the_summary_is_reproducible(tmp_path: Path) -> None:
     written = []
     for _ in range(2):
         run(tmp_path, make_frames())
@@ -166,7 +168,7 @@ def test_the_summary_is_the_same_twice(tmp_path: Path) -> None:
     assert written[0] == written[1]
 
 
-def test_tables_of_texts_and_labels_are_valid_and_what_they_lose_is_reported(
+def test_tables_of_texts_and_labels_are_valid_and_dropped_rows_are_reported(
     tmp_path: Path,
 ) -> None:
     frames = make_frames()
@@ -185,7 +187,7 @@ def test_tables_of_texts_and_labels_are_valid_and_what_they_lose_is_reported(
     assert written["dropped"]["corpus"] == {"empty": 1, "repeated": 2, "contradictory": 0}
 
 
-def test_a_table_that_is_used_whole_reports_nothing_dropped(tmp_path: Path) -> None:
+def test_a_completely_used_table_reports_no_dropped_rows(tmp_path: Path) -> None:
     assert run(tmp_path, make_frames()).dropped == {}
     assert "dropped" not in json.loads((tmp_path / "reports/text/validation.json").read_text())
 
@@ -223,7 +225,7 @@ def test_a_csv_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
         validate(tmp_path, params, "text", PandasChecker())
 
 
-def test_missing_data_say_how_to_get_them(tmp_path: Path) -> None:
+def test_the_error_for_missing_data_says_how_to_get_them(tmp_path: Path) -> None:
     params = write_project(tmp_path, make_frames())
     (tmp_path / "data" / "corpus.parquet").unlink()
 
@@ -231,7 +233,7 @@ def test_missing_data_say_how_to_get_them(tmp_path: Path) -> None:
         validate(tmp_path, params, "text", PandasChecker())
 
 
-def test_a_label_that_cannot_be_true_is_refused(tmp_path: Path) -> None:
+def test_an_implausible_label_is_refused(tmp_path: Path) -> None:
     frames = make_frames()
     params = write_project(tmp_path, frames)
     block = params.modality("text")

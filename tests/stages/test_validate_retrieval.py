@@ -1,4 +1,4 @@
-"""What the suite asks of a retrieval task: roles, and an answer for each query."""
+"""Validation of retrieval tasks: roles, and an answer for each query."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def make_all(role: str) -> Callable[[pd.DataFrame], None]:
     return spoil
 
 
-def test_queries_and_a_corpus_with_an_answer_for_each_pass(tmp_path: Path) -> None:
+def test_a_retrieval_task_with_an_answer_for_each_query_passes(tmp_path: Path) -> None:
     assert run(tmp_path, questions()) == 2
 
 
@@ -64,7 +64,7 @@ def test_queries_and_a_corpus_with_an_answer_for_each_pass(tmp_path: Path) -> No
     ],
     ids=["unknown", "missing", "no answer", "its answer asks", "all ask", "none asks"],
 )
-def test_a_query_that_cannot_be_answered_is_refused_and_named(
+def test_a_query_without_an_answer_is_refused_and_named(
     tmp_path: Path, spoil: Callable[[pd.DataFrame], None], because: str, row: int
 ) -> None:
     frame = questions()
@@ -73,8 +73,8 @@ def test_a_query_that_cannot_be_answered_is_refused_and_named(
     with pytest.raises(ValidationFailedError) as refused:
         run(tmp_path, frame)
 
-    said = str(refused.value).split("questions: ")
-    finding = next(part for part in said if part.startswith(because))
+    message = str(refused.value).split("questions: ")
+    finding = next(part for part in message if part.startswith(because))
     assert f"row {row}: id={frame.loc[row, 'id']!r}" in finding
 
 

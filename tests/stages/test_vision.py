@@ -1,4 +1,4 @@
-"""Images through every stage, what the suite refuses of them, and what a teacher lacks."""
+"""Images through every stage, the validation of images, and images that a teacher cannot read."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def drawn(shape: str, seed: int) -> bytes:
 
 
 def unusual() -> dict[str, bytes]:
-    """Return images that are no plain RGB, and show something."""
+    """Return images in other modes than RGB."""
     frames = [Image.open(io.BytesIO(png(seed))) for seed in (90, 91)]
     return {
         "animated": written(frames[0], "GIF", save_all=True, append_images=frames[1:]),
@@ -118,7 +118,7 @@ def refusal(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> str:
     return str(refused.value)
 
 
-def test_a_run_goes_from_images_of_every_mode_to_scores_exports_and_quality(tmp_path: Path) -> None:
+def test_a_run_from_images_of_every_mode_to_scores_exports_and_quality(tmp_path: Path) -> None:
     images = pd.concat([corpus(), with_ids([*unusual().values()])], ignore_index=True)
     params = write(tmp_path, images, shapes())
 
@@ -131,7 +131,9 @@ def test_a_run_goes_from_images_of_every_mode_to_scores_exports_and_quality(tmp_
 
     assert trained.student_sha256 != trained.undistilled_sha256
     assert found.missing == dict.fromkeys(("student", "undistilled", "hog-colour"), 0)
-    assert found.scores["hog-colour"]["classification"]["shape"] > 0.8  # corners and curves
+    assert (
+        found.scores["hog-colour"]["classification"]["shape"] > 0.8
+    )  # HOG encodes corners and curves
     assert set(exports.means["plain"]) == {"clustering", "retrieval", "mean"}
     assert exports.scores["plain"]["alike"] == pytest.approx(
         found.scores["student"]["retrieval"]["alike"], abs=1e-4
@@ -143,7 +145,7 @@ def test_a_run_goes_from_images_of_every_mode_to_scores_exports_and_quality(tmp_
 
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("table", ["corpus", "shape"])
-def test_what_is_no_image_is_refused_by_the_suite_and_named(
+def test_an_invalid_image_fails_validation_and_is_named(
     tmp_path: Path, what: str, table: str
 ) -> None:
     frames = {"corpus": corpus(), "shape": shapes()}
@@ -151,18 +153,19 @@ def test_what_is_no_image_is_refused_by_the_suite_and_named(
     columns = frames[table].columns
     frames[table] = pd.concat([frames[table], row[columns]], ignore_index=True)
 
-    said = refusal(tmp_path, frames["corpus"], frames["shape"])
+    message = refusal(tmp_path, frames["corpus"], frames["shape"])
 
     place = len(frames[table]) - 1
     assert (
-        f"{table}: an image cannot be decoded: it is truncated, too large or not an image" in said
+        f"{table}: an image cannot be decoded: it is truncated, too large or not an image"
+        in message
     )
-    assert f"1 of {place + 1} rows" in said
-    assert f"row {place}: id={row['id'][0]!r}" in said
+    assert f"1 of {place + 1} rows" in message
+    assert f"row {place}: id={row['id'][0]!r}" in message
 
 
 @pytest.mark.parametrize("what", ["animated", "cmyk", "alpha"])
-def test_an_image_of_another_mode_passes_and_is_what_it_shows(what: str) -> None:
+def test_an_image_of_another_mode_passes_and_is_read_correctly(what: str) -> None:
     measured = VISION.derived([[unusual()[what]]])
 
     assert measured["decodable"] == [1.0]
@@ -170,22 +173,24 @@ def test_an_image_of_another_mode_passes_and_is_what_it_shows(what: str) -> None
     assert HogColourTeacher("hog", 1).embed([unusual()[what]]).present.all()
 
 
-def test_a_blank_image_is_refused_whatever_its_file(tmp_path: Path) -> None:
+def test_a_blank_image_is_refused_in_every_file_format(tmp_path: Path) -> None:
     images = pd.concat([corpus(), with_ids([cmyk(), animated()])], ignore_index=True)
 
-    said = refusal(tmp_path, images, shapes())
+    message = refusal(tmp_path, images, shapes())
 
-    assert "corpus: an image is blank: its pixels are nearly equal" in said
-    assert "2 of 66 rows" in said
+    assert "corpus: an image is blank: its pixels are nearly equal" in message
+    assert "2 of 66 rows" in message
 
 
-def test_what_a_teacher_cannot_read_is_missing_and_no_more(tmp_path: Path) -> None:
+def test_an_image_that_a_teacher_cannot_read_is_only_missing(tmp_path: Path) -> None:
     bad = with_ids([*BAD.values()]).assign(label="ellipse", split=["train", "test", "test"])
     task = pd.concat([shapes(), bad], ignore_index=True)
     params = write(tmp_path, corpus(), task)
     layout = Layout(tmp_path, "vision")
     layout.validation.parent.mkdir(parents=True)
-    layout.validation.write_text(json.dumps({"success": True, "rules": []}))  # nobody looked
+    layout.validation.write_text(
+        json.dumps({"success": True, "rules": []})
+    )  # as if validation had passed
 
     report = embed(tmp_path, params, "vision", "hog-colour")
 

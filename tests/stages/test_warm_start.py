@@ -1,4 +1,4 @@
-"""A run that goes on from an earlier version: teachers come and go."""
+"""A run with a warm start from an earlier version, with teachers added and removed."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from tests.distill_project import (
 
 ADDED = {**TEACHERS, "third": 9}
 SWAPPED = {"third": 9, "first": 12}
-STEPS = 13  # of two epochs
+STEPS = 13  # the steps of two epochs
 TEXTS = ["red cat runs", "never green", "dog"]
 
 
 @pytest.fixture(scope="session")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ImportedVersion]:
-    """A project with a student of two teachers, imported, and the embeddings of a third teacher."""
+    """A project with an imported student of two teachers, and the embeddings of a third teacher."""
     root = tmp_path_factory.mktemp("warm") / "adopted"
     layout = make_distill_project(root)
     distill(root, small_params(), "text")
@@ -57,7 +57,7 @@ def project(imported: tuple[Path, ImportedVersion], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def warm(imported: tuple[Path, ImportedVersion]) -> Callable[..., Params]:
-    """Return parameters that go on from the adopted version."""
+    """Return parameters with a warm start from the imported version."""
 
     def make(
         teachers: Mapping[str, int] = ADDED,
@@ -92,7 +92,7 @@ def test_without_training_known_teachers_are_predicted_as_before(
 ) -> None:
     layout, old = Layout(project, "text"), imported[1].folder
 
-    # Other rows are trained on, so that fresh statistics would be others.
+    # The training rows differ, so fresh statistics would differ too.
     params = warm({"first": 12}, {"epochs": 0}, corpus={"held_out": 0.5})
     report = distill(project, params, "text")
 
@@ -112,7 +112,7 @@ def test_without_training_known_teachers_are_predicted_as_before(
 
 
 @pytest.mark.parametrize("weighting", ["running", "phi-s", "none", "ema-norm", "uncertainty"])
-def test_every_weighting_leaves_known_teachers_predicted_as_before(
+def test_with_every_weighting_known_teachers_are_predicted_as_before(
     project: Path, warm: Callable[..., Params], weighting: str
 ) -> None:
     layout, own = Layout(project, "text"), {"name": weighting}
@@ -127,12 +127,13 @@ def test_every_weighting_leaves_known_teachers_predicted_as_before(
     np.testing.assert_allclose(mean, expected, atol=1e-6)
 
 
-def test_in_the_first_steps_only_the_head_of_the_new_teacher_learns(
+def test_in_the_first_steps_only_the_new_head_is_trained(
     project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
     layout, old = Layout(project, "text"), imported[1].folder
 
-    # Half of the steps is the most that may be spent so. The rate is so high that what is kept is of before.
+    # At most half of the steps train the head alone. The high learning rate makes later checkpoints worse, so the best
+    # checkpoint is one of these steps.
     start = {"head_steps": 99, "learning_rate": 20.0}
     report = distill(project, warm(ADDED, start, training={"evals_per_epoch": 7}), "text")
 
@@ -146,15 +147,15 @@ def test_in_the_first_steps_only_the_head_of_the_new_teacher_learns(
     assert np.abs(after["mean.bias"][n_old:]).min() > 0
 
 
-def test_a_teacher_comes_and_all_learn(
+def test_with_a_new_teacher_all_parts_are_trained(
     project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
     layout = Layout(project, "text")
 
     report = distill(project, warm(), "text")
 
-    told = json.loads(layout.distillation.read_text())["warm_start"]
-    assert told == {
+    reported = json.loads(layout.distillation.read_text())["warm_start"]
+    assert reported == {
         "sha256": imported[1].sha256,
         "student_sha256": imported[1].student_sha256,
         "warm": list(TEACHERS),
@@ -167,10 +168,10 @@ def test_a_teacher_comes_and_all_learn(
     assert report.student_sha256 != imported[1].student_sha256
     assert weights_of(layout.undistilled) == weights_of(
         Layout(imported[0], "text").undistilled
-    )  # what the student is compared with has learned nothing
+    )  # the reference student is untrained
 
 
-def test_one_teacher_goes_and_another_comes_in_another_order(
+def test_a_teacher_can_be_replaced_and_the_order_changed(
     project: Path, warm: Callable[..., Params]
 ) -> None:
     report = distill(project, warm(SWAPPED), "text")
@@ -181,7 +182,7 @@ def test_one_teacher_goes_and_another_comes_in_another_order(
     assert report.warm_start.retired == ("second",)
 
 
-def test_a_warm_start_is_ahead_of_a_cold_one(
+def test_a_warm_start_has_a_lower_loss_than_a_cold_one(
     project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
     cold = distill(project, small_params(teachers=ADDED, training={"epochs": 2}), "text")
@@ -190,7 +191,7 @@ def test_a_warm_start_is_ahead_of_a_cold_one(
     assert report.held_out_mean < cold.held_out_mean - 0.01
 
 
-def test_known_means_follow_the_student_and_known_scales_and_the_trunk_hold_still(
+def test_means_of_known_teachers_are_trained_and_their_scales_and_the_trunk_are_frozen(
     project: Path, imported: tuple[Path, ImportedVersion], warm: Callable[..., Params]
 ) -> None:
     layout = Layout(project, "text")
@@ -206,7 +207,7 @@ def test_known_means_follow_the_student_and_known_scales_and_the_trunk_hold_stil
         assert np.abs(after[name] - before[name][:12]).max() > 0
 
 
-def test_retiring_without_new_teachers_lets_the_student_learn_at_once(
+def test_removing_a_teacher_trains_the_student_from_the_first_step(
     project: Path, warm: Callable[..., Params]
 ) -> None:
     report = distill(project, warm({"first": 12}), "text")
@@ -215,7 +216,7 @@ def test_retiring_without_new_teachers_lets_the_student_learn_at_once(
     assert report.warm_start.head_steps == 0
 
 
-def test_a_second_warm_run_gives_the_same_bytes(
+def test_a_second_run_with_a_warm_start_gives_the_same_bytes(
     project: Path, warm: Callable[..., Params], tmp_path: Path
 ) -> None:
     other = Path(shutil.copytree(project, tmp_path / "other"))
@@ -227,10 +228,10 @@ def test_a_second_warm_run_gives_the_same_bytes(
 
 
 @pytest.mark.parametrize("start", [{}, {"head_steps": 6, "epochs": 3}], ids=["later", "held"])
-def test_a_killed_warm_run_goes_on_to_the_same_bytes(
+def test_a_killed_run_with_a_warm_start_resumes_to_the_same_bytes(
     project: Path, warm: Callable[..., Params], tmp_path: Path, start: dict[str, object]
 ) -> None:
-    # Evaluated every two steps, so that checkpoint 4 lies within six held steps.
+    # An evaluation every two steps puts checkpoint 4 within the six steps that train the head alone.
     params = warm(ADDED, start, training={"evals_per_epoch": 3})
     other = Path(shutil.copytree(project, tmp_path / "other"))
     shutil.rmtree(Layout(other, "text").student)
@@ -256,7 +257,7 @@ def test_a_killed_warm_run_goes_on_to_the_same_bytes(
     [{"epochs": 1}, {"head_steps": 2}, {"learning_rate": 0.5}, {"head_learning_rate": 0.1}],
     ids=lambda start: next(iter(start)),
 )
-def test_every_number_of_the_warm_start_has_its_effect(
+def test_every_setting_of_the_warm_start_has_an_effect(
     project: Path, warm: Callable[..., Params], start: dict[str, object]
 ) -> None:
     report = distill(project, warm(), "text")
@@ -296,7 +297,7 @@ def test_every_number_of_the_warm_start_has_its_effect(
         (ADDED, {"sha256": "0" * 64}, {}, MissingDataError, r"adopted/text/0{16}.*warm-start"),
     ],
 )
-def test_what_a_run_cannot_go_on_from_is_refused(  # noqa: PLR0913, PLR0917
+def test_an_incompatible_version_is_refused(  # noqa: PLR0913, PLR0917
     project: Path,
     warm: Callable[..., Params],
     teachers: dict[str, int],
@@ -316,7 +317,7 @@ def test_what_a_run_cannot_go_on_from_is_refused(  # noqa: PLR0913, PLR0917
         (12, 2, r"'first' has other weights or settings than when.*give it another name"),
     ],
 )
-def test_another_teacher_under_a_known_name_is_refused(
+def test_a_different_teacher_with_a_known_name_is_refused(
     project: Path, warm: Callable[..., Params], dim: int, n: int, message: str
 ) -> None:
     add_teacher(Layout(project, "text"), "first", dim, n)

@@ -41,7 +41,7 @@ def build(encoder: dict[str, object], **options: Mapping[str, float]) -> ImageEn
 
 
 @pytest.mark.parametrize("encoder", [TINY_RESNET, VIT, PVT], ids=["resnet", "vit", "pvt_v2"])
-def test_each_kind_embeds_in_order_and_survives_saving(
+def test_each_kind_embeds_in_order_and_can_be_saved(
     encoder: dict[str, object], tmp_path: Path
 ) -> None:
     student = build(encoder)
@@ -65,14 +65,14 @@ def values_of(encoder: dict[str, object]) -> np.ndarray:
     return encode(build(encoder), IMAGES)
 
 
-def test_the_paper_s_student_has_its_size() -> None:
+def test_the_student_of_the_paper_has_the_published_size() -> None:
     student = ImageEncoderStudent.build(
         [], torch.Generator(), 1, encoder={"model_type": "pvt_v2"}, size=64, dim=256
     )
 
     module: Any = student.module
     encoder = sum(weight.numel() for weight in module.encoder.parameters())
-    assert 3.3e6 < encoder < 3.8e6  # PVTv2-b0 has 3.7M with its classifier
+    assert 3.3e6 < encoder < 3.8e6  # PVTv2-b0 has 3.7M parameters with its classifier
 
 
 def test_an_unreadable_image_is_refused() -> None:
@@ -87,7 +87,7 @@ def test_an_unknown_encoder_and_option_are_refused() -> None:
         build(TINY_RESNET, augmentation={"colour": 2.0})
 
 
-def test_augmentation_is_for_training_only_and_comes_from_the_seed() -> None:
+def test_augmentation_is_applied_in_training_only_and_depends_on_the_seed() -> None:
     student = build(
         TINY_RESNET, augmentation={"zoom": 0.2, "shift": 0.1, "flip": 0.5, "colour": 0.3}
     )
@@ -110,7 +110,7 @@ def test_augmentation_is_for_training_only_and_comes_from_the_seed() -> None:
     assert augment.eval()(pixels) is pixels
 
 
-def test_a_shift_brings_in_white() -> None:
+def test_a_shift_fills_with_white() -> None:
     black = torch.zeros(8, 3, 16, 16)
     torch.manual_seed(0)
 

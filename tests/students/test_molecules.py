@@ -1,4 +1,4 @@
-"""What the students of molecules do beyond the contract."""
+"""Properties of the molecule students beyond the contract."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def build(name: str, **changes: Any) -> Student:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_one_molecule_has_one_embedding_however_it_is_written(name: str) -> None:
+def test_all_spellings_of_a_molecule_have_one_embedding(name: str) -> None:
     one, other = encode(build(name), ["CC(=O)OC", "COC(C)=O"])
 
     np.testing.assert_allclose(one, other, atol=1e-5)
@@ -35,17 +35,17 @@ def test_one_molecule_has_one_embedding_however_it_is_written(name: str) -> None
 
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("wrong", ["C1CC", "", "no molecule"])
-def test_what_is_no_molecule_is_named(name: str, wrong: str) -> None:
+def test_an_invalid_molecule_is_named(name: str, wrong: str) -> None:
     with pytest.raises(DataError, match="must be a valid SMILES"):
         encode(build(name), ["CCO", wrong])
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_molecule_of_500_atoms_is_embedded_by_the_student(name: str) -> None:
+def test_a_molecule_of_500_atoms_is_embedded(name: str) -> None:
     assert np.isfinite(encode(build(name), ["C" * 500])).all()
 
 
-def test_dropout_acts_while_gine_learns_and_not_afterwards() -> None:
+def test_dropout_is_active_only_in_training() -> None:
     student = build("gine", dropout=0.5)
     features = student.collate(SMILES)
 
@@ -58,7 +58,7 @@ def test_dropout_acts_while_gine_learns_and_not_afterwards() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_gine_trains_to_the_same_bytes_twice(threads: int) -> None:
+def test_training_of_gine_is_reproducible(threads: int) -> None:
     def trained() -> np.ndarray[Any, Any]:
         student = build("gine")
         torch.set_num_threads(threads)
@@ -72,7 +72,7 @@ def test_gine_trains_to_the_same_bytes_twice(threads: int) -> None:
     torch.set_num_threads(1)
 
 
-def test_gine_knows_how_large_a_molecule_is() -> None:
+def test_gine_distinguishes_sizes_of_molecules() -> None:
     student = build("gine")
 
     hexane, decane = encode(student, ["CCCCCC", "CCCCCCCCCC"])
@@ -80,14 +80,14 @@ def test_gine_knows_how_large_a_molecule_is() -> None:
     assert np.abs(hexane - decane).max() > 1e-4
 
 
-def test_the_paper_s_gine_has_its_layers() -> None:
+def test_the_gine_of_the_paper_has_its_layers() -> None:
     module = build("gine", layers=10, hidden=512, dim=512).module
 
     assert len(list(module.rounds)) == 10  # type: ignore[arg-type]
     assert sum(weight.numel() for weight in module.parameters()) > 5_000_000
 
 
-def test_smiles_fall_into_atoms_and_marks() -> None:
+def test_smiles_are_tokenized_into_atoms_and_symbols() -> None:
     tokenizer = make_tokenizer(["C[C@H](Cl)c1ccccc1Br", "C%12CC%12"], 1, 64)
 
     assert tokenizer.tokenize("C[C@H](Cl)Br%12") == [

@@ -38,7 +38,7 @@ def test_an_embedding_is_the_mean_of_its_tokens(tokenizer: str) -> None:
     np.testing.assert_allclose(both, (often + seldom) / 2, atol=1e-6)
 
 
-def test_frequent_tokens_weigh_less(tokenizer: str) -> None:
+def test_frequent_tokens_have_lower_weights(tokenizer: str) -> None:
     even = build(tokenizer, frequency_smoothing=1e9).module.weight.norm(dim=1)
     weighted = build(tokenizer, frequency_smoothing=0.25).module.weight.norm(dim=1)
 
@@ -55,7 +55,7 @@ def test_the_corpus_embeddings_have_unit_root_mean_square(tokenizer: str) -> Non
     assert abs(size - 1) < 1e-5
 
 
-def test_later_tokens_are_left_out(tokenizer: str) -> None:
+def test_tokens_beyond_the_maximum_are_dropped(tokenizer: str) -> None:
     student = build(tokenizer, max_tokens=2)
 
     long, short = encode(student, ["often seldom never never", "often seldom"])
@@ -63,7 +63,7 @@ def test_later_tokens_are_left_out(tokenizer: str) -> None:
     np.testing.assert_array_equal(long, short)
 
 
-def test_principal_components_keep_the_most_distance() -> None:
+def test_principal_components_preserve_distances_best() -> None:
     vectors = np.random.default_rng(0).normal(size=(50, 6)) * np.array([5, 4, 3, 0.1, 0.1, 0.1])
 
     reduced = _principal_components(vectors.astype(np.float32), 3)
@@ -73,13 +73,13 @@ def test_principal_components_keep_the_most_distance() -> None:
     assert kept.sum() / vectors.var(axis=0).sum() > 0.99
 
 
-def test_the_generator_decides_random_embeddings(tokenizer: str) -> None:
+def test_random_embeddings_depend_on_the_generator(tokenizer: str) -> None:
     first, same, other = build(tokenizer), build(tokenizer), build(tokenizer, seed=1)
 
     assert torch.equal(first.module.weight, same.module.weight)
     assert not torch.equal(first.module.weight, other.module.weight)
 
 
-def test_a_tokenizer_that_is_not_there_is_named() -> None:
+def test_a_missing_tokenizer_is_named() -> None:
     with pytest.raises(MissingDataError, match=json.dumps("nowhere.json")[1:-1]):
         build("nowhere.json")

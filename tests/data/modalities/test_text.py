@@ -12,7 +12,7 @@ from polydistill.errors import DataError
 TEXT = TextModality()
 
 
-def test_outer_space_and_unicode_form_do_not_change_the_id() -> None:
+def test_surrounding_space_and_unicode_normalisation_do_not_change_the_id() -> None:
     assert TEXT.content_id("  café\n") == TEXT.content_id("cafe\u0301")
 
 
@@ -47,13 +47,13 @@ def test_a_near_key_ignores_case(text: str) -> None:
     assert TEXT.near_key(text.casefold().casefold()) == TEXT.near_key(text.casefold())
 
 
-def test_bytes_and_strings_stand_for_a_text_and_numbers_for_none() -> None:
+def test_bytes_and_strings_are_texts_and_numbers_are_not() -> None:
     assert TextModality().coerce("caf\u00e9") == TextModality().coerce("caf\u00e9".encode())
     with pytest.raises(DataError, match=r"must be a string, got 3 \(int\)"):
         TextModality().coerce(3)
 
 
-def test_what_a_pair_shows_counts_as_one_text() -> None:
+def test_the_texts_of_a_pair_are_measured_as_one() -> None:
     assert TextModality().derived([("ab", "c\x00"), ()]) == {
         "n_characters": [5, 0],
         "printable_ratio": [0.8, 0.0],

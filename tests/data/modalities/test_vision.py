@@ -16,7 +16,7 @@ from tests.made_images import animated, bomb, cmyk, png, transparent, truncated,
 VISION = VisionModality()
 
 
-def test_equal_pixels_have_one_content_id_however_they_are_written() -> None:
+def test_equal_pixels_have_one_content_id_in_all_file_formats() -> None:
     again = written(Image.open(io.BytesIO(png(1))), compress_level=0)
 
     assert again != png(1)
@@ -24,7 +24,7 @@ def test_equal_pixels_have_one_content_id_however_they_are_written() -> None:
     assert VISION.content_id(png(2)) != VISION.content_id(png(1))
 
 
-def test_the_size_is_part_of_the_content() -> None:
+def test_images_of_another_size_have_another_id() -> None:
     wide, high = (written(Image.new("RGB", size, "red")) for size in ((8, 16), (16, 8)))
 
     assert VISION.content_id(wide) != VISION.content_id(high)
@@ -45,13 +45,13 @@ def test_another_size_and_compression_keep_the_near_key() -> None:
 
 
 @pytest.mark.parametrize("content", [truncated(), bomb(), b""])
-def test_unreadable_bytes_have_names_and_measures_that_a_rule_refuses(content: bytes) -> None:
+def test_unreadable_bytes_have_ids_and_measures_that_validation_refuses(content: bytes) -> None:
     assert len(VISION.content_id(content)) == 32
     assert VISION.near_key(content)
     assert VISION.derived([[content]])["decodable"] == [0.0]
 
 
-def test_readable_oddities_pass() -> None:
+def test_unusual_but_readable_images_pass() -> None:
     derived = VISION.derived([[png(1)], [cmyk()], [animated()], [transparent()]])
 
     assert derived["decodable"] == [1.0] * 4
@@ -59,7 +59,7 @@ def test_readable_oddities_pass() -> None:
     assert derived["contrast"][1] < 2.0 < derived["contrast"][0]
 
 
-def test_of_a_row_s_images_the_worst_counts() -> None:
+def test_a_row_has_the_worst_measures_of_its_images() -> None:
     derived = VISION.derived([[png(1), truncated()], []])
 
     assert derived["decodable"] == [0.0, 0.0]
@@ -77,7 +77,7 @@ def test_a_path_an_array_and_bytes_are_the_same_example(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (3, "got int"),
         (np.zeros((4, 4), np.float32), "must be uint8"),
@@ -86,13 +86,13 @@ def test_a_path_an_array_and_bytes_are_the_same_example(tmp_path: Path) -> None:
         (truncated(), "cannot be read"),
     ],
 )
-def test_what_stands_for_no_image_is_refused(value: object, said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_a_value_that_is_not_an_image_is_refused(value: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         VISION.coerce(value)
 
 
-def test_base64_without_a_head_is_an_image_only_if_it_begins_like_one() -> None:
-    wrapped = base64.encodebytes(png(1)).decode()  # with line ends, as MLflow writes it
+def test_base64_without_a_prefix_is_an_image_if_it_has_an_image_signature() -> None:
+    wrapped = base64.encodebytes(png(1)).decode()  # with line breaks, as MLflow writes it
 
     assert VISION.coerce(wrapped) == png(1)
     with pytest.raises(MissingDataError, match="No image file 'aGVsbG8='"):
@@ -100,7 +100,7 @@ def test_base64_without_a_head_is_an_image_only_if_it_begins_like_one() -> None:
 
 
 @pytest.mark.parametrize("path", ["nowhere.png", "nowhere\0.png", "nowhere" * 1000])
-def test_a_missing_file_is_named_in_a_line(path: str) -> None:
+def test_a_missing_file_is_named_in_one_line(path: str) -> None:
     with pytest.raises(MissingDataError, match="No image file 'nowhere") as refused:
         VISION.coerce(path)
 

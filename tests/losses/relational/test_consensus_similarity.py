@@ -19,7 +19,7 @@ def expected(student: torch.Tensor, consensus: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("power", "weights"), [(0.0, (0.5, 0.5)), (1.0, (0.2, 0.8))])
-def test_a_teacher_counts_as_its_width_to_the_power(
+def test_a_teacher_is_weighted_by_its_width_to_the_power(
     power: float, weights: tuple[float, float]
 ) -> None:
     student, targets = numbers(6, 3), [numbers(6, 2, seed=1), numbers(6, 8, seed=2)]
@@ -34,7 +34,7 @@ def test_a_teacher_counts_as_its_width_to_the_power(
 
 
 @pytest.mark.parametrize("power", [-1.0, 0.5])
-def test_where_one_teacher_is_there_its_weight_is_nothing(power: float) -> None:
+def test_where_one_teacher_is_present_the_power_has_no_effect(power: float) -> None:
     student, targets = numbers(6, 3), [numbers(6, 2, seed=1), numbers(6, 8, seed=2)]
     masks = [torch.zeros(6, dtype=torch.bool), torch.ones(6, dtype=torch.bool)]
     unit = normalize(targets[1], dim=-1)

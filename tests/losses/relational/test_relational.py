@@ -42,11 +42,11 @@ def test_equal_rows_leave_the_relational_gradient_finite() -> None:
     assert torch.isfinite(student.grad).all()
 
 
-def test_a_scaled_copy_of_the_teacher_costs_no_relational_distance() -> None:
+def test_a_scaled_copy_of_the_teacher_has_no_relational_loss() -> None:
     assert relational_distance(7 * TARGET, [TARGET], [ALL]).max() < 1e-10
 
 
-def test_similarity_distributions_are_compared_by_their_divergence() -> None:
+def test_similarity_distributions_are_compared_by_kl_divergence() -> None:
     module = SimilarityDistribution(4, [3], queue=0, temperature=0.5)
 
     term = module(STUDENT, [TARGET], [ALL])
@@ -59,19 +59,19 @@ def test_similarity_distributions_are_compared_by_their_divergence() -> None:
         torch.testing.assert_close(term[row], expected)
 
 
-def test_the_queue_keeps_the_newest_rows_and_counts_those_that_a_teacher_has() -> None:
+def test_the_queue_holds_the_newest_rows_and_marks_missing_ones() -> None:
     module = SimilarityDistribution(4, [3], queue=7)
     first = module(STUDENT, [TARGET], [ALL])
     again = module(STUDENT, [TARGET], [torch.tensor([True, True, False, True, True])])
 
-    assert not torch.allclose(first[0], again[0])  # there are more to be similar to
+    assert not torch.allclose(first[0], again[0])  # the queue adds rows to compare with
     assert int(module.place) == 3
     torch.testing.assert_close(module.student_queue[5:], STUDENT[:2])
     torch.testing.assert_close(module.student_queue[:3], STUDENT[2:])
     assert module.present[0].tolist() == [False, True, True, True, True, True, True]
 
 
-def test_the_queue_rests_while_the_model_is_evaluated() -> None:
+def test_the_queue_does_not_change_in_evaluation_mode() -> None:
     module = SimilarityDistribution(4, [3], queue=7).eval()
 
     module(STUDENT, [TARGET], [ALL])
@@ -80,7 +80,7 @@ def test_the_queue_rests_while_the_model_is_evaluated() -> None:
 
 
 @pytest.mark.parametrize("queue", [0, 7])
-def test_a_batch_of_one_has_nothing_to_be_similar_to(queue: int) -> None:
+def test_a_batch_of_one_row_has_no_relational_loss(queue: int) -> None:
     module = SimilarityDistribution(4, [3], queue=queue)
 
     assert module(STUDENT[:1], [TARGET[:1]], [ALL[:1]]).tolist() == [0.0]

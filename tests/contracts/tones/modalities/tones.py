@@ -1,4 +1,4 @@
-"""A modality for tests: eight bytes, the loudness of a tone at eight moments. It is never valid UTF-8."""
+"""A modality for tests: a tone is eight bytes, its loudness at eight moments, and never valid UTF-8."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TonesModality:
         return hashlib.sha256(_bytes(example)).hexdigest()[:32]
 
     def near_key(self, example: Example) -> str:
-        """See `contracts.Modality.near_key`: the lowest bit of a moment does not count."""
+        """See `contracts.Modality.near_key`. The lowest bit of each byte is ignored."""
         return bytes(moment & 0xFE for moment in _bytes(example)).hex()
 
     def split_key(self, example: Example) -> str | None:
@@ -36,7 +36,7 @@ class TonesModality:
         return None
 
     def coerce(self, value: object) -> Example:
-        """See `contracts.Modality.coerce`: bytes, or hexadecimal digits."""
+        """See `contracts.Modality.coerce`. A value is bytes or hexadecimal digits."""
         tone = bytes.fromhex(value) if isinstance(value, str) else value
         if not isinstance(tone, bytes) or len(tone) != N_MOMENTS:
             raise DataError(f"A tone must have {N_MOMENTS} bytes, got {value!r}.")
@@ -60,5 +60,5 @@ class TonesModality:
 
 
 def _bytes(example: Example) -> bytes:
-    assert isinstance(example, bytes), f"who made text of a tone? {example!r}"
+    assert isinstance(example, bytes), f"A tone must be bytes, got {example!r}."
     return example

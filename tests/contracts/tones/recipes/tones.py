@@ -1,4 +1,4 @@
-"""A recipe for tests: tones that rise, fall or swing, from a seeded generator."""
+"""A recipe for tests: generated tones that rise, fall or swing."""
 
 from __future__ import annotations
 
@@ -56,13 +56,15 @@ class TonesRecipe:
 
 
 def _make_tones(n: int) -> pd.DataFrame:
-    """Return distinct tones, none of which has a near-duplicate: `id, tone, shape, group`."""
+    """Return a table `id, tone, shape, group` of tones without near-duplicates."""
     generator, kind = np.random.default_rng(0), MODALITIES.get("tones")()
     rows: dict[str, tuple[bytes, str]] = {}
     while len(rows) < n:
         shape = list(SHAPES)[len(rows) % len(SHAPES)]
         noisy = 140 + 80 * SHAPES[shape] + generator.normal(0, 12, 8)
-        tone = bytes(np.clip(noisy, 128, 255).astype(np.uint8))  # 128 and above start no UTF-8 text
+        tone = bytes(
+            np.clip(noisy, 128, 255).astype(np.uint8)
+        )  # bytes from 128 are not valid UTF-8
         rows.setdefault(kind.near_key(tone), (tone, shape))
     frame = pd.DataFrame(list(rows.values()), columns=["tone", "shape"])
     frame.insert(0, "id", frame["tone"].map(kind.content_id))

@@ -12,7 +12,7 @@ from polydistill.teachers import TEACHERS
 
 @TEACHERS.register("spectrum")
 class SpectrumTeacher:
-    """See `contracts.Teacher`: real and imaginary parts; silence has no embedding."""
+    """See `contracts.Teacher`. The embedding holds real and imaginary parts; silence has none."""
 
     by_id = False
     dim = 10
