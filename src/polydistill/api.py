@@ -1,4 +1,4 @@
-"""Distil, evaluate and compare students from Python: arrays and tables in, a student out, no project folder.
+"""The Python API: distil, evaluate and compare students on lists, arrays and tables, without a project folder.
 
 The stages of a project call the same core: `training.distillation`, `embeddings.store` and `evaluation.benchmark`.
 """
@@ -55,10 +55,10 @@ from polydistill.training.student_defaults import student_plugin
 
 CACHE_VARIABLE = "POLYDISTILL_CACHE"
 PROBES = 8
-"""Examples that identify an encoder without an identity of its own."""
+"""The number of examples whose embeddings identify an encoder without an `identity`."""
 
 
-def distill(  # noqa: PLR0913  its keywords are what a user may decide
+def distill(  # noqa: PLR0913  each keyword is a choice of the user
     examples: object,
     teachers: Sequence[TeacherSpec] | TeacherSpec,
     student: str | Mapping[str, Any] | None = None,
@@ -72,38 +72,40 @@ def distill(  # noqa: PLR0913  its keywords are what a user may decide
     cache: str | Path | None = None,
     progress: bool | Progress = True,
 ) -> Student:
-    """Distil several teachers into one small student. Needs no labels, ids or splits.
+    """Distil several teachers into one small student, without labels, ids or splits.
 
-    Embeddings of each teacher are kept in `cache`, and so is the student: a second call with the same examples,
-    teachers and settings computes nothing. Empty and repeated examples are left out; a part of the rest is held
-    out, by groups of near-duplicates, to choose the best weights and to calibrate the heads.
+    The teachers' embeddings and the student are stored in `cache`: a second call with the same examples, teachers
+    and settings computes nothing. Empty and repeated examples are dropped. Some groups of near-duplicates are held
+    out of training, to choose the best weights and to calibrate the heads.
 
     Args:
         examples: A list or Series of texts, SMILES or images (paths, bytes, arrays, Pillow images); a DataFrame or
-            `datasets.Dataset`; or the path of a Parquet, CSV, JSONL or text file, or of a folder of them.
-        teachers: Each a name on the Hugging Face hub, a folder with a sentence-transformers or transformers
-            model, an `.onnx` file, the name of a teacher that polydistill knows (`minilm-l6`, `rdkit-2d`), a mapping
-            with `family` and its options, a `Precomputed` table, or any object with `encode(list) -> array`.
-        student: `static` or `transformer` for texts, or a mapping with `name` and its options; none: the
-            modality's default.
-        modality: `text`, `vision` or `molecules`; none: guessed from the first example.
-        column: The column that holds the examples, where they are a table.
-        held_out: Share of the groups that are held out, in (0, 1).
-        settings: Values of `params.yaml` below a modality's block, such as `{"training": {"epochs": 8}}`. Without
-            `epochs`, a small corpus is seen more often than the default says.
-        seed: Of everything that is drawn.
-        threads: Of torch; none: as torch is set. Sums, and so the weights, depend on it.
-        cache: Where embeddings and students are kept; none: `$POLYDISTILL_CACHE`, or `~/.cache/polydistill`.
-        progress: Whether to show progress bars, or a function to call instead.
+            `datasets.Dataset`; or the path of a Parquet, CSV, JSONL or text file, or of a folder of such files.
+        teachers: One or several teachers. Each is a name on the Hugging Face hub, a folder with a
+            sentence-transformers or transformers model, an `.onnx` file, the name of a known teacher (`minilm-l6`,
+            `rdkit-2d`), a mapping with `family` and its options, a `Precomputed` table, or any object with
+            `encode(list) -> array`.
+        student: `static` or `transformer` for texts, or a mapping with `name` and its options; None: the default
+            student of the modality.
+        modality: `text`, `vision` or `molecules`; None: guessed from the first example.
+        column: The column of examples, if `examples` is a table.
+        held_out: The share of groups that are held out, in (0, 1).
+        settings: Values for keys of a modality's block in `params.yaml`, such as `{"training": {"epochs": 8}}`.
+            Without `epochs`, a small corpus is trained on for more epochs than the default.
+        seed: The seed of all random numbers.
+        threads: The number of threads of torch; None: torch's current number. The weights depend on it, because
+            sums do.
+        cache: The folder of embeddings and students; None: `$POLYDISTILL_CACHE`, or `~/.cache/polydistill`.
+        progress: Whether to show progress bars, or a function that is called instead.
 
     Returns:
-        The student with its heads: `encode`, `similarity`, `teacher`, `save`.
+        The student with its heads: see `Student.encode`, `similarity`, `teacher` and `save`.
 
     Raises:
-        DataError: There are no usable examples, or one cannot be read.
+        DataError: There are no usable examples, or an example cannot be read.
         ParamsError: A name, option or setting is unknown or out of bounds.
         ShapeError: A teacher returns another shape than `(n, dim)`.
-        DivergedError: Training left the region of finite numbers.
+        DivergedError: Training diverged: a loss is not finite, or the embeddings are unusable.
 
     References:
         Formont et al. 2025, arXiv:2510.18680.
@@ -146,12 +148,13 @@ def evaluate(
     """Score a student on benchmark tasks, beside its teachers, with 95 % bootstrap intervals.
 
     Args:
-        student: From `distill` or `load`.
-        tasks: A mapping from names to tasks, or the path of a YAML file that holds one. A task has a `kind`
-            (`classification`, `binary-classification`, `clustering`, `regression`, `retrieval`, `sts`), and `path` (a
-            table, relative to the YAML file) or `frame` (a DataFrame), and may name its columns: see `TaskParams`.
-        teachers: The teachers to score beside it; none: those that `distill` used. A `Precomputed` table has no
-            embeddings of other inputs, and is left out.
+        student: A student from `distill` or `load`.
+        tasks: A mapping from names to tasks, or the path of a YAML file with such a mapping. A task has a `kind`
+            (`classification`, `binary-classification`, `clustering`, `regression`, `retrieval`, `sts`), and either
+            `path` (a table, relative to the YAML file) or `frame` (a DataFrame). It may name its columns: see
+            `TaskParams`.
+        teachers: The teachers that are also scored; None: the teachers that `distill` used. A `Precomputed` table
+            of `distill` is left out, because it has no embeddings of other inputs.
         threads: See `distill`.
         cache: See `distill`.
         progress: See `distill`.
@@ -161,7 +164,7 @@ def evaluate(
         better; `n` is the number of test examples.
 
     Raises:
-        DataError: A task's table lacks a column, or has no rows to test.
+        DataError: The table of a task lacks a column, or has no test rows.
         ParamsError: A task's settings are unknown or out of bounds.
         MissingExtraError: mteb is not installed.
     """
@@ -175,10 +178,10 @@ def evaluate(
     folder = Path(cache) if cache is not None else default_cache()
     with _reporting(progress) as report:
         stored = _embed(sources, benchmark.corpus, benchmark.kind, folder, report)
-        everyone = np.arange(len(benchmark.corpus.examples))
-        given = {"student": benchmark.embedded(student)}
-        given |= {name: one.take(everyone) for name, one in stored.items()}
-        predictions = benchmark.run(given, threads, report)
+        all_rows = np.arange(len(benchmark.corpus.examples))
+        models = {"student": benchmark.embedded(student)}
+        models |= {name: one.take(all_rows) for name, one in stored.items()}
+        predictions = benchmark.run(models, threads, report)
     return score_table(predictions, benchmark.rows, benchmark.groups)
 
 
@@ -190,40 +193,40 @@ def compare(
     threads: int | None = None,
     progress: bool | Progress = True,
 ) -> pd.DataFrame:
-    """Return how far a student's scores are above a baseline's, with paired 95 % bootstrap intervals.
+    """Return the differences of two students' scores, with paired 95 % bootstrap intervals.
 
     Args:
-        student: From `distill` or `load`.
-        baseline: Another student of the same modality.
+        student: A student from `distill` or `load`.
+        baseline: The student whose scores are subtracted, of the same modality.
         tasks: See `evaluate`.
         threads: See `distill`.
         progress: See `distill`.
 
     Returns:
-        One row per task, and a last row `mean`, which counts each kind of task once:
-        `task, kind, difference, low, high, n`. A difference is clear where its interval excludes zero.
+        One row per task, and a last row `mean`, in which each kind of task has the same weight:
+        `task, kind, difference, low, high, n`. A difference is significant if its interval excludes zero.
 
     Raises:
-        ParamsError: The students are of different modalities, or a task's settings are wrong.
+        ParamsError: The students have different modalities, or a task's settings are unknown or out of bounds.
         DataError: See `evaluate`.
     """
     if student.modality != baseline.modality:
         raise ParamsError(
-            f"Both students must have one modality, got {student.modality!r} and {baseline.modality!r}."
+            f"Both students must have the same modality, got {student.modality!r} and {baseline.modality!r}."
         )
     benchmark = _Benchmark.read(tasks, student.modality)
     with _reporting(progress) as report:
-        given = {"student": benchmark.embedded(student), "baseline": benchmark.embedded(baseline)}
-        predictions = benchmark.run(given, threads or _torch_threads(), report)
+        models = {"student": benchmark.embedded(student), "baseline": benchmark.embedded(baseline)}
+        predictions = benchmark.run(models, threads or _torch_threads(), report)
     return difference_table(
         predictions, benchmark.rows, benchmark.groups, one="student", other="baseline"
     )
 
 
 def default_cache() -> Path:
-    """Return the folder where embeddings and students are kept: `$POLYDISTILL_CACHE` or `~/.cache/polydistill`."""
-    set_here = os.environ.get(CACHE_VARIABLE)
-    return Path(set_here) if set_here else Path.home() / ".cache" / "polydistill"
+    """Return the default folder of embeddings and students: `$POLYDISTILL_CACHE` or `~/.cache/polydistill`."""
+    folder = os.environ.get(CACHE_VARIABLE)
+    return Path(folder) if folder else Path.home() / ".cache" / "polydistill"
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,7 @@ class _Rows:
 
     ids: list[str]
     all_ids: list[str]
-    """Of every row that the caller gave, so that precomputed tables can be aligned."""
+    """The ids of all rows that the caller passed, to align precomputed tables."""
     examples: list[Example]
 
 
@@ -252,7 +255,7 @@ def _read_corpus(source: object, kind: Modality, column: str | None) -> _Rows:
 
 
 def _split(corpus: _Rows, kind: Modality, held_out: float) -> Corpus:
-    """Hold out a share of the groups of near-duplicates."""
+    """Return the corpus with a share of the groups of near-duplicates held out."""
     if not 0 < held_out < 1:
         raise ParamsError(f"`held_out` must be in (0, 1), got {held_out}.")
     groups = groups_of(corpus.examples, kind)
@@ -263,7 +266,7 @@ def _split(corpus: _Rows, kind: Modality, held_out: float) -> Corpus:
 
 @dataclass(frozen=True)
 class _Benchmark:
-    """Tasks with their tables, and the distinct inputs of all of them."""
+    """Tasks with their tables, and the distinct inputs of all tasks."""
 
     kind: Modality
     rows: dict[str, TaskParams]
@@ -289,23 +292,23 @@ class _Benchmark:
 
     @property
     def groups(self) -> dict[str, pd.Series]:
-        """Each example's group by its id, for tasks that have groups."""
+        """The group of each example by id, for tasks that have groups."""
         tables = self.frames.items()
         return {name: one.set_index("id")["group"] for name, one in tables if "group" in one}
 
     def embedded(self, student: Student) -> Embeddings:
-        """Embed all inputs with a student."""
+        """Return the student's embeddings of all inputs."""
         values = student.encode(self.corpus.examples)
         return Embeddings(values, np.ones(len(values), dtype=np.bool_))
 
     def run(
-        self, given: Mapping[str, Embeddings], threads: int, progress: Progress
+        self, models: Mapping[str, Embeddings], threads: int, progress: Progress
     ) -> pd.DataFrame:
         """Return the predictions of every model on every task."""
         built = build_tasks(self.frames, self.rows, EvaluationParams(), self.kind)
         encoders = (
             LookupEncoder(name, "in-memory", self.corpus.ids, embeddings)
-            for name, embeddings in given.items()
+            for name, embeddings in models.items()
         )
         return run_benchmark(encoders, built, self.rows, threads, progress).predictions
 
@@ -328,7 +331,7 @@ def _method(
     folder: Path,
     settings: Mapping[str, Any],
 ) -> MethodParams:
-    """Return the modality's defaults with what the caller decided in them."""
+    """Return the settings of the method: the modality's defaults, changed by the caller's values."""
     own = dict(settings)
     plugin, training = student_plugin(student, kind.name, sources, corpus.examples, folder)
     own["student"] = {**plugin, **own.get("student", {})}
@@ -350,21 +353,21 @@ def _embed(
     folder: Path,
     progress: Progress,
 ) -> dict[str, StoredEmbeddings]:
-    """Bring every teacher's embeddings into the cache, and open them."""
+    """Compute embeddings that the cache lacks, and open the embeddings of every teacher."""
     stored = {}
     for name, teacher in sources.items():
         source = teacher.aligned(corpus.all_ids) if isinstance(teacher, Precomputed) else teacher
         key = _digest([kind.name, dict(source.identity), corpus.ids])
-        place = folder / "embeddings" / f"{_file_name(name)}-{key}"
+        target = folder / "embeddings" / f"{_file_name(name)}-{key}"
         write_embeddings(
-            place,
-            folder / "work" / place.name,
+            target,
+            folder / "work" / target.name,
             corpus.ids,
             corpus.ids if source.by_id else corpus.examples,
             source,
             progress=progress,
         )
-        stored[name] = open_embeddings(place)
+        stored[name] = open_embeddings(target)
     return stored
 
 
@@ -377,7 +380,7 @@ def _trained(  # noqa: PLR0913, PLR0917
     folder: Path,
     progress: Progress,
 ) -> Path:
-    """Return the folder of the finished student, trained now or found in the cache."""
+    """Return the folder of the trained student; train it if the cache lacks it."""
     key = _digest(
         [
             code_version(method_modules(method, kind.name)),
@@ -407,7 +410,7 @@ def _file_name(name: str) -> str:
 
 @contextmanager
 def _reporting(progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001
-    """Show bars, call the caller's function, or be silent; libraries keep their own bars to themselves."""
+    """Return a context with the progress function: bars, the caller's own, or none. Bars of libraries are hidden."""
     from rich.console import Console
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -425,14 +428,14 @@ def _reporting(progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001
             def show(what: str, done: int, total: int, **figures: float) -> None:
                 if what not in tasks:
                     tasks[what] = bars.add_task(what, total=total)
-                shown = "  ".join(
+                numbers = "  ".join(
                     f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()
                 )
                 bars.update(
                     tasks[what],
                     completed=done,
                     total=total,
-                    description=f"{what}  {shown}".rstrip(),
+                    description=f"{what}  {numbers}".rstrip(),
                 )
 
             yield show

@@ -25,7 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("command", "exit_code", "said"),
     [
-        (["promote", "text", "--reason", "why"], 2, "`--reason` goes with `--force`"),
+        (["promote", "text", "--reason", "why"], 2, "`--reason` needs `--force`"),
         (["history", "text", "--at", "31.1.2026"], 2, "--at must be a day or a time"),
         (["history", "student-txt"], 2, "Did you mean 'text'"),
         (["history", "student-text"], 3, "No model student-text in the registry"),

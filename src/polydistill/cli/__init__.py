@@ -1,1 +1,1 @@
-"""The command line: one module per group of commands, and console output."""
+"""The command line: one module per group of commands, and the output to the console."""

@@ -1,4 +1,4 @@
-"""The command line: the groups of commands in one program."""
+"""The program `polydistill`, with all groups of commands."""
 
 from __future__ import annotations
 

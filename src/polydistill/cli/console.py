@@ -1,4 +1,4 @@
-"""What a person sees of a command: progress lines, errors and reports."""
+"""Console output of commands: progress lines, errors and reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PIPED_WIDTH = 140
 
 
 class ProgressLines:
-    """Progress as plain lines, at most one every few seconds, so that logs and pipes read well too."""
+    """Progress as plain lines, at most one per operation every few seconds, so that logs remain readable."""
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
@@ -29,12 +29,14 @@ class ProgressLines:
         self._shown: dict[str, float] = {}
 
     def __call__(self, what: str, done: int, total: int, **figures: float) -> None:
-        """See `progress.Progress`."""
+        """See `contracts.Progress`."""
         now = time.monotonic()
-        if done < self._done.get(what, done):  # the same again, as in the next cell of a comparison
+        if done < self._done.get(what, done):  # the operation starts again, as in the next trial
             del self._started[what]
         self._done[what] = done
-        started, before = self._started.setdefault(what, (now, done))  # what a resumed stage found
+        started, before = self._started.setdefault(
+            what, (now, done)
+        )  # a resumed stage starts above 0
         if done < total and now - self._shown.get(what, float("-inf")) < INTERVAL_S:
             return
         self._shown[what] = now
@@ -55,7 +57,7 @@ def _clock(seconds: float) -> str:
 
 
 def show(report: object, *, as_json: bool) -> None:
-    """Print a stage's report: its fields as an aligned list, or as one JSON object."""
+    """Print a report: its fields as an aligned list, or as one JSON object."""
     if as_json:
         typer.echo(json.dumps(plain(report), sort_keys=True))
         return
@@ -68,7 +70,7 @@ def show(report: object, *, as_json: bool) -> None:
 
 
 def print_rich(table: object) -> None:
-    """Print one of rich's tables; a log has no width of its own, and no column of it is cut."""
+    """Print a table of rich; without a terminal it is `PIPED_WIDTH` characters wide, so that no column is cut."""
     from rich.console import Console
 
     console = Console()
@@ -78,7 +80,7 @@ def print_rich(table: object) -> None:
 
 
 def _rows(value: object) -> list[object]:
-    """Return what of a value gets a line of its own: each entry of a table, or the whole."""
+    """Return the parts of a value that are printed on separate lines: the rows of a table, or the value itself."""
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         return list(value)
     if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
@@ -88,7 +90,7 @@ def _rows(value: object) -> list[object]:
 
 
 def plain(report: object) -> dict[str, Any]:
-    """Turn a dataclass or a mapping into plain values that JSON can hold."""
+    """Return a dataclass or a mapping as a mapping of plain JSON values."""
     if is_dataclass(report) and not isinstance(report, type):
         fields = asdict(report)
     elif isinstance(report, Mapping):
@@ -113,21 +115,23 @@ def _text(value: object) -> str:
 
 @contextmanager
 def errors_for_people() -> Iterator[None]:
-    """Turn our own errors into a message of one screen and their exit code; others keep their trace."""
+    """Print the errors of polydistill as short messages and exit with their codes; other errors keep their trace."""
     try:
         yield
     except PolydistillError as error:
-        _tell(error)
+        _print_error(error)
         raise typer.Exit(error.exit_code) from error
     except Exception as error:
         if not is_full_disk(error):
             raise
-        full = DiskSpaceError(f"A disk is full: make room and run again. {_first_line(error)}")
-        _tell(full)
+        full = DiskSpaceError(
+            f"A disk is full: free disk space and run again. {_first_line(error)}"
+        )
+        _print_error(full)
         raise typer.Exit(full.exit_code) from error
 
 
-def _tell(error: PolydistillError) -> None:
+def _print_error(error: PolydistillError) -> None:
     typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
 
 
@@ -136,7 +140,7 @@ def _first_line(error: Exception) -> str:
 
 
 def relative(path: Path) -> str:
-    """Name a path from where the person stands."""
+    """Return a path relative to the current folder, if it is inside this folder."""
     here = Path.cwd()
     return (
         str(path.resolve().relative_to(here)) if path.resolve().is_relative_to(here) else str(path)
@@ -145,7 +149,7 @@ def relative(path: Path) -> str:
 
 @contextmanager
 def stage_errors(root: Path = Path()) -> Iterator[None]:
-    """Report errors as every command does, and inputs of a stage that change while it runs."""
+    """Report errors as `errors_for_people` does, and raise if a stage's inputs change while it runs."""
     with errors_for_people():
         from polydistill.integrations.dvc.stage_inputs import steady_inputs
 

@@ -1,4 +1,4 @@
-"""Look at everything a run needs, and say what to do about what is missing."""
+"""Checks of everything that a run needs, with advice about what is missing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LIBRARIES = ("torch", "transformers", "sentence-transformers", "mteb", "great-ex
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        what: Its name.
-        ok: Whether a run can work with it.
-        found: What was seen.
-        advice: What to do when it is not `ok`; empty otherwise.
+        what: The name of the checked thing.
+        ok: Whether a run can use it.
+        found: The version, size or error that the check found.
+        advice: What to do if the check failed; otherwise empty.
     """
 
     what: str
@@ -36,7 +36,7 @@ class Finding:
 
 
 def examine(root: Path) -> list[Finding]:
-    """Examine the project in `root`; never raises for what it finds."""
+    """Return the results of all checks of the project in `root`; a failed check does not raise."""
     checks: list[Callable[[Path], Finding]] = [
         _python, _params, _disk, _data, _dvc_remote, _tracking_store,
     ]  # fmt: skip
@@ -60,7 +60,7 @@ def _params(root: Path) -> Finding:
     try:
         params = load_params(root)
     except PolydistillError as error:
-        return Finding("params.yaml", ok=False, found=str(error), advice="Mend params.yaml.")
+        return Finding("params.yaml", ok=False, found=str(error), advice="Fix params.yaml.")
     enabled = sum(len(params.enabled_teachers(name)) for name in params.modalities)
     return Finding("params.yaml", ok=True, found=f"{enabled} teachers enabled")
 
@@ -68,7 +68,7 @@ def _params(root: Path) -> Finding:
 def _disk(root: Path) -> Finding:
     free = shutil.disk_usage(root).free
     ok = free >= NEEDED_BYTES
-    advice = "" if ok else f"Free {NEEDED_BYTES / 2**30:.0f} GiB: `dvc gc -w` drops old results."
+    advice = "" if ok else f"Free {NEEDED_BYTES / 2**30:.0f} GiB: `dvc gc -w` removes old results."
     return Finding("disk", ok, f"{free / 2**30:.1f} GiB free", advice)
 
 
@@ -76,12 +76,12 @@ def _data(root: Path) -> Finding:
     try:
         params: Params = load_params(root)
     except PolydistillError:
-        return Finding("data", ok=False, found="unknown", advice="Mend params.yaml first.")
+        return Finding("data", ok=False, found="unknown", advice="Fix params.yaml first.")
     blocks = (params.modality(name) for name in params.modalities)
     missing = [block.corpus.path for block in blocks if not (root / block.corpus.path).exists()]
     if missing:
         return Finding("data", ok=False, found=f"no {missing[0]}", advice="dvc pull data.dvc")
-    return Finding("data", ok=True, found="the corpus is there")
+    return Finding("data", ok=True, found="the corpus exists")
 
 
 def _dvc_remote(root: Path) -> Finding:
@@ -90,7 +90,7 @@ def _dvc_remote(root: Path) -> Finding:
     lines = (result.stdout + result.stderr).strip().splitlines()
     ok = result.returncode == 0
     advice = "" if ok else "See docs/guides/remotes.md, and `dvc remote list`."
-    return Finding("dvc remote", ok, lines[-1] if lines else "answers", advice)
+    return Finding("dvc remote", ok, lines[-1] if lines else "reachable", advice)
 
 
 def _tracking_store(root: Path) -> Finding:

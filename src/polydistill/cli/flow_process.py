@@ -1,4 +1,4 @@
-"""Start the whole main job: the flow module, in the project folder or in a workspace beside it."""
+"""The process that runs the whole pipeline: the flow module, in the project folder or in a workspace."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from polydistill.project.workspace import WORKSPACES, make_workspace
 from polydistill.stages.resolve import resolve
 
 ALL = "all"
-"""In the place of a modality: each that `params.yaml` lists, in turn."""
+"""An argument instead of a modality: all modalities that `params.yaml` lists, one after the other."""
 
 
 def run_flows(
-    root: Path, modality: str, *, quick: bool = False, aside: bool = False
+    root: Path, modality: str, *, quick: bool = False, to_stderr: bool = False
 ) -> dict[str, int]:
-    """Run `flows.retrain` for a modality, or for each, in a process of its own; return the exit codes.
+    """Run `flows.retrain` for one or all modalities, each in a new process, and return the exit codes by modality.
 
-    A quick run has a workspace, and so a registry and reports, of its own: it leaves the project alone. One
-    modality that fails does not keep the next from its turn.
+    A quick run has its own workspace, and therefore its own registry and reports: it does not change the project.
+    If one modality fails, the next one still runs.
 
     Args:
         root: The project folder.
         modality: A block of `params.yaml`, or `all`.
-        quick: With what the blocks have under `quick`.
-        aside: Say everything on standard error, so that standard output is free for a result.
+        quick: Whether to apply the changes under `quick` in the blocks.
+        to_stderr: Whether the flows write to standard error, so that standard output holds only the result.
 
     Raises:
-        UnknownNameError: There is no such block, or a name in one has no plug-in.
-        ParamsError: A quick run is asked of a block that does not say what it is.
-        StageError: `root` is no project folder.
+        UnknownNameError: There is no such block, or no plug-in of a name in it.
+        ParamsError: A quick run is requested, and a block has no `quick`.
+        StageError: `root` is not a project folder.
     """
     project = load_params(root)
     overrides = quick_overrides(project, modality) if quick else {}
@@ -45,12 +45,12 @@ def run_flows(
     names = params.modalities if modality == ALL else (modality,)
     for name in names:
         resolve(params, name)
-    stream = sys.stderr if aside else None
+    stream = sys.stderr if to_stderr else None
     return {name: _run_flow(folder, name, stream) for name in names}
 
 
 def _run_flow(folder: Path, modality: str, stream: TextIO | None) -> int:
-    """Run it to its end. However we leave before, the flow is asked to end, and stops its stages first."""
+    """Run the flow to its end. On an error or an interrupt, terminate it; it then stops its stages first."""
     command = [sys.executable, "-m", "flows.retrain", modality]
     with subprocess.Popen(command, cwd=folder, stdout=stream) as flow:
         try:
@@ -61,13 +61,13 @@ def _run_flow(folder: Path, modality: str, stream: TextIO | None) -> int:
 
 
 def quick_overrides(params: Params, modality: str) -> dict[str, object]:
-    """Return what `make_workspace` puts into the parameters of a quick run.
+    """Return the overrides of the workspace of quick runs.
 
-    Whichever modality is run, the workspace is the same: every modality that has a `quick` is in it.
+    They do not depend on `modality`: the workspace contains every modality that has a `quick`.
 
     Raises:
         UnknownNameError: There is no such block, or it has no such teacher.
-        ParamsError: It, or of `all` one, has no `quick`.
+        ParamsError: The block, or for `all` one of the blocks, has no `quick`.
     """
     quick = {name: params.modality(name).quick for name in params.modalities}
     known = {name: settings for name, settings in quick.items() if settings is not None}
@@ -82,5 +82,5 @@ def quick_overrides(params: Params, modality: str) -> dict[str, object]:
 
 
 def folder_of(root: Path, *, quick: bool) -> Path:
-    """Return the project folder that a run works in."""
+    """Return the folder that a run works in: the project folder, or the workspace of quick runs."""
     return root / WORKSPACES / "quick" if quick else root

@@ -1,4 +1,4 @@
-"""`polydistill init`: a project of one's own data."""
+"""`polydistill init`: create a project from the user's own data."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from polydistill.cli.options import AsJson
 
 commands = typer.Typer()
 NO_TASK = (
-    "There is no task: nothing could judge a student, so `polydistill run` has nothing to promote it for. "
-    "Add a table with labels under `tasks` in params.yaml (docs/guides/your-own-data.md), or make a student alone:"
+    "There is no task, so `polydistill run` cannot score and promote a student. "
+    "Add a table with labels under `tasks` in params.yaml (docs/guides/your-own-data.md), or only train a student:"
 )
 
 
 @commands.command(epilog="Example: polydistill init my-project --corpus reviews.csv")
-def init(  # noqa: PLR0913, PLR0917  its options are what a user may name
-    folder: Annotated[Path, typer.Argument(help="The project folder to make.")],
+def init(  # noqa: PLR0913, PLR0917  each argument is an option of the command
+    folder: Annotated[Path, typer.Argument(help="The project folder to create.")],
     corpus: Annotated[
         Path,
         typer.Option(
@@ -37,12 +37,12 @@ def init(  # noqa: PLR0913, PLR0917  its options are what a user may name
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(help="Of the task: classification, regression, clustering, sts [guessed]."),
+        typer.Option(help="Kind of task: classification, regression, clustering, sts [guessed]."),
     ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Make a project of your own data: settings, data, repository."""
+    """Create a project from your data: settings, data, git."""
     with errors_for_people():
         from typing import cast, get_args
 

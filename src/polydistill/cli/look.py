@@ -1,4 +1,4 @@
-"""The commands that look at a project and its results."""
+"""Commands that examine a project and its results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def doctor(*, as_json: AsJson = False) -> None:
 def report(
     modality: Modality,
     *,
-    speed: Annotated[bool, typer.Option(help="Measure student and teachers.")] = True,
+    speed: Annotated[bool, typer.Option(help="Measure the speed of student and teachers.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Write the HTML report and print its table."""
@@ -86,9 +86,9 @@ def compare(
 
         tasks = available_tasks(ROOT, load_params(ROOT).modality(modality).tasks)
         students = []
-        with TemporaryDirectory(prefix="polydistill-") as place:
+        with TemporaryDirectory(prefix="polydistill-") as scratch:
             for number, one in enumerate((version, baseline)):
-                folder = version_folder(one, Path(place) / str(number))
+                folder = version_folder(one, Path(scratch) / str(number))
                 inside = folder / "student"
                 students.append(Student(inside if inside.is_dir() else folder, modality))
             rows = {name: task.model_dump(exclude_none=True) for name, task in tasks.items()}

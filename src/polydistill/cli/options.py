@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and the groups of `--help`."""
+"""Arguments and options of several commands, and the groups in `--help`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class GroupedHelp(TyperGroup):
     """Lists commands under the headings of their groups, one line each."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands alone: `--help` is the only option."""
+        """Write only the commands: the only option is `--help`."""
         self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
-        """Write the list, in the order in which the commands were added."""
+        """Write the list of commands, in the order in which they were added."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for name, command in self.commands.items():
             heading = str(getattr(command, "rich_help_panel", None) or "Commands")

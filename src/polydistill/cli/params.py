@@ -1,4 +1,4 @@
-"""`polydistill params`: every effective setting, and the file of them that DVC compares."""
+"""`polydistill params`: show the effective settings, or write the file of them that DVC compares."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def params(
     ] = False,
     write: Annotated[
         bool,
-        typer.Option("--write", help="Bring params.resolved.yaml up to date, and show nothing."),
+        typer.Option("--write", help="Only bring params.resolved.yaml up to date."),
     ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Fail if params.resolved.yaml is out of date.")
@@ -52,7 +52,7 @@ def write_effective(root: Path) -> None:
     """Write `params.resolved.yaml`.
 
     Raises:
-        StageError: DVC runs us, and has made its list of stages without teachers that are enabled now.
+        StageError: DVC runs this command, and its list of stages lacks teachers that are newly enabled.
     """
     from polydistill.config.params import RESOLVED_FILE, load_params, write_resolved
     from polydistill.errors import StageError
@@ -61,16 +61,16 @@ def write_effective(root: Path) -> None:
     new = write_resolved(root, load_params(root))
     if new and os.environ.get(STAGE_VARIABLE):
         raise StageError(
-            f"Newly enabled: {', '.join(new)}. DVC made its list of stages before {RESOLVED_FILE} named "
-            "them; now it does: run the same command again."
+            f"Newly enabled: {', '.join(new)}. DVC read its list of stages before {RESOLVED_FILE} contained "
+            "them: run the same command again."
         )
 
 
 def check_effective(root: Path) -> None:
-    """Fail if `params.resolved.yaml` is not what `params.yaml` and the defaults give.
+    """Raise if `params.resolved.yaml` does not match `params.yaml` and the defaults.
 
     Raises:
-        ParamsError: It is not.
+        ParamsError: The file is out of date.
     """
     from polydistill.config.params import RESOLVED_FILE, is_resolved, load_params
     from polydistill.errors import ParamsError
@@ -82,7 +82,7 @@ def check_effective(root: Path) -> None:
 
 
 def show_settings(root: Path, modality: str | None, *, every: bool, as_json: bool) -> None:
-    """Print the settings of one modality, or of all."""
+    """Print the settings of one or all modalities."""
     from polydistill.config.describe import describe
     from polydistill.config.params import load_params, read_tree
     from polydistill.stages.resolve import option_defaults
@@ -103,7 +103,7 @@ def show_settings(root: Path, modality: str | None, *, every: bool, as_json: boo
 
 
 def _is_row(setting: Setting) -> bool:
-    """Whether a value belongs to a task, a teacher or quick runs, which params.yaml lists itself."""
+    """Return whether a setting belongs to a task, a teacher or quick runs, which `params.yaml` lists in full."""
     block = setting.key.split(".")[1:2]
     return block in (["tasks"], ["teachers"], ["quick"]) and not setting.key.endswith(".enabled")
 

@@ -1,4 +1,4 @@
-"""The commands that run the pipeline, whole or stage by stage. Heavy imports wait inside the commands."""
+"""Commands that run the pipeline, whole or stage by stage. Imports of large libraries are inside the commands."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Policy = Literal["always", "on-new-data", "on-drift"]
 @commands.command(epilog="Example: polydistill run text --quick")
 def run(
     modality: Annotated[
-        str, typer.Argument(help="A block of params.yaml; all: each in turn.", show_default=False)
+        str, typer.Argument(help="A block of params.yaml, or `all`.", show_default=False)
     ] = "all",
     *,
     quick: Annotated[
-        bool, typer.Option(help="With the settings under `quick`, in a workspace of its own.")
+        bool, typer.Option(help="Use the settings under `quick`, in a separate workspace.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -36,10 +36,10 @@ def run(
         for name in params.modalities if modality == ALL else (modality,):
             if not params.modality(name).tasks:
                 raise ParamsError(
-                    f"{name}.tasks must have a task, got none: a student is promoted for its scores on tasks. "
-                    f"`dvc repro distill@{name}` makes a student alone."
+                    f"{name}.tasks must have a task, got none: a student is promoted by its scores on tasks. "
+                    f"`dvc repro distill@{name}` only trains a student."
                 )
-        exit_codes = run_flows(ROOT, modality, quick=quick, aside=as_json)
+        exit_codes = run_flows(ROOT, modality, quick=quick, to_stderr=as_json)
         folder = folder_of(ROOT, quick=quick)
         for name, exit_code in exit_codes.items():
             page = str(Layout(folder, name).page)
@@ -106,7 +106,7 @@ def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
         progress = ProgressLines("evaluate")
         report = plain(run_evaluation(ROOT, stage_params(ROOT), modality, progress=progress))
         if not as_json:
-            report.pop("scores")  # every task of every model: the report has a table of them
+            report.pop("scores")  # the report has a table of all scores
         show(report, as_json=as_json)
 
 
@@ -116,7 +116,7 @@ def plan(
     *,
     policy: Annotated[
         Policy | None,
-        typer.Option(help="Instead of the one in params.yaml: always, on-new-data, on-drift."),
+        typer.Option(help="Overrides the policy in params.yaml: always, on-new-data, on-drift."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

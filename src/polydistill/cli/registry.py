@@ -1,4 +1,4 @@
-"""The commands of the registry: register a student, move its aliases, read its history."""
+"""Commands of the registry: register a student, move aliases, show the history."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def promote(
     *,
     dry_run: Annotated[bool, typer.Option(help="Report the verdict, change nothing.")] = False,
     force: Annotated[
-        bool, typer.Option(help="Promote though the gate refuses; needs a reason.")
+        bool, typer.Option(help="Promote even if the gate refuses; needs --reason.")
     ] = False,
-    reason: Annotated[str | None, typer.Option(help="Why, for the ledger.")] = None,
+    reason: Annotated[str | None, typer.Option(help="The reason, for the ledger.")] = None,
     expect: Annotated[
         int | None, typer.Option(min=1, help="Stop if the challenger is another version.")
     ] = None,
@@ -56,7 +56,7 @@ def promote(
         from polydistill.integrations.mlflow.promotion import promote as promote_challenger
 
         if reason is not None and not force:
-            raise ParamsError("`--reason` goes with `--force`: the gate gives its own reasons.")
+            raise ParamsError("`--reason` needs `--force`: the gate gives its own reasons.")
         why = (reason or "") if force else None
         verdict = promote_challenger(
             ROOT, load_params(ROOT), modality, dry_run=dry_run, force=why, expect=expect
@@ -75,11 +75,11 @@ def promote(
 def reject(
     modality: Modality,
     *,
-    by: Annotated[str, typer.Option(help="Who refuses it.")],
-    reason: Annotated[str, typer.Option(help="Why.")],
+    by: Annotated[str, typer.Option(help="The person who refuses it.")],
+    reason: Annotated[str, typer.Option(help="The reason, for the ledger.")],
     as_json: AsJson = False,
 ) -> None:
-    """Refuse the challenger in a person's name."""
+    """Refuse the challenger, in the name of a person."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from polydistill.integrations.mlflow.promotion import reject as reject_challenger
@@ -93,18 +93,18 @@ def rollback(
     modality: Modality,
     *,
     to: Annotated[
-        int | None, typer.Option(min=1, help="The version [the champion before this one].")
+        int | None, typer.Option(min=1, help="The version [the previous champion].")
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why, for the ledger.")] = None,
-    force: Annotated[bool, typer.Option(help="Also to one that was never champion.")] = False,
+    reason: Annotated[str | None, typer.Option(help="The reason, for the ledger.")] = None,
+    force: Annotated[bool, typer.Option(help="Allow a version that was never champion.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make an earlier champion champion again."""
+    """Make an earlier champion the champion again."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from polydistill.integrations.mlflow.promotion import rollback as go_back
 
-        load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
+        load_params(ROOT).modality(modality)  # raises for an unknown modality
         show(go_back(ROOT, modality, to, reason=reason, force=force), as_json=as_json)
 
 
@@ -118,7 +118,7 @@ def history(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List every move of a model's aliases: when, who, why."""
+    """List every change of a model's aliases: when, who, why."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from polydistill.integrations.mlflow.promotion import history as read_history
@@ -151,10 +151,10 @@ def dump(modality: Modality, *, as_json: AsJson = False) -> None:
 
 
 def moment(text: str) -> datetime:
-    """Return a time in UTC: a day is its end, and a time without a zone is UTC's.
+    """Return a time in UTC; a day means the end of the day, and a time without a zone is in UTC.
 
     Raises:
-        ParamsError: It is neither.
+        ParamsError: `text` is neither a day nor a time.
 
     Examples:
         >>> print(moment("2026-01-31"))
@@ -199,5 +199,5 @@ def _print_table(entries: Sequence[Entry]) -> None:
         table.add_row(str(entry.number), when, entry.who, *cells)
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
-        console.width = PIPED_WIDTH  # a log has no width of its own
+        console.width = PIPED_WIDTH
     console.print(table)

@@ -1,4 +1,4 @@
-"""The commands that use a student: embed with it, export it, continue training from it."""
+"""Commands that use a student: embed, export, predict a teacher, start a run from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def encode(
     output: Annotated[Path, typer.Option("--output", "-o", help="File for the (n, dim) array.")],
     *,
     modality: Annotated[
-        str | None, typer.Option(help="Of the examples, if the folder does not say it.")
+        str | None, typer.Option(help="Modality of the examples, if the folder does not name it.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -42,13 +42,13 @@ def encode(
 
         if output.suffix != ".npy":
             raise ParamsError(f"--output must end in .npy, got {str(output)!r}.")
-        if model.startswith(REGISTRY_SCHEMES):  # a registered model knows its modality itself
+        if model.startswith(REGISTRY_SCHEMES):  # a registered model contains its modality
             embeddings = load_model(ROOT, model).predict(read_lines(examples))
         else:
             listed = load_params(ROOT).modalities if (ROOT / PARAMS_FILE).exists() else ()
             name = modality or modality_of(ROOT, Path(model), listed)
             if name is None:
-                raise ParamsError(f"--modality must say what {examples} holds for {model}.")
+                raise ParamsError(f"--modality must name the modality of {examples} for {model}.")
             rows = read_examples(examples, MODALITIES.get(name)())
             embeddings = load_model(ROOT, model).predict(rows)
         np.save(output, embeddings, allow_pickle=False)
@@ -67,7 +67,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
     *,
     option: Annotated[
-        list[str] | None, typer.Option(help="Of the export, as in shrinkage=0.5; repeatable.")
+        list[str] | None, typer.Option(help="Option of the export: shrinkage=0.5; repeatable.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -121,10 +121,10 @@ def predict_teacher(
         from polydistill.export.predicted_embeddings import predict_teacher as run_prediction
         from polydistill.project.layout import Layout
 
-        load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
+        load_params(ROOT).modality(modality)  # raises for an unknown modality
         rows = read_examples(examples, MODALITIES.get(modality)())
-        with TemporaryDirectory(prefix="polydistill-") as place:
-            folder = version_folder(model or str(Layout(ROOT, modality).artifacts), Path(place))
+        with TemporaryDirectory(prefix="polydistill-") as scratch:
+            folder = version_folder(model or str(Layout(ROOT, modality).artifacts), Path(scratch))
             report = run_prediction(folder, teacher, rows, output)
         show(report, as_json=as_json)
 
@@ -133,7 +133,7 @@ def predict_teacher(
     "warm-start", epilog="Example: polydistill warm-start text models:/student-text@champion"
 )
 def warm_start(modality: Modality, version: Version, *, as_json: AsJson = False) -> None:
-    """Copy an earlier student into the project to continue from."""
+    """Copy an earlier student into the project for a warm start."""
     with errors_for_people():
         from tempfile import TemporaryDirectory
 
@@ -141,15 +141,15 @@ def warm_start(modality: Modality, version: Version, *, as_json: AsJson = False)
         from polydistill.integrations.dvc import stages as dvc
         from polydistill.stages.import_version import import_version
 
-        load_params(ROOT).modality(modality)  # an unknown one is an error before anything runs
-        with TemporaryDirectory(prefix="polydistill-") as place:
-            imported = import_version(ROOT, modality, version_folder(version, Path(place)))
+        load_params(ROOT).modality(modality)  # raises for an unknown modality
+        with TemporaryDirectory(prefix="polydistill-") as scratch:
+            imported = import_version(ROOT, modality, version_folder(version, Path(scratch)))
         pointer = dvc.add(ROOT, imported.folder) if (ROOT / ".dvc").is_dir() else None
         show({**plain(imported), "pointer": pointer and str(pointer)}, as_json=as_json)
 
 
-def version_folder(version: str, place: Path) -> Path:
-    """Return the folder with `student` and `heads`: a registered version is brought to `place`.
+def version_folder(version: str, scratch: Path) -> Path:
+    """Return the folder with `student` and `heads`; a registered version is downloaded to `scratch`.
 
     Raises:
         PolydistillError: See `integrations.mlflow.bundle.version_folder`.
@@ -157,5 +157,5 @@ def version_folder(version: str, place: Path) -> Path:
     from polydistill.integrations.mlflow import bundle
 
     if version.startswith(bundle.REGISTRY_SCHEMES):
-        return bundle.version_folder(ROOT, version, place)
+        return bundle.version_folder(ROOT, version, scratch)
     return Path(version)

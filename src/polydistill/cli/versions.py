@@ -1,4 +1,4 @@
-"""The commands for published versions: make one again, remove what nothing needs."""
+"""Commands for published versions: reproduce a version, remove unused files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def reproduce(
     model: Annotated[str, typer.Argument(help="A version: models:/student-text@champion or …/3.")],
     *,
     reuse_embeddings: Annotated[
-        bool, typer.Option(help="Take embeddings from DVC's cache: faster, proves less.")
+        bool, typer.Option(help="Use embeddings in DVC's cache: faster, but not recomputed.")
     ] = False,
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest difference of a score or of nats per dimension.")
@@ -30,7 +30,7 @@ def reproduce(
     keep: Annotated[bool, typer.Option(help="Keep the folder on success too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version again and compare; exit 1 if it differs."""
+    """Rebuild a version and compare it; exit 1 if it differs."""
     with errors_for_people():
         from polydistill.integrations.reproduction import reproduce_version
 
@@ -40,7 +40,7 @@ def reproduce(
             reuse_embeddings=reuse_embeddings,
             tolerance=tolerance,
             keep=keep,
-            listen=_say_stage,
+            listen=_print_stage,
         )
         if as_json:
             show(report, as_json=True)
@@ -51,13 +51,13 @@ def reproduce(
             raise typer.Exit(1)
 
 
-def _say_stage(state: StageState) -> None:
+def _print_stage(state: StageState) -> None:
     typer.echo(f"{state.stage:<28}  {state.state:<9}  {state.seconds:.0f} s", err=True)
 
 
 def _show(report: Reproduction) -> None:
     comparison = report.comparison
-    words = {True: "same bytes", False: "other bytes"}
+    words = {True: "identical bytes", False: "different bytes"}
     table: dict[str, object] = {
         "version": f"{report.model} {report.version}",
         "commit": report.commit,
@@ -68,7 +68,7 @@ def _show(report: Reproduction) -> None:
             state.stage: {"": state.state, "with": words[report.same_outputs[state.stage]]}
             for state in report.stages
         },
-        "metrics": f"{comparison.n_metrics}, of which differ {len(comparison.differences)}",
+        "metrics": f"{comparison.n_metrics}, of which {len(comparison.differences)} differ",
         "differences": {
             one.metric: {
                 "published": one.published,
@@ -94,11 +94,11 @@ def gc(
         int, typer.Option(min=0, help="Keep the newest N versions in any case.")
     ] = 3,
     older_than_h: Annotated[
-        float, typer.Option(min=0, help="Leave alone what was written in the last N hours.")
+        float, typer.Option(min=0, help="Keep files that were written in the last N hours.")
     ] = 24.0,
     as_json: AsJson = False,
 ) -> None:
-    """List files that nothing needs any more; --yes removes them."""
+    """List unused files; --yes removes them."""
     with errors_for_people():
         from polydistill.config.params import load_params
         from polydistill.integrations.housekeeping import sweep
@@ -114,12 +114,12 @@ def gc(
             return
         for one in report.garbage:
             typer.echo(f"{one.kind:<11} {megabytes(one.size_bytes):>11}  {one.what}  ({one.why})")
-        verb = "removed" if yes else "to remove: --yes does it"
-        typer.echo(f"{len(report.garbage)} things, {megabytes(report.size_bytes)}, {verb}.")
+        verb = "removed" if yes else "can be removed with --yes"
+        typer.echo(f"{len(report.garbage)} items, {megabytes(report.size_bytes)}, {verb}.")
 
 
 def megabytes(size_bytes: int) -> str:
-    """Write bytes for a person.
+    """Return a number of bytes as text, in megabytes.
 
     Examples:
         >>> megabytes(1_250_000)
