@@ -29,7 +29,7 @@ N_ROWS = 400
 
 @dataclass
 class KnowingTeacher:
-    """A teacher who reads some of the numbers that a text holds, between many numbers of chance."""
+    """A teacher that returns some of the numbers in a text, among many random numbers."""
 
     name: str
     words: tuple[int, ...]
@@ -66,7 +66,7 @@ def make_params(*, teachers: Sequence[str] = TEACHERS) -> Params:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project whose labels are a colour and a shape; each teacher knows one of them, or neither."""
+    """A project whose labels are a colour and a shape; each teacher encodes one of them, or neither."""
     generator, kind = np.random.default_rng(0), MODALITIES.get("text")()
     facts = generator.integers(0, 2, (N_ROWS, 2))
     texts = [f"{n} {colour} {shape}" for n, (colour, shape) in enumerate(facts)]
@@ -153,7 +153,7 @@ def test_an_input_that_a_teacher_has_not_seen_stops_it(project: Path) -> None:
 
 
 def test_one_teacher_alone_has_nobody_to_add_to(project: Path) -> None:
-    with pytest.raises(ParamsError, match="two teachers or more, got colours alone"):
+    with pytest.raises(ParamsError, match="at least two teachers, got only colours"):
         attribution(project, make_params(teachers=["colours"]), "text")
 
     assert not (project / "docs").exists()

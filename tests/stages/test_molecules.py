@@ -1,4 +1,4 @@
-"""Molecules through every stage, and what the suite refuses of them."""
+"""Molecules in every stage, and validation failures."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_scaffold_on_both_sides_of_a_split_is_refused(tmp_path: Path) -> None:
 
     said = refusal(tmp_path, with_ids(CORPUS), task)
 
-    assert "a group straddles the splits" in said
+    assert "a group is in both splits" in said
     assert "scaffold of three" in said
 
 
@@ -143,8 +143,8 @@ def test_a_scaffold_that_a_table_hides_behind_other_groups_is_found_by_the_suite
 
     said = refusal(tmp_path, corpus, task)
 
-    assert "a group straddles the splits" not in said
-    assert "boiling: what the modality keeps together (split_key) straddles the splits" in said
+    assert "a group is in both splits" not in said
+    assert "boiling: examples with the same split_key are in both splits" in said
     assert f"{len(TAILS)} of {len(CORPUS)} rows" in said
     assert "split_key='scaffold c1ccccc1'" in said
     assert task["id"][0] in said
@@ -166,7 +166,7 @@ def test_a_split_of_whole_scaffolds_passes_and_so_does_one_of_rows_that_says_so(
         return parse_params(tree)
 
     validate(tmp_path, with_groups("id"), "molecules", checker)
-    with pytest.raises(ValidationFailedError, match="straddles the splits"):
+    with pytest.raises(ValidationFailedError, match="in both splits"):
         validate(tmp_path, with_groups("group"), "molecules", checker)
 
 

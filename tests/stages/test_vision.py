@@ -1,4 +1,4 @@
-"""Images through every stage, what the suite refuses of them, and what a teacher lacks."""
+"""Images in every stage: validation failures and missing teacher rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def drawn(shape: str, seed: int) -> bytes:
 
 
 def unusual() -> dict[str, bytes]:
-    """Return images that are no plain RGB, and show something."""
+    """Return images in modes other than RGB that are not blank."""
     frames = [Image.open(io.BytesIO(png(seed))) for seed in (90, 91)]
     return {
         "animated": written(frames[0], "GIF", save_all=True, append_images=frames[1:]),
