@@ -180,16 +180,16 @@ def markdown(report: InformationReport) -> str:
         f"# Information of the {report.modality} models about the teachers",
         "",
         (
-            "Nats that a row's model tells of a column's teacher, with a 95% bootstrap interval over "
-            f"{report.n_held_out:,} rows that the student never saw; estimators fitted on "
-            f"{report.n_rows:,} others. `polydistill information` writes this page."
+            "Estimated mutual information between a row's model and a column's teacher, in nats, with a "
+            f"95% bootstrap interval over {report.n_held_out:,} rows that the student was not trained on; "
+            f"estimators fitted on {report.n_rows:,} others. `polydistill information` writes this page."
         ),
         "",
         (
-            "How to read it: compare down a column. The higher of two models lets more of that "
-            "teacher be predicted, without a label; zero means nothing that could be shown. The "
-            "estimates are too low, the more so the fewer rows and the wider the models: they rank "
-            "models, and are no share of what a teacher knows."
+            "Compare the models within a column. A higher value means that the teacher's embeddings can be "
+            "predicted better from the model's, without labels; zero means that no relation was "
+            "found. The estimates are too low, more so with fewer rows and wider models. They rank "
+            "models and are not a share of the teacher's information."
         ),
         "",
         f"| | {' | '.join(teachers)} |",
@@ -203,12 +203,12 @@ def markdown(report: InformationReport) -> str:
         "## Density",
         "",
         (
-            "Nats are summed over the teachers but the model itself, so a teacher's sum has one "
-            "fewer. Points are hundredths of the mean score. A size that a teacher's files do not "
-            "say stays open."
+            "Nats are summed over all teachers other than the model itself, so the sum of a teacher has "
+            "one term fewer. Points are hundredths of the mean score. n/a: unknown, for example "
+            "because a teacher's files do not state its size."
         ),
         "",
-        "| | nats | of teachers | parameters | nats per million | points | points per million |",
+        "| | nats | teachers | parameters | nats per million | points | points per million |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for model, one in report.density.items():

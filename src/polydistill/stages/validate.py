@@ -236,7 +236,7 @@ def _corpus_rules(kind: Modality) -> list[Rule]:
 
 
 def _task_rules(task: TaskParams, kind: Modality, columns: Container[str]) -> list[Rule]:
-    """Return the rules of a task whose table, with what is derived, has `columns`."""
+    """Return the rules of a task whose table, with derived columns, has `columns`."""
     rules = [
         Rule("expect_column_values_to_not_be_null", {"column": "id"}, "an id is missing"),
         Rule("expect_column_values_to_be_unique", {"column": "id"}, "an id occurs twice"),
