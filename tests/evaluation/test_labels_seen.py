@@ -1,4 +1,4 @@
-"""The stamp of a score whose labels a teacher was trained on: in params, the report and the gate."""
+"""Marks of scores on tasks whose labels a teacher was trained on: in params, the report and the gate."""
 
 from __future__ import annotations
 

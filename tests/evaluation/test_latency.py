@@ -10,7 +10,7 @@ from polydistill.evaluation.latency import PAIRS, Answer, latencies, size_mb
 
 
 class Machine:
-    """A clock that only students move, and that a busy moment moves faster."""
+    """A clock that advances only while a student runs, and faster when the machine is busy."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -25,7 +25,7 @@ HALF_WIDTH = 1.6448536
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """Return a project distilled with a likelihood; the folder also has a project distilled with squared error."""
+    """Return two distilled projects: `likelihood`, and `mse` with squared errors."""
     root = tmp_path_factory.mktemp("prediction") / "likelihood"
     make_distill_project(root)
     shutil.copytree(root, root.with_name("mse"))
@@ -53,7 +53,7 @@ def texts(tmp_path: Path) -> Path:
 
 
 def held_out(layout: Layout) -> tuple[pd.DataFrame, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """Return the corpus and a mask of its held-out rows."""
+    """Return the corpus and the mask of its held-out rows."""
     corpus = pd.read_parquet(layout.root / "data/corpus.parquet")
     return corpus, held_out_mask(corpus["group"].tolist(), 0.2)
 

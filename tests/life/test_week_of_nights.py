@@ -115,7 +115,7 @@ def a_bad_batch_then_a_crash(shop: Shop) -> None:
     assert (thursday.name, thursday.notices) == ("Failed", ["failed"])
     assert thursday.stages == {"fetch-data@text": "ran", "validate@text": "failed"}
     assert (thursday.entries, thursday.aliases) == ((), before)
-    assert "an id stands twice" in thursday.message
+    assert "an id occurs twice" in thursday.message
     assert "a text has fewer than 3" in thursday.message
 
     shop.receive(THIRD)

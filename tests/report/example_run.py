@@ -156,7 +156,7 @@ def write_run(root: Path, *, without: tuple[str, ...] = (), **changes: Json) -> 
         "student_sha256": STUDENT_SHA256,
     }
     rule = {
-        "because": "an id stands twice",
+        "because": "an id occurs twice",
         "column": "id",
         "count": 0,
         "success": True,

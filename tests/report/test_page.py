@@ -153,7 +153,7 @@ def test_broken_expectations_and_absent_tasks_are_named(tmp_path: Path) -> None:
         "column": "id",
         "success": False,
         "count": 1234,
-        "because": "an id stands twice",
+        "because": "an id occurs twice",
     }
     write_run(
         tmp_path,
@@ -164,7 +164,7 @@ def test_broken_expectations_and_absent_tasks_are_named(tmp_path: Path) -> None:
     text = text_of(draw(tmp_path))
 
     assert "1 broken" in text
-    assert "an id stands twice (expect_column_values_to_be_unique, column id; 1,234 rows)" in text
+    assert "an id occurs twice (expect_column_values_to_be_unique, column id; 1,234 rows)" in text
     assert "could not be fetched" in text
     assert "lee , brown-genre" in text
 

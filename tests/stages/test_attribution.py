@@ -29,7 +29,7 @@ N_ROWS = 400
 
 @dataclass
 class KnowingTeacher:
-    """A teacher that reads some of the numbers in a text, among many random numbers."""
+    """A teacher that returns some of the numbers in a text, among many random numbers."""
 
     name: str
     words: tuple[int, ...]
@@ -66,7 +66,7 @@ def make_params(*, teachers: Sequence[str] = TEACHERS) -> Params:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project whose labels are a colour and a shape. Each teacher encodes one of them, or neither."""
+    """A project whose labels are a colour and a shape; each teacher encodes one of them, or neither."""
     generator, kind = np.random.default_rng(0), MODALITIES.get("text")()
     facts = generator.integers(0, 2, (N_ROWS, 2))
     texts = [f"{n} {colour} {shape}" for n, (colour, shape) in enumerate(facts)]
@@ -152,8 +152,8 @@ def test_an_input_without_an_embedding_is_an_error(project: Path) -> None:
         attribution(project, make_params(), "text")
 
 
-def test_one_teacher_alone_has_no_marginal_contribution(project: Path) -> None:
-    with pytest.raises(ParamsError, match="two teachers or more, got colours alone"):
+def test_one_teacher_alone_has_nobody_to_add_to(project: Path) -> None:
+    with pytest.raises(ParamsError, match="at least two teachers, got only colours"):
         attribution(project, make_params(teachers=["colours"]), "text")
 
     assert not (project / "docs").exists()

@@ -29,7 +29,7 @@ ROWS = 240
 
 
 class MeansChecker:
-    """See `stages.validate.RuleChecker`. It implements the one expectation that drift uses."""
+    """A `stages.validate.RuleChecker` that implements the one expectation that drift uses."""
 
     def check(self, tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]) -> list[RuleResult]:
         return [

@@ -1,4 +1,4 @@
-"""Molecules through every stage, and the validation of molecules."""
+"""Molecules in every stage, and validation failures."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_scaffold_on_both_sides_of_a_split_is_refused(tmp_path: Path) -> None:
 
     message = refusal(tmp_path, with_ids(CORPUS), task)
 
-    assert "a group straddles the splits" in message
+    assert "a group is in both splits" in message
     assert "scaffold of three" in message
 
 
@@ -143,8 +143,8 @@ def test_validation_computes_scaffolds_and_ignores_edited_groups(
 
     message = refusal(tmp_path, corpus, task)
 
-    assert "a group straddles the splits" not in message
-    assert "boiling: what the modality keeps together (split_key) straddles the splits" in message
+    assert "a group is in both splits" not in message
+    assert "boiling: examples with the same split_key are in both splits" in message
     assert f"{len(TAILS)} of {len(CORPUS)} rows" in message
     assert "split_key='scaffold c1ccccc1'" in message
     assert task["id"][0] in message
@@ -166,7 +166,7 @@ def test_a_split_by_scaffold_passes_and_so_does_a_declared_split_by_row(
         return parse_params(tree)
 
     validate(tmp_path, with_groups("id"), "molecules", checker)
-    with pytest.raises(ValidationFailedError, match="straddles the splits"):
+    with pytest.raises(ValidationFailedError, match="in both splits"):
         validate(tmp_path, with_groups("group"), "molecules", checker)
 
 

@@ -54,8 +54,8 @@ def make_one_class_of_all(frames: Frames) -> None:
 SPOILT = {
     "a corpus id is missing": (
         put("corpus", 2, "id", None), "corpus", "id", "an id is missing"),
-    "a corpus row stands twice": (
-        repeat_first_row, "corpus", "id", "an id stands twice"),
+    "a corpus row occurs twice": (
+        repeat_first_row, "corpus", "id", "an id occurs twice"),
     "an id is not of its content": (
         put("corpus", 1, "id", "0" * 32), "corpus", "id_is_content", "not the hash"),
     "a corpus text is missing": (
@@ -86,12 +86,12 @@ SPOILT = {
         put("topics", 5, "split", "dev"), "topics", "split", "neither train nor test"),
     "labels contradict each other": (
         contradict, "topics", "n_labels_of_example", "contradictory"),
-    "a group straddles the splits": (
-        straddle, "topics", "n_splits_of_group", "straddles"),
-    "one class is everything": (
-        make_one_class_of_all, "topics", "label_share", "nearly everything"),
+    "a group is in both splits": (
+        straddle, "topics", "n_splits_of_group", "is in both splits"),
+    "one class has nearly all rows": (
+        make_one_class_of_all, "topics", "label_share", "nearly all rows"),
     "a test label is new": (
-        put("topics", 7, "label", "green"), "topics", "label_is_in_train", "never seen"),
+        put("topics", 7, "label", "green"), "topics", "label_is_in_train", "does not occur"),
     "a task text is in the corpus": (
         put_text("topics", 2, "A sentence, about thing number 3!"),
         "topics", "in_corpus", "is in the corpus"),

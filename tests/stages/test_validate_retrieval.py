@@ -59,8 +59,8 @@ def test_a_retrieval_task_with_an_answer_for_each_query_passes(tmp_path: Path) -
         (put(6, "role", None), "a role is missing", 6),
         (put(2, "label", "river 7"), "a query has no corpus row with its label", 2),
         (put(7, "role", "query"), "a query has no corpus row with its label", 3),
-        (make_all("query"), "there is no query, or no corpus to look in", 0),
-        (make_all("corpus"), "there is no query, or no corpus to look in", 0),
+        (make_all("query"), "there are no query rows or no corpus rows", 0),
+        (make_all("corpus"), "there are no query rows or no corpus rows", 0),
     ],
     ids=["unknown", "missing", "no answer", "its answer asks", "all ask", "none asks"],
 )

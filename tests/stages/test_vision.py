@@ -1,4 +1,4 @@
-"""Images through every stage, the validation of images, and images that a teacher cannot read."""
+"""Images in every stage: validation failures and missing teacher rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def drawn(shape: str, seed: int) -> bytes:
 
 
 def unusual() -> dict[str, bytes]:
-    """Return images in other modes than RGB."""
+    """Return images in modes other than RGB that are not blank."""
     frames = [Image.open(io.BytesIO(png(seed))) for seed in (90, 91)]
     return {
         "animated": written(frames[0], "GIF", save_all=True, append_images=frames[1:]),

@@ -1,4 +1,4 @@
-"""A run with a warm start from an earlier version, with teachers added and removed."""
+"""Warm starts: runs that start from an earlier version, with added and removed teachers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def project(imported: tuple[Path, ImportedVersion], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def warm(imported: tuple[Path, ImportedVersion]) -> Callable[..., Params]:
-    """Return parameters with a warm start from the imported version."""
+    """Return parameters that start from the imported version."""
 
     def make(
         teachers: Mapping[str, int] = ADDED,
@@ -92,7 +92,7 @@ def test_without_training_known_teachers_are_predicted_as_before(
 ) -> None:
     layout, old = Layout(project, "text"), imported[1].folder
 
-    # The training rows differ, so fresh statistics would differ too.
+    # The training rows differ, so newly fitted statistics would differ.
     params = warm({"first": 12}, {"epochs": 0}, corpus={"held_out": 0.5})
     report = distill(project, params, "text")
 
@@ -132,8 +132,7 @@ def test_in_the_first_steps_only_the_new_head_is_trained(
 ) -> None:
     layout, old = Layout(project, "text"), imported[1].folder
 
-    # At most half of the steps train the head alone. The high learning rate makes later checkpoints worse, so the best
-    # checkpoint is one of these steps.
+    # At most half of the steps may be used. The learning rate is so high that the kept weights are earlier ones.
     start = {"head_steps": 99, "learning_rate": 20.0}
     report = distill(project, warm(ADDED, start, training={"evals_per_epoch": 7}), "text")
 
@@ -231,7 +230,7 @@ def test_a_second_run_with_a_warm_start_gives_the_same_bytes(
 def test_a_killed_run_with_a_warm_start_resumes_to_the_same_bytes(
     project: Path, warm: Callable[..., Params], tmp_path: Path, start: dict[str, object]
 ) -> None:
-    # An evaluation every two steps puts checkpoint 4 within the six steps that train the head alone.
+    # Evaluated every two steps, so that checkpoint 4 is within the six steps with a frozen student.
     params = warm(ADDED, start, training={"evals_per_epoch": 3})
     other = Path(shutil.copytree(project, tmp_path / "other"))
     shutil.rmtree(Layout(other, "text").student)

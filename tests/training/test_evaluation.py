@@ -1,4 +1,4 @@
-"""What the loop looks at and what it says of it, recomputed without the loop."""
+"""The values that the training loop checks and reports, recomputed without the loop."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ CASES = list(itertools.product(HEADS.names(), KINDS))
 
 
 def make(name: str, dims: dict[str, int], seed: int, options: dict[str, object]) -> torch.nn.Module:
-    """Return heads, with every weight drawn: what starts at zero would hide a mistake."""
+    """Return heads with random weights; weights of zero would hide errors."""
     draw = torch.Generator().manual_seed(seed)
     heads: torch.nn.Module = HEADS.get(name)(5, dims, draw, hidden=6, **options)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The algebra of the whole training loss, with every loss, head, weighting and geometry term in turn."""
+"""Algebraic properties of the whole training loss, with every loss, head, weighting and geometry term."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TURNS = [
     )
     for name in plug_ins.names()
 ]
-"""One part at a time is another than the default's."""
+"""Each plug-in of each part in turn; the other parts are the defaults."""
 BY_TEACHER = [turn for turn in TURNS if turn[0] != "geometry"]
 STANDARDISED = [turn for turn in TURNS if turn != ("weighting", "none")]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -80,7 +80,7 @@ def loss_of(
 def shown_only_its_own_rows(
     model: DistillationModel, loss: str, embedded: Tensor, targets: Teachers, masks: Teachers
 ) -> Tensor:
-    """Return the loss as it is if each teacher is shown the rows that it has, and no others."""
+    """Return the loss computed for each teacher from only the rows that it has."""
     nats = []
     for place, (teacher, mask) in enumerate(masks.items()):
         rows = embedded[mask]
@@ -96,7 +96,7 @@ def shown_only_its_own_rows(
 
 
 def gradients(loss: Tensor, model: DistillationModel, embedded: Tensor) -> dict[str, Tensor]:
-    """Return those at the student's embeddings and at what learns beside the student."""
+    """Return the gradients at the student's embeddings and at the other trained parameters."""
     learning = dict(model.heads.named_parameters()) | dict(model.weighting.named_parameters())
     found = torch.autograd.grad(
         loss, [embedded, *learning.values()], allow_unused=True, materialize_grads=True

@@ -1,4 +1,4 @@
-"""Under autocast, every part that a run is made of stays near its float32 self."""
+"""Under autocast every part of a run stays close to its float32 result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.distill_project import make_distill_project, outputs, small_params
 
 DIMS = {"narrow": 3, "wide": 200}
 TOLERANCE = 0.03
-"""What bfloat16 may change, beside one: eight bits of a number, through a few layers."""
+"""Relative tolerance for bfloat16, which keeps eight bits, after a few layers."""
 WITHOUT_LOW_RANK = {"beta-nll"}
 CASES = [
     (loss, head, covariance)
@@ -41,7 +41,7 @@ class Table(nn.Module):
 
 
 class TableStudent(BagOfBytesStudent):
-    """Gives its table's rows."""
+    """Returns the rows of its table."""
 
     def __init__(self, rows: torch.Tensor) -> None:
         self.table, self.dim = Table(rows), rows.shape[1]

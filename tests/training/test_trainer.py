@@ -64,7 +64,7 @@ def test_history_has_every_teacher_and_split_at_every_evaluation(tmp_path: Path)
 
 
 def test_the_best_weights_are_restored_bit_for_bit(tmp_path: Path) -> None:
-    # A rate this high makes the held-out loss rise again, so that the best is not the last.
+    # A learning rate this high makes the held-out loss rise again, so that the best is not the last.
     params = PARAMS.model_copy(update={"head_learning_rate": 5.0, "warmup_share": 1.0})
     result, model = run(tmp_path, params)
 
@@ -154,7 +154,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_advice(
 
 
 def trouble_at(monkeypatch: pytest.MonkeyPatch, evaluations: set[int]) -> list[int]:
-    """Let the guard find a collapse at these evaluations, counted from 1; return a list of all."""
+    """Make the guard find a collapse at these evaluations, counted from 1; return a list of all evaluations."""
     calls: list[int] = []
 
     def check(embedded: torch.Tensor, limits: GuardParams) -> None:

@@ -1,4 +1,4 @@
-"""A training run of seconds: a bag-of-bytes student and two teachers that are linear in it."""
+"""A training run of a few seconds: a bag-of-bytes student and two teachers that are linear in it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIMS = {"one": 5, "two": 3}
 PLAIN = "per-dimension"
 QUEUE = "queue"
 VARIANTS = (PLAIN, "ema-norm", "running", "teacher-dropping", "uncertainty", QUEUE)
-"""Each but the first has a state beside weights, optimiser and schedule: of a weighting, a generator, or a queue."""
+"""Each but the first has a state besides weights, optimiser and schedule: a weighting, a generator or a queue."""
 PARAMS = TrainingParams(
     epochs=4,
     batch_size=32,
@@ -92,7 +92,7 @@ def weights(model: torch.nn.Module) -> bytes:
 
 
 def killer(step: int) -> Callable[..., None]:
-    """Return a progress that ends this process as a power cut would, once `step` is reached."""
+    """Return a progress that kills this process at `step`, as a power cut would."""
     import os
     import signal
 

@@ -1,1 +1,1 @@
-"""Benchmark tasks, scores, statistics, and what is measured about students, teachers and corpora."""
+"""Benchmark tasks, scores, statistics, and measurements of students, teachers and corpora."""

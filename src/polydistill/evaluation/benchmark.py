@@ -1,4 +1,4 @@
-"""Run models on benchmark tasks, and score them with intervals."""
+"""Runs models on benchmark tasks and computes scores with intervals."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def build_tasks(
     evaluation: EvaluationParams,
     kind: Modality,
 ) -> list[BenchmarkTask]:
-    """Make benchmark tasks of their tables.
+    """Return benchmark tasks built from tables.
 
     Args:
         frames: Table of each task that is available, by name.
         tasks: Kind and probe of each task.
-        evaluation: Seeds.
+        evaluation: Evaluation settings with the seeds.
         kind: The modality of the examples.
 
     Raises:
         MissingExtraError: mteb is not installed.
-        DataError: There is no task at all, or a task's rows cannot be probed.
+        DataError: No task is available, or a task's rows cannot be probed.
     """
     if not frames:
         raise DataError("At least one task must be available, got none: name one under `tasks`.")
@@ -60,7 +60,7 @@ def build_tasks(
 def run_tasks(
     encoder: LookupEncoder, tasks: Sequence[BenchmarkTask], n_threads: int
 ) -> Iterator[TaskRun]:
-    """Yield a model's result on each task, with threads whose sums do not depend on their order."""
+    """Yield a model's result on each task; the threads of the linear algebra are limited for reproducible sums."""
     from threadpoolctl import threadpool_limits
 
     for task in tasks:
@@ -73,10 +73,10 @@ class BenchmarkRun:
     """The results of several models on the same tasks.
 
     Attributes:
-        scores: Model, task kind, task: main score, to four decimals.
+        scores: Main scores by model, task kind and task, to four decimals.
         predictions: One row per task, model, seed and example.
-        results: Model, task: what mteb reports, without times.
-        missing: Model: the number of inputs that it has no embedding of; they count as zero vectors.
+        results: mteb's results by model and task, without times.
+        missing: By model, the number of inputs without an embedding; they count as zero vectors.
     """
 
     scores: Scores
@@ -95,10 +95,10 @@ def run_benchmark(
     """Score every model on every task.
 
     Args:
-        encoders: The models; each is released before the next is made.
+        encoders: The models; each is released before the next is created.
         built: The tasks, from `build_tasks`.
         tasks: Kind of each task.
-        n_threads: Of the linear algebra.
+        n_threads: Number of threads of the linear algebra.
         progress: Called after each task of each model.
     """
     run = BenchmarkRun({}, pd.DataFrame(), {}, {})
@@ -131,9 +131,9 @@ def score_table(
     Args:
         predictions: One row per `task`, `model`, `example` and seed, with `score`.
         tasks: Kind of each task.
-        groups: For a task that has any, the group of each example by its id: a group is drawn whole.
-        confidence: Of the intervals, in (0, 1).
-        resamples: How often the bootstrap draws.
+        groups: For a task with groups, the group of each example by its id; whole groups are drawn.
+        confidence: Confidence of the intervals, in (0, 1).
+        resamples: Number of bootstrap resamples.
 
     Returns:
         Columns `task, kind, model, score, low, high, n`, models in the order of `predictions`.
@@ -165,7 +165,7 @@ def difference_table(
     one: str,
     other: str,
 ) -> pd.DataFrame:
-    """Return how far one model is above another on each task, with paired intervals.
+    """Return the score difference of two models on each task, with paired intervals.
 
     Returns:
         Columns `task, kind, difference, low, high, n`; the last row is the mean over task kinds, each counted once.

@@ -1,4 +1,4 @@
-"""How much of the benchmark the corpus holds."""
+"""Contamination: the share of the benchmark examples that the corpus contains."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from polydistill.data.tables import sides
 
 @dataclass(frozen=True)
 class Contamination:
-    """How much of the benchmark the corpus holds.
+    """The overlap between the benchmark and the corpus.
 
     Attributes:
-        tasks: Task: the share of its examples that the corpus holds, in [0, 1].
-        n_corpus: Examples in the corpus.
-        n_overlapping: Examples of all tasks that it holds.
-        labels_seen: Task: the teachers whose weights were trained on its labels.
+        tasks: By task, the share of its examples that the corpus contains, in [0, 1].
+        n_corpus: Number of examples in the corpus.
+        n_overlapping: Number of examples of all tasks that the corpus contains.
+        labels_seen: By task, the teachers whose weights were trained on its labels.
     """
 
     tasks: Mapping[str, float]
@@ -36,16 +36,17 @@ def contamination(
     kind: Modality,
     labels_seen: Mapping[str, Sequence[str]] | None = None,
 ) -> Contamination:
-    """Look for every benchmark example in the corpus, by its content and by its near key.
+    """Search the corpus for every benchmark example, by content and by near key.
 
-    A pair is held if both its sides are. What a near key does not see (a paraphrase, a translation, a
-    sentence inside a longer text) is not found, and neither is what the *teachers* were trained on: what is known of that stands in `labels_seen`.
+    A pair counts if both its sides are in the corpus. Paraphrases, translations and sentences inside longer texts have
+    other near keys and are not found. The training data of the *teachers* is not searched either; `labels_seen` lists
+    what is known about it.
 
     Args:
-        corpus: What the student was trained on.
-        frames: The benchmark tasks that are there.
-        tasks: Their rows in `params.yaml`.
-        kind: Names contents and keys.
+        corpus: The examples that the student was trained on.
+        frames: The tables of the available benchmark tasks.
+        tasks: The tasks' rows in `params.yaml`.
+        kind: The modality, which computes content ids and near keys.
         labels_seen: See `params.Params.labels_seen`.
     """
     examples = list(corpus)

@@ -1,6 +1,6 @@
-"""An encoder for mteb that looks embeddings up: every model is encoded once, by whoever knows how.
+"""An encoder for mteb that looks up embeddings computed elsewhere.
 
-What mteb holds for an example is its content id, of whatever modality: see docs/decisions/0006.
+In every modality mteb sees only the content id of an example; see docs/decisions/0006.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from polydistill.errors import DataError, ShapeError
 
 
 class LookupEncoder:
-    """See mteb's `EncoderProtocol`. Rows are scaled to unit length, for every model alike.
+    """Implements mteb's `EncoderProtocol`; rows are scaled to unit length for every model.
 
-    A missing embedding is the zero vector: it is near to nothing, and counted in `n_missing`.
+    A missing embedding is the zero vector, whose cosine with every vector is zero, and is counted in `n_missing`.
 
     Args:
         name: The model's name.
-        revision: What pins it.
-        ids: `(n_examples,)`, the content ids of what was embedded.
-        embeddings: Of these, in the same order.
+        revision: The revision that pins the model.
+        ids: The content ids of the embedded examples, `(n_examples,)`.
+        embeddings: The embeddings, in the same order.
 
     Raises:
-        ShapeError: There are more ids than embeddings, or fewer.
+        ShapeError: The numbers of ids and embeddings differ.
         DataError: An embedding is not finite.
     """
 
@@ -53,7 +53,7 @@ class LookupEncoder:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """Name, revision and width, as mteb keeps them."""
+        """The name, revision and width as mteb's model metadata."""
         from mteb.models.model_meta import ModelMeta
 
         return ModelMeta.create_empty(
@@ -68,7 +68,7 @@ class LookupEncoder:
         """Return the embeddings of the examples with these content ids, `(n_examples, dim)`.
 
         Raises:
-            DataError: One of them was not embedded.
+            DataError: An example has no embedding.
         """
         rows = []
         for content in ids:
@@ -90,9 +90,9 @@ class LookupEncoder:
         return self.look_up(content for batch in inputs for content in batch["text"])
 
     def similarity(self, embeddings1: FloatArray, embeddings2: FloatArray) -> FloatArray:
-        """Return all cosines, `(n1, n2)`."""
+        """Return the cosines of all pairs, `(n1, n2)`."""
         return np.asarray(embeddings1 @ embeddings2.T)
 
     def similarity_pairwise(self, embeddings1: FloatArray, embeddings2: FloatArray) -> FloatArray:
-        """Return the cosines of pairs, `(n,)`."""
+        """Return the cosines of corresponding rows, `(n,)`."""
         return np.asarray((embeddings1 * embeddings2).sum(axis=1))

@@ -1,4 +1,4 @@
-"""What a student costs to serve, held against another in the same process."""
+"""Latency and size of a student, compared with another student in the same process."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ BATCHES = (1, 64)
 PAIRS = 201
 FEWEST_PAIRS = 15
 BUDGET_S = 5.0
-"""For each batch size: slow students are measured by fewer pairs."""
+"""Time budget per batch size, in seconds; slow students are timed with fewer pairs."""
 Answer = Callable[[Sequence[Example]], object]
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Latency:
-    """How long a batch takes.
+    """The time that a batch takes.
 
     Attributes:
-        batch: Its examples.
-        ms: Median milliseconds.
-        ratio: Median of the times over the champion's beside them; none without a champion.
+        batch: Number of examples in the batch.
+        ms: Median time in milliseconds.
+        ratio: Median of the ratios to the champion's paired times. None without a champion.
     """
 
     batch: int
@@ -42,17 +42,17 @@ def latencies(
     *,
     clock: Clock = time.perf_counter,
 ) -> tuple[Latency, ...]:
-    """Time a student on batches of 1 and 64, alone or in turn with the champion.
+    """Time a student on batches of 1 and 64, alone or alternating with the champion.
 
-    Both are warmed up, then called once each, one right after the other, the first in turn, up to 201
-    times. The ratio is the median of the pairs' ratios: single calls are so short that another process
-    mostly hits both or neither, where blocks of 10 ms made equal students differ by a factor of two.
+    After a warm-up, both are called once per pair, one directly after the other, in alternating order, for up to 201
+    pairs. The ratio is the median of the pairs' ratios. Single calls are so short that another process usually
+    affects both or neither; with blocks of 10 ms, equal students differed by a factor of two.
 
     Args:
-        challenger: Embeds examples.
-        champion: The same, of the student to compare with.
-        examples: One or more, used over and over.
-        clock: Seconds, rising.
+        challenger: The student's function that embeds examples.
+        champion: The same function of the student to compare with.
+        examples: One or more examples, repeated to fill a batch.
+        clock: A monotonic clock, in seconds.
     """
     return tuple(
         _latency(challenger, champion, list(islice(cycle(examples), batch)), clock)
@@ -61,7 +61,7 @@ def latencies(
 
 
 def size_mb(bundle: Path) -> float:
-    """Return the size of a folder's files, in 10^6 bytes, to three decimals."""
+    """Return the total size of a folder's files, in 10^6 bytes, to three decimals."""
     files = (path for path in bundle.rglob("*") if path.is_file())
     return round(sum(path.stat().st_size for path in files) / 1e6, 3)
 
@@ -71,14 +71,14 @@ def _latency(
 ) -> Latency:
     models = [challenger] if champion is None else [challenger, champion]
     for model in models:
-        model(batch)  # what is made at the first call is no part of the second
+        model(batch)  # warm-up: the first call includes initialisation
     once_s = sum(seconds(model, batch, clock) for model in models)
     n_pairs = int(min(PAIRS, max(FEWEST_PAIRS, BUDGET_S / max(once_s, 1e-9))))
     times: list[list[float]] = [[] for _ in models]
     for pair in range(n_pairs):
         order = range(len(models)) if pair % 2 else reversed(range(len(models)))
-        for place in order:
-            times[place].append(seconds(models[place], batch, clock))
+        for index in order:
+            times[index].append(seconds(models[index], batch, clock))
     ratio = None
     if champion is not None:
         ratio = round(median(new / old for new, old in zip(*times, strict=True)), 3)
@@ -86,7 +86,7 @@ def _latency(
 
 
 def seconds(model: Answer, batch: Sequence[Example], clock: Clock) -> float:
-    """Return how long a model takes for a batch; above zero."""
+    """Return the seconds that a model takes for a batch, at least 1e-9."""
     started = clock()
     model(batch)
     return max(clock() - started, 1e-9)

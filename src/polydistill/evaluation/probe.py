@@ -1,4 +1,4 @@
-"""Probes that are fitted to frozen embeddings on standardised columns: a linear one, or a small network."""
+"""Probes fitted to standardised frozen embeddings: a linear model or a small network."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PATIENCE = 15
 
 
 def choose_probe(probe: Probe, linear: Any, network: Callable[[], Any]) -> Any:
-    """Return the linear probe on standardised columns, or the network."""
+    """Return the linear probe with standardised columns, or the network."""
     return network() if probe == "mlp" else on_standardised(linear)
 
 
 def on_standardised(estimator: Any) -> Any:
-    """Return an estimator on standardised columns."""
+    """Return an estimator preceded by standardisation of the columns."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -28,10 +28,10 @@ def on_standardised(estimator: Any) -> Any:
 
 
 def network_options(seed: int = 0) -> dict[str, Any]:
-    """Return scikit-learn's options of one hidden layer, stopped on a validation part of the training split.
+    """Return scikit-learn's options for a network with one hidden layer and early stopping.
 
-    With `early_stopping` scikit-learn gives back the weights of the best validation score, not the last ones;
-    `tests/evaluation/test_probe.py` checks that it does.
+    Part of the training split is used for validation. With `early_stopping` scikit-learn returns the weights of the
+    best validation score, not the last ones; `tests/evaluation/test_probe.py` checks this.
     """
     return {
         "hidden_layer_sizes": (HIDDEN,),
@@ -46,7 +46,7 @@ def network_options(seed: int = 0) -> dict[str, Any]:
 
 
 def network_regressor() -> Any:
-    """Return a network whose targets are standardised while it learns."""
+    """Return a network for regression that is trained on standardised targets."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.neural_network import MLPRegressor
     from sklearn.preprocessing import StandardScaler
@@ -56,14 +56,14 @@ def network_regressor() -> Any:
 
 
 def network_classifier() -> Any:
-    """Return a network that gives classes."""
+    """Return a network for classification."""
     from sklearn.neural_network import MLPClassifier
 
     return on_standardised(MLPClassifier(**network_options()))
 
 
 def network_log_odds() -> Any:
-    """Return a network of two classes that predicts the second one's log-odds."""
+    """Return a network for two classes that predicts the log-odds of the second."""
     from sklearn.neural_network import MLPClassifier
 
     class LogOdds(MLPClassifier):  # type: ignore[misc,unused-ignore]

@@ -1,4 +1,4 @@
-"""One model on one task: mteb's result without times, and a prediction for every example."""
+"""The evaluation of one model on one task: mteb's result without times, and a prediction for every example."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from polydistill.evaluation.task import BenchmarkTask
 
 TIMES = ("date", "evaluation_phases", "kg_co2_emissions")
 REQUIRED_BY_MTEB = ("evaluation_time", "mteb_version")
-"""`TaskResult` insists on these keys; they hold null."""
+"""Keys that `TaskResult` requires; their values are null."""
 LOOKUP_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class TaskRun:
-    """What one model did on one task.
+    """The result of one model on one task.
 
     Attributes:
         score: The main score.
-        result: mteb's TaskResult with the model's name and revision, without times.
-        predictions: `example, seed, prediction, target, score`.
+        result: mteb's `TaskResult` with the model's name and revision, without times.
+        predictions: Table with the columns `example, seed, prediction, target, score`.
     """
 
     score: float
@@ -73,7 +73,7 @@ def run_task(encoder: LookupEncoder, task: BenchmarkTask) -> TaskRun:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep mteb's and datasets' logs and progress bars to themselves, and undo that afterwards."""
+    """Silence the logs and progress bars of mteb and datasets inside the context."""
     import datasets
     from sklearn.exceptions import UndefinedMetricWarning
 
@@ -85,7 +85,7 @@ def quiet_libraries() -> Iterator[None]:
     datasets.disable_progress_bars()
     try:
         with warnings.catch_warnings():
-            # mteb's other metrics: a label that nobody predicted has no precision.
+            # mteb's other metrics warn that a label without predictions has no precision.
             warnings.simplefilter("ignore", UndefinedMetricWarning)
             yield
     finally:
@@ -96,7 +96,7 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def _without_times(result: Any, encoder: LookupEncoder) -> dict[str, Any]:
-    """Drop whatever another hour or machine would change."""
+    """Return the result without values that depend on the time or the machine."""
     tree: dict[str, Any] = result.model_dump(mode="json")
     for key in TIMES:
         tree.pop(key, None)

@@ -1,4 +1,4 @@
-"""Main scores of models on benchmark tasks, and their means over comparable ones."""
+"""Main scores of models on benchmark tasks, and their means over task kinds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from polydistill.config.data import TaskParams
 from polydistill.errors import MissingDataError
 
 Scores = dict[str, dict[str, dict[str, float]]]
-"""Model, task kind, task: main score, in [-1, 1]."""
+"""Main scores by model, task kind and task, in [-1, 1]."""
 
 
 def read_scores(path: Path) -> Scores:
@@ -29,7 +29,7 @@ def read_scores(path: Path) -> Scores:
 def kind_means(
     scores: Scores, tasks: Mapping[str, TaskParams], domain: str | None = None
 ) -> dict[str, dict[str, float]]:
-    """Return model, task kind: mean main score, over all tasks or those of one domain (`in`, `out`)."""
+    """Return mean main scores by model and task kind, over all tasks or those of one domain (`in`, `out`)."""
     means: dict[str, dict[str, float]] = {}
     for model, kinds in scores.items():
         means[model] = {}
@@ -41,5 +41,5 @@ def kind_means(
 
 
 def mean_score(by_kind: Mapping[str, float]) -> float:
-    """Return the mean over task kinds: each kind counts once, however many tasks it has."""
+    """Return the mean over task kinds, each with the same weight however many tasks it has."""
     return fmean(by_kind.values())

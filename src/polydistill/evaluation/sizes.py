@@ -1,4 +1,4 @@
-"""How large models are, read off their files without loading them."""
+"""Sizes of models, read from their files without loading the models."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from polydistill.errors import PolydistillError
 WEIGHT_OPTIONS = ("model", "vectors", "weights", "checkpoints")
 """Options of a teacher family that name its weights."""
 SUFFIXES = (".safetensors", ".onnx", ".npy", ".npz", ".bin", ".pth", ".pt")
-"""In the order of preference where a folder holds the same weights twice."""
+"""Weight formats in order of preference, for folders with several formats of the same weights."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large a model is; None where its files do not say.
+    """The size of a model; None if its files do not state it.
 
     Attributes:
-        weight_bytes: Of the weights on disk.
-        n_parameters: Numbers in them, where the format says how many.
+        weight_bytes: Size of the weights on disk, in bytes.
+        n_parameters: Number of parameters, if the format states it.
     """
 
     weight_bytes: int | None = None
@@ -40,10 +40,10 @@ def student_size(folder: Path) -> Size:
 
 
 def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:
-    """Return the size of a teacher's weights: of the option that names them, or its class's `weights`.
+    """Return the size of a teacher's weights, found by an option or by the `weights` of its class.
 
-    A teacher whose weights are not here (precomputed, say, or not installed) has no size. A teacher that runs
-    only a part of a file may say how much by an attribute `n_parameters`.
+    A teacher without local weights (precomputed or not installed, for example) has no size. A teacher that uses only a
+    part of a file may state its number of parameters in an attribute `n_parameters`.
     """
     options = row.options
     named = next((options[key] for key in WEIGHT_OPTIONS if options.get(key)), None)
@@ -70,7 +70,7 @@ def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:
 
 
 def weights_size(path: Path) -> Size:
-    """Return the size of a weights file, or of the weights in a folder; of one format only."""
+    """Return the size of a weights file, or of the weights of one format in a folder."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     for suffix in SUFFIXES:
         same = [file for file in files if file.suffix == suffix]
@@ -83,7 +83,7 @@ def weights_size(path: Path) -> Size:
 
 
 def _total(counts: Iterable[int | None]) -> int | None:
-    """Add up, if all are known."""
+    """Return the sum, or None if a count is unknown."""
     known = list(counts)
     return None if None in known else sum(count for count in known if count is not None)
 
@@ -101,7 +101,7 @@ def _n_parameters(file: Path) -> int | None:
 
 
 def _n_initialised(file: Path) -> int | None:
-    """Count the floating-point numbers that an ONNX graph holds, where the library is there and can read it.
+    """Count the floating-point numbers in an ONNX graph; None if onnx is missing or cannot read the file.
 
     Some exporters write weights as initializers, others as constants.
     """

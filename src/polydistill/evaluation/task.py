@@ -1,4 +1,4 @@
-"""What a task kind is given, and what it gives back."""
+"""Inputs and results of the task kinds."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from polydistill.evaluation.probe import Probe
 
 @dataclass(frozen=True)
 class TaskSource:
-    """A task's rows, and how to read them.
+    """A task's rows and the settings to read them.
 
     Attributes:
         name: The task's name in `params.yaml`.
-        frame: Its rows: `id`, the example, `label`, and for probes `split`.
+        frame: Its rows, with `id`, the example, `label` and, for probes, `split`.
         column: The column of the example; pairs are in `<column>1` and `<column>2`.
-        content_id: The modality's, see `contracts.Modality.content_id`: what mteb sees of an example.
-        seeds: What clusterings start from; fits in closed form, or to convergence, do not use them.
-        probe: What classifications and regressions fit: `linear`, or a small network, `mlp`.
+        content_id: The modality's `contracts.Modality.content_id`; mteb sees only these ids.
+        seeds: Seeds of clusterings; fits in closed form or to convergence do not use them.
+        probe: The probe of classifications and regressions: `linear`, or `mlp`, a small network.
     """
 
     name: str
@@ -35,7 +35,7 @@ class TaskSource:
 
     @property
     def revision(self) -> str:
-        """The sha256 of the rows: it pins the data that a score was made on."""
+        """The sha256 of the rows, which pins the data of a score."""
         digest = hashlib.sha256()
         for column in sorted(self.frame.columns):
             digest.update(f"\x1e{column}".encode())
@@ -44,14 +44,14 @@ class TaskSource:
         return digest.hexdigest()
 
     def contents(self, rows: pd.DataFrame, side: str = "") -> list[str]:
-        """Return the content ids of the examples in some of the rows; `side` is 1 or 2 of a pair."""
+        """Return the content ids of the examples in `rows`; for pairs `side` is 1 or 2."""
         return [self.content_id(example) for example in rows[f"{self.column}{side}"]]
 
     def split(self, name: str) -> pd.DataFrame:
         """Return the rows of a split.
 
         Raises:
-            DataError: There are none.
+            DataError: The split has no rows.
         """
         if "split" not in self.frame:
             raise DataError(f"Task {self.name!r} must have a column 'split' of train and test.")
@@ -63,13 +63,13 @@ class TaskSource:
 
 @dataclass(frozen=True)
 class BenchmarkTask:
-    """A task that mteb can evaluate, and how to read the predictions that mteb saved.
+    """A task for mteb, with a function that reads the predictions that mteb saves.
 
     Attributes:
         name: The task's name in `params.yaml`.
-        mteb: The task: an instance of one of mteb's AbsTask classes, its data loaded.
-        main_score: Which of mteb's metrics is compared.
-        predictions: Turns what mteb saved as predictions into `example, seed, prediction, target,
+        mteb: An instance of one of mteb's AbsTask classes, with its data loaded.
+        main_score: Name of the mteb metric that is compared.
+        predictions: Converts mteb's saved predictions to a table `example, seed, prediction, target,
             score`; the mean of `score` is the main score (see `statistics.influence`).
     """
 
@@ -101,16 +101,16 @@ def local_task(
     model: Any = None,
     **metadata: str,
 ) -> BenchmarkTask:
-    """Return a task of mteb with its data loaded: everything pinned, nothing to download.
+    """Return an mteb task with its data loaded, so that mteb downloads nothing.
 
-    To mteb every modality is text: it sees content ids.
+    For mteb every modality is text, because it sees content ids.
 
     Args:
         source: The task's rows.
         task_class: One of mteb's AbsTask classes, or a subclass.
-        dataset: What `load_data` would make.
+        dataset: The data that `load_data` would load.
         predictions: See `BenchmarkTask`.
-        model: The probe, for tasks that fit one.
+        model: The probe, for tasks that fit a probe.
         metadata: `type`, `main_score` and `description`.
     """
     from mteb.abstasks.task_metadata import TaskMetadata
@@ -152,7 +152,7 @@ def prediction_frame(
     targets: Iterable[object],
     scores: Iterable[float],
 ) -> pd.DataFrame:
-    """Return one seed's predictions as a table, one row per example; numbers are written with six digits."""
+    """Return the predictions of one seed, one row per example; numbers have six significant digits."""
     return pd.DataFrame(
         {
             "example": list(examples),
@@ -171,7 +171,7 @@ def _as_text(value: object) -> str:
 def split_dataset(
     source: TaskSource, label: str, convert: Callable[[pd.Series], list[int] | list[float]]
 ) -> Any:
-    """Return both splits as mteb reads them, with the labels converted and called `label`."""
+    """Return both splits in mteb's format, with converted labels in the column `label`."""
     from datasets import Dataset, DatasetDict
 
     return DatasetDict(

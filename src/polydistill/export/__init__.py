@@ -1,1 +1,1 @@
-"""What users take away: the student's bundle, post-processed exports, and predicted teacher embeddings."""
+"""Results for users: the student, post-processed exports and predicted teacher embeddings."""

@@ -1,4 +1,4 @@
-"""An export as a folder: the student, the map that follows it, and a card; no pickle."""
+"""The folder of an export: the student, a map of its embeddings, and a card. No pickle."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CARD, ARRAYS, STUDENT, HEADS = "export.json", "export.safetensors", "student", "
 
 @dataclass(frozen=True)
 class ExportSource:
-    """What an export is fitted to.
+    """The data that an export is fitted to.
 
     Attributes:
-        embeddings: The student's embeddings of rows that it was trained on, `(n, student_dim)`.
-        heads: The heads that were trained with it; none where the export needs none.
+        embeddings: The student's embeddings of training rows, `(n, student_dim)`.
+        heads: The heads that were trained with it. None if the export needs no heads.
     """
 
     embeddings: FloatArray
@@ -39,26 +39,26 @@ class ExportSource:
 class Export(Protocol):
     """A fixed map of a student's embeddings. Options are keyword arguments of its classmethod `build`.
 
-    `build(source, …)` fits it to an `ExportSource`; `load(arrays, heads)` makes it of what `arrays` gave.
+    `build(source, …)` fits it to an `ExportSource`; `load(arrays, heads)` restores it from the result of `arrays`.
     """
 
     needs_heads: bool
-    """Whether `apply` passes through the heads, so that the folder must hold them."""
+    """Whether `apply` uses the heads, so that the folder must contain them."""
 
     def apply(self, embeddings: FloatArray) -> FloatArray:
-        """Return `(n, dim)` for the student's `(n, student_dim)`; each row stands alone."""
+        """Map the student's embeddings `(n, student_dim)` to `(n, dim)`, row by row."""
 
     def arrays(self) -> Mapping[str, FloatArray]:
-        """Return all that was fitted."""
+        """Return the fitted arrays by name."""
 
 
 class ExportCard(Node):
-    """What `export.json` holds.
+    """The content of `export.json`.
 
     Attributes:
-        export: The registry's name of the export, and its options.
-        dim: Width of what comes out.
-        student_sha256: Of the weights of the student.
+        export: Plug-in name and options of the export.
+        dim: Width of the exported embeddings.
+        student_sha256: The sha256 of the student's weights.
     """
 
     export: Plugin
@@ -67,24 +67,24 @@ class ExportCard(Node):
 
 
 class ExportedStudent:
-    """A student and what follows it, behind one `encode`."""
+    """A student followed by an export's map, with one method `encode`."""
 
     def __init__(self, card: ExportCard, student: Student, export: Export) -> None:
         self.card, self.dim = card, card.dim
         self._student, self._export = student, export
 
     def encode(self, examples: Sequence[Example]) -> FloatArray:
-        """Embed examples, in order, `(n_examples, dim)`, float32; compare them by cosine."""
+        """Return embeddings to compare by cosine, in order: `(n_examples, dim)`, float32."""
         return self._export.apply(encode(self._student, examples))
 
 
 def load_matching_heads(heads: Path, student: Path) -> HeadsBundle:
-    """Load heads, and make sure that they were trained with the student.
+    """Load heads and check that they were trained with the student.
 
     Raises:
-        MissingDataError: A folder holds no heads, or no student.
+        MissingDataError: The heads or the student are missing.
         DataError: The heads are damaged.
-        StoreError: They were trained with another student.
+        StoreError: The heads were trained with another student.
     """
     bundle, found = load_heads(heads), weights_digest(student)
     if found != bundle.card.student_sha256:
@@ -99,11 +99,11 @@ def save_export(folder: Path, plugin: Plugin, export: Export, student: Path, hea
     """Write the folder; the same student, heads and options write the same bytes.
 
     Args:
-        folder: Not there yet.
+        folder: A folder that does not exist yet.
         plugin: Name and options of the export.
-        export: Fitted.
+        export: The fitted export.
         student: The student's bundle, which is copied.
-        heads: The heads' folder; copied where the export needs them.
+        heads: The heads' folder, which is copied if the export needs the heads.
     """
     folder.mkdir(parents=True)
     shutil.copytree(student, folder / STUDENT)
@@ -124,11 +124,11 @@ def load_export(folder: Path) -> ExportedStudent:
         MissingDataError: The folder holds no export.
         DataError: A file is damaged.
         StoreError: Student, heads and export do not belong together.
-        UnknownNameError: No file of the room makes this export.
+        UnknownNameError: The export is not a known plug-in.
     """
     for file in (CARD, ARRAYS):
         if not (folder / file).exists():
-            raise MissingDataError(f"No {file} in {folder}: `polydistill export` makes it.")
+            raise MissingDataError(f"No {file} in {folder}: `polydistill export` writes it.")
     try:
         card = ExportCard.model_validate_json((folder / CARD).read_bytes())
         arrays = load_file(folder / ARRAYS)

@@ -1,4 +1,4 @@
-"""What a teacher would say: its embedding, how sure that is, and how strange the input, from the student."""
+"""Teacher embeddings predicted from the student's, with their uncertainty and an out-of-distribution score."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ SUFFIX = ".npz"
 
 @dataclass(frozen=True)
 class PredictionReport:
-    """What `predict_teacher` wrote.
+    """The result of `predict_teacher`.
 
     Attributes:
-        teacher: Whose embeddings are predicted.
-        rows: One an example.
-        dim: Of the teacher.
-        scale: `predicted` for each example, or `residual`: the same for all, as the loss trains no scale.
-        novelty: The median of the examples' novelty; none where the scale is `residual`.
-        file: Holds `mean` and `std`, `(rows, dim)`, and `novelty`, `(rows,)`, unless that is none.
+        teacher: The teacher whose embeddings are predicted.
+        rows: Number of rows, one per example.
+        dim: Width of the teacher's embeddings.
+        scale: `predicted` for each example; or `residual`, the same for all, because the loss trains no scale.
+        novelty: The median out-of-distribution score. None if the scale is `residual`.
+        file: The file with `mean` and `std`, `(rows, dim)`, and with the out-of-distribution scores `novelty`,
+            `(rows,)`, if there are any.
     """
 
     teacher: str
@@ -63,24 +64,24 @@ class TeacherPredictor:
 
     @property
     def scores_novelty(self) -> bool:
-        """Whether `novelty` can be asked for."""
+        """Whether the heads have a scale, which `novelty` needs."""
         return self._bundle.card.novelty is not None
 
     def predict(self, embeddings: FloatArray, teacher: str) -> tuple[FloatArray, FloatArray]:
         """Return a teacher's expected embeddings and their standard deviations, `(n, teacher_dim)`.
 
-        Both are in the teacher's own scale. `mean ± 1.645 std` holds 90 % of the values on inputs like the
-        corpus: `coverage_90` of the distill stage's report says how nearly. Several modes become one mean
-        and one standard deviation.
+        Both are in the teacher's own scale. On inputs like the corpus, `mean ± 1.645 std` contains about
+        90 % of the values; `coverage_90` in the distill stage's report is the measured share. A mixture of
+        several modes is reduced to one mean and one standard deviation.
 
         Args:
-            embeddings: The student's, `(n, student_dim)`, not normalised.
+            embeddings: The student's embeddings, `(n, student_dim)`, not normalised.
             teacher: One of `teachers`.
 
         Raises:
-            UnknownNameError: The heads know no such teacher.
+            UnknownNameError: The heads do not predict this teacher.
             DataError: No held-out row had this teacher, so its scale could not be calibrated.
-            ShapeError: The embeddings are not as wide as the student's.
+            ShapeError: The embeddings do not have the student's width.
         """
         self.require(teacher)
         mean, scale = self._moments(embeddings)[teacher]
@@ -92,19 +93,19 @@ class TeacherPredictor:
         return standardiser.invert(mean), np.sqrt(standardiser.invert_variance(scale**2))
 
     def novelty(self, embeddings: FloatArray) -> NDArray[np.float64]:
-        """Return how unlike the corpus the inputs are, `(n,)`: higher is stranger.
+        """Return out-of-distribution scores, `(n,)`: the higher, the less an input resembles the corpus.
 
-        The logarithm of the predicted scale, averaged over all dimensions of all teachers (the entropy of
-        what the heads predict, up to a constant), in standard deviations from its mean on held-out rows: 0
-        is a typical row of the corpus. The heads know an input as strange when its embedding says little
-        of the teachers'. Calibration cancels out.
+        The score is the logarithm of the predicted scale, averaged over all dimensions of all teachers, which
+        is the entropy of the prediction up to a constant. Its unit is standard deviations from the mean on
+        held-out rows, so 0 is a typical row of the corpus. Inputs score high if their embedding determines the
+        teachers' embeddings poorly. Calibration does not change the score.
 
         Args:
-            embeddings: The student's, `(n, student_dim)`, not normalised.
+            embeddings: The student's embeddings, `(n, student_dim)`, not normalised.
 
         Raises:
             ParamsError: The student was distilled with a loss that trains no scale.
-            ShapeError: The embeddings are not as wide as the student's.
+            ShapeError: The embeddings do not have the student's width.
         """
         zero = self._bundle.card.novelty
         if zero is None:
@@ -116,10 +117,10 @@ class TeacherPredictor:
         return (mean_log_scale([scale for _, scale in moments.values()]) - zero.mean) / zero.std
 
     def require(self, teacher: str, identity: str | None = None) -> None:
-        """Refuse a teacher that `predict` cannot answer for; see there.
+        """Check that `predict` supports a teacher; see its errors.
 
         Raises:
-            StoreError: `identity`, where it is given, is not that of the teacher that the head was trained for.
+            StoreError: `identity` is given and differs from that of the teacher that the head was trained for.
         """
         if teacher not in self.teachers:
             raise UnknownNameError("teacher of these heads", teacher, self.teachers)
@@ -145,14 +146,14 @@ class TeacherPredictor:
 
 
 def load_predictor(heads: Path, student: Path) -> TeacherPredictor:
-    """Load the heads, and make sure that they belong to a student.
+    """Load heads and check that they belong to a student.
 
     Args:
         heads: The folder of the heads.
-        student: The folder of the student whose embeddings will be given.
+        student: The folder of the student whose embeddings will be passed.
 
     Raises:
-        MissingDataError: A folder holds no heads, or no student.
+        MissingDataError: The heads or the student are missing.
         DataError: The heads are damaged.
         StoreError: The heads were trained with another student.
     """
@@ -162,13 +163,13 @@ def load_predictor(heads: Path, student: Path) -> TeacherPredictor:
 def predict_teacher(
     model: Path, teacher: str, examples: Sequence[Example], output: Path
 ) -> PredictionReport:
-    """Write a teacher's predicted embeddings of some examples to an `.npz`; nothing in it is pickled.
+    """Write a teacher's predicted embeddings of some examples to an `.npz` file without pickles.
 
     Args:
         model: A folder that holds `student` and `heads`.
-        teacher: One that the heads know.
-        examples: In order.
-        output: The file.
+        teacher: A teacher of the heads.
+        examples: The examples, in order.
+        output: The file to write.
 
     Raises:
         ParamsError: `output` does not end in `.npz`.

@@ -1,4 +1,4 @@
-"""The student as its users see it: encode, compare, save, and predict what a teacher would give."""
+"""The student for users: encode, compare, save, and predict teacher embeddings."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ STUDENT, HEADS, MODALITY = "student", "heads", "modality"
 
 @dataclass(frozen=True)
 class PredictedEmbedding:
-    """What a teacher would give for some examples, as the student's heads predict it.
+    """A teacher's embeddings of some examples, predicted by the student's heads.
 
     Attributes:
         mean: `(n_examples, teacher_dim)`, in the teacher's own scale.
-        std: `(n_examples, teacher_dim)`: calibrated, so that `mean ± 1.645 std` holds about 90 % of the values on
-            inputs like the corpus.
+        std: `(n_examples, teacher_dim)`, calibrated: on inputs like the corpus, `mean ± 1.645 std` contains about
+            90 % of the values.
     """
 
     mean: FloatArray
@@ -63,12 +63,12 @@ class PredictedTeacher:
 
 
 class Student:
-    """A distilled student, ready to embed. `polydistill.distill` makes one, `polydistill.load` reads one.
+    """A distilled student. `polydistill.distill` trains one and `polydistill.load` loads one.
 
     Args:
-        folder: A student's bundle.
-        modality: What its examples are: `text`, `vision` or `molecules`.
-        heads: The folder of the heads that were trained with it; none: `heads` in `folder`, if there is one.
+        folder: The folder of a student's bundle.
+        modality: The kind of its examples: `text`, `vision` or `molecules`.
+        heads: The folder of the heads that were trained with it. None: `heads` in `folder`, if it exists.
 
     Raises:
         MissingDataError: The folder holds no student.
@@ -106,10 +106,10 @@ class Student:
         """Embed examples, in order.
 
         Args:
-            examples: A list of whatever the modality can read; a single string is one example.
-            normalize: Whether each row has length one.
-            batch_size: Examples that are embedded at once.
-            truncate_dim: Keep this many leading dimensions; none: all.
+            examples: A list of examples that the modality can read; a single string is one example.
+            normalize: Whether to scale each row to length one.
+            batch_size: Number of examples per batch.
+            truncate_dim: Number of leading dimensions to keep. None: all.
             progress: Whether to show a progress bar.
 
         Returns:
@@ -151,7 +151,7 @@ class Student:
 
         Raises:
             MissingDataError: The student was saved without heads.
-            UnknownNameError: It was not distilled from such a teacher.
+            UnknownNameError: The student was not distilled from a teacher of this name.
         """
         if not self._has_heads:
             raise MissingDataError(
@@ -163,10 +163,10 @@ class Student:
     def save(self, folder: str | Path) -> Path:
         """Write the student to a folder that `polydistill.load` and sentence-transformers can load.
 
-        The folder is complete or not there at all; one that holds a student is replaced.
+        The folder is written completely or not at all; a folder that holds a student is replaced.
 
         Raises:
-            DataError: The folder holds something else than a student.
+            DataError: The folder exists and holds no student.
         """
         target = Path(folder)
         if target.exists() and not (target / CARD).is_file():
@@ -200,9 +200,9 @@ def load(folder: str | Path, *, modality: str | None = None) -> Student:
     """Load a student from a folder.
 
     Args:
-        folder: What `Student.save` wrote; or the folder `artifacts/<modality>` of a project, with `student` and
-            `heads`; or a student's bundle alone.
-        modality: What its examples are, where the folder does not record it.
+        folder: A folder written by `Student.save`; the folder `artifacts/<modality>` of a project, with
+            `student` and `heads`; or a student's bundle alone.
+        modality: The kind of its examples, if the folder does not record it.
 
     Raises:
         MissingDataError: The folder holds no student.

@@ -1,1 +1,1 @@
-"""One function a stage: files in, files out, a report back."""
+"""The stages: one function per stage, which reads and writes files and returns a report."""

@@ -1,8 +1,8 @@
 """Teacher attribution: what each teacher adds to the others, on the benchmark, without training a student.
 
-No stage of DVC: it reads the embeddings that are there. `docs/results/<modality>/attribution.{json,md}` holds scores and sizes
-of weights, the same on every machine; what a minute of embedding brings depends on the machine, so
-`adds_per_minute` works it out when somebody asks, and nothing keeps it.
+This is not a DVC stage: it reads existing embeddings. `docs/results/<modality>/attribution.{json,md}` holds scores and
+sizes of weights, which are the same on every machine. The contribution per minute of embedding depends on the machine,
+so `adds_per_minute` computes it on request and it is not stored.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from polydistill.teachers import TEACHERS
 
 @dataclass(frozen=True)
 class EmbeddingTime:
-    """What a teacher costs on this machine; none where the embed stage has noted no speed.
+    """A teacher's embedding time on this machine; None if the embed stage has recorded no speed.
 
     Attributes:
-        minutes: To embed the corpus.
-        adds_per_minute: The teacher's contribution a minute.
+        minutes: Minutes to embed the corpus.
+        adds_per_minute: The teacher's contribution per minute.
     """
 
     minutes: float | None
@@ -54,16 +54,17 @@ class EmbeddingTime:
 def attribution(
     root: Path, params: Params, modality: str, *, progress: Progress = silent
 ) -> AttributionReport:
-    """Score the ensemble of all teachers, without each and each alone; write `docs/results/<modality>/attribution.*`.
+    """Score ensembles of teachers and write `docs/results/<modality>/attribution.*`.
 
-    The tasks, probes and scores are the evaluate stage's. The same inputs write the same bytes.
+    The ensembles are all teachers, all without each one, and each alone. Tasks, probes and scores are those of the
+    evaluate stage. The same inputs write the same bytes.
 
     Raises:
         ParamsError: Fewer than two teachers are enabled.
         MissingExtraError: mteb is not installed.
-        MissingDataError: A teacher's embeddings, or a task that is ours to pass on, are not there.
-        DataError: There is no task at all, or a task's rows cannot be probed.
-        StoreError: A teacher's embeddings are damaged, or lack an input.
+        MissingDataError: A teacher's embeddings, or a task's file that is not third-party data, are missing.
+        DataError: No task is available, or a task's rows cannot be probed.
+        StoreError: A teacher's embeddings are damaged or lack an input.
     """
     layout, block = Layout(root, modality), params.modality(modality)
     teachers = list(params.enabled_teachers(modality))
@@ -97,7 +98,7 @@ def attribution(
 def adds_per_minute(
     root: Path, params: Params, report: AttributionReport
 ) -> dict[str, EmbeddingTime]:
-    """Return teacher: minutes to embed the corpus here, at the speed that the embed stage noted."""
+    """Return each teacher's minutes to embed the corpus on this machine, at the speed that the embed stage recorded."""
     layout, found = Layout(root, report.modality), {}
     folder = layout.scratch / "timings" / report.modality
     for one in report.contributions:
@@ -112,8 +113,8 @@ def adds_per_minute(
 def _require_embeddings(layout: Layout, teachers: Sequence[str]) -> None:
     if len(teachers) < 2:
         raise ParamsError(
-            f"Attribution compares two teachers or more, got {', '.join(teachers)} alone: "
-            "remove `enabled: false` from another one's row in params.yaml."
+            f"Attribution needs at least two teachers, got only {', '.join(teachers)}: "
+            "remove `enabled: false` from the row of another teacher in params.yaml."
         )
     for teacher in teachers:
         folder = layout.embeddings("benchmark", teacher)
@@ -126,7 +127,7 @@ def _require_embeddings(layout: Layout, teachers: Sequence[str]) -> None:
 def _blocks(
     layout: Layout, teachers: Sequence[str], ids: Sequence[str], n_threads: int
 ) -> dict[str, Embeddings]:
-    """Return each teacher's part of an ensemble, with sums that do not depend on their order."""
+    """Return each teacher's part of an ensemble, computed with a reproducible order of sums."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(n_threads, "blas"), threadpool_limits(1, "openmp"):
@@ -153,7 +154,7 @@ def _weight_bytes(params: Params, modality: str) -> dict[str, int | None]:
 
 
 def _noted_speed(note: Path) -> float | None:
-    """Return examples a second, or none where nothing has been noted."""
+    """Return the recorded examples per second, or None."""
     if not note.exists():
         return None
     return float(json.loads(note.read_text(encoding="utf-8"))["rows_per_s"])

@@ -1,4 +1,4 @@
-"""Which code and libraries the numbers of a stage hang on."""
+"""Digest of the code and libraries that a stage's results depend on."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ NOT_FOLLOWED = tuple(
         "plugins", "project", "project.files", "project.layout", "training.tracking",
     )
 )  # fmt: skip
-"""What every stage stands on, and no number hangs on alone; the parameters count by their values."""
+"""Modules that every stage imports and that do not affect results; parameters enter the digest by value."""
 
 
 def stage_code(stages: Sequence[str], params: Sequence[Params], modality: str) -> str:
-    """Return a digest of what these stages run with each of these parameters.
+    """Return a digest of the code and libraries that these stages run with each of these parameters.
 
     Args:
-        stages: Names of modules beside this one.
-        params: The plug-ins that any of them names count.
-        modality: A block of them.
+        stages: Names of modules in this package.
+        params: Parameters, whose plug-ins are part of the digest.
+        modality: The block of the parameters.
     """
     plug_ins = {module for one in params for module in _plug_ins(one, modality)}
     modules = [*(f"{__package__}.{stage}" for stage in stages), *sorted(plug_ins)]
@@ -37,12 +37,12 @@ def stage_code(stages: Sequence[str], params: Sequence[Params], modality: str) -
 def _installed(library: str) -> str:
     try:
         return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:  # mteb comes with an extra
+    except importlib.metadata.PackageNotFoundError:  # mteb is an optional dependency
         return "none"
 
 
 def _plug_ins(params: Params, modality: str) -> list[str]:
-    """Return the modules that the parameters name."""
+    """Return the modules of the plug-ins that the parameters name."""
     block = params.modality(modality)
     tasks = {task.kind.replace("-", "_") for task in block.tasks.values()}
     return [

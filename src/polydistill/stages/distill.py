@@ -1,4 +1,4 @@
-"""Distill the teachers' stored embeddings into the student."""
+"""The distill stage: trains the student on the teachers' stored embeddings."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def distill(
     tracker: Tracker | None = None,
     progress: Progress = silent,
 ) -> DistillReport:
-    """Train the student, and write its bundle, the heads, the history and the report.
+    """Train the student and write its bundle, the heads, the history and the report.
 
     An unfinished run with the same parameters and inputs is resumed. See `distillation.distill_student`.
 
     Raises:
-        DataError: No row is held out, or none is left to train on.
-        StoreError: Embeddings are missing, damaged, or of other rows than the corpus.
+        DataError: There are no held-out rows or no training rows.
+        StoreError: Embeddings are missing, damaged, or belong to other rows than the corpus.
         PolydistillError: See `distillation.distill_student`.
     """
     tracker = tracker or NullTracker()
@@ -82,7 +82,7 @@ def distill(
 def _work_folder(
     layout: Layout, params: Params, stored: dict[str, StoredEmbeddings], groups: list[str]
 ) -> Path:
-    """Name the folder of unfinished work after everything that the result depends on, our code too."""
+    """Return the folder of unfinished work, named after a digest of everything that affects the result."""
     block = params.modality(layout.modality)
     inputs = {
         name: [one.identity, hashlib.sha256("".join(one.ids).encode()).hexdigest()]
@@ -99,7 +99,7 @@ def _work_folder(
 
 
 def _publish_outputs(layout: Layout, outputs: Path) -> None:
-    """Put everything in place, the report last."""
+    """Move all outputs to their final paths, the report last."""
     for made, final in (
         (STUDENT, layout.student),
         (UNDISTILLED, layout.undistilled),

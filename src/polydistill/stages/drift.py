@@ -1,4 +1,4 @@
-"""Compare the incoming corpus with the champion's: in the student's embedding space, and by columns."""
+"""Drift: compares the incoming corpus with the champion's by student embeddings and by columns."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ EMBEDDINGS, COLUMNS = "embeddings.safetensors", "columns.json"
 
 @dataclass(frozen=True)
 class Reference:
-    """What is kept of a corpus to compare another with: no text, so that it may go wherever the student goes.
+    """A summary of a corpus to compare others with. It holds no text, so it can be shipped with the student.
 
     Attributes:
-        embeddings: `(n_rows, dim)`, the student's, of rows drawn at random.
-        columns: The mean of each column, see `drift.columns`.
+        embeddings: The student's embeddings of randomly drawn rows, `(n_rows, dim)`.
+        columns: The mean of each column; see `drift.columns`.
     """
 
     embeddings: FloatArray
@@ -45,15 +45,15 @@ class Reference:
 
 @dataclass(frozen=True)
 class Column:
-    """How a column of the corpus has moved.
+    """The change of a column's mean between two corpora.
 
     Attributes:
-        column: Its name, see `drift.columns`.
-        champion: Its mean in the champion's corpus: of a measure, or a share in [0, 1].
-        incoming: In the incoming one.
-        low: Least mean that is no drift.
-        high: Greatest.
-        drifted: Whether the checker says that it has left this range.
+        column: The column's name; see `drift.columns`.
+        champion: Mean in the champion's corpus, of a measure or as a share in [0, 1].
+        incoming: Mean in the incoming corpus.
+        low: Lowest mean that does not count as drift.
+        high: Highest mean that does not count as drift.
+        drifted: Whether the checker found the mean outside this range.
     """
 
     column: str
@@ -66,16 +66,16 @@ class Column:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """How the incoming corpus compares with the champion's.
+    """The comparison of the incoming corpus with the champion's.
 
     Attributes:
         champion: The champion's version.
-        drifted: What has drifted: `embeddings`, or columns; empty if nothing has.
-        mmd2: The unbiased squared mean discrepancy of the embeddings.
-        p: Of the permutation test, in (0, 1].
-        level: The greatest p that is drift.
-        rows: Rows drawn from the champion's and the incoming corpus.
-        columns: Each column.
+        drifted: Names of what has drifted: `embeddings` or columns; empty if nothing has.
+        mmd2: The unbiased squared maximum mean discrepancy of the embeddings.
+        p: The p-value of the permutation test, in (0, 1].
+        level: The highest p-value that counts as drift.
+        rows: Numbers of rows drawn from the champion's and the incoming corpus.
+        columns: The comparison of each column.
     """
 
     champion: int
@@ -88,7 +88,7 @@ class DriftReport:
 
 
 def make_reference(root: Path, params: Params, modality: str, student: Student) -> Reference:
-    """Return what is kept of the project's corpus beside a student that was distilled from it.
+    """Return the reference of the project's corpus for a student that was distilled from it.
 
     Raises:
         DataError: The corpus cannot be read.
@@ -112,7 +112,7 @@ def load_reference(folder: Path) -> Reference:
     """Read what `save_reference` wrote.
 
     Raises:
-        MissingDataError: It is not there.
+        MissingDataError: The folder holds no reference.
     """
     for file in (folder / EMBEDDINGS, folder / COLUMNS):
         if not file.exists():
@@ -121,7 +121,7 @@ def load_reference(folder: Path) -> Reference:
     return Reference(load_file(folder / EMBEDDINGS)["embeddings"], columns)
 
 
-def drift(  # noqa: PLR0913 - two corpora, each with what belongs to it
+def drift(  # noqa: PLR0913 - two corpora with their settings
     root: Path,
     params: Params,
     modality: str,
@@ -131,20 +131,20 @@ def drift(  # noqa: PLR0913 - two corpora, each with what belongs to it
     *,
     champion: int,
 ) -> DriftReport:
-    """Compare the project's corpus with a champion's reference, and write `drift.json`.
+    """Compare the project's corpus with a champion's reference and write `drift.json`.
 
     Args:
         root: The project folder.
-        params: Of the project.
+        params: The project's parameters.
         modality: A block of `params.yaml`.
-        reference: The champion's.
-        student: The champion itself: both samples must lie in its space.
-        checker: Of the columns' rules.
-        champion: Its version.
+        reference: The champion's reference.
+        student: The champion, which embeds the incoming corpus.
+        checker: Checks the rules of the columns.
+        champion: The champion's version.
 
     Raises:
         DataError: The corpus cannot be read.
-        ShapeError: `student` is not the one that the reference was made with.
+        ShapeError: The reference was made with a student of another width.
     """
     layout, block = Layout(root, modality), params.modality(modality)
     kind, policy = MODALITIES.get(modality)(), block.retrain.drift
@@ -179,10 +179,10 @@ def drift(  # noqa: PLR0913 - two corpora, each with what belongs to it
 def draw(
     corpus: pd.DataFrame, kind: Modality, rows: int, seed: int, purpose: str
 ) -> Sequence[Example]:
-    """Return `rows` readable examples, or all if there are fewer, drawn by a seed and a purpose.
+    """Return `rows` readable examples, or all if there are fewer, drawn with a seed and a purpose.
 
-    The two sides of a comparison have purposes of their own: drawn alike, they would be the same rows where
-    nothing has changed, and no longer two samples.
+    The two corpora of a comparison use different purposes. With the same purpose an unchanged corpus would give the
+    same rows twice instead of two independent samples.
     """
     places = seeded(seed, purpose).permutation(len(corpus))
     drawn = corpus[kind.column].iloc[places].dropna()
@@ -190,7 +190,7 @@ def draw(
 
 
 def _readable(kind: Modality, values: Iterable[object]) -> Iterator[Example]:
-    """Leave out what the modality refuses: validation counts such rows, and stops at them."""
+    """Yield the examples that the modality can read; validation reports the others as errors."""
     for value in values:
         with suppress(DataError):
             yield kind.coerce(value)

@@ -1,4 +1,4 @@
-"""Embed the corpus and the benchmark inputs with one teacher."""
+"""The embed stage: embeds the corpus and the benchmark inputs with one teacher."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from polydistill.project.layout import Layout
 from polydistill.teachers import TEACHERS
 
 TIMED_ROWS = 1_000
-"""Fewer rows say more of the loading of weights than of the teacher."""
+"""Least number of rows for a speed; with fewer, the time is mostly that of loading weights."""
 
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """What the stage did.
+    """The result of the embed stage.
 
     Attributes:
-        teacher: Whose embeddings they are.
-        n_corpus: Examples of the corpus.
-        n_benchmark: Distinct inputs of all tasks.
-        disk_bytes: Estimate of what all of it takes on disk.
-        shards_computed: Shards that were embedded now.
-        shards_reused: Shards that were there already.
-        rebuilt: Files that were damaged, and embedded anew.
+        teacher: The teacher's name.
+        n_corpus: Number of examples in the corpus.
+        n_benchmark: Number of distinct inputs of all tasks.
+        disk_bytes: Estimated size of the embeddings on disk.
+        shards_computed: Number of shards embedded in this run.
+        shards_reused: Number of shards that existed already.
+        rebuilt: Damaged files that were embedded again.
     """
 
     teacher: str
@@ -50,7 +50,7 @@ def embed(
     """Bring a teacher's stored embeddings up to date, computing only what is missing.
 
     Raises:
-        UnknownNameError: This teacher is not enabled.
+        UnknownNameError: The teacher is not enabled.
         StageError: The data has not passed validation.
         StoreError: See `store.write_embeddings`.
     """
@@ -103,11 +103,11 @@ def _require_valid(layout: Layout) -> None:
     if not path.exists():
         raise StageError(f"No {path}: run `polydistill validate {layout.modality}` first.")
     if not json.loads(path.read_text(encoding="utf-8"))["success"]:
-        raise StageError(f"{path} says that the data is not valid: mend it, and validate again.")
+        raise StageError(f"{path} says that the data is not valid: fix it and validate again.")
 
 
 def _labelled(progress: Progress, part: str) -> Progress:
-    """Tell the corpus' progress from the benchmark's."""
+    """Return a progress that adds the name of the part, corpus or benchmark."""
 
     def labelled(what: str, done: int, total: int, **figures: float) -> None:
         progress(f"{what} {part}", done, total, **figures)
@@ -116,6 +116,6 @@ def _labelled(progress: Progress, part: str) -> Progress:
 
 
 def _note_speed(layout: Layout, teacher: str, rows_per_s: float) -> None:
-    """Leave the speed where nothing depends on it."""
+    """Write the speed to a file that no stage depends on."""
     path = layout.scratch / "timings" / layout.modality / f"{teacher}.json"
     write_atomic(path, json.dumps({"rows_per_s": round(rows_per_s, 1)}) + "\n")

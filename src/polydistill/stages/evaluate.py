@@ -1,4 +1,4 @@
-"""Evaluate the student, the undistilled student and every teacher on the benchmark tasks."""
+"""The evaluate stage: scores the student, the undistilled student and the teachers on the benchmark tasks."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ STUDENTS = ("student", "undistilled")
 
 @dataclass(frozen=True)
 class EvaluateReport:
-    """What the stage found.
+    """The result of the evaluate stage.
 
     Attributes:
-        models: `student`, `undistilled` and the active teachers, in that order.
-        scores: Model, task kind, task: main score, to four decimals.
-        means: Model, task kind: their mean.
-        skipped: Third-party tasks that are not there, and why.
-        labels_seen: Task: the teachers whose weights were trained on its labels; no student that learned from
-            them is judged by its score there.
-        missing: Model: how many of the inputs it has no embedding of; they count as zero vectors.
-        n_inputs: Distinct inputs of all tasks.
-        n_predictions: Rows of `predictions.parquet`.
+        models: `student`, `undistilled` and the enabled teachers, in that order.
+        scores: Main scores by model, task kind and task, to four decimals.
+        means: Mean scores by model and task kind.
+        skipped: Third-party tasks that are missing, with the reason.
+        labels_seen: By task, the teachers whose weights were trained on its labels. The gate ignores the scores
+            on that task of students distilled from them.
+        missing: By model, the number of inputs without an embedding; they count as zero vectors.
+        n_inputs: Number of distinct inputs of all tasks.
+        n_predictions: Number of rows of `predictions.parquet`.
     """
 
     models: tuple[str, ...]
@@ -77,24 +77,24 @@ def evaluate(
     models: Collection[str] | None = None,
     progress: Progress = silent,
 ) -> EvaluateReport:
-    """Score every model on every task that is there, and keep what each predicted for each example.
+    """Score every model on every available task and save its prediction for each example.
 
-    The same inputs write the same bytes: no output holds a time.
+    The same inputs write the same bytes; no output contains a time.
 
     Args:
         root: The project folder.
-        params: Its parameters.
-        modality: A block of them.
-        models: Of `student`, `undistilled` and the active teachers, those that are wanted; none: those of
+        params: The project's parameters.
+        modality: A block of the parameters.
+        models: The models to score, among `student`, `undistilled` and the enabled teachers. None: those of
             `evaluation.models`.
-        progress: Told after each task of each model.
+        progress: Called after each task of each model.
 
     Raises:
-        UnknownNameError: `models` names another.
+        UnknownNameError: `models` contains an unknown name.
         MissingExtraError: mteb is not installed.
-        MissingDataError: A task that is ours to pass on, or the student, is not there.
-        DataError: There is no task at all, or a task's rows cannot be probed.
-        StoreError: A teacher's embeddings are damaged, or lack an input.
+        MissingDataError: The student, or a task's file that is not third-party data, is missing.
+        DataError: No task is available, or a task's rows cannot be probed.
+        StoreError: A teacher's embeddings are damaged or lack an input.
     """
     layout, block = Layout(root, modality), params.modality(modality)
     wanted = _wanted(params, modality, models or block.evaluation.models)
@@ -125,7 +125,7 @@ def evaluate(
 
 
 def _wanted(params: Params, modality: str, models: Collection[str] | None) -> list[str]:
-    """Return the names of the models that are asked for, students first."""
+    """Return the names of the requested models, students first."""
     known = [*STUDENTS, *params.enabled_teachers(modality)]
     for name in models or ():
         if name not in known:
@@ -136,7 +136,7 @@ def _wanted(params: Params, modality: str, models: Collection[str] | None) -> li
 def _encoders(
     layout: Layout, params: Params, wanted: Sequence[str], kind: Modality, inputs: pd.DataFrame
 ) -> Iterator[LookupEncoder]:
-    """Yield the models, one at a time: the students are encoded here, the teachers are in the store."""
+    """Yield the models one at a time; students are encoded here, teachers are read from the store."""
     import torch
 
     torch.set_num_threads(params.threads)
@@ -159,7 +159,7 @@ def stored_embeddings(
     """Return a teacher's stored embeddings of benchmark inputs, in the order of `ids`, and its identity.
 
     Raises:
-        StoreError: They are damaged, or lack an input.
+        StoreError: The embeddings are damaged or lack an input.
     """
     folder = layout.embeddings("benchmark", teacher)
     stored = open_embeddings(folder)
@@ -173,12 +173,12 @@ def stored_embeddings(
 
 
 def _revision(identity: Mapping[str, object]) -> str:
-    """Return a teacher's revision: the sha256 of whatever its embeddings depend on."""
+    """Return a teacher's revision: the sha256 of its identity."""
     return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
 
 
 def _skipped(layout: Layout, block: ModalityParams, tasks: list[BenchmarkTask]) -> dict[str, str]:
-    """Say which tasks of `params.yaml` are not there; only third-party ones can be."""
+    """Return the missing tasks of `params.yaml` with the reasons; only third-party tasks may be missing."""
     present = {task.name for task in tasks}
     reason = (
         "fetch-data could not fetch it"
@@ -195,7 +195,7 @@ def _write_json(path: Path, tree: Mapping[str, Any], *, sort_keys: bool = True) 
 
 
 def _publish_outputs(layout: Layout, run: BenchmarkRun, predictions: pa.Table) -> None:
-    """Put everything in place, the scores last."""
+    """Move all outputs to their final paths, the scores last."""
     work = layout.work("evaluate", layout.modality)
     shutil.rmtree(work, ignore_errors=True)
     (work / "mteb").mkdir(parents=True)

@@ -1,6 +1,6 @@
-"""Export the student with a geometry that suits cosines.
+"""Exports the student with a map that improves cosine similarities.
 
-No stage of DVC: it makes what a user takes away from what the stages have made.
+This is not a DVC stage: it reads the outputs of the stages.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from polydistill.students import encode, load_student
 from polydistill.training.dataset import held_out_mask, seeded
 
 ROWS = 20_000
-"""Rows that an export is fitted to, at most: its covariance has a few hundred dimensions."""
+"""Maximum number of rows that an export is fitted to, enough for a covariance of a few hundred dimensions."""
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What `export_student` made.
+    """The result of `export_student`.
 
     Attributes:
-        export: Its name.
+        export: Name of the export.
         dim: Width of its embeddings.
-        rows: That it was fitted to.
-        student_sha256: Of the student's weights.
-        folder: Where it lies.
+        rows: Number of rows that it was fitted to.
+        student_sha256: The sha256 of the student's weights.
+        folder: The folder of the export.
     """
 
     export: str
@@ -57,19 +57,19 @@ class ExportReport:
 def export_student(
     root: Path, params: Params, modality: str, plugin: Plugin, folder: Path
 ) -> ExportReport:
-    """Fit an export to the student's embeddings of its training rows, and write it with the student.
+    """Fit an export to the student's embeddings of its training rows and write it with the student.
 
     Args:
         root: The project folder.
-        params: Of the run that made the student.
-        modality: Of the student.
+        params: Parameters of the run that trained the student.
+        modality: The student's modality.
         plugin: Name and options of the export.
-        folder: Where it goes; an export that lies there is replaced.
+        folder: The folder to write; an existing export in it is replaced.
 
     Raises:
-        UnknownNameError: There is no such export, or it has no such option.
-        DataError: Something that is no export lies in `folder`, or no row was trained on.
-        PolydistillError: See `exports._bundle`.
+        UnknownNameError: The export or one of its options is unknown.
+        DataError: `folder` holds something other than an export, or there are no training rows.
+        PolydistillError: See `export.bundle`.
     """
     _check(plugin)
     if folder.exists() and not (folder / "export.json").exists() and any(folder.iterdir()):
@@ -92,7 +92,7 @@ def _check(plugin: Plugin) -> None:
 
 
 def fit_export(layout: Layout, plugin: Plugin, embeddings: FloatArray) -> Export:
-    """Fit an export to the student's embeddings, `(n, dim)`; the heads are read where it needs them."""
+    """Fit an export to the student's embeddings, `(n, dim)`; the heads are read only if it needs them."""
     entry = EXPORTS.get(plugin.name)
     heads = load_matching_heads(layout.heads, layout.student) if entry.needs_heads else None
     export: Export = entry.build(ExportSource(embeddings, heads), **plugin.options)
@@ -100,7 +100,7 @@ def fit_export(layout: Layout, plugin: Plugin, embeddings: FloatArray) -> Export
 
 
 def trained_embeddings(root: Path, params: Params, modality: str) -> FloatArray:
-    """Return the student's embeddings of at most `ROWS` rows that it was trained on."""
+    """Return the student's embeddings of at most `ROWS` of its training rows."""
     layout, block = Layout(root, modality), params.modality(modality)
     torch.set_num_threads(params.threads)
     kind = MODALITIES.get(modality)()

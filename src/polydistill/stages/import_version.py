@@ -1,4 +1,4 @@
-"""Copy an earlier version into the project, where a warm start finds it."""
+"""Imports an earlier version into the project for a warm start."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class ImportedVersion:
     """A version that `<modality>.warm_start` can name.
 
     Attributes:
-        sha256: Of its files: what `warm_start.sha256` must say.
-        student_sha256: Of its student's weights.
+        sha256: The sha256 of its files, the value for `warm_start.sha256`.
+        student_sha256: The sha256 of its student's weights.
         student_dim: Width of the student's embeddings.
-        teachers: Whose heads it has.
-        folder: Where it is stored in the project.
+        teachers: The teachers of its heads.
+        folder: Its folder in the project.
     """
 
     sha256: str
@@ -31,11 +31,11 @@ class ImportedVersion:
 
 
 def import_version(root: Path, modality: str, source: Path) -> ImportedVersion:
-    """Copy a version into the project, in a folder named after its content; once is enough.
+    """Copy a version into the project, to a folder named after its content. Repeating it changes nothing.
 
     Args:
         root: The project folder.
-        modality: Of the student.
+        modality: The student's modality.
         source: A folder that holds `student` and `heads`, such as `artifacts/text`.
 
     Raises:

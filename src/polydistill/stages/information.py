@@ -1,6 +1,6 @@
-"""Information: how many nats does each model tell of each teacher, and how many for its size?
+"""Mutual information (lower bound) between each model and each teacher, in nats, and its ratio to model size.
 
-No stage of DVC: it reads the student, the embeddings and the scores that are there.
+This is not a DVC stage: it reads the existing student, embeddings and scores.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from polydistill.training.dataset import held_out_mask, seeded
 UNKNOWN = "n/a"
 MILLION = 1e6
 POINTS = 100
-"""Benchmark points of a mean score of one."""
+"""Number of benchmark points in a mean score of one."""
 
 
 @dataclass(frozen=True)
 class Density:
-    """What a model tells of the teachers, and scores, for its size; None where it is not known.
+    """A model's information about the teachers and its score, relative to its size; None if unknown.
 
     Attributes:
-        nats: Summed over the teachers but itself.
-        n_teachers: How many those are.
-        n_parameters: Of the model.
-        nats_per_million: Nats for a million parameters.
-        points: Hundredths of the mean over task kinds of the main score.
-        points_per_million: Points for a million parameters.
+        nats: Sum of the nats about all teachers other than the model itself.
+        n_teachers: Number of those teachers.
+        n_parameters: Number of parameters of the model.
+        nats_per_million: Nats per million parameters.
+        points: Mean main score over task kinds, in hundredths.
+        points_per_million: Points per million parameters.
     """
 
     nats: float
@@ -57,14 +57,14 @@ class Density:
 
 @dataclass(frozen=True)
 class InformationReport:
-    """What `docs/results/<modality>/information.json` holds.
+    """The content of `docs/results/<modality>/information.json`.
 
     Attributes:
-        modality: Of the models.
-        n_rows: Rows that the estimators were fitted on, validation rows among them.
-        n_held_out: Rows that the student never saw, and that the estimates are over.
-        sufficiency: Model, teacher: what the model tells of the teacher.
-        density: Model: the same, summed, for its size.
+        modality: The models' modality.
+        n_rows: Number of rows that the estimators were fitted on, including validation rows.
+        n_held_out: Number of rows of the estimates, which the student was not trained on.
+        sufficiency: By model and teacher, the model's information about the teacher.
+        density: By model, the summed information relative to its size.
     """
 
     modality: str
@@ -82,15 +82,14 @@ def information(
     rows: int = 8_000,
     progress: Progress = silent,
 ) -> InformationReport:
-    """Estimate what each model tells of each teacher; write `docs/results/<modality>/information.{json,md}`.
+    """Estimate each model's information about each teacher; write `docs/results/<modality>/information.{json,md}`.
 
-    Estimators are fitted on at most `rows` of the rows that the student was trained on, and judged
-    on those that were held out from it. All models are given the same rows: those that every
-    teacher has.
+    Estimators are fitted on at most `rows` of the student's training rows and evaluated on its held-out rows. All
+    models use the same rows, those that every teacher has.
 
     Raises:
-        MissingDataError: The corpus, the student or the undistilled student is not there.
-        StoreError: A teacher's embeddings are not there, or are of other rows.
+        MissingDataError: The corpus, the student or the undistilled student is missing.
+        StoreError: A teacher's embeddings are missing or belong to other rows.
         DataError: There are too few rows for the width of a teacher.
     """
     layout, block = Layout(root, modality), params.modality(modality)
@@ -133,7 +132,7 @@ def measure(
     seed: int,
     progress: Progress = silent,
 ) -> dict[str, dict[str, Sufficiency]]:
-    """Return model, teacher: what a model's table, `(n, dim)`, tells of another's."""
+    """Return, by model and teacher, the information of a model's table `(n, dim)` about a teacher's."""
     tables = {**students, **teachers}
     pairs = [(model, teacher) for model in tables for teacher in teachers if model != teacher]
     found: dict[str, dict[str, Sufficiency]] = {model: {} for model in tables}
@@ -150,7 +149,7 @@ def densities(
     n_parameters: Mapping[str, int],
     points: Mapping[str, float],
 ) -> dict[str, Density]:
-    """Sum each model's nats; divide them, and its points, by its size where that is known."""
+    """Return each model's summed nats and points, and their ratios to its size if that is known."""
     result = {}
     for model, by_teacher in found.items():
         size, score = n_parameters.get(model), points.get(model)
@@ -181,16 +180,16 @@ def markdown(report: InformationReport) -> str:
         f"# Information of the {report.modality} models about the teachers",
         "",
         (
-            "Nats that a row's model tells of a column's teacher, with a 95% bootstrap interval over "
-            f"{report.n_held_out:,} rows that the student never saw; estimators fitted on "
-            f"{report.n_rows:,} others. `polydistill information` writes this page."
+            "Estimated mutual information between a row's model and a column's teacher, in nats, with a "
+            f"95% bootstrap interval over {report.n_held_out:,} rows that the student was not trained on; "
+            f"estimators fitted on {report.n_rows:,} others. `polydistill information` writes this page."
         ),
         "",
         (
-            "How to read it: compare down a column. The higher of two models lets more of that "
-            "teacher be predicted, without a label; zero means nothing that could be shown. The "
-            "estimates are too low, the more so the fewer rows and the wider the models: they rank "
-            "models, and are no share of what a teacher knows."
+            "Compare the models within a column. A higher value means that the teacher's embeddings can be "
+            "predicted better from the model's, without labels; zero means that no relation was "
+            "found. The estimates are too low, more so with fewer rows and wider models. They rank "
+            "models and are not a share of the teacher's information."
         ),
         "",
         f"| | {' | '.join(teachers)} |",
@@ -204,12 +203,12 @@ def markdown(report: InformationReport) -> str:
         "## Density",
         "",
         (
-            "Nats are summed over the teachers but the model itself, so a teacher's sum has one "
-            "fewer. Points are hundredths of the mean score. A size that a teacher's files do not "
-            "say stays open."
+            "Nats are summed over all teachers other than the model itself, so the sum of a teacher has "
+            "one term fewer. Points are hundredths of the mean score. n/a: unknown, for example "
+            "because a teacher's files do not state its size."
         ),
         "",
-        "| | nats | of teachers | parameters | nats per million | points | points per million |",
+        "| | nats | teachers | parameters | nats per million | points | points per million |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for model, one in report.density.items():
@@ -232,7 +231,7 @@ def _choose_rows(
 
 
 def _sizes(layout: Layout, params: Params) -> dict[str, int]:
-    """Return model: number of parameters, where its files say."""
+    """Return each model's number of parameters, if its files state it."""
     sizes = {
         "student": student_size(layout.student).n_parameters,
         "undistilled": student_size(layout.undistilled).n_parameters,
@@ -244,7 +243,7 @@ def _sizes(layout: Layout, params: Params) -> dict[str, int]:
 
 
 def _points(layout: Layout, params: Params) -> dict[str, float]:
-    """Return model: points; none before the evaluate stage has run."""
+    """Return each model's points; empty before the evaluate stage has run."""
     if not layout.scores.exists():
         return {}
     means = kind_means(read_scores(layout.scores), params.modality(layout.modality).tasks)

@@ -1,4 +1,4 @@
-"""Check every name and option of `params.yaml` against the plug-ins, before the first stage starts."""
+"""Checks every name and option of `params.yaml` against the plug-ins before the first stage starts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ TEACHER_GIVEN = frozenset({"name", "threads"})
 
 
 def resolve(params: Params, modality: str) -> None:
-    """Refuse what no plug-in answers to; loads no weights.
+    """Check every name and option against the plug-ins without loading weights.
 
     Raises:
-        UnknownNameError: A name or an option is not known; the message suggests the nearest.
-        ParamsError: A plug-in needs an option that is missing.
+        UnknownNameError: A name or an option is unknown; the message suggests the closest one.
+        ParamsError: A required option is missing.
     """
     block = params.modality(modality)
     MODALITIES.get(modality)
@@ -30,7 +30,7 @@ def resolve(params: Params, modality: str) -> None:
 
 
 def option_defaults(key: str, name: str) -> dict[str, object]:
-    """Return the options that a plug-in has a default for: `config.describe.OptionDefaults`.
+    """Return the default values of a plug-in's options; see `config.describe.OptionDefaults`.
 
     Examples:
         >>> option_defaults("loss", "beta-nll")

@@ -1,4 +1,4 @@
-"""Check the corpus and every task before anything is computed from them."""
+"""The validate stage: checks the corpus and every task before other stages use them."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ ROLES = ("query", "corpus")
 LARGEST_CLASS = 0.8
 RETRIEVAL = "retrieval"
 ALONE = "id"
-"""As a task's column of groups: nothing holds its rows together."""
+"""As the group column of a task, it makes every row its own group."""
 
 
 @dataclass(frozen=True)
 class RuleResult:
-    """What one rule said of one table.
+    """The result of one rule on one table.
 
     Attributes:
         table: The table's name.
         type: The expectation's type.
-        column: The column it looks at; empty if none.
-        success: Whether it holds.
-        count: Rows that break it.
+        column: The column that it checks; empty if none.
+        success: Whether the rule holds.
+        count: Number of rows that break it.
         because: What is wrong when it fails.
         rows: Index labels of the first rows that break it.
     """
@@ -65,21 +65,21 @@ class RuleResult:
 
 
 class RuleChecker(Protocol):
-    """Checks rules about tables: Great Expectations, behind `integrations`."""
+    """Checks rules about tables; `integrations` implements it with Great Expectations."""
 
     def check(self, tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]) -> list[RuleResult]:
-        """Return one result a rule, in order."""
+        """Return one result per rule, in order."""
 
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What was checked.
+    """The result of the validate stage.
 
     Attributes:
         tables: Number of tables.
         rules: Number of rules, all of which hold.
-        unavailable: Third-party tasks that are not there.
-        dropped: Of one's own tables, the rows that are not used, and why; a table that is used whole is left out.
+        unavailable: Third-party tasks that are missing.
+        dropped: By table, the user's rows that are not used, and why; only tables with such rows are listed.
     """
 
     tables: int
@@ -89,7 +89,7 @@ class ValidationReport:
 
 
 def validate(root: Path, params: Params, modality: str, checker: RuleChecker) -> ValidationReport:
-    """Check everything, write `validation.json`, and stop the pipeline if a rule fails.
+    """Check all tables, write `validation.json`, and stop the pipeline if a rule fails.
 
     Raises:
         ValidationFailedError: Names table, expectation, column, count and three example rows.
@@ -127,7 +127,7 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
 
 
 def _require_examples(path: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse columns that hold anything but examples: numbers in a CSV file, say."""
+    """Check that the columns hold examples and not, for example, numbers from a CSV file."""
     for column in columns:
         wrong = frame[column].dropna().map(lambda value: not isinstance(value, str | bytes))
         if wrong.any():
@@ -146,7 +146,7 @@ def _corpus_frame(frame: pd.DataFrame, kind: Modality) -> pd.DataFrame:
 
 
 def _with_derived(frame: pd.DataFrame, columns: Sequence[str], kind: Modality) -> pd.DataFrame:
-    """Add the columns that rules need and a table does not have."""
+    """Add the columns that rules need and that the table lacks."""
     frame = frame.copy()
     rows = frame[list(columns)].itertuples(index=False, name=None)
     shown = [[one for one in row if isinstance(one, str | bytes)] for row in rows]
@@ -158,7 +158,7 @@ def _with_derived(frame: pd.DataFrame, columns: Sequence[str], kind: Modality) -
 
 
 def _numbered(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[int]:
-    """Return a number for what each row shows: equal examples, equal number."""
+    """Return a number per row that is equal for rows with equal examples."""
     rows = frame[list(columns)].fillna("").itertuples(index=False, name=None)
     numbers: dict[tuple[object, ...], int] = {}
     return pd.Series(
@@ -173,7 +173,7 @@ def _task_frame(
     frame = _with_derived(frame, shown, kind)
     labels = frame.groupby(_numbered(frame, shown))["label"]
     frame["n_labels_of_example"] = labels.transform("nunique", dropna=False)
-    frame["in_corpus"] = [  # a pair is, if both its sides are
+    frame["in_corpus"] = [  # for a pair, both sides must be in the corpus
         all(not pd.isna(side) and kind.near_key(side) in corpus_keys for side in row)
         for row in frame[shown].itertuples(index=False)
     ]
@@ -194,7 +194,7 @@ def _task_frame(
 
 
 def _with_split_keys(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> pd.DataFrame:
-    """Add what the modality itself would not tear apart, unless the task says that each row stands alone."""
+    """Add the modality's split keys, unless the task declares every row its own group."""
     shown = frame[kind.column]
     keys = shown.dropna().map(kind.split_key).reindex(frame.index)
     if task.group == ALONE or keys.isna().all():
@@ -204,7 +204,7 @@ def _with_split_keys(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> p
 
 
 def _with_answers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add how many roles there are, and whether each query can be answered."""
+    """Add the number of roles, and whether the corpus has an answer for each query."""
     roles = frame["role"]
     answers = frame.loc[roles == "corpus", "label"]
     return frame.assign(
@@ -222,7 +222,7 @@ def _corpus_rules(kind: Modality) -> list[Rule]:
     return [
         Rule("expect_column_to_exist", {"column": "group"}, "the groups are missing"),
         Rule("expect_column_values_to_not_be_null", {"column": "id"}, "an id is missing"),
-        Rule("expect_column_values_to_be_unique", {"column": "id"}, "an id stands twice"),
+        Rule("expect_column_values_to_be_unique", {"column": "id"}, "an id occurs twice"),
         Rule(
             "expect_column_values_to_not_be_null", {"column": kind.column}, "an example is missing"
         ),
@@ -230,20 +230,20 @@ def _corpus_rules(kind: Modality) -> list[Rule]:
         _always(
             "id_is_content", value=True, because="an id is not the hash of its example's content"
         ),
-        _always("n_same_example", 1, "an example stands twice"),
+        _always("n_same_example", 1, "an example occurs twice"),
         *kind.corpus_rules(),
     ]
 
 
 def _task_rules(task: TaskParams, kind: Modality, columns: Container[str]) -> list[Rule]:
-    """Return the rules of a task whose table, with what is derived, has `columns`."""
+    """Return the rules of a task whose table, with derived columns, has `columns`."""
     rules = [
         Rule("expect_column_values_to_not_be_null", {"column": "id"}, "an id is missing"),
-        Rule("expect_column_values_to_be_unique", {"column": "id"}, "an id stands twice"),
+        Rule("expect_column_values_to_be_unique", {"column": "id"}, "an id occurs twice"),
         Rule("expect_column_values_to_not_be_null", {"column": "label"}, "a label is missing"),
         *kind.task_rules(sides(task, kind)),
         _always("n_labels_of_example", 1, "the same input has contradictory labels"),
-        _always("n_same_example", 1, "an example stands twice"),
+        _always("n_same_example", 1, "an example occurs twice"),
         _always("in_corpus", value=False, because="a benchmark example is in the corpus"),
     ]
     rules += [
@@ -258,24 +258,28 @@ def _task_rules(task: TaskParams, kind: Modality, columns: Container[str]) -> li
     if "n_splits_of_group" in columns:
         splits = {"column": "split", "value_set": ["train", "test"]}
         rules += [
-            _always("n_splits_of_group", 1, "a group straddles the splits"),
+            _always("n_splits_of_group", 1, "a group is in both splits"),
             Rule("expect_column_values_to_not_be_null", {"column": "split"}, "a split is missing"),
             Rule("expect_column_values_to_be_in_set", splits, "a split is neither train nor test"),
         ]
     if "n_splits_of_key" in columns:
-        because = f"what the modality keeps together ({SPLIT_KEY}) straddles the splits"
+        because = f"examples with the same {SPLIT_KEY} are in both splits"
         rules.append(_always("n_splits_of_key", 1, because))
     if task.kind == RETRIEVAL:
         roles = {"column": "role", "value_set": list(ROLES)}
         rules += [
             Rule("expect_column_values_to_not_be_null", {"column": "role"}, "a role is missing"),
             Rule("expect_column_values_to_be_in_set", roles, "a role is neither query nor corpus"),
-            _always("n_roles", 2, "there is no query, or no corpus to look in"),
+            _always("n_roles", 2, "there are no query rows or no corpus rows"),
             _always("has_answer", value=True, because="a query has no corpus row with its label"),
         ]
     if task.kind in CLASS_KINDS:
         rules.append(
-            _always("label_is_in_train", value=True, because="a label is never seen in training")
+            _always(
+                "label_is_in_train",
+                value=True,
+                because="a label does not occur in the training split",
+            )
         )
     if task.kind in {"regression", "sts"}:
         return [
@@ -285,7 +289,7 @@ def _task_rules(task: TaskParams, kind: Modality, columns: Container[str]) -> li
     balance = {"column": "label_share", "max_value": LARGEST_CLASS}
     return [
         *rules,
-        Rule("expect_column_values_to_be_between", balance, "one class is nearly everything"),
+        Rule("expect_column_values_to_be_between", balance, "one class has nearly all rows"),
     ]
 
 
@@ -310,7 +314,7 @@ def _explain_all(
     tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]],
     kind: Modality,
 ) -> str:
-    """Explain the first failures: what fits a screen."""
+    """Explain the first failures, as many as fit on a screen."""
     lines = [_explain(result, tables[result.table][0], kind) for result in failed[:SHOWN]]
     if more := len(failed) - SHOWN:
         lines += [f"... and {more} more in validation.json."] if more > 0 else []
@@ -318,7 +322,7 @@ def _explain_all(
 
 
 def _explain(result: RuleResult, frame: pd.DataFrame, kind: Modality) -> str:
-    """Name what failed, and show three of the rows."""
+    """Name the failed rule and show three of the rows."""
     known = (*BESIDE_EXAMPLES, kind.column, f"{kind.column}1", f"{kind.column}2")
     head = (
         f"{result.table}: {result.because} ({result.type} on column {result.column!r}: "

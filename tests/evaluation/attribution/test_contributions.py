@@ -18,7 +18,7 @@ SIZES = {"useful": 500_000_000, "topical": 0, "noise": None}
 
 
 def run(members: Members, task: str) -> pd.Series:
-    """Score 400 examples: what each member is worth, beside what is hard for all and a little chance."""
+    """Return scores of 400 examples: the members' worth, the example's difficulty and a little noise."""
     worth = sum(WORTH[name] for name in members)
     if task == "topics" and "topical" in members:
         worth += 0.3

@@ -1,1 +1,1 @@
-"""What each teacher adds to the others: the ensemble of all, without each, and each alone."""
+"""Teacher attribution: scores of the ensembles of all teachers, without each one, and of each alone."""

@@ -1,4 +1,4 @@
-"""What each teacher adds: the score of all teachers minus the score of all others, with intervals."""
+"""Each teacher's contribution: the score of all teachers minus the score without this one, with intervals."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ GB = 1e9
 Members = tuple[str, ...]
 """The teachers of one ensemble."""
 ByExample = pd.Series
-"""The score of each example of a task, by its id; their mean is the task's main score."""
+"""Scores of a task's examples by id; their mean is the task's main score."""
 Runs = Mapping[Members, Mapping[str, ByExample]]
-"""Ensemble, task: its scores."""
+"""Scores by ensemble and task."""
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one teacher adds to all others.
+    """The contribution of one teacher to the ensemble of all teachers.
 
     Attributes:
         teacher: Its name.
-        adds_nothing: Whether the interval of `adds` does not lie above zero.
-        adds: Mean over task kinds of the ensemble's score less the score without this teacher.
-        by_kind: Task kind: the mean of the same over its tasks.
-        by_task: Task: the same.
-        alone: Task kind, and `mean` for all kinds: the teacher's own score, by its part of the ensemble.
-        weight_bytes: Of its weights on disk; none where they are not known or not here.
-        adds_per_gb: `adds` a gigabyte (10⁹ bytes) of weights.
+        adds_nothing: Whether the lower end of the interval of `adds` is at most zero.
+        adds: The ensemble's score minus the score without this teacher, averaged over task kinds.
+        by_kind: The same difference by task kind, averaged over its tasks.
+        by_task: The same difference by task.
+        alone: The score of the teacher's block alone, by task kind, and `mean` over all kinds.
+        weight_bytes: Size of its weights on disk, in bytes. None if unknown.
+        adds_per_gb: `adds` per gigabyte (10⁹ bytes) of weights.
     """
 
     teacher: str
@@ -52,13 +52,13 @@ class Contribution:
 
 @dataclass(frozen=True)
 class AttributionReport:
-    """What `docs/results/<modality>/attribution.json` holds; no number of it depends on a machine's speed.
+    """The content of `docs/results/<modality>/attribution.json`, which does not depend on the machine's speed.
 
     Attributes:
-        modality: Of the teachers.
-        tasks: Task kind: the tasks that were there.
-        ensemble: Task kind, and `mean` for all kinds: the score of all teachers together.
-        contributions: One a teacher, the largest first; equal ones by name.
+        modality: The teachers' modality.
+        tasks: The available tasks by task kind.
+        ensemble: The score of all teachers together by task kind, and `mean` over all kinds.
+        contributions: One contribution per teacher, the largest first; ties are sorted by name.
     """
 
     modality: str
@@ -68,7 +68,7 @@ class AttributionReport:
 
 
 def ensembles(teachers: Sequence[str]) -> list[Members]:
-    """List all teachers, all without each, and each alone; every ensemble once.
+    """Return the ensembles of all teachers, without each one, and of each alone, without duplicates.
 
     Examples:
         >>> ensembles(["a", "b", "c"])
@@ -90,19 +90,19 @@ def attribute(
     weight_bytes: Mapping[str, int | None],
     seed: int,
 ) -> AttributionReport:
-    """Compare the ensembles of `ensembles(teachers)`, and rank the teachers.
+    """Compare the ensembles of `ensembles(teachers)` and rank the teachers.
 
-    Each task's groups are resampled, tasks apart and for all teachers alike. A kind is the mean of its
-    tasks, and the whole the mean of the kinds. The intervals speak of other examples of the same tasks, not of other
-    starts of a clustering.
+    The groups of each task are resampled independently of other tasks, with the same draws for all teachers. The score
+    of a kind is the mean of its tasks, and the total is the mean of the kinds. The intervals describe the choice of
+    examples, not the starts of clusterings.
 
     Args:
-        modality: Of the teachers.
-        runs: What each ensemble scored.
-        tasks: Their kinds.
-        groups: For a task that knows any, the group of each example by its id; a group is drawn whole.
-        weight_bytes: Teacher: of its weights.
-        seed: Of the resampling.
+        modality: The teachers' modality.
+        runs: Scores of each ensemble.
+        tasks: The tasks with their kinds.
+        groups: For a task with groups, the group of each example by its id; whole groups are drawn.
+        weight_bytes: Size of each teacher's weights, in bytes.
+        seed: Seed of the resampling.
     """
     everyone, found = max(runs, key=len), []
     kinds = {task: tasks[task].kind for task in runs[everyone]}
@@ -150,6 +150,6 @@ def _interval(mean: float, drawn: NDArray[np.float64]) -> Interval:
 
 
 def _means(by_task: Mapping[str, ByExample], kinds: Mapping[str, str]) -> dict[str, float]:
-    """Return task kind, and `mean` for all kinds: the mean of the tasks' means over examples."""
+    """Return mean scores by task kind, and `mean` over all kinds."""
     means = over_kinds({task: scores.mean() for task, scores in by_task.items()}, kinds)
     return {kind: float(mean) for kind, mean in means.items()}

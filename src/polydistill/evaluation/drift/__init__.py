@@ -1,1 +1,1 @@
-"""Drift: whether two corpora look alike to the student, and in their columns; pure statistics."""
+"""Drift statistics: comparisons of two corpora by student embeddings and by columns."""

@@ -1,7 +1,8 @@
-"""Columns of a corpus: what its modality measures, empty and repeated examples, the mix of sources.
+"""Columns that describe a corpus, and the allowed ranges of their means.
 
-And how far they may move. A column is named by what it counts, `n_characters`, `n_characters>120`, `is_empty`, `source=wordnet`, so that its
-name and its mean in the champion's corpus are all that has to be kept.
+The columns are the modality's measures, empty and repeated examples, and shares of sources. A column's name states what
+it counts: `n_characters`, `n_characters>120`, `is_empty`, `source=wordnet`. So only its name and its mean in the
+champion's corpus have to be stored.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ EMPTY, REPEATED, NEW_SOURCE = "is_empty", "is_repeated", "is_new_source"
 ABOVE, SOURCE = ">", "source="
 QUANTILES = (0.1, 0.5, 0.9)
 MAX_SOURCES = 20
-"""Rarer sources count as new; a corpus with one source a row would be one column a row."""
+"""Rarer sources count as new; otherwise a corpus with one source per row would have one column per row."""
 Means = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class ColumnRange:
-    """How far the mean of a column may move.
+    """The allowed range of a column's mean.
 
     Attributes:
-        column: Its name.
-        champion: Its mean in the champion's corpus: of a measure, or a share in [0, 1].
-        low: Least mean that is no drift.
-        high: Greatest.
+        column: The column's name.
+        champion: Mean in the champion's corpus, of a measure or as a share in [0, 1].
+        low: Lowest mean that does not count as drift.
+        high: Highest mean that does not count as drift.
     """
 
     column: str
@@ -40,7 +41,7 @@ class ColumnRange:
 
     @property
     def rule(self) -> Rule:
-        """The same as a rule about the table that `derive` gives."""
+        """The range as a rule for the table that `derive` returns."""
         kwargs = {"column": self.column, "min_value": self.low, "max_value": self.high}
         because = f"{self.column} has moved from the champion's {self.champion:.4g}"
         return Rule("expect_column_mean_to_be_between", kwargs, because)
@@ -68,10 +69,10 @@ def choose_columns(corpus: pd.DataFrame, kind: Modality) -> list[str]:
 
 
 def derive(corpus: pd.DataFrame, kind: Modality, names: Sequence[str]) -> pd.DataFrame:
-    """Return a table with the columns `names`, one number a row.
+    """Return a table with the columns `names`, one number per row.
 
     Raises:
-        DataError: The modality does not measure what a column counts.
+        DataError: The modality does not have the measure of a column.
     """
     sources, measures = _sources(corpus), _measures(corpus, kind)
     known = [name.removeprefix(SOURCE) for name in names if name.startswith(SOURCE)]
@@ -102,11 +103,11 @@ def means(table: pd.DataFrame) -> dict[str, float]:
 
 
 def allowed_ranges(champion: Means, *, tolerance: float) -> list[ColumnRange]:
-    """Return how far each mean may move.
+    """Return the allowed range of each mean.
 
     Args:
-        champion: See `means`.
-        tolerance: Relative for what the modality measures, absolute for shares of rows.
+        champion: The means of the champion's corpus; see `means`.
+        tolerance: Relative for the modality's measures, absolute for shares of rows.
     """
     slack = {
         name: tolerance * (1 if _is_share(name) else abs(mean)) for name, mean in champion.items()
@@ -122,7 +123,7 @@ def _is_share(name: str) -> bool:
 
 
 def _measures(corpus: pd.DataFrame, kind: Modality) -> dict[str, pd.Series[float]]:
-    """Return what the modality derives of each row."""
+    """Return the modality's measures of each row."""
     shown = [[one] if isinstance(one, str | bytes) else [] for one in corpus[kind.column]]
     return {
         name: pd.Series(list(values), index=corpus.index, dtype=float)

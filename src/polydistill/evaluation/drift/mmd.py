@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy: whether two samples of embeddings come from one distribution."""
+"""Maximum mean discrepancy: a test whether two samples of embeddings come from one distribution."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from polydistill.errors import ParamsError, ShapeError
 
 Floats = NDArray[np.float64]
 LABELINGS_AT_A_TIME = 250
-"""Bounds what is held at once: with 2,000 pooled rows, 4 MB a matrix."""
+"""Number of labellings computed at once, which bounds the memory: with 2,000 pooled rows, 4 MB per matrix."""
 
 
 @dataclass(frozen=True)
 class MmdTest:
-    """What the test found.
+    """The result of the test.
 
     Attributes:
-        mmd2: The unbiased estimate of the squared discrepancy, dimensionless; below zero at times where there is none.
-        p: The share of labellings at random that are at least as far apart, in (0, 1].
-        bandwidth: Of the Gaussian kernel, in the embeddings' unit.
-        permutations: How many labellings were drawn.
+        mmd2: The unbiased estimate of the squared discrepancy, dimensionless; it may be negative if there is none.
+        p: The share of random labellings with at least this discrepancy, in (0, 1].
+        bandwidth: Bandwidth of the Gaussian kernel, in the embeddings' unit.
+        permutations: Number of random labellings.
     """
 
     mmd2: float
@@ -43,17 +43,16 @@ def mmd_test(
     .. math:: \widehat{\mathrm{MMD}}^2_u = \frac{\sum_{i \ne j} k(x_i, x_j)}{m(m-1)}
         + \frac{\sum_{i \ne j} k(y_i, y_j)}{n(n-1)} - \frac{2}{mn} \sum_{i,j} k(x_i, y_j)
 
-    Under the null hypothesis all rows are exchangeable, so the null is drawn by giving the labels of *both*
-    samples, pooled, to the rows anew, and :math:`p = (1 + \#\{\mathrm{MMD}^2_\pi \ge \mathrm{MMD}^2\}) / (1 + P)`
-    is valid whatever the sample size. Drawing it from the reference alone would leave out how the
-    incoming rows vary, and find drift where there is none. The bandwidth is the median
-    distance in the pooled sample, which no labelling changes: the test stays exact.
+    Under the null hypothesis all rows are exchangeable, so the labels of *both* samples, pooled, are permuted, and :math:`p = (1 + \#\{\mathrm{MMD}^2_\pi \ge \mathrm{MMD}^2\}) / (1 + P)`
+    is valid whatever the sample size. Resampling the reference alone would ignore the variance of
+    the incoming rows and find drift where there is none. The bandwidth is the median distance in the pooled sample,
+    which does not depend on the labelling, so the test is exact.
 
     Args:
-        reference: `(m, dim)`, two rows at least.
-        incoming: `(n, dim)`, two rows at least.
-        permutations: How many labellings at random.
-        generator: Draws them.
+        reference: `(m, dim)`, at least two rows.
+        incoming: `(n, dim)`, at least two rows.
+        permutations: Number of random labellings.
+        generator: Random generator of the labellings.
 
     Raises:
         ShapeError: The samples differ in width, have fewer than two rows, or are not finite.
@@ -78,14 +77,14 @@ def mmd_test(
     for start in range(0, permutations, LABELINGS_AT_A_TIME):
         size = min(LABELINGS_AT_A_TIME, permutations - start)
         drawn = generator.permuted(np.repeat(labels, size, axis=0), axis=1)
-        tie = 1e-12  # the same labelling, summed in another order, is no smaller
+        tie = 1e-12  # tolerance for the same labelling summed in another order
         at_least += int((labelled_mmd2(kernel, drawn) >= mmd2 - tie).sum())
     return MmdTest(mmd2, (1 + at_least) / (1 + permutations), bandwidth, permutations)
 
 
 def squared_distances(rows: Floats) -> Floats:
-    """Return `(n, n)`, never below zero, and exactly zero on the diagonal."""
-    centred = rows - rows.mean(axis=0)  # less to cancel
+    """Return squared distances, `(n, n)`, non-negative and exactly zero on the diagonal."""
+    centred = rows - rows.mean(axis=0)  # reduces cancellation
     norms = (centred**2).sum(axis=1)
     distances = norms[:, None] + norms[None, :] - 2.0 * centred @ centred.T
     np.fill_diagonal(distances, 0.0)
@@ -93,7 +92,7 @@ def squared_distances(rows: Floats) -> Floats:
 
 
 def median_distance(distances: Floats) -> float:
-    """Return the median distance of distinct rows; one, where more than half of the pairs are equal.
+    """Return the median distance between different rows, or one if more than half of the pairs are equal.
 
     Args:
         distances: Squared, `(n, n)`.

@@ -1,1 +1,1 @@
-"""How much one table of embeddings tells of another, in nats, without a label."""
+"""Mutual information between tables of embeddings (lower bound), in nats, without labels."""

@@ -1,4 +1,4 @@
-"""Densities of one table, alone and given another: a mixture, and heads that start from one."""
+"""Marginal and conditional densities of a table: a Gaussian mixture, and heads initialised from a mixture."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from polydistill.training.dataset import seeded
 MODES = (1, 2, 4)
 MIN_LOG_SCALE, MAX_LOG_SCALE = -6.0, 4.0
 REACH = 0.999
-"""How near to the soft clamp's ends a scale may start, as a share of the way."""
+"""Maximum initial position of a scale within the soft clamp, as a share of its half-width."""
 VARIANCE_FLOOR = 1e-4
-"""Of a mode, as a share of the whole's variance."""
+"""Minimum variance of a mode, as a share of the total variance."""
 HIDDEN = 128
 BATCH_SIZE, CHUNK = 256, 2048
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.01
@@ -35,11 +35,11 @@ NAME = "y"
 
 @dataclass(frozen=True)
 class Mixture:
-    """Diagonal Gaussians.
+    """A mixture of diagonal Gaussians.
 
     Attributes:
-        log_weights: `(modes,)`.
-        mean: `(modes, dim)`.
+        log_weights: Logarithms of the weights, `(modes,)`.
+        mean: Means, `(modes, dim)`.
         log_scale: Logarithm of the standard deviations, `(modes, dim)`.
     """
 
@@ -49,10 +49,10 @@ class Mixture:
 
 
 def fit_mixture(values: Floats, fit: Mask, validation: Mask, seed: int) -> Mixture:
-    """Fit diagonal Gaussians to `values`, `(n, dim)`, as many as validate best.
+    """Fit a mixture to `values`, `(n, dim)`, with the number of modes that validates best.
 
-    Their scales are brought to the spread of the validation rows: what was whitened, or
-    regressed, on the rows `fit` looks narrower there than anywhere else.
+    The scales are adjusted to the spread of the validation rows, because whitening or regression on the rows `fit`
+    makes those rows narrower than others.
     """
     floor = math.exp(MIN_LOG_SCALE)
     there = np.maximum(np.sqrt((values[fit] ** 2).mean(axis=0)), floor)
@@ -62,7 +62,7 @@ def fit_mixture(values: Floats, fit: Mask, validation: Mask, seed: int) -> Mixtu
             modes,
             covariance_type="diag",
             reg_covar=VARIANCE_FLOOR,
-            init_params="k-means++",  # k-means itself sums in the order that its threads end in
+            init_params="k-means++",  # the result of k-means depends on the order of its threads
             random_state=seed,
         ).fit(values[fit] / there)
         for modes in MODES
@@ -89,7 +89,7 @@ def marginal_nll(mixture: Mixture, y: Floats) -> Floats:
 
 
 def conditional_nll(view: LinearView, fit: Mask, validation: Mask, seed: int) -> Floats:
-    """Fit q(y | x) from the ridge and a mixture of its residuals; return -log q, `(n,)`, in nats."""
+    """Fit q(y | x), starting from the ridge and a mixture of its residuals; return -log q, `(n,)`, in nats."""
     residuals = view.y - view.x @ view.coefficients
     heads = _start(view, fit_mixture(residuals, fit, validation, seed), seed)
     x, y = torch.from_numpy(view.x), torch.from_numpy(view.y).float()
@@ -100,7 +100,7 @@ def conditional_nll(view: LinearView, fit: Mask, validation: Mask, seed: int) ->
 
 @torch.no_grad()
 def _start(view: LinearView, mixture: Mixture, seed: int) -> LowRankHeads:
-    """Return heads that say what the ridge and the mixture of its residuals say."""
+    """Return heads that reproduce the ridge and the mixture of its residuals."""
     modes, dim = mixture.mean.shape
     heads = LowRankHeads(
         view.x.shape[1],
@@ -128,10 +128,10 @@ def _start(view: LinearView, mixture: Mixture, seed: int) -> LowRankHeads:
 def _train(
     heads: LowRankHeads, fit: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], seed: int
 ) -> None:
-    """Minimise -log q(y | x); keep the weights that validate best, perhaps the starting ones.
+    """Minimise -log q(y | x) and keep the weights that validate best, possibly the initial ones.
 
-    After `PATIENCE` epochs that do not help, go back to the best and on more slowly; `FALLS` of
-    those are the end.
+    After `PATIENCE` epochs without improvement, training resumes from the best weights with a lower learning rate. It
+    stops after `FALLS` such reductions.
     """
     x, y = fit
     optimiser = torch.optim.AdamW(heads.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -168,7 +168,7 @@ def _validate(heads: LowRankHeads, rows: tuple[Tensor, Tensor]) -> float:
 
 @torch.no_grad()
 def _nll(predict: Callable[[slice], Prediction], y: Tensor) -> Floats:
-    """Return -log q of each row, `(n,)`, in nats, a chunk of rows at a time."""
+    """Return -log q of each row, `(n,)`, in nats, computed in chunks."""
     parts = [
         _losses(predict(slice(start, start + CHUNK)), y[start : start + CHUNK])
         for start in range(0, len(y), CHUNK)
@@ -178,5 +178,5 @@ def _nll(predict: Callable[[slice], Prediction], y: Tensor) -> Floats:
 
 
 def _losses(prediction: Prediction, y: Tensor) -> Tensor:
-    """Return `(batch,)`, in nats per dimension."""
+    """Return the loss of each row, `(batch,)`, in nats per dimension."""
     return gaussian_nll(prediction, y, torch.ones(len(y), dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""Coordinates in which a diagonal Gaussian is no restriction, and a conditional mean's linear part."""
+"""Coordinates in which diagonal Gaussians suffice, and the linear part of the conditional mean."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from polydistill.training.standardise import fit_standardiser
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 RANK_TOLERANCE = 1e-9
-"""Directions with less than this share of the greatest variance depend on the others."""
+"""Directions with a smaller share of the largest variance are treated as linearly dependent."""
 PENALTIES = np.array([*np.geomspace(1e-7, 1e2, 19), np.inf])
-"""Of the ridge, in units of a standardised column's variance; infinity: nothing is known."""
+"""Ridge penalties, in units of a standardised column's variance; infinity gives zero coefficients."""
 
 
 @dataclass(frozen=True)
 class LinearView:
-    """Both tables in coordinates of the fit, and what a line says of the second given the first.
+    """Both tables in fitted coordinates, and a linear regression of the second on the first.
 
     Attributes:
         x: The columns and the norm, standardised, `(n, x_dim + 1)`.
-        y: White, and rotated to where the regression's residuals are uncorrelated, `(n, rank)`.
-        coefficients: Of `y` on `x`, `(x_dim + 1, rank)`; zero where validation rows see no relation.
+        y: Whitened, and rotated so that the regression's residuals are uncorrelated, `(n, rank)`.
+        coefficients: Regression coefficients of `y` on `x`, `(x_dim + 1, rank)`; zero where validation rows show
+            no relation.
     """
 
     x: FloatArray
@@ -34,10 +35,10 @@ class LinearView:
 
 
 def linear_view(x: FloatArray, y: FloatArray, fit: Mask, validation: Mask) -> LinearView:
-    """Fit coordinates and a ridge regression on the rows `fit`, penalties on the rows `validation`.
+    """Fit coordinates and a ridge regression on the rows `fit`, and choose penalties on the rows `validation`.
 
-    Mutual information does not change under invertible maps of `y`, nor when `x` is given its own
-    norm as a further column, which a small network would need many rows to learn.
+    Mutual information does not change under invertible maps of `y`, nor when the norm of `x` is added as a column. A
+    small network would need many rows to learn the norm.
 
     Args:
         x: `(n, x_dim)`.
@@ -50,13 +51,15 @@ def linear_view(x: FloatArray, y: FloatArray, fit: Mask, validation: Mask) -> Li
     white = _whiten(fit_standardiser(y, fit).apply(y).astype(np.float64), fit)
     known = standard.astype(np.float64)
     first = white - known @ _ridge(known, white, fit, validation)
-    rotation = np.linalg.eigh(first[fit].T @ first[fit])[1]  # (rank, rank); white stays white
+    rotation = np.linalg.eigh(first[fit].T @ first[fit])[
+        1
+    ]  # (rank, rank); a rotation keeps the columns white
     rotated = white @ rotation
     return LinearView(standard, rotated, _ridge(known, rotated, fit, validation))
 
 
 def _whiten(values: Floats, fit: Mask) -> Floats:
-    """Return `(n, rank)`, with the identity as covariance over the rows `fit`."""
+    """Return whitened values, `(n, rank)`; their covariance over the rows `fit` is the identity."""
     used = values[fit]
     variances, directions = np.linalg.eigh(used.T @ used / len(used))
     kept = variances > RANK_TOLERANCE * variances.max(initial=0.0)
@@ -65,7 +68,7 @@ def _whiten(values: Floats, fit: Mask) -> Floats:
 
 
 def _ridge(x: Floats, y: Floats, fit: Mask, validation: Mask) -> Floats:
-    """Return the coefficients `(x_dim, y_dim)`, each column with the penalty that validates best."""
+    """Return coefficients, `(x_dim, y_dim)`; each column uses the penalty that validates best."""
     spread, directions = np.linalg.eigh(x[fit].T @ x[fit] / fit.sum())
     spread = np.maximum(spread, 0.0)[:, None]
     moments = directions.T @ (x[fit].T @ y[fit]) / fit.sum()  # (x_dim, y_dim)

@@ -1,4 +1,4 @@
-"""Information sufficiency: how many nats one table of embeddings tells of another, on rows held out."""
+"""Information sufficiency: estimated mutual information between two tables of embeddings on held-out rows."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from polydistill.training.dataset import seeded
 
 VALIDATION_SHARE = 0.15
 ROWS_PER_DIM = 2
-"""Rows of the fit for each dimension of `y`, at the least: below, its covariance says nothing."""
+"""Minimum number of fitted rows per dimension of `y`; with fewer, its covariance cannot be estimated."""
 MIN_ROWS = 20
 """Of the validation."""
 
 
 @dataclass(frozen=True)
 class Sufficiency:
-    """How much a table tells of another: an estimate and its 95 % bootstrap interval, in nats.
+    """An estimate of the mutual information between two tables, with its 95 % bootstrap interval, in nats.
 
-    The interval is over held-out rows: what other rows to fit on would change is not in it.
+    The interval covers the choice of held-out rows, not the choice of rows for the fit.
 
     Attributes:
         nats: Mean over the held-out rows of log q(y | x) - log q(y).
         low: Lower end.
         high: Upper end.
-        n_held_out: Rows that the mean is over.
+        n_held_out: Number of rows of the mean.
     """
 
     nats: float
@@ -52,32 +52,32 @@ def estimate_sufficiency(
 ) -> Sufficiency:
     r"""Estimate :math:`\hat I(X; Y) = \hat h(Y) - \hat h(Y \mid X)`, in nats.
 
-    Each entropy is a cross-entropy on held-out rows and so an upper bound; their difference bounds
-    nothing. What keeps it near the truth, and what is left:
+    Each entropy is a cross-entropy on held-out rows and thus an upper bound, but their difference is not a bound.
+    Properties that keep it accurate, and remaining errors:
 
-    - **The family is closed.** `y` is whitened and rotated to where a ridge regression's residuals
-      are uncorrelated. For jointly Gaussian tables a diagonal Gaussian is then exact, alone and
-      given `x`. In other coordinates a diagonal marginal misses correlations that the regression
-      explains away, and the difference grows with the width of `y`, whatever `x` knows.
+    - **The family is closed.** `y` is whitened and rotated so that a ridge regression's residuals
+      are uncorrelated. For jointly Gaussian tables a diagonal Gaussian is then exact, for the
+      marginal and the conditional. In other coordinates a diagonal marginal misses correlations that the regression
+      explains away, and the difference grows with the width of `y`, even if `x` is independent.
     - **The marginal is nested in the conditional.** Both are mixtures of one, two or four diagonal
-      Gaussians, fitted alike: to `y`, and to what the ridge leaves of it. Heads then make mean,
-      scale and weights functions of `x`, as long as validation rows agree; if those prefer the
-      marginal, the conditional *is* the marginal. What it costs to estimate a covariance from few
-      rows (tens of nats in hundreds of dimensions) thus cancels: independent tables give about zero.
-    - **Few rows make it too low**, by about `x_dim · y_dim / (2 n)` nats for n rows to fit on where
-      everything is related: it grows with rows.
-    - **A marginal of many more than four clusters** is described too coarsely, and the estimate is too
-      high where `x` says which.
-    - A `y` that `x` determines has infinite information: scales end softly at exp(-6) of a standard
-      deviation, six nats a dimension.
+      Gaussians, fitted in the same way to `y` and to the ridge's residuals. Heads then make mean,
+      scale and weights functions of `x` while the validation loss improves; if the marginal validates
+      better, the conditional *is* the marginal. The error of estimating a covariance from few rows (tens
+      of nats in hundreds of dimensions) thus cancels, and independent tables give about zero.
+    - **Few rows make it too low**, by about `x_dim · y_dim / (2 n)` nats for n fitted rows if
+      all columns are related; the estimate grows with n.
+    - **A marginal of many more than four clusters** is modelled too coarsely, and the estimate is too
+      high if `x` determines the cluster.
+    - A `y` that `x` determines has infinite information: scales are softly bounded at exp(-6) standard
+      deviations, which is six nats per dimension.
 
     Args:
-        x: Of whose knowledge, `(n, x_dim)`.
-        y: Of what, row for row, `(n, y_dim)`.
-        held_out: Rows that the estimate is taken over, `(n,)`; the others are fitted on.
-        groups: `(n,)`: what belongs together is fitted on, validated on and resampled together.
-        seed: Of the validation rows, the fit and the bootstrap.
-        resamples: Of the bootstrap.
+        x: The given table, `(n, x_dim)`.
+        y: The predicted table with the same rows, `(n, y_dim)`.
+        held_out: Mask of the rows of the estimate, `(n,)`; the others are used for the fit.
+        groups: Groups of rows, `(n,)`, which are kept together in the fit, the validation and the bootstrap.
+        seed: Seed of the validation rows, the fit and the bootstrap.
+        resamples: Number of bootstrap resamples.
 
     Raises:
         ShapeError: The tables, `held_out` or `groups` differ in rows, or hold NaN or infinity.
@@ -86,7 +86,7 @@ def estimate_sufficiency(
     References:
         Darrin et al. 2024, arXiv:2406.07640 (information sufficiency); Pichler et al. 2022,
         arXiv:2202.06618 (KNIFE: the difference of two learned entropies). The coordinates, the
-        ridge and the nested start are ours; the research code gives -2.46 for a known 4.087 nats.
+        ridge and the nested start are additions; the papers' code gives -2.46 for a known 4.087 nats.
     """
     names = np.arange(len(y)) if groups is None else np.asarray(groups)
     _require_tables({"x": x, "y": y}, held_out, names)

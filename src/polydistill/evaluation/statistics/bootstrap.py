@@ -1,4 +1,4 @@
-"""Paired bootstrap: how far apart two models are on the same examples, and how sure that is."""
+"""Paired bootstrap: score differences of models on the same examples, with intervals."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from polydistill.errors import ParamsError, ShapeError
 
 Floats = NDArray[np.float64]
 DRAWS_AT_A_TIME = 4_000_000
-"""Random numbers held at once: 32 MB."""
+"""Number of random numbers in memory at once: 32 MB."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference and the range that it probably lies in; all in the scores' unit.
+    """A difference with its bootstrap interval, in the scores' unit.
 
     Attributes:
-        mean: The difference in the examples at hand.
+        mean: The difference on the given examples.
         low: Lower end.
         high: Upper end.
     """
@@ -31,17 +31,17 @@ class Interval:
 
     @property
     def as_tuple(self) -> tuple[float, float, float]:
-        """`(mean, low, high)`."""
+        """The interval as `(mean, low, high)`."""
         return self.mean, self.low, self.high
 
     @property
     def above_zero(self) -> bool:
-        """Whether all of it is a gain."""
+        """Whether the whole interval is above zero."""
         return self.low > 0
 
     @property
     def below_zero(self) -> bool:
-        """Whether all of it is a loss."""
+        """Whether the whole interval is below zero."""
         return self.high < 0
 
 
@@ -52,16 +52,18 @@ def resampled_means(
     resamples: int = 10_000,
     generator: np.random.Generator,
 ) -> Floats:
-    """Return `(resamples,)`: means of as many groups as there are, drawn whole and with replacement.
+    """Return bootstrap means, `(resamples,)`, of whole groups drawn with replacement.
 
-    Means of several tasks, each drawn apart, may be averaged before `interval` looks at them.
+    Each resample draws as many groups as there are. Resampled means of several tasks may be averaged before they are
+    passed to `interval`.
 
     Args:
-        scores: `(n_examples,)`.
-        groups: `(n_examples,)`: what belongs together (the sentences of a document, say) is drawn together, so
-            that correlated examples do not make the spread look small; none: each example is its own.
-        resamples: How often to draw.
-        generator: Draws.
+        scores: Scores per example, `(n_examples,)`.
+        groups: Groups of dependent examples, such as the sentences of a document, `(n_examples,)`. They are drawn
+            together, so that correlated examples do not make the interval too narrow. None: each example is a
+            group.
+        resamples: Number of resamples.
+        generator: Random generator of the resamples.
 
     Raises:
         ShapeError: `scores` is not `(n_examples,)`, is empty, or holds NaN; or `groups` has another length.
@@ -85,15 +87,15 @@ def resampled_columns(
     resamples: int = 10_000,
     generator: np.random.Generator,
 ) -> Floats:
-    """Return `(resamples, n_columns)`: each column's `resampled_means`, all on the same drawn groups.
+    """Return each column's `resampled_means` with the same draws for all columns, `(resamples, n_columns)`.
 
-    The difference of two columns is then the paired bootstrap of their difference.
+    The difference of two columns is therefore a paired bootstrap of their difference.
 
     Args:
-        scores: `(n_examples, n_columns)`: one column a model, say.
+        scores: `(n_examples, n_columns)`, for example one column per model.
         groups: See `resampled_means`.
-        resamples: How often to draw.
-        generator: Draws.
+        resamples: Number of resamples.
+        generator: Random generator of the resamples.
 
     Raises:
         ShapeError: `scores` is not `(n_examples, n_columns)`, is empty, or holds NaN; or `groups` has
@@ -146,7 +148,7 @@ def _by_group(values: Floats, groups: ArrayLike | None) -> tuple[Floats, Floats]
 
 
 def interval(mean: float, resampled: ArrayLike, *, confidence: float = 0.95) -> Interval:
-    """Return the range that holds the middle `confidence` of the resampled means.
+    """Return the central interval that contains the share `confidence` of the resampled means.
 
     Raises:
         ParamsError: `confidence` is not in (0, 1).

@@ -2,8 +2,8 @@ r"""Scores per example whose mean is the task's main score.
 
 A statistic :math:`T` of a whole sample becomes numbers per example through its empirical influence:
 :math:`s_i = T + \mathrm{IF}_i` with :math:`\sum_i \mathrm{IF}_i = 0`. Their mean is :math:`T` exactly, and the mean
-over resampled examples is, to first order, :math:`T` of the resampled sample. So one paired bootstrap
-compares accuracies, correlations and clusterings alike.
+over resampled examples is, to first order, :math:`T` of the resampled sample. Therefore one paired
+bootstrap serves accuracies, correlations and clusterings.
 
 References:
     Hampel 1974, "The influence curve and its role in robust estimation"; Efron 1982, "The jackknife,
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 def pearson_scores(first: ArrayLike, second: ArrayLike) -> Floats:
-    r"""Return `(n,)`, whose mean is Pearson's :math:`r`; all zero where one side is constant.
+    r"""Return scores, `(n,)`, whose mean is Pearson's :math:`r`; all zero if one side is constant.
 
     .. math:: s_i = r + z_i w_i - \tfrac{r}{2} (z_i^2 + w_i^2)
 
@@ -40,25 +40,25 @@ def pearson_scores(first: ArrayLike, second: ArrayLike) -> Floats:
 
 
 def spearman_scores(first: ArrayLike, second: ArrayLike) -> Floats:
-    """Return `(n,)`, whose mean is Spearman's rank correlation: `pearson_scores` of the ranks.
+    """Return scores, `(n,)`, whose mean is Spearman's rank correlation: `pearson_scores` of the ranks.
 
-    That ranks move when examples are resampled is left out.
+    The change of ranks under resampling is ignored.
     """
     return pearson_scores(rankdata(np.asarray(first)), rankdata(np.asarray(second)))
 
 
 def auroc_scores(positive: ArrayLike, decisions: ArrayLike) -> Floats:
-    r"""Return `(n,)`, whose mean is the area under the ROC curve.
+    r"""Return scores, `(n,)`, whose mean is the area under the ROC curve.
 
     A positive's placement :math:`a_i` is the share of negatives below it, a negative's the share of positives
-    above it, ties by half; both average to the area :math:`A`. With :math:`p_i` the share of the example's own
+    above it, with ties counted as one half; both average to the area :math:`A`. With :math:`p_i` the share of the example's own
     class,
 
     .. math:: s_i = A + (a_i - A) / p_i
 
     Args:
-        positive: `(n,)`, bool; both classes must be there.
-        decisions: `(n,)`: higher is more positive.
+        positive: `(n,)`, bool; both classes must occur.
+        decisions: Decision values, `(n,)`; higher means more likely positive.
 
     References:
         Hanley and Hajian-Tilaki 1997, "Sampling variability of nonparametric estimates of the areas under
@@ -81,14 +81,14 @@ def auroc_scores(positive: ArrayLike, decisions: ArrayLike) -> Floats:
 
 
 def v_measure_scores(labels: Sequence[object], clusters: Sequence[object]) -> Floats:
-    r"""Return `(n,)`, whose mean is the V-measure of a clustering.
+    r"""Return scores, `(n,)`, whose mean is the V-measure of a clustering.
 
     :math:`V = 2 I(C; K) / (H(C) + H(K))`, and :math:`I` and :math:`H` are means over examples:
     of :math:`\log \frac{p(c_i, k_i)}{p(c_i) p(k_i)}` and of :math:`-\log p(c_i)`.
 
     References:
-        Rosenberg and Hirschberg 2007, "V-measure"; that it is the mutual information over the mean
-        of the entropies: Becker 2011.
+        Rosenberg and Hirschberg 2007, "V-measure"; Becker 2011 shows that it is the mutual
+        information divided by the mean of the entropies.
     """
     joint, label, cluster = (
         _log_share(pairs)
@@ -98,7 +98,7 @@ def v_measure_scores(labels: Sequence[object], clusters: Sequence[object]) -> Fl
     entropies = -label - cluster
     total = float(entropies.mean())
     if total == 0.0:
-        return np.ones(len(joint))  # one class and one cluster: agreed
+        return np.ones(len(joint))  # one class and one cluster agree
     v = 2.0 * float(information.mean()) / total
     return np.asarray(v + (2.0 * information - v * entropies) / total)
 
@@ -107,14 +107,14 @@ def _standardise(values: ArrayLike) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     centred = array - array.mean()
     spread = float(np.sqrt((centred**2).mean()))
-    # A constant's deviations are rounding errors of its mean.
+    # Deviations of a constant are rounding errors of its mean.
     if spread <= 1e-12 * max(1.0, float(np.abs(array).max())):
         return np.zeros_like(array)
     return np.asarray(centred / spread)
 
 
 def _log_share(values: Sequence[object]) -> Floats:
-    """Return the logarithm of the share of the examples that each one's value has."""
+    """Return, for each example, the log share of the examples with the same value."""
     numbers: dict[object, int] = {}
     codes = np.array([numbers.setdefault(value, len(numbers)) for value in values])
     return np.asarray(np.log(np.bincount(codes)[codes] / len(codes)))

@@ -1,4 +1,4 @@
-"""Means over tasks and task kinds: each kind counts once, however many tasks it has."""
+"""Means over tasks and task kinds; each kind has the same weight however many tasks it has."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 OVERALL = "mean"
-"""Names the mean over all kinds, beside the kinds."""
+"""Key of the mean over all kinds, beside the kinds."""
 
 
 def group_by_kind(kind_of: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return task kind: its tasks; the kinds sorted, their tasks in the order given.
+    """Return the tasks of each task kind; kinds are sorted, and tasks keep their order.
 
     Examples:
         >>> group_by_kind({"pairs": "sts", "topics": "clustering", "words": "sts"})
@@ -26,14 +26,13 @@ def group_by_kind(kind_of: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def over_kinds(by_task: Mapping[str, Any], kind_of: Mapping[str, str]) -> dict[str, NDArray[Any]]:
-    """Return task kind: the mean of its tasks' values, and `mean`: the mean over the kinds.
+    """Return the mean of the tasks' values by task kind, and `mean`, the mean over the kinds.
 
-    Bootstrapped means go in as they come out of `resampled_means`, so that one call gives the points and
-    another their resampled values.
+    The values may be scores or the arrays that `resampled_means` returns.
 
     Args:
         by_task: A number for each task, or an array of one shape.
-        kind_of: The kind of each of these tasks; other values are ignored.
+        kind_of: The kind of each task; tasks without a kind are ignored.
 
     Examples:
         >>> means = over_kinds({"a": 0.5, "b": 0.25, "c": 1.0}, {"a": "sts", "b": "sts", "c": "retrieval"})

@@ -1,4 +1,4 @@
-"""Scores of several models over several seeds on the same examples, and what chance makes of them."""
+"""Scores of several models and seeds on the same examples, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ DOMAINS = {"all": None, "in-domain": "in", "out-of-domain": "out"}
 
 
 class PairedScores:
-    """Main scores by domain and task kind; every model meets the same resampled examples.
+    """Main scores by domain and task kind, with the same resampled examples for every model.
 
-    A task's groups are resampled, tasks apart. A kind is the mean of its tasks, and `mean` the mean of the
-    kinds. Two tasks on the same rows (classification and clustering) count as apart.
+    The groups of each task are resampled independently of other tasks. The score of a kind is the mean of its tasks, and
+    `mean` is the mean of the kinds. Two tasks on the same rows (classification and clustering) are treated as
+    independent.
 
     Args:
-        tables: By seed: `task`, `model`, `example`, `score`. A model may lack a seed.
+        tables: By seed, a table with `task`, `model`, `example` and `score`. A model may lack a seed.
         tasks: Kind and domain of each task.
-        groups: For a task that knows any, the group of each example by its id.
-        resamples: Of the bootstrap.
+        groups: For a task with groups, the group of each example by its id.
+        resamples: Number of bootstrap resamples.
 
     Raises:
-        DataError: Two models have scores of different examples.
+        DataError: Two models were scored on different examples.
     """
 
     def __init__(
@@ -44,10 +45,10 @@ class PairedScores:
     ) -> None:
         examples = _by_example(tables)
         columns = next(iter(examples.values())).columns
-        self._places: dict[str, dict[int, int]] = {}
-        for place in range(len(columns)):
-            model, seed = (columns.get_level_values(level)[place] for level in (0, 1))
-            self._places.setdefault(str(model), {})[int(seed)] = place
+        self._columns: dict[str, dict[int, int]] = {}
+        for index in range(len(columns)):
+            model, seed = (columns.get_level_values(level)[index] for level in (0, 1))
+            self._columns.setdefault(str(model), {})[int(seed)] = index
         points = {task: frame[columns].mean().to_numpy() for task, frame in examples.items()}
         draws = {
             task: _resampled(task, frame[columns], (groups or {}).get(task), resamples)
@@ -59,14 +60,14 @@ class PairedScores:
         }
         kinds = {domain: by_task for domain, by_task in kinds.items() if by_task}
         self.tasks = {domain: group_by_kind(by_task) for domain, by_task in kinds.items()}
-        """Domain, kind: the tasks that are there."""
+        """The available tasks by domain and kind."""
         self._points = {domain: over_kinds(points, by_task) for domain, by_task in kinds.items()}
         self._draws = {domain: over_kinds(draws, by_task) for domain, by_task in kinds.items()}
 
     @property
     def models(self) -> list[str]:
-        """All of them, sorted."""
-        return sorted(self._places)
+        """The models' names, sorted."""
+        return sorted(self._columns)
 
     def kinds(self, domain: str) -> list[str]:
         """Return the task kinds of a domain, and `mean`."""
@@ -74,24 +75,24 @@ class PairedScores:
 
     def seeds(self, model: str) -> list[int]:
         """Return the seeds of a model, in order."""
-        return sorted(self._places[model])
+        return sorted(self._columns[model])
 
     def common_seeds(self, one: str, other: str) -> list[int]:
-        """Return the seeds that both have."""
-        return sorted(self._places[one].keys() & self._places[other].keys())
+        """Return the seeds that both models have."""
+        return sorted(self._columns[one].keys() & self._columns[other].keys())
 
     def mean(self, domain: str, kind: str, model: str, seeds: Sequence[int] | None = None) -> float:
-        """Return a model's mean main score over tasks and over `seeds`; none: all that it has."""
-        places = [self._places[model][seed] for seed in seeds or self.seeds(model)]
+        """Return a model's mean main score over tasks and over `seeds`. None: all its seeds."""
+        places = [self._columns[model][seed] for seed in seeds or self.seeds(model)]
         return float(self._points[domain][kind][places].mean())
 
     def difference(self, domain: str, kind: str, one: str, other: str) -> Interval:
-        """Return how far `one` is above `other` over their common seeds, with a paired interval.
+        """Return the score difference `one` minus `other` over their common seeds, with a paired interval.
 
-        The interval is of the examples' chance: the seeds stay as they are.
+        The interval describes the choice of examples; the seeds are fixed.
         """
         seeds = self.common_seeds(one, other)
-        mine, theirs = ([self._places[model][seed] for seed in seeds] for model in (one, other))
+        mine, theirs = ([self._columns[model][seed] for seed in seeds] for model in (one, other))
         points, draws = self._points[domain][kind], self._draws[domain][kind]
         drawn = draws[:, mine].mean(axis=1) - draws[:, theirs].mean(axis=1)
         apart = float(points[mine].mean() - points[theirs].mean())
@@ -99,7 +100,7 @@ class PairedScores:
 
 
 def _by_example(tables: Mapping[int, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return task: scores, one row an example and one column a model and seed."""
+    """Return each task's scores, with one row per example and one column per model and seed."""
     rows = pd.concat([table.assign(seed=seed) for seed, table in sorted(tables.items())])
     means = rows.groupby(["task", "model", "seed", "example"], sort=True, as_index=False)[
         "score"

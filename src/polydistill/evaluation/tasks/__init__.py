@@ -1,4 +1,4 @@
-"""The room of every task kind: one file an entry, which makes an mteb task of a table."""
+"""Plug-in package of the task kinds, one file per plug-in; each builds an mteb task from a table."""
 
 from __future__ import annotations
 

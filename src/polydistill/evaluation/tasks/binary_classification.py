@@ -1,4 +1,4 @@
-"""Binary classification: how well a logistic regression on frozen embeddings orders two classes."""
+"""Binary classification: a logistic regression on frozen embeddings, scored by the area under the ROC curve."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from polydistill.evaluation.tasks.classification import INVERSE_PENALTY
 
 @BENCHMARKS.register("binary-classification")
 def binary_classification(source: TaskSource) -> BenchmarkTask:
-    """Measure the area under the ROC curve on the test split.
+    """Return a task that measures the area under the ROC curve on the test split.
 
-    A prediction is the log-odds of the positive class: of two labels, the last in order. The area does not
-    depend on how rare that class is. mteb's task of numbers carries it, as its classification keeps no odds.
+    A prediction is the log-odds of the positive class, which is the last label in sorted order. The area does not
+    depend on the class frequencies. The task uses mteb's regression, because mteb's classification does not save
+    log-odds.
 
     Raises:
-        DataError: A split is empty, or has not two labels.
+        DataError: A split is empty or does not have exactly two labels.
         MissingExtraError: mteb is not installed.
     """
     abstasks = import_tasks(source.name)
@@ -79,7 +80,7 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
 
 
 def _positive(name: str, *splits: pd.DataFrame) -> str:
-    """Return the positive class's label."""
+    """Return the label of the positive class."""
     labels = [sorted(set(split["label"].astype(str))) for split in splits]
     if labels[0] != labels[1] or len(labels[0]) != 2:
         raise DataError(

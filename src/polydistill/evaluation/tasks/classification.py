@@ -20,20 +20,21 @@ from polydistill.evaluation.task import (
 from polydistill.evaluation.tasks import BENCHMARKS
 
 INVERSE_PENALTY = 0.01
-"""For standardised columns, one for all models. Of 0.002, 0.01, 0.05, 0.2, by grouped 3-fold validation on
-the training splits, it is the best for each teacher of 384 dimensions or more on WordNet and Debian, and second
-to 0.002 on Brown (by .015 to .025). GloVe's 50 dimensions lose up to .05 by it (Debian, 0.2: .436, not .386)."""
+"""Regularisation for standardised columns, the same for all models. It was chosen among 0.002, 0.01, 0.05 and 0.2 by
+grouped 3-fold validation on the training splits. It is the best for each teacher with at least 384 dimensions on
+WordNet and Debian, and second to 0.002 on Brown (by .015 to .025). GloVe with 50 dimensions loses up to .05 (Debian: .386
+instead of .436 with 0.2)."""
 
 
 @BENCHMARKS.register("classification")
 def classification(source: TaskSource) -> BenchmarkTask:
-    """Measure accuracy on the test split.
+    """Return a task that measures accuracy on the test split.
 
-    mteb's default, ten probes of eight rows a label, is replaced by one probe of all rows.
-    A prediction scores 1 when it is right and 0 when not.
+    One probe on all rows replaces mteb's default of ten probes with eight rows per label. A correct prediction scores 1
+    and a wrong one 0.
 
     Raises:
-        DataError: A split is empty, or a label of the test split is not in the training split.
+        DataError: A split is empty, or a test label does not occur in the training split.
         MissingExtraError: mteb is not installed.
     """
     abstasks = import_tasks(source.name)
@@ -52,7 +53,7 @@ def classification(source: TaskSource) -> BenchmarkTask:
             return dataset, [], list(range(len(dataset)))
 
         def _calculate_scores(self, y_test: Any, y_pred: Any) -> Any:
-            # A column of datasets is decoded anew, row by row, for each of mteb's eight metrics.
+            # Otherwise datasets would decode the column row by row for each of mteb's eight metrics.
             return super()._calculate_scores(np.asarray(y_test), y_pred)
 
     def predictions(saved: Any) -> pd.DataFrame:

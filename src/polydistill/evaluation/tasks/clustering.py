@@ -1,4 +1,4 @@
-"""Clustering: k-means on frozen embeddings, with as many clusters as labels; labels are only compared."""
+"""Clustering: k-means on frozen embeddings, with as many clusters as labels; no label is used in the fit."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from polydistill.evaluation.tasks import BENCHMARKS
 
 @BENCHMARKS.register("clustering")
 def clustering(source: TaskSource) -> BenchmarkTask:
-    """Measure the V-measure of all rows, averaged over seeds.
+    """Return a task that measures the V-measure of all rows, averaged over seeds.
 
-    Each seed is one of mteb's cluster sets: all rows, in an order of the seed's own, which is what mini-batch
-    k-means starts from. A prediction is the most frequent label of the example's cluster.
+    Each seed is one of mteb's cluster sets: all rows in the seed's own order, which determines the result of mini-batch
+    k-means. A prediction is the most frequent label of the example's cluster.
 
     Raises:
         MissingExtraError: mteb is not installed.
@@ -63,7 +63,7 @@ def clustering(source: TaskSource) -> BenchmarkTask:
 def _seed_predictions(
     frame: pd.DataFrame, order: np.ndarray[Any, np.dtype[np.int64]], clusters: list[int], seed: int
 ) -> pd.DataFrame:
-    """Put one seed's clusters back into the table's order."""
+    """Return one seed's predictions in the order of the table."""
     assigned = pd.Series(np.asarray(clusters)[np.argsort(order)], index=frame.index)
     majority = frame["label"].groupby(assigned).agg(lambda labels: labels.mode().iloc[0])
     return prediction_frame(

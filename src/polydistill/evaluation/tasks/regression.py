@@ -20,15 +20,15 @@ from polydistill.evaluation.task import (
 from polydistill.evaluation.tasks import BENCHMARKS
 
 PENALTIES = tuple(10.0 ** np.arange(0, 6))
-"""For standardised columns; leave-one-out on the training split chooses, so that no width is favoured."""
+"""Ridge penalties for standardised columns; leave-one-out validation selects one, so that no width is favoured."""
 
 
 @BENCHMARKS.register("regression")
 def regression(source: TaskSource) -> BenchmarkTask:
-    """Measure Pearson's correlation of predictions and labels on the test split.
+    """Return a task that measures Pearson's correlation of predictions and labels on the test split.
 
-    A correlation, like those of similarity tasks, lies in [-1, 1]; R² has no lower bound and would
-    dominate every mean. mteb's own metrics are reported too.
+    A correlation is in [-1, 1], as for similarity tasks; R² has no lower bound and would dominate the means. mteb's own
+    metrics are reported too.
 
     Raises:
         DataError: A split is empty.

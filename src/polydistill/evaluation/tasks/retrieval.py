@@ -1,4 +1,4 @@
-"""Retrieval: whether the examples nearest to a query have its label; nothing is fitted."""
+"""Retrieval: ranks examples by cosine and checks whether the nearest have the query's label; nothing is fitted."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from polydistill.evaluation.task import (
 from polydistill.evaluation.tasks import BENCHMARKS
 
 DEPTH = 10
-"""Of the ranking that is looked at."""
+"""Number of top ranks that are scored."""
 
 
 @BENCHMARKS.register("retrieval")
 def retrieval(source: TaskSource) -> BenchmarkTask:
-    """Measure nDCG@10 of ranking the corpus by its cosines with each query.
+    """Return a task that measures nDCG@10 of the corpus ranked by cosine with each query.
 
-    The rows whose `role` is `query` look for rows whose `role` is `corpus` and that share their label. A
-    prediction is the label of the nearest; its score is the query's nDCG.
+    Relevant to a row with the `role` `query` are the rows with the `role` `corpus` and the same label. A prediction is
+    the label of the nearest row; its score is the query's nDCG.
 
     Raises:
-        DataError: There is no column `role`, or no query or corpus in it, or nothing to find for a query.
+        DataError: The column `role` is missing, has no query or no corpus, or a query has no relevant row.
         MissingExtraError: mteb is not installed.
 
     References:
@@ -63,7 +63,7 @@ def retrieval(source: TaskSource) -> BenchmarkTask:
             hf_split: str,  # noqa: ARG002
             hf_subset: str,  # noqa: ARG002
         ) -> Any:
-            # mteb rounds its own to five digits, and the mean of the queries' must be the score.
+            # mteb rounds its score to five digits, but the score must be the mean over the queries.
             ranks = [_ndcg(results.get(query, {}), relevant[query]) for query in wanted]
             return {main_score: float(np.mean(ranks))}
 
@@ -98,12 +98,12 @@ def _rows(source: TaskSource, role: str) -> pd.DataFrame:
 
 
 def _ranking(cosines: Mapping[str, float]) -> list[str]:
-    """Return ids, the nearest first; of equals, in the order of their ids."""
+    """Return ids, the nearest first; ties are sorted by id."""
     return sorted(cosines, key=lambda one: (-cosines[one], one))
 
 
 def _ndcg(cosines: Mapping[str, float], relevant: Mapping[str, int]) -> float:
-    """Return the discounted gain of the first places over that of the best ranking, in [0, 1]."""
+    """Return the discounted gain of the top ranks divided by that of the ideal ranking, in [0, 1]."""
     discounts = 1 / np.log2(np.arange(DEPTH) + 2)
     gains = np.array([relevant.get(one, 0) for one in _ranking(cosines)[:DEPTH]], dtype=float)
     best = discounts[: min(len(relevant), DEPTH)].sum()

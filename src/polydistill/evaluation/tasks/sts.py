@@ -1,4 +1,4 @@
-"""Semantic similarity: the cosine of a pair's embeddings against a human's rating; nothing is fitted."""
+"""Semantic similarity: cosines of pairs of embeddings, compared with human ratings; nothing is fitted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from polydistill.evaluation.tasks import BENCHMARKS
 
 @BENCHMARKS.register("sts")
 def sts(source: TaskSource) -> BenchmarkTask:
-    """Measure Spearman's correlation of cosines and ratings, over all pairs.
+    """Return a task that measures Spearman's correlation of cosines and ratings over all pairs.
 
     Raises:
         MissingExtraError: mteb is not installed.
@@ -37,7 +37,7 @@ def sts(source: TaskSource) -> BenchmarkTask:
 
         def _calculate_scores(self, scores: Any, normalized_scores: Any) -> Any:
             found = super()._calculate_scores(scores, normalized_scores)
-            # A model that gives every pair the same similarity orders nothing: 0, not NaN.
+            # A model with the same similarity for every pair scores 0 instead of NaN.
             return {name: float(np.nan_to_num(score)) for name, score in found.items()}
 
     def predictions(saved: Any) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The room of every export: one file an entry, which says what a student's user gets of its embeddings."""
+"""Plug-in package of the exports, one file per plug-in: maps of a student's embeddings for its users."""
 
 from __future__ import annotations
 

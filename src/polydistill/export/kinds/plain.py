@@ -1,4 +1,4 @@
-"""The student as it is."""
+"""The student's embeddings, unchanged."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from polydistill.training.heads_bundle import HeadsBundle
 
 @EXPORTS.register("plain")
 class Plain:
-    """See `_bundle.Export`: nothing follows."""
+    """See `bundle.Export`; returns the student's embeddings unchanged."""
 
     needs_heads = False
 
     @classmethod
     def build(cls, source: ExportSource) -> Plain:  # noqa: ARG003 - there is nothing to fit
-        """See `_bundle.Export`."""
+        """See `bundle.Export`."""
         return cls()
 
     @classmethod
     def load(cls, arrays: Mapping[str, FloatArray], heads: HeadsBundle | None) -> Plain:  # noqa: ARG003
-        """See `_bundle.Export`."""
+        """See `bundle.Export`."""
         return cls()
 
     def apply(self, embeddings: FloatArray) -> FloatArray:
-        """See `_bundle.Export.apply`."""
+        """See `bundle.Export.apply`."""
         return embeddings
 
     def arrays(self) -> dict[str, FloatArray]:
-        """See `_bundle.Export.arrays`."""
+        """See `bundle.Export.arrays`."""
         return {}

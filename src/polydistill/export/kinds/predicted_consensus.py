@@ -1,4 +1,4 @@
-"""What all teachers together would say: the heads' predictions side by side, in fewer dimensions."""
+"""The teachers' predicted embeddings, concatenated and reduced to fewer dimensions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from polydistill.training.standardise import Standardiser
 
 @EXPORTS.register("predicted-consensus")
 class PredictedConsensus:
-    r"""Cosines of the export are the mean of the cosines that the teachers are predicted to give.
+    r"""Embeddings whose cosines approximate the mean of the teachers' predicted cosines.
 
-    Each teacher's predicted embedding, in the teacher's own space, is scaled to unit length; side by side and
-    divided by :math:`\sqrt{K}` they have inner products that are the mean of the :math:`K` cosines. Principal
-    components about the origin keep those inner products as well as `dim` directions can.
+    Each teacher's predicted embedding is scaled to unit length in the teacher's own space. Concatenated and divided by
+    :math:`\sqrt{K}`, they have inner products equal to the mean of the :math:`K` cosines. Principal components about
+    the origin are the best approximation of those inner products in `dim` dimensions.
 
     Args:
-        heads: Of the student.
+        heads: The student's heads.
         directions: `(sum of teacher dims, dim)`, orthonormal columns.
         standardised: See `build`.
     """
@@ -38,23 +38,26 @@ class PredictedConsensus:
     def build(
         cls, source: ExportSource, *, dim: int | None = None, standardised: bool = False
     ) -> PredictedConsensus:
-        """Fit the directions.
+        """Fit the principal directions.
 
         Args:
-            source: With heads.
-            dim: Of the export; none: the student's, or as many as the teachers have together.
-            standardised: Take the teachers as the heads see them, every dimension centred and of variance
-                one, rather than as they are: a direction that all embeddings share no longer lifts all cosines.
+            source: The data, with heads.
+            dim: Width of the export. None: the student's width, or the sum of the teachers' widths if that is
+                smaller.
+            standardised: Whether to use the teachers' standardised embeddings instead of the original ones, so
+                that a direction common to all embeddings does not raise all cosines.
 
         Raises:
             ParamsError: `dim` is out of bounds.
-            DataError: There is no row.
-            MissingDataError: There are no heads.
+            DataError: The source has no rows.
+            MissingDataError: The source has no heads.
         """
         if source.heads is None:
             raise MissingDataError("The export predicted-consensus needs the student's heads.")
         if not len(source.embeddings):
-            raise DataError("The export predicted-consensus needs a row or more to be fitted to.")
+            raise DataError(
+                "The export predicted-consensus needs at least one row to be fitted to."
+            )
         sides = side_by_side(source.heads, source.embeddings, standardised=standardised)
         width = sides.shape[1]
         wanted = min(source.embeddings.shape[1], width) if dim is None else dim
@@ -63,7 +66,9 @@ class PredictedConsensus:
         moments = np.linalg.eigh((sides.T @ sides).astype(np.float64))[1]
         directions = moments[:, ::-1][:, :wanted]
         largest = np.abs(directions).argmax(axis=0)
-        directions = directions * np.sign(directions[largest, np.arange(wanted)])  # it is free
+        directions = directions * np.sign(
+            directions[largest, np.arange(wanted)]
+        )  # the sign is arbitrary
         kept = np.ascontiguousarray(directions, dtype=np.float32)
         return cls(source.heads, kept, standardised=standardised)
 
@@ -71,26 +76,26 @@ class PredictedConsensus:
     def load(
         cls, arrays: Mapping[str, FloatArray], heads: HeadsBundle | None
     ) -> PredictedConsensus:
-        """See `_bundle.Export`."""
+        """See `bundle.Export`."""
         if heads is None:
             raise MissingDataError("The export predicted-consensus needs the student's heads.")
         standardised = bool(arrays["standardised"][0])
         return cls(heads, arrays["directions"], standardised=standardised)
 
     def apply(self, embeddings: FloatArray) -> FloatArray:
-        """See `_bundle.Export.apply`."""
+        """See `bundle.Export.apply`."""
         sides = side_by_side(self._heads, embeddings, standardised=self._standardised)
         result: FloatArray = sides @ self._directions
         return result
 
     def arrays(self) -> dict[str, FloatArray]:
-        """See `_bundle.Export.arrays`."""
+        """See `bundle.Export.arrays`."""
         flag = np.array([self._standardised], dtype=np.float32)
         return {"directions": self._directions, "standardised": flag}
 
 
 def side_by_side(heads: HeadsBundle, embeddings: FloatArray, *, standardised: bool) -> FloatArray:
-    """Return the teachers' predicted embeddings, `(n, sum of teacher dims)`, each row of length one."""
+    """Return the concatenated predicted embeddings, `(n, sum of teacher dims)`, with rows of length one."""
     parts = []
     moments = predicted_moments(heads.module, embeddings)
     for teacher in heads.card.teachers:

@@ -1,4 +1,4 @@
-"""The student's embeddings, centred and with directions of equal variance."""
+"""The student's embeddings, centred and whitened."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from polydistill.export.bundle import ExportSource
 from polydistill.export.kinds import EXPORTS
 from polydistill.training.heads_bundle import HeadsBundle
 
-LEAST_VARIANCE = 1e-9  # of the mean one: a direction that hardly varies is no signal
+LEAST_VARIANCE = 1e-9  # as a share of the mean variance; below it a direction is noise
 
 
 @EXPORTS.register("whitened")
 class Whitened:
-    """A few directions of great variance decide most cosines; here every direction has its say.
+    """Whitened embeddings, whose cosines are not dominated by a few directions of large variance.
 
     Args:
-        mean: `(student_dim,)`.
-        matrix: `(student_dim, dim)`, applied after the mean is gone.
+        mean: The mean embedding, `(student_dim,)`.
+        matrix: `(student_dim, dim)`, applied after the mean is subtracted.
 
     References:
         Su, Cao, Liu, Ou 2021, "Whitening sentence representations for better semantics and faster retrieval",
-        arXiv:2103.15316. Shrinkage of the covariance: Ledoit, Wolf 2004, with a share that is given.
+        arXiv:2103.15316. Shrinkage of the covariance: Ledoit, Wolf 2004; here the share is an option.
     """
 
     needs_heads = False
@@ -38,16 +38,16 @@ class Whitened:
     def build(
         cls, source: ExportSource, *, shrinkage: float = 0.1, dim: int | None = None
     ) -> Whitened:
-        """Fit mean and covariance.
+        """Fit the mean and the whitening matrix.
 
         Args:
-            source: At least two rows.
-            shrinkage: Share of the mean variance in the covariance: 0 whitens in full, 1 only centres.
-            dim: Keep so many directions of greatest variance; none: all, turned back to the student's axes.
+            source: The data, with at least two rows.
+            shrinkage: Share of the mean variance in the covariance. 0 whitens fully; 1 only centres.
+            dim: Number of directions of largest variance to keep. None: all, rotated back to the student's axes.
 
         Raises:
             ParamsError: `shrinkage` or `dim` is out of bounds.
-            DataError: There are fewer than two rows.
+            DataError: The source has fewer than two rows.
         """
         values = source.embeddings.astype(np.float64)
         n_rows, width = values.shape
@@ -56,7 +56,7 @@ class Whitened:
         if dim is not None and not 1 <= dim <= width:
             raise ParamsError(f"Option dim must be from 1 to {width}, got {dim}.")
         if n_rows < 2:
-            raise DataError(f"Whitening needs two rows or more, got {n_rows}.")
+            raise DataError(f"Whitening needs at least two rows, got {n_rows}.")
         mean = values.mean(axis=0)
         covariance = np.cov(values, rowvar=False, bias=True).reshape(width, width)
         middle = np.trace(covariance) / width
@@ -70,20 +70,20 @@ class Whitened:
 
     @classmethod
     def load(cls, arrays: Mapping[str, FloatArray], heads: HeadsBundle | None) -> Whitened:  # noqa: ARG003
-        """See `_bundle.Export`."""
+        """See `bundle.Export`."""
         return cls(arrays["mean"], arrays["matrix"])
 
     def apply(self, embeddings: FloatArray) -> FloatArray:
-        """See `_bundle.Export.apply`."""
+        """See `bundle.Export.apply`."""
         return np.asarray((embeddings - self._mean) @ self._matrix, dtype=np.float32)
 
     def arrays(self) -> dict[str, FloatArray]:
-        """See `_bundle.Export.arrays`."""
+        """See `bundle.Export.arrays`."""
         return {"mean": self._mean, "matrix": self._matrix}
 
 
 def _one_sign(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make each column's largest entry positive: an eigenvector's sign is free."""
+    """Make each column's largest entry positive: an eigenvector's sign is arbitrary."""
     largest = np.abs(columns).argmax(axis=0)
     signs = np.where(columns[largest, np.arange(columns.shape[1])] < 0, -1.0, 1.0)
     return np.asarray(columns * signs)
