@@ -32,11 +32,12 @@ from tests.our_params import our_params
 from tests.small_data import PandasChecker
 
 PLUGINS = Path(__file__).with_name("tones")
-PLUGIN_PACKAGES: dict[str, Plugins[Any]] = {
+REGISTRIES: dict[str, Plugins[Any]] = {
     "modalities": MODALITIES,
     "recipes": RECIPES,
     "teachers": TEACHERS,
 }
+"""The folders below `tones`, and the registry that each is added to."""
 TASKS = {
     "shape": {"kind": "classification", "path": "data/tones/tasks/shape.parquet", "domain": "in"},
     "shapes": {"kind": "clustering", "path": "data/tones/tasks/shape.parquet", "domain": "in"},
@@ -48,23 +49,23 @@ TASKS = {
 @pytest.fixture(scope="module")
 def packages() -> Iterator[None]:
     """Install the plug-ins of `tones` into the plug-in packages, and remove the modality and recipe of text."""
-    for registry in PLUGIN_PACKAGES.values():
+    for registry in REGISTRIES.values():
         for name in registry.names():
             registry.get(name)  # loaded now, so that the patch removes later registrations
     with pytest.MonkeyPatch.context() as patch:
-        for package_name, registry in PLUGIN_PACKAGES.items():
-            package = importlib.import_module(f"polydistill.{package_name}")
+        for folder, registry in REGISTRIES.items():
+            package = importlib.import_module(registry.package)
             assert package.__spec__ is not None
-            folders = [*package.__path__, str(PLUGINS / package_name)]
+            folders = [*package.__path__, str(PLUGINS / folder)]
             patch.setattr(package, "__path__", folders)
             patch.setattr(package.__spec__, "submodule_search_locations", folders)
             others = {name: one for name, one in registry._entries.items() if name != "text"}
             patch.setattr(registry, "_entries", others)
-            for file in (PLUGINS / package_name).glob("*.py"):
-                patch.delitem(sys.modules, f"polydistill.{package_name}.{file.stem}", raising=False)
-            if package_name != "teachers":
+            for file in (PLUGINS / folder).glob("*.py"):
+                patch.delitem(sys.modules, f"{registry.package}.{file.stem}", raising=False)
+            if folder != "teachers":
                 patch.setitem(
-                    sys.modules, f"polydistill.{package_name}.text", None
+                    sys.modules, f"{registry.package}.text", None
                 )  # makes the import fail
         yield
 

@@ -52,10 +52,10 @@ REFUSES = {"max_params"}
 DIMS = {"one": 4, "two": 3}
 
 
-def options(room: Plugins[Any]) -> list[tuple[str, str]]:
+def options(registry: Plugins[Any]) -> list[tuple[str, str]]:
     found = []
-    for name in room.names():
-        arguments = set(inspect.signature(room.get(name)).parameters) - GIVEN[room.kind]
+    for name in registry.names():
+        arguments = set(inspect.signature(registry.get(name)).parameters) - GIVEN[registry.kind]
         found += [(name, option) for option in sorted(arguments - REFUSES)]
     return found
 
@@ -104,10 +104,10 @@ def of_weighting(name: str, chosen: dict[str, Any]) -> Tensor:
 
 CASES = [
     pytest.param(of, name, option, id=f"{name}-{option}")
-    for of, room in (
+    for of, registry in (
         (of_loss, LOSSES), (of_head, HEADS), (of_geometry, GEOMETRY), (of_weighting, WEIGHTINGS),
     )
-    for name, option in options(room)
+    for name, option in options(registry)
 ]  # fmt: skip
 
 
