@@ -63,7 +63,7 @@ def run(kind: str, vectors: Vectors, seeds: tuple[int, ...] = (0,)) -> TaskRun:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_embeddings_that_give_the_labels_away_score_near_one(kind: str) -> None:
+def test_embeddings_that_contain_the_labels_score_near_one(kind: str) -> None:
     assert run(kind, perfect()).score > 0.95
 
 
@@ -77,19 +77,19 @@ def test_random_embeddings_score_near_chance(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("ignore:An input array is constant", "ignore:Number of distinct")
-def test_embeddings_that_say_nothing_score_a_number(kind: str) -> None:
+def test_constant_embeddings_have_a_finite_score(kind: str) -> None:
     assert np.isfinite(run(kind, constant()).score)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_main_score_is_the_mean_of_the_scores_of_the_examples(kind: str) -> None:
+def test_the_main_score_is_the_mean_over_examples(kind: str) -> None:
     found = run(kind, perfect() + random(), seeds=(3, 4))
 
     assert found.predictions["score"].mean() == pytest.approx(found.score, abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_tested_example_has_a_prediction_once_a_seed(kind: str) -> None:
+def test_every_test_example_has_one_prediction_per_seed(kind: str) -> None:
     predictions = run(kind, perfect(), seeds=(3, 4)).predictions
 
     frame = rows(kind)
@@ -110,7 +110,7 @@ def test_a_task_gives_the_same_result_twice(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_order_in_which_a_model_was_embedded_does_not_matter(kind: str) -> None:
+def test_the_order_of_embedding_does_not_matter(kind: str) -> None:
     order = np.random.default_rng(5).permutation(N)
     vectors = (perfect() + random()).astype(np.float32)
     embeddings = Embeddings(vectors[order], np.ones(N, dtype=np.bool_))
@@ -124,7 +124,7 @@ def test_the_order_in_which_a_model_was_embedded_does_not_matter(kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_task_serves_many_models(kind: str) -> None:
+def test_one_task_can_score_many_models(kind: str) -> None:
     task = BENCHMARKS.get(kind)(TaskSource("toy", rows(kind), "text", str))
     present, ids = np.ones(N, dtype=np.bool_), [f"text {n}" for n in range(N)]
 
@@ -137,7 +137,7 @@ def test_one_task_serves_many_models(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_result_names_model_and_revision_and_holds_no_time(kind: str) -> None:
+def test_a_result_has_model_and_revision_and_no_time(kind: str) -> None:
     from mteb.results import TaskResult
 
     result = run(kind, perfect()).result
@@ -149,7 +149,7 @@ def test_a_result_names_model_and_revision_and_holds_no_time(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_revision_follows_the_rows(kind: str) -> None:
+def test_the_revision_of_a_task_depends_on_its_rows(kind: str) -> None:
     frame = rows(kind)
 
     revision = TaskSource("toy", frame, "text", str).revision
@@ -176,7 +176,7 @@ def test_a_probe_without_both_splits_is_refused(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_examples_that_are_bytes_score_as_texts_do(kind: str) -> None:
+def test_bytes_and_texts_have_the_same_score(kind: str) -> None:
     vectors = perfect() + random()
     frame = rows(kind)
     shown = [column for column in map(str, frame) if column.startswith("text")]
@@ -195,7 +195,7 @@ def test_examples_that_are_bytes_score_as_texts_do(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_encoded_is_the_content_id(kind: str) -> None:
+def test_the_encoder_receives_content_ids(kind: str) -> None:
     class Recorder(LookupEncoder):
         seen: set[str]
 

@@ -26,7 +26,7 @@ def make(name: str) -> GeometryTerm:
 
 @pytest.mark.parametrize("name", GEOMETRY.names())
 @pytest.mark.parametrize("rows", [0, 1, 6])
-def test_gives_one_finite_value_a_row(name: str, rows: int) -> None:
+def test_gives_one_finite_value_per_row(name: str, rows: int) -> None:
     term = make(name)(*batch(rows))
 
     assert term.shape == (rows,)
@@ -34,7 +34,7 @@ def test_gives_one_finite_value_a_row(name: str, rows: int) -> None:
 
 
 @pytest.mark.parametrize("name", GEOMETRY.names())
-def test_does_not_look_at_the_students_norm(name: str) -> None:
+def test_is_invariant_to_the_norm_of_the_student(name: str) -> None:
     student, targets, masks = batch()
 
     torch.testing.assert_close(
@@ -53,7 +53,7 @@ def test_permuting_the_batch_permutes_the_term(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GEOMETRY.names())
-def test_a_row_that_no_teacher_has_counts_nowhere(name: str) -> None:
+def test_a_row_without_any_teacher_has_no_effect(name: str) -> None:
     student, targets, masks = batch()
     kept = torch.tensor([True, True, False, True, True, True])
 

@@ -71,7 +71,7 @@ def assert_same(got: Tensor, wanted: Tensor, batch: Batch) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=SEEDS, kept=MASK_PAIRS, missing=st.sampled_from([1.0, -1e4]))
 @LIGHT
-def test_what_stands_in_a_row_that_a_teacher_lacks_changes_nothing(
+def test_the_values_of_a_missing_row_have_no_effect(
     name: str, seed: int, kept: list[tuple[bool, bool]], missing: float
 ) -> None:
     batch, after = make_batch(seed, kept), make_batch(seed + 1, [(True, True)] * 3)
@@ -88,7 +88,7 @@ def test_what_stands_in_a_row_that_a_teacher_lacks_changes_nothing(
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=SEEDS, kept=st.lists(st.booleans(), min_size=2, max_size=6).filter(any))
 @LIGHT
-def test_a_row_that_no_teacher_has_is_as_good_as_not_there_now_and_in_later_batches(
+def test_a_row_without_any_teacher_equals_its_absence_in_this_and_later_batches(
     name: str, seed: int, kept: list[bool]
 ) -> None:
     batch, rows = make_batch(seed, [(one, one) for one in kept]), torch.tensor(kept)
@@ -105,7 +105,7 @@ def test_a_row_that_no_teacher_has_is_as_good_as_not_there_now_and_in_later_batc
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=SEEDS, absent=st.integers(0, len(DIMS) - 1), rows=st.integers(1, 6))
 @LIGHT
-def test_a_teacher_without_rows_is_as_good_as_not_there(
+def test_a_teacher_without_rows_equals_its_absence(
     name: str, seed: int, absent: int, rows: int
 ) -> None:
     batch = make_batch(seed, [(absent != 0, absent != 1)] * rows)
@@ -120,7 +120,7 @@ def test_a_teacher_without_rows_is_as_good_as_not_there(
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=SEEDS, kept=MASK_PAIRS, data=st.data())
 @LIGHT
-def test_permuting_the_batch_permutes_the_term_and_leaves_the_gradient(
+def test_permuting_the_batch_permutes_the_term_and_keeps_the_gradient(
     name: str, seed: int, kept: list[tuple[bool, bool]], data: st.DataObject
 ) -> None:
     order = torch.tensor(data.draw(st.permutations(range(len(kept)))))
@@ -134,7 +134,7 @@ def test_permuting_the_batch_permutes_the_term_and_leaves_the_gradient(
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=SEEDS, kept=MASK_PAIRS, times=st.integers(2, 4))
 @LIGHT
-def test_repeating_every_dimension_leaves_the_term_and_the_gradient_alone(
+def test_repeating_every_dimension_keeps_the_term_and_the_gradient(
     name: str, seed: int, kept: list[tuple[bool, bool]], times: int
 ) -> None:
     batch = make_batch(seed, kept)

@@ -34,7 +34,7 @@ def test_predicts_every_teacher_in_its_own_width(name: str, batch: int) -> None:
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_the_generator_alone_decides_the_first_weights(name: str) -> None:
+def test_initial_weights_depend_on_the_generator_alone(name: str) -> None:
     first = make(name, 1).state_dict()
     torch.manual_seed(99)
     same, other = make(name, 1).state_dict(), make(name, 2).state_dict()
@@ -44,7 +44,7 @@ def test_the_generator_alone_decides_the_first_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_once_trained_a_row_does_not_depend_on_the_rows_beside_it(name: str) -> None:
+def test_in_evaluation_mode_rows_are_independent(name: str) -> None:
     heads, students = make(name).eval(), torch.randn(6, 4)
 
     alone, together = heads(students[2:3]), heads(students)
@@ -54,7 +54,7 @@ def test_once_trained_a_row_does_not_depend_on_the_rows_beside_it(name: str) -> 
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_the_students_norm_reaches_the_heads(name: str) -> None:
+def test_heads_depend_on_the_norm_of_the_student(name: str) -> None:
     heads, students = make(name).eval(), torch.randn(6, 4)
 
     near, far = heads(students)["wide"], heads(3 * students)["wide"]
@@ -65,12 +65,12 @@ def test_the_students_norm_reaches_the_heads(name: str) -> None:
 @pytest.mark.parametrize("name", HEADS.names())
 @pytest.mark.parametrize("covariance", ["diagonal", "low-rank", "triangular"])
 @pytest.mark.parametrize("modes", [1, 2])
-def test_every_covariance_learns_and_starts_near_the_diagonal(
+def test_every_covariance_starts_near_the_diagonal_and_trains(
     name: str, covariance: str, modes: int
 ) -> None:
     draw = torch.Generator().manual_seed(0)
     students = torch.randn(64, 4, generator=draw)
-    common = torch.randn(64, 1, generator=draw)  # an error that all dimensions share
+    common = torch.randn(64, 1, generator=draw)  # an error common to all dimensions
     targets = {t: 0.3 * torch.randn(64, d, generator=draw) + common for t, d in DIMS.items()}
     mask = torch.ones(64, dtype=torch.bool)
     heads = make(name, modes=modes, covariance=covariance)
@@ -93,7 +93,7 @@ def test_every_covariance_learns_and_starts_near_the_diagonal(
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_a_budget_is_kept(name: str) -> None:
+def test_heads_larger_than_the_budget_are_refused(name: str) -> None:
     with pytest.raises(ParamsError, match=r"heads.max_params is 10, these heads have"):
         make(name, max_params=10)
 
@@ -101,13 +101,13 @@ def test_a_budget_is_kept(name: str) -> None:
 @pytest.mark.parametrize("name", HEADS.names())
 @pytest.mark.parametrize("option", ["hidden", "depth", "modes", "rank"])
 @pytest.mark.parametrize("value", [0, -3])
-def test_a_number_below_one_is_refused(name: str, option: str, value: int) -> None:
+def test_an_option_below_one_is_refused(name: str, option: str, value: int) -> None:
     with pytest.raises(ParamsError, match=f"heads.{option} must be at least 1, got {value}"):
         make(name, **{option: value})
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_bounds_of_the_scale_that_are_not_in_order_are_refused(name: str) -> None:
+def test_bounds_of_the_scale_must_be_in_order(name: str) -> None:
     with pytest.raises(ParamsError, match=r"min_log_scale must be below .* got 2.0 and 2.0"):
         make(name, min_log_scale=2.0, max_log_scale=2.0)
 
@@ -119,7 +119,7 @@ def test_an_unknown_covariance_is_refused_with_a_suggestion(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_a_row_that_a_teacher_lacks_changes_nothing_for_the_others(name: str) -> None:
+def test_a_missing_row_does_not_affect_other_rows(name: str) -> None:
     students = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([True, False, True, True, False, True])
     masks = {"narrow": mask, "wide": torch.ones(6, dtype=torch.bool)}
@@ -136,7 +136,7 @@ def test_a_row_that_a_teacher_lacks_changes_nothing_for_the_others(name: str) ->
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_a_batch_of_one_row_or_of_rows_that_no_teacher_has_trains_without_harm(name: str) -> None:
+def test_batches_of_one_row_or_without_any_teacher_keep_training_finite(name: str) -> None:
     heads = make(name)
     for present in (True, False):
         masks = {teacher: torch.tensor([present]) for teacher in DIMS}
@@ -151,7 +151,7 @@ def test_a_batch_of_one_row_or_of_rows_that_no_teacher_has_trains_without_harm(n
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_the_scale_reaches_that_of_a_unit_vectors_dimension_and_never_overflows(name: str) -> None:
+def test_the_scale_covers_dimensions_of_unit_vectors_and_never_overflows(name: str) -> None:
     heads = make(name).eval()
     students = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
 
@@ -162,7 +162,9 @@ def test_the_scale_reaches_that_of_a_unit_vectors_dimension_and_never_overflows(
         reached: torch.Tensor = heads(students)["wide"].log_scale.exp()
         return reached
 
-    narrow = scales(-4.31)  # the spread of a teacher of 2,500 dimensions and length one is 0.02
+    narrow = scales(
+        -4.31
+    )  # the standard deviation of a unit vector's dimension is 0.02 at width 2,500
 
     torch.testing.assert_close(narrow, torch.full_like(narrow, 0.02), atol=0.001, rtol=0)
     for extreme in (-1e6, 1e6):

@@ -61,7 +61,7 @@ def make(
     missing=st.sampled_from([0.0, 1.0, -1e4]),
 )
 @LIGHT
-def test_a_masked_row_gives_the_loss_and_the_gradients_of_a_row_that_is_not_there(
+def test_masking_a_row_equals_removing_it_in_loss_and_gradients(
     name: str, seed: int, kept: list[bool], modes: int, covariance: str, missing: float
 ) -> None:
     prediction, target = make(seed, len(kept), modes, covariance)
@@ -81,7 +81,7 @@ def test_a_masked_row_gives_the_loss_and_the_gradients_of_a_row_that_is_not_ther
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=SEEDS, kept=MASKS, modes=st.integers(1, 3), data=st.data())
 @LIGHT
-def test_permuting_the_batch_permutes_the_loss_and_leaves_the_gradients(
+def test_permuting_the_batch_permutes_the_loss_and_keeps_the_gradients(
     name: str, seed: int, kept: list[bool], modes: int, data: st.DataObject
 ) -> None:
     order = torch.tensor(data.draw(st.permutations(range(len(kept)))))
@@ -98,7 +98,7 @@ def test_permuting_the_batch_permutes_the_loss_and_leaves_the_gradients(
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=SEEDS, rows=st.integers(1, 6), times=st.integers(2, 5))
 @LIGHT
-def test_repeating_every_dimension_leaves_the_loss_and_the_gradients_alone(
+def test_repeating_every_dimension_keeps_the_loss_and_the_gradients(
     name: str, seed: int, rows: int, times: int
 ) -> None:
     prediction, target = make(seed, rows, 1)
@@ -114,5 +114,5 @@ def test_repeating_every_dimension_leaves_the_loss_and_the_gradients_alone(
 
     torch.testing.assert_close(often, once)
     wide, narrow = gradients(often, prediction), gradients(once, prediction)
-    for part in ("mean", "log_scale"):  # the weight of one mode is one
+    for part in ("mean", "log_scale"):  # a single mode always has weight one
         torch.testing.assert_close(wide[part], narrow[part])

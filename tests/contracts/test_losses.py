@@ -13,7 +13,7 @@ from tests.predictions import random_prediction
 
 @pytest.mark.parametrize("name", LOSSES.names())
 @pytest.mark.parametrize("batch", [0, 1, 7])
-def test_gives_one_finite_value_a_row(name: str, batch: int) -> None:
+def test_gives_one_finite_value_per_row(name: str, batch: int) -> None:
     prediction, target = random_prediction(batch, 2, 3, torch.float32)
 
     loss = LOSSES.get(name)(prediction, target, torch.ones(batch, dtype=torch.bool))
@@ -50,7 +50,7 @@ def test_masking_a_row_equals_dropping_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES.names())
-def test_a_perfect_mean_costs_less_than_a_wrong_one(name: str) -> None:
+def test_a_perfect_mean_has_a_lower_loss_than_a_wrong_one(name: str) -> None:
     prediction, target = random_prediction(6, 1, 3)
     perfect = Prediction(target.unsqueeze(1), prediction.log_scale, prediction.log_weights)
     wrong = Prediction(-target.unsqueeze(1), prediction.log_scale, prediction.log_weights)

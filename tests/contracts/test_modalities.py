@@ -33,7 +33,7 @@ def test_the_package_has_plug_ins() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_name_is_the_file_s(name: str) -> None:
+def test_the_name_is_that_of_the_file(name: str) -> None:
     assert modality(name).name == name
 
 
@@ -57,7 +57,7 @@ def test_a_content_id_is_32_hexadecimal_digits_and_repeats(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_near_keys_are_stable_and_tell_the_sample_apart(name: str) -> None:
+def test_near_keys_are_stable_and_distinct_in_the_sample(name: str) -> None:
     kind = modality(name)
 
     keys = [kind.near_key(example) for example in sample(name)[kind.column]]
@@ -67,7 +67,7 @@ def test_near_keys_are_stable_and_tell_the_sample_apart(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_reads_its_own_examples_as_they_are(name: str) -> None:
+def test_its_own_examples_are_unchanged_by_coercion(name: str) -> None:
     kind = modality(name)
 
     for example in sample(name)[kind.column]:
@@ -75,7 +75,7 @@ def test_it_reads_its_own_examples_as_they_are(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_measures_every_row_of_a_table_and_one_without_an_example(name: str) -> None:
+def test_every_row_is_measured_even_one_without_an_example(name: str) -> None:
     kind = modality(name)
     rows = [[example] for example in sample(name)[kind.column]]
 
@@ -86,13 +86,13 @@ def test_it_measures_every_row_of_a_table_and_one_without_an_example(name: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_served_model_needs_is_installed_here(name: str) -> None:
+def test_the_requirements_of_a_served_model_are_installed(name: str) -> None:
     for distribution in modality(name).requirements:
         assert version(distribution)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_corpus_rules_say_what_is_wrong(name: str) -> None:
+def test_corpus_rules_have_a_message(name: str) -> None:
     rules = modality(name).corpus_rules()
 
     assert rules
@@ -102,7 +102,7 @@ def test_corpus_rules_say_what_is_wrong(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_no_split_may_tear_apart_has_a_key_and_nothing_raises(name: str) -> None:
+def test_split_keys_exist_for_all_examples_and_never_raise(name: str) -> None:
     kind = modality(name)
     examples = [*sample(name)[kind.column], "", "no example of any kind \x00"]
 

@@ -45,10 +45,10 @@ OTHER: dict[str, Any] = {
     "max_log_scale": 0.5,
     "max_params": None,
 }
-"""Another value of each option than its default; a new option must stand here."""
+"""A value of each option that differs from its default. A new option must be added here."""
 NEEDS = {"rank": {"covariance": "low-rank"}}
 REFUSES = {"max_params"}
-"""It changes no number: `test_heads` shows that it refuses."""
+"""Options that only refuse values; `test_heads` tests them."""
 DIMS = {"one": 4, "two": 3}
 
 
@@ -80,7 +80,7 @@ def of_head(name: str, chosen: dict[str, Any]) -> Tensor:
 def of_geometry(name: str, chosen: dict[str, Any]) -> Tensor:
     draw = torch.Generator().manual_seed(0)
     term = build_geometry(name, chosen, 6, tuple(DIMS.values()))
-    for _ in range(3):  # a queue is empty at first
+    for _ in range(3):  # fills the queue
         student = torch.randn(5, 6, generator=draw)
         targets = [torch.randn(5, dim, generator=draw) for dim in DIMS.values()]
         value = term(student, targets, [torch.ones(5, dtype=torch.bool) for _ in DIMS])
@@ -112,7 +112,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("of", "name", "option"), CASES)
-def test_every_option_changes_what_is_computed(
+def test_every_option_changes_the_result(
     of: Callable[[str, dict[str, Any]], Tensor], name: str, option: str
 ) -> None:
     around = NEEDS.get(option, {})

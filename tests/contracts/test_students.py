@@ -24,19 +24,19 @@ READS: dict[str, list[Example]] = {
     "image-encoder": [*IMAGES],
 }
 NO_SENTENCE_TRANSFORMER = {"gine", "image-encoder"}
-"""Students whose input that library has no module for."""
+"""Students that are not sentence-transformers models, because the library has no module for their input."""
 UNKNOWN = "[UNK]"
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token")
 SPECIAL = dict(zip(ROLES, ("[PAD]", UNKNOWN, "[CLS]", "[SEP]"), strict=True))
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "dog", "mat", "on", "sat", "the"]
 IMAGES = [png(1), png(2), png(3), png(1), png(4)]
 EXAMPLES: dict[str, list[Example]] = {"image-encoder": [*IMAGES]}
-"""By student; the others read texts, and are sentence-transformers models."""
+"""Examples by student. The other students read texts and are sentence-transformers models."""
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a tiny BERT of random weights and its tokenizer."""
+    """A folder with a tiny BERT with random weights, and its tokenizer."""
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     folder = tmp_path_factory.mktemp("bert")
@@ -96,7 +96,7 @@ def build(name: str, checkpoint: Path, seed: int = 0, **changes: object) -> Stud
 
 
 @pytest.mark.parametrize("name", STUDENTS.names())
-def test_embeds_examples_in_order_and_alike(name: str, checkpoint: Path) -> None:
+def test_embeds_examples_in_order_and_equal_examples_equally(name: str, checkpoint: Path) -> None:
     student = build(name, checkpoint)
 
     embeddings = encode(student, read_by(name), batch_size=2)
@@ -110,14 +110,16 @@ def test_embeds_examples_in_order_and_alike(name: str, checkpoint: Path) -> None
 
 
 @pytest.mark.parametrize("name", STUDENTS.names())
-def test_embeds_nothing_to_no_rows(name: str, checkpoint: Path) -> None:
+def test_an_empty_batch_gives_no_rows(name: str, checkpoint: Path) -> None:
     student = build(name, checkpoint)
 
     assert encode(student, []).shape == (0, student.dim)
 
 
 @pytest.mark.parametrize("name", STUDENTS.names())
-def test_survives_saving_and_loading(name: str, checkpoint: Path, tmp_path: Path) -> None:
+def test_saving_and_loading_keeps_the_embeddings(
+    name: str, checkpoint: Path, tmp_path: Path
+) -> None:
     student = build(name, checkpoint)
     student.save(tmp_path)
 
@@ -128,7 +130,7 @@ def test_survives_saving_and_loading(name: str, checkpoint: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", STUDENTS.names())
-def test_saves_the_same_bytes_twice_and_no_pickle(
+def test_saving_is_reproducible_and_writes_no_pickle(
     name: str, checkpoint: Path, tmp_path: Path
 ) -> None:
     for place in ("first", "second"):
@@ -162,7 +164,7 @@ def test_loads_as_a_sentence_transformer(name: str, checkpoint: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("name", STUDENTS.names())
-def test_is_trainable_and_leaves_evaluation_mode_as_it_was(name: str, checkpoint: Path) -> None:
+def test_is_trainable_and_restores_its_mode(name: str, checkpoint: Path) -> None:
     student = build(name, checkpoint)
     student.module.train()
     encode(student, read_by(name))
@@ -176,7 +178,7 @@ def test_is_trainable_and_leaves_evaluation_mode_as_it_was(name: str, checkpoint
     )
 
 
-def test_the_card_says_which_student_it_is(tmp_path: Path) -> None:
+def test_the_model_card_names_the_student(tmp_path: Path) -> None:
     STUDENTS.get("bag-of-bytes").build([], torch.Generator(), 1, dim=3).save(tmp_path)
 
     card = json.loads((tmp_path / "student.json").read_text())

@@ -54,7 +54,9 @@ def together(teacher: Teacher) -> Embeddings:
     return teacher.embed(TEXTS)
 
 
-def test_gives_finite_float32_rows_of_its_width(teacher: Teacher, together: Embeddings) -> None:
+def test_embeddings_are_finite_float32_of_the_declared_width(
+    teacher: Teacher, together: Embeddings
+) -> None:
     assert together.values.shape == (len(TEXTS), teacher.dim)
     assert together.values.dtype == np.float32
     assert np.isfinite(together.values).all()
@@ -62,14 +64,14 @@ def test_gives_finite_float32_rows_of_its_width(teacher: Teacher, together: Embe
     assert together.present.all()
 
 
-def test_rows_stand_in_the_order_of_the_examples(teacher: Teacher, together: Embeddings) -> None:
+def test_rows_are_in_the_order_of_the_examples(teacher: Teacher, together: Embeddings) -> None:
     turned = teacher.embed(TEXTS[::-1])
 
     np.testing.assert_allclose(turned.values[::-1], together.values, atol=1e-5)
     assert np.abs(together.values[0] - together.values[1]).max() > 1e-3
 
 
-def test_equal_inputs_give_equal_rows_whatever_stands_beside_them(
+def test_equal_examples_have_equal_rows_in_any_batch(
     teacher: Teacher, together: Embeddings
 ) -> None:
     alone = teacher.embed(TEXTS[:1]).values[0]
@@ -90,7 +92,9 @@ def test_an_empty_batch_gives_no_rows(teacher: Teacher) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_identity_is_plain_stable_and_names_the_family(name: str, tmp_path: Path) -> None:
+def test_the_identity_is_plain_and_stable_and_contains_the_family(
+    name: str, tmp_path: Path
+) -> None:
     first, second = make(name, tmp_path), make(name, tmp_path)
 
     written = json.dumps(dict(first.identity), sort_keys=True)
@@ -101,12 +105,12 @@ def test_identity_is_plain_stable_and_names_the_family(name: str, tmp_path: Path
     assert str(REPOSITORY) not in written
 
 
-def test_identity_does_not_change_by_embedding(teacher: Teacher, together: Embeddings) -> None:
+def test_embedding_does_not_change_the_identity(teacher: Teacher, together: Embeddings) -> None:
     assert together.values.size
     assert teacher.identity == teacher.identity
 
 
-def test_building_and_identifying_every_teacher_loads_no_weights() -> None:
+def test_building_a_teacher_and_reading_its_identity_load_no_weights() -> None:
     code = f"""
 import sys
 from pathlib import Path
@@ -133,7 +137,7 @@ def real(name: str) -> Teacher:
 
 
 @pytest.mark.parametrize("name", list(ROWS))
-def test_real_weights_put_paraphrases_nearer_than_strangers(name: str) -> None:
+def test_paraphrases_are_closer_than_unrelated_texts(name: str) -> None:
     values = real(name).embed(TEXTS[:3]).values
     guitar, accounts, guitar_again = values / np.linalg.norm(values, axis=1, keepdims=True)
 

@@ -19,7 +19,7 @@ def teacher_values(scale: float = 1.0, n: int = 400, dim: int = 6) -> np.ndarray
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_equal_losses_come_out_as_they_are(name: str) -> None:
+def test_equal_losses_are_unchanged(name: str) -> None:
     weighting = WEIGHTINGS.get(name)(3)
 
     for _ in range(3):
@@ -30,7 +30,7 @@ def test_equal_losses_come_out_as_they_are(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_teacher_that_is_not_there_counts_nowhere(name: str) -> None:
+def test_an_absent_teacher_has_no_effect(name: str) -> None:
     weighting = WEIGHTINGS.get(name)(3).eval()
 
     reduced = weighting(torch.tensor([1.0, 0.0, 3.0]), torch.tensor([True, False, True]))
@@ -39,14 +39,14 @@ def test_a_teacher_that_is_not_there_counts_nowhere(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_teacher_at_all_is_a_finite_loss(name: str) -> None:
+def test_a_batch_without_any_teacher_has_a_finite_loss(name: str) -> None:
     reduced = WEIGHTINGS.get(name)(2)(torch.zeros(2), torch.tensor([False, False]))
 
     assert torch.isfinite(reduced)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_fitted_can_be_undone(name: str) -> None:
+def test_fitted_rescaling_can_be_inverted(name: str) -> None:
     values = teacher_values()
     standardiser = WEIGHTINGS.get(name)(1).fit(values, np.ones(len(values), dtype=np.bool_))
 
@@ -65,7 +65,7 @@ def test_a_teacher_without_rows_or_spread_stays_finite(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "none"])
-def test_rescaling_a_teacher_leaves_its_targets_alone(name: str) -> None:
+def test_rescaling_does_not_change_the_given_targets(name: str) -> None:
     def targets(scale: float) -> torch.Tensor:
         values = teacher_values(scale)
         weighting = WEIGHTINGS.get(name)(1)
@@ -78,7 +78,7 @@ def test_rescaling_a_teacher_leaves_its_targets_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_state_can_be_saved_and_goes_on_from_there(name: str) -> None:
+def test_the_state_can_be_saved_and_restored(name: str) -> None:
     def step(weighting: torch.nn.Module, number: int) -> torch.Tensor:
         torch.manual_seed(number)
         losses = torch.tensor([1.0, 2.0, 0.5]) * number

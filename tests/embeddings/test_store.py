@@ -26,7 +26,7 @@ TEXTS = [f"text number {row} " + "x" * (row % 7) for row in range(23)]
 
 
 class Usage(NamedTuple):
-    """What `shutil.disk_usage` returns."""
+    """The type that `shutil.disk_usage` returns."""
 
     total: int
     used: int
@@ -83,7 +83,7 @@ class TestRoundTrip:
         dtype=st.sampled_from(["float16", "float32"]),
         absent=st.sets(st.integers(0, 29)),
     )
-    def test_every_row_comes_back_in_its_place(
+    def test_every_row_is_read_back_in_order(
         self,
         tmp_path_factory: pytest.TempPathFactory,
         texts: list[str],
@@ -106,14 +106,14 @@ class TestRoundTrip:
         assert rows.present.tolist() == [text not in missing for text in texts]
         np.testing.assert_array_equal(rows.values, expected.astype(np.float32))
 
-    def test_the_bytes_do_not_depend_on_where_the_folder_lies(
+    def test_the_bytes_do_not_depend_on_the_location_of_the_folder(
         self, tmp_path: Path, undisturbed: dict[str, bytes]
     ) -> None:
         write(tmp_path / "elsewhere")
 
         assert contents(tmp_path / "elsewhere") == undisturbed
 
-    def test_rows_can_be_taken_in_any_order_and_twice(self, tmp_path: Path) -> None:
+    def test_rows_can_be_read_in_any_order_and_repeatedly(self, tmp_path: Path) -> None:
         write(tmp_path, dtype="float32")
         at = np.array([22, 0, 7, 7, 4, 5])
 
@@ -124,13 +124,13 @@ class TestRoundTrip:
         )
 
     @pytest.mark.parametrize("row", [-1, 23])
-    def test_a_row_that_is_not_there_is_refused(self, tmp_path: Path, row: int) -> None:
+    def test_a_row_out_of_range_is_refused(self, tmp_path: Path, row: int) -> None:
         write(tmp_path)
 
         with pytest.raises(IndexError, match="0 … 22"):
             open_embeddings(tmp_path / "final").take(np.array([row]))
 
-    def test_no_rows_make_a_folder_that_opens(self, tmp_path: Path) -> None:
+    def test_a_store_without_rows_can_be_opened(self, tmp_path: Path) -> None:
         report = write(tmp_path, [])
 
         stored = open_embeddings(tmp_path / "final")
@@ -138,7 +138,7 @@ class TestRoundTrip:
         assert stored.take(np.empty(0, np.int64)).values.shape == (0, 8)
         assert stored.values.shape == (0, 8)
 
-    def test_values_of_one_shard_are_the_mapped_memory_itself(self, tmp_path: Path) -> None:
+    def test_the_values_of_one_shard_share_the_mapped_memory(self, tmp_path: Path) -> None:
         write(tmp_path, shard_rows=100)
 
         values = open_embeddings(tmp_path / "final").values
@@ -146,7 +146,7 @@ class TestRoundTrip:
         assert not values.flags.owndata
         assert is_mapped(values.ctypes.data, tmp_path / "final" / shard_file(0))
 
-    def test_identity_teacher_and_dim_are_kept(self, tmp_path: Path) -> None:
+    def test_identity_teacher_and_dim_are_stored(self, tmp_path: Path) -> None:
         write(tmp_path)
 
         stored: StoredEmbeddings = open_embeddings(tmp_path / "final")
@@ -165,7 +165,7 @@ def is_mapped(address: int, file: Path) -> bool:
 
 
 class TestRerun:
-    def test_nothing_new_computes_nothing(self, tmp_path: Path) -> None:
+    def test_an_unchanged_run_computes_nothing(self, tmp_path: Path) -> None:
         write(tmp_path)
         before = (tmp_path / "final").stat().st_ino
         teacher = CountingTeacher()
@@ -176,7 +176,9 @@ class TestRerun:
         assert teacher.seen == []
         assert (tmp_path / "final").stat().st_ino == before
 
-    def test_appended_rows_compute_the_tail_shard_and_the_new_ones(self, tmp_path: Path) -> None:
+    def test_appended_rows_recompute_only_the_last_shard_and_add_new_ones(
+        self, tmp_path: Path
+    ) -> None:
         write(tmp_path / "grown", TEXTS[:12])
         write(tmp_path / "whole")
 
@@ -185,7 +187,7 @@ class TestRerun:
         assert (report.computed, report.reused, report.rows_computed) == (3, 2, 13)
         assert contents(tmp_path / "grown") == contents(tmp_path / "whole")
 
-    def test_fewer_rows_leave_no_stale_shard(self, tmp_path: Path) -> None:
+    def test_with_fewer_rows_no_stale_shard_is_left(self, tmp_path: Path) -> None:
         write(tmp_path / "shrunk")
         write(tmp_path / "whole", TEXTS[:7])
 
@@ -193,14 +195,14 @@ class TestRerun:
 
         assert contents(tmp_path / "shrunk") == contents(tmp_path / "whole")
 
-    def test_another_identity_computes_everything(self, tmp_path: Path) -> None:
+    def test_another_identity_recomputes_everything(self, tmp_path: Path) -> None:
         write(tmp_path, dtype="float32")
 
         report = write(tmp_path, dtype="float16")
 
         assert (report.computed, report.reused) == (5, 0)
 
-    def test_rows_in_another_order_are_other_shards(self, tmp_path: Path) -> None:
+    def test_rows_in_another_order_are_recomputed(self, tmp_path: Path) -> None:
         write(tmp_path)
 
         report = write(tmp_path, TEXTS[::-1])
@@ -209,7 +211,7 @@ class TestRerun:
         ids = open_embeddings(tmp_path / "final").ids.tolist()
         assert ids == [name_of(text) for text in TEXTS[::-1]]
 
-    def test_foreign_files_in_the_folder_are_swept_out(
+    def test_other_files_in_the_folder_are_removed(
         self, tmp_path: Path, undisturbed: dict[str, bytes]
     ) -> None:
         write(tmp_path)
@@ -229,15 +231,15 @@ class TestRerun:
 
         write(tmp_path, TEXTS[:10], Sized(), batch_size=4)
 
-        assert sizes[3:] == [4, 1, 4, 1]  # the first three look at the order of rows
+        assert sizes[3:] == [4, 1, 4, 1]  # the first three check the order of rows
 
 
 class TestInterruption:
     @pytest.mark.parametrize("after", [1, 8, 14, 26])
-    def test_a_killed_run_goes_on_to_the_same_bytes(
+    def test_a_killed_run_resumes_to_the_same_bytes(
         self, tmp_path: Path, undisturbed: dict[str, bytes], after: int
     ) -> None:
-        child = os.fork()  # a process of its own, without importing torch again
+        child = os.fork()  # a separate process that need not import torch again
         if child == 0:
             write(tmp_path, teacher=CountingTeacher(kill_after=after))
             os._exit(0)
@@ -248,7 +250,7 @@ class TestInterruption:
         assert contents(tmp_path) == undisturbed
         assert not (tmp_path / "work").exists()
 
-    def test_finished_shards_of_a_killed_run_are_not_computed_again(self, tmp_path: Path) -> None:
+    def test_finished_shards_of_a_killed_run_are_not_recomputed(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError):
             write(tmp_path, [*TEXTS[:20], "bad"], CountingTeacher(wrong="nan"))
 
@@ -256,7 +258,7 @@ class TestInterruption:
 
         assert (report.computed, report.reused) == (0, 4)
 
-    def test_a_damaged_shard_of_unfinished_work_is_computed_again(
+    def test_a_damaged_shard_of_unfinished_work_is_recomputed(
         self, tmp_path: Path, undisturbed: dict[str, bytes]
     ) -> None:
         with pytest.raises(StoreError):
@@ -284,7 +286,7 @@ class TestInterruption:
 
 class TestDamage:
     @pytest.mark.parametrize("at", [0, 700, 10**6])
-    def test_a_flipped_byte_is_found_and_named(self, tmp_path: Path, at: int) -> None:
+    def test_a_flipped_byte_is_detected_and_its_file_named(self, tmp_path: Path, at: int) -> None:
         write(tmp_path)
         flip_a_byte(tmp_path / "final" / shard_file(3), at)
 
@@ -300,7 +302,7 @@ class TestDamage:
         assert report == WriteReport(1, 4, (shard_file(3),), 5)
         assert contents(tmp_path) == undisturbed
 
-    def test_a_lost_shard_is_named_and_rebuilt(
+    def test_a_missing_shard_is_named_and_rebuilt(
         self, tmp_path: Path, undisturbed: dict[str, bytes]
     ) -> None:
         write(tmp_path)
@@ -327,7 +329,7 @@ class TestDamage:
 
         assert contents(tmp_path) == undisturbed
 
-    def test_two_shards_that_changed_places_are_found(self, tmp_path: Path) -> None:
+    def test_swapped_shards_are_detected(self, tmp_path: Path) -> None:
         write(tmp_path)
         first, second = (tmp_path / "final" / shard_file(number) for number in (0, 1))
         swapped = first.read_bytes()
@@ -345,17 +347,17 @@ class TestDamage:
 
         assert report.computed == 5
 
-    def test_a_folder_that_is_not_there_says_what_to_do(self, tmp_path: Path) -> None:
+    def test_the_error_for_a_missing_folder_says_what_to_do(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="run the embed stage"):
             open_embeddings(tmp_path)
 
 
-class TestWhatATeacherReturns:
-    def test_nan_names_the_teacher_and_the_row(self, tmp_path: Path) -> None:
+class TestTeacherOutput:
+    def test_the_error_for_nan_names_the_teacher_and_the_row(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=f"'fake' returned NaN.*1 rows.*{name_of('bad')}"):
             write(tmp_path, ["good", "bad"], CountingTeacher(wrong="nan"))
 
-    def test_nan_of_a_missing_row_is_no_error(self, tmp_path: Path) -> None:
+    def test_nan_in_a_missing_row_is_accepted(self, tmp_path: Path) -> None:
         teacher = CountingTeacher(wrong="nan", absent=frozenset({"bad"}))
 
         write(tmp_path, ["good", "bad"], teacher)
@@ -364,11 +366,13 @@ class TestWhatATeacherReturns:
         assert not taken.present.any()
         assert (taken.values == 0).all()
 
-    def test_a_number_beyond_float16_names_the_row_and_the_way_out(self, tmp_path: Path) -> None:
+    def test_the_error_for_a_value_beyond_float16_names_the_row_and_a_remedy(
+        self, tmp_path: Path
+    ) -> None:
         with pytest.raises(StoreError, match=f"float16 cannot hold.*{name_of('bad')}.*float32"):
             write(tmp_path, ["good", "bad"], CountingTeacher(wrong="huge"))
 
-    def test_float32_holds_it(self, tmp_path: Path) -> None:
+    def test_float32_stores_values_beyond_float16(self, tmp_path: Path) -> None:
         write(tmp_path, ["good", "bad"], CountingTeacher(wrong="huge"), dtype="float32")
 
         assert open_embeddings(tmp_path / "final").take(np.array([1])).values[0, 0] == 1e6
@@ -386,13 +390,13 @@ class TestWhatATeacherReturns:
         with pytest.raises(StoreError, match="float32 values"):
             write(tmp_path, teacher=CountingTeacher(wrong="float64"))
 
-    def test_ids_and_examples_must_be_as_many(self, tmp_path: Path) -> None:
+    def test_ids_and_examples_must_have_the_same_length(self, tmp_path: Path) -> None:
         with pytest.raises(ShapeError, match="length 2"):
             write_embeddings(tmp_path / "f", tmp_path / "w", ["a"], ["a", "b"], CountingTeacher())
 
 
 class TestDisk:
-    def test_too_little_room_is_said_before_anything_is_computed(
+    def test_too_little_disk_space_is_an_error_before_anything_is_computed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(2000, 1000, 1000))
@@ -403,7 +407,7 @@ class TestDisk:
 
         assert teacher.seen == []
 
-    def test_a_disk_that_fills_up_leaves_nothing_half_written(self, tmp_path: Path) -> None:
+    def test_a_full_disk_leaves_no_partial_file(self, tmp_path: Path) -> None:
         disk = tmp_path / "disk"
         disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]

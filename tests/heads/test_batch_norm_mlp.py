@@ -30,7 +30,7 @@ def students(rows: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(rows, 4, generator=torch.Generator().manual_seed(seed))
 
 
-def test_a_teachers_mean_is_that_of_a_plain_sequence_of_torchs_layers() -> None:
+def test_the_mean_equals_that_of_a_sequence_of_torch_layers() -> None:
     module = heads()
     weights = module.perceptrons[1].state_dict()
     plain = nn.Sequential(
@@ -48,7 +48,7 @@ def test_a_teachers_mean_is_that_of_a_plain_sequence_of_torchs_layers() -> None:
         }
     )
 
-    for seed in range(3):  # in training mode the running statistics move alike
+    for seed in range(3):  # in training mode, both update the running statistics
         rows = students(5, seed)
         torch.testing.assert_close(module(rows)["two"].mean[:, 0], plain(rows))
     module.eval(), plain.eval()
@@ -56,7 +56,7 @@ def test_a_teachers_mean_is_that_of_a_plain_sequence_of_torchs_layers() -> None:
     torch.testing.assert_close(module(students(2))["two"].mean[:, 0], plain(students(2)))
 
 
-def test_with_cosine_the_objective_is_simregs_up_to_its_factor_two() -> None:
+def test_with_cosine_the_objective_is_half_of_simregs() -> None:
     prediction, target = heads()(students(5))["one"], torch.randn(5, 6)
     unit = nn.functional.normalize
 
@@ -66,7 +66,7 @@ def test_with_cosine_the_objective_is_simregs_up_to_its_factor_two() -> None:
     torch.testing.assert_close(2 * ours, simreg)
 
 
-def test_rows_that_a_teacher_lacks_do_not_enter_its_running_statistics() -> None:
+def test_missing_rows_do_not_enter_the_running_statistics() -> None:
     module, rows = heads(), students(6)
     strange = rows.clone()
     strange[0] = 1e4
@@ -79,7 +79,7 @@ def test_rows_that_a_teacher_lacks_do_not_enter_its_running_statistics() -> None
     assert second.get_buffer("norms.0.running_mean").abs().max() > 10
 
 
-def test_one_row_is_normalised_by_the_running_statistics_and_moves_none() -> None:
+def test_a_batch_of_one_row_uses_the_running_statistics_and_does_not_update_them() -> None:
     module = heads()
     module(students(64))
     before = {name: value.clone() for name, value in module.named_buffers()}
@@ -97,7 +97,7 @@ def test_depth_and_hidden_have_their_effect_and_no_depth_is_refused() -> None:
         heads(depth=0)
 
 
-def test_a_bundle_brings_the_running_statistics_back(tmp_path: Path) -> None:
+def test_a_bundle_stores_the_running_statistics(tmp_path: Path) -> None:
     module = heads(modes=2)
     for seed in range(3):
         module(3 + 2 * students(16, seed))
@@ -137,7 +137,7 @@ def simreg_project(root: Path, rows: int = 240) -> Layout:
     return layout
 
 
-def test_simreg_distils_gives_the_same_bytes_twice_and_leaves_usable_heads(tmp_path: Path) -> None:
+def test_simreg_distillation_is_reproducible_and_its_heads_are_usable(tmp_path: Path) -> None:
     first = simreg_project(tmp_path / "first")
     second = simreg_project(tmp_path / "second")
 
@@ -152,7 +152,7 @@ def test_simreg_distils_gives_the_same_bytes_twice_and_leaves_usable_heads(tmp_p
     assert not torch.equal(tracked["running_mean"], torch.zeros(16))
 
 
-def test_a_last_batch_of_one_row_does_not_stop_the_training(tmp_path: Path) -> None:
+def test_a_last_batch_of_one_row_does_not_fail(tmp_path: Path) -> None:
     layout = make_distill_project(tmp_path, 240)
     params = small_params(heads=OPTIONS, loss={"name": "cosine"}, training={"epochs": 1})
     n_train = distill(tmp_path, params, "text").n_train
@@ -172,7 +172,7 @@ class StoppedError(Exception):
     """Raised as by a keyboard interrupt."""
 
 
-def test_a_resumed_run_has_the_running_statistics_of_one_that_was_not_stopped(
+def test_a_resumed_run_has_the_running_statistics_of_an_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
     def stop(what: str, done: int, total: int, **figures: float) -> None:

@@ -28,11 +28,13 @@ def size(module: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_heads_of_the_papers_teachers_have_less_than_a_tenth_of_its_parameters(name: str) -> None:
+def test_heads_for_the_teachers_of_the_paper_have_less_than_a_tenth_of_its_parameters(
+    name: str,
+) -> None:
     with torch.device("meta"):
         theirs = size(published(384))
 
     ours = size(HEADS.get(name)(384, TEXT_TEACHERS, torch.Generator()))
 
-    assert round(theirs / 1e6) == 138  # the published count: this is the published setting
+    assert round(theirs / 1e6) == 138  # the published number of parameters
     assert ours < 0.1 * theirs

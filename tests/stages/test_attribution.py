@@ -152,7 +152,7 @@ def test_an_input_without_an_embedding_is_an_error(project: Path) -> None:
         attribution(project, make_params(), "text")
 
 
-def test_one_teacher_alone_has_nobody_to_add_to(project: Path) -> None:
+def test_one_teacher_alone_has_no_marginal_contribution(project: Path) -> None:
     with pytest.raises(ParamsError, match="at least two teachers, got only colours"):
         attribution(project, make_params(teachers=["colours"]), "text")
 
