@@ -175,7 +175,9 @@ def test_exports_are_not_compared_without_a_task_that_depends_on_cosine_similari
 ) -> None:
     params = write(tmp_path, with_ids(CORPUS), boiling())
 
-    with pytest.raises(ParamsError, match="'molecules' must have a task in which cosines decide"):
+    with pytest.raises(
+        ParamsError, match="'molecules' must have a task that depends on cosine sim"
+    ):
         compare_exports(tmp_path, params, "molecules")
     with pytest.raises(UnknownNameError, match="task kind 'sts'"):
         compare_exports(tmp_path, params, "molecules", kinds=["sts"])
