@@ -12,10 +12,13 @@ from pathlib import Path
 
 from polydistill.config.params import Params, load_params
 from polydistill.errors import PolydistillError
+from polydistill.project.template import flow_files, flow_folder
 
 NEEDED_BYTES = 3 * 2**30
 LIBRARIES = ("torch", "transformers", "sentence-transformers", "mteb", "great-expectations", "dvc",
              "mlflow", "prefect")  # fmt: skip
+
+FLOWS_ADVICE = f"cp {flow_folder()}/*.py flows/"
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Finding:
 def examine(root: Path) -> list[Finding]:
     """Return the results of all checks of the project in `root`; a failed check does not raise."""
     checks: list[Callable[[Path], Finding]] = [
-        _python, _params, _disk, _data, _dvc_remote, _tracking_store,
+        _python, _params, _flows, _disk, _data, _dvc_remote, _tracking_store,
     ]  # fmt: skip
     return [*map(_library, LIBRARIES), *(check(root) for check in checks)]
 
@@ -63,6 +66,18 @@ def _params(root: Path) -> Finding:
         return Finding("params.yaml", ok=False, found=str(error), advice="Fix params.yaml.")
     enabled = sum(len(params.enabled_teachers(name)) for name in params.modalities)
     return Finding("params.yaml", ok=True, found=f"{enabled} teachers enabled")
+
+
+def _flows(root: Path) -> Finding:
+    shipped = flow_files()
+    files = {name: root / name for name in shipped}
+    if missing := [name for name, file in files.items() if not file.is_file()]:
+        return Finding("flows", ok=False, found=f"no {missing[0]}", advice=FLOWS_ADVICE)
+    other = [name for name, file in files.items() if file.read_bytes() != shipped[name]]
+    if other:
+        found = f"not those of this polydistill: {', '.join(other)}"
+        return Finding("flows", ok=False, found=found, advice=FLOWS_ADVICE)
+    return Finding("flows", ok=True, found="those of this polydistill")
 
 
 def _disk(root: Path) -> Finding:

@@ -42,7 +42,7 @@ def init(  # noqa: PLR0913, PLR0917  each argument is an option of the command
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Create a project from your data: settings, data, git."""
+    """Create a project from your own data."""
     with errors_for_people():
         from typing import cast, get_args
 

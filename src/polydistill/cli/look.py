@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,10 @@ from polydistill.cli.console import (
     show,
 )
 from polydistill.cli.options import ROOT, AsJson, Modality, Version
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.table import Table
 
 commands = typer.Typer()
 
@@ -96,8 +100,7 @@ def compare(
         if as_json:
             show({"tasks": table.to_dict("records")}, as_json=True)
             return
-        show({row.pop("task"): row for row in table.to_dict("records")}, as_json=False)
-        typer.echo(f"Differences are {version} minus {baseline}, with 95 % intervals.")
+        print_rich(_differences(table, f"{version} minus {baseline}"))
 
 
 @commands.command(epilog="Example: polydistill attribution text")
@@ -176,3 +179,18 @@ def drift(modality: Modality, *, as_json: AsJson = False) -> None:
             raise DriftFoundError(
                 f"Drifted from champion {report.champion}: {', '.join(report.drifted)}."
             )
+
+
+def _differences(table: DataFrame, title: str) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table("task", "kind", title=title, caption="Bold: the 95 % interval excludes zero.")
+    for column in ("difference", "95 % interval", "test examples"):
+        shown.add_column(column, justify="right")
+    for row in table.itertuples(index=False):
+        style = "bold" if row.low > 0 or row.high < 0 else None
+        interval = f"[{row.low:+.4f}, {row.high:+.4f}]"
+        cells = (row.task, row.kind, f"{row.difference:+.4f}", escape(interval), f"{row.n:,}")
+        shown.add_row(*cells, style=style)
+    return shown

@@ -79,10 +79,15 @@ class Contents:
     n_test: int = 0
 
 
+def flow_folder() -> Path:
+    """Return where the flows are that came with this package."""
+    return _shipped("flows")
+
+
 def flow_files() -> dict[str, bytes]:
     """Return the contents of the flow files, by path in the project."""
-    folder = _shipped("flows")
-    return {f"flows/{file.name}": file.read_bytes() for file in sorted(folder.glob("*.py"))}
+    files = sorted(flow_folder().glob("*.py"))
+    return {f"flows/{file.name}": file.read_bytes() for file in files}
 
 
 def stage_graph() -> str:
