@@ -262,7 +262,7 @@ def test_untrained_heads_have_no_scale(project: Path) -> None:
 
 
 def test_embeddings_of_other_rows_are_refused(project: Path) -> None:
-    with pytest.raises(StoreError, match="other rows than the corpus"):
+    with pytest.raises(StoreError, match="does not hold the rows of the corpus"):
         distill(project, small_params(rows=200), "text")
 
 

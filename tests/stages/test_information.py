@@ -141,7 +141,7 @@ def test_embeddings_of_other_rows_are_refused(tmp_path: Path) -> None:
     teacher = HashingTeacher("first", 1, dim=12)
     write_embeddings(layout.embeddings("corpus", "first"), tmp_path / "w", ["x"], ["x"], teacher)
 
-    with pytest.raises(StoreError, match="other rows than the corpus"):
+    with pytest.raises(StoreError, match="does not hold the rows of the corpus"):
         information(tmp_path, small_params(), "text")
 
 

@@ -8,11 +8,9 @@ so `adds_per_minute` computes it on request and it is not stored.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import pandas as pd
 
 from polydistill.config.params import Params
 from polydistill.contracts import Embeddings, Progress, silent
@@ -81,14 +79,22 @@ def attribution(
         together = join([blocks[teacher] for teacher in members])
         encoder = LookupEncoder(name, "stored", ids, together)
         outcomes = zip(tasks, run_tasks(encoder, tasks, params.threads), strict=True)
-        runs[members] = {task.name: _by_example(run.predictions) for task, run in outcomes}
+        runs[members] = {
+            task.name: run.predictions.groupby("example", sort=True)["score"].mean()  # over seeds
+            for task, run in outcomes
+        }
         progress(f"attribution {name}", number, len(planned))
+    models = {
+        name: (row, TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options))
+        for name, row in params.enabled_teachers(modality).items()
+    }
+    grouped = {name: frame for name, frame in frames.items() if "group" in frame}
     report = attribute(
         modality,
         runs,
         block.tasks,
-        groups=_groups(frames),
-        weight_bytes=_weight_bytes(params, modality),
+        groups={name: frame.set_index("id")["group"] for name, frame in grouped.items()},
+        weight_bytes={name: teacher_size(*model).weight_bytes for name, model in models.items()},
         seed=params.seed,
     )
     write_results(Layout(root, modality).results, "attribution", asdict(report), markdown(report))
@@ -104,8 +110,9 @@ def adds_per_minute(
     for one in report.contributions:
         corpus = layout.embeddings("corpus", one.teacher)
         rows = params.modality(report.modality).corpus.rows or len(open_embeddings(corpus).ids)
-        rows_per_s = _noted_speed(folder / f"{one.teacher}.json")
-        minutes = rows / rows_per_s / 60 if rows_per_s else None
+        note, minutes = folder / f"{one.teacher}.json", None
+        if note.exists():
+            minutes = rows / json.loads(note.read_text(encoding="utf-8"))["rows_per_s"] / 60
         found[one.teacher] = EmbeddingTime(minutes, one.adds.mean / minutes if minutes else None)
     return found
 
@@ -132,29 +139,3 @@ def _blocks(
 
     with threadpool_limits(n_threads, "blas"), threadpool_limits(1, "openmp"):
         return {name: make_block(stored_embeddings(layout, name, ids)[0]) for name in teachers}
-
-
-def _by_example(predictions: pd.DataFrame) -> ByExample:
-    """Return each example's score, averaged over seeds."""
-    return predictions.groupby("example", sort=True)["score"].mean()
-
-
-def _groups(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series]:
-    return {
-        name: frame.set_index("id")["group"] for name, frame in frames.items() if "group" in frame
-    }
-
-
-def _weight_bytes(params: Params, modality: str) -> dict[str, int | None]:
-    found = {}
-    for name, row in params.enabled_teachers(modality).items():
-        teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
-        found[name] = teacher_size(row, teacher).weight_bytes
-    return found
-
-
-def _noted_speed(note: Path) -> float | None:
-    """Return the recorded examples per second, or None."""
-    if not note.exists():
-        return None
-    return float(json.loads(note.read_text(encoding="utf-8"))["rows_per_s"])

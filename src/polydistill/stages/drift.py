@@ -19,7 +19,13 @@ from polydistill.contracts import Example, FloatArray, Modality, Student
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
 from polydistill.errors import DataError, MissingDataError, ShapeError
-from polydistill.evaluation.drift.columns import allowed_ranges, choose_columns, derive, means
+from polydistill.evaluation.drift.columns import (
+    ColumnRange,
+    allowed_ranges,
+    choose_columns,
+    derive,
+    means,
+)
 from polydistill.evaluation.drift.mmd import mmd_test
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
@@ -44,23 +50,15 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Column:
-    """The change of a column's mean between two corpora.
+class Column(ColumnRange):
+    """A column of the incoming corpus beside its allowed range.
 
     Attributes:
-        column: The column's name; see `drift.columns`.
-        champion: Mean in the champion's corpus, of a measure or as a share in [0, 1].
-        incoming: Mean in the incoming corpus.
-        low: Lowest mean that does not count as drift.
-        high: Highest mean that does not count as drift.
-        drifted: Whether the checker found the mean outside this range.
+        incoming: Its mean in the incoming corpus.
+        drifted: Whether the mean is outside the range.
     """
 
-    column: str
-    champion: float
     incoming: float
-    low: float
-    high: float
     drifted: bool
 
 
@@ -172,7 +170,7 @@ def drift(  # noqa: PLR0913 - two corpora with their settings
         rows=(len(reference.embeddings), len(examples)),
         columns=columns,
     )
-    _write(layout.drift, report)
+    write_atomic(layout.drift, json.dumps(asdict(report), indent=1, sort_keys=True) + "\n")
     return report
 
 
@@ -208,17 +206,6 @@ def _compare_columns(
     ranges = allowed_ranges(reference.columns, tolerance=policy.tolerance)
     results = checker.check({"corpus": (table, [one.rule for one in ranges])})
     return tuple(
-        Column(
-            one.column,
-            one.champion,
-            incoming[one.column],
-            one.low,
-            one.high,
-            drifted=not result.success,
-        )
+        Column(**vars(one), incoming=incoming[one.column], drifted=not result.success)
         for one, result in zip(ranges, results, strict=True)
     )
-
-
-def _write(path: Path, report: DriftReport) -> None:
-    write_atomic(path, json.dumps(asdict(report), indent=1, sort_keys=True) + "\n")

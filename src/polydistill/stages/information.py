@@ -119,7 +119,7 @@ def information(
         sufficiency=found,
         density=densities(found, _sizes(layout, params), _points(layout, params)),
     )
-    write_information(report, Layout(root, modality).results)
+    write_results(layout.results, "information", asdict(report), markdown(report))
     return report
 
 
@@ -163,11 +163,6 @@ def densities(
             points_per_million=score / size * MILLION if size and score is not None else None,
         )
     return result
-
-
-def write_information(report: InformationReport, folder: Path) -> None:
-    """Write `information.json` and `information.md`; the same report writes the same bytes."""
-    write_results(folder, "information", asdict(report), markdown(report))
 
 
 def markdown(report: InformationReport) -> str:
