@@ -188,9 +188,9 @@ def _differences(table: DataFrame, title: str) -> Table:
     shown = Table("task", "kind", title=title, caption="Bold: the 95 % interval excludes zero.")
     for column in ("difference", "95 % interval", "test examples"):
         shown.add_column(column, justify="right")
-    for row in table.itertuples(index=False):
-        style = "bold" if row.low > 0 or row.high < 0 else None
-        interval = f"[{row.low:+.4f}, {row.high:+.4f}]"
-        cells = (row.task, row.kind, f"{row.difference:+.4f}", escape(interval), f"{row.n:,}")
-        shown.add_row(*cells, style=style)
+    rows: list[tuple[str, str, float, float, float, int]] = table.to_numpy().tolist()
+    for task, kind, difference, low, high, n in rows:
+        style = "bold" if low > 0 or high < 0 else None
+        interval = escape(f"[{low:+.4f}, {high:+.4f}]")
+        shown.add_row(task, kind, f"{difference:+.4f}", interval, f"{n:,}", style=style)
     return shown
