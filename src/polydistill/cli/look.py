@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -188,7 +188,7 @@ def _differences(table: DataFrame, title: str) -> Table:
     shown = Table("task", "kind", title=title, caption="Bold: the 95 % interval excludes zero.")
     for column in ("difference", "95 % interval", "test examples"):
         shown.add_column(column, justify="right")
-    rows: list[tuple[str, str, float, float, float, int]] = table.to_numpy().tolist()
+    rows: list[list[Any]] = table.to_numpy().tolist()
     for task, kind, difference, low, high, n in rows:
         style = "bold" if low > 0 or high < 0 else None
         interval = escape(f"[{low:+.4f}, {high:+.4f}]")
