@@ -36,7 +36,7 @@ def test_a_search_task_keeps_its_roles() -> None:
         }
     )
 
-    got = take_in(CORPUS, rows, TEXT, Named(kind="retrieval"))
+    got = take_in(CORPUS, rows, TEXT, Named(label="label", kind="retrieval"))
 
     assert got.task is not None
     assert got.task.frame.to_dict("list") == rows[["text", "label", "role"]].to_dict("list")
