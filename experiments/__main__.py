@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polydistill.cli.console import ProgressLines, errors_for_people, show
+from polydistill.cli.console import ProgressLines, report_errors, show
 from polydistill.cli.options import AsJson, GroupedHelp, Modality
 from polydistill.config import environment
 
@@ -38,7 +38,7 @@ def methods(
     as_json: AsJson = False,
 ) -> None:
     """Compare the default with baselines and single teachers (hours)."""
-    with errors_for_people():
+    with report_errors():
         from experiments.comparison_page import markdown
         from experiments.method_comparison import compare_methods
         from experiments.methods import chosen_methods
@@ -68,7 +68,7 @@ def ablation(
     as_json: AsJson = False,
 ) -> None:
     """Change one factor of the default at a time, as DVC experiments (an hour)."""
-    with errors_for_people():
+    with report_errors():
         from experiments.ablation import markdown
         from experiments.ablation_grid import Ablation, prepare_workspace, run_missing, summarise
         from experiments.dvc_experiments import DvcExperiments
@@ -89,7 +89,7 @@ def ablation(
 @experiments.command(epilog="Example: python -m experiments quality text")
 def quality(modality: Modality, *, as_json: AsJson = False) -> None:
     """Compare the student with the undistilled one over three seeds."""
-    with errors_for_people():
+    with report_errors():
         from experiments.quality import quality as measure_quality
         from polydistill.config.params import load_params
 
@@ -111,7 +111,7 @@ def compare_exports(
     as_json: AsJson = False,
 ) -> None:
     """Score every export on the tasks that depend on cosine similarity alone."""
-    with errors_for_people():
+    with report_errors():
         from experiments.exports import compare_exports as score_exports
         from polydistill.config.params import load_params
 
@@ -128,7 +128,7 @@ def compare_exports(
 @experiments.command(epilog="Example: python -m experiments predictions text")
 def predictions(modality: Modality, *, as_json: AsJson = False) -> None:
     """Measure predicted embeddings: search, intervals, out-of-distribution scores."""
-    with errors_for_people():
+    with report_errors():
         from experiments.predictions import predictions as measure_predictions
         from polydistill.config.params import load_params
 
@@ -141,7 +141,7 @@ def predictions(modality: Modality, *, as_json: AsJson = False) -> None:
 @experiments.command(epilog="Example: python -m experiments costs text")
 def costs(modality: Modality, *, as_json: AsJson = False) -> None:
     """Measure size and speed of student and teachers beside their scores."""
-    with errors_for_people():
+    with report_errors():
         from experiments.costs import costs as measure_costs
         from polydistill.config.params import load_params
 

@@ -65,14 +65,14 @@ def _summary(report: MethodComparison) -> list[str]:
             if best.method != DEFAULT and DEFAULT in best.lead
         ]
         won = [kind for kind, best in domain.best.items() if best.method == DEFAULT]
-        said = (
+        sentence = (
             f"the default does NOT have the highest score in {_listed(losses)}"
             if losses
             else "the default has the highest score in every task kind"
         )
         if losses and won:
-            said += f"; it has the highest score in {_listed(won)}"
-        lines.append(f"- {name.capitalize()} tasks: {said}.")
+            sentence += f"; it has the highest score in {_listed(won)}"
+        lines.append(f"- {name.capitalize()} tasks: {sentence}.")
     lines += _goal_lines(report.domains["all"])
     return lines
 

@@ -144,13 +144,13 @@ def markdown(report: ExportsReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _wanted_kinds(block: ModalityParams, modality: str, asked: Sequence[str]) -> list[str]:
+def _wanted_kinds(block: ModalityParams, modality: str, requested: Sequence[str]) -> list[str]:
     """Return the kinds to score; at least one task has each of them."""
     known: set[str] = {task.kind for task in block.tasks.values()}
-    for one in asked:
+    for one in requested:
         if one not in known:
             raise UnknownNameError("task kind", one, known)
-    wanted = list(asked) or [kind for kind in KINDS if kind in known]
+    wanted = list(requested) or [kind for kind in KINDS if kind in known]
     if not wanted:
         raise ParamsError(
             f"Modality {modality!r} must have a task that depends on cosine similarity ({', '.join(KINDS)}), got "

@@ -90,7 +90,7 @@ def report(modality: str) -> None:
 def retrain(modality: str, policy: RetrainPolicy | None = None, wait_s: float = 0.0) -> State[str]:
     """Retrain a modality's student and promote it if it passes the gate.
 
-    A run without work, or with a refused challenger, completes successfully; the name of its state tells them apart.
+    A run without work, or with a refused challenger, completes successfully; the name of its final state says which.
 
     Args:
         modality: A block of `params.yaml`.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polydistill.cli.console import ProgressLines, errors_for_people, show, stage_errors
+from polydistill.cli.console import ProgressLines, report_errors, show, stage_errors
 from polydistill.cli.options import AsJson, Modality
 from polydistill.config import environment
 
@@ -35,7 +35,7 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build data/ from public packages. Afterwards, `dvc add data` versions it."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from recipes.build import build_data
 

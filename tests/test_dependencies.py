@@ -44,12 +44,15 @@ def declared(*, development: bool) -> set[str]:
 
 def imports(*folders: str) -> dict[str, Path]:
     """Return the top-level name of each imported third-party module, and a file that imports it."""
-    files = (file for folder in folders for file in (REPOSITORY / folder).rglob("*.py"))
+    files = [file for folder in folders for file in (REPOSITORY / folder).rglob("*.py")]
+    beside = {
+        file.stem for file in (REPOSITORY / "examples").glob("*.py")
+    }  # a script imports another
     found = {name: file for file in files for name in _imported(ast.parse(file.read_bytes()))}
     return {
         name: file
         for name, file in found.items()
-        if name not in OURS and name not in sys.stdlib_module_names
+        if name not in OURS | beside and name not in sys.stdlib_module_names
     }
 
 

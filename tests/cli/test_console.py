@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from polydistill.cli import console
-from polydistill.cli.console import ProgressLines, errors_for_people, show
+from polydistill.cli.console import ProgressLines, report_errors, show
 from polydistill.errors import DiskSpaceError, ParamsError
 
 
@@ -78,7 +78,7 @@ def test_tables_in_a_report_have_a_line_a_row(capsys: pytest.CaptureFixture[str]
 def test_errors_become_a_line_and_an_exit_code(
     error: Exception, code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(typer.Exit) as left, errors_for_people():
+    with pytest.raises(typer.Exit) as left, report_errors():
         raise error
 
     assert left.value.exit_code == code
@@ -86,5 +86,5 @@ def test_errors_become_a_line_and_an_exit_code(
 
 
 def test_an_error_of_our_code_keeps_its_trace() -> None:
-    with pytest.raises(ZeroDivisionError), console.errors_for_people():
+    with pytest.raises(ZeroDivisionError), console.report_errors():
         raise ZeroDivisionError

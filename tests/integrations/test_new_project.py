@@ -44,7 +44,10 @@ def reviews(rows: int) -> bytes:
         text = f"{opener}, and it is {draw.choice(words)}.\nIn a word: {draw.choice(words)}; order {number}"
         written.append((text, stars))
     written += (
-        [("", 3)] * 6 + [("NA", 1)] + [(text, "") for text, _ in written[:5]] + written[10:20]
+        [("", 3)] * 6
+        + [(text, 1) for text in SHORT]
+        + [(text, "") for text, _ in written[:5]]
+        + written[10:20]
     )
     order = draw.permutation(len(written))
     file = io.StringIO()

@@ -48,7 +48,8 @@ def make_nightly_project(root: Path, *, smoke_test: bool) -> Path:
         smoke_test: Whether the gate loads each bundle in a fresh process, which takes seconds.
     """
     skip = shutil.ignore_patterns("__pycache__", "*.pyc")
-    shutil.copytree(REPOSITORY / "src", root / "src", ignore=skip)
+    for name in ("src", "recipes"):
+        shutil.copytree(REPOSITORY / name, root / name, ignore=skip)
     (root / ".dvc").mkdir()
     (root / ".dvc" / "config").write_text(CONFIG)
     for name in ("dvc.yaml", ".dvcignore"):

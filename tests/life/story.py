@@ -12,7 +12,7 @@ from textwrap import wrap
 from tests.life.shop import Night
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "retraining.md"
-ORDER = ["fetch-data", "validate", "embed", "distill", "evaluate"]
+ORDER = ["params", "fetch-data", "validate", "embed", "distill", "evaluate"]
 UPDATE = "POLYDISTILL_UPDATE_GUIDE"
 """The environment variable that makes the test update the guide. Review the diff like code."""
 WIDTH, SHOWN = 120, 8

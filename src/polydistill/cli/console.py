@@ -114,7 +114,7 @@ def _text(value: object) -> str:
 
 
 @contextmanager
-def errors_for_people() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """Print the errors of polydistill as short messages and exit with their codes; other errors keep their trace."""
     try:
         yield
@@ -149,8 +149,8 @@ def relative(path: Path) -> str:
 
 @contextmanager
 def stage_errors(root: Path = Path()) -> Iterator[None]:
-    """Report errors as `errors_for_people` does, and raise if a stage's inputs change while it runs."""
-    with errors_for_people():
+    """Report errors as `report_errors` does, and raise if a stage's inputs change while it runs."""
+    with report_errors():
         from polydistill.integrations.dvc.stage_inputs import steady_inputs
 
         with steady_inputs(root):

@@ -75,9 +75,9 @@ def _flows(root: Path) -> Finding:
         return Finding("flows", ok=False, found=f"no {missing[0]}", advice=FLOWS_ADVICE)
     other = [name for name, file in files.items() if file.read_bytes() != shipped[name]]
     if other:
-        found = f"not those of this polydistill: {', '.join(other)}"
+        found = f"differ from the installed version: {', '.join(other)}"
         return Finding("flows", ok=False, found=found, advice=FLOWS_ADVICE)
-    return Finding("flows", ok=True, found="those of this polydistill")
+    return Finding("flows", ok=True, found="of the installed version")
 
 
 def _disk(root: Path) -> Finding:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polydistill.cli.console import errors_for_people, plain, show
+from polydistill.cli.console import plain, report_errors, show
 from polydistill.cli.options import AsJson
 
 commands = typer.Typer()
@@ -43,7 +43,7 @@ def init(  # noqa: PLR0913, PLR0917  each argument is an option of the command
     as_json: AsJson = False,
 ) -> None:
     """Create a project from your own data."""
-    with errors_for_people():
+    with report_errors():
         from typing import cast, get_args
 
         from polydistill.config.data import TaskKind

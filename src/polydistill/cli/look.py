@@ -9,10 +9,10 @@ import typer
 
 from polydistill.cli.console import (
     ProgressLines,
-    errors_for_people,
     plain,
     print_rich,
     relative,
+    report_errors,
     show,
 )
 from polydistill.cli.options import ROOT, AsJson, Modality, Version
@@ -27,7 +27,7 @@ commands = typer.Typer()
 @commands.command(epilog="Example: polydistill doctor")
 def doctor(*, as_json: AsJson = False) -> None:
     """Check versions, disk, data, DVC remote, tracking store."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.cli.doctor import examine
 
         findings = examine(ROOT)
@@ -51,7 +51,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the HTML report and print its table."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.report.page import write_report
         from polydistill.report.summary import render, summarise
@@ -79,7 +79,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two students on every task, with paired intervals."""
-    with errors_for_people():
+    with report_errors():
         from tempfile import TemporaryDirectory
 
         from polydistill.api import compare as compare_students
@@ -106,7 +106,7 @@ def compare(
 @commands.command(epilog="Example: polydistill attribution text")
 def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
     """Estimate what each teacher adds to the others."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.stages.attribution import adds_per_minute
         from polydistill.stages.attribution import attribution as attribute_scores
@@ -144,7 +144,7 @@ def information(
     as_json: AsJson = False,
 ) -> None:
     """Estimate the mutual information with each teacher, in nats."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.stages.information import information as measure_information
 
@@ -158,7 +158,7 @@ def information(
 @commands.command(epilog="Example: polydistill drift text")
 def drift(modality: Modality, *, as_json: AsJson = False) -> None:
     """Compare the corpus with the champion's; exit 7 on drift."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.errors import DriftFoundError
         from polydistill.integrations.great_expectations import GreatExpectationsChecker

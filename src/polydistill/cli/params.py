@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polydistill.cli.console import errors_for_people, plain, print_rich, show
+from polydistill.cli.console import plain, print_rich, report_errors, show
 from polydistill.cli.options import ROOT, AsJson
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def params(
     as_json: AsJson = False,
 ) -> None:
     """Show every setting with its default, bound and unit."""
-    with errors_for_people():
+    with report_errors():
         if write:
             write_effective(ROOT)
         elif check:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from polydistill.cli.console import ProgressLines, errors_for_people, plain, show, stage_errors
+from polydistill.cli.console import ProgressLines, plain, report_errors, show, stage_errors
 from polydistill.cli.options import ROOT, AsJson, Modality
 
 commands = typer.Typer()
@@ -25,7 +25,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline, from the data to a champion."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.cli.flow_process import ALL, folder_of, run_flows
         from polydistill.config.params import load_params
         from polydistill.errors import ParamsError
@@ -121,7 +121,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Report whether a run has anything to do, and why."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.integrations.planning import make_plan
 
@@ -135,7 +135,7 @@ def workspace(
     as_json: AsJson = False,
 ) -> None:
     """Make or update a folder for scheduled runs."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.project.workspace import make_workspace
 
         folder = make_workspace(ROOT, name, {}, own_data=True)

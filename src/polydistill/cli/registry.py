@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polydistill.cli.console import errors_for_people, plain, print_rich, relative, show
+from polydistill.cli.console import plain, print_rich, relative, report_errors, show
 from polydistill.cli.options import ROOT, AsJson, Modality
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ commands = typer.Typer()
 @commands.command(epilog="Example: polydistill publish text")
 def publish(modality: Modality, *, as_json: AsJson = False) -> None:
     """Register the student as challenger; once per student."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.integrations.mlflow.publish import publish as publish_student
 
@@ -50,7 +50,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make the challenger champion; exit 6 if the gate refuses."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.errors import GateRefusedError, ParamsError
         from polydistill.integrations.mlflow.promotion import promote as promote_challenger
@@ -80,7 +80,7 @@ def reject(
     as_json: AsJson = False,
 ) -> None:
     """Refuse the challenger, in the name of a person."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.integrations.mlflow.promotion import reject as reject_challenger
 
@@ -100,7 +100,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Make an earlier champion the champion again."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.integrations.mlflow.promotion import rollback as go_back
 
@@ -119,7 +119,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """List every change of a model's aliases: when, who, why."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.integrations.mlflow.promotion import history as read_history
 
@@ -144,7 +144,7 @@ def history(
 @commands.command(epilog="Example: polydistill dump text")
 def dump(modality: Modality, *, as_json: AsJson = False) -> None:
     """Write the registry as sorted JSON to mlruns/exports/."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.integrations.mlflow.registry_dump import export as dump_registry
 
         show({"files": [relative(path) for path in dump_registry(ROOT, modality)]}, as_json=as_json)

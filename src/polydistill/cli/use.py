@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polydistill.cli.console import errors_for_people, plain, show
+from polydistill.cli.console import plain, report_errors, show
 from polydistill.cli.options import ROOT, AsJson, Examples, Modality, Version
 
 commands = typer.Typer()
@@ -29,7 +29,7 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Embed the lines of a file with a student."""
-    with errors_for_people():
+    with report_errors():
         import numpy as np
 
         from polydistill.config.params import PARAMS_FILE, load_params
@@ -72,7 +72,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the student to a folder, plain or whitened."""
-    with errors_for_people():
+    with report_errors():
         import yaml
 
         from polydistill.config.nodes import Plugin
@@ -112,7 +112,7 @@ def predict_teacher(
     as_json: AsJson = False,
 ) -> None:
     """Predict a teacher's embeddings, with a calibrated std."""
-    with errors_for_people():
+    with report_errors():
         from tempfile import TemporaryDirectory
 
         from polydistill.config.params import load_params
@@ -134,7 +134,7 @@ def predict_teacher(
 )
 def warm_start(modality: Modality, version: Version, *, as_json: AsJson = False) -> None:
     """Copy an earlier student into the project for a warm start."""
-    with errors_for_people():
+    with report_errors():
         from tempfile import TemporaryDirectory
 
         from polydistill.config.params import load_params

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polydistill.cli.console import errors_for_people, plain, show
+from polydistill.cli.console import plain, report_errors, show
 from polydistill.cli.options import ROOT, AsJson
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Rebuild a version and compare it; exit 1 if it differs."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.integrations.reproduction import reproduce_version
 
         report = reproduce_version(
@@ -99,7 +99,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """List unused files; --yes removes them."""
-    with errors_for_people():
+    with report_errors():
         from polydistill.config.params import load_params
         from polydistill.integrations.housekeeping import sweep
 

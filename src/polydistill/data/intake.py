@@ -14,13 +14,11 @@ from polydistill.config.data import CorpusParams, TaskKind, TaskParams
 from polydistill.contracts import Modality, Rule
 from polydistill.data.completion import Dropped, groups_of
 from polydistill.data.guess import guess_column, guess_kind, guess_label
-from polydistill.data.tables import complete_task, corpus_table
+from polydistill.data.tables import complete_task, corpus_table, sides
 from polydistill.errors import DataError
 
 MOST_TASK_ROWS = 2_000
 """The greatest number of rows of a labelled corpus that become the task; at most half of the corpus does."""
-WHOLE_KINDS = frozenset({"sts", "retrieval"})
-"""Kinds whose tables have two columns of examples, or roles; these tables are copied unchanged."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +89,19 @@ def take_in(
         DataError: A named column is missing, or the corpus or the task has no usable row.
     """
     notes: list[str] = []
-    column = _column(corpus, modality, named.column, "corpus", notes)
     source = corpus if task is None else task
-    own = named if task is None or named.column in task else Named(None, named.label, named.kind)
+    in_corpus, in_task = named.column in corpus, named.column in source or named.kind == "sts"
+    column = _column(
+        corpus, modality, named.column if in_corpus or not in_task else None, "corpus", notes
+    )
+    own = named if in_task else Named(None, named.label, named.kind)
     task_column = column if task is None else _task_column(source, modality, own, notes)
     label = _label(source, task_column, named.label, is_task=task is not None, notes=notes)
     usable, dropped = corpus_table(corpus, CorpusParams(path="the corpus", column=column), modality)
-    usable, refused = _fit(usable[[modality.column]], modality, modality.corpus_rules())
-    notes += [f"Left out of the corpus: {one}." for one in refused]
+    usable = usable[[modality.column]]
     if label is None:
-        return Intake(usable, dropped, 0, None, tuple(notes))
+        rest = _checked_corpus(usable, modality, notes)
+        return Intake(rest, dropped, 0, None, tuple(notes))
     kind = named.kind or guess_kind(source[label], label)
     if named.kind is None:
         notes.append(f"Column {label!r} has labels; the task is {kind}.")
@@ -109,9 +110,22 @@ def take_in(
     made, refused = _task(source, task_column, label, kind, modality)
     notes += [f"Left out of the task: {one}." for one in refused]
     rest = _without(usable, _near_keys(made.frame, modality), modality)
-    if rest.empty:
-        raise DataError("The corpus must have examples that are not in the task, got none.")
-    return Intake(rest, dropped, len(usable) - len(rest), made, tuple(notes))
+    n_in_task = len(usable) - len(rest)
+    rest = _checked_corpus(rest, modality, notes)
+    return Intake(rest, dropped, n_in_task, made, tuple(notes))
+
+
+def _checked_corpus(frame: pd.DataFrame, modality: Modality, notes: list[str]) -> pd.DataFrame:
+    """Return the rows that the modality accepts.
+
+    Raises:
+        DataError: There is none.
+    """
+    frame, refused = _fit(frame, [modality.column], modality, modality.corpus_rules())
+    notes += [f"Left out of the corpus: {one}." for one in refused]
+    if frame.empty:
+        raise DataError("The corpus must have usable examples that are not in the task, got none.")
+    return frame
 
 
 def _column(
@@ -178,27 +192,25 @@ def _task(
     source: pd.DataFrame, column: str, label: str, kind: TaskKind, modality: Modality
 ) -> tuple[Task, list[str]]:
     name = "-".join("".join(c if c.isalnum() else " " for c in label.lower()).split()) or "label"
-    if kind in WHOLE_KINDS:
-        return Task(name, kind, source, len(source), Dropped()), []
     params = TaskParams(kind=kind, path="the task", domain="in", column=column, label=label)
     complete, dropped = complete_task(source.drop(columns="id", errors="ignore"), params, modality)
-    complete, refused = _fit(complete, modality, modality.task_rules([modality.column]))
+    shown = sides(params, modality)
+    complete, refused = _fit(complete, shown, modality, modality.task_rules(shown))
     if complete.empty:
         raise DataError("The task must have rows with an example and a label, got none.")
     n_test = int((complete["split"] == "test").sum()) if "split" in complete else len(complete)
-    columns = [modality.column, "label"]
-    columns += [one for one in ("group", "split") if one in source]
+    columns = [*shown, "label", *(one for one in ("role", "group", "split") if one in source)]
     return Task(name, kind, complete[columns], n_test, dropped), refused
 
 
 def _fit(
-    frame: pd.DataFrame, modality: Modality, rules: Sequence[Rule]
+    frame: pd.DataFrame, columns: Sequence[str], modality: Modality, rules: Sequence[Rule]
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows that the modality's rules accept, and one note per rule that refuses rows, with their number.
 
     Only rules about a single row are applied here; validation applies all rules.
     """
-    shown = [[one] for one in frame[modality.column]]
+    shown = [list(row) for row in frame[list(columns)].itertuples(index=False, name=None)]
     derived = frame.assign(**{k: list(v) for k, v in modality.derived(shown).items()})
     is_fit, refused = pd.Series(data=True, index=frame.index), []
     for rule in rules:
@@ -207,7 +219,7 @@ def _fit(
             continue
         accepted = meets(derived[str(rule.kwargs["column"])], rule.kwargs)
         if count := int((is_fit & ~accepted).sum()):
-            refused.append(f"{count:,}, for {rule.because}")
+            refused.append(f"{count:,} ({rule.because})")
         is_fit &= accepted
     return frame[is_fit].reset_index(drop=True), refused
 

@@ -159,6 +159,6 @@ def _losses(intake: Intake) -> list[str]:
             notes.append(f"Left out of the {what}: {', '.join(few_words(dropped))}.")
     if intake.n_in_task:
         notes.append(
-            f"Left out of the corpus, for the task has them: {intake.n_in_task:,} examples."
+            f"Left out of the corpus, because the task has them: {intake.n_in_task:,} examples."
         )
     return notes

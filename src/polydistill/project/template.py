@@ -80,7 +80,7 @@ class Contents:
 
 
 def flow_folder() -> Path:
-    """Return where the flows are that came with this package."""
+    """Return the folder of the flow files in this package."""
     return _shipped("flows")
 
 
@@ -112,7 +112,7 @@ def settings(contents: Contents) -> str:
         f"{contents.modality}:",
         f"  corpus: {_flow(corpus)}    # {contents.n_corpus:,} examples",
         *_tasks(contents),
-        "  teachers:             # known ones by name; `enabled: false` switches one off",
+        "  teachers:             # known teachers by name; `enabled: false` disables one",
         *_teachers(contents.modality),
         *_training(training, contents.n_corpus),
         *_gate(contents),
@@ -151,7 +151,7 @@ def _shipped(name: str) -> Path:
 def _tasks(contents: Contents) -> list[str]:
     if contents.task is None:
         return [
-            "  tasks: {}             # none yet: a student is judged, and promoted, by its scores on tasks",
+            "  tasks: {}             # none yet: a student is promoted by its scores on tasks",
             "    # intents: {kind: classification, path: data/text/tasks/intents.csv, domain: in}",
         ]
     row = {"kind": contents.kind, "path": contents.task_path, "domain": "in"}
@@ -182,7 +182,7 @@ def _gate(contents: Contents) -> Sequence[str]:
     least = {"min_gain": -noise, "min_gain_over_undistilled": -noise}
     return [
         f"  gate: {_flow(least)}",
-        f"    # two standard errors of a score on {contents.n_test:,} test rows: smaller losses are chance",
+        f"    # two standard errors of a score on {contents.n_test:,} test rows: smaller differences are noise",
     ]
 
 

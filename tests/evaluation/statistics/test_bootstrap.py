@@ -151,11 +151,6 @@ def test_what_is_no_row_of_numbers_is_refused(scores: list[float]) -> None:
         resampled_means(scores, generator=np.random.default_rng())
 
 
-def test_scores_of_other_examples_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"must have shape \(2,\), got \(3,\)"):
-        paired_interval([1, 2], [1, 2, 3], generator=np.random.default_rng())
-
-
 @pytest.mark.parametrize("confidence", [0.0, 1.0])
 def test_a_confidence_out_of_bounds_is_refused(confidence: float) -> None:
     with pytest.raises(ParamsError, match="confidence"):

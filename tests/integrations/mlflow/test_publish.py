@@ -279,7 +279,7 @@ def test_a_tracking_store_that_is_down_is_one_warning(
 
     warnings = [record for record in caplog.records if record.levelname == "WARNING"]
     assert [record.name for record in warnings] == ["polydistill.integrations.mlflow.tracker"]
-    assert "Training goes on" in caplog.text
+    assert "Training continues" in caplog.text
     assert "secret" not in caplog.text
     with pytest.raises(StageError, match="unset MLFLOW_TRACKING_URI"):
         publish(evaluated, load_params(evaluated), "text")
