@@ -25,7 +25,7 @@ from polydistill.config.training import EvaluationParams, enough_epochs
 from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
 from polydistill.data.completion import groups_of
 from polydistill.data.files import read_table
-from polydistill.data.inputs import guess_modality, read_inputs
+from polydistill.data.inputs import guess_modality, open_source, read_inputs
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import as_examples, benchmark_inputs, task_table
 from polydistill.embeddings.in_memory import Precomputed
@@ -84,11 +84,12 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
         teachers: One or several teachers. Each is a name on the Hugging Face hub, a folder with a
             sentence-transformers or transformers model, an `.onnx` file, the name of a known teacher (`minilm-l6`,
             `rdkit-2d`), a mapping with `family` and its options, a `Precomputed` table, or any object with
-            `encode(list) -> array`.
+            `encode(list) -> array`, which receives texts and SMILES as strings, and images as bytes.
         student: `static` or `transformer` for texts, or a mapping with `name` and its options; None: the default
             student of the modality.
-        modality: `text`, `vision` or `molecules`; None: guessed from the first example.
-        column: The column of examples, if `examples` is a table.
+        modality: `text`, `vision` or `molecules`; None: guessed from the first example, or from the columns of a
+            table. A list of SMILES needs `modality="molecules"`.
+        column: The column of examples, if `examples` is a table; None: a usual name, such as `text` or `smiles`.
         held_out: The share of groups that are held out, in (0, 1).
         settings: Values for keys of a modality's block in `params.yaml`, such as `{"training": {"epochs": 8}}`.
             Without `epochs`, a small corpus is trained on for more epochs than the default.
@@ -120,8 +121,9 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
         ...     student.encode(["a red boat"]).shape == (1, student.dim)
         True
     """
-    kind: Modality = MODALITIES.get(modality or guess_modality(examples))()
-    corpus = _read_corpus(examples, kind, column)
+    source = open_source(examples)
+    kind: Modality = MODALITIES.get(modality or guess_modality(source))()
+    corpus = _read_corpus(source, kind, column)
     training = _split(corpus, kind, held_out)
     threads = threads or _torch_threads()
     folder = Path(cache) if cache is not None else default_cache()
@@ -167,6 +169,19 @@ def evaluate(
         DataError: The table of a task lacks a column, or has no test rows.
         ParamsError: A task's settings are unknown or out of bounds.
         MissingExtraError: mteb is not installed.
+
+    Examples:
+        >>> import tempfile
+        >>> texts = [f"{a} {b} number {n}" for a in ("red", "blue") for b in ("car", "tree") for n in range(12)]
+        >>> frame = pd.DataFrame({"text": texts, "label": [text.split()[1] for text in texts]})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     quiet = {"cache": folder, "progress": False}
+        ...     student = distill(texts, {"family": "hashing", "dim": 8}, "bag-of-bytes", held_out=0.3, **quiet)
+        ...     table = evaluate(student, {"things": {"kind": "classification", "frame": frame}}, **quiet)
+        >>> table[["task", "kind", "model"]].values.tolist()
+        [['things', 'classification', 'student'], ['things', 'classification', 'hashing']]
+        >>> bool((table["low"] <= table["score"]).all() and (table["score"] <= table["high"]).all())
+        True
     """
     benchmark = _Benchmark.read(tasks, student.modality)
     threads = threads or _torch_threads()
@@ -235,18 +250,21 @@ class _Rows:
 
     ids: list[str]
     all_ids: list[str]
-    """The ids of all rows that the caller passed, to align precomputed tables."""
+    """The ids of all rows that the caller passed, to align precomputed tables; an empty row has none."""
     examples: list[Example]
 
 
 def _read_corpus(source: object, kind: Modality, column: str | None) -> _Rows:
     values = read_inputs(source, kind, column=column)
-    given = as_examples(["" if _is_missing(value) else value for value in values], kind)
-    all_ids = [kind.content_id(example) for example in given]
     kept: dict[str, Example] = {}
-    for name, example in zip(all_ids, given, strict=True):
-        if example and (not isinstance(example, str) or example.strip()):
+    all_ids = []
+    for number, value in enumerate(values, 1):
+        name = ""
+        if value is not None:
+            (example,) = as_examples([value], kind, start=number)
+            name = kind.content_id(example)
             kept.setdefault(name, example)
+        all_ids.append(name)
     if len(kept) < 2:
         raise DataError(
             f"At least two different examples are needed, got {len(kept)} of {len(values)} rows."
@@ -311,10 +329,6 @@ class _Benchmark:
             for name, embeddings in models.items()
         )
         return run_benchmark(encoders, built, self.rows, threads, progress).predictions
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
 
 
 def _torch_threads() -> int:
@@ -393,7 +407,8 @@ def _trained(  # noqa: PLR0913, PLR0917
     target = folder / "students" / key
     if not target.exists():
         work = folder / "work" / f"student-{key}"
-        distill_student(training, stored, method, run, work, progress=progress)
+        report = distill_student(training, stored, method, run, work, progress=progress)
+        progress("steps", report.steps, report.steps)  # it may have stopped early
         put_in_place(work / "outputs", target)
         shutil.rmtree(work)
     return target

@@ -36,7 +36,7 @@ def read_examples(path: Path, modality: Modality) -> list[Example]:
 
 
 def as_examples(
-    values: Iterable[object], modality: Modality, each: str = "Example"
+    values: Iterable[object], modality: Modality, each: str = "Example", *, start: int = 1
 ) -> list[Example]:
     """Convert a user's values to examples of the modality.
 
@@ -44,7 +44,7 @@ def as_examples(
         DataError: The modality refuses a value; the message names it by `each` and its number.
     """
     examples = []
-    for number, value in enumerate(values, start=1):
+    for number, value in enumerate(values, start):
         try:
             examples.append(modality.coerce(value))
         except DataError as error:

@@ -73,6 +73,26 @@ class Student:
     Raises:
         MissingDataError: The folder holds no student.
         DataError: A file is damaged.
+
+    Examples:
+        >>> import tempfile
+        >>> import polydistill
+        >>> texts = [f"the {a} {b}" for a in ("red", "blue", "old") for b in ("car", "boat", "house", "tree")]
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> student = polydistill.distill(
+        ...     texts, {"family": "hashing", "dim": 8}, "bag-of-bytes", held_out=0.3, cache=folder.name, progress=False
+        ... )
+        >>> student
+        Student(modality='text', dim=32, teachers=['hashing'])
+        >>> embeddings = student.encode(texts, normalize=True, truncate_dim=16)
+        >>> student.similarity(embeddings[:2], embeddings).shape
+        (2, 12)
+        >>> student.teacher("hashing").predict(texts).std.shape
+        (12, 8)
+        >>> again = polydistill.load(student.save(f"{folder.name}/my-student"))
+        >>> bool((again.encode(texts) == student.encode(texts)).all())
+        True
+        >>> folder.cleanup()
     """
 
     def __init__(self, folder: Path, modality: str, heads: Path | None = None) -> None:
@@ -96,7 +116,7 @@ class Student:
 
     def encode(
         self,
-        examples: Iterable[object],
+        examples: Iterable[object] | Path,
         *,
         normalize: bool = False,
         batch_size: int = 256,
@@ -106,14 +126,14 @@ class Student:
         """Embed examples, in order.
 
         Args:
-            examples: A list of examples that the modality can read; a single string is one example.
+            examples: A list or column of texts, SMILES or images; a single string, path or bytes is one example.
             normalize: Whether to scale each row to length one.
             batch_size: Number of examples per batch.
             truncate_dim: Number of leading dimensions to keep. None: all.
             progress: Whether to show a progress bar.
 
         Returns:
-            `(n_examples, dim)`, float32; `(dim,)` for a single string.
+            `(n_examples, dim)`, float32; `(dim,)` for a single example.
 
         Raises:
             DataError: An example cannot be read; the message says which.
@@ -123,7 +143,12 @@ class Student:
             raise ParamsError(f"`batch_size` must be at least 1, got {batch_size}.")
         if truncate_dim is not None and not 1 <= truncate_dim <= self.dim:
             raise ParamsError(f"`truncate_dim` must be in 1 … {self.dim}, got {truncate_dim}.")
-        rows = as_examples([examples] if isinstance(examples, str) else examples, self._kind)
+        if hasattr(examples, "columns") or hasattr(examples, "column_names"):
+            raise DataError(
+                "`examples` must be a list or one column, got a table: choose a column."
+            )
+        given = [examples] if isinstance(examples, str | bytes | Path) else examples
+        rows = as_examples(given, self._kind)
         starts: Iterable[int] = range(0, len(rows), batch_size)
         if progress:
             starts = track(starts, "encode", total=-(-len(rows) // batch_size))
@@ -131,7 +156,7 @@ class Student:
         parts += [encode(self._student, rows[at : at + batch_size], batch_size) for at in starts]
         values = np.concatenate(parts)[:, :truncate_dim]
         values = _unit(values) if normalize else values
-        return values[0] if isinstance(examples, str) else values
+        return values if given is examples else values[0]
 
     def similarity(self, one: FloatArray, other: FloatArray) -> FloatArray:
         """Return the cosine similarities of two sets of embeddings, `(n_one, n_other)`.
