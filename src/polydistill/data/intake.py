@@ -219,7 +219,7 @@ def _fit(
             continue
         accepted = meets(derived[str(rule.kwargs["column"])], rule.kwargs)
         if count := int((is_fit & ~accepted).sum()):
-            refused.append(f"{count:,}, for {rule.because}")
+            refused.append(f"{count:,} ({rule.because})")
         is_fit &= accepted
     return frame[is_fit].reset_index(drop=True), refused
 
