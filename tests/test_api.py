@@ -533,7 +533,7 @@ class TestEvaluation:
     ) -> None:
         other = distilled(SMILES, cache, teachers="maccs", modality="molecules")
 
-        with pytest.raises(ParamsError, match="same modality, got 'text' and 'molecules'"):
+        with pytest.raises(ParamsError, match="the same modality, got 'text' and 'molecules'"):
             polydistill.compare(student, other, {}, progress=False)
 
     @pytest.mark.parametrize(

@@ -172,8 +172,9 @@ def evaluate(
 
     Examples:
         >>> import tempfile
-        >>> texts = [f"{a} {b} number {n}" for a in ("red", "blue") for b in ("car", "tree") for n in range(12)]
-        >>> frame = pd.DataFrame({"text": texts, "label": [text.split()[1] for text in texts]})
+        >>> words = "red blue old new small large quiet loud broken yellow wooden famous".split()
+        >>> texts = [f"the {a} {b}" for a in words for b in ("car", "elephant")]
+        >>> frame = pd.DataFrame({"text": texts, "label": [text.split()[2] for text in texts]})
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     quiet = {"cache": folder, "progress": False}
         ...     student = distill(texts, {"family": "hashing", "dim": 8}, "bag-of-bytes", held_out=0.3, **quiet)

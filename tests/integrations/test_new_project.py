@@ -93,7 +93,7 @@ def test_a_corpus_with_stars_becomes_a_project_with_a_task(file: Path) -> None:
     assert not set(corpus["text"]) & set(task["text"])
     assert block.tasks["stars"].kind == "regression"
     assert not block.teachers["e5-small"].enabled
-    assert block.training.batch_size * 2 < len(corpus)
+    assert (block.training.batch_size, block.training.epochs) == (32, 40)
 
 
 def test_the_project_is_a_git_and_a_dvc_repository_with_a_clean_state(file: Path) -> None:
