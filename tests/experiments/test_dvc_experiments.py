@@ -70,7 +70,7 @@ def test_a_trial_of_the_ablation_is_a_dvc_experiment(tmp_path: Path) -> None:
     pytest.importorskip("mteb")
     root = tmp_path / "project"
     params = make_comparison_project(root)
-    for folder in ("src", "flows"):
+    for folder in ("src", "flows", "recipes"):
         shutil.copytree(
             REPOSITORY / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__")
         )

@@ -83,7 +83,7 @@ class Shell:
 def make_live_project(root: Path, shell: Shell, remote: str, endpoint: str | None) -> Path:
     """Write the project, add it to git and DVC, and push its data to a remote; with an endpoint, the remote is S3."""
     root.mkdir()
-    for name in ("src", "flows"):
+    for name in ("src", "flows", "recipes"):
         shutil.copytree(
             REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__")
         )
