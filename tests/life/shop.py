@@ -34,7 +34,7 @@ class Night:
         when: The time of the run.
         name: The state of the run: Promoted, Refused, Unchanged or Failed.
         message: The reason.
-        stages: The state of each stage, in order: ran, restored, unchanged or failed.
+        stages: The state of each stage of the modality, in order: ran, restored, unchanged or failed.
         entries: The new entries of the ledger.
         aliases: The versions that the registry's aliases point to.
         notices: The events sent to the webhook.
@@ -79,7 +79,8 @@ class Shop:
         state = retrain("text", return_state=True)
         entries = self.entries()[before:]
         output = str(state.message)
-        seen = dict(self._stages), entries, self.aliases(), list(self._notices)
+        stages = {one: how for one, how in self._stages.items() if one != "params"}
+        seen = stages, entries, self.aliases(), list(self._notices)
         night = Night(when, str(state.name), output, *seen)
         self.nights.append(night)
         return night
