@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from polydistill.config.nodes import Node, Rows, Share
 
@@ -20,16 +20,14 @@ class TeacherParams(BaseModel):
     family, licence and pinned weights, and the keys of the row replace them.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
     family: str
-    enabled: bool = Field(default=True, description="Whether the student learns from it.")
-    licence: str | None = Field(
-        None,
-        description="Licence of the weights, as an SPDX expression: Apache-2.0, or several joined by AND or OR.",
-    )
-    saw_labels_of: tuple[str, ...] = Field(
-        (), description="Tasks whose labels the weights were trained on."
-    )
+    enabled: bool = True
+    """Whether the student learns from it."""
+    licence: str | None = None
+    """Licence of the weights, as an SPDX expression: Apache-2.0, or several joined by AND or OR."""
+    saw_labels_of: tuple[str, ...] = ()
+    """Tasks whose labels the weights were trained on."""
 
     @property
     def options(self) -> dict[str, object]:
@@ -45,16 +43,14 @@ class TeacherParams(BaseModel):
 class CorpusParams(Node):
     """The unlabelled corpus, and the rows of it that a run uses."""
 
-    path: str = Field(description="A table, a text file, a folder or a glob: data/text/*.csv.")
-    rows: Rows | None = Field(None, description="Use the first N rows; null: all rows.")
-    column: str | None = Field(
-        None,
-        description="Column of the examples; null: the modality's column, or the only column.",
-    )
-    held_out: Share = Field(
-        0.05,
-        description="Share of the groups that are held out of training, chosen by content hash.",
-    )
+    path: str
+    """A table, a text file, a folder or a glob: data/text/*.csv."""
+    rows: Rows | None = None
+    """Use the first N rows; null: all rows."""
+    column: str | None = None
+    """Column of the examples; null: the modality's column, or the only column."""
+    held_out: Share = 0.05
+    """Share of the groups that are held out of training, chosen by content hash."""
 
 
 class TaskParams(Node):
@@ -65,36 +61,26 @@ class TaskParams(Node):
     """
 
     kind: TaskKind
-    path: str = Field(description="A table, a text file, a folder or a glob.")
-    domain: Literal["in", "out"] = Field(
-        description="Whether the task is in the corpus' domain or out of it."
-    )
-    redistributable: bool = Field(
-        default=True,
-        description="Whether the data may be redistributed; if not, `fetch-data` fetches them.",
-    )
-    label_range: tuple[float, float] | None = Field(
-        None,
-        description="The smallest and greatest valid label; a label out of range is an error.",
-    )
-    max_rows: Rows | None = Field(None, description="Use at most N rows, in the order of ids.")
-    column: str | None = Field(
-        None,
-        description="Column of the examples; for `sts` without its final 1 or 2; null: as for the corpus.",
-    )
-    label: str = Field("label", description="The column of the labels.")
-    split: str = Field(
-        "split",
-        description="Column that says train or test; if it is missing, a fifth of the groups is the test set.",
-    )
-    group: str = Field(
-        "group",
-        description="Column of groups that a split keeps together; if it is missing, near-duplicates are groups.",
-    )
-    probe: Literal["linear", "mlp"] = Field(
-        "linear",
-        description="Head that is fitted to frozen embeddings, if the kind of task fits one.",
-    )
+    path: str
+    """A table, a text file, a folder or a glob."""
+    domain: Literal["in", "out"]
+    """Whether the task is in the corpus' domain or out of it."""
+    redistributable: bool = True
+    """Whether the data may be redistributed; if not, `fetch-data` fetches them."""
+    label_range: tuple[float, float] | None = None
+    """The smallest and greatest valid label; a label out of range is an error."""
+    max_rows: Rows | None = None
+    """Use at most N rows, in the order of ids."""
+    column: str | None = None
+    """Column of the examples; for `sts` without its final 1 or 2; null: as for the corpus."""
+    label: str = "label"
+    """The column of the labels."""
+    split: str = "split"
+    """Column that says train or test; if it is missing, a fifth of the groups is the test set."""
+    group: str = "group"
+    """Column of groups that a split keeps together; if it is missing, near-duplicates are groups."""
+    probe: Literal["linear", "mlp"] = "linear"
+    """Head that is fitted to frozen embeddings, if the kind of task fits one."""
 
 
 class StoreParams(Node):

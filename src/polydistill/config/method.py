@@ -17,10 +17,8 @@ class MethodParams(Node):
     student: Plugin
     heads: Plugin = Plugin.model_validate({"name": "low-rank", "hidden": 512})
     loss: Plugin = Plugin(name="beta-nll")
-    loss_weight: Annotated[float, Field(ge=0)] = Field(
-        1.0,
-        description="Weight of the teachers' losses; 0: the geometry term is the only objective.",
-    )
+    loss_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the teachers' losses; 0: the geometry term is the only objective."""
     geometry: Plugin | None = Plugin(name="consensus-similarity")
     geometry_weight: Annotated[float, Field(ge=0)] = 3.0
     weighting: Plugin = Plugin(name="per-dimension")

@@ -8,9 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Node(BaseModel):
-    """A node of the settings tree: frozen, and without unknown keys."""
+    """A node of the settings tree: frozen, and without unknown keys.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The docstring under an attribute is the description of the setting, which `polydistill params` shows.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 PLUGIN_KEYS = frozenset({"name", "family"})
@@ -33,19 +36,15 @@ class Plugin(BaseModel):
         return dict(self.model_extra or {})
 
 
-def _unit(name: str) -> dict[str, object]:
-    return {"unit": name}
-
-
-Share = Annotated[float, Field(ge=0, le=1, json_schema_extra=_unit("share"))]
-Score = Annotated[float, Field(json_schema_extra=_unit("score"))]
-ScoreMargin = Annotated[float, Field(ge=0, json_schema_extra=_unit("score"))]
+Share = Annotated[float, Field(ge=0, le=1, json_schema_extra={"unit": "share"})]
+Score = Annotated[float, Field(json_schema_extra={"unit": "score"})]
+ScoreMargin = Annotated[float, Field(ge=0, json_schema_extra={"unit": "score"})]
 Positive = Annotated[int, Field(ge=1)]
-Rows = Annotated[int, Field(ge=1, json_schema_extra=_unit("rows"))]
-Epochs = Annotated[int, Field(ge=1, json_schema_extra=_unit("epochs"))]
-Steps = Annotated[int, Field(ge=0, json_schema_extra=_unit("steps"))]
+Rows = Annotated[int, Field(ge=1, json_schema_extra={"unit": "rows"})]
+Epochs = Annotated[int, Field(ge=1, json_schema_extra={"unit": "epochs"})]
+Steps = Annotated[int, Field(ge=0, json_schema_extra={"unit": "steps"})]
 Rate = Annotated[float, Field(gt=0)]
-Ratio = Annotated[float, Field(gt=0, json_schema_extra=_unit("ratio"))]
-Milliseconds = Annotated[float, Field(gt=0, json_schema_extra=_unit("ms"))]
-Megabytes = Annotated[float, Field(gt=0, json_schema_extra=_unit("MB"))]
+Ratio = Annotated[float, Field(gt=0, json_schema_extra={"unit": "ratio"})]
+Milliseconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "ms"})]
+Megabytes = Annotated[float, Field(gt=0, json_schema_extra={"unit": "MB"})]
 """10^6 bytes."""

@@ -28,95 +28,65 @@ NoticeEvent = Literal["refused", "promoted", "failed", "diverged"]
 class GateParams(Node):
     """Rules that a challenger must pass to become the champion. A rule whose bound is null is off."""
 
-    min_gain: Score = Field(
-        -0.002,
-        description="Least gain in the mean score over the champion; another seed changes it by 0.001.",
-    )
-    max_regression_per_task: ScoreMargin | None = Field(
-        0.02,
-        description="Greatest loss on one task against the champion; a larger loss needs to be significant.",
-    )
-    min_gain_over_undistilled: Score | None = Field(
-        0.0, description="Least gain in the mean score over the untrained student."
-    )
-    max_harm_per_task: ScoreMargin | None = Field(
-        0.02,
-        description="Greatest loss on one task against the untrained student; a larger loss needs to be significant.",
-    )
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
-        0.95,
-        description="Confidence of the intervals, and the probability that no unchanged task counts as a regression.",
-    )
-    resamples: Annotated[int, Field(ge=100)] = Field(
-        10_000, description="Bootstrap resamples of the examples."
-    )
-    max_latency_ratio: Ratio | None = Field(
-        1.25,
-        description="Latency relative to the champion's in one process: the greater ratio of batch 1 and batch 64.",
-    )
-    max_latency_ms: Milliseconds | None = Field(
-        None, description="Latency of one example, on the machine that promotes."
-    )
-    max_size_mb: Megabytes | None = Field(64.0, description="Size of the bundle on disk.")
-    max_memory_mb: Megabytes | None = Field(
-        512.0, description="Growth of a fresh process's peak memory."
-    )
-    max_contamination: Share | None = Field(
-        0.0, description="Share of a task's examples that the corpus may contain."
-    )
-    data_validated: bool = Field(
-        default=True,
-        description="Require a validation of exactly the data that trained the student.",
-    )
-    reproducible: Literal["required", "unless-refuted", "any"] = Field(
-        "unless-refuted",
-        description="Required value of the version's stamp; `unless-refuted`: any but `false`.",
-    )
-    licence_policy: Literal["any", "commercial"] = Field(
-        "commercial",
-        description="`commercial`: every teacher's licence must be known to allow commercial use.",
-    )
-    commercial_licences: tuple[str, ...] = Field(
-        COMMERCIAL_LICENCES, description="SPDX identifiers that allow commercial use."
-    )
-    smoke_test: bool = Field(
-        default=True,
-        validation_alias=AliasChoices("smoke_test", "canary"),
-        description="Load the published bundle in a fresh process, and compare its embeddings.",
-    )
+    min_gain: Score = -0.002
+    """Least gain in the mean score over the champion; another seed changes it by 0.001."""
+    max_regression_per_task: ScoreMargin | None = 0.02
+    """Greatest loss on one task against the champion; a larger loss needs to be significant."""
+    min_gain_over_undistilled: Score | None = 0.0
+    """Least gain in the mean score over the untrained student."""
+    max_harm_per_task: ScoreMargin | None = 0.02
+    """Greatest loss on one task against the untrained student; a larger loss needs to be significant."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Confidence of the intervals, and the probability that no unchanged task counts as a regression."""
+    resamples: Annotated[int, Field(ge=100)] = 10_000
+    """Bootstrap resamples of the examples."""
+    max_latency_ratio: Ratio | None = 1.25
+    """Latency relative to the champion's in one process: the greater ratio of batch 1 and batch 64."""
+    max_latency_ms: Milliseconds | None = None
+    """Latency of one example, on the machine that promotes."""
+    max_size_mb: Megabytes | None = 64.0
+    """Size of the bundle on disk."""
+    max_memory_mb: Megabytes | None = 512.0
+    """Growth of a fresh process's peak memory."""
+    max_contamination: Share | None = 0.0
+    """Share of a task's examples that the corpus may contain."""
+    data_validated: bool = True
+    """Require a validation of exactly the data that trained the student."""
+    reproducible: Literal["required", "unless-refuted", "any"] = "unless-refuted"
+    """Required value of the version's stamp; `unless-refuted`: any but `false`."""
+    licence_policy: Literal["any", "commercial"] = "commercial"
+    """`commercial`: every teacher's licence must be known to allow commercial use."""
+    commercial_licences: tuple[str, ...] = COMMERCIAL_LICENCES
+    """SPDX identifiers that allow commercial use."""
+    smoke_test: bool = Field(default=True, validation_alias=AliasChoices("smoke_test", "canary"))
+    """Load the published bundle in a fresh process, and compare its embeddings."""
 
 
 class DriftParams(Node):
     """The test whether an incoming corpus has drifted from the champion's."""
 
-    rows: Annotated[int, Field(ge=10, json_schema_extra={"unit": "rows"})] = Field(
-        1000, description="Rows drawn from each corpus for the test."
-    )
+    rows: Annotated[int, Field(ge=10, json_schema_extra={"unit": "rows"})] = 1000
+    """Rows drawn from each corpus for the test."""
     permutations: Annotated[int, Field(ge=99)] = 499
-    level: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.01, description="Greatest p-value that counts as drift: the rate of false alarms."
-    )
-    tolerance: Annotated[float, Field(gt=0)] = Field(
-        0.1, description="Greatest change of a column: relative for lengths, absolute for shares."
-    )
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Greatest p-value that counts as drift: the rate of false alarms."""
+    tolerance: Annotated[float, Field(gt=0)] = 0.1
+    """Greatest change of a column: relative for lengths, absolute for shares."""
 
 
 class RetrainParams(Node):
     """When a scheduled run trains, and whether it may promote without approval."""
 
-    policy: RetrainPolicy = Field("always", description="When a scheduled run trains a student.")
-    catch_up: Literal["skip", "latest", "all"] = Field(
-        "latest", description="Missed runs of a schedule that are run later."
-    )
-    grace_s: Annotated[float, Field(ge=0, json_schema_extra={"unit": "s"})] = Field(
-        900.0, description="Delay after which a run counts as missed."
-    )
-    approval: Literal["none", "manual"] = Field(
-        "none", description="`manual`: a person approves each promotion."
-    )
-    approval_timeout_s: Annotated[int, Field(ge=1, json_schema_extra={"unit": "s"})] = Field(
-        86_400, description="Time to wait for approval; after it the champion stays."
-    )
+    policy: RetrainPolicy = "always"
+    """When a scheduled run trains a student."""
+    catch_up: Literal["skip", "latest", "all"] = "latest"
+    """Missed runs of a schedule that are run later."""
+    grace_s: Annotated[float, Field(ge=0, json_schema_extra={"unit": "s"})] = 900.0
+    """Delay after which a run counts as missed."""
+    approval: Literal["none", "manual"] = "none"
+    """`manual`: a person approves each promotion."""
+    approval_timeout_s: Annotated[int, Field(ge=1, json_schema_extra={"unit": "s"})] = 86_400
+    """Time to wait for approval; after it the champion stays."""
     drift: DriftParams = DriftParams()
 
     @model_validator(mode="after")
@@ -134,16 +104,10 @@ class NotifyParams(Node):
     """A receiver of notifications: a Prefect block, or a webhook whose URL is in an environment variable."""
 
     on: tuple[NoticeEvent, ...] = Field(min_length=1)
-    block: str | None = Field(
-        None,
-        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
-        description="Type and name of a Prefect block, such as slack-webhook/team.",
-    )
-    url_env: str | None = Field(
-        None,
-        pattern=r"^[A-Z][A-Z0-9_]*$",
-        description="Name of the environment variable that holds the URL.",
-    )
+    block: Annotated[str | None, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")] = None
+    """Type and name of a Prefect block, such as slack-webhook/team."""
+    url_env: Annotated[str | None, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = None
+    """Name of the environment variable that holds the URL."""
 
     @model_validator(mode="after")
     def _one_receiver(self) -> NotifyParams:
@@ -155,7 +119,7 @@ class NotifyParams(Node):
 class QuickParams(Node):
     """Settings that a quick run of a modality changes: the same pipeline, in minutes."""
 
-    teachers: tuple[str, ...] = Field(min_length=1, description="Teachers that are enabled.")
-    put: dict[str, object] = Field(
-        {}, description="Values by dotted key in the modality's block; they replace its values."
-    )
+    teachers: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Teachers that are enabled."""
+    put: dict[str, object] = Field({})
+    """Values by dotted key in the modality's block; they replace its values."""

@@ -26,23 +26,16 @@ def enough_epochs(n_rows: int, batch_size: int, epochs: int) -> int:
 class GuardParams(Node):
     """Signs of unstable training; the guard then restores the last good state and halves the learning rate."""
 
-    max_restarts: Annotated[int, Field(ge=0)] = Field(
-        3, description="Restarts after which the run has diverged; it is then not published."
-    )
-    spike: Ratio = Field(
-        20.0,
-        description="Least distance of a loss above the median of earlier losses that counts as a spike, "
-        "in interquartile ranges.",
-    )
-    min_variance: Annotated[float, Field(ge=0)] = Field(
-        1e-8, description="Least variance of the student's held-out embeddings."
-    )
-    max_mean_cosine: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.99, description="Greatest mean cosine similarity between held-out embeddings."
-    )
-    min_effective_rank: Annotated[float, Field(ge=1)] = Field(
-        2.0, description="Least effective rank of the held-out embeddings."
-    )
+    max_restarts: Annotated[int, Field(ge=0)] = 3
+    """Restarts after which the run has diverged; it is then not published."""
+    spike: Ratio = 20.0
+    """Least distance of a loss above the median of earlier losses that counts as a spike, in interquartile ranges."""
+    min_variance: Annotated[float, Field(ge=0)] = 1e-8
+    """Least variance of the student's held-out embeddings."""
+    max_mean_cosine: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """Greatest mean cosine similarity between held-out embeddings."""
+    min_effective_rank: Annotated[float, Field(ge=1)] = 2.0
+    """Least effective rank of the held-out embeddings."""
 
 
 class TrainingParams(Node):
@@ -50,18 +43,18 @@ class TrainingParams(Node):
 
     epochs: Epochs
     batch_size: Positive = Field(json_schema_extra={"unit": "rows"})
-    learning_rate: Rate = Field(description="Learning rate of the student.")
+    learning_rate: Rate
+    """Learning rate of the student."""
     head_learning_rate: Rate = 0.001
-    warmup_share: Share = Field(
-        0.1, description="Share of the steps over which the learning rate rises."
-    )
-    head_warmup_steps: Steps = Field(0, description="First steps, which train only the heads.")
+    warmup_share: Share = 0.1
+    """Share of the steps over which the learning rate rises."""
+    head_warmup_steps: Steps = 0
+    """First steps, which train only the heads."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     evals_per_epoch: Positive = 1
-    patience: Positive = Field(
-        3, description="Evaluations without a lower held-out loss after which training stops."
-    )
+    patience: Positive = 3
+    """Evaluations without a lower held-out loss after which training stops."""
     guard: GuardParams = GuardParams()
 
     def student_start(self, n_steps: int) -> int:
@@ -72,21 +65,16 @@ class TrainingParams(Node):
 class WarmStartParams(Node):
     """The version that a run starts from, and the settings that then replace those of `training`."""
 
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
-        None, description="Checksum of an imported version's weights; null: train from scratch."
-    )
-    epochs: Annotated[int, Field(ge=0, json_schema_extra={"unit": "epochs"})] = Field(
-        1, description="Epochs; 0: nothing is trained, so no teacher may be new."
-    )
-    head_steps: Steps = Field(
-        30,
-        description="First steps, at most half of all steps, which train only the heads if a teacher is new.",
-    )
-    learning_rate: Rate = Field(0.05, description="Learning rate of the student.")
-    head_learning_rate: Rate = Field(
-        0.005,
-        description="Learning rate of new teachers' heads, and of the means of known teachers' heads.",
-    )
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Checksum of an imported version's weights; null: train from scratch."""
+    epochs: Annotated[int, Field(ge=0, json_schema_extra={"unit": "epochs"})] = 1
+    """Epochs; 0: nothing is trained, so no teacher may be new."""
+    head_steps: Steps = 30
+    """First steps, at most half of all steps, which train only the heads if a teacher is new."""
+    learning_rate: Rate = 0.05
+    """Learning rate of the student."""
+    head_learning_rate: Rate = 0.005
+    """Learning rate of new teachers' heads, and of the means of known teachers' heads."""
 
     def applied_to(self, training: TrainingParams, *, new_teachers: bool) -> TrainingParams:
         """Return the training settings of a run that starts from an earlier version."""
@@ -98,9 +86,7 @@ class WarmStartParams(Node):
 class EvaluationParams(Node):
     """The evaluation of frozen embeddings."""
 
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="Seeds of the probes.")
-    models: tuple[str, ...] | None = Field(
-        None,
-        min_length=1,
-        description="Scored models: student, undistilled, names of teachers; null: all of them.",
-    )
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    """Seeds of the probes."""
+    models: Annotated[tuple[str, ...] | None, Field(min_length=1)] = None
+    """Scored models: student, undistilled, names of teachers; null: all of them."""

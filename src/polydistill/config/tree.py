@@ -31,9 +31,8 @@ class ModalityParams(MethodParams):
     evaluation: EvaluationParams = EvaluationParams()
     gate: GateParams = GateParams()
     retrain: RetrainParams = RetrainParams()
-    quick: QuickParams | None = Field(
-        None, description="Changes of a quick run; null: `run --quick` skips the modality."
-    )
+    quick: QuickParams | None = None
+    """Changes of a quick run; null: `run --quick` skips the modality."""
 
     @property
     def enabled_teachers(self) -> dict[str, TeacherParams]:
@@ -54,21 +53,16 @@ class ModalityParams(MethodParams):
 class Params(BaseModel):
     """All settings: the common ones, and one block per modality, by its name."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, ModalityParams] = Field(init=False)
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
-        0, description="Seed of training: initial weights and order of batches."
-    )
-    threads: Positive = Field(
-        2,
-        description="Threads of PyTorch and ONNX Runtime in each stage; fixed, because sums depend on it.",
-    )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Precision of training."
-    )
-    modalities: tuple[str, ...] = Field(
-        description="Enabled modalities; if left out: every block of params.yaml."
-    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of training: initial weights and order of batches."""
+    threads: Positive = 2
+    """Threads of PyTorch and ONNX Runtime in each stage; fixed, because sums depend on it."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of training."""
+    modalities: tuple[str, ...]
+    """Enabled modalities; if left out: every block of params.yaml."""
     notify: tuple[NotifyParams, ...] = ()
 
     @model_validator(mode="before")
