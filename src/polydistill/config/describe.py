@@ -8,11 +8,9 @@ from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from polydistill.config.compose import known_teachers, modality_defaults
-from polydistill.config.data import TeacherParams
-from polydistill.config.nodes import PLUGIN_KEYS, Plugin
+from polydistill.config.nodes import PLUGIN_KEYS
 from polydistill.config.tree import Params, node_class
 
 Path = tuple[str, ...]
@@ -59,71 +57,50 @@ def describe(
     Raises:
         UnknownNameError: `params.yaml` has no such modality.
     """
-    tree = params.model_dump(mode="json", include={*Params.model_fields})
-    tree[modality] = params.modality(modality).model_dump(mode="json")
-    options = {
-        path: option_defaults(path[1], name)
-        for path, name in _plugins(params.modality(modality), (modality,))
+    block = params.modality(modality).model_dump(mode="json")
+    tree = params.model_dump(mode="json", include={*Params.model_fields}) | {modality: block}
+    defaults = {
+        "modalities": [key for key in own if key not in Params.model_fields],
+        modality: {**modality_defaults(modality), "teachers": known_teachers(modality)},
     }
-    for path, defaults in options.items():
-        node = _at(tree, path)
-        node |= {key: value for key, value in defaults.items() if key not in node}
-    return [_setting(path, value, own, options) for path, value in _leaves(tree, ())]
+    options: dict[Path, Mapping[str, object]] = {}
+    rows = {("teachers", name): row for name, row in block["teachers"].items()}
+    for path, node in {**{(key,): node for key, node in block.items()}, **rows}.items():
+        if isinstance(node, dict) and (name := node.get("name") or node.get("family")):
+            options[(modality, *path)] = found = option_defaults(path[0], name)
+            node |= {key: value for key, value in found.items() if key not in node}
+    return [_setting(path, value, own, defaults, options) for path, value in _leaves(tree, ())]
 
 
 def _setting(
-    path: Path, value: object, own: Mapping[str, Any], options: Mapping[Path, Mapping[str, object]]
+    path: Path,
+    value: object,
+    own: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    options: Mapping[Path, Mapping[str, object]],
 ) -> Setting:
+    *parents, last = path
     kind, key = _node_of(path)
-    schema = _schema(kind).get(key, {})
+    field, schema = kind.model_fields.get(key), _schema(kind).get(key, {})
     limits = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
+    default = options.get(tuple(parents), {}).get(last, REQUIRED)
+    if field is not None and not field.is_required():
+        default = field.get_default(call_default_factory=True)
+    block = _at(own, tuple(parents))
+    named = isinstance(block, Mapping) and bool(PLUGIN_KEYS & block.keys())
+    if (
+        last in PLUGIN_KEYS or not named
+    ):  # a plug-in that is named in `params.yaml` has no defaults of ours
+        default = _at(defaults, path, default)
     return Setting(
         key=".".join(path),
         value=value,
-        default=_default(path, own, kind.model_fields.get(key), options),
-        is_set=_at(own, path, missing=REQUIRED) is not REQUIRED,
+        default=default,
+        is_set=_at(own, path, REQUIRED) is not REQUIRED,
         bound=_bound(limits),
         unit=limits.get("unit", schema.get("unit", "")),
         description=schema.get("description", ""),
     )
-
-
-def _default(
-    path: Path,
-    own: Mapping[str, Any],
-    field: FieldInfo | None,
-    options: Mapping[Path, Mapping[str, object]],
-) -> object:
-    """Return the default from the modality, a known teacher, the settings class or the plug-in, in this order."""
-    modality, *below = path
-    if not (_is_named(own, path[:-1]) and path[-1] not in PLUGIN_KEYS):
-        defaults = {**modality_defaults(modality), "teachers": known_teachers(modality)}
-        found = _at(defaults, tuple(below), missing=REQUIRED)
-        if below and found is not REQUIRED:
-            return found
-    if path == ("modalities",):
-        return [key for key in own if key not in Params.model_fields]
-    if field is not None and not field.is_required():
-        return field.get_default(call_default_factory=True)
-    return options.get(path[:-1], {}).get(path[-1], REQUIRED)
-
-
-def _is_named(own: Mapping[str, Any], path: Path) -> bool:
-    """Return whether `params.yaml` names the plug-in at a path; no default of `config/defaults` applies then."""
-    block = _at(own, path)
-    return isinstance(block, Mapping) and bool(PLUGIN_KEYS & block.keys())
-
-
-def _plugins(block: BaseModel, path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the path and the name of each plug-in in a block."""
-    for key in type(block).model_fields:
-        value = getattr(block, key)
-        if isinstance(value, Plugin):
-            yield (*path, key), value.name
-        if isinstance(value, dict):
-            for name, row in value.items():
-                if isinstance(row, TeacherParams):
-                    yield (*path, key, name), row.family
 
 
 def _leaves(tree: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, object]]:
@@ -148,7 +125,7 @@ def _node_of(path: Path) -> tuple[type[BaseModel], str]:
     return kind, path[-1]
 
 
-def _at(tree: Any, path: Path, *, missing: object = None) -> Any:
+def _at(tree: Any, path: Path, missing: object = None) -> Any:
     """Return the value at a path of nested mappings, or `missing`."""
     for key in path:
         if not isinstance(tree, Mapping) or key not in tree:
@@ -166,6 +143,5 @@ def _schema(kind: type[BaseModel]) -> dict[str, Any]:
 def _bound(limits: Mapping[str, Any]) -> str:
     if "enum" in limits:
         return " | ".join(map(str, limits["enum"]))
-    return ", ".join(
-        f"{sign} {limits[word]}" for word, sign in COMPARISONS.items() if word in limits
-    )
+    found = [f"{sign} {limits[word]}" for word, sign in COMPARISONS.items() if word in limits]
+    return ", ".join(found)

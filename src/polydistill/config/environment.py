@@ -6,8 +6,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 DEFAULTS = {
     "DO_NOT_TRACK": "1",
@@ -44,8 +42,4 @@ def prepare(root: Path = Path()) -> None:
 
 def exit_on_sigterm() -> None:
     """Convert SIGTERM to `SystemExit`, so that `finally` blocks stop the processes that this one started."""
-    signal.signal(signal.SIGTERM, _exit)
-
-
-def _exit(number: int, _frame: FrameType | None) -> Any:
-    sys.exit(128 + number)
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from polydistill.config.compose import compose, compose_method
+from polydistill.config.compose import compose, merged, modality_defaults
 from polydistill.config.data import TaskParams
 from polydistill.config.method import MethodParams
 from polydistill.config.tree import NOT_AFFECTING_SCORES, ModalityParams, Params, node_class
@@ -22,6 +22,7 @@ __all__ = [
 ]  # fmt: skip
 PARAMS_FILE = Path("params.yaml")
 RESOLVED_FILE = Path("params.resolved.yaml")
+Model = TypeVar("Model", bound=BaseModel)
 HEADER = """\
 # Written by `polydistill params --write` from params.yaml and the defaults; do not edit: change params.yaml.
 # The parameters that DVC compares. `docs/decisions/0009-effective-values-in-a-file.md` has the reason.
@@ -34,10 +35,7 @@ def parse_params(tree: Mapping[str, object]) -> Params:
     Raises:
         ParamsError: A key is unknown or missing, or a value is out of bounds; the message names it.
     """
-    try:
-        return Params.model_validate(compose(tree))
-    except ValidationError as error:
-        raise ParamsError(_explain(error)) from error
+    return _validated(Params, compose(tree), "params.yaml")
 
 
 def method_params(modality: str, own: Mapping[str, Any]) -> MethodParams:
@@ -53,10 +51,9 @@ def method_params(modality: str, own: Mapping[str, Any]) -> MethodParams:
     for key in own:
         if key not in MethodParams.model_fields:
             raise UnknownNameError("setting", key, MethodParams.model_fields)
-    try:
-        return MethodParams.model_validate(compose_method(modality, own))
-    except ValidationError as error:
-        raise ParamsError(_explain(error, MethodParams, "settings")) from error
+    default = modality_defaults(modality)
+    kept = {key: value for key, value in default.items() if key in MethodParams.model_fields}
+    return _validated(MethodParams, merged(MethodParams, kept, own), "settings")
 
 
 def load_params(root: Path = Path()) -> Params:
@@ -117,10 +114,7 @@ def task_params(name: str, own: Mapping[str, Any]) -> TaskParams:
     Raises:
         ParamsError: A key is unknown or missing, or a value is out of bounds.
     """
-    try:
-        return TaskParams.model_validate({"domain": "out", "path": "a DataFrame", **own})
-    except ValidationError as error:
-        raise ParamsError(_explain(error, TaskParams, f"task {name!r}")) from error
+    return _validated(TaskParams, {"domain": "out", "path": "a DataFrame", **own}, f"task {name!r}")
 
 
 def resolved_text(params: Params) -> str:
@@ -174,28 +168,27 @@ def is_resolved(root: Path, params: Params) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8") == resolved_text(params)
 
 
-def _explain(
-    error: ValidationError, tree: type[BaseModel] = Params, source: str = "params.yaml"
-) -> str:
-    """Return one line per finding of pydantic, with a suggestion for an unknown key."""
-    lines = []
+def _validated(node: type[Model], tree: Mapping[str, Any], source: str) -> Model:
+    """Return the validated node, or raise one line per finding of pydantic, with a suggestion for an unknown key."""
+    try:
+        return node.model_validate(tree)
+    except ValidationError as error:
+        raise ParamsError("\n".join(_explained(error, node, source))) from error
+
+
+def _explained(error: ValidationError, node: type[BaseModel], source: str) -> Iterator[str]:
     for finding in error.errors():
         where = ".".join(str(part) for part in finding["loc"])
         if finding["type"] == "extra_forbidden":
-            known = _known_keys(finding["loc"][:-1], tree)
-            unknown = UnknownNameError(f"key in {source}: {where},", str(finding["loc"][-1]), known)
-            lines.append(str(unknown))
+            *path, key = map(str, finding["loc"])
+            parent = node
+            for part in path:
+                parent = (
+                    node_class(parent, part) or parent
+                )  # None: `part` is a key of a mapping of nodes
+            yield str(UnknownNameError(f"key in {source}: {where},", key, parent.model_fields))
         elif finding["type"] == "value_error":
-            lines.append(str(finding["ctx"]["error"]))
+            yield str(finding["ctx"]["error"])
         else:
             got = "" if finding["type"] == "missing" else f" (got {finding['input']!r})"
-            lines.append(f"{source}: {where}: {finding['msg']}{got}.")
-    return "\n".join(lines)
-
-
-def _known_keys(path: tuple[int | str, ...], tree: type[BaseModel]) -> list[str]:
-    """Return the keys that the node at `path` knows."""
-    node = tree
-    for part in path:
-        node = node_class(node, str(part)) or node  # None: `part` is a key of a mapping of nodes
-    return sorted(node.model_fields)
+            yield f"{source}: {where}: {finding['msg']}{got}."
