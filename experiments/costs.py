@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,8 +9,15 @@ from polydistill.config.params import Params
 from polydistill.evaluation.scores import read_scores
 from polydistill.project.layout import Layout
 from polydistill.report.results import write_results
-from polydistill.report.speed import Measured, measure
-from polydistill.report.tables import MEAN, STUDENT, best_teacher, means, require_known
+from polydistill.report.speed import measure
+from polydistill.report.summary import model_sizes
+from polydistill.report.tables import (
+    STUDENT,
+    known,
+    mean_scores,
+    require_known,
+    shares_of_best_teacher,
+)
 
 NAME = "costs"
 UNKNOWN = "\N{EN DASH}"
@@ -61,8 +67,19 @@ def costs(root: Path, params: Params, modality: str) -> CostsReport:
     layout, tasks = Layout(root, modality), params.modality(modality).tasks
     scores = read_scores(layout.scores)
     require_known(scores, tasks)
-    by_model = means(scores, tasks)
-    models = tuple(_costs(one, by_model) for one in measure(root, params, modality))
+    shares = shares_of_best_teacher(mean_scores(scores, tasks, []))
+    by_model = {str(model): known(row) for model, row in shares.iterrows()}
+    sizes = model_sizes(root, params, modality)
+    models = tuple(
+        Costs(
+            model=one.model,
+            n_parameters=sizes[one.model].n_parameters,
+            megabytes=sizes[one.model].megabytes,
+            examples_per_s=one.examples_per_s,
+            shares=by_model.get(one.model, {}),
+        )
+        for one in measure(root, params, modality)
+    )
     report = CostsReport(modality, params.threads, models)
     write_results(layout.results, NAME, asdict(report), markdown(report))
     return report
@@ -97,25 +114,3 @@ def markdown(report: CostsReport) -> str:
         ]
         lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines) + "\n"
-
-
-def _costs(measured: Measured, by_model: Mapping[str, Mapping[str, float]]) -> Costs:
-    own, size = by_model.get(measured.model, {}), measured.size
-    return Costs(
-        model=measured.model,
-        n_parameters=size.n_parameters,
-        megabytes=None if size.weight_bytes is None else size.weight_bytes / 1e6,
-        examples_per_s=measured.examples_per_s,
-        shares=_shares(own, by_model, [*(kind for kind in own if kind != MEAN), MEAN]),
-    )
-
-
-def _shares(
-    own: Mapping[str, float], by_model: Mapping[str, Mapping[str, float]], kinds: Sequence[str]
-) -> dict[str, float]:
-    shares = {}
-    for kind in kinds:
-        teacher = best_teacher(by_model, kind)
-        if teacher is not None and kind in own and by_model[teacher][kind] > 0:
-            shares[kind] = own[kind] / by_model[teacher][kind]
-    return shares

@@ -20,7 +20,7 @@ def test_each_teacher_has_a_training_curve_with_its_name_as_caption() -> None:
 
 
 def test_a_figure_has_no_date_no_fixed_colour_and_an_accessible_name() -> None:
-    svg = quality_scatter(POINTS, "size", "MB", "Size.").svg
+    svg = quality_scatter("size", POINTS, "MB", "Size.").svg
 
     assert 'role="img" aria-label="Mean score against MB: student 10 and 0.500' in svg
     assert "<metadata" not in svg
@@ -29,7 +29,7 @@ def test_a_figure_has_no_date_no_fixed_colour_and_an_accessible_name() -> None:
 
 
 def test_ids_of_two_figures_never_meet() -> None:
-    one, other = (quality_scatter(POINTS, name, "MB", "").svg for name in ("size", "speed"))
+    one, other = (quality_scatter(name, POINTS, "MB", "").svg for name in ("size", "speed"))
 
     ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (one, other)]
 
@@ -40,9 +40,7 @@ def test_ids_of_two_figures_never_meet() -> None:
 
 def test_a_hostile_name_is_text_and_not_markup() -> None:
     name = '<script>"$x_1$"'
-    by_model = {name: {"sts": 0.4}, "student": {"sts": 0.3}}
-
-    svg = score_bars(by_model, list(by_model), "sts", 0).svg
+    svg = score_bars("bars", {name: 0.4, "student": 0.3}, "sts").svg
 
     assert "<script" not in svg
     assert "&lt;script&gt;" in svg
@@ -53,7 +51,7 @@ def test_labels_of_crowded_points_do_not_lie_on_one_another(seed: int) -> None:
     rng = np.random.default_rng(seed)
     points = {f"model-{n}": (float(300 + 200 * rng.random()), 0.6 + 0.1 * n) for n in range(4)}
 
-    svg = quality_scatter(points, "speed", "examples a second", "").svg
+    svg = quality_scatter("speed", points, "examples per second", "").svg
 
     heights = [float(y) for y in re.findall(r'y="([-\d.]+)"[^>]*>model-\d', svg)]
     assert len(heights) == len(points)
@@ -61,6 +59,6 @@ def test_labels_of_crowded_points_do_not_lie_on_one_another(seed: int) -> None:
 
 
 def test_scores_below_zero_have_bars_too() -> None:
-    by_model = {"student": {"sts": -0.2}, "use-m3": {"sts": 0.1}}
+    svg = score_bars("bars", {"student": -0.2, "use-m3": 0.1}, "sts").svg
 
-    assert "-0.200" in score_bars(by_model, list(by_model), "sts", 0).svg.replace("\u2212", "-")
+    assert "-0.200" in svg.replace("\u2212", "-")

@@ -25,8 +25,8 @@ def test_rules_on_tasks_are_summed_up_by_the_task_that_fell_most() -> None:
     assert list(rows) == ["finite", "gain", "no-regression", "no-harm", "latency-ratio"]
     assert rows["no-regression"].value == "-0.0123"
     assert rows["no-regression"].because == "2 tasks; the lowest is simlex: lower."
-    assert tables.per_task == ("no-regression", "no-harm")
-    assert [task.name for task in tables.tasks] == ["brown-genre", "simlex"]
+    assert tables.per_task == ["no-regression", "no-harm"]
+    assert list(tables.tasks) == ["brown-genre", "simlex"]
 
 
 def test_a_broken_task_breaks_its_rule_and_is_named() -> None:
@@ -38,11 +38,11 @@ def test_a_broken_task_breaks_its_rule_and_is_named() -> None:
     harm = next(row for row in tables.rules if row.name == "no-harm")
     assert harm.verdict == "broken"
     assert harm.because == "1 of 2 tasks: lee; the lowest is lee: it falls."
-    assert [task.name for task in tables.tasks if task.broken] == ["lee"]
+    assert tables.tasks["lee"]["no-harm"].verdict == "broken"
 
 
 def test_numbers_stand_with_their_bounds_whichever_way_they_point() -> None:
-    rows = {row.name: row.cells for row in gate_tables(example_verdict()["rules"]).rules}
+    rows = {row.name: row[:-1] for row in gate_tables(example_verdict()["rules"]).rules}
 
     assert rows["gain"] == ("gain", "+0.0122", "[+0.0012, +0.0231]", "≥ +0.0000", "passed")
     assert rows["latency-ratio"] == ("latency-ratio", "1.02", DASH, "≤ 1.25", "passed")
@@ -66,4 +66,4 @@ def test_a_verdict_without_rules_is_its_reason() -> None:
 def test_a_verdict_of_an_older_version_is_still_shown() -> None:
     old = {"name": "gain", "passed": True, "value": 0.1, "bound": 0.0, "because": "better."}
 
-    assert gate_tables([old]).rules[0].cells == ("gain", "+0.1000", DASH, "≥ +0.0000", "passed")
+    assert gate_tables([old]).rules[0][:-1] == ("gain", "+0.1000", DASH, "≥ +0.0000", "passed")

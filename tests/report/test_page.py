@@ -135,7 +135,7 @@ def test_a_refusal_shows_its_reason_and_the_broken_rule(tmp_path: Path) -> None:
     html = draw(tmp_path)
 
     assert '<section class="verdict refused"' in html
-    assert "Refused: the champion before stays." in html
+    assert "Refused: the previous champion stays." in html
     assert "Version 4 is refused: it lost." in html
     assert "broken" in html
 

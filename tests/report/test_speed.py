@@ -8,7 +8,6 @@ import torch
 
 from polydistill.config.params import Params
 from polydistill.errors import MissingDataError
-from polydistill.evaluation.sizes import Size
 from polydistill.project.layout import Layout
 from polydistill.report import speed
 from polydistill.report.page import write_report
@@ -50,7 +49,6 @@ def test_student_and_teachers_are_measured_side_by_side(run: tuple[Path, Params]
     assert [one.model for one in measured] == ["student", "quick", "absent"]
     assert all(one.examples_per_s and one.examples_per_s > 0 for one in measured)
     assert measured[0].n_examples == 40
-    assert measured[0].size.n_parameters
 
 
 def test_what_is_known_is_not_measured_again(
@@ -58,7 +56,7 @@ def test_what_is_known_is_not_measured_again(
 ) -> None:
     root, params = run
     first = measure(root, params, "text")
-    monkeypatch.delattr(speed, "_race")
+    monkeypatch.delattr(speed, "_measure_in_turn")
 
     assert measure(root, params, "text") == first == known_speeds(root, params, "text")
 
@@ -105,7 +103,7 @@ def test_a_slow_model_gets_fewer_examples(monkeypatch: pytest.MonkeyPatch) -> No
         assert isinstance(examples, list)
         seen.append(len(examples))
 
-    measured = speed._race({"slow": (slow, Size())}, ["a"] * 256)
+    measured = speed._measure_in_turn({"slow": slow}, ["a"] * 256)
 
     assert 16 <= measured[0].n_examples < 256
     assert measured[0].examples_per_s == 500

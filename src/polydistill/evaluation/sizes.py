@@ -33,6 +33,11 @@ class Size:
     weight_bytes: int | None = None
     n_parameters: int | None = None
 
+    @property
+    def megabytes(self) -> float | None:
+        """Size of the weights, in 10^6 bytes."""
+        return None if self.weight_bytes is None else self.weight_bytes / 1e6
+
 
 def student_size(folder: Path) -> Size:
     """Return the size of a student's bundle."""

@@ -1,1 +1,1 @@
-"""The page a person reads after a run."""
+"""The page that a person reads after a run, and the tables of committed results."""

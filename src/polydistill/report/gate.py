@@ -1,35 +1,35 @@
-"""What the gate found, as rows of text: the page and the terminal show the same."""
+"""What the gate found, as rows of text that the page and the terminal show."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 DASH = "\N{EN DASH}"
-"""Shown where there is no number."""
+"""Shown instead of a missing number."""
 PASSED, BROKEN, SKIPPED = "passed", "broken", "skipped"
 SIGNS = {"least": "\N{GREATER-THAN OR EQUAL TO}", "most": "\N{LESS-THAN OR EQUAL TO}"}
-COLUMNS = ("Rule", "Number", "Interval", "Bound", "Verdict")
+STYLES = {PASSED: "", BROKEN: "red", SKIPPED: "dim"}
 NAMES = {
     "no-regression": "against the champion",
     "no-harm": "against the undistilled student",
 }
 """Rules that are applied to each task, and what they compare it with."""
+Rule = Mapping[str, Any]
+"""A rule of the gate with its finding, as in `promotion.json`."""
 
 
-@dataclass(frozen=True)
-class RuleRow:
-    """One rule, its numbers as text.
+class RuleRow(NamedTuple):
+    """One rule, with its numbers as text.
 
     Attributes:
-        name: The rule's; with the task, where it was applied to several.
-        value: What it looked at.
-        interval: The range that it probably lies in.
-        bound: What it must reach, or must not exceed.
+        name: The name of the rule.
+        value: The number that the rule examined.
+        interval: The confidence interval of the number.
+        bound: The least or greatest allowed number.
         verdict: `passed`, `broken` or `skipped`.
         because: The finding, in a sentence.
     """
@@ -41,128 +41,95 @@ class RuleRow:
     verdict: str
     because: str
 
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """One a column of `COLUMNS`."""
-        return (self.name, self.value, self.interval, self.bound, self.verdict)
 
-
-class TaskRow(NamedTuple):
-    """One benchmark task: what each rule found that is applied to each task.
+class GateTables(NamedTuple):
+    """The rules of a verdict, in two tables.
 
     Attributes:
-        name: The task.
-        cells: Rule: what it found.
-        broken: Whether one of them refuses the student.
+        rules: One row per rule; a rule that is applied to each task is summarised in one row.
+        per_task: The names of the rules that are applied to each task.
+        tasks: The findings of these rules, by task and rule.
     """
 
-    name: str
-    cells: Mapping[str, RuleRow]
-    broken: bool
+    rules: list[RuleRow]
+    per_task: list[str]
+    tasks: dict[str, dict[str, RuleRow]]
 
 
-@dataclass(frozen=True)
-class GateTables:
-    """A verdict's rules, those on single tasks apart.
-
-    Attributes:
-        rules: One a rule that is applied once, and one that sums up each of the others.
-        per_task: The names of the others.
-        tasks: One a task.
-    """
-
-    rules: tuple[RuleRow, ...]
-    per_task: tuple[str, ...]
-    tasks: tuple[TaskRow, ...]
-
-
-def gate_tables(rules: Sequence[Mapping[str, Any]]) -> GateTables:
-    """Sort a verdict's rules into two tables; `rules` are as `promotion.json` has them."""
-    by_name: dict[str, list[Mapping[str, Any]]] = {}
-    by_task: dict[str, dict[str, RuleRow]] = {}
+def gate_tables(rules: Sequence[Rule]) -> GateTables:
+    """Return the rules of a verdict as two tables."""
+    by_name: dict[str, list[Rule]] = {}
+    tasks: dict[str, dict[str, RuleRow]] = {}
     for rule in rules:
         by_name.setdefault(rule["name"], []).append(rule)
         if rule.get("task") is not None:
-            by_task.setdefault(rule["task"], {})[rule["name"]] = _row(rule)
-    per_task = tuple(name for name in by_name if any(name in cells for cells in by_task.values()))
+            tasks.setdefault(rule["task"], {})[rule["name"]] = _row(rule)
+    per_task = [name for name in by_name if any(name in cells for cells in tasks.values())]
     return GateTables(
-        rules=tuple(
-            _summed(found) if name in per_task else _row(found[0])
-            for name, found in by_name.items()
-        ),
-        per_task=per_task,
-        tasks=tuple(
-            TaskRow(task, cells, any(cell.verdict == BROKEN for cell in cells.values()))
-            for task, cells in sorted(by_task.items())
-        ),
+        [_summary(f) if name in per_task else _row(f[0]) for name, f in by_name.items()],
+        per_task,
+        dict(sorted(tasks.items())),
     )
 
 
 def render_verdict(verdict: Mapping[str, Any]) -> Group:
-    """Return a verdict as tables for a terminal; the tasks' only where a rule looked at them."""
+    """Return a verdict as tables for a terminal, and its reason."""
     from rich.console import Group
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     tables = gate_tables(verdict["rules"])
     dry = " (dry run: nothing was moved)" if verdict["dry_run"] else ""
-    shown: list[Table | Text] = []
-    if tables.rules:
-        table = Table(title=f"The gate: version {verdict['challenger']}{dry}")
-        for column in (*COLUMNS, "Finding"):
-            right = column in {"Number", "Interval", "Bound"}
-            wraps = column == "Finding"
-            table.add_column(column, justify="right" if right else "left", no_wrap=not wraps)
-        for row in tables.rules:
-            style = "red" if row.verdict == BROKEN else "dim" if row.verdict == SKIPPED else ""
-            table.add_row(*map(Text, (*row.cells, row.because)), style=style)
-        shown.append(table)
-    if tables.tasks:
-        table = Table(title="Task by task: change with interval")
-        table.add_column("Task", no_wrap=True)
-        for name in tables.per_task:
-            table.add_column(NAMES.get(name, name), justify="right", no_wrap=True)
-        for task in tables.tasks:
-            cells = [_told(task.cells.get(name)) for name in tables.per_task]
-            table.add_row(*map(Text, (task.name, *cells)), style="red" if task.broken else "")
-        shown.append(table)
-    shown.append(Text(str(verdict["reason"]), style="bold"))
-    return Group(*shown)
+    rules = Table(
+        Column("Rule", no_wrap=True),
+        *(Column(name, justify="right", no_wrap=True) for name in ("Number", "Interval", "Bound")),
+        Column("Verdict", no_wrap=True),
+        "Finding",
+        title=f"The gate: version {verdict.get('challenger')}{dry}",
+    )
+    for row in tables.rules:
+        rules.add_row(*map(Text, row), style=STYLES[row.verdict])
+    tasks = Table(Column("Task", no_wrap=True), title="Task by task: change with interval")
+    for name in tables.per_task:
+        tasks.add_column(NAMES.get(name, name), justify="right", no_wrap=True)
+    for task, cells in tables.tasks.items():
+        shown = [_change(cells.get(name)) for name in tables.per_task]
+        broken = any(cell.verdict == BROKEN for cell in cells.values())
+        tasks.add_row(*map(Text, (task, *shown)), style=STYLES[BROKEN if broken else PASSED])
+    reason = Text(str(verdict["reason"]), style="bold")
+    return Group(*(table for table in (rules, tasks) if table.row_count), reason)
 
 
-def _told(cell: RuleRow | None) -> str:
+def _change(cell: RuleRow | None) -> str:
     if cell is None:
         return DASH
-    mark = f" {cell.verdict}" if cell.verdict == BROKEN else ""
+    mark = f" {BROKEN}" if cell.verdict == BROKEN else ""
     return f"{cell.value} {cell.interval}{mark}"
 
 
-def _row(rule: Mapping[str, Any]) -> RuleRow:
+def _row(rule: Rule) -> RuleRow:
+    interval, bound = rule.get("interval"), rule["bound"]
     return RuleRow(
-        name=str(rule["name"]),
-        value=_number(rule, rule["value"]),
-        interval=DASH
-        if rule.get("interval") is None
-        else "[{:+.4f}, {:+.4f}]".format(*rule["interval"]),
-        bound=DASH
-        if rule["bound"] is None
-        else f"{SIGNS[rule.get('bound_is', 'least')]} {_number(rule, rule['bound'])}",
-        verdict=SKIPPED if rule.get("skipped") else PASSED if rule["passed"] else BROKEN,
-        because=str(rule["because"]),
+        rule["name"],
+        _number(rule, rule["value"]),
+        "[{:+.4f}, {:+.4f}]".format(*interval) if interval else DASH,
+        DASH if bound is None else f"{SIGNS[rule.get('bound_is', 'least')]} {_number(rule, bound)}",
+        SKIPPED if rule.get("skipped") else PASSED if rule["passed"] else BROKEN,
+        rule["because"],
     )
 
 
-def _summed(rules: Sequence[Mapping[str, Any]]) -> RuleRow:
-    """Sum up a rule over its tasks, by the task that fell most."""
+def _summary(rules: Sequence[Rule]) -> RuleRow:
+    """Summarise a rule over its tasks by the task with the lowest number."""
     broken = [rule for rule in rules if not rule["passed"]]
     worst = min(broken or rules, key=lambda rule: float(rule["value"]))
-    tasks = ", ".join(str(rule["task"]) for rule in broken)
+    tasks = ", ".join(rule["task"] for rule in broken)
     count = f"{len(broken)} of {len(rules)} tasks: {tasks}" if broken else f"{len(rules)} tasks"
     because = f"{count}; the lowest is {worst['task']}: {worst['because']}"
     return _row({**worst, "because": because})
 
 
-def _number(rule: Mapping[str, Any], value: object) -> str:
+def _number(rule: Rule, value: object) -> str:
     if not isinstance(value, int | float):
         return DASH
     return f"{value:,.4g}" if rule.get("bound_is") == "most" else f"{value:+.4f}"

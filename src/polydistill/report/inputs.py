@@ -1,10 +1,9 @@
-"""The files that the report is made from. A file that may be missing is None, and the page says so."""
+"""The files that the report is made from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -18,16 +17,15 @@ HISTORY_COLUMNS = ["step", "teacher", "split", "nats"]
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The files of a finished run.
+class Inputs(NamedTuple):
+    """The files of a finished run; None if a file is missing.
 
     Attributes:
         scores: See `scores.Scores`.
-        verdict: What the gate said last, if it has run.
-        validation: What the expectations said of the data.
-        local_status: Which third-party tasks are there.
-        distillation: The distill stage's metrics.
+        verdict: The last verdict of the gate.
+        validation: The results of the expectations about the data.
+        local_status: The available and unavailable third-party tasks.
+        distillation: The metrics of the distill stage.
         history: Columns `step`, `teacher`, `split`, `nats`.
     """
 
@@ -47,7 +45,7 @@ class Inputs:
 
 
 def read_inputs(layout: Layout) -> Inputs:
-    """Read what is there.
+    """Read the files that exist.
 
     Raises:
         MissingDataError: There is no `scores.json`.
@@ -69,9 +67,6 @@ def _optional(path: Path, stage: str) -> Json | None:
 
 def _read_history(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_parquet(path)
+        return pd.read_parquet(path, columns=HISTORY_COLUMNS)
     except (ValueError, OSError, pa.ArrowException) as error:
         raise DataError(f"{path} is damaged: {error}. Run the distill stage again.") from error
-    if missing := [column for column in HISTORY_COLUMNS if column not in frame]:
-        raise DataError(f"{path} must have a column {missing[0]!r}: run the distill stage again.")
-    return frame[HISTORY_COLUMNS]

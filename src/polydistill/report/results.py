@@ -1,7 +1,4 @@
-"""Results that are committed: a JSON file for programs and a page for people, the same bytes each time.
-
-And what stages report of themselves, read back.
-"""
+"""Results as files: JSON for programs and pages for people, with the same bytes each time."""
 
 from __future__ import annotations
 
@@ -10,16 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
 from polydistill.errors import DataError, MissingDataError
 from polydistill.project.files import write_atomic
 
 DECIMALS = 4
+TEMPLATES = Environment(
+    loader=PackageLoader("polydistill.report", "."),
+    autoescape=select_autoescape(["html.jinja"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 
 def write_results(
     folder: Path, name: str, tree: Mapping[str, object], page: str, *, figure: str | None = None
 ) -> None:
-    """Write `<name>.json`, numbers to four decimals, `<name>.md` and, with a figure, `<name>.svg`, each at once."""
+    """Write `<name>.json` with numbers to four decimals, `<name>.md` and, with a figure, `<name>.svg`."""
     text = json.dumps(_rounded(tree), indent=1, sort_keys=True, allow_nan=False) + "\n"
     files = {f"{name}.json": text, f"{name}.md": page}
     if figure is not None:
@@ -32,8 +38,8 @@ def read_report(path: Path, stage: str) -> dict[str, Any]:
     """Return the JSON object that a stage has written.
 
     Raises:
-        MissingDataError: It is not there.
-        DataError: It is damaged.
+        MissingDataError: There is no such file.
+        DataError: The file is damaged.
     """
     if not path.exists():
         raise MissingDataError(f"No file {path}: run the {stage} stage first.")

@@ -6,35 +6,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from polydistill.config.params import Params
 from polydistill.evaluation.sizes import Size, student_size, teacher_size
 from polydistill.project.layout import Layout
+from polydistill.report.gate import DASH
 from polydistill.report.inputs import Inputs, read_inputs
-from polydistill.report.speed import Measured, known_speeds
-from polydistill.report.tables import STUDENT, UNDISTILLED, Row, require_known, score_table
-from polydistill.teachers import TEACHERS
+from polydistill.report.speed import enabled_teachers, known_speeds
+from polydistill.report.tables import STUDENT, UNDISTILLED, mean_scores, require_known
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 OUTCOMES = {
     "promoted": "Promoted: the student is champion.",
-    "refused": "Refused: the champion before stays.",
+    "refused": "Refused: the previous champion stays.",
     "unchanged": "Unchanged: the student was champion already.",
 }
-SIZE_COLUMNS = ("parameters", "MB", "examples/s")
+FORMATS = {"parameters": "{:,.1f} M", "MB": "{:.1f}", "examples/s": "{:,.0f}"}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to.
+    """The results of a run.
 
     Attributes:
         modality: A block of `params.yaml`.
         columns: `model`, each task kind, `mean`, `parameters`, `MB`, `examples/s`.
-        rows: One list a model, in the columns' order; None where a number is not known.
-        best: Whether the cell is its column's best score.
-        verdict: What the gate said, in one line.
+        rows: One list per model, in the order of the columns; None for an unknown number.
+        best: Whether a cell is the best score of its column.
+        verdict: The verdict of the gate, in one line.
     """
 
     modality: str
@@ -45,7 +47,7 @@ class Summary:
 
 
 def summarise(root: Path, params: Params, modality: str) -> Summary:
-    """Gather scores, sizes, the speeds that have been measured, and the verdict.
+    """Collect scores, sizes, the measured speeds, and the verdict.
 
     Raises:
         MissingDataError: There is no `scores.json`.
@@ -53,50 +55,61 @@ def summarise(root: Path, params: Params, modality: str) -> Summary:
     layout, block = Layout(root, modality), params.modality(modality)
     inputs = read_inputs(layout)
     require_known(inputs.scores, block.tasks)
-    table = score_table(inputs.scores, block.tasks, list(params.enabled_teachers(modality)))
-    speeds = {one.model: one for one in known_speeds(root, params, modality)}
+    means = mean_scores(inputs.scores, block.tasks, list(block.enabled_teachers))
+    speeds = {one.model: one.examples_per_s for one in known_speeds(root, params, modality)}
     sizes = model_sizes(root, params, modality)
-    return Summary(
-        modality=modality,
-        columns=("model", *table.columns, *SIZE_COLUMNS),
-        rows=tuple(_line(row, sizes.get(row.name, Size()), speeds) for row in table.rows),
-        best=tuple(
-            (False, *(cell.best for cell in row.cells), False, False, False) for row in table.rows
-        ),
-        verdict=verdict_line(inputs),
-    )
+    rows, best = [], []
+    for (model, scores), mark in zip(
+        means.iterrows(), (means == means.max()).to_numpy(), strict=True
+    ):
+        size = sizes.get(str(model), Size())
+        shown = [None if pd.isna(score) else round(score, 4) for score in scores]
+        costs = (
+            size.n_parameters,
+            size.megabytes and round(size.megabytes, 1),
+            speeds.get(str(model)),
+        )
+        rows.append((str(model), *shown, *costs))
+        best.append((False, *mark.tolist(), False, False, False))
+    columns = ("model", *means.columns, *FORMATS)
+    return Summary(modality, columns, tuple(rows), tuple(best), verdict_line(inputs))
 
 
 def model_sizes(root: Path, params: Params, modality: str) -> dict[str, Size]:
-    """Return the size of the student, before and after, and of each enabled teacher."""
-    layout = Layout(root, modality)
-    sizes = {
+    """Return the size of the student, of the undistilled student, and of each enabled teacher."""
+    layout, rows = Layout(root, modality), params.enabled_teachers(modality)
+    return {
         STUDENT: student_size(layout.student),
         UNDISTILLED: student_size(layout.undistilled),
+        **{
+            name: teacher_size(rows[name], teacher)
+            for name, teacher in enabled_teachers(params, modality).items()
+        },
     }
-    for name, row in params.enabled_teachers(modality).items():
-        teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
-        sizes[name] = teacher_size(row, teacher)
-    return sizes
 
 
 def verdict_line(inputs: Inputs) -> str:
     """Return the verdict in one line."""
     if inputs.verdict is None:
         return "The gate has not run."
-    outcome = str(inputs.verdict.get("outcome", "unknown"))
-    line = OUTCOMES.get(outcome, f"The gate said {outcome!r}.")
+    outcome = inputs.verdict.get("outcome", "unknown")
+    line = OUTCOMES.get(outcome, f"The verdict of the gate is {outcome!r}.")
     return f"{line} But it judged another student." if inputs.verdict_is_old else line
 
 
 def render(summary: Summary) -> Table:
     """Return the summary as a table for a terminal; the best score of a column is bold."""
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(title=f"Student and teachers: {summary.modality}", caption=summary.verdict)
-    for column in summary.columns:
-        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
+    table = Table(
+        *(
+            Column(name, justify="left" if name == "model" else "right", no_wrap=True)
+            for name in summary.columns
+        ),
+        title=f"Student and teachers: {summary.modality}",
+        caption=summary.verdict,
+    )
     for row, best in zip(summary.rows, summary.best, strict=True):
         cells = [
             Text(_shown(value, column), style="bold" if mark else "")
@@ -106,27 +119,7 @@ def render(summary: Summary) -> Table:
     return table
 
 
-def _line(
-    row: Row, size: Size, speeds: dict[str, Measured]
-) -> tuple[str | float | int | None, ...]:
-    measured = speeds.get(row.name)
-    megabytes = None if size.weight_bytes is None else round(size.weight_bytes / 1e6, 1)
-    return (
-        row.name,
-        *(None if cell.value is None else round(cell.value, 4) for cell in row.cells),
-        size.n_parameters,
-        megabytes,
-        None if measured is None else measured.examples_per_s,
-    )
-
-
 def _shown(value: str | float | None, column: str) -> str:
-    if value is None:
-        return "\N{EN DASH}"
-    if isinstance(value, str):
-        return value
-    if column == "parameters":
-        return f"{value / 1e6:.1f} M"
-    if column == "examples/s":
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if column == "MB" else f"{value:.3f}"
+    if value is None or isinstance(value, str):
+        return value or DASH
+    return FORMATS.get(column, "{:.3f}").format(value / 1e6 if column == "parameters" else value)
