@@ -26,22 +26,22 @@ endif
 
 .venv: .venv/.ready
 
-run: .venv/.ready  ## The whole main job: data, teachers, student, benchmark, registry, report (QUICK=1: small; MODALITY=all: each in turn)
+run: .venv/.ready  ## Run the pipeline: data, teachers, student, benchmark, registry, report (QUICK=1: small; MODALITY=all: each in turn)
 	@$(BIN)/polydistill run $(MODALITY) $(if $(QUICK),--quick)
 
-test: .venv/.ready  ## The tests, side by side on two cores, under ten minutes
+test: .venv/.ready  ## Run the tests on two cores, without the slow ones (under ten minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not gpu and not network and not services" $(ARGS)
 
-test-all: .venv/.ready  ## Every test that this machine can run, the slow ones too, with coverage
+test-all: .venv/.ready  ## Run all tests except those that need a GPU or services, with coverage (an hour)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not gpu and not services" --cov=polydistill --cov-report=term:skip-covered $(ARGS)
 
-services: .venv/.ready  ## PostgreSQL, S3, MLflow with users and Prefect on loopback, until Ctrl-C
+services: .venv/.ready  ## Start PostgreSQL, S3, MLflow with users and Prefect on loopback, until Ctrl-C
 	@$(BIN)/python -m services
 
-test-services: .venv/.ready  ## Retrain, promote and roll back against these services
+test-services: .venv/.ready  ## Test retraining, promotion and rollback with these services
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m services $(ARGS)
 
-check: .venv/.ready  ## Format, lint, types, import contracts, effective settings, a strict build of the documentation
+check: .venv/.ready  ## Check format, lint, types, import contracts and params.resolved.yaml; build the documentation strictly
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
@@ -49,32 +49,32 @@ check: .venv/.ready  ## Format, lint, types, import contracts, effective setting
 	@$(BIN)/polydistill params --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-docs: .venv/.ready  ## The documentation as a site: site/index.html
+docs: .venv/.ready  ## Build the documentation site: site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: .venv/.ready  ## Format the code
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 
-bench: .venv/.ready  ## Ratios against peers, measured side by side: bench/results/
+bench: .venv/.ready  ## Measure speed and memory against peers: bench/results/
 	@$(BIN)/python -m bench
 
-quality: .venv/.ready  ## Three seeds with intervals, those of `make methods`: docs/results/text/quality.md
+quality: .venv/.ready  ## Compare the student with the undistilled one, three seeds (shared with methods): docs/results/text/quality.md
 	@$(BIN)/python -m experiments quality $(MODALITY)
 
-methods: .venv/.ready  ## The default against baselines and single teachers, full size, three seeds (hours): docs/results/text/methods.md
+methods: .venv/.ready  ## Compare the default with baselines and single teachers, three seeds (hours): docs/results/text/methods.md
 	@$(BIN)/python -m experiments methods $(MODALITY)
 
 ablation: .venv/.ready  ## Change one factor of the default at a time, as DVC experiments (an hour): docs/results/text/ablation.md
 	@$(BIN)/python -m experiments ablation $(MODALITY)
 
-attribution: .venv/.ready  ## What each teacher adds to the others: docs/results/text/attribution.md
+attribution: .venv/.ready  ## Estimate what each teacher adds to the others (minutes): docs/results/text/attribution.md
 	@$(BIN)/polydistill attribution $(MODALITY)
 
-information: .venv/.ready  ## Nats that student and teachers tell of each teacher: docs/results/text/information.md (minutes)
+information: .venv/.ready  ## Estimate the mutual information with each teacher, in nats (minutes): docs/results/text/information.md
 	@$(BIN)/polydistill information $(MODALITY)
 
-dump: .venv/.ready  ## The registry and the champion's run as sorted JSON: mlruns/exports/
+dump: .venv/.ready  ## Write the registry and the champion's run as sorted JSON: mlruns/exports/
 	@$(BIN)/polydistill dump $(MODALITY)
 
 lock: .venv/.ready  ## Resolve pyproject.toml for every Python and platform, from PyPI alone (ARGS=--upgrade: newest releases)
