@@ -1,1 +1,1 @@
-"""Benchmarks: every claim about speed or memory, measured against a peer in the same run."""
+"""Benchmarks of speed and memory. Each measures polydistill and a peer in the same run."""

@@ -58,7 +58,7 @@ def run_bench(name: str, device: str | None) -> list[Row]:
     if device is None:
         return cast("list[Row]", run())
     if "device" not in inspect.signature(run).parameters:
-        sys.exit(f"Benchmark {name!r} takes no device: leave --device out.")
+        sys.exit(f"Benchmark {name!r} has no option --device: omit it.")
     return cast("list[Row]", run(device=device))
 
 

@@ -42,7 +42,7 @@ def run() -> list[Row]:
 def _row(n_teachers: int, added: Seconds, whole: Seconds) -> Row:
     shares = added / whole
     return Row(
-        name=f"extra-teacher: one of width {WIDTH} beside {n_teachers}, against the whole step",
+        name=f"extra-teacher: time added by a teacher of width {WIDTH} to {n_teachers}, against the step",
         ours=round(float(np.median(added)) * 1000, 3),
         peer=round(float(np.median(whole)) * 1000, 3),
         ratio=round(float(np.median(shares)), 4),

@@ -1,4 +1,4 @@
-"""Measure two implementations in turn, and compare them."""
+"""Measure two implementations alternately, and compare them."""
 
 from __future__ import annotations
 

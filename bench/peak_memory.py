@@ -29,7 +29,7 @@ def _compare(name: str, kind: str, goal: str) -> Row:
     )
     ours, peer = np.median(peaks, axis=0)
     return Row(
-        name=f"peak-memory: {name}, all teachers, against it alone on squared error to the widest",
+        name=f"peak-memory: {name} with all teachers, against a minimal script with the widest teacher",
         ours=float(ours),
         peer=float(peer),
         ratio=round(float(ours / peer), 3),

@@ -1,4 +1,4 @@
-"""A corpus that every Python has: the first sentences of the standard library's docstrings."""
+"""A corpus that comes with Python: the first sentences of the standard library's docstrings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOPICS = {
     "text": ["email.message", "string", "textwrap", "re", "difflib", "html.parser", "csv", "json", "unicodedata"],
     "code": ["ast", "inspect", "dis", "pdb", "tokenize", "unittest", "unittest.mock", "doctest", "importlib", "typing"],
 }  # fmt: skip
-"""Modules of the standard library, by what they are about."""
+"""Modules of the standard library, by topic."""
 
 
 def docstrings() -> pd.DataFrame:

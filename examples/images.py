@@ -1,9 +1,9 @@
-"""Distil two descriptions of images into one small network, and score all three.
+"""Distil two image embeddings into one small network, and evaluate all three.
 
     python examples/images.py
 
 Needs `pip install "polydistill[vision]"`. The images are scikit-learn's handwritten digits, 8 x 8 pixels. One teacher is
-polydistill's HOG and colours, which need no weights; the other is an object of your own with an `encode` method.
+the built-in `hog-colour`, which needs no weights; the other is an object of this script with a method `encode`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Eigendigits:
         self._pca = PCA(32, random_state=0).fit(np.stack(images).reshape(len(images), -1))
 
     def encode(self, examples: list[bytes]) -> np.ndarray:
-        """Return `(n_images, 32)`; an image arrives as the bytes of a PNG, a JPEG or a GIF."""
+        """Return embeddings, `(n_images, 32)`, of images that are given as the bytes of a PNG, JPEG or GIF."""
         pixels = [np.asarray(Image.open(io.BytesIO(one)).convert("L")).ravel() for one in examples]
         return self._pca.transform(np.stack(pixels))
 
@@ -38,7 +38,7 @@ class Eigendigits:
 def main() -> None:
     """Distil, find similar images, evaluate."""
     digits = load_digits()
-    images = [(255 - 15.9 * image).astype(np.uint8) for image in digits.images]  # arrays are images
+    images = [(255 - 15.9 * image).astype(np.uint8) for image in digits.images]  # uint8 arrays
     test, corpus = images[:TEST_ROWS], images[TEST_ROWS:]
 
     student = polydistill.distill(

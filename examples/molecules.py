@@ -2,8 +2,8 @@
 
     python examples/molecules.py
 
-Needs `pip install "polydistill[molecules]"`. The molecules are those that RDKit's own examples use: compounds of the National
-Cancer Institute to learn from, and a series from ChEMBL with measured activities to test on.
+Needs `pip install "polydistill[molecules]"`. The data come with RDKit: the corpus contains compounds of the National Cancer
+Institute, and the task is a series from ChEMBL with measured activities.
 """
 
 from __future__ import annotations

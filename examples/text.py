@@ -1,4 +1,4 @@
-"""Distil two text encoders into one small student, search with it, and score all three.
+"""Distil two text encoders into one small student, search with it, and evaluate all three.
 
     python examples/text.py
 

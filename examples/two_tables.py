@@ -1,9 +1,9 @@
-"""Distil two tables of embeddings that are already computed, such as those of a paid service.
+"""Distil two tables of precomputed embeddings, such as those of a paid service.
 
     python examples/two_tables.py
 
-Needs no extra. The tables here are made by scikit-learn from the docstrings of Python's standard library, and one of
-them lacks some rows.
+Needs no extra. scikit-learn computes the tables from the docstrings of Python's standard library; some rows are missing
+in one table.
 """
 
 from __future__ import annotations

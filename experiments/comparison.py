@@ -13,7 +13,7 @@ from polydistill.evaluation.statistics.paired import PairedScores
 TEACHER = "teacher "
 """The prefix of a teacher's name among the models. It keeps teachers and methods apart."""
 GOAL = 0.9
-"""The student's goal in every task kind, as a share of the best teacher's score."""
+"""The score that the student should reach in every task kind, as a share of the best teacher's score."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from polydistill.integrations.processes import child_environment, run_command
 
 EXPERIMENT_TIMEOUT_S = 3600.0
 SETTINGS = "[core]\n    no_scm = false\n[cache]\n    dir = cache\n"
-"""The content of `.dvc/config.local`: experiments need git, and the cache belongs to the workspace."""
+"""The content of `.dvc/config.local`: DVC experiments need git, and the workspace gets its own cache."""
 UNTRACKED = "/config.local\n/tmp\n/cache\n"
 
 

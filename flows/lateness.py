@@ -1,4 +1,4 @@
-"""How late the current run is, according to Prefect. `project.scheduling` decides what follows from it."""
+"""How late the current run is, according to Prefect. `project.scheduling` decides whether a late run is skipped."""
 
 from __future__ import annotations
 

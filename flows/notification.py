@@ -44,7 +44,7 @@ class Notice:
 
 
 def make_payload(notice: Notice, secrets: Sequence[str] = ()) -> Payload:
-    """Return the JSON object for a webhook: the notice, the schema version, and `text`, which chats show.
+    """Return the JSON object for a webhook: the notice, the schema version, and `text`, which chat services display.
 
     Args:
         notice: The notice.
@@ -72,9 +72,9 @@ def deliver(
     to_url: Send,
     to_block: Send,
 ) -> list[str]:
-    """Send a notice to every receiver of its event. A failure is logged and stops nothing.
+    """Send a notice to every receiver of its event. A failure is logged; the other receivers still get the notice.
 
-    Messages of errors are not logged: libraries include the URL, which is a secret.
+    Only the type of an error is logged: messages of libraries include the URL, which is a secret.
 
     Args:
         rows: The receivers.
@@ -99,7 +99,8 @@ def deliver(
             else:
                 to_url(environment[str(row.url_env)], payload)
         except Exception as error:  # noqa: BLE001 - a notice must not fail a finished run
-            cause = "is not set" if isinstance(error, KeyError) else type(error).__name__
+            is_unset = isinstance(error, KeyError)
+            cause = "the variable is not set" if is_unset else type(error).__name__
             failures.append(f"Notice '{notice.event}' did not reach {receiver}: {cause}.")
             LOGGER.warning(failures[-1])
     return failures

@@ -1,4 +1,4 @@
-"""The scheduled flow: sync data, run the pipeline, publish, judge, promote, report.
+"""The scheduled flow: check out the data, run the pipeline, publish, apply the gate, promote, report.
 
 Run it in a project folder: `python -m flows.retrain text`.
 """

@@ -1,6 +1,6 @@
 """Check whether the data have changed, and emit an event that triggers deployments.
 
-It only reads `data.dvc`, so it can run every few minutes. To run it by hand: `python -m flows.watch text`.
+The flow only reads `data.dvc`, so it can run every few minutes. To run it by hand: `python -m flows.watch text`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Import every installed package that `polydistill[all]` asks for by name, until one fails."""  # noqa: INP001
+"""Import every installed package that `polydistill[all]` requires directly; stop at the first that fails."""  # noqa: INP001
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _normal(package: str) -> str:
 
 
 def main() -> str | None:
-    """Return what is wrong and what to do, None if all is well."""
+    """Return an error message with a remedy; None if all imports succeed."""
     for module in modules():
         try:
             importlib.import_module(module)

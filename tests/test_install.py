@@ -109,7 +109,7 @@ def test_an_index_that_does_not_answer_is_one_sentence_with_a_remedy(checkout: P
     (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert "torch==2.13.0+cpu" in error
     assert "find-links (none are set)" in error
-    assert f"https://{PYTORCH_INDEX}/whl/cpu did not give it" in error
+    assert f"installing it from https://{PYTORCH_INDEX}/whl/cpu failed" in error
     assert "TORCH=cuda" in error
     assert "PIP_FIND_LINKS" in error
 

@@ -89,7 +89,7 @@ def test_a_failing_receiver_does_not_stop_the_others_and_its_secret_is_not_logge
 def test_an_unset_variable_is_named_in_the_failure() -> None:
     failures = deliver([CHAT], NOTICE, {}, to_url=RecordingSender(), to_block=RecordingSender())
 
-    assert failures == ["Notice 'refused' did not reach $CHAT_URL: is not set."]
+    assert failures == ["Notice 'refused' did not reach $CHAT_URL: the variable is not set."]
 
 
 def test_secrets_are_removed_from_the_reason() -> None:
