@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from experiments.comparison import GOAL, Domain, MethodComparison, goals
 from experiments.formatting import NOTHING, formatted_gain, plus_minus, row, signed
 from experiments.methods import DEFAULT
-from polydistill.evaluation.statistics.bootstrap import Interval
+from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES, Interval
 from polydistill.evaluation.statistics.kinds import OVERALL
-from polydistill.evaluation.statistics.paired import CONFIDENCE, RESAMPLES
 
 OVERALL_NAME = "the mean over kinds"
 

@@ -95,7 +95,7 @@ def compare_exports(
         pinned = hashlib.sha256(f"{revision} {name}".encode()).hexdigest()
         encoder = LookupEncoder(name, pinned, ids, Embeddings(values, everywhere))
         runs = run_tasks(encoder, tasks, params.threads)
-        scores[name] = {task.name: run.score for task, run in zip(tasks, runs, strict=True)}
+        scores[name] = {run.task: run.score for run in runs}
         dims[name] = dims_here
         progress(f"exports {name}", done, len(plugins), score=fmean(scores[name].values()))
     report = ExportsReport(

@@ -21,8 +21,8 @@ from polydistill.config.data import TaskParams
 from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import DivergedError
-from polydistill.evaluation.statistics.bootstrap import Interval
-from polydistill.evaluation.statistics.paired import CONFIDENCE, RESAMPLES, PairedScores
+from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES, Interval
+from polydistill.evaluation.statistics.paired import PairedScores
 from polydistill.project.layout import Layout
 from polydistill.report.results import write_results
 from polydistill.stages.evaluate import STUDENTS

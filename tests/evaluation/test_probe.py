@@ -8,9 +8,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from polydistill.evaluation.probe import (
+    NETWORK,
     VALIDATION_SHARE,
     network_log_odds,
-    network_options,
     network_regressor,
 )
 
@@ -21,7 +21,7 @@ POINTS = RNG.normal(size=(400, 6))
 def test_the_regressor_gives_back_the_weights_of_its_best_validation_score() -> None:
     target = np.sin(2 * POINTS[:, 0]) + 0.5 * RNG.normal(size=400)
 
-    network = MLPRegressor(**network_options()).fit(POINTS, target)
+    network = MLPRegressor(**NETWORK).fit(POINTS, target)
 
     scores = network.validation_scores_
     _, held, _, held_target = train_test_split(
@@ -36,7 +36,7 @@ def test_the_regressor_gives_back_the_weights_of_its_best_validation_score() -> 
 def test_the_classifier_gives_back_the_weights_of_its_best_validation_score() -> None:
     target = (POINTS[:, 0] * POINTS[:, 1] > 0).astype(int)
 
-    network = MLPClassifier(**network_options()).fit(POINTS, target)
+    network = MLPClassifier(**NETWORK).fit(POINTS, target)
 
     assert all(a is b for a, b in zip(network.coefs_, network._best_coefs, strict=True))
     assert network.best_validation_score_ == max(network.validation_scores_)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
+from importlib.util import find_spec
 from typing import Any
-from zlib import crc32
 
-import numpy as np
 import pandas as pd
 
 from polydistill.config.data import TaskParams
 from polydistill.config.training import EvaluationParams
 from polydistill.contracts import Modality, Progress, silent
-from polydistill.errors import DataError
+from polydistill.errors import DataError, MissingExtraError
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.run import TaskRun, run_task
 from polydistill.evaluation.scores import Scores
-from polydistill.evaluation.statistics.bootstrap import interval, resampled_columns
+from polydistill.evaluation.statistics.bootstrap import interval
 from polydistill.evaluation.statistics.kinds import OVERALL
-from polydistill.evaluation.statistics.paired import PairedScores
+from polydistill.evaluation.statistics.paired import Groups, PairedScores, resampled_columns
 from polydistill.evaluation.task import BenchmarkTask, TaskSource
 from polydistill.evaluation.tasks import BENCHMARKS
-
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
 
 
 def build_tasks(
@@ -45,16 +41,16 @@ def build_tasks(
         MissingExtraError: mteb is not installed.
         DataError: No task is available, or a task's rows cannot be probed.
     """
+    if find_spec("mteb") is None:
+        raise MissingExtraError("The benchmark", "text")
     if not frames:
         raise DataError("At least one task must be available, got none: name one under `tasks`.")
-    return [
-        BENCHMARKS.get(tasks[name].kind)(
-            TaskSource(
-                name, frame, kind.column, kind.content_id, evaluation.seeds, tasks[name].probe
-            )
-        )
-        for name, frame in frames.items()
-    ]
+    built = []
+    for name, frame in frames.items():
+        seeds, probe = evaluation.seeds, tasks[name].probe
+        source = TaskSource(name, frame, kind.column, kind.content_id, seeds, probe)
+        built.append(BENCHMARKS.get(tasks[name].kind)(source))
+    return built
 
 
 def run_tasks(
@@ -101,66 +97,51 @@ def run_benchmark(
         n_threads: Number of threads of the linear algebra.
         progress: Called after each task of each model.
     """
-    run = BenchmarkRun({}, pd.DataFrame(), {}, {})
-    predictions = []
+    scores: Scores = {}
+    results: dict[str, dict[str, dict[str, Any]]] = {}
+    missing, predictions = {}, []
     for encoder in encoders:
         name = encoder.name
-        run.scores[name], run.results[name] = {}, {}
-        run.missing[name] = encoder.n_missing
-        for done, (task, found) in enumerate(
-            zip(built, run_tasks(encoder, built, n_threads), strict=True), 1
-        ):
-            by_task = run.scores[name].setdefault(tasks[task.name].kind, {})
-            by_task[task.name] = round(found.score, 4)
-            run.results[name][task.name] = found.result
-            predictions.append(found.predictions.assign(task=task.name, model=name))
-            progress(f"evaluate {name}", done, len(built), score=found.score)
-    return replace(run, predictions=pd.concat(predictions, ignore_index=True))
+        scores[name], results[name], missing[name] = {}, {}, encoder.n_missing
+        for done, run in enumerate(run_tasks(encoder, built, n_threads), 1):
+            by_task = scores[name].setdefault(tasks[run.task].kind, {})
+            by_task[run.task] = round(run.score, 4)
+            results[name][run.task] = run.result
+            predictions.append(run.predictions.assign(task=run.task, model=name))
+            progress(f"evaluate {name}", done, len(built), score=run.score)
+    return BenchmarkRun(scores, pd.concat(predictions, ignore_index=True), results, missing)
 
 
 def score_table(
-    predictions: pd.DataFrame,
-    tasks: Mapping[str, TaskParams],
-    groups: Mapping[str, pd.Series] | None = None,
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
+    predictions: pd.DataFrame, tasks: Mapping[str, TaskParams], groups: Groups | None = None
 ) -> pd.DataFrame:
     """Return each model's score on each task, with a bootstrap interval over the task's groups.
 
     Args:
         predictions: One row per `task`, `model`, `example` and seed, with `score`.
         tasks: Kind of each task.
-        groups: For a task with groups, the group of each example by its id; whole groups are drawn.
-        confidence: Confidence of the intervals, in (0, 1).
-        resamples: Number of bootstrap resamples.
+        groups: See `statistics.paired.Groups`.
 
     Returns:
         Columns `task, kind, model, score, low, high, n`, models in the order of `predictions`.
     """
     rows = []
-    order = list(dict.fromkeys(predictions["model"]))
+    models = dict.fromkeys(predictions["model"])
     for task, frame in predictions.groupby("task", sort=False):
-        by_example = frame.pivot_table(index="example", columns="model", values="score")[
-            [model for model in order if model in set(frame["model"])]
-        ]
-        known = (groups or {}).get(str(task))
-        draws = resampled_columns(
-            by_example.to_numpy(),
-            groups=None if known is None else known.loc[by_example.index].to_numpy(),
-            resamples=resamples,
-            generator=np.random.default_rng(crc32(str(task).encode())),
-        )
+        name = str(task)
+        by_example = frame.pivot_table(index="example", columns="model", values="score")
+        by_example = by_example[[model for model in models if model in by_example]]
+        draws = resampled_columns(name, by_example, groups)
         for column, model in enumerate(by_example):
-            found = interval(by_example[model].mean(), draws[:, column], confidence=confidence)
-            rows.append((task, tasks[str(task)].kind, model, *found.as_tuple, len(by_example)))
+            found = interval(by_example[model].mean(), draws[:, column])
+            rows.append((name, tasks[name].kind, model, *astuple(found), len(by_example)))
     return pd.DataFrame(rows, columns=["task", "kind", "model", "score", "low", "high", "n"])
 
 
 def difference_table(
     predictions: pd.DataFrame,
     tasks: Mapping[str, TaskParams],
-    groups: Mapping[str, pd.Series] | None = None,
+    groups: Groups | None = None,
     *,
     one: str,
     other: str,
@@ -170,13 +151,12 @@ def difference_table(
     Returns:
         Columns `task, kind, difference, low, high, n`; the last row is the mean over task kinds, each counted once.
     """
-    scores = PairedScores({0: predictions}, tasks, groups)
-    rows: list[tuple[str, str, float, float, float, int]] = []
-    for task, frame in predictions[predictions["model"] == one].groupby("task", sort=False):
-        name = str(task)
-        alone = PairedScores({0: predictions[predictions["task"] == task]}, tasks, groups)
-        found = alone.difference("all", OVERALL, one, other)
-        rows.append((name, tasks[name].kind, *found.as_tuple, frame["example"].nunique()))
-    overall = scores.difference("all", OVERALL, one, other)
-    rows.append(("mean", "", *overall.as_tuple, sum(row[-1] for row in rows)))
-    return pd.DataFrame(rows, columns=["task", "kind", "difference", "low", "high", "n"])
+
+    def difference(rows: pd.DataFrame) -> tuple[float, ...]:
+        found = PairedScores({0: rows}, tasks, groups).difference("all", OVERALL, one, other)
+        return *astuple(found), rows.groupby("task")["example"].nunique().sum()
+
+    by_task = predictions.groupby("task", sort=False)
+    table = [(task, tasks[str(task)].kind, *difference(rows)) for task, rows in by_task]
+    table.append(("mean", "", *difference(predictions)))
+    return pd.DataFrame(table, columns=["task", "kind", "difference", "low", "high", "n"])

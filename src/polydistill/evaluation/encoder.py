@@ -31,11 +31,7 @@ class LookupEncoder:
     """
 
     def __init__(
-        self,
-        name: str,
-        revision: str,
-        ids: Sequence[str],
-        embeddings: Embeddings,
+        self, name: str, revision: str, ids: Sequence[str], embeddings: Embeddings
     ) -> None:
         if len(ids) != len(embeddings.values):
             raise ShapeError(
@@ -56,13 +52,8 @@ class LookupEncoder:
         """The name, revision and width as mteb's model metadata."""
         from mteb.models.model_meta import ModelMeta
 
-        return ModelMeta.create_empty(
-            {
-                "name": f"polydistill/{self.name}",
-                "revision": self.revision,
-                "embed_dim": self._values.shape[1],
-            }
-        )
+        name, dim = f"polydistill/{self.name}", self._values.shape[1]
+        return ModelMeta.create_empty({"name": name, "revision": self.revision, "embed_dim": dim})
 
     def look_up(self, ids: Iterable[str]) -> FloatArray:
         """Return the embeddings of the examples with these content ids, `(n_examples, dim)`.
@@ -70,22 +61,15 @@ class LookupEncoder:
         Raises:
             DataError: An example has no embedding.
         """
-        rows = []
-        for content in ids:
-            row = self._rows.get(content)
-            if row is None:
-                raise DataError(
-                    f"{self.name!r} has no embedding of the example with content id {content!r}: "
-                    "run the embed stage again."
-                )
-            rows.append(row)
-        return self._values[rows]
+        try:
+            return self._values[[self._rows[content] for content in ids]]
+        except KeyError as error:
+            raise DataError(
+                f"{self.name!r} has no embedding of the example with content id {error}: "
+                "run the embed stage again."
+            ) from None
 
-    def encode(
-        self,
-        inputs: Iterable[Mapping[str, Sequence[str]]],
-        **_: object,
-    ) -> FloatArray:
+    def encode(self, inputs: Iterable[Mapping[str, Sequence[str]]], **_: object) -> FloatArray:
         """See mteb's `EncoderProtocol.encode`."""
         return self.look_up(content for batch in inputs for content in batch["text"])
 

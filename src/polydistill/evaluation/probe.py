@@ -8,10 +8,22 @@ from typing import Any, Literal
 import numpy as np
 
 Probe = Literal["linear", "mlp"]
-HIDDEN = 128
 VALIDATION_SHARE = 0.15
-PATIENCE = 15
-"""In epochs."""
+NETWORK = {
+    "hidden_layer_sizes": (128,),
+    "alpha": 1e-3,
+    "early_stopping": True,
+    "validation_fraction": VALIDATION_SHARE,
+    "n_iter_no_change": 15,
+    "max_iter": 300,
+    "tol": 0.0,
+    "random_state": 0,
+}
+"""scikit-learn's options for a network with one hidden layer and early stopping.
+
+Part of the training split is used for validation. With `early_stopping` scikit-learn returns the weights of the best
+validation score, not the last ones; `tests/evaluation/test_probe.py` checks this.
+"""
 
 
 def choose_probe(probe: Probe, linear: Any, network: Callable[[], Any]) -> Any:
@@ -27,31 +39,13 @@ def on_standardised(estimator: Any) -> Any:
     return make_pipeline(StandardScaler(), estimator)
 
 
-def network_options(seed: int = 0) -> dict[str, Any]:
-    """Return scikit-learn's options for a network with one hidden layer and early stopping.
-
-    Part of the training split is used for validation. With `early_stopping` scikit-learn returns the weights of the
-    best validation score, not the last ones; `tests/evaluation/test_probe.py` checks this.
-    """
-    return {
-        "hidden_layer_sizes": (HIDDEN,),
-        "alpha": 1e-3,
-        "early_stopping": True,
-        "validation_fraction": VALIDATION_SHARE,
-        "n_iter_no_change": PATIENCE,
-        "max_iter": 300,
-        "tol": 0.0,
-        "random_state": seed,
-    }
-
-
 def network_regressor() -> Any:
     """Return a network for regression that is trained on standardised targets."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.neural_network import MLPRegressor
     from sklearn.preprocessing import StandardScaler
 
-    network = on_standardised(MLPRegressor(**network_options()))
+    network = on_standardised(MLPRegressor(**NETWORK))
     return TransformedTargetRegressor(network, transformer=StandardScaler())
 
 
@@ -59,7 +53,7 @@ def network_classifier() -> Any:
     """Return a network for classification."""
     from sklearn.neural_network import MLPClassifier
 
-    return on_standardised(MLPClassifier(**network_options()))
+    return on_standardised(MLPClassifier(**NETWORK))
 
 
 def network_log_odds() -> Any:
@@ -71,4 +65,4 @@ def network_log_odds() -> Any:
             share = np.clip(self.predict_proba(X)[:, 1], 1e-7, 1 - 1e-7)
             return np.log(share / (1 - share))
 
-    return on_standardised(LogOdds(**network_options()))
+    return on_standardised(LogOdds(**NETWORK))

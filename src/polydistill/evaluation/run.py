@@ -29,11 +29,13 @@ class TaskRun:
     """The result of one model on one task.
 
     Attributes:
+        task: The task's name.
         score: The main score.
         result: mteb's `TaskResult` with the model's name and revision, without times.
         predictions: Table with the columns `example, seed, prediction, target, score`.
     """
 
+    task: str
     score: float
     result: dict[str, Any]
     predictions: pd.DataFrame
@@ -65,10 +67,10 @@ def run_task(encoder: LookupEncoder, task: BenchmarkTask) -> TaskRun:
     mean = float(predictions["score"].mean())
     if abs(score - mean) > 1e-6:
         raise StageError(
-            f"Task {task.name!r}: mteb says {task.main_score} {score:.6f}, its predictions {mean:.6f}."
+            f"Task {task.name!r}: mteb says {task.mteb.metadata.main_score} {score:.6f}, its predictions {mean:.6f}."
             " Another version of mteb? Install requirements.lock."
         )
-    return TaskRun(score, _without_times(result, encoder), predictions)
+    return TaskRun(task.name, score, _without_times(result, encoder), predictions)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from polydistill.errors import DataError, MissingExtraError
+from polydistill.errors import DataError
 from polydistill.evaluation.probe import Probe
 
 
@@ -40,25 +40,42 @@ class TaskSource:
         for column in sorted(self.frame.columns):
             digest.update(f"\x1e{column}".encode())
             for value in self.frame[column]:
-                digest.update(b"\x1f" + _as_bytes(value))
+                text = (
+                    value if isinstance(value, bytes) else f"{value}".encode(errors="surrogatepass")
+                )
+                digest.update(b"\x1f" + text)
         return digest.hexdigest()
 
     def contents(self, rows: pd.DataFrame, side: str = "") -> list[str]:
         """Return the content ids of the examples in `rows`; for pairs `side` is 1 or 2."""
         return [self.content_id(example) for example in rows[f"{self.column}{side}"]]
 
-    def split(self, name: str) -> pd.DataFrame:
-        """Return the rows of a split.
+    def rows(self, column: str, value: str) -> pd.DataFrame:
+        """Return the rows of a split or of a role.
 
         Raises:
-            DataError: The split has no rows.
+            DataError: There are none.
         """
-        if "split" not in self.frame:
-            raise DataError(f"Task {self.name!r} must have a column 'split' of train and test.")
-        rows = self.frame[self.frame["split"] == name]
+        if column not in self.frame:
+            raise DataError(f"Task {self.name!r} must have a column {column!r}, got none.")
+        rows = self.frame[self.frame[column] == value]
         if rows.empty:
-            raise DataError(f"Task {self.name!r} has no row whose split is {name!r}.")
+            raise DataError(f"Task {self.name!r} has no row whose {column} is {value!r}.")
         return rows.reset_index(drop=True)
+
+    def splits(self, label: str, convert: Callable[[pd.Series], list[int] | list[float]]) -> Any:
+        """Return the splits `train` and `test` for mteb, with converted labels in the column `label`."""
+        from datasets import Dataset, DatasetDict
+
+        tables = {name: self.rows("split", name) for name in ("train", "test")}
+        return DatasetDict(
+            {
+                name: Dataset.from_dict(
+                    {"text": self.contents(rows), label: convert(rows["label"])}
+                )
+                for name, rows in tables.items()
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -68,28 +85,13 @@ class BenchmarkTask:
     Attributes:
         name: The task's name in `params.yaml`.
         mteb: An instance of one of mteb's AbsTask classes, with its data loaded.
-        main_score: Name of the mteb metric that is compared.
         predictions: Converts mteb's saved predictions to a table `example, seed, prediction, target,
             score`; the mean of `score` is the main score (see `statistics.influence`).
     """
 
     name: str
     mteb: Any
-    main_score: str
     predictions: Callable[[Any], pd.DataFrame]
-
-
-def import_tasks(name: str) -> Any:
-    """Return mteb's module of task classes.
-
-    Raises:
-        MissingExtraError: mteb is not installed.
-    """
-    try:
-        import mteb.abstasks
-    except ImportError as error:
-        raise MissingExtraError(f"Task {name!r}", "text") from error
-    return mteb.abstasks
 
 
 def local_task(
@@ -115,34 +117,15 @@ def local_task(
     """
     from mteb.abstasks.task_metadata import TaskMetadata
 
+    pinned = {"path": f"local/{source.name}", "revision": source.revision}
     described = TaskMetadata.model_validate(
-        {
-            **metadata,
-            "name": source.name,
-            "category": "t2t" if metadata["type"] in {"STS", "Retrieval"} else "t2c",
-            "dataset": {"path": f"local/{source.name}", "revision": source.revision},
-            "eval_splits": ["test"],
-            "eval_langs": ["eng-Latn"],
-            "modalities": ["text"],
-            "domains": ["Written"],
-            "task_subtypes": [],
-            "license": "not specified",
-            "annotations_creators": "derived",
-            "dialect": [],
-            "sample_creation": "found",
-            "bibtex_citation": "",
-            "is_public": False,
-        }
+        {**metadata, "name": source.name, "dataset": pinned, "eval_langs": ["eng-Latn"]}
     )
     task = type(task_class.__name__, (task_class,), {"metadata": described})()
     task.dataset, task.data_loaded = dataset, True
     if model is not None:
         task.evaluator_model = model
-    return BenchmarkTask(source.name, task, metadata["main_score"], predictions)
-
-
-def _as_bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else f"{value}".encode("utf-8", "surrogatepass")
+    return BenchmarkTask(source.name, task, predictions)
 
 
 def prediction_frame(
@@ -153,30 +136,11 @@ def prediction_frame(
     scores: Iterable[float],
 ) -> pd.DataFrame:
     """Return the predictions of one seed, one row per example; numbers have six significant digits."""
-    return pd.DataFrame(
-        {
-            "example": list(examples),
-            "seed": seed,
-            "prediction": list(map(_as_text, predictions)),
-            "target": list(map(_as_text, targets)),
-            "score": list(scores),
-        }
+    shown = (
+        [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
+        for values in (predictions, targets)
     )
-
-
-def _as_text(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def split_dataset(
-    source: TaskSource, label: str, convert: Callable[[pd.Series], list[int] | list[float]]
-) -> Any:
-    """Return both splits in mteb's format, with converted labels in the column `label`."""
-    from datasets import Dataset, DatasetDict
-
-    return DatasetDict(
-        {
-            name: Dataset.from_dict({"text": source.contents(rows), label: convert(rows["label"])})
-            for name, rows in ((name, source.split(name)) for name in ("train", "test"))
-        }
-    )
+    rows = zip(examples, *shown, scores, strict=True)
+    frame = pd.DataFrame(rows, columns=["example", "prediction", "target", "score"])
+    frame.insert(1, "seed", seed)
+    return frame

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from polydistill.evaluation.attribution.contributions import (
-    CONFIDENCE,
-    GB,
-    RESAMPLES,
-    AttributionReport,
-)
+from polydistill.evaluation.attribution.contributions import GB, AttributionReport
+from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.report.results import TEMPLATES
 

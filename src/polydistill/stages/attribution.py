@@ -78,10 +78,9 @@ def attribution(
         name = "+".join(members)
         together = join([blocks[teacher] for teacher in members])
         encoder = LookupEncoder(name, "stored", ids, together)
-        outcomes = zip(tasks, run_tasks(encoder, tasks, params.threads), strict=True)
         runs[members] = {
-            task.name: run.predictions.groupby("example", sort=True)["score"].mean()  # over seeds
-            for task, run in outcomes
+            run.task: run.predictions.groupby("example", sort=True)["score"].mean()  # over seeds
+            for run in run_tasks(encoder, tasks, params.threads)
         }
         progress(f"attribution {name}", number, len(planned))
     models = {

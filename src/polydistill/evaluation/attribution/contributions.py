@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from polydistill.config.data import TaskParams
 from polydistill.evaluation.statistics.bootstrap import Interval, interval, resampled_means
 from polydistill.evaluation.statistics.kinds import OVERALL, group_by_kind, over_kinds
 from polydistill.training.dataset import seeded
 
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
 GB = 1e9
 Members = tuple[str, ...]
 """The teachers of one ensemble."""
@@ -113,13 +109,12 @@ def attribute(
             task: resampled_means(
                 gain,
                 groups=groups[task].loc[gain.index] if task in groups else None,
-                resamples=RESAMPLES,
                 generator=seeded(seed, f"attribution {task}"),
             )
             for task, gain in gains.items()
         }
         points, draws = _means(gains, kinds), over_kinds(drawn, kinds)
-        by_kind = {kind: _interval(mean, draws[kind]) for kind, mean in points.items()}
+        by_kind = {kind: interval(mean, draws[kind]) for kind, mean in points.items()}
         adds, weights = by_kind.pop(OVERALL), weight_bytes[teacher]
         found.append(
             Contribution(
@@ -127,7 +122,7 @@ def attribute(
                 adds_nothing=not adds.above_zero,
                 adds=adds,
                 by_kind=by_kind,
-                by_task={task: _interval(gain.mean(), drawn[task]) for task, gain in gains.items()},
+                by_task={task: interval(gain.mean(), drawn[task]) for task, gain in gains.items()},
                 alone=_means(runs[(teacher,)], kinds),
                 weight_bytes=weights,
                 adds_per_gb=adds.mean / (weights / GB) if weights else None,
@@ -143,10 +138,6 @@ def attribute(
 
 def _without(everyone: Members, teacher: str) -> Members:
     return tuple(name for name in everyone if name != teacher)
-
-
-def _interval(mean: float, drawn: NDArray[np.float64]) -> Interval:
-    return interval(mean, drawn, confidence=CONFIDENCE)
 
 
 def _means(by_task: Mapping[str, ByExample], kinds: Mapping[str, str]) -> dict[str, float]:

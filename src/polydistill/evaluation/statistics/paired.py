@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from polydistill.config.data import TaskParams
 from polydistill.errors import DataError
-from polydistill.evaluation.statistics.bootstrap import Interval, interval, resampled_columns
+from polydistill.evaluation.statistics.bootstrap import (
+    RESAMPLES,
+    Floats,
+    Interval,
+    interval,
+    resampled_means,
+)
 from polydistill.evaluation.statistics.kinds import group_by_kind, over_kinds
 
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
+Groups = Mapping[str, pd.Series]
+"""For a task with groups, the group of each example by its id; whole groups are drawn."""
 DOMAINS = {"all": None, "in-domain": "in", "out-of-domain": "out"}
 
 
@@ -29,7 +35,7 @@ class PairedScores:
     Args:
         tables: By seed, a table with `task`, `model`, `example` and `score`. A model may lack a seed.
         tasks: Kind and domain of each task.
-        groups: For a task with groups, the group of each example by its id.
+        groups: See `Groups`.
         resamples: Number of bootstrap resamples.
 
     Raises:
@@ -40,29 +46,28 @@ class PairedScores:
         self,
         tables: Mapping[int, pd.DataFrame],
         tasks: Mapping[str, TaskParams],
-        groups: Mapping[str, pd.Series] | None = None,
+        groups: Groups | None = None,
         resamples: int = RESAMPLES,
     ) -> None:
         examples = _by_example(tables)
-        columns = next(iter(examples.values())).columns
+        columns: Any = next(iter(examples.values())).columns
         self._columns: dict[str, dict[int, int]] = {}
-        for index in range(len(columns)):
-            model, seed = (columns.get_level_values(level)[index] for level in (0, 1))
-            self._columns.setdefault(str(model), {})[int(seed)] = index
+        for index, (model, seed) in enumerate(columns):
+            self._columns.setdefault(model, {})[int(seed)] = index
         points = {task: frame[columns].mean().to_numpy() for task, frame in examples.items()}
         draws = {
-            task: _resampled(task, frame[columns], (groups or {}).get(task), resamples)
+            task: resampled_columns(task, frame[columns], groups, resamples)
             for task, frame in examples.items()
         }
-        kinds = {
-            domain: {t: tasks[t].kind for t in examples if wanted in {None, tasks[t].domain}}
-            for domain, wanted in DOMAINS.items()
-        }
-        kinds = {domain: by_task for domain, by_task in kinds.items() if by_task}
-        self.tasks = {domain: group_by_kind(by_task) for domain, by_task in kinds.items()}
+        self.tasks: dict[str, dict[str, list[str]]] = {}
         """The available tasks by domain and kind."""
-        self._points = {domain: over_kinds(points, by_task) for domain, by_task in kinds.items()}
-        self._draws = {domain: over_kinds(draws, by_task) for domain, by_task in kinds.items()}
+        self._points, self._draws = {}, {}
+        for domain, wanted in DOMAINS.items():
+            kinds = {t: tasks[t].kind for t in examples if wanted in {None, tasks[t].domain}}
+            if kinds:
+                self.tasks[domain] = group_by_kind(kinds)
+                self._points[domain] = over_kinds(points, kinds)
+                self._draws[domain] = over_kinds(draws, kinds)
 
     @property
     def models(self) -> list[str]:
@@ -83,8 +88,8 @@ class PairedScores:
 
     def mean(self, domain: str, kind: str, model: str, seeds: Sequence[int] | None = None) -> float:
         """Return a model's mean main score over tasks and over `seeds`. None: all its seeds."""
-        places = [self._columns[model][seed] for seed in seeds or self.seeds(model)]
-        return float(self._points[domain][kind][places].mean())
+        chosen = [self._columns[model][seed] for seed in seeds or self.seeds(model)]
+        return float(self._points[domain][kind][chosen].mean())
 
     def difference(self, domain: str, kind: str, one: str, other: str) -> Interval:
         """Return the score difference `one` minus `other` over their common seeds, with a paired interval.
@@ -96,18 +101,15 @@ class PairedScores:
         points, draws = self._points[domain][kind], self._draws[domain][kind]
         drawn = draws[:, mine].mean(axis=1) - draws[:, theirs].mean(axis=1)
         apart = float(points[mine].mean() - points[theirs].mean())
-        return interval(apart, drawn, confidence=CONFIDENCE)
+        return interval(apart, drawn)
 
 
 def _by_example(tables: Mapping[int, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return each task's scores, with one row per example and one column per model and seed."""
     rows = pd.concat([table.assign(seed=seed) for seed, table in sorted(tables.items())])
-    means = rows.groupby(["task", "model", "seed", "example"], sort=True, as_index=False)[
-        "score"
-    ].mean()
     pivoted = {
-        str(task): frame.pivot(index="example", columns=["model", "seed"], values="score")
-        for task, frame in means.groupby("task")
+        str(task): frame.pivot_table(index="example", columns=["model", "seed"], values="score")
+        for task, frame in rows.groupby("task")
     }
     for task, frame in pivoted.items():
         if frame.isna().to_numpy().any():
@@ -115,12 +117,21 @@ def _by_example(tables: Mapping[int, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     return pivoted
 
 
-def _resampled(
-    task: str, frame: pd.DataFrame, groups: pd.Series | None, resamples: int
-) -> NDArray[np.float64]:
-    return resampled_columns(
-        frame.to_numpy(),
-        groups=None if groups is None else groups.loc[frame.index].to_numpy(),
+def resampled_columns(
+    task: str, by_example: pd.DataFrame, groups: Groups | None = None, resamples: int = RESAMPLES
+) -> Floats:
+    """Return `resampled_means` of a task, whose name seeds the draws.
+
+    Args:
+        task: The task's name.
+        by_example: One row per example with its id as index, one column per model.
+        groups: See `Groups`.
+        resamples: Number of resamples.
+    """
+    known = (groups or {}).get(task)
+    return resampled_means(
+        by_example.to_numpy(),
+        groups=None if known is None else known.loc[by_example.index].to_numpy(),
         resamples=resamples,
         generator=np.random.default_rng(crc32(task.encode())),
     )

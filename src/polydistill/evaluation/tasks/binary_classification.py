@@ -10,14 +10,7 @@ import pandas as pd
 from polydistill.errors import DataError
 from polydistill.evaluation.probe import choose_probe, network_log_odds
 from polydistill.evaluation.statistics.influence import auroc_scores
-from polydistill.evaluation.task import (
-    BenchmarkTask,
-    TaskSource,
-    import_tasks,
-    local_task,
-    prediction_frame,
-    split_dataset,
-)
+from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, prediction_frame
 from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.evaluation.tasks.classification import INVERSE_PENALTY
 
@@ -32,9 +25,8 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
 
     Raises:
         DataError: A split is empty or does not have exactly two labels.
-        MissingExtraError: mteb is not installed.
     """
-    abstasks = import_tasks(source.name)
+    from mteb.abstasks import AbsTaskRegression
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -42,10 +34,15 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
         def predict(self, X: Any) -> Any:  # noqa: N803  scikit-learn's name
             return self.decision_function(X)
 
-    train, test = source.split("train"), source.split("test")
-    positive = _positive(source.name, train, test)
+    train, test = (source.rows("split", name) for name in ("train", "test"))
+    labels, in_test = (sorted(set(rows["label"].astype(str))) for rows in (train, test))
+    if labels != in_test or len(labels) != 2:
+        raise DataError(
+            f"Task {source.name!r} must have the same two labels in train and test, got "
+            f"{', '.join(labels[:3])} and {', '.join(in_test[:3])}."
+        )
 
-    class LocalBinaryClassification(abstasks.AbsTaskRegression):  # type: ignore[misc,name-defined]
+    class LocalBinaryClassification(AbsTaskRegression):
         n_samples = len(train)
         n_experiments = 1
 
@@ -56,35 +53,23 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
                 "average_precision": float(average_precision_score(truth, y_pred)),
             }
 
-    def is_positive(labels: pd.Series) -> list[int]:
-        return [int(str(label) == positive) for label in labels]
+    def is_positive(column: pd.Series) -> list[int]:
+        return (column.astype(str) == labels[1]).astype(int).tolist()
 
     def predictions(saved: Any) -> pd.DataFrame:
         odds = [float(value) for value in saved[0]]
         truth = list(map(float, is_positive(test["label"])))
-        return prediction_frame(
-            test["id"], source.seeds[0], odds, truth, auroc_scores(truth, odds).tolist()
-        )
+        scores = auroc_scores(truth, odds)
+        return prediction_frame(test["id"], source.seeds[0], odds, truth, scores)
 
     linear = LogOdds(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
     return local_task(
         source,
         LocalBinaryClassification,
-        split_dataset(source, "value", is_positive),
+        source.splits("value", is_positive),
         predictions,
         model=choose_probe(source.probe, linear, network_log_odds),
         type="Regression",
         main_score="auroc",
         description="Log-odds of a logistic regression on the whole training split.",
     )
-
-
-def _positive(name: str, *splits: pd.DataFrame) -> str:
-    """Return the label of the positive class."""
-    labels = [sorted(set(split["label"].astype(str))) for split in splits]
-    if labels[0] != labels[1] or len(labels[0]) != 2:
-        raise DataError(
-            f"Task {name!r} must have the same two labels in train and test, got "
-            f"{', '.join(labels[0][:3])} and {', '.join(labels[1][:3])}."
-        )
-    return labels[0][1]

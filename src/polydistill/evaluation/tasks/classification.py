@@ -9,14 +9,7 @@ import pandas as pd
 
 from polydistill.errors import DataError
 from polydistill.evaluation.probe import choose_probe, network_classifier
-from polydistill.evaluation.task import (
-    BenchmarkTask,
-    TaskSource,
-    import_tasks,
-    local_task,
-    prediction_frame,
-    split_dataset,
-)
+from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, prediction_frame
 from polydistill.evaluation.tasks import BENCHMARKS
 
 INVERSE_PENALTY = 0.01
@@ -35,18 +28,17 @@ def classification(source: TaskSource) -> BenchmarkTask:
 
     Raises:
         DataError: A split is empty, or a test label does not occur in the training split.
-        MissingExtraError: mteb is not installed.
     """
-    abstasks = import_tasks(source.name)
+    from mteb.abstasks import AbsTaskClassification
     from sklearn.linear_model import LogisticRegression
 
-    train, test = source.split("train"), source.split("test")
-    names = sorted(set(train["label"].astype(str)))
-    if unknown := sorted(set(test["label"].astype(str)) - set(names)):
+    train, test = (source.rows("split", name) for name in ("train", "test"))
+    names, targets = sorted(set(train["label"].astype(str))), test["label"].astype(str).tolist()
+    if unknown := sorted(set(targets) - set(names)):
         raise DataError(f"Task {source.name!r}: no training row has the label {unknown[0]!r}.")
     numbers = {name: number for number, name in enumerate(names)}
 
-    class LocalClassification(abstasks.AbsTaskClassification):  # type: ignore[misc,name-defined]
+    class LocalClassification(AbsTaskClassification):
         n_experiments = 1
 
         def _undersample_data(self, dataset: Any, *_: Any) -> Any:
@@ -58,7 +50,6 @@ def classification(source: TaskSource) -> BenchmarkTask:
 
     def predictions(saved: Any) -> pd.DataFrame:
         predicted = [names[int(number)] for number in saved[0]]
-        targets = test["label"].astype(str).tolist()
         scores = [float(a == b) for a, b in zip(predicted, targets, strict=True)]
         return prediction_frame(test["id"], source.seeds[0], predicted, targets, scores)
 
@@ -66,7 +57,7 @@ def classification(source: TaskSource) -> BenchmarkTask:
     return local_task(
         source,
         LocalClassification,
-        split_dataset(source, "label", lambda labels: [numbers[str(label)] for label in labels]),
+        source.splits("label", lambda labels: [numbers[str(label)] for label in labels]),
         predictions,
         model=choose_probe(source.probe, linear, network_classifier),
         type="Classification",

@@ -8,13 +8,7 @@ import numpy as np
 import pandas as pd
 
 from polydistill.evaluation.statistics.influence import v_measure_scores
-from polydistill.evaluation.task import (
-    BenchmarkTask,
-    TaskSource,
-    import_tasks,
-    local_task,
-    prediction_frame,
-)
+from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, prediction_frame
 from polydistill.evaluation.tasks import BENCHMARKS
 
 
@@ -24,52 +18,33 @@ def clustering(source: TaskSource) -> BenchmarkTask:
 
     Each seed is one of mteb's cluster sets: all rows in the seed's own order, which determines the result of mini-batch
     k-means. A prediction is the most frequent label of the example's cluster.
-
-    Raises:
-        MissingExtraError: mteb is not installed.
     """
-    import_tasks(source.name)
     from datasets import Dataset, DatasetDict
     from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
 
-    frame = source.frame.assign(label=source.frame["label"].astype(str))
-    orders = [np.random.default_rng(seed).permutation(len(frame)) for seed in source.seeds]
-    sets = [frame.iloc[order] for order in orders]
-    test = Dataset.from_dict(
-        {
-            "sentences": [source.contents(rows) for rows in sets],
-            "labels": [rows["label"].tolist() for rows in sets],
-        }
-    )
+    labels = source.frame["label"].astype(str)
+    orders = [np.random.default_rng(seed).permutation(len(labels)) for seed in source.seeds]
+    sets = {
+        "sentences": [source.contents(source.frame.iloc[order]) for order in orders],
+        "labels": [labels.iloc[order].tolist() for order in orders],
+    }
 
     def predictions(saved: Any) -> pd.DataFrame:
-        by_seed = zip(source.seeds, orders, saved, strict=True)
-        return pd.concat(
-            [_seed_predictions(frame, order, found, seed) for seed, order, found in by_seed],
-            ignore_index=True,
-        )
+        frames = []
+        for seed, order, clusters in zip(source.seeds, orders, saved, strict=True):
+            assigned = pd.Series(np.asarray(clusters)[np.argsort(order)], index=labels.index)
+            majority = labels.groupby(assigned).agg(lambda members: members.mode().iloc[0])
+            scores = v_measure_scores(labels.tolist(), assigned.tolist())
+            predicted = assigned.map(majority)
+            frames.append(prediction_frame(source.frame["id"], seed, predicted, labels, scores))
+        return pd.concat(frames, ignore_index=True)
 
     return local_task(
         source,
         AbsTaskClusteringLegacy,
-        DatasetDict({"test": test}),
+        DatasetDict({"test": Dataset.from_dict(sets)}),
         predictions,
         type="Clustering",
         main_score="v_measure",
         description="Mini-batch k-means, as many clusters as labels.",
-    )
-
-
-def _seed_predictions(
-    frame: pd.DataFrame, order: np.ndarray[Any, np.dtype[np.int64]], clusters: list[int], seed: int
-) -> pd.DataFrame:
-    """Return one seed's predictions in the order of the table."""
-    assigned = pd.Series(np.asarray(clusters)[np.argsort(order)], index=frame.index)
-    majority = frame["label"].groupby(assigned).agg(lambda labels: labels.mode().iloc[0])
-    return prediction_frame(
-        frame["id"].tolist(),
-        seed,
-        assigned.map(majority).tolist(),
-        frame["label"].tolist(),
-        v_measure_scores(frame["label"].tolist(), assigned.tolist()).tolist(),
     )

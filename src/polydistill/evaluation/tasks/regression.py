@@ -9,14 +9,7 @@ import pandas as pd
 
 from polydistill.evaluation.probe import choose_probe, network_regressor
 from polydistill.evaluation.statistics.influence import pearson_scores, spearman_scores
-from polydistill.evaluation.task import (
-    BenchmarkTask,
-    TaskSource,
-    import_tasks,
-    local_task,
-    prediction_frame,
-    split_dataset,
-)
+from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, prediction_frame
 from polydistill.evaluation.tasks import BENCHMARKS
 
 PENALTIES = tuple(10.0 ** np.arange(0, 6))
@@ -32,14 +25,13 @@ def regression(source: TaskSource) -> BenchmarkTask:
 
     Raises:
         DataError: A split is empty.
-        MissingExtraError: mteb is not installed.
     """
-    abstasks = import_tasks(source.name)
+    from mteb.abstasks import AbsTaskRegression
     from sklearn.linear_model import RidgeCV
 
-    train, test = source.split("train"), source.split("test")
+    train, test = (source.rows("split", name) for name in ("train", "test"))
 
-    class LocalRegression(abstasks.AbsTaskRegression):  # type: ignore[misc,name-defined]
+    class LocalRegression(AbsTaskRegression):
         n_samples = len(train)
         n_experiments = 1
 
@@ -51,13 +43,13 @@ def regression(source: TaskSource) -> BenchmarkTask:
 
     def predictions(saved: Any) -> pd.DataFrame:
         predicted, targets = [float(value) for value in saved[0]], test["label"].astype(float)
-        scores = pearson_scores(predicted, targets).tolist()
+        scores = pearson_scores(predicted, targets)
         return prediction_frame(test["id"], source.seeds[0], predicted, targets, scores)
 
     return local_task(
         source,
         LocalRegression,
-        split_dataset(source, "value", lambda labels: labels.astype(float).tolist()),
+        source.splits("value", lambda labels: labels.astype(float).tolist()),
         predictions,
         model=choose_probe(source.probe, RidgeCV(alphas=PENALTIES), network_regressor),
         type="Regression",

@@ -9,13 +9,7 @@ import numpy as np
 import pandas as pd
 
 from polydistill.errors import DataError
-from polydistill.evaluation.task import (
-    BenchmarkTask,
-    TaskSource,
-    import_tasks,
-    local_task,
-    prediction_frame,
-)
+from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, prediction_frame
 from polydistill.evaluation.tasks import BENCHMARKS
 
 DEPTH = 10
@@ -31,18 +25,19 @@ def retrieval(source: TaskSource) -> BenchmarkTask:
 
     Raises:
         DataError: The column `role` is missing, has no query or no corpus, or a query has no relevant row.
-        MissingExtraError: mteb is not installed.
 
     References:
         Järvelin and Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques".
     """
-    abstasks = import_tasks(source.name)
     from datasets import Dataset
+    from mteb.abstasks import AbsTaskRetrieval
 
     main_score = f"ndcg_at_{DEPTH}"
-    queries, corpus = (_rows(source, role) for role in ("query", "corpus"))
-    labels = {str(row.id): str(row.label) for row in corpus.itertuples()}
-    wanted = {str(row.id): str(row.label) for row in queries.itertuples()}
+    roles = {name: source.rows("role", name) for name in ("query", "corpus")}
+    wanted, labels = (
+        dict(zip(rows["id"].astype(str), rows["label"].astype(str), strict=True))
+        for rows in roles.values()
+    )
     relevant = {
         query: {one: 1 for one, its in labels.items() if its == label}
         for query, label in wanted.items()
@@ -54,15 +49,9 @@ def retrieval(source: TaskSource) -> BenchmarkTask:
                 f"{wanted[query]!r}, got none."
             )
 
-    class LocalRetrieval(abstasks.AbsTaskRetrieval):  # type: ignore[misc,name-defined]
-        def task_specific_scores(
-            self,
-            scores: Any,  # noqa: ARG002
-            qrels: Any,  # noqa: ARG002
-            results: Any,
-            hf_split: str,  # noqa: ARG002
-            hf_subset: str,  # noqa: ARG002
-        ) -> Any:
+    class LocalRetrieval(AbsTaskRetrieval):
+        def task_specific_scores(self, *given: Any, **_: Any) -> Any:
+            results = given[2]  # cosines by query and row of the corpus
             # mteb rounds its score to five digits, but the score must be the mean over the queries.
             ranks = [_ndcg(results.get(query, {}), relevant[query]) for query in wanted]
             return {main_score: float(np.mean(ranks))}
@@ -73,28 +62,20 @@ def retrieval(source: TaskSource) -> BenchmarkTask:
         scores = [_ndcg(saved.get(query, {}), relevant[query]) for query in wanted]
         return prediction_frame(wanted, source.seeds[0], nearest, wanted.values(), scores)
 
-    sides = {
-        name: Dataset.from_dict({"id": rows["id"].tolist(), "text": source.contents(rows)})
-        for name, rows in (("corpus", corpus), ("queries", queries))
-    }
+    queries, corpus = (
+        Dataset.from_dict({"id": rows["id"].tolist(), "text": source.contents(rows)})
+        for rows in roles.values()
+    )
+    test = {"corpus": corpus, "queries": queries, "relevant_docs": relevant, "top_ranked": None}
     return local_task(
         source,
         LocalRetrieval,
-        {"default": {"test": {**sides, "relevant_docs": relevant, "top_ranked": None}}},
+        {"default": {"test": test}},
         predictions,
         type="Retrieval",
         main_score=main_score,
         description="Nearest examples by cosine.",
     )
-
-
-def _rows(source: TaskSource, role: str) -> pd.DataFrame:
-    if "role" not in source.frame:
-        raise DataError(f"Task {source.name!r} must have a column 'role' of query and corpus.")
-    rows = source.frame[source.frame["role"] == role]
-    if rows.empty:
-        raise DataError(f"Task {source.name!r} has no row whose role is {role!r}.")
-    return rows.reset_index(drop=True)
 
 
 def _ranking(cosines: Mapping[str, float]) -> list[str]:

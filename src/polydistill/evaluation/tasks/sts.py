@@ -8,41 +8,30 @@ import numpy as np
 import pandas as pd
 
 from polydistill.evaluation.statistics.influence import spearman_scores
-from polydistill.evaluation.task import (
-    BenchmarkTask,
-    TaskSource,
-    import_tasks,
-    local_task,
-    prediction_frame,
-)
+from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, prediction_frame
 from polydistill.evaluation.tasks import BENCHMARKS
 
 
 @BENCHMARKS.register("sts")
 def sts(source: TaskSource) -> BenchmarkTask:
-    """Return a task that measures Spearman's correlation of cosines and ratings over all pairs.
-
-    Raises:
-        MissingExtraError: mteb is not installed.
-    """
-    abstasks = import_tasks(source.name)
+    """Return a task that measures Spearman's correlation of cosines and ratings over all pairs."""
     from datasets import Dataset, DatasetDict
+    from mteb.abstasks import AbsTaskSTS
 
-    frame = source.frame
-    labels = frame["label"].astype(float)
+    frame, labels = source.frame, source.frame["label"].astype(float)
 
-    class LocalSTS(abstasks.AbsTaskSTS):  # type: ignore[misc,name-defined]
-        min_score = float(labels.min())
-        max_score = float(max(labels.max(), labels.min() + 1e-9))
+    class LocalSTS(AbsTaskSTS):
+        min_score: Any = float(labels.min())
+        max_score: Any = float(max(labels.max(), labels.min() + 1e-9))
 
         def _calculate_scores(self, scores: Any, normalized_scores: Any) -> Any:
-            found = super()._calculate_scores(scores, normalized_scores)
+            found: dict[str, Any] = {**super()._calculate_scores(scores, normalized_scores)}
             # A model with the same similarity for every pair scores 0 instead of NaN.
             return {name: float(np.nan_to_num(score)) for name, score in found.items()}
 
     def predictions(saved: Any) -> pd.DataFrame:
         cosines = [float(value) for value in saved["cosine_scores"]]
-        scores = spearman_scores(cosines, labels).tolist()
+        scores = spearman_scores(cosines, labels)
         return prediction_frame(frame["id"], source.seeds[0], cosines, labels, scores)
 
     sides = {f"sentence{side}": source.contents(frame, side) for side in "12"}
