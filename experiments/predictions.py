@@ -20,7 +20,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
 from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embeddings
 from polydistill.errors import DataError, StoreError
-from polydistill.export.predicted_embeddings import TeacherPredictor, load_predictor
+from polydistill.export.predicted_embeddings import TeacherPredictor
 from polydistill.project.layout import Layout
 from polydistill.report.results import read_report, write_results
 from polydistill.students import encode, load_student, weights_digest
@@ -60,7 +60,10 @@ def predictions(
     unseen = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
     require_both_sides(unseen, block.corpus.held_out)
     _require_same_rows(unseen, distilled)
-    predictor, student = load_predictor(layout.heads, layout.student), load_student(layout.student)
+    predictor, student = (
+        TeacherPredictor(layout.heads, layout.student),
+        load_student(layout.student),
+    )
     for teacher, embeddings in stored.items():
         predictor.require(teacher, embeddings.identity_sha256)
     index = _draw(np.flatnonzero(~unseen), INDEXED, params.seed, "indexed rows")

@@ -22,7 +22,7 @@ from polydistill.data.modalities.text import TextModality
 from polydistill.data.tables import read_corpus
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError
-from polydistill.export.predicted_embeddings import load_predictor
+from polydistill.export.predicted_embeddings import TeacherPredictor
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
@@ -80,7 +80,7 @@ def test_the_inputs_of_every_task_are_compared_with_held_out_rows(
 ) -> None:
     root, report = measured
     layout = Layout(root, "text")
-    predictor = load_predictor(layout.heads, layout.student)
+    predictor = TeacherPredictor(layout.heads, layout.student)
     texts = pd.read_csv(root / "data" / "noise.csv")["text"].tolist()
     scores = predictor.novelty(encode(load_student(layout.student), texts))
 
@@ -144,7 +144,7 @@ def test_search_uses_held_out_queries_and_a_training_index(
     stored = open_embeddings(layout.embeddings("corpus", "first"))
     asked, indexed = (np.flatnonzero(side & stored.present) for side in (unseen, ~unseen))
     own = encode(load_student(layout.student), corpus["text"].tolist())
-    predicted, _ = load_predictor(layout.heads, layout.student).predict(own[asked], "first")
+    predicted, _ = TeacherPredictor(layout.heads, layout.student).predict(own[asked], "first")
 
     expected = compare_search(
         (stored.take(indexed).values, stored.take(asked).values),

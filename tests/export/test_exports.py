@@ -19,7 +19,7 @@ from polydistill.errors import (
     StoreError,
     UnknownNameError,
 )
-from polydistill.export.bundle import ExportSource, load_export
+from polydistill.export.bundle import load_export
 from polydistill.export.kinds import EXPORTS
 from polydistill.export.kinds.predicted_consensus import PredictedConsensus
 from polydistill.export.kinds.whitened import Whitened
@@ -136,7 +136,7 @@ def correlated(rows: int = 4000) -> FloatArray:
 def test_full_whitening_leaves_mean_zero_and_the_identity_as_covariance() -> None:
     values = correlated()
 
-    applied = Whitened.build(ExportSource(values), shrinkage=0.0).apply(values)
+    applied = Whitened.build(values, shrinkage=0.0).apply(values)
 
     np.testing.assert_allclose(applied.mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(np.cov(applied.T), np.eye(5), atol=1e-2)
@@ -145,7 +145,7 @@ def test_full_whitening_leaves_mean_zero_and_the_identity_as_covariance() -> Non
 def test_shrinkage_of_one_only_centres_and_scales_by_one_number() -> None:
     values = correlated()
 
-    applied = Whitened.build(ExportSource(values), shrinkage=1.0).apply(values)
+    applied = Whitened.build(values, shrinkage=1.0).apply(values)
 
     centred = values - values.mean(axis=0)
     scale = np.linalg.norm(applied) / np.linalg.norm(centred)
@@ -156,7 +156,7 @@ def test_with_fewer_dimensions_those_of_greatest_variance_are_kept() -> None:
     values = correlated()
     first = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)[0][:, 0]
 
-    applied = Whitened.build(ExportSource(values), shrinkage=0.0, dim=2).apply(values)
+    applied = Whitened.build(values, shrinkage=0.0, dim=2).apply(values)
 
     assert applied.shape == (4000, 2)
     assert abs(np.corrcoef(applied[:, 0], first)[0, 1]) > 0.999
@@ -166,7 +166,7 @@ def test_a_constant_direction_is_not_amplified() -> None:
     values = correlated()
     values[:, 2] = 1.0
 
-    applied = Whitened.build(ExportSource(values), shrinkage=0.0).apply(values)
+    applied = Whitened.build(values, shrinkage=0.0).apply(values)
 
     assert np.isfinite(applied).all()
     assert np.abs(applied[:, 2]).max() < 1e-2
@@ -175,9 +175,9 @@ def test_a_constant_direction_is_not_amplified() -> None:
 @pytest.mark.parametrize("options", [{"shrinkage": 1.5}, {"dim": 0}, {"dim": 6}])
 def test_whitening_out_of_bounds_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(ParamsError, match=next(iter(options))):
-        Whitened.build(ExportSource(correlated(9)), **options)  # type: ignore[arg-type]
+        Whitened.build(correlated(9), **options)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="two rows"):
-        Whitened.build(ExportSource(correlated(1)))
+        Whitened.build(correlated(1))
 
 
 @pytest.mark.parametrize("standardised", [False, True])
@@ -190,10 +190,9 @@ def test_consensus_cosines_are_the_mean_of_the_teachers_predicted_cosines(
     for teacher, (mean, _) in predicted_moments(heads.module, embeddings).items():
         own = heads.statistics[teacher]
         expected.append(cosines(mean if standardised else mean * own[STD] + own[MEAN]))
-    source = ExportSource(embeddings, heads)
 
-    whole = PredictedConsensus.build(source, dim=19, standardised=standardised)
-    narrow = PredictedConsensus.build(source, dim=5, standardised=standardised)
+    whole = PredictedConsensus.build(embeddings, heads, dim=19, standardised=standardised)
+    narrow = PredictedConsensus.build(embeddings, heads, dim=5, standardised=standardised)
 
     applied = whole.apply(embeddings)
     np.testing.assert_allclose(np.linalg.norm(applied, axis=1), 1, rtol=1e-5)
@@ -212,11 +211,9 @@ def test_the_consensus_has_the_width_of_the_student_by_default(
         export(project, tmp_path / "c", "predicted-consensus", dim=20)
 
 
-def test_the_consensus_without_heads_or_with_those_of_another_student_is_refused(
+def test_the_consensus_with_heads_of_another_student_is_refused(
     project: Layout, tmp_path: Path
 ) -> None:
-    with pytest.raises(MissingDataError, match="needs the student's heads"):
-        PredictedConsensus.build(ExportSource(correlated(9)))
     other = shutil.copytree(project.root, tmp_path / "other")
     shutil.rmtree(other / "artifacts/text/student")
     shutil.copytree(project.undistilled, other / "artifacts/text/student")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from polydistill.cli.app import app
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import MissingDataError, ParamsError, ShapeError, StoreError
-from polydistill.export.predicted_embeddings import load_predictor, predict_teacher
+from polydistill.export.predicted_embeddings import TeacherPredictor, predict_teacher
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
@@ -67,7 +67,7 @@ def test_the_coverage_of_intervals_is_that_of_the_report(
     corpus, kept = held_out(layout)
     stored = open_embeddings(layout.embeddings("corpus", teacher)).take(np.arange(len(corpus)))
     rows = kept & ~group_mask(corpus["group"].tolist(), 0.5, "calibration") & stored.present
-    predictor = load_predictor(layout.heads, layout.student)
+    predictor = TeacherPredictor(layout.heads, layout.student)
     embeddings = encode(load_student(layout.student), corpus["text"][rows].tolist())
 
     mean, std = predictor.predict(embeddings, teacher)
@@ -86,7 +86,7 @@ def test_the_out_of_distribution_score_has_mean_zero_and_std_one_on_its_fitting_
     rows = kept & group_mask(corpus["group"].tolist(), 0.5, "calibration")
     embeddings = encode(load_student(project.student), corpus["text"][rows].tolist())
 
-    novelty = load_predictor(project.heads, project.student).novelty(embeddings)
+    novelty = TeacherPredictor(project.heads, project.student).novelty(embeddings)
 
     assert novelty.mean() == pytest.approx(0, abs=1e-4)
     assert novelty.std() == pytest.approx(1, abs=1e-4)
@@ -95,7 +95,7 @@ def test_the_out_of_distribution_score_has_mean_zero_and_std_one_on_its_fitting_
 def test_without_a_trained_scale_all_rows_share_one_std_and_there_is_no_out_of_distribution_score(
     by_mse: Layout,
 ) -> None:
-    predictor = load_predictor(by_mse.heads, by_mse.student)
+    predictor = TeacherPredictor(by_mse.heads, by_mse.student)
     embeddings = encode(load_student(by_mse.student), ["red cat", "dog", "…"])
 
     mean, std = predictor.predict(embeddings, "first")
@@ -109,7 +109,7 @@ def test_without_a_trained_scale_all_rows_share_one_std_and_there_is_no_out_of_d
 
 
 def test_no_examples_give_arrays_without_rows(project: Layout) -> None:
-    predictor = load_predictor(project.heads, project.student)
+    predictor = TeacherPredictor(project.heads, project.student)
 
     mean, std = predictor.predict(np.empty((0, 8), np.float32), "second")
 
@@ -118,7 +118,7 @@ def test_no_examples_give_arrays_without_rows(project: Layout) -> None:
 
 
 def test_embeddings_of_another_width_are_refused(project: Layout) -> None:
-    predictor = load_predictor(project.heads, project.student)
+    predictor = TeacherPredictor(project.heads, project.student)
 
     with pytest.raises(ShapeError, match=r"\(n, 8\), got \(2, 9\)"):
         predictor.predict(np.zeros((2, 9), np.float32), "first")
@@ -126,7 +126,7 @@ def test_embeddings_of_another_width_are_refused(project: Layout) -> None:
 
 def test_heads_of_another_student_are_refused(project: Layout, by_mse: Layout) -> None:
     with pytest.raises(StoreError, match="belongs to a student with weights"):
-        load_predictor(project.heads, by_mse.student)
+        TeacherPredictor(project.heads, by_mse.student)
 
 
 def test_missing_heads_are_named(project: Layout, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from polydistill.config.overrides import changed, only_teachers
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, StoreError
-from polydistill.export.predicted_embeddings import load_predictor
+from polydistill.export.predicted_embeddings import TeacherPredictor
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
@@ -256,7 +256,7 @@ def test_a_corpus_must_have_training_and_held_out_rows(
 def test_untrained_heads_have_no_scale(project: Path) -> None:
     distill(project, small_params(loss_weight=0.0), "text")
 
-    predictor = load_predictor(Layout(project, "text").heads, Layout(project, "text").student)
+    predictor = TeacherPredictor(Layout(project, "text").heads, Layout(project, "text").student)
     assert predictor.scale == "residual"
     assert not predictor.scores_novelty
 

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from polydistill.config.params import Params
 from polydistill.errors import MissingDataError, ParamsError, PolydistillError, StoreError
-from polydistill.export.predicted_embeddings import load_predictor
+from polydistill.export.predicted_embeddings import TeacherPredictor
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.stages.import_version import ImportedVersion, import_version
@@ -71,7 +71,7 @@ def warm(imported: tuple[Path, ImportedVersion]) -> Callable[..., Params]:
 
 
 def predict(folder: Path, student: Path, teacher: str) -> tuple[np.ndarray[Any, Any], ...]:
-    return load_predictor(folder, student).predict(encode(load_student(student), TEXTS), teacher)
+    return TeacherPredictor(folder, student).predict(encode(load_student(student), TEXTS), teacher)
 
 
 def heads_before_and_after(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from pydantic import ValidationError
@@ -23,33 +22,17 @@ from polydistill.training.heads_bundle import HeadsBundle, load_heads
 CARD, ARRAYS, STUDENT, HEADS = "export.json", "export.safetensors", "student", "heads"
 
 
-@dataclass(frozen=True)
-class ExportSource:
-    """The data that an export is fitted to.
-
-    Attributes:
-        embeddings: The student's embeddings of training rows, `(n, student_dim)`.
-        heads: The heads that were trained with it. None if the export needs no heads.
-    """
-
-    embeddings: FloatArray
-    heads: HeadsBundle | None = None
-
-
 class Export(Protocol):
-    """A fixed map of a student's embeddings. Options are keyword arguments of its classmethod `build`.
+    """A fixed map of a student's embeddings: a dataclass whose attributes are the fitted arrays.
 
-    `build(source, …)` fits it to an `ExportSource`; `load(arrays, heads)` restores it from the result of `arrays`.
+    Its classmethod `build(embeddings, …)` fits it to the student's embeddings of training rows, `(n, student_dim)`;
+    options are keyword arguments. If it `needs_heads`, `build` takes the heads as `heads`, and so does the constructor.
     """
 
-    needs_heads: bool
-    """Whether `apply` uses the heads, so that the folder must contain them."""
+    needs_heads: ClassVar[bool]
 
     def apply(self, embeddings: FloatArray) -> FloatArray:
         """Map the student's embeddings `(n, student_dim)` to `(n, dim)`, row by row."""
-
-    def arrays(self) -> Mapping[str, FloatArray]:
-        """Return the fitted arrays by name."""
 
 
 class ExportCard(Node):
@@ -109,7 +92,7 @@ def save_export(folder: Path, plugin: Plugin, export: Export, student: Path, hea
     shutil.copytree(student, folder / STUDENT)
     if export.needs_heads:
         shutil.copytree(heads, folder / HEADS)
-    arrays = {name: np.ascontiguousarray(values) for name, values in export.arrays().items()}
+    arrays = {name: values for name, values in vars(export).items() if name != HEADS}
     save_file(arrays, folder / ARRAYS)
     width = load_student(student).dim
     dim = export.apply(np.zeros((1, width), dtype=np.float32)).shape[1]
@@ -134,18 +117,23 @@ def load_export(folder: Path) -> ExportedStudent:
         arrays = load_file(folder / ARRAYS)
     except (ValidationError, SafetensorError) as error:
         raise _damaged(folder, error) from error
-    if (found := weights_digest(folder / STUDENT)) != card.student_sha256:
+    student = folder / STUDENT
+    if (found := weights_digest(student)) != card.student_sha256:
         raise StoreError(
             f"{folder} was made for a student with weights {card.student_sha256[:12]}, and holds "
             f"{found[:12]}: export the student again."
         )
     entry = EXPORTS.get(card.export.name)
-    heads = load_matching_heads(folder / HEADS, folder / STUDENT) if entry.needs_heads else None
     try:
-        export: Export = entry.load(arrays, heads)
-    except KeyError as error:
+        export = entry(**arrays, **heads_for(entry, folder / HEADS, student))
+    except TypeError as error:  # it names the array that is missing
         raise _damaged(folder, error) from error
-    return ExportedStudent(card, load_student(folder / STUDENT), export)
+    return ExportedStudent(card, load_student(student), export)
+
+
+def heads_for(entry: Any, heads: Path, student: Path) -> dict[str, HeadsBundle]:
+    """Return the keyword argument `heads` of an export that needs them; see `load_matching_heads`."""
+    return {HEADS: load_matching_heads(heads, student)} if entry.needs_heads else {}
 
 
 def _damaged(folder: Path, error: Exception) -> DataError:

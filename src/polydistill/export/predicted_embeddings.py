@@ -6,23 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Example, FloatArray
-from polydistill.errors import (
-    DataError,
-    ParamsError,
-    ShapeError,
-    StoreError,
-    UnknownNameError,
-)
+from polydistill.errors import DataError, ParamsError, ShapeError, StoreError, UnknownNameError
 from polydistill.export.bundle import load_matching_heads
 from polydistill.project.files import write_atomic
 from polydistill.students import encode, load_student
 from polydistill.training.calibration import Moments, mean_log_scale, predicted_moments
-from polydistill.training.heads_bundle import MEAN, RESIDUAL, ROTATION, STD, HeadsBundle
+from polydistill.training.heads_bundle import MEAN, RESIDUAL, ROTATION, STD
 from polydistill.training.standardise import Standardiser
 
 SUFFIX = ".npz"
@@ -50,29 +45,47 @@ class PredictionReport:
     file: str
 
 
+class PredictedEmbedding(NamedTuple):
+    """A teacher's embeddings of some examples, predicted by the student's heads.
+
+    Attributes:
+        mean: `(n_examples, teacher_dim)`, in the teacher's own scale.
+        std: `(n_examples, teacher_dim)`, calibrated: on inputs like the corpus, `mean ± 1.645 std` contains about
+            90 % of the values.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+
+
 class TeacherPredictor:
     """Predicts teachers' embeddings from the student's, through the heads that were trained with it.
 
     Args:
-        bundle: The heads; `load_predictor` reads them from a folder.
+        heads: The folder of the heads.
+        student: The folder of the student whose embeddings will be passed.
+
+    Raises:
+        MissingDataError: The heads or the student are missing.
+        DataError: The heads are damaged.
+        StoreError: The heads were trained with another student.
     """
 
-    def __init__(self, bundle: HeadsBundle) -> None:
-        self._bundle = bundle
-        self.teachers = bundle.card.teachers
-        self.scale = bundle.card.scale
+    def __init__(self, heads: Path, student: Path) -> None:
+        self._bundle = load_matching_heads(heads, student)
+        self.teachers = self._bundle.card.teachers
+        self.scale = self._bundle.card.scale
 
     @property
     def scores_novelty(self) -> bool:
         """Whether the heads have a scale, which `novelty` needs."""
         return self._bundle.card.novelty is not None
 
-    def predict(self, embeddings: FloatArray, teacher: str) -> tuple[FloatArray, FloatArray]:
-        """Return a teacher's expected embeddings and their standard deviations, `(n, teacher_dim)`.
+    def predict(self, embeddings: FloatArray, teacher: str) -> PredictedEmbedding:
+        """Return a teacher's expected embeddings and their standard deviations.
 
-        Both are in the teacher's own scale. On inputs like the corpus, `mean ± 1.645 std` contains about
-        90 % of the values; `coverage_90` in the distill stage's report is the measured share. A mixture of
-        several modes is reduced to one mean and one standard deviation.
+        `coverage_90` in the distill stage's report is the measured share of values inside the 90 % interval. A
+        mixture of several modes is reduced to one mean and one standard deviation.
 
         Args:
             embeddings: The student's embeddings, `(n, student_dim)`, not normalised.
@@ -90,7 +103,8 @@ class TeacherPredictor:
             scale = np.broadcast_to(own[RESIDUAL], mean.shape)
         scale = scale * np.float32(self._bundle.card.factors[teacher])
         standardiser = Standardiser(own[MEAN], own[STD], own.get(ROTATION))
-        return standardiser.invert(mean), np.sqrt(standardiser.invert_variance(scale**2))
+        std = np.sqrt(standardiser.invert_variance(scale**2))
+        return PredictedEmbedding(standardiser.invert(mean), std)
 
     def novelty(self, embeddings: FloatArray) -> NDArray[np.float64]:
         """Return out-of-distribution scores, `(n,)`: the higher, the less an input resembles the corpus.
@@ -145,21 +159,6 @@ class TeacherPredictor:
         return predicted_moments(self._bundle.module, embeddings.astype(np.float32, copy=False))
 
 
-def load_predictor(heads: Path, student: Path) -> TeacherPredictor:
-    """Load heads and check that they belong to a student.
-
-    Args:
-        heads: The folder of the heads.
-        student: The folder of the student whose embeddings will be passed.
-
-    Raises:
-        MissingDataError: The heads or the student are missing.
-        DataError: The heads are damaged.
-        StoreError: The heads were trained with another student.
-    """
-    return TeacherPredictor(load_matching_heads(heads, student))
-
-
 def predict_teacher(
     model: Path, teacher: str, examples: Sequence[Example], output: Path
 ) -> PredictionReport:
@@ -173,11 +172,11 @@ def predict_teacher(
 
     Raises:
         ParamsError: `output` does not end in `.npz`.
-        PolydistillError: See `load_predictor` and `TeacherPredictor.predict`.
+        PolydistillError: See `TeacherPredictor`.
     """
     if output.suffix != SUFFIX:
         raise ParamsError(f"--output must end in {SUFFIX}, got {str(output)!r}.")
-    predictor = load_predictor(model / "heads", model / "student")
+    predictor = TeacherPredictor(model / "heads", model / "student")
     predictor.require(teacher)
     embeddings = encode(load_student(model / "student"), examples)
     mean, std = predictor.predict(embeddings, teacher)

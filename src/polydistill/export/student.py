@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,25 +17,11 @@ from polydistill.contracts import FloatArray, Modality
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import as_examples
 from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError
-from polydistill.export.predicted_embeddings import TeacherPredictor, load_predictor
+from polydistill.export.predicted_embeddings import PredictedEmbedding, TeacherPredictor
 from polydistill.project.files import put_in_place
 from polydistill.students import CARD, encode, load_student
 
 STUDENT, HEADS, MODALITY = "student", "heads", "modality"
-
-
-@dataclass(frozen=True)
-class PredictedEmbedding:
-    """A teacher's embeddings of some examples, predicted by the student's heads.
-
-    Attributes:
-        mean: `(n_examples, teacher_dim)`, in the teacher's own scale.
-        std: `(n_examples, teacher_dim)`, calibrated: on inputs like the corpus, `mean ± 1.645 std` contains about
-            90 % of the values.
-    """
-
-    mean: FloatArray
-    std: FloatArray
 
 
 class PredictedTeacher:
@@ -53,9 +38,7 @@ class PredictedTeacher:
         Raises:
             DataError: An example cannot be read.
         """
-        return PredictedEmbedding(
-            *self._predictor.predict(self._student.encode(examples), self.name)
-        )
+        return self._predictor.predict(self._student.encode(examples), self.name)
 
     def encode(self, examples: Iterable[object]) -> FloatArray:
         """Return the predicted embeddings alone, `(n_examples, teacher_dim)`."""
@@ -218,7 +201,7 @@ class Student:
 
     @cached_property
     def _predictor(self) -> TeacherPredictor:
-        return load_predictor(self._heads, self._folder)
+        return TeacherPredictor(self._heads, self._folder)
 
 
 def load(folder: str | Path, *, modality: str | None = None) -> Student:

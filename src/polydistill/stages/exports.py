@@ -18,13 +18,7 @@ from polydistill.contracts import FloatArray
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
 from polydistill.errors import DataError
-from polydistill.export.bundle import (
-    Export,
-    ExportSource,
-    load_export,
-    load_matching_heads,
-    save_export,
-)
+from polydistill.export.bundle import Export, heads_for, load_export, save_export
 from polydistill.export.kinds import EXPORTS
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
@@ -88,14 +82,14 @@ def export_student(
 
 
 def _check(plugin: Plugin) -> None:
-    EXPORTS.check(plugin.name, plugin.options, given=frozenset({"source"}))
+    EXPORTS.check(plugin.name, plugin.options, given=frozenset({"embeddings", "heads"}))
 
 
 def fit_export(layout: Layout, plugin: Plugin, embeddings: FloatArray) -> Export:
     """Fit an export to the student's embeddings, `(n, dim)`; the heads are read only if it needs them."""
     entry = EXPORTS.get(plugin.name)
-    heads = load_matching_heads(layout.heads, layout.student) if entry.needs_heads else None
-    export: Export = entry.build(ExportSource(embeddings, heads), **plugin.options)
+    heads = heads_for(entry, layout.heads, layout.student)
+    export: Export = entry.build(embeddings, **heads, **plugin.options)
     return export
 
 

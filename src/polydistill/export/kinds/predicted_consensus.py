@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from polydistill.contracts import FloatArray
-from polydistill.errors import DataError, MissingDataError, ParamsError
-from polydistill.export.bundle import ExportSource
+from polydistill.errors import DataError, ParamsError
 from polydistill.export.kinds import EXPORTS
+from polydistill.export.kinds.whitened import with_one_sign
 from polydistill.training.calibration import predicted_moments
 from polydistill.training.heads_bundle import MEAN, ROTATION, STD, HeadsBundle
 from polydistill.training.standardise import Standardiser
 
 
 @EXPORTS.register("predicted-consensus")
+@dataclass(frozen=True)
 class PredictedConsensus:
     r"""Embeddings whose cosines approximate the mean of the teachers' predicted cosines.
 
@@ -23,25 +25,31 @@ class PredictedConsensus:
     :math:`\sqrt{K}`, they have inner products equal to the mean of the :math:`K` cosines. Principal components about
     the origin are the best approximation of those inner products in `dim` dimensions.
 
-    Args:
+    Attributes:
         heads: The student's heads.
         directions: `(sum of teacher dims, dim)`, orthonormal columns.
-        standardised: See `build`.
+        standardised: The option of `build`, `(1,)`: zero or one.
     """
 
-    needs_heads = True
-
-    def __init__(self, heads: HeadsBundle, directions: FloatArray, *, standardised: bool) -> None:
-        self._heads, self._directions, self._standardised = heads, directions, standardised
+    needs_heads: ClassVar = True
+    heads: HeadsBundle
+    directions: FloatArray
+    standardised: FloatArray
 
     @classmethod
     def build(
-        cls, source: ExportSource, *, dim: int | None = None, standardised: bool = False
+        cls,
+        embeddings: FloatArray,
+        heads: HeadsBundle,
+        *,
+        dim: int | None = None,
+        standardised: bool = False,
     ) -> PredictedConsensus:
         """Fit the principal directions.
 
         Args:
-            source: The data, with heads.
+            embeddings: The student's embeddings of training rows, `(n, student_dim)`.
+            heads: The heads that were trained with it.
             dim: Width of the export. None: the student's width, or the sum of the teachers' widths if that is
                 smaller.
             standardised: Whether to use the teachers' standardised embeddings instead of the original ones, so
@@ -49,49 +57,26 @@ class PredictedConsensus:
 
         Raises:
             ParamsError: `dim` is out of bounds.
-            DataError: The source has no rows.
-            MissingDataError: The source has no heads.
+            DataError: There are no rows.
         """
-        if source.heads is None:
-            raise MissingDataError("The export predicted-consensus needs the student's heads.")
-        if not len(source.embeddings):
+        if not len(embeddings):
             raise DataError(
-                "The export predicted-consensus needs at least one row to be fitted to."
+                "The export predicted-consensus must be fitted to one or more rows, got 0."
             )
-        sides = side_by_side(source.heads, source.embeddings, standardised=standardised)
+        sides = side_by_side(heads, embeddings, standardised=standardised)
         width = sides.shape[1]
-        wanted = min(source.embeddings.shape[1], width) if dim is None else dim
+        wanted = min(embeddings.shape[1], width) if dim is None else dim
         if not 1 <= wanted <= width:
             raise ParamsError(f"Option dim must be from 1 to {width}, got {wanted}.")
-        moments = np.linalg.eigh((sides.T @ sides).astype(np.float64))[1]
-        directions = moments[:, ::-1][:, :wanted]
-        largest = np.abs(directions).argmax(axis=0)
-        directions = directions * np.sign(
-            directions[largest, np.arange(wanted)]
-        )  # the sign is arbitrary
-        kept = np.ascontiguousarray(directions, dtype=np.float32)
-        return cls(source.heads, kept, standardised=standardised)
-
-    @classmethod
-    def load(
-        cls, arrays: Mapping[str, FloatArray], heads: HeadsBundle | None
-    ) -> PredictedConsensus:
-        """See `bundle.Export`."""
-        if heads is None:
-            raise MissingDataError("The export predicted-consensus needs the student's heads.")
-        standardised = bool(arrays["standardised"][0])
-        return cls(heads, arrays["directions"], standardised=standardised)
+        directions = np.linalg.eigh((sides.T @ sides).astype(np.float64))[1][:, ::-1][:, :wanted]
+        kept = np.ascontiguousarray(with_one_sign(directions), dtype=np.float32)
+        return cls(heads, kept, np.array([standardised], dtype=np.float32))
 
     def apply(self, embeddings: FloatArray) -> FloatArray:
         """See `bundle.Export.apply`."""
-        sides = side_by_side(self._heads, embeddings, standardised=self._standardised)
-        result: FloatArray = sides @ self._directions
+        sides = side_by_side(self.heads, embeddings, standardised=bool(self.standardised[0]))
+        result: FloatArray = sides @ self.directions
         return result
-
-    def arrays(self) -> dict[str, FloatArray]:
-        """See `bundle.Export.arrays`."""
-        flag = np.array([self._standardised], dtype=np.float32)
-        return {"directions": self._directions, "standardised": flag}
 
 
 def side_by_side(heads: HeadsBundle, embeddings: FloatArray, *, standardised: bool) -> FloatArray:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
 from polydistill.errors import DataError, ParamsError
-from polydistill.export.bundle import ExportSource
 from polydistill.export.kinds import EXPORTS
-from polydistill.training.heads_bundle import HeadsBundle
 
 LEAST_VARIANCE = 1e-9  # as a share of the mean variance; below it a direction is noise
 
 
 @EXPORTS.register("whitened")
+@dataclass(frozen=True)
 class Whitened:
     """Whitened embeddings, whose cosines are not dominated by a few directions of large variance.
 
-    Args:
+    Attributes:
         mean: The mean embedding, `(student_dim,)`.
         matrix: `(student_dim, dim)`, applied after the mean is subtracted.
 
@@ -29,27 +29,26 @@ class Whitened:
         arXiv:2103.15316. Shrinkage of the covariance: Ledoit, Wolf 2004; here the share is an option.
     """
 
-    needs_heads = False
-
-    def __init__(self, mean: FloatArray, matrix: FloatArray) -> None:
-        self._mean, self._matrix = mean, matrix
+    needs_heads: ClassVar = False
+    mean: FloatArray
+    matrix: FloatArray
 
     @classmethod
     def build(
-        cls, source: ExportSource, *, shrinkage: float = 0.1, dim: int | None = None
+        cls, embeddings: FloatArray, *, shrinkage: float = 0.1, dim: int | None = None
     ) -> Whitened:
         """Fit the mean and the whitening matrix.
 
         Args:
-            source: The data, with at least two rows.
+            embeddings: The student's embeddings of training rows, `(n, student_dim)`, at least two rows.
             shrinkage: Share of the mean variance in the covariance. 0 whitens fully; 1 only centres.
             dim: Number of directions of largest variance to keep. None: all, rotated back to the student's axes.
 
         Raises:
             ParamsError: `shrinkage` or `dim` is out of bounds.
-            DataError: The source has fewer than two rows.
+            DataError: There are fewer than two rows.
         """
-        values = source.embeddings.astype(np.float64)
+        values = embeddings.astype(np.float64)
         n_rows, width = values.shape
         if not 0 <= shrinkage <= 1:
             raise ParamsError(f"Option shrinkage must be from 0 to 1, got {shrinkage}.")
@@ -65,24 +64,15 @@ class Whitened:
         usable = variances > LEAST_VARIANCE * max(middle, np.finfo(np.float64).tiny)
         scales = np.where(usable, 1 / np.sqrt(np.where(usable, variances, 1.0)), 0.0)
         matrix = directions * scales
-        matrix = matrix @ directions.T if dim is None else _one_sign(matrix[:, ::-1][:, :dim])
+        matrix = matrix @ directions.T if dim is None else with_one_sign(matrix[:, ::-1][:, :dim])
         return cls(mean.astype(np.float32), np.ascontiguousarray(matrix, dtype=np.float32))
-
-    @classmethod
-    def load(cls, arrays: Mapping[str, FloatArray], heads: HeadsBundle | None) -> Whitened:  # noqa: ARG003
-        """See `bundle.Export`."""
-        return cls(arrays["mean"], arrays["matrix"])
 
     def apply(self, embeddings: FloatArray) -> FloatArray:
         """See `bundle.Export.apply`."""
-        return np.asarray((embeddings - self._mean) @ self._matrix, dtype=np.float32)
-
-    def arrays(self) -> dict[str, FloatArray]:
-        """See `bundle.Export.arrays`."""
-        return {"mean": self._mean, "matrix": self._matrix}
+        return np.asarray((embeddings - self.mean) @ self.matrix, dtype=np.float32)
 
 
-def _one_sign(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def with_one_sign(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Make each column's largest entry positive: an eigenvector's sign is arbitrary."""
     largest = np.abs(columns).argmax(axis=0)
     signs = np.where(columns[largest, np.arange(columns.shape[1])] < 0, -1.0, 1.0)
