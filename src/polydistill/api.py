@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from polydistill.config.data import TaskParams
 from polydistill.config.method import MethodParams
@@ -125,14 +126,15 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
     kind: Modality = MODALITIES.get(modality or guess_modality(source))()
     corpus = _read_corpus(source, kind, column)
     training = _split(corpus, kind, held_out)
-    threads = threads or _torch_threads()
-    folder = Path(cache) if cache is not None else default_cache()
+    threads = threads or torch.get_num_threads()
+    folder = Path(cache or default_cache())
     sources = build_teachers(teachers, kind.name, threads, corpus.examples[:PROBES])
-    method = _method(student, sources, corpus, kind, folder, settings or {})
+    default = student_plugin(student, kind.name, sources, corpus.examples, folder)
+    method = _method(kind.name, default, settings or {}, len(corpus.examples))
     with _reporting(progress) as report:
-        stored = _embed(sources, corpus, kind, folder, report)
-        run = RunSettings(seed, threads)
-        made = _trained(training, stored, method, run, kind, folder, report)
+        store = _Cache(folder, kind.name, report)
+        stored = store.embeddings(sources, corpus)
+        made = store.student(training, stored, method, RunSettings(seed, threads))
         distilled = Student(made / STUDENT, kind.name, made / HEADS_FOLDER)
     distilled.sources = tuple(sources.values())
     return distilled
@@ -185,18 +187,17 @@ def evaluate(
         True
     """
     benchmark = _Benchmark.read(tasks, student.modality)
-    threads = threads or _torch_threads()
+    threads = threads or torch.get_num_threads()
+    inputs = benchmark.inputs
     if teachers is None:
         sources = {one.name: one for one in student.sources if not isinstance(one, Precomputed)}
     else:
-        probes = benchmark.corpus.examples[:PROBES]
-        sources = build_teachers(teachers, student.modality, threads, probes)
-    folder = Path(cache) if cache is not None else default_cache()
+        sources = build_teachers(teachers, student.modality, threads, inputs.examples[:PROBES])
     with _reporting(progress) as report:
-        stored = _embed(sources, benchmark.corpus, benchmark.kind, folder, report)
-        all_rows = np.arange(len(benchmark.corpus.examples))
-        models = {"student": benchmark.embedded(student)}
-        models |= {name: one.take(all_rows) for name, one in stored.items()}
+        store = _Cache(Path(cache or default_cache()), student.modality, report)
+        stored = store.embeddings(sources, inputs)
+        models = {"student": inputs.embedded(student)}
+        models |= {name: one.take(np.arange(len(inputs.ids))) for name, one in stored.items()}
         predictions = benchmark.run(models, threads, report)
     return score_table(predictions, benchmark.rows, benchmark.groups)
 
@@ -232,8 +233,9 @@ def compare(
         )
     benchmark = _Benchmark.read(tasks, student.modality)
     with _reporting(progress) as report:
-        models = {"student": benchmark.embedded(student), "baseline": benchmark.embedded(baseline)}
-        predictions = benchmark.run(models, threads or _torch_threads(), report)
+        students = {"student": student, "baseline": baseline}
+        models = {name: benchmark.inputs.embedded(one) for name, one in students.items()}
+        predictions = benchmark.run(models, threads or torch.get_num_threads(), report)
     return difference_table(
         predictions, benchmark.rows, benchmark.groups, one="student", other="baseline"
     )
@@ -241,8 +243,7 @@ def compare(
 
 def default_cache() -> Path:
     """Return the default folder of embeddings and students: `$POLYDISTILL_CACHE` or `~/.cache/polydistill`."""
-    folder = os.environ.get(CACHE_VARIABLE)
-    return Path(folder) if folder else Path.home() / ".cache" / "polydistill"
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "polydistill")
 
 
 @dataclass(frozen=True)
@@ -253,6 +254,10 @@ class _Rows:
     all_ids: list[str]
     """The ids of all rows that the caller passed, to align precomputed tables; an empty row has none."""
     examples: list[Example]
+
+    def embedded(self, student: Student) -> Embeddings:
+        """Return the student's embeddings of the examples."""
+        return Embeddings(student.encode(self.examples), np.ones(len(self.ids), dtype=np.bool_))
 
 
 def _read_corpus(source: object, kind: Modality, column: str | None) -> _Rows:
@@ -290,7 +295,7 @@ class _Benchmark:
     kind: Modality
     rows: dict[str, TaskParams]
     frames: dict[str, pd.DataFrame]
-    corpus: _Rows
+    inputs: _Rows
 
     @classmethod
     def read(cls, tasks: str | Path | Mapping[str, Mapping[str, Any]], modality: str) -> _Benchmark:
@@ -315,104 +320,90 @@ class _Benchmark:
         tables = self.frames.items()
         return {name: one.set_index("id")["group"] for name, one in tables if "group" in one}
 
-    def embedded(self, student: Student) -> Embeddings:
-        """Return the student's embeddings of all inputs."""
-        values = student.encode(self.corpus.examples)
-        return Embeddings(values, np.ones(len(values), dtype=np.bool_))
-
     def run(
         self, models: Mapping[str, Embeddings], threads: int, progress: Progress
     ) -> pd.DataFrame:
         """Return the predictions of every model on every task."""
         built = build_tasks(self.frames, self.rows, EvaluationParams(), self.kind)
         encoders = (
-            LookupEncoder(name, "in-memory", self.corpus.ids, embeddings)
+            LookupEncoder(name, "in-memory", self.inputs.ids, embeddings)
             for name, embeddings in models.items()
         )
         return run_benchmark(encoders, built, self.rows, threads, progress).predictions
 
 
-def _torch_threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
-
-
 def _method(
-    student: str | Mapping[str, Any] | None,
-    sources: Mapping[str, Teacher],
-    corpus: _Rows,
-    kind: Modality,
-    folder: Path,
+    modality: str,
+    default: tuple[Mapping[str, Any], Mapping[str, Any]],
     settings: Mapping[str, Any],
+    n_examples: int,
 ) -> MethodParams:
-    """Return the settings of the method: the modality's defaults, changed by the caller's values."""
-    own = dict(settings)
-    plugin, training = student_plugin(student, kind.name, sources, corpus.examples, folder)
-    own["student"] = {**plugin, **own.get("student", {})}
-    own["training"] = {**training, **own.get("training", {})}
-    method = method_params(kind.name, own)
+    """Return the settings of the method: the defaults, for student and training in `default`, changed by the caller's."""
+    student, training = default
+    own = {
+        **settings,
+        "student": {**student, **settings.get("student", {})},
+        "training": {**training, **settings.get("training", {})},
+    }
+    method = method_params(modality, own)
     if "epochs" not in own["training"]:
         loop = method.training
-        epochs = enough_epochs(len(corpus.examples), loop.batch_size, loop.epochs)
-        own["training"]["epochs"] = epochs
-        method = method_params(kind.name, own)
+        own["training"]["epochs"] = enough_epochs(n_examples, loop.batch_size, loop.epochs)
+        method = method_params(modality, own)
     check_method(method)
     return method
 
 
-def _embed(
-    sources: Mapping[str, Teacher],
-    corpus: _Rows,
-    kind: Modality,
-    folder: Path,
-    progress: Progress,
-) -> dict[str, StoredEmbeddings]:
-    """Compute embeddings that the cache lacks, and open the embeddings of every teacher."""
-    stored = {}
-    for name, teacher in sources.items():
-        source = teacher.aligned(corpus.all_ids) if isinstance(teacher, Precomputed) else teacher
-        key = _digest([kind.name, dict(source.identity), corpus.ids])
-        target = folder / "embeddings" / f"{_file_name(name)}-{key}"
-        write_embeddings(
-            target,
-            folder / "work" / target.name,
-            corpus.ids,
-            corpus.ids if source.by_id else corpus.examples,
-            source,
-            progress=progress,
+@dataclass(frozen=True)
+class _Cache:
+    """The folder of embeddings and students; what it lacks is computed, and reported to `progress`."""
+
+    folder: Path
+    modality: str
+    progress: Progress
+
+    def embeddings(
+        self, sources: Mapping[str, Teacher], corpus: _Rows
+    ) -> dict[str, StoredEmbeddings]:
+        """Return every teacher's embeddings of the corpus."""
+        stored = {}
+        for name, teacher in sources.items():
+            source = (
+                teacher.aligned(corpus.all_ids) if isinstance(teacher, Precomputed) else teacher
+            )
+            key = _digest([self.modality, dict(source.identity), corpus.ids])
+            readable = "".join(mark if mark.isalnum() or mark in "-_." else "-" for mark in name)
+            target = self.folder / "embeddings" / f"{readable[:60]}-{key}"
+            work = self.folder / "work" / target.name
+            examples = corpus.ids if source.by_id else corpus.examples
+            write_embeddings(target, work, corpus.ids, examples, source, progress=self.progress)
+            stored[name] = open_embeddings(target)
+        return stored
+
+    def student(
+        self,
+        training: Corpus,
+        stored: Mapping[str, StoredEmbeddings],
+        method: MethodParams,
+        run: RunSettings,
+    ) -> Path:
+        """Return the folder of the trained student and its heads."""
+        key = _digest(
+            [
+                code_version(method_modules(method, self.modality)),
+                method.model_dump(mode="json"),
+                [run.seed, run.threads, run.precision],
+                {name: one.identity_sha256 for name, one in stored.items()},
+                training.held_out.tolist(),
+            ]
         )
-        stored[name] = open_embeddings(target)
-    return stored
-
-
-def _trained(  # noqa: PLR0913, PLR0917
-    training: Corpus,
-    stored: Mapping[str, StoredEmbeddings],
-    method: MethodParams,
-    run: RunSettings,
-    kind: Modality,
-    folder: Path,
-    progress: Progress,
-) -> Path:
-    """Return the folder of the trained student; train it if the cache lacks it."""
-    key = _digest(
-        [
-            code_version(method_modules(method, kind.name)),
-            method.model_dump(mode="json"),
-            [run.seed, run.threads, run.precision],
-            {name: one.identity_sha256 for name, one in stored.items()},
-            training.held_out.tolist(),
-        ]
-    )
-    target = folder / "students" / key
-    if not target.exists():
-        work = folder / "work" / f"student-{key}"
-        report = distill_student(training, stored, method, run, work, progress=progress)
-        progress("steps", report.steps, report.steps)  # it may have stopped early
-        put_in_place(work / "outputs", target)
-        shutil.rmtree(work)
-    return target
+        target, work = self.folder / "students" / key, self.folder / "work" / f"student-{key}"
+        if not target.exists():
+            report = distill_student(training, stored, method, run, work, progress=self.progress)
+            self.progress("steps", report.steps, report.steps)  # it may have stopped early
+            put_in_place(work / "outputs", target)
+            shutil.rmtree(work)
+        return target
 
 
 def _digest(content: object) -> str:
@@ -420,53 +411,40 @@ def _digest(content: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _file_name(name: str) -> str:
-    return "".join(mark if mark.isalnum() or mark in "-_." else "-" for mark in name)[:60]
-
-
 @contextmanager
 def _reporting(progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001
     """Return a context with the progress function: bars, the caller's own, or none. Bars of libraries are hidden."""
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
-
-    with _quiet_transformers():
-        if not isinstance(progress, bool):
-            yield progress
-            return
-        if not progress:
-            yield silent
-            return
-        with Bars(console=Console(stderr=True)) as bars:
-            tasks: dict[str, TaskID] = {}
-
-            def show(what: str, done: int, total: int, **figures: float) -> None:
-                if what not in tasks:
-                    tasks[what] = bars.add_task(what, total=total)
-                numbers = "  ".join(
-                    f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()
-                )
-                bars.update(
-                    tasks[what],
-                    completed=done,
-                    total=total,
-                    description=f"{what}  {numbers}".rstrip(),
-                )
-
-            yield show
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
     from transformers.utils import logging
 
     level, shows_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        if progress is True:
+            with _bars() as show:
+                yield show
+        else:
+            yield progress or silent
     finally:
         logging.set_verbosity(level)
         if shows_bars:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    with Bars(console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int, **figures: float) -> None:
+            shown = (f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())
+            text = "  ".join([what, *shown])
+            if what not in tasks:
+                tasks[what] = bars.add_task(text, total=total)
+            bars.update(tasks[what], completed=done, total=total, description=text)
+
+        yield show
