@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from polydistill.cli.console import ProgressLines, report_errors, show
-from polydistill.cli.options import AsJson, GroupedHelp, Modality
+from polydistill.cli.console import ProgressLines, show
+from polydistill.cli.options import AsJson, CommandGroup, Modality
 from polydistill.config import environment
 
 ROOT = Path()
@@ -17,7 +17,7 @@ ShowOnly = Annotated[
 ]
 AtMost = Annotated[int | None, typer.Option(min=1, help="The maximum number of trials to run.")]
 experiments = typer.Typer(
-    cls=GroupedHelp,
+    cls=CommandGroup,
     help="Compare and measure methods. Each command writes a page to docs/results/<modality>/.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -38,25 +38,24 @@ def methods(
     as_json: AsJson = False,
 ) -> None:
     """Compare the default with baselines and single teachers (hours)."""
-    with report_errors():
-        from experiments.comparison_page import markdown
-        from experiments.method_comparison import compare_methods
-        from experiments.methods import chosen_methods
-        from polydistill.config.params import load_params
+    from experiments.comparison_page import markdown
+    from experiments.method_comparison import compare_methods
+    from experiments.methods import chosen_methods
+    from polydistill.config.params import load_params
 
-        params, progress = load_params(ROOT), ProgressLines("methods")
-        report = compare_methods(
-            ROOT,
-            params,
-            modality,
-            methods=chosen_methods(params, modality, method),
-            at_most=0 if show_only else at_most,
-            progress=progress,
-        )
-        if as_json:
-            show(report, as_json=True)
-        else:
-            typer.echo(markdown(report))
+    params, progress = load_params(ROOT), ProgressLines("methods")
+    report = compare_methods(
+        ROOT,
+        params,
+        modality,
+        methods=chosen_methods(params, modality, method),
+        at_most=0 if show_only else at_most,
+        progress=progress,
+    )
+    if as_json:
+        show(report, as_json=True)
+    else:
+        typer.echo(markdown(report))
 
 
 @experiments.command(epilog="Example: python -m experiments ablation text --show-only")
@@ -68,35 +67,31 @@ def ablation(
     as_json: AsJson = False,
 ) -> None:
     """Change one factor of the default at a time, as DVC experiments (an hour)."""
-    with report_errors():
-        from experiments.ablation import markdown
-        from experiments.ablation_grid import Ablation, prepare_workspace, run_missing, summarise
-        from experiments.dvc_experiments import DvcExperiments
-        from polydistill.config.params import load_params
+    from experiments.ablation import markdown
+    from experiments.ablation_grid import Ablation, prepare_workspace, run_missing, summarise
+    from experiments.dvc_experiments import DvcExperiments
+    from polydistill.config.params import load_params
 
-        plan, failed = Ablation(ROOT, load_params(ROOT), modality), list[str]()
-        if not show_only:
-            runs = DvcExperiments(prepare_workspace(plan))
-            progress = ProgressLines("ablation")
-            failed = run_missing(plan, runs, at_most=at_most, progress=progress)
-        report = summarise(plan, failed)
-        if as_json:
-            show(report, as_json=True)
-        else:
-            typer.echo(markdown(report))
+    plan, failed = Ablation(ROOT, load_params(ROOT), modality), list[str]()
+    if not show_only:
+        runs = DvcExperiments(prepare_workspace(plan))
+        progress = ProgressLines("ablation")
+        failed = run_missing(plan, runs, at_most=at_most, progress=progress)
+    report = summarise(plan, failed)
+    if as_json:
+        show(report, as_json=True)
+    else:
+        typer.echo(markdown(report))
 
 
 @experiments.command(epilog="Example: python -m experiments quality text")
 def quality(modality: Modality, *, as_json: AsJson = False) -> None:
     """Compare the student with the undistilled one over three seeds."""
-    with report_errors():
-        from experiments.quality import quality as measure_quality
-        from polydistill.config.params import load_params
+    from experiments.quality import quality as measure_quality
+    from polydistill.config.params import load_params
 
-        report = measure_quality(
-            ROOT, load_params(ROOT), modality, progress=ProgressLines("quality")
-        )
-        show(report, as_json=as_json)
+    report = measure_quality(ROOT, load_params(ROOT), modality, progress=ProgressLines("quality"))
+    show(report, as_json=as_json)
 
 
 @experiments.command(
@@ -111,41 +106,38 @@ def compare_exports(
     as_json: AsJson = False,
 ) -> None:
     """Score every export on the tasks that depend on cosine similarity alone."""
-    with report_errors():
-        from experiments.exports import compare_exports as score_exports
-        from polydistill.config.params import load_params
+    from experiments.exports import compare_exports as score_exports
+    from polydistill.config.params import load_params
 
-        report = score_exports(
-            ROOT,
-            load_params(ROOT),
-            modality,
-            kinds=kind or (),
-            progress=ProgressLines("exports"),
-        )
-        show(report if as_json else {"means": report.means}, as_json=as_json)
+    report = score_exports(
+        ROOT,
+        load_params(ROOT),
+        modality,
+        kinds=kind or (),
+        progress=ProgressLines("exports"),
+    )
+    show(report if as_json else {"means": report.means}, as_json=as_json)
 
 
 @experiments.command(epilog="Example: python -m experiments predictions text")
 def predictions(modality: Modality, *, as_json: AsJson = False) -> None:
     """Measure predicted embeddings: search, intervals, out-of-distribution scores."""
-    with report_errors():
-        from experiments.predictions import predictions as measure_predictions
-        from polydistill.config.params import load_params
+    from experiments.predictions import predictions as measure_predictions
+    from polydistill.config.params import load_params
 
-        report = measure_predictions(
-            ROOT, load_params(ROOT), modality, progress=ProgressLines("predictions")
-        )
-        show(report, as_json=as_json)
+    report = measure_predictions(
+        ROOT, load_params(ROOT), modality, progress=ProgressLines("predictions")
+    )
+    show(report, as_json=as_json)
 
 
 @experiments.command(epilog="Example: python -m experiments costs text")
 def costs(modality: Modality, *, as_json: AsJson = False) -> None:
     """Measure size and speed of student and teachers beside their scores."""
-    with report_errors():
-        from experiments.costs import costs as measure_costs
-        from polydistill.config.params import load_params
+    from experiments.costs import costs as measure_costs
+    from polydistill.config.params import load_params
 
-        show(measure_costs(ROOT, load_params(ROOT), modality), as_json=as_json)
+    show(measure_costs(ROOT, load_params(ROOT), modality), as_json=as_json)
 
 
 if __name__ == "__main__":

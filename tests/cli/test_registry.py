@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from polydistill.cli.app import app
-from polydistill.cli.registry import _print_table
+from polydistill.cli.console import show
+from polydistill.cli.registry import _table
 from polydistill.registry.ledger import Entry, Ids, sealed
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def test_the_table_has_a_row_for_each_move(capsys: pytest.CaptureFixture[str]) -
         }
         entries.append(sealed(entries, **content))
 
-    _print_table(entries)
+    show({}, as_json=False, human=_table(entries))
 
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "when (UTC) who action moves verdict reason"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from polydistill.cli import init, look, params, pipeline, registry, use, versions
-from polydistill.cli.options import GroupedHelp
+from polydistill.cli.options import CommandGroup
 from polydistill.config import environment
 
 EPILOG = "Exit codes: 2 usage · 3 data · 4 store · 5 service · 6 gate · 7 drift"
@@ -16,7 +16,7 @@ GROUPS = {
     "Use a student": (use.commands,),
 }
 app = typer.Typer(
-    cls=GroupedHelp,
+    cls=CommandGroup,
     help="Distil many pretrained embedding models into one small student.",
     epilog=EPILOG,
     no_args_is_help=True,

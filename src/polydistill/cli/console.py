@@ -16,7 +16,7 @@ from polydistill.errors import DiskSpaceError, PolydistillError
 from polydistill.project.files import is_full_disk
 
 INTERVAL_S = 3.0
-PIPED_WIDTH = 140
+PIPED_WIDTH = 160
 
 
 class ProgressLines:
@@ -56,12 +56,22 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def show(report: object, *, as_json: bool) -> None:
-    """Print a report: its fields as an aligned list, or as one JSON object."""
+def show(report: object, *, as_json: bool, human: object = None) -> None:
+    """Print a report as one JSON object, or for people.
+
+    Args:
+        report: A dataclass or a mapping.
+        as_json: Whether to print JSON.
+        human: What is printed for people, if it is not `report`: a table of rich, or a mapping. The fields of a
+            mapping are printed as an aligned list.
+    """
     if as_json:
         typer.echo(json.dumps(plain(report), sort_keys=True))
         return
-    fields = plain(report)
+    if hasattr(human, "__rich_console__"):
+        _print_rich(human)
+        return
+    fields = plain(report if human is None else human)
     width = max((len(name) for name in fields), default=0)
     for name, value in fields.items():
         rows = _rows(value)
@@ -69,11 +79,11 @@ def show(report: object, *, as_json: bool) -> None:
             typer.echo(f"  {label:<{width}}  {_text(row)}")
 
 
-def print_rich(table: object) -> None:
+def _print_rich(table: object) -> None:
     """Print a table of rich; without a terminal it is `PIPED_WIDTH` characters wide, so that no column is cut."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     console.print(table)
@@ -118,40 +128,18 @@ def report_errors() -> Iterator[None]:
     """Print the errors of polydistill as short messages and exit with their codes; other errors keep their trace."""
     try:
         yield
-    except PolydistillError as error:
-        _print_error(error)
-        raise typer.Exit(error.exit_code) from error
     except Exception as error:
-        if not is_full_disk(error):
+        known = error
+        if not isinstance(error, PolydistillError) and is_full_disk(error):
+            first_line = next(iter(str(error).splitlines()), type(error).__name__)
+            known = DiskSpaceError(f"A disk is full: free disk space and run again. {first_line}")
+        if not isinstance(known, PolydistillError):
             raise
-        full = DiskSpaceError(
-            f"A disk is full: free disk space and run again. {_first_line(error)}"
-        )
-        _print_error(full)
-        raise typer.Exit(full.exit_code) from error
-
-
-def _print_error(error: PolydistillError) -> None:
-    typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+        typer.secho(f"{type(known).__name__}: {known}", err=True, fg=typer.colors.RED)
+        raise typer.Exit(known.exit_code) from error
 
 
 def relative(path: Path) -> str:
     """Return a path relative to the current folder, if it is inside this folder."""
-    here = Path.cwd()
-    return (
-        str(path.resolve().relative_to(here)) if path.resolve().is_relative_to(here) else str(path)
-    )
-
-
-@contextmanager
-def stage_errors(root: Path = Path()) -> Iterator[None]:
-    """Report errors as `report_errors` does, and raise if a stage's inputs change while it runs."""
-    with report_errors():
-        from polydistill.integrations.dvc.stage_inputs import steady_inputs
-
-        with steady_inputs(root):
-            yield
+    here, full = Path.cwd(), path.resolve()
+    return str(full.relative_to(here) if full.is_relative_to(here) else path)

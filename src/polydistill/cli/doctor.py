@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from polydistill.config.params import Params, load_params
+from polydistill.config.params import load_params
 from polydistill.errors import PolydistillError
 from polydistill.project.template import flow_files, flow_folder
 
 NEEDED_BYTES = 3 * 2**30
 LIBRARIES = ("torch", "transformers", "sentence-transformers", "mteb", "great-expectations", "dvc",
              "mlflow", "prefect")  # fmt: skip
-
-FLOWS_ADVICE = f"cp {flow_folder()}/*.py flows/"
 
 
 @dataclass(frozen=True)
@@ -40,83 +39,78 @@ class Finding:
 
 def examine(root: Path) -> list[Finding]:
     """Return the results of all checks of the project in `root`; a failed check does not raise."""
-    checks: list[Callable[[Path], Finding]] = [
-        _python, _params, _flows, _disk, _data, _dvc_remote, _tracking_store,
-    ]  # fmt: skip
-    return [*map(_library, LIBRARIES), *(check(root) for check in checks)]
+    return list(_findings(root))
 
 
-def _library(name: str) -> Finding:
-    try:
-        return Finding(name, ok=True, found=metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return Finding(name, ok=False, found="not installed", advice="make .venv")
+def _findings(root: Path) -> Iterator[Finding]:
+    for name in LIBRARIES:
+        try:
+            yield Finding(name, ok=True, found=metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding(name, ok=False, found="not installed", advice="make .venv")
+    for what, (check, advice) in CHECKS.items():
+        try:
+            yield Finding(what, ok=True, found=check(root))
+        except PolydistillError as error:
+            yield Finding(what, ok=False, found=str(error), advice=advice)
 
 
-def _python(_root: Path) -> Finding:
-    version = ".".join(map(str, sys.version_info[:3]))
-    ok = (3, 11) <= sys.version_info[:2] < (3, 13)
-    return Finding("python", ok, version, "" if ok else "Use Python 3.11 or 3.12.")
+def _params(root: Path) -> str:
+    params = load_params(root)
+    return (
+        f"{sum(len(params.enabled_teachers(name)) for name in params.modalities)} teachers enabled"
+    )
 
 
-def _params(root: Path) -> Finding:
-    try:
-        params = load_params(root)
-    except PolydistillError as error:
-        return Finding("params.yaml", ok=False, found=str(error), advice="Fix params.yaml.")
-    enabled = sum(len(params.enabled_teachers(name)) for name in params.modalities)
-    return Finding("params.yaml", ok=True, found=f"{enabled} teachers enabled")
-
-
-def _flows(root: Path) -> Finding:
+def _flows(root: Path) -> str:
     shipped = flow_files()
-    files = {name: root / name for name in shipped}
-    if missing := [name for name, file in files.items() if not file.is_file()]:
-        return Finding("flows", ok=False, found=f"no {missing[0]}", advice=FLOWS_ADVICE)
-    other = [name for name, file in files.items() if file.read_bytes() != shipped[name]]
+    if missing := [name for name in shipped if not (root / name).is_file()]:
+        raise PolydistillError(f"no {missing[0]}")
+    other = [name for name, content in shipped.items() if (root / name).read_bytes() != content]
     if other:
-        found = f"differ from the installed version: {', '.join(other)}"
-        return Finding("flows", ok=False, found=found, advice=FLOWS_ADVICE)
-    return Finding("flows", ok=True, found="of the installed version")
+        raise PolydistillError(f"differ from the installed version: {', '.join(other)}")
+    return "of the installed version"
 
 
-def _disk(root: Path) -> Finding:
+def _disk(root: Path) -> str:
     free = shutil.disk_usage(root).free
-    ok = free >= NEEDED_BYTES
-    advice = "" if ok else f"Free {NEEDED_BYTES / 2**30:.0f} GiB: `dvc gc -w` removes old results."
-    return Finding("disk", ok, f"{free / 2**30:.1f} GiB free", advice)
+    found = f"{free / 2**30:.1f} GiB free"
+    if free < NEEDED_BYTES:
+        raise PolydistillError(found)
+    return found
 
 
-def _data(root: Path) -> Finding:
-    try:
-        params: Params = load_params(root)
-    except PolydistillError:
-        return Finding("data", ok=False, found="unknown", advice="Fix params.yaml first.")
-    blocks = (params.modality(name) for name in params.modalities)
-    missing = [block.corpus.path for block in blocks if not (root / block.corpus.path).exists()]
-    if missing:
-        return Finding("data", ok=False, found=f"no {missing[0]}", advice="dvc pull data.dvc")
-    return Finding("data", ok=True, found="the corpus exists")
+def _data(root: Path) -> str:
+    params = load_params(root)
+    paths = [params.modality(name).corpus.path for name in params.modalities]
+    if missing := [path for path in paths if not (root / path).exists()]:
+        raise PolydistillError(f"no {missing[0]}")
+    return "the corpus exists"
 
 
-def _dvc_remote(root: Path) -> Finding:
+def _dvc_remote(root: Path) -> str:
     command = [sys.executable, "-m", "dvc", "status", "--cloud", "data.dvc"]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     lines = (result.stdout + result.stderr).strip().splitlines()
-    ok = result.returncode == 0
-    advice = "" if ok else "See docs/guides/remotes.md, and `dvc remote list`."
-    return Finding("dvc remote", ok, lines[-1] if lines else "reachable", advice)
+    found = lines[-1] if lines else "reachable"
+    if result.returncode:
+        raise PolydistillError(found)
+    return found
 
 
-def _tracking_store(root: Path) -> Finding:
+def _tracking_store(root: Path) -> str:
     from polydistill.integrations.mlflow.store import check_store
 
-    try:
-        return Finding("tracking store", ok=True, found=check_store(root))
-    except PolydistillError as error:
-        return Finding(
-            "tracking store",
-            ok=False,
-            found=str(error),
-            advice="Start the server, or unset MLFLOW_TRACKING_URI.",
-        )
+    return check_store(root)
+
+
+CHECKS: dict[str, tuple[Callable[[Path], str], str]] = {
+    "python": (lambda _root: platform.python_version(), ""),
+    "params.yaml": (_params, "Fix params.yaml."),
+    "flows": (_flows, f"cp {flow_folder()}/*.py flows/"),
+    "disk": (_disk, f"Free {NEEDED_BYTES / 2**30:.0f} GiB: `dvc gc -w` removes old results."),
+    "data": (_data, "dvc pull data.dvc, if params.yaml is valid"),
+    "dvc remote": (_dvc_remote, "See docs/guides/remotes.md, and `dvc remote list`."),
+    "tracking store": (_tracking_store, "Start the server, or unset MLFLOW_TRACKING_URI."),
+}
+"""The checks by name, and the advice if they fail. A check returns what it found, or raises it as an error."""

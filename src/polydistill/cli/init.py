@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polydistill.cli.console import plain, report_errors, show
+from polydistill.cli.console import plain, show
 from polydistill.cli.options import AsJson
 
 commands = typer.Typer()
@@ -43,28 +43,27 @@ def init(  # noqa: PLR0913, PLR0917  each argument is an option of the command
     as_json: AsJson = False,
 ) -> None:
     """Create a project from your own data."""
-    with report_errors():
-        from typing import cast, get_args
+    from typing import cast, get_args
 
-        from polydistill.config.data import TaskKind
-        from polydistill.data.intake import Named
-        from polydistill.errors import UnknownNameError
-        from polydistill.integrations.new_project import Sources, create_project
+    from polydistill.config.data import TaskKind
+    from polydistill.data.intake import Named
+    from polydistill.errors import UnknownNameError
+    from polydistill.integrations.new_project import Sources, create_project
 
-        if kind is not None and kind not in get_args(TaskKind):
-            raise UnknownNameError("task kind", kind, get_args(TaskKind))
-        named = Named(column, label, cast("TaskKind | None", kind))
-        made = create_project(folder, Sources(corpus, task, modality, named))
-        if as_json:
-            show(made, as_json=True)
-            return
-        fields = plain(made)
-        notes = fields.pop("notes")
-        show({key: value for key, value in fields.items() if value}, as_json=False)
-        for note in notes:
-            typer.echo(f"  {note}")
-        if made.task is None:
-            typer.echo(NO_TASK)
-            typer.echo(f"\n  cd {folder} && dvc repro distill@{made.modality}")
-        else:
-            typer.echo(f"Next:\n\n  cd {folder}\n  polydistill run")
+    if kind is not None and kind not in get_args(TaskKind):
+        raise UnknownNameError("task kind", kind, get_args(TaskKind))
+    named = Named(column, label, cast("TaskKind | None", kind))
+    made = create_project(folder, Sources(corpus, task, modality, named))
+    if as_json:
+        show(made, as_json=True)
+        return
+    fields = plain(made)
+    notes = fields.pop("notes")
+    show({key: value for key, value in fields.items() if value}, as_json=False)
+    for note in notes:
+        typer.echo(f"  {note}")
+    if made.task is None:
+        typer.echo(NO_TASK)
+        typer.echo(f"\n  cd {folder} && dvc repro distill@{made.modality}")
+    else:
+        typer.echo(f"Next:\n\n  cd {folder}\n  polydistill run")

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polydistill.cli.console import (
-    ProgressLines,
-    plain,
-    print_rich,
-    relative,
-    report_errors,
-    show,
-)
-from polydistill.cli.options import ROOT, AsJson, Modality, Version
+from polydistill.cli.console import ProgressLines, plain, relative, show
+from polydistill.cli.options import ROOT, AsJson, Modality, Version, project_params
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,20 +19,16 @@ commands = typer.Typer()
 @commands.command(epilog="Example: polydistill doctor")
 def doctor(*, as_json: AsJson = False) -> None:
     """Check versions, disk, data, DVC remote, tracking store."""
-    with report_errors():
-        from polydistill.cli.doctor import examine
+    from polydistill.cli.doctor import examine
 
-        findings = examine(ROOT)
-        if as_json:
-            show({"findings": [plain(finding) for finding in findings]}, as_json=True)
-        else:
-            for finding in findings:
-                advice = f"  → {finding.advice}" if finding.advice else ""
-                typer.echo(
-                    f"{'✓' if finding.ok else '✗'} {finding.what:<22} {finding.found}{advice}"
-                )
-        if not all(finding.ok for finding in findings):
-            raise typer.Exit(1)
+    findings = examine(ROOT)
+    if as_json:
+        show({"findings": [plain(finding) for finding in findings]}, as_json=True)
+    for finding in () if as_json else findings:
+        advice = f"  → {finding.advice}" if finding.advice else ""
+        typer.echo(f"{'✓' if finding.ok else '✗'} {finding.what:<22} {finding.found}{advice}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
 
 
 @commands.command(epilog="Example: polydistill report text")
@@ -51,18 +39,15 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the HTML report and print its table."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.report.page import write_report
-        from polydistill.report.summary import render, summarise
+    from polydistill.report.page import write_report
+    from polydistill.report.summary import render, summarise
 
-        params = load_params(ROOT)
-        page = write_report(ROOT, params, modality, speed=speed)
-        summary = summarise(ROOT, params, modality)
-        if as_json:
-            show({"page": relative(page), **plain(summary)}, as_json=True)
-            return
-        print_rich(render(summary))
+    params = project_params()
+    page = write_report(ROOT, params, modality, speed=speed)
+    summary = summarise(ROOT, params, modality)
+    found = {"page": relative(page), **plain(summary)}
+    show(found, as_json=as_json, human=render(summary))
+    if not as_json:
         typer.echo(f"Report: {relative(page)}")
         model = f"models:/student-{modality}@champion"
         typer.echo(f"Use it: polydistill encode {model} examples.txt -o out.npy")
@@ -72,68 +57,50 @@ def report(
     epilog="Example: polydistill compare text artifacts/text models:/student-text@champion"
 )
 def compare(
-    modality: Modality,
-    version: Version,
-    baseline: Version,
-    *,
-    as_json: AsJson = False,
+    modality: Modality, version: Version, baseline: Version, *, as_json: AsJson = False
 ) -> None:
     """Compare two students on every task, with paired intervals."""
-    with report_errors():
-        from tempfile import TemporaryDirectory
+    from polydistill.api import compare as compare_students
+    from polydistill.cli.use import version_folder
+    from polydistill.data.tables import available_tasks
+    from polydistill.export.student import Student
 
-        from polydistill.api import compare as compare_students
-        from polydistill.cli.use import version_folder
-        from polydistill.config.params import load_params
-        from polydistill.data.tables import available_tasks
-        from polydistill.export.student import Student
-
-        tasks = available_tasks(ROOT, load_params(ROOT).modality(modality).tasks)
-        students = []
-        with TemporaryDirectory(prefix="polydistill-") as scratch:
-            for number, one in enumerate((version, baseline)):
-                folder = version_folder(one, Path(scratch) / str(number))
-                inside = folder / "student"
-                students.append(Student(inside if inside.is_dir() else folder, modality))
-            rows = {name: task.model_dump(exclude_none=True) for name, task in tasks.items()}
-            table = compare_students(students[0], students[1], rows, progress=not as_json)
-        if as_json:
-            show({"tasks": table.to_dict("records")}, as_json=True)
-            return
-        print_rich(_differences(table, f"{version} minus {baseline}"))
+    tasks = available_tasks(ROOT, project_params().modality(modality).tasks)
+    rows = {name: task.model_dump(exclude_none=True) for name, task in tasks.items()}
+    with version_folder(version) as challenger, version_folder(baseline) as other:
+        students = [
+            Student(folder / "student" if (folder / "student").is_dir() else folder, modality)
+            for folder in (challenger, other)
+        ]
+        table = compare_students(students[0], students[1], rows, progress=not as_json)
+    human = _differences(table, f"{version} minus {baseline}")
+    show({"tasks": table.to_dict("records")}, as_json=as_json, human=human)
 
 
 @commands.command(epilog="Example: polydistill attribution text")
 def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
     """Estimate what each teacher adds to the others."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.stages.attribution import adds_per_minute
-        from polydistill.stages.attribution import attribution as attribute_scores
+    from polydistill.stages.attribution import adds_per_minute
+    from polydistill.stages.attribution import attribution as attribute_scores
 
-        params, progress = load_params(ROOT), ProgressLines("attribution")
-        report = attribute_scores(ROOT, params, modality, progress=progress)
-        here = adds_per_minute(ROOT, params, report)
-        if as_json:
-            show({**plain(report), "on_this_machine": here}, as_json=True)
-            return
-        teachers = {
-            one.teacher: {
-                "adds": one.adds.mean,
-                "low": one.adds.low,
-                "high": one.adds.high,
-                "alone": one.alone["mean"],
-                "per GB": one.adds_per_gb,
-                "minutes": here[one.teacher].minutes,
-                "per minute": here[one.teacher].adds_per_minute,
-                "flag": "adds nothing" if one.adds_nothing else None,
-            }
-            for one in report.contributions
+    params, progress = project_params(), ProgressLines("attribution")
+    report = attribute_scores(ROOT, params, modality, progress=progress)
+    here = adds_per_minute(ROOT, params, report)
+    teachers = {
+        one.teacher: {
+            "adds": one.adds.mean,
+            "low": one.adds.low,
+            "high": one.adds.high,
+            "alone": one.alone["mean"],
+            "per GB": one.adds_per_gb,
+            "minutes": here[one.teacher].minutes,
+            "per minute": here[one.teacher].adds_per_minute,
+            "flag": "adds nothing" if one.adds_nothing else None,
         }
-        show(
-            {"modality": modality, "ensemble": report.ensemble, "teachers": teachers},
-            as_json=False,
-        )
+        for one in report.contributions
+    }
+    human = {"modality": modality, "ensemble": report.ensemble, "teachers": teachers}
+    show({**plain(report), "on_this_machine": here}, as_json=as_json, human=human)
 
 
 @commands.command(epilog="Example: polydistill information text --rows 20000")
@@ -144,53 +111,44 @@ def information(
     as_json: AsJson = False,
 ) -> None:
     """Estimate the mutual information with each teacher, in nats."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.stages.information import information as measure_information
+    from polydistill.stages.information import information as measure_information
 
-        progress = ProgressLines("information")
-        report = measure_information(
-            ROOT, load_params(ROOT), modality, rows=rows, progress=progress
-        )
-        show(report if as_json else {"density": plain(report)["density"]}, as_json=as_json)
+    progress = ProgressLines("information")
+    report = measure_information(ROOT, project_params(), modality, rows=rows, progress=progress)
+    show(report, as_json=as_json, human={"density": plain(report)["density"]})
 
 
 @commands.command(epilog="Example: polydistill drift text")
 def drift(modality: Modality, *, as_json: AsJson = False) -> None:
     """Compare the corpus with the champion's; exit 7 on drift."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.errors import DriftFoundError
-        from polydistill.integrations.great_expectations import GreatExpectationsChecker
-        from polydistill.integrations.mlflow.drift_reference import champion_drift
-        from polydistill.integrations.mlflow.store import model_name
-        from polydistill.project.layout import Layout
+    from polydistill.errors import DriftFoundError
+    from polydistill.integrations.great_expectations import GreatExpectationsChecker
+    from polydistill.integrations.mlflow.drift_reference import champion_drift
+    from polydistill.integrations.mlflow.store import model_name
+    from polydistill.project.layout import Layout
 
-        checker = GreatExpectationsChecker(Layout(ROOT, modality).drift_docs)
-        params = load_params(ROOT)
-        report = champion_drift(ROOT, params, modality, model_name(modality), checker)
-        if as_json:
-            show(report, as_json=True)
-        else:
-            fields = plain(report)
-            fields["columns"] = {row.pop("column"): row for row in fields["columns"]}
-            show(fields, as_json=False)
-        if report.drifted:
-            raise DriftFoundError(
-                f"Drifted from champion {report.champion}: {', '.join(report.drifted)}."
-            )
+    checker = GreatExpectationsChecker(Layout(ROOT, modality).drift_docs)
+    report = champion_drift(ROOT, project_params(), modality, model_name(modality), checker)
+    human = plain(report)
+    human["columns"] = {row.pop("column"): row for row in human["columns"]}
+    show(report, as_json=as_json, human=human)
+    if report.drifted:
+        raise DriftFoundError(
+            f"Drifted from champion {report.champion}: {', '.join(report.drifted)}."
+        )
 
 
 def _differences(table: DataFrame, title: str) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    shown = Table("task", "kind", title=title, caption="Bold: the 95 % interval excludes zero.")
-    for column in ("difference", "95 % interval", "test examples"):
-        shown.add_column(column, justify="right")
+    numbers = ("difference", "95 % interval", "test examples")
+    columns = [Column(name, justify="right") for name in numbers]
+    shown = Table(
+        "task", "kind", *columns, title=title, caption="Bold: the 95 % interval excludes zero."
+    )
     rows: list[list[Any]] = table.to_numpy().tolist()
     for task, kind, difference, low, high, n in rows:
         style = "bold" if low > 0 or high < 0 else None
-        interval = escape(f"[{low:+.4f}, {high:+.4f}]")
+        interval = f"[{low:+.4f}, {high:+.4f}]"
         shown.add_row(task, kind, f"{difference:+.4f}", interval, f"{n:,}", style=style)
     return shown

@@ -1,12 +1,17 @@
-"""Arguments and options of several commands, and the groups in `--help`."""
+"""Arguments and options of several commands, the settings that they read, and the list of commands in `--help`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from polydistill.cli.console import report_errors
+
+if TYPE_CHECKING:
+    from polydistill.config.params import Params
 
 ROOT = Path()
 Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
@@ -18,8 +23,27 @@ Version = Annotated[
 ]
 
 
-class GroupedHelp(TyperGroup):
-    """Lists commands under the headings of their groups, one line each."""
+def project_params(root: Path = ROOT, *, modality: str | None = None) -> Params:
+    """Return the settings of a project.
+
+    Raises:
+        ParamsError: `params.yaml` is missing or invalid, or has no block `modality`.
+    """
+    from polydistill.config.params import load_params
+
+    params = load_params(root)
+    if modality is not None:
+        params.modality(modality)
+    return params
+
+
+class CommandGroup(TyperGroup):
+    """Reports errors as short messages, and lists commands under the headings of their groups, one line each."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with report_errors():
+            return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write only the commands: the only option is `--help`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polydistill.cli.console import plain, print_rich, report_errors, show
-from polydistill.cli.options import ROOT, AsJson
+from polydistill.cli.console import plain, show
+from polydistill.cli.options import ROOT, AsJson, project_params
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,26 +40,20 @@ def params(
     as_json: AsJson = False,
 ) -> None:
     """Show every setting with its default, bound and unit."""
-    with report_errors():
-        if write:
-            write_effective(ROOT)
-        elif check:
-            check_effective(ROOT)
-        else:
-            show_settings(ROOT, modality, every=every, as_json=as_json)
+    if write:
+        _write(ROOT)
+    elif check:
+        _check(ROOT)
+    else:
+        _show(modality, every=every, as_json=as_json)
 
 
-def write_effective(root: Path) -> None:
-    """Write `params.resolved.yaml`.
-
-    Raises:
-        StageError: DVC runs this command, and its list of stages lacks teachers that are newly enabled.
-    """
-    from polydistill.config.params import RESOLVED_FILE, load_params, write_resolved
+def _write(root: Path) -> None:
+    from polydistill.config.params import RESOLVED_FILE, write_resolved
     from polydistill.errors import StageError
     from polydistill.integrations.dvc.stage_inputs import STAGE_VARIABLE
 
-    new = write_resolved(root, load_params(root))
+    new = write_resolved(root, project_params(root))
     if new and os.environ.get(STAGE_VARIABLE):
         raise StageError(
             f"Newly enabled: {', '.join(new)}. DVC read its list of stages before {RESOLVED_FILE} contained "
@@ -66,40 +61,31 @@ def write_effective(root: Path) -> None:
         )
 
 
-def check_effective(root: Path) -> None:
-    """Raise if `params.resolved.yaml` does not match `params.yaml` and the defaults.
-
-    Raises:
-        ParamsError: The file is out of date.
-    """
-    from polydistill.config.params import RESOLVED_FILE, is_resolved, load_params
+def _check(root: Path) -> None:
+    from polydistill.config.params import RESOLVED_FILE, is_resolved
     from polydistill.errors import ParamsError
 
-    if not is_resolved(root, load_params(root)):
+    if not is_resolved(root, project_params(root)):
         raise ParamsError(
             f"{RESOLVED_FILE} is out of date: run `polydistill params --write` and commit it."
         )
 
 
-def show_settings(root: Path, modality: str | None, *, every: bool, as_json: bool) -> None:
-    """Print the settings of one or all modalities."""
+def _show(modality: str | None, *, every: bool, as_json: bool) -> None:
     from polydistill.config.describe import describe
-    from polydistill.config.params import load_params, read_tree
+    from polydistill.config.params import read_tree
     from polydistill.stages.resolve import option_defaults
 
-    effective, own = load_params(root), read_tree(root)
+    effective, own = project_params(), read_tree(ROOT)
     names = effective.modalities if modality is None else (modality,)
     found = {name: describe(effective, own, name, option_defaults) for name in names}
     if as_json:
-        rows = {one.key: plain(one) for some in found.values() for one in some}
-        show(
-            {key: {k: v for k, v in row.items() if k != "key"} for key, row in rows.items()},
-            as_json=True,
-        )
+        rows = {row.pop("key"): row for row in map(plain, chain(*found.values()))}
+        show(rows, as_json=True)
         return
     for name, some in found.items():
         shown = [one for one in some if every or not _is_row(one)]
-        print_rich(_table(name, shown, len(some) - len(shown)))
+        show({}, as_json=False, human=_table(name, shown, len(some) - len(shown)))
 
 
 def _is_row(setting: Setting) -> bool:
@@ -111,6 +97,7 @@ def _is_row(setting: Setting) -> bool:
 def _table(modality: str, rows: Sequence[Setting], hidden: int) -> Table:
     from rich import box
     from rich.table import Column, Table
+    from rich.text import Text
 
     names = ("value", "default", "allowed", "unit", "description")
     table = Table(Column("setting", no_wrap=True), *names, title=modality, box=box.SIMPLE_HEAD)
@@ -124,7 +111,7 @@ def _table(modality: str, rows: Sequence[Setting], hidden: int) -> Table:
         value, default = _text(one.value), _text(one.default)
         table.add_row(
             key,
-            f"[bold]{value}[/bold]" if one.is_set else value,
+            Text(value, style="bold" if one.is_set else ""),
             "=" if value == default else default,
             one.bound,
             one.unit,

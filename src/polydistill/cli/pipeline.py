@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from polydistill.cli.console import ProgressLines, plain, report_errors, show, stage_errors
-from polydistill.cli.options import ROOT, AsJson, Modality
+from polydistill.cli.console import ProgressLines, plain, show
+from polydistill.cli.options import ROOT, AsJson, Modality, project_params
 
 commands = typer.Typer()
 Policy = Literal["always", "on-new-data", "on-drift"]
@@ -25,37 +25,36 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline, from the data to a champion."""
-    with report_errors():
-        from polydistill.cli.flow_process import ALL, folder_of, run_flows
-        from polydistill.config.params import load_params
-        from polydistill.errors import ParamsError
-        from polydistill.project.layout import Layout
-        from polydistill.report.summary import summarise
+    from polydistill.cli.flow_process import ALL, folder_of, run_flows
+    from polydistill.errors import ParamsError
+    from polydistill.project.layout import Layout
+    from polydistill.report.summary import summarise
 
-        params = load_params(ROOT)
-        for name in params.modalities if modality == ALL else (modality,):
-            if not params.modality(name).tasks:
-                raise ParamsError(
-                    f"{name}.tasks must have a task, got none: a student is promoted by its scores on tasks. "
-                    f"`dvc repro distill@{name}` only trains a student."
-                )
-        exit_codes = run_flows(ROOT, modality, quick=quick, to_stderr=as_json)
-        folder = folder_of(ROOT, quick=quick)
-        for name, exit_code in exit_codes.items():
-            page = str(Layout(folder, name).page)
-            if exit_code == 0 and as_json:
-                summary = summarise(folder, load_params(folder), name)
-                show({"page": page, **plain(summary)}, as_json=True)
-            elif exit_code == 0 and quick:
-                typer.echo(f"This quick run is in {folder}: run commands there. Report: {page}")
-        raise typer.Exit(max(exit_codes.values()))
+    params = project_params()
+    for name in params.modalities if modality == ALL else (modality,):
+        if not params.modality(name).tasks:
+            raise ParamsError(
+                f"{name}.tasks must have a task, got none: a student is promoted by its scores on tasks. "
+                f"`dvc repro distill@{name}` only trains a student."
+            )
+    exit_codes = run_flows(ROOT, modality, quick=quick, to_stderr=as_json)
+    folder = folder_of(ROOT, quick=quick)
+    for name, exit_code in exit_codes.items():
+        page = str(Layout(folder, name).page)
+        if exit_code == 0 and as_json:
+            summary = summarise(folder, project_params(folder), name)
+            show({"page": page, **plain(summary)}, as_json=True)
+        elif exit_code == 0 and quick:
+            typer.echo(f"This quick run is in {folder}: run commands there. Report: {page}")
+    raise typer.Exit(max(exit_codes.values()))
 
 
 @commands.command(epilog="Example: polydistill validate text")
 def validate(modality: Modality, *, as_json: AsJson = False) -> None:
     """Check the corpus and every task."""
-    with stage_errors():
-        from polydistill.integrations.dvc.stage_inputs import stage_params
+    from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
+
+    with steady_inputs(ROOT):
         from polydistill.integrations.great_expectations import GreatExpectationsChecker
         from polydistill.project.layout import Layout
         from polydistill.stages.validate import validate as run_validation
@@ -72,8 +71,9 @@ def embed(
     as_json: AsJson = False,
 ) -> None:
     """Embed the corpus and the benchmark inputs with one teacher."""
-    with stage_errors():
-        from polydistill.integrations.dvc.stage_inputs import stage_params
+    from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
+
+    with steady_inputs(ROOT):
         from polydistill.stages.embed import embed as run_embedding
 
         progress = ProgressLines("embed")
@@ -84,8 +84,9 @@ def embed(
 @commands.command(epilog="Example: polydistill distill text")
 def distill(modality: Modality, *, as_json: AsJson = False) -> None:
     """Train the student on the embeddings of all teachers."""
-    with stage_errors():
-        from polydistill.integrations.dvc.stage_inputs import stage_params
+    from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
+
+    with steady_inputs(ROOT):
         from polydistill.integrations.mlflow.tracker import MlflowTracker
         from polydistill.stages.distill import distill as run_distillation
 
@@ -99,8 +100,9 @@ def distill(modality: Modality, *, as_json: AsJson = False) -> None:
 @commands.command(epilog="Example: polydistill evaluate text")
 def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
     """Score student and teachers on every task."""
-    with stage_errors():
-        from polydistill.integrations.dvc.stage_inputs import stage_params
+    from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
+
+    with steady_inputs(ROOT):
         from polydistill.stages.evaluate import evaluate as run_evaluation
 
         progress = ProgressLines("evaluate")
@@ -121,11 +123,9 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Report whether a run has anything to do, and why."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.integrations.planning import make_plan
+    from polydistill.integrations.planning import make_plan
 
-        show(make_plan(ROOT, load_params(ROOT), modality, policy), as_json=as_json)
+    show(make_plan(ROOT, project_params(), modality, policy), as_json=as_json)
 
 
 @commands.command(epilog="Example: polydistill workspace nightly")
@@ -135,8 +135,7 @@ def workspace(
     as_json: AsJson = False,
 ) -> None:
     """Make or update a folder for scheduled runs."""
-    with report_errors():
-        from polydistill.project.workspace import make_workspace
+    from polydistill.project.workspace import make_workspace
 
-        folder = make_workspace(ROOT, name, {}, own_data=True)
-        show({"workspace": folder.relative_to(ROOT.resolve())}, as_json=as_json)
+    folder = make_workspace(ROOT, name, {}, own_data=True)
+    show({"workspace": folder.relative_to(ROOT.resolve())}, as_json=as_json)

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polydistill.cli.console import plain, print_rich, relative, report_errors, show
-from polydistill.cli.options import ROOT, AsJson, Modality
+from polydistill.cli.console import plain, relative, show
+from polydistill.cli.options import ROOT, AsJson, Modality, project_params
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.table import Table
+
     from polydistill.registry.ledger import Entry
 
 PREFIX = "student-"
-PIPED_WIDTH = 160
 commands = typer.Typer()
 
 
 @commands.command(epilog="Example: polydistill publish text")
 def publish(modality: Modality, *, as_json: AsJson = False) -> None:
     """Register the student as challenger; once per student."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.integrations.mlflow.publish import publish as publish_student
+    from polydistill.integrations.mlflow.publish import publish as publish_student
 
-        published = publish_student(ROOT, load_params(ROOT), modality)
-        show(published, as_json=as_json)
-        if not published.reproducible:
-            reasons = "\n  ".join([*published.reasons, published.detail]).rstrip()
-            warning = f"Version {published.version} cannot be reproduced:\n  {reasons}"
-            typer.secho(warning, err=True, fg=typer.colors.YELLOW)
+    published = publish_student(ROOT, project_params(), modality)
+    show(published, as_json=as_json)
+    if not published.reproducible:
+        reasons = "\n  ".join([*published.reasons, published.detail]).rstrip()
+        warning = f"Version {published.version} cannot be reproduced:\n  {reasons}"
+        typer.secho(warning, err=True, fg=typer.colors.YELLOW)
 
 
 @commands.command(epilog="Example: polydistill promote text --dry-run")
@@ -50,25 +49,19 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make the challenger champion; exit 6 if the gate refuses."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.errors import GateRefusedError, ParamsError
-        from polydistill.integrations.mlflow.promotion import promote as promote_challenger
+    from polydistill.errors import GateRefusedError, ParamsError
+    from polydistill.integrations.mlflow.promotion import promote as promote_challenger
+    from polydistill.report.gate import render_verdict
 
-        if reason is not None and not force:
-            raise ParamsError("`--reason` needs `--force`: the gate gives its own reasons.")
-        why = (reason or "") if force else None
-        verdict = promote_challenger(
-            ROOT, load_params(ROOT), modality, dry_run=dry_run, force=why, expect=expect
-        )
-        if as_json:
-            show(verdict, as_json=True)
-        else:
-            from polydistill.report.gate import render_verdict
-
-            print_rich(render_verdict(plain(verdict)))
-        if verdict.refused:
-            raise GateRefusedError(verdict.reason)
+    if reason is not None and not force:
+        raise ParamsError("`--reason` needs `--force`: the gate gives its own reasons.")
+    why = (reason or "") if force else None
+    verdict = promote_challenger(
+        ROOT, project_params(), modality, dry_run=dry_run, force=why, expect=expect
+    )
+    show(verdict, as_json=as_json, human=render_verdict(plain(verdict)))
+    if verdict.refused:
+        raise GateRefusedError(verdict.reason)
 
 
 @commands.command(epilog='Example: polydistill reject text --by ada --reason "too slow"')
@@ -80,12 +73,10 @@ def reject(
     as_json: AsJson = False,
 ) -> None:
     """Refuse the challenger, in the name of a person."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.integrations.mlflow.promotion import reject as reject_challenger
+    from polydistill.integrations.mlflow.promotion import reject as reject_challenger
 
-        verdict = reject_challenger(ROOT, load_params(ROOT), modality, by=by, reason=reason)
-        show(verdict, as_json=as_json)
+    verdict = reject_challenger(ROOT, project_params(), modality, by=by, reason=reason)
+    show(verdict, as_json=as_json)
 
 
 @commands.command(epilog="Example: polydistill rollback text --reason 'slow on long texts'")
@@ -100,12 +91,10 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Make an earlier champion the champion again."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.integrations.mlflow.promotion import rollback as go_back
+    from polydistill.integrations.mlflow.promotion import rollback as go_back
 
-        load_params(ROOT).modality(modality)  # raises for an unknown modality
-        show(go_back(ROOT, modality, to, reason=reason, force=force), as_json=as_json)
+    project_params(modality=modality)  # raises for an unknown modality
+    show(go_back(ROOT, modality, to, reason=reason, force=force), as_json=as_json)
 
 
 @commands.command(epilog="Example: polydistill history student-text --at 2026-01-31")
@@ -119,35 +108,28 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """List every change of a model's aliases: when, who, why."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.integrations.mlflow.promotion import history as read_history
+    from polydistill.integrations.mlflow.promotion import history as read_history
 
-        modality = model.removeprefix(PREFIX)
-        load_params(ROOT).modality(modality)
-        found = read_history(ROOT, modality, None if at is None else moment(at))
-        if as_json:
-            entries = [entry.model_dump(mode="json") for entry in found.entries]
-            when = None if found.at is None else found.at.isoformat()
-            show({**plain(found), "at": when, "entries": entries}, as_json=True)
-        elif at is None:
-            _print_table(found.entries)
-            show({"model": found.model, "aliases": found.aliases}, as_json=False)
-        else:
-            last = found.entries[-1].number if found.entries else None
-            show(
-                {"model": found.model, "at": found.at, "aliases": found.aliases, "entry": last},
-                as_json=False,
-            )
+    modality = model.removeprefix(PREFIX)
+    project_params(modality=modality)  # raises for an unknown modality
+    found = read_history(ROOT, modality, None if at is None else moment(at))
+    entries = [entry.model_dump(mode="json") for entry in found.entries]
+    human: dict[str, object] = {"model": found.model, "aliases": found.aliases}
+    if at is not None:
+        last = entries[-1]["number"] if entries else None
+        human |= {"at": found.at, "entry": last}
+    elif not as_json:
+        show({}, as_json=False, human=_table(found.entries))
+    when = found.at and found.at.isoformat()
+    show({**plain(found), "at": when, "entries": entries}, as_json=as_json, human=human)
 
 
 @commands.command(epilog="Example: polydistill dump text")
 def dump(modality: Modality, *, as_json: AsJson = False) -> None:
     """Write the registry as sorted JSON to mlruns/exports/."""
-    with report_errors():
-        from polydistill.integrations.mlflow.registry_dump import export as dump_registry
+    from polydistill.integrations.mlflow.registry_dump import export as dump_registry
 
-        show({"files": [relative(path) for path in dump_registry(ROOT, modality)]}, as_json=as_json)
+    show({"files": [relative(path) for path in dump_registry(ROOT, modality)]}, as_json=as_json)
 
 
 def moment(text: str) -> datetime:
@@ -175,29 +157,24 @@ def moment(text: str) -> datetime:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-def _print_table(entries: Sequence[Entry]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _table(entries: Sequence[Entry]) -> Table:
+    from rich.table import Column, Table
 
     from polydistill.registry.ledger import told
 
-    table = Table(box=None, pad_edge=False)
-    columns: dict[str, dict[str, Any]] = {
-        "": {"justify": "right"},
-        "when (UTC)": {"no_wrap": True},
-        "who": {},
-        "action": {"no_wrap": True},
-        "moves": {},
-        "verdict": {},
-        "reason": {"ratio": 1},
-    }
-    for name, options in columns.items():
-        table.add_column(name, **options)
+    table = Table(
+        Column("", justify="right"),
+        Column("when (UTC)", no_wrap=True),
+        "who",
+        Column("action", no_wrap=True),
+        "moves",
+        "verdict",
+        Column("reason", ratio=1),
+        box=None,
+        pad_edge=False,
+    )
     for entry in entries:
         when = entry.moment.strftime("%Y-%m-%d %H:%M")
         cells = (entry.action, told(entry.moves), entry.verdict or "", entry.reason)
         table.add_row(str(entry.number), when, entry.who, *cells)
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
-    console.print(table)
+    return table

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-from polydistill.cli.console import plain, report_errors, show
-from polydistill.cli.options import ROOT, AsJson, Examples, Modality, Version
+from polydistill.cli.console import plain, show
+from polydistill.cli.options import ROOT, AsJson, Examples, Modality, Version, project_params
 
 commands = typer.Typer()
 
@@ -29,33 +32,30 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Embed the lines of a file with a student."""
-    with report_errors():
-        import numpy as np
+    import numpy as np
 
-        from polydistill.config.params import PARAMS_FILE, load_params
-        from polydistill.data.files import read_lines
-        from polydistill.data.modalities import MODALITIES
-        from polydistill.data.tables import read_examples
-        from polydistill.errors import ParamsError
-        from polydistill.integrations.mlflow.bundle import REGISTRY_SCHEMES, load_model
-        from polydistill.project.layout import modality_of
+    from polydistill.config.params import PARAMS_FILE
+    from polydistill.data.files import read_lines
+    from polydistill.data.modalities import MODALITIES
+    from polydistill.data.tables import read_examples
+    from polydistill.errors import ParamsError
+    from polydistill.integrations.mlflow.bundle import REGISTRY_SCHEMES, load_model
+    from polydistill.project.layout import modality_of
 
-        if output.suffix != ".npy":
-            raise ParamsError(f"--output must end in .npy, got {str(output)!r}.")
-        if model.startswith(REGISTRY_SCHEMES):  # a registered model contains its modality
-            embeddings = load_model(ROOT, model).predict(read_lines(examples))
-        else:
-            listed = load_params(ROOT).modalities if (ROOT / PARAMS_FILE).exists() else ()
-            name = modality or modality_of(ROOT, Path(model), listed)
-            if name is None:
-                raise ParamsError(f"--modality must name the modality of {examples} for {model}.")
-            rows = read_examples(examples, MODALITIES.get(name)())
-            embeddings = load_model(ROOT, model).predict(rows)
-        np.save(output, embeddings, allow_pickle=False)
-        show(
-            {"rows": len(embeddings), "dim": embeddings.shape[1], "file": str(output)},
-            as_json=as_json,
-        )
+    if output.suffix != ".npy":
+        raise ParamsError(f"--output must end in .npy, got {str(output)!r}.")
+    if model.startswith(REGISTRY_SCHEMES):  # a registered model contains its modality
+        embeddings = load_model(ROOT, model).predict(read_lines(examples))
+    else:
+        listed = project_params().modalities if (ROOT / PARAMS_FILE).exists() else ()
+        name = modality or modality_of(ROOT, Path(model), listed)
+        if name is None:
+            raise ParamsError(f"--modality must name the modality of {examples} for {model}.")
+        inputs = read_examples(examples, MODALITIES.get(name)())
+        embeddings = load_model(ROOT, model).predict(inputs)
+    np.save(output, embeddings, allow_pickle=False)
+    rows, dim = embeddings.shape
+    show({"rows": rows, "dim": dim, "file": str(output)}, as_json=as_json)
 
 
 @commands.command(epilog="Example: polydistill export text --as whitened -o folder")
@@ -72,23 +72,21 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the student to a folder, plain or whitened."""
-    with report_errors():
-        import yaml
+    import yaml
 
-        from polydistill.config.nodes import Plugin
-        from polydistill.config.params import load_params
-        from polydistill.errors import ParamsError
-        from polydistill.stages.exports import export_student
+    from polydistill.config.nodes import Plugin
+    from polydistill.errors import ParamsError
+    from polydistill.stages.exports import export_student
 
-        options = {}
-        for one in option or []:
-            key, equals, value = one.partition("=")
-            if not (key and equals and value):
-                raise ParamsError(f"--option must be name=value, as in shrinkage=0.5, got {one!r}.")
-            options[key] = yaml.safe_load(value)
-        plugin = Plugin.model_validate({**options, "name": name})
-        report = export_student(ROOT, load_params(ROOT), modality, plugin, output)
-        show(report, as_json=as_json)
+    options = {}
+    for one in option or []:
+        key, equals, value = one.partition("=")
+        if not (key and equals and value):
+            raise ParamsError(f"--option must be name=value, as in shrinkage=0.5, got {one!r}.")
+        options[key] = yaml.safe_load(value)
+    plugin = Plugin.model_validate({**options, "name": name})
+    report = export_student(ROOT, project_params(), modality, plugin, output)
+    show(report, as_json=as_json)
 
 
 @commands.command(
@@ -112,21 +110,16 @@ def predict_teacher(
     as_json: AsJson = False,
 ) -> None:
     """Predict a teacher's embeddings, with a calibrated std."""
-    with report_errors():
-        from tempfile import TemporaryDirectory
+    from polydistill.data.modalities import MODALITIES
+    from polydistill.data.tables import read_examples
+    from polydistill.export.predicted_embeddings import predict_teacher as run_prediction
+    from polydistill.project.layout import Layout
 
-        from polydistill.config.params import load_params
-        from polydistill.data.modalities import MODALITIES
-        from polydistill.data.tables import read_examples
-        from polydistill.export.predicted_embeddings import predict_teacher as run_prediction
-        from polydistill.project.layout import Layout
-
-        load_params(ROOT).modality(modality)  # raises for an unknown modality
-        rows = read_examples(examples, MODALITIES.get(modality)())
-        with TemporaryDirectory(prefix="polydistill-") as scratch:
-            folder = version_folder(model or str(Layout(ROOT, modality).artifacts), Path(scratch))
-            report = run_prediction(folder, teacher, rows, output)
-        show(report, as_json=as_json)
+    project_params(modality=modality)  # raises for an unknown modality
+    rows = read_examples(examples, MODALITIES.get(modality)())
+    with version_folder(model or str(Layout(ROOT, modality).artifacts)) as folder:
+        report = run_prediction(folder, teacher, rows, output)
+    show(report, as_json=as_json)
 
 
 @commands.command(
@@ -134,28 +127,27 @@ def predict_teacher(
 )
 def warm_start(modality: Modality, version: Version, *, as_json: AsJson = False) -> None:
     """Copy an earlier student into the project for a warm start."""
-    with report_errors():
-        from tempfile import TemporaryDirectory
+    from polydistill.integrations.dvc import stages as dvc
+    from polydistill.stages.import_version import import_version
 
-        from polydistill.config.params import load_params
-        from polydistill.integrations.dvc import stages as dvc
-        from polydistill.stages.import_version import import_version
-
-        load_params(ROOT).modality(modality)  # raises for an unknown modality
-        with TemporaryDirectory(prefix="polydistill-") as scratch:
-            imported = import_version(ROOT, modality, version_folder(version, Path(scratch)))
-        pointer = dvc.add(ROOT, imported.folder) if (ROOT / ".dvc").is_dir() else None
-        show({**plain(imported), "pointer": pointer and str(pointer)}, as_json=as_json)
+    project_params(modality=modality)  # raises for an unknown modality
+    with version_folder(version) as folder:
+        imported = import_version(ROOT, modality, folder)
+    pointer = dvc.add(ROOT, imported.folder) if (ROOT / ".dvc").is_dir() else None
+    show({**plain(imported), "pointer": pointer and str(pointer)}, as_json=as_json)
 
 
-def version_folder(version: str, scratch: Path) -> Path:
-    """Return the folder with `student` and `heads`; a registered version is downloaded to `scratch`.
+@contextmanager
+def version_folder(version: str) -> Iterator[Path]:
+    """Yield the folder with `student` and `heads`; a registered version is downloaded to a temporary folder.
 
     Raises:
         PolydistillError: See `integrations.mlflow.bundle.version_folder`.
     """
     from polydistill.integrations.mlflow import bundle
 
-    if version.startswith(bundle.REGISTRY_SCHEMES):
-        return bundle.version_folder(ROOT, version, scratch)
-    return Path(version)
+    if not version.startswith(bundle.REGISTRY_SCHEMES):
+        yield Path(version)
+        return
+    with TemporaryDirectory(prefix="polydistill-") as scratch:
+        yield bundle.version_folder(ROOT, version, Path(scratch))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polydistill.cli.console import plain, report_errors, show
-from polydistill.cli.options import ROOT, AsJson
+from polydistill.cli.console import plain, show
+from polydistill.cli.options import ROOT, AsJson, project_params
 
 if TYPE_CHECKING:
     from polydistill.integrations.dvc.stages import StageState
@@ -31,34 +31,31 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Rebuild a version and compare it; exit 1 if it differs."""
-    with report_errors():
-        from polydistill.integrations.reproduction import reproduce_version
+    from polydistill.integrations.reproduction import reproduce_version
 
-        report = reproduce_version(
-            ROOT,
-            model,
-            reuse_embeddings=reuse_embeddings,
-            tolerance=tolerance,
-            keep=keep,
-            listen=_print_stage,
-        )
-        if as_json:
-            show(report, as_json=True)
-        else:
-            _show(report)
-        outcome = report.comparison.outcome
-        if outcome == "different" or (exact and outcome != "identical bytes"):
-            raise typer.Exit(1)
+    report = reproduce_version(
+        ROOT,
+        model,
+        reuse_embeddings=reuse_embeddings,
+        tolerance=tolerance,
+        keep=keep,
+        listen=_print_stage,
+    )
+    show(report, as_json=as_json, human=_summary(report))
+    outcome = report.comparison.outcome
+    if outcome == "different" or (exact and outcome != "identical bytes"):
+        raise typer.Exit(1)
 
 
 def _print_stage(state: StageState) -> None:
     typer.echo(f"{state.stage:<28}  {state.state:<9}  {state.seconds:.0f} s", err=True)
 
 
-def _show(report: Reproduction) -> None:
+def _summary(report: Reproduction) -> dict[str, object]:
     comparison = report.comparison
     words = {True: "identical bytes", False: "different bytes"}
-    table: dict[str, object] = {
+    differences = plain(comparison)["differences"]
+    table = {
         "version": f"{report.model} {report.version}",
         "commit": report.commit,
         "outcome": comparison.outcome,
@@ -68,21 +65,12 @@ def _show(report: Reproduction) -> None:
             state.stage: {"": state.state, "with": words[report.same_outputs[state.stage]]}
             for state in report.stages
         },
-        "metrics": f"{comparison.n_metrics}, of which {len(comparison.differences)} differ",
-        "differences": {
-            one.metric: {
-                "published": one.published,
-                "reproduced": one.reproduced,
-                "difference": one.difference,
-            }
-            for one in comparison.differences
-        },
+        "metrics": f"{comparison.n_metrics}, of which {len(differences)} differ",
+        "differences": {row.pop("metric"): row for row in differences},
         "other packages": report.packages,
         "seconds": report.seconds,
     }
-    if report.place:
-        table["kept in"] = report.place
-    show(plain(table), as_json=False)
+    return table | ({"kept in": report.place} if report.place else {})
 
 
 @commands.command(epilog="Example: polydistill gc text --yes")
@@ -99,23 +87,21 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """List unused files; --yes removes them."""
-    with report_errors():
-        from polydistill.config.params import load_params
-        from polydistill.integrations.housekeeping import sweep
+    from polydistill.integrations.housekeeping import sweep
 
-        params = load_params(ROOT)
-        modalities = list(params.modalities)
-        if modality is not None:
-            params.modality(modality)
-            modalities = [modality]
-        report = sweep(ROOT, modalities, (older_than_h, keep_versions), remove=yes)
-        if as_json:
-            show(report, as_json=True)
-            return
-        for one in report.garbage:
-            typer.echo(f"{one.kind:<11} {megabytes(one.size_bytes):>11}  {one.what}  ({one.why})")
-        verb = "removed" if yes else "can be removed with --yes"
-        typer.echo(f"{len(report.garbage)} items, {megabytes(report.size_bytes)}, {verb}.")
+    params = project_params()
+    modalities = list(params.modalities)
+    if modality is not None:
+        params.modality(modality)
+        modalities = [modality]
+    report = sweep(ROOT, modalities, (older_than_h, keep_versions), remove=yes)
+    if as_json:
+        show(report, as_json=True)
+        return
+    for one in report.garbage:
+        typer.echo(f"{one.kind:<11} {megabytes(one.size_bytes):>11}  {one.what}  ({one.why})")
+    verb = "removed" if yes else "can be removed with --yes"
+    typer.echo(f"{len(report.garbage)} items, {megabytes(report.size_bytes)}, {verb}.")
 
 
 def megabytes(size_bytes: int) -> str:
