@@ -24,11 +24,11 @@ from polydistill.config.method import MethodParams
 from polydistill.config.params import method_params, read_mapping, task_params
 from polydistill.config.training import EvaluationParams, enough_epochs
 from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
-from polydistill.data.completion import groups_of
+from polydistill.data.completion import as_examples, groups_of
 from polydistill.data.files import read_table
 from polydistill.data.inputs import guess_modality, open_source, read_inputs
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import as_examples, benchmark_inputs, task_table
+from polydistill.data.tables import benchmark_inputs, complete_task
 from polydistill.embeddings.in_memory import Precomputed
 from polydistill.embeddings.specification import TeacherSpec, build_teachers
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
@@ -309,7 +309,7 @@ class _Benchmark:
                 raise ParamsError(f"Task {name!r} must have either `path` or `frame`.")
             rows[name] = task_params(name, {key: own[key] for key in own if key != "frame"})
             frame = own["frame"] if "frame" in own else read_table(root / rows[name].path)
-            frames[name] = task_table(frame, rows[name], kind)
+            frames[name], _ = complete_task(frame, rows[name], kind)
         inputs = benchmark_inputs(frames, rows, kind)
         ids = inputs["id"].tolist()
         return cls(kind, rows, frames, _Rows(ids, ids, inputs[kind.column].tolist()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from polydistill.data.near_duplicates import (
     links_of_equal,
     near_duplicate_pairs,
 )
+from polydistill.errors import DataError
 
 TEST_SHARE = 0.2
 ROWS_TO_CHECK = 100
@@ -29,6 +30,10 @@ class Dropped:
         empty: Rows without an example or a label.
         repeated: Rows with the same example and label as an earlier row.
         contradictory: Rows whose example has different labels in different rows.
+
+    Examples:
+        >>> print(Dropped(empty=3, repeated=1))
+        3 empty, 1 repeated
     """
 
     empty: int = 0
@@ -37,6 +42,28 @@ class Dropped:
 
     def __bool__(self) -> bool:
         return bool(self.empty or self.repeated or self.contradictory)
+
+    def __str__(self) -> str:
+        reasons = ("empty", "repeated", "with several labels")
+        counts = (self.empty, self.repeated, self.contradictory)
+        return ", ".join(f"{n:,} {reason}" for n, reason in zip(counts, reasons, strict=True) if n)
+
+
+def as_examples(
+    values: Iterable[object], modality: Modality, each: str = "Example", *, start: int = 1
+) -> list[Example]:
+    """Convert a user's values to examples of the modality.
+
+    Raises:
+        DataError: The modality refuses a value; the message names it by `each` and its number.
+    """
+    examples = []
+    for number, value in enumerate(values, start):
+        try:
+            examples.append(modality.coerce(value))
+        except DataError as error:
+            raise type(error)(f"{each} {number}: {error}") from error
+    return examples
 
 
 def has_content_ids(frame: pd.DataFrame, column: str, modality: Modality) -> bool:
@@ -49,31 +76,38 @@ def has_content_ids(frame: pd.DataFrame, column: str, modality: Modality) -> boo
 
 
 def usable_rows(
-    frame: pd.DataFrame, columns: Sequence[str], modality: Modality, *, label: str | None = None
+    frame: pd.DataFrame, columns: Sequence[str], modality: Modality, path: str, label: str = ""
 ) -> tuple[pd.DataFrame, Dropped]:
     """Return the usable rows, with a column `id` of content ids, and the numbers of dropped rows.
 
     Args:
         frame: The user's table.
-        columns: The columns of examples: one, or two for pairs.
+        columns: The columns of examples: one, or two for pairs. Their values are converted to examples.
         modality: The modality of the examples.
+        path: The path of the table, for messages.
         label: The column of labels, if the table has one.
 
     Returns:
         The rows in their order, with a new index from 0, and the numbers of dropped rows.
+
+    Raises:
+        DataError: The modality refuses a value; the message names it.
     """
-    shown = [*columns, *([label] if label else [])]
-    is_empty = frame[shown].isna().any(axis=1)
+    labels = [label] if label else []
+    is_empty = frame[[*columns, *labels]].isna().any(axis=1)
     for column in columns:
-        is_empty |= frame[column].map(_is_blank)
+        is_empty |= frame[column].map(
+            lambda cell: isinstance(cell, str | bytes) and not cell.strip()
+        )
     kept = frame[~is_empty].copy()
+    for column in columns:
+        examples = as_examples(kept[column], modality, f"{path}, column {column!r}, example")
+        kept[column] = pd.Series(examples, index=kept.index, dtype=object)
     kept["id"] = _content_ids(kept, columns, modality)
-    is_repeated = kept.duplicated(["id", *([label] if label else [])])
+    is_repeated = kept.duplicated(["id", *labels])
     kept = kept[~is_repeated]
     is_contradictory = kept.duplicated("id", keep=False)
-    dropped = Dropped(
-        int(is_empty.sum()), int(is_repeated.sum()), int(is_contradictory.sum()) if label else 0
-    )
+    dropped = Dropped(int(is_empty.sum()), int(is_repeated.sum()), int(is_contradictory.sum()))
     return kept[~is_contradictory].reset_index(drop=True), dropped
 
 
@@ -91,16 +125,13 @@ def groups_of(examples: Sequence[Example], modality: Modality) -> list[str]:
         (True, False)
     """
     keys = [modality.near_key(example) for example in examples]
-    links = [links_of_equal(keys)]
-    split_keys = [modality.split_key(example) for example in examples]
-    if any(key is not None for key in split_keys):
-        own = [key if key is not None else f"row {row}" for row, key in enumerate(split_keys)]
-        links.append(links_of_equal(own))
+    split_keys = (modality.split_key(example) for example in examples)
+    own = [f"row {row}" if key is None else key for row, key in enumerate(split_keys)]
+    links = [links_of_equal(keys), links_of_equal(own)]
     if modality.near_similarity is not None:
-        distinct = list(dict.fromkeys(keys))
         first = {key: row for row, key in reversed(list(enumerate(keys)))}
-        rows = np.array([first[key] for key in distinct], dtype=np.int64)
-        links.append(rows[near_duplicate_pairs(distinct, modality.near_similarity)])
+        pairs = near_duplicate_pairs(list(first), modality.near_similarity)
+        links.append(np.array(list(first.values()), dtype=np.int64)[pairs])
     components = connected_groups(len(keys), *links)
     names: dict[int, str] = {}
     return [
@@ -120,8 +151,8 @@ def split_of(groups: Sequence[str], labels: Sequence[object] | None = None) -> l
         >>> split_of(["a", "b", "a", "c", "d"])
         ['test', 'train', 'test', 'train', 'train']
     """
-    draws = {group: _draw(group) for group in groups}
-    test = {group for group, draw in draws.items() if draw < TEST_SHARE}
+    draws = {group: draw("split", group) for group in groups}
+    test = {group for group, number in draws.items() if number < TEST_SHARE}
     if not test and len(draws) > 1:
         test = {min(draws, key=lambda group: draws[group])}
     if labels is not None:
@@ -131,9 +162,9 @@ def split_of(groups: Sequence[str], labels: Sequence[object] | None = None) -> l
     return ["test" if group in test else "train" for group in groups]
 
 
-def _draw(group: str) -> float:
-    """Return a number in [0, 1) that depends only on the group's name."""
-    return int.from_bytes(hashlib.sha256(f"split {group}".encode()).digest()[:8], "big") / 2**64
+def draw(purpose: str, group: str) -> float:
+    """Return a number in [0, 1) that depends only on the purpose and the group's name."""
+    return int.from_bytes(hashlib.sha256(f"{purpose} {group}".encode()).digest()[:8], "big") / 2**64
 
 
 def _content_ids(frame: pd.DataFrame, columns: Sequence[str], modality: Modality) -> list[str]:
@@ -142,7 +173,3 @@ def _content_ids(frame: pd.DataFrame, columns: Sequence[str], modality: Modality
         return names[0]
     pairs = (" ".join(pair) for pair in zip(*names, strict=True))
     return [hashlib.sha256(pair.encode()).hexdigest()[:32] for pair in pairs]
-
-
-def _is_blank(value: object) -> bool:
-    return isinstance(value, str | bytes) and not value.strip()

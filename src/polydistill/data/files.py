@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
 from polydistill.errors import DataError, MissingDataError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif"})
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -25,42 +27,73 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     files = _table_files(path)
     if not files:
-        images = _image_files(path)
-        if images:
-            return _image_table(path, images)
-        raise DataError(f"{path} must hold {', '.join(READERS)} files or images, got none.")
+        return _image_table(path)
     frames = [_read_file(file) for file in files]
     for file, frame in zip(files, frames, strict=True):
         if set(frame) != set(frames[0]):
             raise DataError(
-                f"{file} must have the columns of {files[0]}: {', '.join(map(str, frames[0]))}; got {', '.join(map(str, frame))}."
+                f"{file} must have the columns of {files[0]}: {_listed(frames[0])}; got {_listed(frame)}."
             )
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
-def _table_files(path: Path) -> list[Path]:
-    """Return the files of a table, sorted by name.
+def require_column(columns: Iterable[object], wanted: str, table: str, hint: str = "") -> None:
+    """Check that a table has a column.
+
+    Args:
+        columns: The table, or the names of its columns.
+        wanted: The column's name.
+        table: What the message calls the table, such as its path.
+        hint: A sentence that says how to name another column.
+
+    Raises:
+        DataError: The table has no such column.
+    """
+    if wanted not in columns:
+        found = f"{table} must have a column {wanted!r}, got {_listed(columns)}. {hint}"
+        raise DataError(found.rstrip())
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file with one example per line: the example itself, or the path of its file.
 
     Raises:
         MissingDataError: There is no such file.
+        DataError: The file is not UTF-8, or is empty.
     """
+    if not path.is_file():
+        raise MissingDataError(f"No file {path}: give a text file, one example per line.")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} must be UTF-8 text, one example per line: {error}.") from error
+    if lines == [""]:
+        raise DataError(f"{path} must hold one example per line, got an empty file.")
+    return lines
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the images in a folder and its subfolders, sorted by path; none if it is no folder."""
+    return sorted(one for one in folder.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names))
+
+
+def _table_files(path: Path) -> Sequence[Path]:
+    """Return the files of a table, sorted by name; none for a folder without tables."""
     if path.is_file():
         return [path]
     if path.is_dir():
         return sorted(one for one in path.iterdir() if one.suffix.lower() in READERS)
-    found = sorted(one for one in _matching(path) if one.is_file())
+    pattern = path.relative_to(path.anchor).as_posix()
+    found = sorted(one for one in Path(path.anchor).glob(pattern) if one.is_file())
     if not found:
         raise MissingDataError(
             f"No file {path}. `dvc pull data.dvc` downloads a project's data from its remote."
         )
     return found
-
-
-def _matching(pattern: Path) -> Iterator[Path]:
-    """Yield the paths that match a pattern such as `data/*.csv`."""
-    fixed = list(takewhile(lambda part: not set(part) & set("*?["), pattern.parts))
-    variable = pattern.parts[len(fixed) :]
-    return Path(*fixed).glob("/".join(variable)) if variable else iter(())
 
 
 def _read_file(path: Path) -> pd.DataFrame:
@@ -69,36 +102,23 @@ def _read_file(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} must end in {', '.join(READERS)}.")
     try:
         return reader(path)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} cannot be read: it must be UTF-8 text ({error}). Save it as UTF-8."
-        ) from error
+    except DataError:
+        raise
     except (ValueError, OSError) as error:  # the base classes of errors in pyarrow and pandas
         raise DataError(
-            f"{path} cannot be read: {str(error).rstrip('.')}. "
+            f"{path} cannot be read: {str(error).rstrip('.')}. A text file must be UTF-8. "
             "Correct it, or restore the version in DVC's cache with `dvc checkout data.dvc`."
         ) from error
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_cells(path: Path) -> pd.DataFrame:
+    """Read every cell of a CSV or TSV file as text; an empty cell is missing."""
     with path.open(encoding="utf-8-sig") as file:
         header = file.readline()
-    return _as_texts(path, ";" if ";" in header and "," not in header else ",")
-
-
-def _read_tsv(path: Path) -> pd.DataFrame:
-    return _as_texts(path, "\t")
-
-
-def _as_texts(path: Path, separator: str) -> pd.DataFrame:
-    """Read every cell as text; an empty cell is missing."""
+    mark = ";" if ";" in header and "," not in header else ","
     frame = pd.read_csv(
         path,
-        sep=separator,
+        sep="\t" if path.suffix.lower() == ".tsv" else mark,
         dtype=str,
         keep_default_na=False,
         encoding="utf-8-sig",
@@ -112,13 +132,12 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
-        try:
+        row = None
+        with suppress(ValueError):
             row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(  # noqa: TRY004  the caller handles ValueError
-                f"line {number} must be a JSON object, got {type(row).__name__}"
+            raise DataError(
+                f"{path}, line {number}, must be a JSON object, got {line[:40]!r}: correct it."
             )
         rows.append(row)
     return pd.DataFrame(rows, dtype=object)
@@ -129,22 +148,20 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".parquet": _read_parquet,
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".parquet": pd.read_parquet,
+    ".csv": _read_cells,
+    ".tsv": _read_cells,
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,
     ".txt": _read_text,
 }
 """The reader of each file format, by suffix."""
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif"})
 
 
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(one for one in folder.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _image_table(folder: Path, images: Sequence[Path]) -> pd.DataFrame:
+def _image_table(folder: Path) -> pd.DataFrame:
+    images = image_files(folder)
+    if not images:
+        raise DataError(f"{folder} must hold {', '.join(READERS)} files or images, got none.")
     names = [one.relative_to(folder) for one in images]
     columns: dict[str, list[object]] = {
         "image": [one.read_bytes() for one in images],
@@ -153,23 +170,3 @@ def _image_table(folder: Path, images: Sequence[Path]) -> pd.DataFrame:
     if all(len(one.parts) > 1 for one in names):
         columns["label"] = [one.parent.as_posix() for one in names]
     return pd.DataFrame(columns)
-
-
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file with one example per line: the example itself, or the path of its file.
-
-    Raises:
-        MissingDataError: There is no such file.
-        DataError: The file is not UTF-8, or is empty.
-    """
-    if not path.is_file():
-        raise MissingDataError(f"No file {path}: give a text file, one example per line.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} must be UTF-8 text, one example per line: {error}.") from error
-    if not lines[-1]:
-        lines = lines[:-1]
-    if not lines:
-        raise DataError(f"{path} must hold one example per line, got an empty file.")
-    return lines

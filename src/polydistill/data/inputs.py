@@ -1,68 +1,47 @@
-"""Reading of examples from a Python caller's lists, columns, tables, files and folders."""
+"""A user's examples: their sources, and guesses about modality, columns and kind of task."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from polydistill.config.data import TaskKind
 from polydistill.contracts import Modality
-from polydistill.data import guess
-from polydistill.data.files import read_lines, read_table
+from polydistill.data.files import IMAGE_SUFFIXES, image_files, read_table, require_column
 from polydistill.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif"})
+EXAMPLES = (
+    "smiles", "canonical_smiles", "text", "texts", "sentence", "review", "comment", "content", "body", "document",
+    "description", "question", "query", "utterance", "title", "image",
+)  # fmt: skip
+"""Usual names of a column of examples, in order of preference, in lower case."""
+RATED = ("stars", "rating", "ratings", "score", "value", "target")
+"""Usual names of numeric labels, whose order matters."""
+LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic", "tag", *RATED)
+"""Usual names of a column of labels."""
+FEW_CLASSES = 100
+"""The greatest number of different whole numbers that are taken for classes."""
 
 
 def open_source(source: object) -> object:
-    """Return what a path leads to: a table, the lines of a text file, or the paths of images.
+    """Return the content of a path: the paths of a folder's images, or a table.
 
-    An iterator becomes a list, because it can be read only once. Everything else is returned as it is.
+    An iterator becomes a list, because it can be read only once. Everything else is returned unchanged.
 
     Raises:
         MissingDataError: There is no such file.
         DataError: The file is damaged or has an unknown format.
     """
-    if isinstance(source, Iterator):
-        return list(source)
-    if not isinstance(source, str | Path):
-        return source
-    path = Path(source)
-    if path.is_dir():
-        images = sorted(one for one in path.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)
-        if images:
-            return images
-    return list(read_lines(path)) if path.suffix == ".txt" else read_table(path)
+    if isinstance(source, str | Path):
+        return image_files(Path(source)) or read_table(Path(source))
+    return list(source) if isinstance(source, Iterator) else source
 
 
-def guess_modality(source: object) -> str:
-    """Return the modality of examples.
-
-    It is `vision` for arrays, bytes, Pillow images and image files, and for a table with a column `image`;
-    `molecules` for a table with a column `smiles`; and `text` for everything else. A list of SMILES is a list of
-    strings: pass `modality="molecules"` for it.
-
-    Args:
-        source: From `open_source`.
-
-    Examples:
-        >>> guess_modality(["a text"]), guess_modality([b"..."]), guess_modality(["photo.png"])
-        ('text', 'vision', 'vision')
-        >>> guess_modality(pd.DataFrame({"smiles": ["CCO"]}))
-        'molecules'
-    """
-    names = _column_names(source)
-    if names is not None:
-        return guess.guess_modality(pd.DataFrame(columns=names))
-    first = next(iter(source), "") if isinstance(source, Iterable) else ""
-    if isinstance(first, Path) or not isinstance(first, str):
-        return "text" if _is_missing(first) else "vision"
-    return "vision" if Path(first[:300]).suffix.lower() in IMAGE_SUFFIXES else "text"
-
-
-def read_inputs(source: object, modality: Modality, *, column: str | None = None) -> list[object]:
+def read_inputs(source: Any, modality: Modality, *, column: str | None = None) -> list[object]:
     """Return the examples of a source as a list of values that the modality can read.
 
     Args:
@@ -76,46 +55,119 @@ def read_inputs(source: object, modality: Modality, *, column: str | None = None
     Raises:
         DataError: The table has no such column, or the source has no example.
     """
-    values = _values(source, modality, column)
-    if not values:
-        raise DataError("At least one example is needed, got none.")
-    return [None if _is_missing(value) else value for value in values]
-
-
-def _values(source: object, modality: Modality, column: str | None) -> list[object]:
     names = _column_names(source)
     if names is not None:
-        return list(source[_column_of(names, modality, column)])  # type: ignore[index]
-    if isinstance(source, np.ndarray) and source.dtype.kind not in "OSU":
-        return list(source)  # images, one per row
-    if not isinstance(source, Iterable) or isinstance(source, bytes | Mapping):
+        usual = names if len(names) == 1 else _usual(names, (modality.column, *EXAMPLES))
+        wanted = column or next(iter(usual), modality.column)
+        hint = "Name the column of the examples with `column=`."
+        require_column(names, wanted, "A table of examples", hint)
+        source = source[wanted]
+    elif not isinstance(source, Iterable) or isinstance(source, bytes | Mapping):
         raise DataError(
             "Examples must be a list, a column, a table or a path, got "
             f"{type(source).__name__}: put a single example into a list."
         )
-    return list(source)
+    values = [None if _is_missing(value) else value for value in source]
+    if not values:
+        raise DataError("At least one example is needed, got none.")
+    return values
+
+
+def guess_modality(source: Any) -> str:
+    """Return the modality of examples.
+
+    It is `vision` for arrays, bytes, Pillow images and image files, and for a table with a column `image`;
+    `molecules` for a table with a column `smiles`; and `text` for everything else. A list of SMILES is a list of
+    strings: pass `modality="molecules"` for it.
+
+    Args:
+        source: From `open_source`.
+
+    Examples:
+        >>> guess_modality(["a text"]), guess_modality([b"..."]), guess_modality(["photo.png"])
+        ('text', 'vision', 'vision')
+        >>> guess_modality(pd.DataFrame({"SMILES": ["CCO"], "logp": ["-0.3"]}))
+        'molecules'
+    """
+    names = _column_names(source)
+    if names is not None:
+        if _usual(names, ("image",)):
+            return "vision"
+        if _usual(names, ("smiles", "canonical_smiles")):
+            return "molecules"
+        source = source[names[0]] if len(names) == 1 else ()
+    first = next(iter(source), "") if isinstance(source, Iterable) else ""
+    if isinstance(first, str):
+        return "vision" if Path(first[:300]).suffix.lower() in IMAGE_SUFFIXES else "text"
+    return "text" if _is_missing(first) else "vision"
+
+
+def guess_column(frame: pd.DataFrame, modality: Modality) -> str:
+    """Return the column of examples: the column with a usual name, or else the one with the longest texts.
+
+    Raises:
+        DataError: No column holds texts or images.
+
+    Examples:
+        >>> from polydistill.data.modalities import MODALITIES
+        >>> guess_column(pd.DataFrame({"who": ["me"], "said": ["a long text"]}), MODALITIES.get("text")())
+        'said'
+    """
+    filled = {str(name): frame[name].dropna() for name in frame.columns}
+    lengths = {
+        name: values.map(len).mean()
+        for name, values in filled.items()
+        if len(values) and isinstance(values.iloc[0], str | bytes)
+    }
+    if not lengths:
+        raise DataError(
+            f"The table must have a column of examples, got {', '.join(filled)}: "
+            "name it with --column."
+        )
+    usual = _usual(lengths, (modality.column, *EXAMPLES))
+    return usual[0] if usual else max(lengths, key=lambda name: lengths[name])
+
+
+def guess_label(frame: pd.DataFrame, column: str) -> str | None:
+    """Return the column with a usual name of labels and several values; None if there is no such column.
+
+    Examples:
+        >>> guess_label(pd.DataFrame({"text": ["a", "b"], "Stars": ["4", "5"]}), "text")
+        'Stars'
+    """
+    usual = _usual([str(name) for name in frame.columns if name != column], LABELS)
+    return next((name for name in usual if frame[name].nunique() > 1), None)
+
+
+def guess_kind(labels: pd.Series, name: str) -> TaskKind:
+    """Return `regression` for measurements, `classification` for all other labels.
+
+    Whole numbers are classes, unless their column has the name of a rating or has more than `FEW_CLASSES` values.
+
+    Examples:
+        >>> guess_kind(pd.Series(["4", "5", "1"]), "stars"), guess_kind(pd.Series(["4", "5", "1"]), "intent")
+        ('regression', 'classification')
+    """
+    numbers = pd.to_numeric(labels.dropna(), errors="coerce")
+    if numbers.isna().any() or numbers.nunique() < 3:
+        return "classification"
+    is_whole = bool((numbers % 1 == 0).all())
+    is_rated = name.lower() in RATED or not is_whole or numbers.nunique() > FEW_CLASSES
+    return "regression" if is_rated else "classification"
+
+
+def _usual(names: Iterable[str], usual: Sequence[str]) -> list[str]:
+    """Return the names of columns that are usual, whatever their case, in the order of `usual`."""
+    known = {name.strip().lower(): name for name in names}
+    return [known[name] for name in usual if name in known]
 
 
 def _column_names(source: object) -> list[str] | None:
-    """Return the names of a table's columns; none if it is no DataFrame and no `datasets.Dataset`."""
+    """Return the names of a table's columns; None if it is no DataFrame and no `datasets.Dataset`."""
     if isinstance(source, pd.DataFrame):
         return [str(name) for name in source.columns]
     names = getattr(source, "column_names", None)
     return list(names) if isinstance(names, list) else None
-
-
-def _column_of(names: list[str], modality: Modality, column: str | None) -> str:
-    usual = [modality.column, *guess.EXAMPLES, *guess.MOLECULES]
-    wanted = [column] if column is not None else usual
-    found = next((name for name in wanted if name in names), None)
-    if found is None and column is None and len(names) == 1:
-        found = names[0]
-    if found is None:
-        raise DataError(
-            f"A table of examples must have a column {wanted[0]!r}, got {', '.join(names)}: "
-            "name the column with `column=`."
-        )
-    return found
 
 
 def _is_missing(value: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ import pandas as pd
 
 from polydistill.config.data import CorpusParams, TaskKind, TaskParams
 from polydistill.contracts import Modality, Rule
-from polydistill.data.completion import Dropped, groups_of
-from polydistill.data.guess import guess_column, guess_kind, guess_label
+from polydistill.data.completion import draw, groups_of
+from polydistill.data.files import require_column
+from polydistill.data.inputs import guess_column, guess_kind, guess_label
 from polydistill.data.tables import complete_task, corpus_table, sides
 from polydistill.errors import DataError
 
@@ -30,14 +30,12 @@ class Task:
         kind: The kind of task.
         frame: The rows of the file that will be written.
         n_test: The number of rows that the score is computed on.
-        dropped: The numbers of rows that cannot be used.
     """
 
     name: str
     kind: TaskKind
     frame: pd.DataFrame
     n_test: int
-    dropped: Dropped
 
 
 @dataclass(frozen=True)
@@ -46,15 +44,11 @@ class Intake:
 
     Attributes:
         corpus: The rows of the corpus file that will be written: one column.
-        dropped: The numbers of rows of the user's table that cannot be used.
-        n_in_task: The number of rows left out of the corpus because they, or near-duplicates, are in the task.
         task: The benchmark task; None without labels.
-        notes: Sentences that tell the user what was guessed.
+        notes: Sentences that tell the user what was guessed and what was left out.
     """
 
     corpus: pd.DataFrame
-    dropped: Dropped
-    n_in_task: int
     task: Task | None
     notes: tuple[str, ...]
 
@@ -90,66 +84,69 @@ def take_in(
     """
     notes: list[str] = []
     source = corpus if task is None else task
-    in_corpus, in_task = named.column in corpus, named.column in source or named.kind == "sts"
-    column = _column(
-        corpus, modality, named.column if in_corpus or not in_task else None, "corpus", notes
-    )
-    own = named if in_task else Named(None, named.label, named.kind)
-    task_column = column if task is None else _task_column(source, modality, own, notes)
+    column, task_column = _columns(corpus, task, modality, named, notes)
     label = _label(source, task_column, named.label, is_task=task is not None, notes=notes)
-    usable, dropped = corpus_table(corpus, CorpusParams(path="the corpus", column=column), modality)
-    usable = usable[[modality.column]]
-    if label is None:
-        rest = _checked_corpus(usable, modality, notes)
-        return Intake(rest, dropped, 0, None, tuple(notes))
-    kind = named.kind or guess_kind(source[label], label)
-    if named.kind is None:
-        notes.append(f"Column {label!r} has labels; the task is {kind}.")
-    if task is None:
-        source = _held_back(corpus, column, modality)
-    made, refused = _task(source, task_column, label, kind, modality)
-    notes += [f"Left out of the task: {one}." for one in refused]
-    rest = _without(usable, _near_keys(made.frame, modality), modality)
+    params = CorpusParams(path="the corpus", column=column)
+    usable, dropped = corpus_table(corpus, params, modality)
+    made, rest = None, usable[[modality.column]]
+    if label is not None:
+        kind = named.kind or guess_kind(source[label], label)
+        if named.kind is None:
+            notes.append(f"Column {label!r} has labels; the task is {kind}.")
+        if task is None:
+            source = _held_back(corpus, column, usable, modality)
+        wanted = TaskParams(
+            kind=kind, path="the task", domain="in", column=task_column, label=label
+        )
+        made = _task(source, wanted, modality, notes)
+        rest = _without(rest, made.frame[sides(wanted, modality)], modality)
     n_in_task = len(usable) - len(rest)
-    rest = _checked_corpus(rest, modality, notes)
-    return Intake(rest, dropped, n_in_task, made, tuple(notes))
-
-
-def _checked_corpus(frame: pd.DataFrame, modality: Modality, notes: list[str]) -> pd.DataFrame:
-    """Return the rows that the modality accepts.
-
-    Raises:
-        DataError: There is none.
-    """
-    frame, refused = _fit(frame, [modality.column], modality, modality.corpus_rules())
-    notes += [f"Left out of the corpus: {one}." for one in refused]
-    if frame.empty:
+    rest = _fit(rest, [modality.column], modality, modality.corpus_rules(), "corpus", notes)
+    if rest.empty:
         raise DataError("The corpus must have usable examples that are not in the task, got none.")
-    return frame
+    if dropped:
+        notes.append(f"Left out of the corpus: {dropped}.")
+    if n_in_task:
+        notes.append(f"Left out of the corpus, because the task has them: {n_in_task:,} examples.")
+    return Intake(rest, made, tuple(notes))
+
+
+def _columns(
+    corpus: pd.DataFrame,
+    task: pd.DataFrame | None,
+    modality: Modality,
+    named: Named,
+    notes: list[str],
+) -> tuple[str, str]:
+    """Return the columns of examples of the corpus and of the task; the user's choice may be in either."""
+    source, is_pairs = corpus if task is None else task, named.kind == "sts"
+    in_task = is_pairs or named.column in source
+    own = None if in_task and named.column not in corpus else named.column
+    column = _column(corpus, modality, own, "corpus", notes)
+    if task is None:
+        return column, column
+    if is_pairs:  # two columns, such as text1 and text2
+        return column, named.column or modality.column
+    own = named.column if in_task else None
+    return column, _column(task, modality, own, "task", notes)
 
 
 def _column(
     frame: pd.DataFrame, modality: Modality, named: str | None, what: str, notes: list[str]
 ) -> str:
     if named is not None:
-        _require(frame, named, what)
+        require_column(frame, named, f"The {what}")
         return named
     found = guess_column(frame, modality)
     notes.append(f"Column {found!r} of the {what} has the examples.")
     return found
 
 
-def _task_column(frame: pd.DataFrame, modality: Modality, named: Named, notes: list[str]) -> str:
-    if named.kind == "sts":  # two columns: text1 and text2
-        return named.column or modality.column
-    return _column(frame, modality, named.column, "task", notes)
-
-
 def _label(
     frame: pd.DataFrame, column: str, named: str | None, *, is_task: bool, notes: list[str]
 ) -> str | None:
     if named is not None:
-        _require(frame, named, "task" if is_task else "corpus")
+        require_column(frame, named, "The task" if is_task else "The corpus")
         return named
     found = guess_label(frame, column)
     if found is None and is_task:
@@ -162,72 +159,67 @@ def _label(
     return found
 
 
-def _require(frame: pd.DataFrame, column: str, what: str) -> None:
-    if column not in frame:
-        raise DataError(
-            f"The {what} must have a column {column!r}, got {', '.join(map(str, frame.columns))}."
-        )
-
-
-def _held_back(corpus: pd.DataFrame, column: str, modality: Modality) -> pd.DataFrame:
+def _held_back(
+    corpus: pd.DataFrame, column: str, usable: pd.DataFrame, modality: Modality
+) -> pd.DataFrame:
     """Return the rows of a corpus that become the task: whole groups of near-duplicates, chosen by hash."""
-    named = CorpusParams(path="the corpus", column=column)
-    usable, _ = corpus_table(corpus, named, modality)
     groups = groups_of(usable[modality.column].tolist(), modality)
-    share = min(0.5, MOST_TASK_ROWS / len(usable)) if len(usable) else 0.0
-    chosen = {
-        name for name, group in zip(usable["id"], groups, strict=True) if _draw(group) < share
-    }
+    share = min(0.5, MOST_TASK_ROWS / max(len(usable), 1))
+    ids = zip(usable["id"], groups, strict=True)
+    chosen = {name for name, group in ids if draw("task", group) < share}
     shown = corpus[corpus[column].notna()]
     names = shown[column].map(lambda value: modality.content_id(modality.coerce(value)))
     return shown[names.isin(chosen)]
 
 
-def _draw(group: str) -> float:
-    """Return a number in [0, 1) that depends only on the group's name."""
-    return int.from_bytes(hashlib.sha256(f"task {group}".encode()).digest()[:8], "big") / 2**64
-
-
-def _task(
-    source: pd.DataFrame, column: str, label: str, kind: TaskKind, modality: Modality
-) -> tuple[Task, list[str]]:
-    name = "-".join("".join(c if c.isalnum() else " " for c in label.lower()).split()) or "label"
-    params = TaskParams(kind=kind, path="the task", domain="in", column=column, label=label)
+def _task(source: pd.DataFrame, params: TaskParams, modality: Modality, notes: list[str]) -> Task:
+    letters = "".join(c if c.isalnum() else " " for c in params.label.lower())
     complete, dropped = complete_task(source.drop(columns="id", errors="ignore"), params, modality)
     shown = sides(params, modality)
-    complete, refused = _fit(complete, shown, modality, modality.task_rules(shown))
+    complete = _fit(complete, shown, modality, modality.task_rules(shown), "task", notes)
     if complete.empty:
         raise DataError("The task must have rows with an example and a label, got none.")
+    if dropped:
+        notes.append(f"Left out of the task: {dropped}.")
     n_test = int((complete["split"] == "test").sum()) if "split" in complete else len(complete)
     columns = [*shown, "label", *(one for one in ("role", "group", "split") if one in source)]
-    return Task(name, kind, complete[columns], n_test, dropped), refused
+    return Task("-".join(letters.split()) or "label", params.kind, complete[columns], n_test)
+
+
+def _without(corpus: pd.DataFrame, shown: pd.DataFrame, modality: Modality) -> pd.DataFrame:
+    """Return the examples of a corpus that are not near-duplicates of the examples of a task."""
+    keys = {modality.near_key(one) for column in shown for one in shown[column].dropna()}
+    return corpus[~corpus[modality.column].map(modality.near_key).isin(keys)]
 
 
 def _fit(
-    frame: pd.DataFrame, columns: Sequence[str], modality: Modality, rules: Sequence[Rule]
-) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows that the modality's rules accept, and one note per rule that refuses rows, with their number.
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    modality: Modality,
+    rules: Sequence[Rule],
+    what: str,
+    notes: list[str],
+) -> pd.DataFrame:
+    """Return the rows that the modality's rules accept; add a note on the others.
 
     Only rules about a single row are applied here; validation applies all rules.
     """
     shown = [list(row) for row in frame[list(columns)].itertuples(index=False, name=None)]
     derived = frame.assign(**{k: list(v) for k, v in modality.derived(shown).items()})
-    is_fit, refused = pd.Series(data=True, index=frame.index), []
+    is_fit = pd.Series(data=True, index=frame.index)
     for rule in rules:
         meets = ROW_RULES.get(rule.type)
         if meets is None:
             continue
         accepted = meets(derived[str(rule.kwargs["column"])], rule.kwargs)
         if count := int((is_fit & ~accepted).sum()):
-            refused.append(f"{count:,} ({rule.because})")
+            notes.append(f"Left out of the {what}: {count:,} ({rule.because}).")
         is_fit &= accepted
-    return frame[is_fit].reset_index(drop=True), refused
+    return frame[is_fit].reset_index(drop=True)
 
 
 def _between(values: pd.Series, limits: Mapping[str, Any]) -> pd.Series:
-    low, high = limits.get("min_value"), limits.get("max_value")
-    above = values >= (-math.inf if low is None else low)
-    return above & (values <= (math.inf if high is None else high))
+    return values.between(limits.get("min_value", -math.inf), limits.get("max_value", math.inf))
 
 
 ROW_RULES: dict[str, Callable[[pd.Series, Mapping[str, Any]], pd.Series]] = {
@@ -237,29 +229,4 @@ ROW_RULES: dict[str, Callable[[pd.Series, Mapping[str, Any]], pd.Series]] = {
     ),
     "expect_column_values_to_be_in_set": lambda values, limits: values.isin(limits["value_set"]),
 }
-
-
-def _near_keys(frame: pd.DataFrame, modality: Modality) -> set[str]:
-    columns = [name for name in frame if str(name).rstrip("12") == modality.column]
-    return {modality.near_key(one) for name in columns for one in frame[name].dropna()}
-
-
-def _without(corpus: pd.DataFrame, keys: set[str], modality: Modality) -> pd.DataFrame:
-    """Return the examples of a corpus that are not near-duplicates of a task's examples."""
-    is_new = [modality.near_key(one) not in keys for one in corpus[modality.column]]
-    return corpus[is_new].reset_index(drop=True)
-
-
-def few_words(dropped: Dropped) -> Sequence[str]:
-    """Return the numbers of dropped rows, each with the reason.
-
-    Examples:
-        >>> few_words(Dropped(empty=3, repeated=1))
-        ['3 empty', '1 repeated']
-    """
-    counts = {
-        "empty": dropped.empty,
-        "repeated": dropped.repeated,
-        "with several labels": dropped.contradictory,
-    }
-    return [f"{count:,} {what}" for what, count in counts.items() if count]
+"""The rules about a single row: whether each value of a column keeps the rule."""

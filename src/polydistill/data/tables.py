@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +11,13 @@ from polydistill.config.data import CorpusParams, TaskParams
 from polydistill.contracts import Example, Modality
 from polydistill.data.completion import (
     Dropped,
+    as_examples,
     groups_of,
     has_content_ids,
     split_of,
     usable_rows,
 )
-from polydistill.data.files import read_lines, read_table
+from polydistill.data.files import read_lines, read_table, require_column
 from polydistill.errors import DataError
 
 CLASS_KINDS = frozenset({"binary-classification", "classification"})
@@ -33,23 +34,6 @@ def read_examples(path: Path, modality: Modality) -> list[Example]:
         DataError: The file is empty or not UTF-8, or the modality refuses a line, which the message names.
     """
     return as_examples(read_lines(path), modality, f"{path}, line")
-
-
-def as_examples(
-    values: Iterable[object], modality: Modality, each: str = "Example", *, start: int = 1
-) -> list[Example]:
-    """Convert a user's values to examples of the modality.
-
-    Raises:
-        DataError: The modality refuses a value; the message names it by `each` and its number.
-    """
-    examples = []
-    for number, value in enumerate(values, start):
-        try:
-            examples.append(modality.coerce(value))
-        except DataError as error:
-            raise type(error)(f"{each} {number}: {error}") from error
-    return examples
 
 
 def read_corpus(
@@ -93,8 +77,7 @@ def corpus_table(
     frame = _with_examples(frame, params.path, params.column, [modality.column])
     if has_content_ids(frame, modality.column, modality):
         return frame, Dropped()
-    frame = _coerced(frame, params.path, [modality.column], modality)
-    return usable_rows(frame, [modality.column], modality)
+    return usable_rows(frame, [modality.column], modality, params.path)
 
 
 def read_tasks(
@@ -107,10 +90,9 @@ def read_tasks(
     Raises:
         DataError: The file of another task is missing, or a table lacks a column.
     """
-    available = available_tasks(root, params)
     return {
-        name: task_table(read_table(root / task.path), task, modality)
-        for name, task in available.items()
+        name: complete_task(read_table(root / task.path), task, modality)[0]
+        for name, task in available_tasks(root, params).items()
     }
 
 
@@ -121,11 +103,6 @@ def available_tasks(root: Path, params: Mapping[str, TaskParams]) -> dict[str, T
         for name, task in params.items()
         if task.redistributable or (root / task.path).exists()
     }
-
-
-def task_table(frame: pd.DataFrame, task: TaskParams, modality: Modality) -> pd.DataFrame:
-    """Return the usable rows of a task: the first result of `complete_task`."""
-    return complete_task(frame, task, modality)[0]
 
 
 def complete_task(
@@ -145,10 +122,9 @@ def complete_task(
     frame = _with_labels(frame, task)
     dropped = Dropped()
     if "id" not in frame:
-        frame = _coerced(frame, task.path, shown, modality)
-        label = None if task.kind == "retrieval" else "label"
-        frame, dropped = usable_rows(frame, shown, modality, label=label)
-    frame = _renamed(frame, task)
+        label = "" if task.kind == "retrieval" else "label"
+        frame, dropped = usable_rows(frame, shown, modality, task.path, label)
+    frame = _with_roles(frame, task)
     if task.max_rows is not None:
         frame = frame.sort_values("id").head(task.max_rows)
     if task.kind == "sts":
@@ -172,18 +148,14 @@ def benchmark_inputs(
         return pd.DataFrame({"id": pd.Series(dtype=str), modality.column: pd.Series(dtype=str)})
     examples = pd.concat(columns, ignore_index=True)
     ids = examples.map(modality.content_id)
-    return (
-        pd.DataFrame({"id": ids, modality.column: examples})
-        .drop_duplicates("id")
-        .reset_index(drop=True)
-    )
+    inputs = pd.DataFrame({"id": ids, modality.column: examples})
+    return inputs.drop_duplicates("id", ignore_index=True)
 
 
 def sides(task: TaskParams, modality: Modality) -> list[str]:
     """Return the columns that hold a task's examples."""
-    return (
-        [f"{modality.column}{side}" for side in (1, 2)] if task.kind == "sts" else [modality.column]
-    )
+    ends = ("1", "2") if task.kind == "sts" else ("",)
+    return [f"{modality.column}{end}" for end in ends]
 
 
 def _with_examples(
@@ -204,11 +176,7 @@ def _with_examples(
     else:
         named = list(wanted)
     for name in named:
-        if name not in frame:
-            raise DataError(
-                f"{path} must have a column {name!r}, got {', '.join(map(str, frame.columns))}. "
-                "Name the column of the examples with `column`."
-            )
+        require_column(frame, name, path, "Name the column of the examples with `column`.")
     return frame.assign(**{new: frame[old] for new, old in zip(wanted, named, strict=True)})
 
 
@@ -218,11 +186,8 @@ def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
     Raises:
         DataError: The table has no such column.
     """
-    if task.label not in frame:
-        raise DataError(
-            f"{task.path} must have a column {task.label!r}, got {', '.join(map(str, frame.columns))}. "
-            "Name the column of the labels with `label`."
-        )
+    hint = "Name the column of the labels with `label`."
+    require_column(frame, task.label, task.path, hint)
     labels = frame[task.label]
     if task.kind in NUMBER_KINDS and not pd.api.types.is_numeric_dtype(labels):
         numbers = pd.to_numeric(labels, errors="coerce")
@@ -230,28 +195,10 @@ def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
     return frame.assign(label=labels)
 
 
-def _coerced(
-    frame: pd.DataFrame, path: str, columns: Sequence[str], modality: Modality
-) -> pd.DataFrame:
-    """Return a user's table whose values are converted to examples; empty cells stay empty.
-
-    Raises:
-        DataError: The modality refuses a value; the message names it.
-    """
-    read = {}
-    for column in columns:
-        filled = frame[column][frame[column].notna()]
-        values = as_examples(filled, modality, f"{path}, column {column!r}, example")
-        read[column] = pd.Series(values, index=filled.index, dtype=object).reindex(frame.index)
-    return frame.assign(**read)
-
-
-def _renamed(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
+def _with_roles(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
     """Copy the columns that a task names for its split and groups to `split` and `group`."""
-    named = {"split": task.split, "group": task.group}
-    others = {role: frame[column] for role, column in named.items() if column in frame}
-    if lacking := [column for role, column in named.items() if column not in (*frame, role)]:
-        raise DataError(
-            f"{task.path} must have a column {lacking[0]!r}, got {', '.join(frame.columns)}."
-        )
-    return frame.assign(**others)
+    for role, column in (("split", task.split), ("group", task.group)):
+        if column != role:
+            require_column(frame, column, task.path)
+            frame = frame.assign(**{role: frame[column]})
+    return frame

@@ -11,8 +11,8 @@ import pandas as pd
 from polydistill.config.params import load_params, write_resolved
 from polydistill.contracts import Modality
 from polydistill.data.files import read_table
-from polydistill.data.guess import guess_modality
-from polydistill.data.intake import Intake, Named, few_words, take_in
+from polydistill.data.inputs import guess_modality
+from polydistill.data.intake import Intake, Named, take_in
 from polydistill.data.modalities import MODALITIES
 from polydistill.errors import ParamsError
 from polydistill.integrations import git
@@ -97,7 +97,7 @@ def create_project(folder: Path, sources: Sources) -> NewProject:
         task=intake.task.name if intake.task else None,
         n_task=len(intake.task.frame) if intake.task else 0,
         n_test=intake.task.n_test if intake.task else 0,
-        notes=(*intake.notes, *_losses(intake)),
+        notes=intake.notes,
     )
 
 
@@ -147,18 +147,3 @@ def _installed() -> str:
         for one in distributions()
     }
     return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()) if name)
-
-
-def _losses(intake: Intake) -> list[str]:
-    notes = []
-    for what, dropped in (
-        ("corpus", intake.dropped),
-        ("task", intake.task and intake.task.dropped),
-    ):
-        if dropped:
-            notes.append(f"Left out of the {what}: {', '.join(few_words(dropped))}.")
-    if intake.n_in_task:
-        notes.append(
-            f"Left out of the corpus, because the task has them: {intake.n_in_task:,} examples."
-        )
-    return notes
