@@ -20,7 +20,8 @@ PolydistillError                      exit 1
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -63,6 +64,23 @@ class MissingExtraError(PolydistillError, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f'{what} needs the `{extra}` extra: pip install "polydistill[{extra}]".')
+
+
+@contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """Wrap the import of an optional dependency.
+
+    Args:
+        what: What needs the dependency, for the message.
+        extra: The pip extra that installs it.
+
+    Raises:
+        MissingExtraError: The import fails.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(what, extra) from error
 
 
 class DataError(PolydistillError, ValueError):

