@@ -7,9 +7,9 @@ import pytest
 
 from polydistill.config.params import load_params
 from polydistill.data.smiles import read_molecule
+from polydistill.teachers._molecules import batch_graphs
 from polydistill.teachers.minimol import (
     MinimolTeacher,
-    batch_graphs,
     graph_of,
     laplacian,
     return_probabilities,
@@ -73,7 +73,7 @@ def test_elements_stand_in_their_place_of_the_table(symbol: str, group: int, per
 def test_graphs_side_by_side_keep_their_bonds() -> None:
     graphs = [graph_of(read_molecule(smiles)) for smiles in ("CO", "C", "C=C")]
 
-    batch = batch_graphs(graphs)
+    batch = batch_graphs(graphs, "feat")
 
     assert batch["batch"].tolist() == [0, 0, 1, 2, 2]
     assert batch["edge_index"].tolist() == [[0, 1, 3, 4], [1, 0, 4, 3]]

@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polydistill.errors import DiskSpaceError, StoreError
-from polydistill.project.files import sha256_of, write_atomic
+from polydistill.project.files import is_full_disk, put_in_place, sha256_of, write_atomic
 
 INDEX = "index.json"
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
@@ -79,11 +78,11 @@ def write_shard(
     column = pa.FixedSizeListArray.from_arrays(numbers, values.shape[1], mask=mask)
     table = pa.table({"id": pa.array(shard.ids, type=pa.string()), "embedding": column})
     table = table.replace_schema_metadata({"key": shard.key})
-    path = folder / shard.file
-    partial = path.with_suffix(".partial")
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=len(shard.ids))
-    partial.replace(path)
+    path = folder / shard.file
+    write_atomic(path, sink.getvalue().to_pybytes())
     write_atomic(path.with_suffix(".sha256"), sha256_of(path))
     return path
 
@@ -112,7 +111,7 @@ def find_shards(
                 continue
             if sha256_of(path) != sums[shard.file]:
                 damaged.append(shard.file)
-            elif _matches(shard, path):
+            elif read_shard(path).schema.metadata.get(b"key") == shard.key.encode():
                 have[shard.file] = path
     return have, damaged
 
@@ -123,21 +122,10 @@ def _known_sums(folder: Path) -> dict[str, str]:
         note.with_suffix(".arrow").name: note.read_text(encoding="utf-8")
         for note in folder.glob("*.sha256")
     }
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        return sums | {entry["file"]: entry["sha256"] for entry in index["shards"]}
-    except (FileNotFoundError, NotADirectoryError):
-        return sums
-    except (ValueError, KeyError, TypeError):
-        return sums  # the checksums of a damaged index are not trusted: its shards are recomputed
-
-
-def _matches(shard: Shard, path: Path) -> bool:
-    """Return whether a file holds the key and the ids of a shard."""
-    table = read_shard(path)
-    return (table.schema.metadata or {}).get(b"key") == shard.key.encode() and table[
-        "id"
-    ].to_pylist() == list(shard.ids)
+    # The checksums of a missing or damaged index are not trusted: its shards are recomputed.
+    with suppress(StoreError):
+        sums |= {entry["file"]: entry["sha256"] for entry in read_index(folder)["shards"]}
+    return sums
 
 
 def seal(index: Mapping[str, Any]) -> str:
@@ -157,14 +145,11 @@ def read_index(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise StoreError(f"No embeddings in {folder}: run the embed stage.")
     text = path.read_bytes()
-    try:
+    with suppress(ValueError, AttributeError):
         index: dict[str, Any] = json.loads(text)
-        whole = seal(index).encode() == text
-    except (ValueError, AttributeError):
-        whole = False
-    if not whole:
-        raise StoreError(f"{path} is damaged: rerun embed to rebuild it.")
-    return index
+        if seal(index).encode() == text:
+            return index
+    raise StoreError(f"{path} is damaged: rerun embed to rebuild it.")
 
 
 def verified(path: Path, sha256: str) -> Path:
@@ -181,12 +166,14 @@ def verified(path: Path, sha256: str) -> Path:
 
 
 def swap_in(folder: Path, files: Mapping[str, Path], index: str) -> None:
-    """Replace `folder` by a new folder with exactly `files` and the index, by one rename."""
+    """Replace `folder` by a new folder with exactly `files` and the index.
+
+    While `folder` is replaced, `next_folder` is complete, so a run that is killed then loses no shard.
+    """
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     in_place = names == {INDEX, *files} and all(path.parent == folder for path in files.values())
     if in_place and (folder / INDEX).read_bytes() == index.encode():
         return
-    beside, old = swap_folders(folder)
     made = folder.with_name(f".{folder.name}.made")
     shutil.rmtree(made, ignore_errors=True)
     try:
@@ -197,22 +184,18 @@ def swap_in(folder: Path, files: Mapping[str, Path], index: str) -> None:
     except OSError:
         shutil.rmtree(made, ignore_errors=True)
         raise
-    shutil.rmtree(beside, ignore_errors=True)
-    made.rename(beside)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    beside.rename(folder)
+    put_in_place(made, next_folder(folder))
+    put_in_place(next_folder(folder), folder)
 
 
-def swap_folders(folder: Path) -> tuple[Path, Path]:
-    """Return the temporary paths of the next and of the last folder during a swap."""
-    return folder.with_name(f".{folder.name}.next"), folder.with_name(f".{folder.name}.last")
+def next_folder(folder: Path) -> Path:
+    """Return the temporary path of a complete folder that is about to replace `folder`."""
+    return folder.with_name(f".{folder.name}.next")
 
 
 def _link(source: Path, target: Path) -> None:
     try:
-        os.link(source, target)
+        target.hardlink_to(source)
     except OSError as error:
         if error.errno not in NO_LINK:
             raise
@@ -220,10 +203,10 @@ def _link(source: Path, target: Path) -> None:
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raise if fewer than `needed` bytes are free on the disk of `folder`.
+    """Check that `needed` bytes are free on the disk of `folder`.
 
     Raises:
-        DiskSpaceError: Fewer than `needed` bytes are free.
+        DiskSpaceError: Fewer bytes are free.
     """
     free = free_bytes(folder)
     if needed > free:
@@ -241,14 +224,12 @@ def free_bytes(folder: Path) -> int:
 
 @contextmanager
 def full_disk_as_error(work: Path) -> Iterator[None]:
-    """Convert the error of a full disk to `DiskSpaceError`, and remove partial files from `work`."""
+    """Convert the error of a full disk to `DiskSpaceError`."""
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not is_full_disk(error):
             raise
-        for partial in work.glob("*.partial"):
-            partial.unlink()
         raise DiskSpaceError(
             f"The disk of {error.filename or work} is full: free disk space and run again; "
             "finished shards are kept."

@@ -22,23 +22,19 @@ from numpy.typing import NDArray
 from polydistill.contracts import Embeddings, Example, Progress, Teacher, silent
 from polydistill.embeddings.shards import (
     find_shards,
-    free_bytes,
     full_disk_as_error,
+    next_folder,
     plan_shards,
     read_index,
     read_shard,
     require_space,
     seal,
-    swap_folders,
     swap_in,
     verified,
     write_shard,
 )
 from polydistill.errors import ShapeError, StoreError
 from polydistill.project.files import sha256_of
-
-__all__ = ["StoredEmbeddings", "WriteReport", "free_bytes", "needed_bytes"]
-__all__ += ["open_embeddings", "write_embeddings"]
 
 ROW_OVERHEAD_BYTES = 40  # an id of 32 characters, its offset, and Arrow's framing
 HEADROOM = 1.1
@@ -105,7 +101,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
         )
     identity = {**teacher.identity, "dim": teacher.dim, "dtype": dtype}
     shards = plan_shards(ids, identity, shard_rows)
-    files, damaged = find_shards(shards, [folder, work, *swap_folders(folder)])
+    files, damaged = find_shards(shards, [folder, work, next_folder(folder)])
     missing = [shard for shard in shards if shard.file not in files]
     rows_computed = sum(len(shard.ids) for shard in missing)
     require_space(work, needed_bytes(rows_computed, teacher.dim, dtype))
@@ -143,7 +139,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
             "teacher": teacher.name,
         }
         swap_in(folder, {shard.file: files[shard.file] for shard in shards}, seal(index))
-    for finished in (work, *swap_folders(folder)):
+    for finished in (work, next_folder(folder)):
         shutil.rmtree(finished, ignore_errors=True)
     return WriteReport(len(missing), len(shards) - len(missing), tuple(damaged), rows_computed)
 
@@ -253,9 +249,7 @@ def set_aside(folder: Path, target: Path) -> None:
 
 def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
     """Yield the row indices of each batch; examples are sorted by length, so that batches need little padding."""
-    order = np.array(
-        sorted(range(len(examples)), key=lambda row: len(examples[row])), dtype=np.int64
-    )
+    order = np.argsort([len(example) for example in examples], kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
@@ -264,30 +258,36 @@ def _embed(
     teacher: Teacher, ids: Sequence[str], examples: Sequence[Example], dtype: str
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
     """Embed examples; check and return the values, `(n, dim)` as `dtype`, and the presence, `(n,)`."""
-    result = teacher.embed(examples)
-    _require_shapes(teacher, len(ids), result)
+    result = _checked(teacher, examples)
     with np.errstate(over="ignore"):
-        values: NDArray[np.floating] = result.values.astype(dtype)
-    _require_finite(teacher, ids, result, values)
-    return values, result.present
+        stored: NDArray[np.floating] = result.values.astype(dtype)
+    bad = ~np.isfinite(stored).all(axis=1) & result.present
+    if bad.any():
+        is_finite = np.isfinite(result.values[bad]).all()
+        what = f"a number that {dtype} cannot hold" if is_finite else "NaN or infinity"
+        remedy = ": set store.dtype to float32" if is_finite else ""
+        named = ", ".join(np.asarray(ids)[bad][:NAMED])
+        raise StoreError(
+            f"Teacher {teacher.name!r} returned {what} for {bad.sum()} rows ({named}){remedy}."
+        )
+    return stored, result.present
 
 
-def _require_shapes(teacher: Teacher, n_examples: int, result: Embeddings) -> None:
-    expected = (n_examples, teacher.dim)
-    if result.values.shape != expected:
+def _checked(teacher: Teacher, examples: Sequence[Example]) -> Embeddings:
+    """Embed examples; check the shapes and types of the result."""
+    result, expected = teacher.embed(examples), (len(examples), teacher.dim)
+    values, present = result.values, result.present
+    if values.shape != expected or present.shape != expected[:1]:
         raise ShapeError(
-            f"Teacher {teacher.name!r} must return shape {expected}, got {result.values.shape}."
+            f"Teacher {teacher.name!r} must return shape {expected}, got {values.shape}, with one "
+            f"`present` per row, got {present.shape}."
         )
-    if result.present.shape != expected[:1]:
-        raise ShapeError(
-            f"Teacher {teacher.name!r}: `present` must have shape {expected[:1]}, "
-            f"got {result.present.shape}."
-        )
-    if result.values.dtype != np.float32 or result.present.dtype != np.bool_:
+    if values.dtype != np.float32 or present.dtype != np.bool_:
         raise StoreError(
             f"Teacher {teacher.name!r} must return float32 values and bool presence, got "
-            f"{result.values.dtype} and {result.present.dtype}."
+            f"{values.dtype} and {present.dtype}."
         )
+    return result
 
 
 def _require_order(teacher: Teacher, examples: Sequence[Example]) -> None:
@@ -297,29 +297,12 @@ def _require_order(teacher: Teacher, examples: Sequence[Example]) -> None:
     be closer to its embedding alone than the other row is.
     """
     pair = [max(examples, key=len), min(examples, key=len)]
-    alone = teacher.embed(pair[:1])
-    _require_shapes(teacher, 1, alone)
+    alone = _checked(teacher, pair[:1])
     for own, other, batch in ((0, 1, pair), (1, 0, pair[::-1])):
-        together = teacher.embed(batch)
-        _require_shapes(teacher, 2, together)
+        together = _checked(teacher, batch)
         distances = np.abs(together.values - alone.values).max(axis=1)  # (2,)
         if alone.present.all() and distances[own] > distances[other] + ORDER_TOLERANCE:
             raise StoreError(
                 f"Teacher {teacher.name!r} must return rows in the order of its examples: embedded "
                 f"together, {batch[other]!r:.60} and {pair[0]!r:.60} were returned in reverse order."
             )
-
-
-def _require_finite(
-    teacher: Teacher, ids: Sequence[str], result: Embeddings, stored: NDArray[np.floating]
-) -> None:
-    bad = ~np.isfinite(stored).all(axis=1) & result.present
-    if not bad.any():
-        return
-    finite = np.isfinite(result.values[bad]).all()
-    what = f"a number that {stored.dtype} cannot hold" if finite else "NaN or infinity"
-    named = ", ".join(np.asarray(ids)[bad][:NAMED])
-    remedy = ": set store.dtype to float32" if finite else ""
-    raise StoreError(
-        f"Teacher {teacher.name!r} returned {what} for {bad.sum()} rows ({named}){remedy}."
-    )

@@ -11,7 +11,8 @@ from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
-from polydistill.embeddings.store import free_bytes, needed_bytes, write_embeddings
+from polydistill.embeddings.shards import free_bytes
+from polydistill.embeddings.store import needed_bytes, write_embeddings
 from polydistill.errors import StageError, UnknownNameError
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout

@@ -1,28 +1,16 @@
-"""SMILES reading and one-hot codes, shared by the teachers of molecules."""
+"""Molecular graphs, shared by the teachers of molecules."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from polydistill.contracts import Example
-from polydistill.data.smiles import MAX_ATOMS, read_molecule
-from polydistill.teachers._rows import ReadsExamples
+import numpy as np
+from numpy.typing import NDArray
 
-
-class ReadsMolecules(ReadsExamples):
-    """Passes RDKit molecules to `_run`; an invalid SMILES or too large a molecule gives a missing row.
-
-    A molecule is too large if it has more than `max_atoms` atoms, without hydrogens.
-    """
-
-    batch_rows: ClassVar[int] = 64
-    max_atoms: int = MAX_ATOMS
-
-    def _read(self, example: Example) -> Any | None:
-        molecule = read_molecule(example)
-        fits = molecule is not None and molecule.GetNumAtoms() <= self.max_atoms
-        return molecule if fits else None
+Graph = dict[str, NDArray[Any]]
+BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
+"""The types of bonds; any other type has a code of its own."""
 
 
 def one_hot(value: object, choices: Sequence[object]) -> list[float]:
@@ -30,3 +18,22 @@ def one_hot(value: object, choices: Sequence[object]) -> list[float]:
     row = [0.0] * (len(choices) + 1)
     row[choices.index(value) if value in choices else -1] = 1.0
     return row
+
+
+def batch_graphs(graphs: Sequence[Graph], atoms: str) -> Graph:
+    """Combine graphs into one, with each atom's graph index as `batch`.
+
+    Args:
+        graphs: Per molecule, the rows of atoms and bonds by name, and `edge_index`, `(2, directed bonds)`.
+        atoms: The name of an array with one row per atom.
+    """
+    sizes = np.array([len(graph[atoms]) for graph in graphs])
+    first = np.cumsum(sizes) - sizes
+    ends = [graph["edge_index"] + start for graph, start in zip(graphs, first, strict=True)]
+    rows = {
+        name: np.concatenate([graph[name] for graph in graphs]).astype(np.float32)
+        for name in graphs[0]
+        if name != "edge_index"
+    }
+    batch = np.repeat(np.arange(len(graphs)), sizes)
+    return {**rows, "edge_index": np.concatenate(ends, axis=1), "batch": batch}

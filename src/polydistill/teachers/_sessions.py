@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from polydistill.errors import MissingExtraError
+from polydistill.errors import needs_extra
 
 FATAL_AND_ERRORS = 3  # of ONNX Runtime's log levels
 
@@ -21,10 +21,8 @@ def open_session(name: str, model: str | bytes, *, threads: int, extra: str) -> 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
     """
-    try:
+    with needs_extra(f"Teacher {name!r}", extra):
         import onnxruntime as ort
-    except ImportError as error:
-        raise MissingExtraError(f"Teacher {name!r}", extra) from error
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

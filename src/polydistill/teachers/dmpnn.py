@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,22 +15,21 @@ from torch import Tensor
 
 from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
-from polydistill.data.weights import locate, package_version, source_sha256
+from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import DataError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._molecules import ReadsMolecules, one_hot
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._molecules import BONDS, Graph, batch_graphs, one_hot
+from polydistill.teachers._readers import Identity, ReadsMolecules
 
 ELEMENTS = (*range(1, 37), 53)
 CHARGES = (-1, -2, 1, 2, 0)
 HYBRIDISATIONS = ("S", "SP", "SP2", "SP2D", "SP3", "SP3D", "SP3D2")
-BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
 LAYERS = ("W_i.weight", "W_h.weight", "W_o.weight", "W_o.bias")
 
 
 @TEACHERS.register("dmpnn")
 @dataclass(eq=False, kw_only=True)
-class DmpnnTeacher(ReadsMolecules, NamedTeacher):
+class DmpnnTeacher(ReadsMolecules):
     """The concatenated molecule vectors of one or more chemprop networks.
 
     A checkpoint is a pickle, read by `torch.load(weights_only=True)`. An empty class replaces the classes that its
@@ -48,6 +47,7 @@ class DmpnnTeacher(ReadsMolecules, NamedTeacher):
     """
 
     family = "dmpnn"
+    identified_by = ("max_atoms", "rdkit", "precision")
 
     checkpoints: Sequence[str]
     dim: int
@@ -57,66 +57,63 @@ class DmpnnTeacher(ReadsMolecules, NamedTeacher):
     def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
         weights = "".join(source_sha256(one) for one in self.checkpoints)
-        return self.identity_of(
-            "max_atoms",
-            rdkit=package_version("rdkit"),
-            weights=hashlib.sha256(weights.encode()).hexdigest(),
-            precision="float32",
-        )
+        return {**super().identity, "weights": hashlib.sha256(weights.encode()).hexdigest()}
 
     @cached_property
     def _networks(self) -> list[Network]:
-        return [Network(*read_checkpoint(str(locate(one)))) for one in self.checkpoints]
+        return [read_checkpoint(str(locate(one))) for one in self.checkpoints]
 
     @property
     def n_parameters(self) -> int:
         """Number of parameters of the message passing; the checkpoints' predictors are not used."""
-        return sum(network.n_parameters for network in self._networks)
+        return sum(one.numel() for network in self._networks for one in network.weights.values())
 
     @torch.inference_mode()
     def _run(self, batch: list[Any]) -> FloatArray:
         torch.set_num_threads(self.threads)
-        graph = batch_graph(batch)
-        vectors = torch.cat([network(*graph, len(batch)) for network in self._networks], dim=1)
-        return np.asarray(vectors)
+        combined = batch_graphs([graph_of(molecule) for molecule in batch], "atoms")
+        graph = {name: torch.from_numpy(rows) for name, rows in combined.items()}
+        vectors = [molecule_vectors(network, graph, len(batch)) for network in self._networks]
+        return np.asarray(torch.cat(vectors, dim=1))
 
 
-class Network:
+class Network(NamedTuple):
     """The message passing of one network.
 
-    Args:
+    Attributes:
         weights: By name in the checkpoint: `W_i`, `(dim, atoms + bonds)`; `W_h`, `(dim, dim)`; `W_o`, `(dim, atoms + dim)`, and its bias.
         depth: Number of message steps; the first one uses the features alone.
         norm: Divisor of the sum over atoms.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], depth: int, norm: float) -> None:
-        self._weights, self._depth, self._norm = weights, depth, norm
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of parameters."""
-        return sum(weight.numel() for weight in self._weights.values())
-
-    def __call__(
-        self, atoms: Tensor, bonds: Tensor, ends: Tensor, owner: Tensor, n_molecules: int
-    ) -> Tensor:
-        """Return molecule vectors, `(n_molecules, dim)`; the arguments are those that `batch_graph` returns."""
-        start, end = ends
-        first = torch.cat([atoms[start], bonds], dim=1) @ self._weights["W_i.weight"].T
-        hidden = torch.relu(first)  # (directed bonds, dim)
-        back = torch.arange(len(hidden)).reshape(-1, 2).flip(1).reshape(-1)
-        for _ in range(1, self._depth):
-            arriving = _sum_by(end, hidden, len(atoms))
-            message = arriving[start] - hidden[back]
-            hidden = torch.relu(first + message @ self._weights["W_h.weight"].T)
-        seen = torch.cat([atoms, _sum_by(end, hidden, len(atoms))], dim=1)
-        by_atom = torch.relu(seen @ self._weights["W_o.weight"].T + self._weights["W_o.bias"])
-        return _sum_by(owner, by_atom, n_molecules) / self._norm
+    weights: Mapping[str, Tensor]
+    depth: int
+    norm: float
 
 
-def read_checkpoint(path: str) -> tuple[dict[str, Tensor], int, float]:
-    """Return the message-passing weights, depth and norm of a chemprop checkpoint.
+def molecule_vectors(network: Network, graph: Mapping[str, Tensor], n_molecules: int) -> Tensor:
+    """Return the vector of each molecule, `(n_molecules, dim)`.
+
+    Args:
+        network: The network.
+        graph: All molecules as one graph: see `graph_of` and `batch_graphs`.
+        n_molecules: The number of molecules.
+    """
+    atoms, (start, end), weights = graph["atoms"], graph["edge_index"], network.weights
+    first = torch.cat([atoms[start], graph["bonds"]], dim=1) @ weights["W_i.weight"].T
+    hidden = torch.relu(first)  # (directed bonds, dim)
+    back = torch.arange(len(hidden)).reshape(-1, 2).flip(1).reshape(-1)
+    for _ in range(1, network.depth):
+        arriving = _sum_by(end, hidden, len(atoms))
+        message = arriving[start] - hidden[back]
+        hidden = torch.relu(first + message @ weights["W_h.weight"].T)
+    seen = torch.cat([atoms, _sum_by(end, hidden, len(atoms))], dim=1)
+    by_atom = torch.relu(seen @ weights["W_o.weight"].T + weights["W_o.bias"])
+    return _sum_by(graph["batch"], by_atom, n_molecules) / network.norm
+
+
+def read_checkpoint(path: str) -> Network:
+    """Return the message passing of a chemprop checkpoint.
 
     Raises:
         DataError: The file is no chemprop checkpoint, or its network is not supported.
@@ -137,7 +134,7 @@ def read_checkpoint(path: str) -> tuple[dict[str, Tensor], int, float]:
             f"descriptors or batch norm, got {', '.join([*odd, *missing]) or 'another network'}."
         )
     weights = {name: state[f"message_passing.{name}"] for name in LAYERS}
-    return weights, int(passing["depth"]), float(settings["agg"]["norm"])
+    return Network(weights, int(passing["depth"]), float(settings["agg"]["norm"]))
 
 
 class _Unread:
@@ -150,26 +147,17 @@ class _Unread:
         """Ignore the state."""
 
 
-def batch_graph(molecules: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return atoms `(n, 72)`, directed bonds `(m, 14)`, their ends `(2, m)`, and each atom's molecule `(n,)`.
+def graph_of(molecule: Any) -> Graph:
+    """Return a molecule's `atoms`, `(n, 72)`, and directed `bonds`, `(m, 14)`, with their ends as `edge_index`, `(2, m)`.
 
     The two directions of a bond are adjacent.
     """
-    atoms: list[list[float]] = []
-    bonds: list[list[float]] = []
-    ends = [np.empty((2, 0), dtype=np.int64)]
-    owner: list[int] = []
-    for index, molecule in enumerate(molecules):
-        ends.append(directed_bonds(molecule) + len(atoms))
-        atoms += [_atom_features(atom) for atom in molecule.GetAtoms()]
-        bonds += [row for bond in molecule.GetBonds() for row in [_bond_features(bond)] * 2]
-        owner += [index] * molecule.GetNumAtoms()
-    return (
-        torch.tensor(atoms, dtype=torch.float32),
-        torch.tensor(bonds, dtype=torch.float32).reshape(-1, 14),
-        torch.from_numpy(np.concatenate(ends, axis=1)),
-        torch.tensor(owner),
-    )
+    bonds = [_bond_features(bond) for bond in molecule.GetBonds()]
+    return {
+        "atoms": np.array([_atom_features(atom) for atom in molecule.GetAtoms()]),
+        "bonds": np.array(bonds).reshape(-1, 14).repeat(2, axis=0),
+        "edge_index": directed_bonds(molecule),
+    }
 
 
 def _atom_features(atom: Any) -> list[float]:

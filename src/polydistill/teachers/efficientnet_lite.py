@@ -18,8 +18,7 @@ from polydistill.data.weights import locate
 from polydistill.errors import DataError
 from polydistill.project.files import sha256_of
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._images import ReadsImages
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._readers import Identity, ReadsImages
 
 STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
 """Per stage: the number of blocks and the stride of the first. The rest follows from the weights' shapes."""
@@ -70,7 +69,7 @@ def _padded(pixels: Tensor, kernel: int, stride: int) -> Tensor:
 
 @TEACHERS.register("efficientnet-lite")
 @dataclass(eq=False, kw_only=True)
-class EfficientNetLiteTeacher(ReadsImages, NamedTeacher):
+class EfficientNetLiteTeacher(ReadsImages):
     """EfficientNet-Lite0 without its classifier; see `run_network`.
 
     Attributes:
@@ -81,6 +80,7 @@ class EfficientNetLiteTeacher(ReadsImages, NamedTeacher):
     """
 
     family = "efficientnet-lite"
+    identified_by = ("size", "precision")
 
     weights: str
     sha256: str
@@ -90,7 +90,7 @@ class EfficientNetLiteTeacher(ReadsImages, NamedTeacher):
     @property
     def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        return self.identity_of("size", weights=self.sha256, precision="float32")
+        return {**super().identity, "weights": self.sha256}
 
     @cached_property
     def _state(self) -> dict[str, Tensor]:

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import FloatArray
-from polydistill.data.weights import package_version
 from polydistill.errors import UnknownNameError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._molecules import ReadsMolecules
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._readers import Identity, ReadsMolecules
 
 
 @TEACHERS.register("fingerprint")
 @dataclass(eq=False, kw_only=True)
-class FingerprintTeacher(ReadsMolecules, NamedTeacher):
+class FingerprintTeacher(ReadsMolecules):
     """Fixed descriptions of a molecule, none of which depends on a label.
 
     Counts and descriptors are compressed to sign(x) log(1 + |x|): some descriptors span ten decades. A
@@ -36,6 +34,7 @@ class FingerprintTeacher(ReadsMolecules, NamedTeacher):
     """
 
     family = "fingerprint"
+    identified_by = ("kind", "rdkit")
 
     kind: str
     dim: int
@@ -49,7 +48,7 @@ class FingerprintTeacher(ReadsMolecules, NamedTeacher):
     def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
         radius = self.radius if self.kind == "morgan" else None
-        return self.identity_of("kind", rdkit=package_version("rdkit"), radius=radius)
+        return {**super().identity, "radius": radius}
 
     @cached_property
     def _describe(self) -> Callable[[Any], FloatArray]:

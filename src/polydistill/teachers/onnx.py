@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from polydistill.contracts import FloatArray
-from polydistill.data.weights import locate, source_sha256
+from polydistill.data.weights import locate
 from polydistill.errors import DataError, MissingDataError, ShapeError, UnknownNameError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import Ints, RunsTexts, Tokens, mean_over_tokens, unit_length
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._readers import ReadsTexts
 from polydistill.teachers._sessions import open_session
+from polydistill.teachers._texts import Ints, Tokens, mean_over_tokens, unit_length
 
 POOLINGS: dict[str, Callable[[FloatArray, Ints], FloatArray]] = {
     "none": lambda vectors, _mask: vectors,
@@ -27,7 +26,7 @@ RANKS = {"none": (2,), "cls": (3,), "mean": (3,), "auto": (2, 3)}
 
 
 @TEACHERS.register("onnx")
-class OnnxTeacher(RunsTexts, NamedTeacher):
+class OnnxTeacher(ReadsTexts):
     """An ONNX graph that takes token ids and returns one vector per text or per token.
 
     Args:
@@ -46,6 +45,8 @@ class OnnxTeacher(RunsTexts, NamedTeacher):
     """
 
     family, version = "onnx", 2
+    identified_by = ("output", "max_tokens", "pooling", "prompt", "normalize", "precision")
+    files: ClassVar = {"weights": "model", "tokenizer": "tokenizer_file"}
 
     def __init__(  # noqa: PLR0913  options of params.yaml
         self,
@@ -68,35 +69,27 @@ class OnnxTeacher(RunsTexts, NamedTeacher):
         self.output, self.max_tokens, self.normalize = output, max_tokens, normalize
         self.pooling, self.prompt = pooling, prompt
 
-    @property
-    def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`."""
-        return self.identity_of(
-            *("output", "max_tokens", "pooling", "prompt", "normalize"),
-            weights=source_sha256(self.model),
-            tokenizer=source_sha256(self.tokenizer or str(self._found_tokenizer)),
-            precision="float32",
-        )
-
     @cached_property
     def dim(self) -> int:  # type: ignore[override]
         """Width of the embeddings: as given, or measured on one text."""
         return self._dim or self._run([""]).shape[1]
 
     @cached_property
-    def _found_tokenizer(self) -> Path:
+    def tokenizer_file(self) -> str:
+        """The tokenizer: the option, or the file in the model's folder or in that folder's parent."""
+        if self.tokenizer:
+            return self.tokenizer
         folder = locate(self.model).parent
         for file in (folder / "tokenizer.json", folder.parent / "tokenizer.json"):
             if file.exists():
-                return file
+                return str(file)
         raise MissingDataError(
             f"Teacher {self.name!r}: no tokenizer.json in {folder} or its parent. Give `tokenizer`."
         )
 
     @cached_property
     def _tokens(self) -> Tokens:
-        file = locate(self.tokenizer) if self.tokenizer else self._found_tokenizer
-        return Tokens(file, self.max_tokens)
+        return Tokens(locate(self.tokenizer_file), self.max_tokens)
 
     @cached_property
     def _session(self) -> Any:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from polydistill.contracts import FloatArray
 from polydistill.data.images import square
-from polydistill.data.weights import locate, source_sha256
-from polydistill.errors import MissingExtraError, UnknownNameError
+from polydistill.data.weights import locate
+from polydistill.errors import UnknownNameError, needs_extra
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._images import ReadsImages
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._readers import Identity, ReadsImages
 from polydistill.teachers._sessions import open_session
 
 POOLINGS: dict[str, Callable[[FloatArray], FloatArray]] = {
@@ -28,7 +27,7 @@ CHOICES = {"channels": ("rgb", "bgr"), "layout": ("nchw", "nhwc"), "pooling": tu
 
 @TEACHERS.register("onnx-image")
 @dataclass(eq=False, kw_only=True)
-class OnnxImageTeacher(ReadsImages, NamedTeacher):
+class OnnxImageTeacher(ReadsImages):
     """An ONNX graph that takes a square image and returns one vector per image or per token.
 
     Attributes:
@@ -44,6 +43,8 @@ class OnnxImageTeacher(ReadsImages, NamedTeacher):
     """
 
     family = "onnx-image"
+    identified_by = ("output", "size", "scale", *CHOICES, "precision")
+    files: ClassVar = {"weights": "model"}
 
     model: str
     output: str
@@ -66,19 +67,12 @@ class OnnxImageTeacher(ReadsImages, NamedTeacher):
     @property
     def identity(self) -> Identity:
         """See `contracts.Teacher.identity`."""
-        return self.identity_of(
-            *("output", "size", "scale", *CHOICES),
-            weights=source_sha256(self.model),
-            mean=" ".join(map(str, self.mean)),
-            precision="float32",
-        )
+        return {**super().identity, "mean": " ".join(map(str, self.mean))}
 
     @cached_property
     def _session(self) -> Any:
-        try:
+        with needs_extra(f"Teacher {self.name!r}", "vision"):
             import onnx
-        except ImportError as error:
-            raise MissingExtraError(f"Teacher {self.name!r}", "vision") from error
         model = onnx.load(str(locate(self.model)))
         nodes = [name for node in model.graph.node for name in node.output]
         if self.output not in nodes:

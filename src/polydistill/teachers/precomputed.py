@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.data.weights import locate, source_sha256
+from polydistill.data.weights import locate
 from polydistill.errors import DataError, MissingDataError, ShapeError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._readers import NamedTeacher
 
 
 @TEACHERS.register("precomputed")
@@ -30,14 +31,10 @@ class PrecomputedTeacher(NamedTeacher):
 
     family = "precomputed"
     by_id = True
+    files: ClassVar = {"weights": "folder"}
 
     folder: str
     dim: int
-
-    @property
-    def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`."""
-        return self.identity_of(weights=source_sha256(self.folder))
 
     @cached_property
     def _rows(self) -> dict[str, int]:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import FloatArray
-from polydistill.errors import MissingExtraError
+from polydistill.errors import needs_extra
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import BATCH_ROWS, OWN, TransformerFolder
+from polydistill.teachers._readers import ReadsTexts
+from polydistill.teachers._texts import OWN, TransformerFolder
 
 
 @TEACHERS.register("sentence-transformers")
@@ -25,15 +26,13 @@ class SentenceTransformersTeacher(TransformerFolder):
 
     @cached_property
     def _encoder(self) -> Any:
-        try:
+        with needs_extra(f"Teacher {self.name!r}", "text"):
             from sentence_transformers import SentenceTransformer
             from sentence_transformers.sentence_transformer.modules import (
                 Normalize,
                 Pooling,
                 Transformer,
             )
-        except ImportError as error:
-            raise MissingExtraError(f"Teacher {self.name!r}", "text") from error
         folder = str(self.folder)
         if self.pooling != OWN:
             encoder = Transformer(folder, max_seq_length=self.max_tokens)
@@ -57,5 +56,7 @@ class SentenceTransformersTeacher(TransformerFolder):
 
         torch.set_num_threads(self.threads)
         return np.asarray(
-            self._encoder.encode(list(texts), batch_size=BATCH_ROWS, show_progress_bar=False)
+            self._encoder.encode(
+                list(texts), batch_size=ReadsTexts.batch_rows, show_progress_bar=False
+            )
         )

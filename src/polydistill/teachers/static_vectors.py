@@ -6,15 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.data.weights import locate, source_sha256
+from polydistill.data.weights import locate
 from polydistill.errors import DataError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import unit_length
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._readers import NamedTeacher
+from polydistill.teachers._texts import unit_length
 
 TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\sa-z0-9]")
 SMOOTHING = 1e-3
@@ -37,16 +38,11 @@ class StaticVectorsTeacher(NamedTeacher):
     """
 
     family, version = "static-vectors", 2
+    files: ClassVar = {"weights": "vectors", "vocabulary": "vocabulary"}
 
     vocabulary: str
     vectors: str
     dim: int
-
-    @property
-    def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`."""
-        weights, vocabulary = source_sha256(self.vectors), source_sha256(self.vocabulary)
-        return self.identity_of(weights=weights, vocabulary=vocabulary)
 
     @cached_property
     def _rows(self) -> dict[str, int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from polydistill.contracts import FloatArray
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._batches import Tokens, TransformerFolder, unit_length
+from polydistill.teachers._texts import Tokens, TransformerFolder, unit_length
 
 
 @TEACHERS.register("transformers")

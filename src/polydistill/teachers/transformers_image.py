@@ -5,24 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from polydistill.contracts import FloatArray
-from polydistill.data.weights import locate, source_sha256
+from polydistill.data.weights import locate
 from polydistill.errors import UnknownNameError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._images import ReadsImages
-from polydistill.teachers._rows import Identity, NamedTeacher
+from polydistill.teachers._readers import ReadsImages
 
 POOLINGS = ("mean", "cls", "pooler")
 
 
 @TEACHERS.register("transformers-image")
 @dataclass(eq=False, kw_only=True)
-class TransformersImageTeacher(ReadsImages, NamedTeacher):
+class TransformersImageTeacher(ReadsImages):
     """An image encoder; Pillow resizes and scales images as its `preprocessor_config.json` states.
 
     Attributes:
@@ -33,6 +32,8 @@ class TransformersImageTeacher(ReadsImages, NamedTeacher):
     """
 
     family = "transformers-image"
+    identified_by = ("pooling", "precision")
+    files: ClassVar = {"weights": "model"}
 
     model: str
     dim: int
@@ -42,12 +43,6 @@ class TransformersImageTeacher(ReadsImages, NamedTeacher):
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise UnknownNameError(f"pooling of teacher {self.name!r}", self.pooling, POOLINGS)
-
-    @property
-    def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`."""
-        weights = self.revision or source_sha256(self.model)
-        return self.identity_of("pooling", weights=weights, precision="float32")
 
     @cached_property
     def _folder(self) -> Path:

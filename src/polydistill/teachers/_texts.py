@@ -1,4 +1,4 @@
-"""Batching, tokenisation, pooling and unit length, shared by the teachers of texts."""
+"""Tokenisation, pooling and unit length, shared by the teachers of texts."""
 
 from __future__ import annotations
 
@@ -11,45 +11,18 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.data.weights import locate, source_sha256
+from polydistill.contracts import FloatArray
+from polydistill.data.weights import locate
 from polydistill.errors import MissingDataError, UnknownNameError
-from polydistill.teachers._rows import Identity, NamedTeacher, require_shape
+from polydistill.teachers._readers import ReadsTexts
 
-BATCH_ROWS = 32
 OWN = "own"
 WIDTHS = ("out_features", "embedding_dimension", "word_embedding_dimension", "hidden_size", "dim")
 """Keys for a module's width in its settings: those of Dense, Pooling (two spellings) and Transformer."""
 Ints = NDArray[np.int64]
 
 
-class RunsTexts:
-    """Embeds texts in batches, each with the prompt before it; no row is ever missing."""
-
-    name: str
-    dim: int
-    batch_rows: ClassVar[int] = BATCH_ROWS
-    prompt: str = ""
-
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`.
-
-        Raises:
-            ShapeError: `_run` returned a wrong shape.
-        """
-        texts = [self.prompt + str(example) for example in examples]
-        starts = range(0, len(texts), self.batch_rows)
-        parts = [self._run(texts[start : start + self.batch_rows]) for start in starts]
-        values = np.concatenate(parts or [np.empty((0, self.dim), dtype=np.float32)])
-        require_shape(self.name, values, (len(texts), self.dim))
-        return all_present(values)
-
-    def _run(self, texts: Sequence[str]) -> FloatArray:
-        """Return the embeddings of a non-empty batch, `(n_texts, dim)`."""
-        raise NotImplementedError
-
-
-class TransformerFolder(RunsTexts, NamedTeacher):
+class TransformerFolder(ReadsTexts):
     """Options and identity of teachers that run a transformer from a hub, a folder or a package.
 
     Args:
@@ -66,6 +39,8 @@ class TransformerFolder(RunsTexts, NamedTeacher):
             setting.
     """
 
+    identified_by = ("max_tokens", "pooling", "prompt", "normalize", "precision")
+    files: ClassVar = {"weights": "model"}
     poolings: ClassVar[tuple[str, ...]] = ("mean", "cls")
 
     def __init__(  # noqa: PLR0913  options of params.yaml
@@ -90,13 +65,6 @@ class TransformerFolder(RunsTexts, NamedTeacher):
         self._dim, self.model, self.revision = dim, model, revision
         self.max_tokens, self.pooling, self.prompt = max_tokens, pooling, prompt
         self.normalize = normalize
-
-    @property
-    def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`."""
-        weights = self.revision or source_sha256(self.model)
-        options = ("max_tokens", "pooling", "prompt", "normalize")
-        return self.identity_of(*options, weights=weights, precision="float32")
 
     @cached_property
     def folder(self) -> Path:
@@ -170,8 +138,3 @@ def unit_length(values: FloatArray) -> FloatArray:
     """Divide each row by its length; a row of zeros stays."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.maximum(lengths, 1e-12), dtype=np.float32)
-
-
-def all_present(values: FloatArray) -> Embeddings:
-    """Return embeddings in which every row is present."""
-    return Embeddings(values.astype(np.float32), np.ones(len(values), dtype=np.bool_))

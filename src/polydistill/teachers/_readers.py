@@ -1,0 +1,132 @@
+"""Classes that the teacher families extend: identity, and batches of texts, images and molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.data.images import UnreadableImageError, read_image
+from polydistill.data.smiles import MAX_ATOMS, read_molecule
+from polydistill.data.weights import package_version, source_sha256
+from polydistill.errors import ShapeError
+
+Identity = Mapping[str, str | int | float | bool | None]
+
+
+@dataclass(eq=False)
+class NamedTeacher:
+    """A teacher whose options are the keyword-only fields of its class.
+
+    Attributes:
+        name: The teacher's name in the settings.
+        threads: Number of threads that its library may use.
+    """
+
+    family: ClassVar[str]
+    version: ClassVar[int] = 1  # increase it when a change of the class changes embeddings
+    by_id: ClassVar[bool] = False
+    precision: ClassVar[str] = "float32"
+    identified_by: ClassVar[tuple[str, ...]] = ()
+    """Attributes that change the embeddings."""
+    files: ClassVar[Mapping[str, str]] = {}
+    """Attributes that name a file or folder that changes the embeddings, by their keys in the identity."""
+
+    name: str
+    threads: int
+
+    @property
+    def identity(self) -> Identity:
+        """See `contracts.Teacher.identity`; the commit of a hub model identifies its files."""
+        commit = getattr(self, "revision", None)
+        return {
+            "family": self.family,
+            "version": self.version,
+            **{name: getattr(self, name) for name in self.identified_by},
+            **{key: commit or source_sha256(getattr(self, of)) for key, of in self.files.items()},
+        }
+
+
+class ReadsExamples(NamedTeacher):
+    """Embeds the examples that can be read; unreadable ones and non-finite results become missing rows."""
+
+    dim: int
+    batch_rows: ClassVar[int]
+    may_lack_rows: ClassVar[bool] = True
+
+    def embed(self, examples: Sequence[Example]) -> Embeddings:
+        """See `contracts.Teacher.embed`.
+
+        Raises:
+            ShapeError: `_run` returned a wrong shape.
+        """
+        values = np.zeros((len(examples), self.dim), dtype=np.float32)
+        present = np.zeros(len(examples), dtype=np.bool_)
+        for start in range(0, len(examples), self.batch_rows):
+            found = enumerate(map(self._read, examples[start : start + self.batch_rows]), start)
+            batch = {row: one for row, one in found if one is not None}
+            if not batch:
+                continue
+            rows, given = list(batch), self._run(list(batch.values()))
+            if given.shape != (len(rows), self.dim):
+                raise ShapeError(
+                    f"Teacher {self.name!r} must give shape {(len(rows), self.dim)}, got {given.shape}."
+                )
+            values[rows] = given
+            present[rows] = np.isfinite(given).all(axis=1) if self.may_lack_rows else True
+        values[~present] = 0.0
+        return Embeddings(values, present)
+
+    def _read(self, example: Example) -> Any | None:
+        """Return one example as `_run` takes it, or None if it cannot be read."""
+        raise NotImplementedError
+
+    def _run(self, batch: list[Any]) -> FloatArray:
+        """Return the embeddings of a non-empty batch, `(batch, dim)`."""
+        raise NotImplementedError
+
+
+class ReadsTexts(ReadsExamples):
+    """Passes texts to `_run`, each with the prompt before it; the store refuses a non-finite embedding."""
+
+    batch_rows = 32
+    may_lack_rows = False
+    prompt: str = ""
+
+    def _read(self, example: Example) -> str:
+        return self.prompt + str(example)
+
+
+class ReadsImages(ReadsExamples):
+    """Passes RGB Pillow images to `_run`; a damaged or too large image gives a missing row."""
+
+    batch_rows = 16
+
+    def _read(self, example: Example) -> Any | None:
+        try:
+            return read_image(example)
+        except UnreadableImageError:
+            return None
+
+
+class ReadsMolecules(ReadsExamples):
+    """Passes RDKit molecules to `_run`; an invalid SMILES or too large a molecule gives a missing row.
+
+    A molecule is too large if it has more than `max_atoms` atoms, without hydrogens.
+    """
+
+    batch_rows = 64
+    max_atoms: int = MAX_ATOMS
+
+    @property
+    def rdkit(self) -> str:
+        """The version of RDKit, whose code computes the features."""
+        return package_version("rdkit")
+
+    def _read(self, example: Example) -> Any | None:
+        molecule = read_molecule(example)
+        fits = molecule is not None and molecule.GetNumAtoms() <= self.max_atoms
+        return molecule if fits else None
