@@ -67,17 +67,15 @@ def read_image(example: Example) -> Any:
         _require_few_pixels(*image.size)
         image.load()
         return on_white(ImageOps.exif_transpose(image))
-    except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"An image is too large: {str(error).rstrip('.')}.") from error
     except UnreadableImageError:
         raise
-    except UnidentifiedImageError as error:  # Pillow's message contains a memory address
-        raise UnreadableImageError(
-            f"An image of {len(content):,} bytes cannot be read: it is no {', '.join(FORMATS)}."
-        ) from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(f"An image is too large: {str(error).rstrip('.')}.") from error
     except BROKEN as error:
+        is_other = isinstance(error, UnidentifiedImageError)  # its message has a memory address
+        reason = f"it is no {', '.join(FORMATS)}" if is_other else str(error).rstrip(".")
         raise UnreadableImageError(
-            f"An image of {len(content):,} bytes cannot be read: {str(error).rstrip('.')}."
+            f"An image of {len(content):,} bytes cannot be read: {reason}."
         ) from error
 
 
@@ -86,6 +84,14 @@ def _require_few_pixels(width: int, height: int) -> None:
         raise UnreadableImageError(
             f"An image must have at most {MAX_PIXELS:,} pixels, got {width:,} x {height:,}."
         )
+
+
+def read_or_none(example: Example) -> Any | None:
+    """Return an RGB Pillow image; None if it cannot be read: see `read_image`."""
+    try:
+        return read_image(example)
+    except UnreadableImageError:
+        return None
 
 
 def on_white(image: Any) -> Any:

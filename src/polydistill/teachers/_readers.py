@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.data.images import UnreadableImageError, read_image
+from polydistill.data.images import read_or_none
 from polydistill.data.smiles import MAX_ATOMS, read_molecule
 from polydistill.data.weights import package_version, source_sha256
 from polydistill.errors import ShapeError
@@ -106,10 +106,7 @@ class ReadsImages(ReadsExamples):
     batch_rows = 16
 
     def _read(self, example: Example) -> Any | None:
-        try:
-            return read_image(example)
-        except UnreadableImageError:
-            return None
+        return read_or_none(example)
 
 
 class ReadsMolecules(ReadsExamples):

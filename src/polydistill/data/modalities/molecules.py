@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from polydistill.contracts import Example, Rule
-from polydistill.data.modalities import MODALITIES
+from polydistill.data.modalities import MODALITIES, between
 from polydistill.data.smiles import (
     MAX_ATOMS,
     as_smiles,
@@ -69,14 +69,9 @@ class MoleculesModality:
 
     def corpus_rules(self) -> Sequence[Rule]:
         """See `contracts.Modality.corpus_rules`."""
-        limits = "expect_column_values_to_be_between"
         return (
-            Rule(limits, {"column": "n_atoms", "min_value": 1}, "a SMILES is not valid, or empty"),
-            Rule(
-                limits,
-                {"column": "n_atoms", "max_value": MAX_ATOMS},
-                f"a molecule has more than {MAX_ATOMS} atoms",
-            ),
+            between("n_atoms", "a SMILES is not valid, or empty", low=1),
+            between("n_atoms", f"a molecule has more than {MAX_ATOMS} atoms", high=MAX_ATOMS),
         )
 
     def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:  # noqa: ARG002

@@ -8,13 +8,15 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from polydistill.contracts import Example, Rule
-from polydistill.data.modalities import MODALITIES
+from polydistill.data.modalities import MODALITIES, between
 from polydistill.errors import DataError
 
 WORD = re.compile(r"[^\W_]+")
 WHITE_SPACE = {ord(mark): " " for mark in "\t\n\r"}
 MAX_CHARACTERS = 10_000
 """The greatest length: longer rows are whole documents, and teachers read only the first 128 tokens or so."""
+LEAST_PRINTABLE = 0.9
+UNPRINTABLE = "less than 90 % of {}'s characters are printable, or it is not valid UTF-8"
 
 
 @MODALITIES.register("text")
@@ -65,35 +67,18 @@ class TextModality:
 
     def corpus_rules(self) -> Sequence[Rule]:
         """See `contracts.Modality.corpus_rules`."""
+        because = f"a text has fewer than 3 or more than {MAX_CHARACTERS:,} characters"
         return (
-            Rule(
-                "expect_column_value_lengths_to_be_between",
-                {"column": self.column, "min_value": 3, "max_value": MAX_CHARACTERS},
-                f"a text has fewer than 3 or more than {MAX_CHARACTERS:,} characters",
-            ),
-            Rule(
-                "expect_column_values_to_be_between",
-                {"column": "printable_ratio", "min_value": 0.9},
-                "less than 90 % of a text's characters are printable, or it is not valid UTF-8",
-            ),
+            between(self.column, because, low=3, high=MAX_CHARACTERS, of="value_lengths"),
+            between("printable_ratio", UNPRINTABLE.format("a text"), low=LEAST_PRINTABLE),
         )
 
     def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:
         """See `contracts.Modality.task_rules`."""
+        empty = "an example is empty"
         return (
-            Rule(
-                "expect_column_values_to_be_between",
-                {"column": "printable_ratio", "min_value": 0.9},
-                "less than 90 % of an example's characters are printable, or it is not valid UTF-8",
-            ),
-            *(
-                Rule(
-                    "expect_column_value_lengths_to_be_between",
-                    {"column": column, "min_value": 1},
-                    "an example is empty",
-                )
-                for column in columns
-            ),
+            between("printable_ratio", UNPRINTABLE.format("an example"), low=LEAST_PRINTABLE),
+            *(between(column, empty, low=1, of="value_lengths") for column in columns),
         )
 
 

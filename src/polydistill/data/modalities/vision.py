@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from polydistill.contracts import Example, Rule
-from polydistill.data.images import UnreadableImageError, as_png, read_image
-from polydistill.data.modalities import MODALITIES
+from polydistill.data.images import as_png, read_image, read_or_none
+from polydistill.data.modalities import MODALITIES, between
 from polydistill.errors import DataError, MissingDataError
 
 LEAST_SIDE, GREATEST_SIDE = 8, 4096
@@ -38,9 +38,8 @@ class VisionModality:
 
     def content_id(self, example: Example) -> str:
         """See `contracts.Modality.content_id`: the hash of size and RGB pixels, or of bytes that cannot be read."""
-        try:
-            image = read_image(example)
-        except UnreadableImageError:
+        image = read_or_none(example)
+        if image is None:
             content = b"unreadable " + _raw(example)
         else:
             content = f"{image.width} {image.height} ".encode() + image.tobytes()
@@ -51,9 +50,8 @@ class VisionModality:
 
         Size and compression hardly change it. The key of an unreadable image is its data URI or the hash of its bytes.
         """
-        try:
-            image = read_image(example)
-        except UnreadableImageError:
+        image = read_or_none(example)
+        if image is None:
             return example if isinstance(example, str) else hashlib.sha256(example).hexdigest()
         from PIL import Image
 
@@ -105,37 +103,21 @@ class VisionModality:
 
     def corpus_rules(self) -> Sequence[Rule]:
         """See `contracts.Modality.corpus_rules`."""
-        return _rules()
+        broken = "an image cannot be decoded: it is truncated, too large or not an image"
+        small = f"an image has a side of less than {LEAST_SIDE} pixels"
+        large = f"an image has a side of more than {GREATEST_SIDE} pixels"
+        blank = "an image is blank: its pixels are nearly equal"
+        readable = {"column": "decodable", "value_set": [1.0]}
+        return (
+            Rule("expect_column_values_to_be_in_set", readable, broken),
+            between("shortest_side", small, low=LEAST_SIDE),
+            between("longest_side", large, high=GREATEST_SIDE),
+            between("contrast", blank, low=LEAST_CONTRAST),
+        )
 
     def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:  # noqa: ARG002
         """See `contracts.Modality.task_rules`."""
-        return _rules()
-
-
-def _rules() -> tuple[Rule, ...]:
-    between = "expect_column_values_to_be_between"
-    return (
-        Rule(
-            "expect_column_values_to_be_in_set",
-            {"column": "decodable", "value_set": [1.0]},
-            "an image cannot be decoded: it is truncated, too large or not an image",
-        ),
-        Rule(
-            between,
-            {"column": "shortest_side", "min_value": LEAST_SIDE},
-            f"an image has a side of less than {LEAST_SIDE} pixels",
-        ),
-        Rule(
-            between,
-            {"column": "longest_side", "max_value": GREATEST_SIDE},
-            f"an image has a side of more than {GREATEST_SIDE} pixels",
-        ),
-        Rule(
-            between,
-            {"column": "contrast", "min_value": LEAST_CONTRAST},
-            "an image is blank: its pixels are nearly equal",
-        ),
-    )
+        return self.corpus_rules()
 
 
 def _measures(example: Example) -> tuple[float, float, float, float]:
@@ -143,9 +125,8 @@ def _measures(example: Example) -> tuple[float, float, float, float]:
 
     The contrast is the largest standard deviation of a colour channel.
     """
-    try:
-        image = read_image(example)
-    except UnreadableImageError:
+    image = read_or_none(example)
+    if image is None:
         return 0.0, 0.0, 0.0, 0.0
     contrast = float(np.asarray(image, np.float32).std(axis=(0, 1)).max())
     return 1.0, float(min(image.size)), float(max(image.size)), contrast
@@ -153,21 +134,14 @@ def _measures(example: Example) -> tuple[float, float, float, float]:
 
 def _from_path(value: str | Path) -> bytes:
     """Return the bytes of a file, or the bytes that a string encodes in base64, the form of bytes in MLflow's JSON."""
-    if _is_file(value):
+    if os.path.isfile(value):  # noqa: PTH113  unlike `Path.is_file`, it accepts names that are too long
         return Path(value).read_bytes()
-    with suppress(binascii.Error, ValueError):
+    with suppress(ValueError):
         content = base64.b64decode("".join(str(value).split()), validate=True)
         if content.startswith(SIGNATURES):
             return content
     shown = str(value) if len(str(value)) <= SHOWN else f"{str(value)[:SHOWN]}..."
     raise MissingDataError(f"No image file {shown!r}.")
-
-
-def _is_file(path: str | Path) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:  # the name is too long
-        return False
 
 
 def _from_array(values: np.ndarray) -> bytes:
