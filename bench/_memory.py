@@ -59,7 +59,7 @@ def _train_with_all(
     from bench._project import build_model
     from polydistill.training.dataset import Batches
     from polydistill.training.distillation import standardised_targets
-    from polydistill.training.tracking import NullTracker
+    from polydistill.training.tracking import Tracker
     from polydistill.training.trainer import TrainingPlan, train
 
     stored = open_corpus_embeddings(
@@ -67,7 +67,7 @@ def _train_with_all(
     )
     model = build_model(params, student, {name: one.dim for name, one in stored.items()})
     trained = np.ones(len(ids), dtype=np.bool_)
-    targets, present, _ = standardised_targets(stored, trained, model.weighting)
+    targets, present, _ = standardised_targets(stored, trained, model.weighting, {})
     size = params.modality("text").training.batch_size
     training = params.modality("text").training.model_copy(update={"epochs": 1})
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +79,7 @@ def _train_with_all(
             Batches(texts, student.collate, targets, present),
             (np.arange(STEPS * size), np.arange(STEPS * size, (STEPS + 1) * size)),
             plan,
-            tracker=NullTracker(),
+            tracker=Tracker(),
             progress=lambda *_, **__: None,
         )
 

@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from polydistill.training.tracking import Tracker
 
-class JsonlTracker:
+
+class JsonlTracker(Tracker):
     """Appends one JSON object per call to the file `path`."""
 
     def __init__(self, path: Path) -> None:

@@ -29,7 +29,7 @@ from polydistill.stages.distill import distill
 from polydistill.stages.exports import export_student
 from polydistill.students import encode, load_student
 from polydistill.training.calibration import predicted_moments
-from polydistill.training.heads_bundle import MEAN, STD, load_heads
+from polydistill.training.heads_bundle import load_heads
 from tests.distill_project import TEACHERS, make_distill_project, small_params
 
 TEXTS = ["red cat runs quickly", "dog", "blue fish eats never 7", "", "green cat"]
@@ -188,8 +188,8 @@ def test_consensus_cosines_are_the_mean_of_the_teachers_predicted_cosines(
     heads = load_heads(project.heads)
     expected = []
     for teacher, (mean, _) in predicted_moments(heads.module, embeddings).items():
-        own = heads.statistics[teacher]
-        expected.append(cosines(mean if standardised else mean * own[STD] + own[MEAN]))
+        own = heads.standardisers[teacher]
+        expected.append(cosines(mean if standardised else mean * own.std + own.mean))
 
     whole = PredictedConsensus.build(embeddings, heads, dim=19, standardised=standardised)
     narrow = PredictedConsensus.build(embeddings, heads, dim=5, standardised=standardised)

@@ -15,6 +15,7 @@ from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
 from polydistill.training.calibration import predicted_moments
 from polydistill.training.heads_bundle import HeadsBundle, HeadsCard, load_heads, save_heads
+from polydistill.training.standardise import Standardiser
 from tests.distill_project import TEACHERS, make_distill_project, outputs, small_params
 
 DIMS = {"one": 6, "two": 3}
@@ -112,12 +113,9 @@ def test_a_bundle_stores_the_running_statistics(tmp_path: Path) -> None:
         factors={},
         novelty=None,
     )
-    statistics = {
-        name: {"mean": torch.zeros(dim).numpy(), "std": torch.ones(dim).numpy()}
-        for name, dim in DIMS.items()
-    }
+    standardisers = {name: Standardiser.unchanged(dim) for name, dim in DIMS.items()}
 
-    save_heads(HeadsBundle(card, module, statistics), tmp_path / "heads")
+    save_heads(HeadsBundle(card, module, standardisers, {}), tmp_path / "heads")
     loaded = load_heads(tmp_path / "heads").module
 
     expected = module.state_dict()

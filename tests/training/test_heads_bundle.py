@@ -10,21 +10,17 @@ import torch
 from polydistill.config.nodes import Plugin
 from polydistill.errors import DataError, MissingDataError
 from polydistill.heads.low_rank import LowRankHeads
-from polydistill.training.heads_bundle import (
-    HeadsBundle,
-    HeadsCard,
-    NoveltyScale,
-    load_heads,
-    save_heads,
-)
+from polydistill.training.calibration import NoveltyScale
+from polydistill.training.heads_bundle import HeadsBundle, HeadsCard, load_heads, save_heads
+from polydistill.training.standardise import Standardiser
 
 DIMS = {"wide": 5, "narrow": 3}  # not in the alphabet's order
 
 
 def bundle() -> HeadsBundle:
     heads = LowRankHeads(4, DIMS, torch.Generator().manual_seed(3), hidden=6, modes=2)
-    statistics = {
-        name: {"mean": np.full(dim, 2, np.float32), "std": np.full(dim, 3, np.float32)}
+    standardisers = {
+        name: Standardiser(np.full(dim, 2, np.float32), np.full(dim, 3, np.float32))
         for name, dim in DIMS.items()
     }
     card = HeadsCard(
@@ -38,7 +34,7 @@ def bundle() -> HeadsBundle:
         factors={"wide": 1.5, "narrow": 0.5},
         novelty=NoveltyScale(mean=-1.0, std=0.1),
     )
-    return HeadsBundle(card, heads, statistics)
+    return HeadsBundle(card, heads, standardisers, {})
 
 
 def test_heads_come_back_as_they_were(tmp_path: Path) -> None:
@@ -54,7 +50,7 @@ def test_heads_come_back_as_they_were(tmp_path: Path) -> None:
     assert not loaded.module.training
     for name, dim in DIMS.items():
         torch.testing.assert_close(found[name].mean, expected[name].mean, rtol=0, atol=0)
-        np.testing.assert_array_equal(loaded.statistics[name]["std"], np.full(dim, 3))
+        np.testing.assert_array_equal(loaded.standardisers[name].std, np.full(dim, 3))
 
 
 def test_the_same_heads_write_the_same_bytes(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from polydistill.students import encode
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
 from polydistill.training.dataset import Batches
 from polydistill.training.model import DistillationModel
-from polydistill.training.tracking import NullTracker
+from polydistill.training.tracking import Tracker
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
 from polydistill.training.weighting import WEIGHTINGS
 
@@ -81,7 +81,7 @@ def run(
     cut = N_EXAMPLES * 4 // 5
     plan = TrainingPlan(params, seed, precision, tuple(DIMS), folder)
     result = train(
-        model, batches, (rows[:cut], rows[cut:]), plan, tracker=NullTracker(), progress=progress
+        model, batches, (rows[:cut], rows[cut:]), plan, tracker=Tracker(), progress=progress
     )
     return result, model
 

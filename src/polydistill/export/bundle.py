@@ -17,7 +17,7 @@ from polydistill.contracts import Example, FloatArray, Student
 from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.export.kinds import EXPORTS
 from polydistill.students import encode, load_student, weights_digest
-from polydistill.training.heads_bundle import HeadsBundle, load_heads
+from polydistill.training.heads_bundle import HeadsBundle, load_matching_heads
 
 CARD, ARRAYS, STUDENT, HEADS = "export.json", "export.safetensors", "student", "heads"
 
@@ -59,23 +59,6 @@ class ExportedStudent:
     def encode(self, examples: Sequence[Example]) -> FloatArray:
         """Return embeddings to compare by cosine, in order: `(n_examples, dim)`, float32."""
         return self._export.apply(encode(self._student, examples))
-
-
-def load_matching_heads(heads: Path, student: Path) -> HeadsBundle:
-    """Load heads and check that they were trained with the student.
-
-    Raises:
-        MissingDataError: The heads or the student are missing.
-        DataError: The heads are damaged.
-        StoreError: The heads were trained with another student.
-    """
-    bundle, found = load_heads(heads), weights_digest(student)
-    if found != bundle.card.student_sha256:
-        raise StoreError(
-            f"{heads} belongs to a student with weights {bundle.card.student_sha256[:12]}, {student} has "
-            f"{found[:12]}: take both from one run of the distill stage."
-        )
-    return bundle
 
 
 def save_export(folder: Path, plugin: Plugin, export: Export, student: Path, heads: Path) -> None:

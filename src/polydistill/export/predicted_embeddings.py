@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import Example, FloatArray
 from polydistill.errors import DataError, ParamsError, ShapeError, StoreError, UnknownNameError
-from polydistill.export.bundle import load_matching_heads
 from polydistill.project.files import write_atomic
 from polydistill.students import encode, load_student
 from polydistill.training.calibration import Moments, mean_log_scale, predicted_moments
-from polydistill.training.heads_bundle import MEAN, RESIDUAL, ROTATION, STD
-from polydistill.training.standardise import Standardiser
+from polydistill.training.heads_bundle import load_matching_heads
 
 SUFFIX = ".npz"
 
@@ -98,11 +96,10 @@ class TeacherPredictor:
         """
         self.require(teacher)
         mean, scale = self._moments(embeddings)[teacher]
-        own = self._bundle.statistics[teacher]
         if self.scale == "residual":
-            scale = np.broadcast_to(own[RESIDUAL], mean.shape)
+            scale = np.broadcast_to(self._bundle.residual[teacher], mean.shape)
         scale = scale * np.float32(self._bundle.card.factors[teacher])
-        standardiser = Standardiser(own[MEAN], own[STD], own.get(ROTATION))
+        standardiser = self._bundle.standardisers[teacher]
         std = np.sqrt(standardiser.invert_variance(scale**2))
         return PredictedEmbedding(standardiser.invert(mean), std)
 

@@ -28,7 +28,7 @@ from polydistill.training.distillation import (
     RunSettings,
     distill_student,
 )
-from polydistill.training.tracking import NullTracker, Tracker
+from polydistill.training.tracking import Tracker
 
 
 def distill(
@@ -48,7 +48,7 @@ def distill(
         StoreError: Embeddings are missing, damaged, or belong to other rows than the corpus.
         PolydistillError: See `distillation.distill_student`.
     """
-    tracker = tracker or NullTracker()
+    tracker = tracker or Tracker()
     layout, block = Layout(root, modality), params.modality(modality)
     kind = MODALITIES.get(modality)()
     table = read_corpus(root, block.corpus, kind)

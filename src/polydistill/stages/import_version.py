@@ -52,5 +52,5 @@ def import_version(root: Path, modality: str, source: Path) -> ImportedVersion:
         put_in_place(made, folder)
     card = version.heads.card
     return ImportedVersion(
-        version.sha256, version.student_sha256, card.student_dim, card.teachers, folder
+        version.sha256, card.student_sha256, card.student_dim, card.teachers, folder
     )

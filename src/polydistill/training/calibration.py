@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from polydistill.config.nodes import Node
 from polydistill.contracts import DistillationLoss, FloatArray, Prediction
 from polydistill.training.dataset import group_mask
 
@@ -19,8 +20,17 @@ HALF_WIDTH = NormalDist().inv_cdf(0.5 + COVERAGE / 2)
 """Half-width of a Gaussian's central 90 % interval, in standard deviations."""
 LEAST_SCALE = 1e-6  # in standard deviations; an exact prediction would have scale zero
 BATCH = 512
-Mask = NDArray[np.bool_]
 Moments = dict[str, tuple[FloatArray, FloatArray]]
+
+
+class NoveltyScale(Node):
+    """Mean and standard deviation of `mean_log_scale` over held-out rows.
+
+    They are the zero and the unit of the out-of-distribution score, which is stored under the name `novelty`.
+    """
+
+    mean: float
+    std: float
 
 
 @dataclass(frozen=True)
@@ -28,19 +38,16 @@ class Calibration:
     """Calibration of the heads' scales; a teacher without held-out rows is in none of the mappings.
 
     Attributes:
-        scale_is_trained: Whether the loss trains the heads' scales.
         residual: Each teacher's constant scale, `(teacher_dim,)`, if the loss trains no scale; otherwise empty.
         factors: The factor that multiplies each teacher's scale.
-        novelty: Mean and standard deviation of `mean_log_scale` over held-out rows, which normalise the
-            out-of-distribution score. None if the scale is constant.
+        novelty: The zero and the unit of the out-of-distribution score. None if the scale is constant.
         coverage_before: Share of values inside their 90 % interval before calibration, on rows not used to fit.
         coverage_after: The same share after calibration.
     """
 
-    scale_is_trained: bool
     residual: dict[str, FloatArray]
     factors: dict[str, float]
-    novelty: tuple[float, float] | None
+    novelty: NoveltyScale | None
     coverage_before: dict[str, float]
     coverage_after: dict[str, float]
 
@@ -48,7 +55,7 @@ class Calibration:
 def calibrate(
     moments: Moments,
     targets: Mapping[str, FloatArray],
-    present: Mapping[str, Mask],
+    present: Mapping[str, NDArray[np.bool_]],
     groups: Sequence[str],
     *,
     scale_is_trained: bool,
@@ -71,25 +78,23 @@ def calibrate(
         prediction"; Lei et al. 2018, arXiv:1604.04173.
     """
     fitted = group_mask(groups, 0.5, "calibration")
-    residual, factors = {}, {}
-    before, after = {}, {}
-    for teacher, (mean, scale) in moments.items():
+    novelty = _novelty_scale(moments, fitted) if scale_is_trained else None
+    result = Calibration({}, {}, novelty, {}, {})
+    for teacher, (mean, predicted) in moments.items():
         fit, test = fitted & present[teacher], ~fitted & present[teacher]
         if not fit.any():
             continue
         errors = targets[teacher] - mean
-        if scale_is_trained:
-            by_row = scale
-        else:
-            residual[teacher] = residual_scale(errors[fit])
-            by_row = np.broadcast_to(residual[teacher], errors.shape)
-        factors[teacher] = fit_factor(errors[fit] / by_row[fit])
+        scale = predicted
+        if not scale_is_trained:
+            result.residual[teacher] = residual_scale(errors[fit])
+            scale = np.broadcast_to(result.residual[teacher], errors.shape)
+        result.factors[teacher] = fit_factor(errors[fit] / scale[fit])
         if test.any():
-            standardised = errors[test] / by_row[test]
-            before[teacher] = coverage(standardised)
-            after[teacher] = coverage(standardised / factors[teacher])
-    novelty = _novelty_scale(moments, fitted) if scale_is_trained else None
-    return Calibration(scale_is_trained, residual, factors, novelty, before, after)
+            standardised = errors[test] / scale[test]
+            result.coverage_before[teacher] = coverage(standardised)
+            result.coverage_after[teacher] = coverage(standardised / result.factors[teacher])
+    return result
 
 
 def fit_factor(standardised: FloatArray) -> float:
@@ -129,19 +134,16 @@ def predicted_moments(heads: nn.Module, embeddings: FloatArray) -> Moments:
     """
     training, device = heads.training, next(heads.parameters()).device
     heads.eval()
-    parts: dict[str, list[tuple[FloatArray, FloatArray]]] = {}
-    for start in range(
-        0, max(len(embeddings), 1), BATCH
-    ):  # an empty batch still needs one pass for its widths
-        batch = torch.from_numpy(embeddings[start : start + BATCH]).to(device)
-        for teacher, prediction in heads(batch).items():
-            mean, scale = mixture_moments(prediction)
-            parts.setdefault(teacher, []).append((mean.cpu().numpy(), scale.cpu().numpy()))
+    batches = [
+        {name: mixture_moments(one) for name, one in heads(batch.to(device)).items()}
+        for batch in torch.from_numpy(embeddings).split(BATCH)  # one empty batch if there is no row
+    ]
     heads.train(training)
-    return {
-        teacher: (np.concatenate([m for m, _ in own]), np.concatenate([s for _, s in own]))
-        for teacher, own in parts.items()
-    }
+
+    def joined(teacher: str, moment: int) -> FloatArray:
+        return torch.cat([batch[teacher][moment] for batch in batches]).cpu().numpy()
+
+    return {teacher: (joined(teacher, 0), joined(teacher, 1)) for teacher in batches[0]}
 
 
 def mixture_moments(prediction: Prediction) -> tuple[Tensor, Tensor]:
@@ -182,9 +184,9 @@ def trains_scale(loss: DistillationLoss) -> bool:
     return log_scale.grad is not None and bool(log_scale.grad.any())
 
 
-def _novelty_scale(moments: Moments, rows: Mask) -> tuple[float, float] | None:
+def _novelty_scale(moments: Moments, rows: NDArray[np.bool_]) -> NoveltyScale | None:
     if not rows.any():
         return None
     values = mean_log_scale([scale[rows] for _, scale in moments.values()])
     spread = float(values.std())
-    return (float(values.mean()), spread) if spread > 0 else None
+    return NoveltyScale(mean=float(values.mean()), std=spread) if spread > 0 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +15,11 @@ from torch.utils.data import Dataset, Sampler
 
 from polydistill.contracts import Example
 from polydistill.errors import DataError
+from polydistill.training.standardise import StandardisedRows
 
 Ints = NDArray[np.int64]
+Targets = Tensor | StandardisedRows
+"""Standardised embeddings of one teacher, `(n_rows, teacher_dim)`, in memory or on disk."""
 
 
 def seeded(seed: int, purpose: str) -> np.random.Generator:
@@ -86,13 +89,6 @@ class EpochsSampler(Sampler[int]):
         for epoch in range(self._epochs):
             order = seeded(self._seed, f"order of epoch {epoch}").permutation(self._n_examples)
             yield from order.tolist()
-
-
-class Targets(Protocol):
-    """Standardised embeddings of one teacher: a tensor, or an object that reads rows from disk."""
-
-    def __getitem__(self, rows: Tensor, /) -> Tensor:
-        """Return the embeddings `(n, teacher_dim)` of row numbers `(n,)`."""
 
 
 class Batches:

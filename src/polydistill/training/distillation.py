@@ -24,12 +24,12 @@ from polydistill.students import STUDENTS, encode, weights_digest
 from polydistill.training.calibration import Calibration, calibrate, predicted_moments, trains_scale
 from polydistill.training.dataset import Batches, Targets, seeded
 from polydistill.training.guard import Restart
-from polydistill.training.heads_bundle import asked_for, save_calibrated_heads
+from polydistill.training.heads_bundle import HeadsBundle, HeadsCard, save_heads
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import StandardisedRows, Standardiser
-from polydistill.training.tracking import NullTracker, Tracker
+from polydistill.training.tracking import Tracker
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
-from polydistill.training.warm_start import Origin, Start, WarmStart, begin, open_origin
+from polydistill.training.warm_start import WarmStart, begin, open_origin
 from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 STUDENT, UNDISTILLED, HEADS_FOLDER = "student", "undistilled", "heads"
@@ -137,101 +137,95 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
 
     Raises:
         MissingDataError: The earlier version does not exist.
-        ParamsError: This run cannot start from it; see `version.require_fit`.
+        ParamsError: This run cannot start from it; see `warm_start.open_origin`.
         DivergedError: See `trainer.train`.
     """
     torch.set_num_threads(run.threads)
-    outputs = work / "outputs"
+    outputs, checkpoints = work / "outputs", work / "checkpoints"
     shutil.rmtree(outputs, ignore_errors=True)
-    prepared = _prepare(corpus, stored, method, run, origin)
-    prepared.student.save(outputs / UNDISTILLED)
-    start = begin(prepared.origin, method, prepared.student, prepared.heads, corpus.examples)
-    model = _build_model(prepared)
+    earlier = None if origin is None else open_origin(origin, method, stored)
+    dims = {name: embeddings.dim for name, embeddings in stored.items()}
+    student, model = _build(corpus, dims, method, run)
+    targets, present, standardisers = standardised_targets(
+        stored, ~corpus.held_out, model.weighting, earlier.standardisers if earlier else {}
+    )
+    student.save(outputs / UNDISTILLED)
     plan = TrainingPlan(
-        start.training,
+        earlier.training if earlier else method.training,
         run.seed,
         run.precision,
         tuple(stored),
-        work / "checkpoints",
-        start.learning,
+        checkpoints,
+        begin(earlier, student, model.heads, corpus.examples) if earlier else None,
         by_geometry=method.loss_weight == 0,
     )
-    result = train(
-        model,
-        Batches(corpus.examples, prepared.student.collate, prepared.targets, prepared.present),
-        (np.flatnonzero(~corpus.held_out), np.flatnonzero(corpus.held_out)),
-        plan,
-        tracker=tracker or NullTracker(),
-        progress=progress,
+    batches = Batches(corpus.examples, student.collate, targets, present)
+    rows = np.flatnonzero(~corpus.held_out), np.flatnonzero(corpus.held_out)
+    tracker = tracker or Tracker()
+    result = train(model, batches, rows, plan, tracker=tracker, progress=progress)
+    student.save(outputs / STUDENT)
+    scale_is_trained = method.loss_weight > 0 and trains_scale(model.loss)
+    calibration = _calibrate(corpus, student, model, batches, scale_is_trained=scale_is_trained)
+    card = HeadsCard(
+        heads=method.heads,
+        weighting=method.weighting,
+        student_dim=student.dim,
+        student_sha256=weights_digest(outputs / STUDENT),
+        teachers=tuple(stored),
+        teacher_dims=dims,
+        identities={name: embeddings.identity_sha256 for name, embeddings in stored.items()},
+        scale="predicted" if scale_is_trained else "residual",
+        factors=calibration.factors,
+        novelty=calibration.novelty,
     )
-    prepared.student.save(outputs / STUDENT)
-    calibration = _calibrate(prepared)
-    teachers = {
-        name: (one, stored[name].identity_sha256) for name, one in prepared.standardisers.items()
+    fitted = enumerate(standardisers.items())
+    settled = {
+        name: model.weighting.settled(index, standardiser) for index, (name, standardiser) in fitted
     }
-    save_calibrated_heads(outputs, model, method, prepared.student.dim, teachers, calibration)
-    report = _report(prepared, start, result, calibration, outputs)
+    bundle = HeadsBundle(card, model.heads, settled, calibration.residual, model.weighting)
+    save_heads(bundle, outputs / HEADS_FOLDER)
+    best = {
+        entry["teacher"]: round(entry["nats"], 6)
+        for entry in result.history
+        if entry["split"] == "held-out" and entry["step"] == result.best_step
+    }
+    report = DistillReport(
+        student=method.student.name,
+        student_sha256=card.student_sha256,
+        undistilled_sha256=weights_digest(outputs / UNDISTILLED),
+        n_parameters=sum(weight.numel() for weight in student.module.parameters()),
+        dim=student.dim,
+        n_train=len(rows[0]),
+        n_held_out=len(rows[1]),
+        steps=result.steps,
+        best_step=result.best_step,
+        held_out=best,
+        held_out_mean=round(sum(best.values()) / len(best), 6),
+        warm_start=earlier.report if earlier else None,
+        restarts=result.restarts,
+        coverage_90={name: round(share, 6) for name, share in calibration.coverage_after.items()},
+        coverage_90_before={
+            name: round(share, 6) for name, share in calibration.coverage_before.items()
+        },
+    )
     _write_report(outputs, result, report)
-    shutil.rmtree(work / "checkpoints", ignore_errors=True)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     return report
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """The student, heads, data and settings that training starts from."""
-
-    corpus: Corpus
-    method: MethodParams
-    student: Student
-    heads: torch.nn.Module
-    weighting: Weighting
-    targets: dict[str, Targets]
-    present: dict[str, torch.Tensor]
-    standardisers: dict[str, Standardiser]
-    dims: dict[str, int]
-    origin: Origin | None
-
-
-def _prepare(
-    corpus: Corpus,
-    stored: Mapping[str, StoredEmbeddings],
-    method: MethodParams,
-    run: RunSettings,
-    origin_folder: Path | None,
-) -> _Prepared:
-    weighting = WEIGHTINGS.get(method.weighting.name)(len(stored), **method.weighting.options)
-    dims = {name: embeddings.dim for name, embeddings in stored.items()}
-    identities = {name: embeddings.identity_sha256 for name, embeddings in stored.items()}
-    origin = None
-    if origin_folder is not None:
-        origin = open_origin(origin_folder, method, dims, identities)
-    targets, present, standardisers = standardised_targets(
-        stored, ~corpus.held_out, weighting, origin
-    )
-    generator = torch.Generator().manual_seed(int(seeded(run.seed, "weights").integers(2**63)))
-    student = STUDENTS.get(method.student.name).build(
-        corpus.examples, generator, run.threads, **method.student.options
-    )
-    heads = HEADS.get(method.heads.name)(student.dim, dims, generator, **method.heads.options)
-    return _Prepared(
-        corpus, method, student, heads, weighting, targets, present, standardisers, dims, origin
-    )
 
 
 def standardised_targets(
     stored: Mapping[str, StoredEmbeddings],
     trained: NDArray[np.bool_],
     weighting: Weighting,
-    origin: Origin | None = None,
+    known: Mapping[str, Standardiser],
 ) -> tuple[dict[str, Targets], dict[str, torch.Tensor], dict[str, Standardiser]]:
-    """Return each teacher's standardiser and targets; a teacher with an existing head keeps its statistics.
+    """Return each teacher's targets, mask of present rows, and standardiser.
 
-    Other statistics are fitted to the training rows. The embeddings stay on disk, mapped into memory, and are
-    standardised batch by batch.
+    A teacher in `known` has a trained head and keeps the statistics of that head; the other statistics are fitted to
+    the training rows. The embeddings stay on disk, mapped into memory, and are standardised batch by batch.
     """
     targets: dict[str, Targets] = {}
     present, standardisers = {}, {}
-    known = {} if origin is None else origin.standardisers
     for teacher_index, (name, embeddings) in enumerate(stored.items()):
         if name in known:
             standardiser = weighting.resume(teacher_index, known[name])
@@ -245,75 +239,49 @@ def standardised_targets(
     return targets, present, standardisers
 
 
-def _build_model(prepared: _Prepared) -> DistillationModel:
-    method = prepared.method
+def _build(
+    corpus: Corpus, dims: Mapping[str, int], method: MethodParams, run: RunSettings
+) -> tuple[Student, DistillationModel]:
+    """Return an untrained student, and its model with new heads; `dims` are the widths of the teachers."""
+    generator = torch.Generator().manual_seed(int(seeded(run.seed, "weights").integers(2**63)))
+    student: Student = STUDENTS.get(method.student.name).build(
+        corpus.examples, generator, run.threads, **method.student.options
+    )
     geometry = None
-    if method.geometry is not None:
-        geometry = build_geometry(
-            method.geometry.name,
-            method.geometry.options,
-            prepared.student.dim,
-            list(prepared.dims.values()),
-        )
-    return DistillationModel(
-        prepared.student,
-        prepared.heads,
+    if (term := method.geometry) is not None:
+        geometry = build_geometry(term.name, term.options, student.dim, list(dims.values()))
+    return student, DistillationModel(
+        student,
+        HEADS.get(method.heads.name)(student.dim, dims, generator, **method.heads.options),
         partial(LOSSES.get(method.loss.name), **method.loss.options),
         geometry,
         method.geometry_weight,
-        prepared.weighting,
+        WEIGHTINGS.get(method.weighting.name)(len(dims), **method.weighting.options),
         loss_weight=method.loss_weight,
     )
 
 
-def _calibrate(prepared: _Prepared) -> Calibration:
-    corpus, method = prepared.corpus, prepared.method
-    rows = np.flatnonzero(corpus.held_out)
-    embeddings = encode(prepared.student, [corpus.examples[row] for row in rows.tolist()])
+def _calibrate(
+    corpus: Corpus,
+    student: Student,
+    model: DistillationModel,
+    batches: Batches,
+    *,
+    scale_is_trained: bool,
+) -> Calibration:
+    rows = np.flatnonzero(corpus.held_out).tolist()
+    embeddings = encode(student, [corpus.examples[row] for row in rows])
+    held_out = batches.targets_of(rows)
+    model.weighting.eval()
+    with torch.no_grad():
+        targets = model.rescaled(**held_out)
     return calibrate(
-        predicted_moments(prepared.heads, embeddings),
-        asked_for(prepared.weighting, prepared.targets, prepared.present, rows),
-        {name: values[rows].numpy() for name, values in prepared.present.items()},
-        [corpus.groups[row] for row in rows.tolist()],
-        scale_is_trained=method.loss_weight > 0
-        and trains_scale(partial(LOSSES.get(method.loss.name), **method.loss.options)),
+        predicted_moments(model.heads, embeddings),
+        {name: values.numpy() for name, values in targets.items()},
+        {name: mask.numpy() for name, mask in held_out["masks"].items()},
+        [corpus.groups[row] for row in rows],
+        scale_is_trained=scale_is_trained,
     )
-
-
-def _report(
-    prepared: _Prepared,
-    start: Start,
-    result: TrainingResult,
-    calibration: Calibration,
-    outputs: Path,
-) -> DistillReport:
-    corpus, student = prepared.corpus, prepared.student
-    best = {
-        entry["teacher"]: round(entry["nats"], 6)
-        for entry in result.history
-        if entry["split"] == "held-out" and entry["step"] == result.best_step
-    }
-    return DistillReport(
-        student=prepared.method.student.name,
-        student_sha256=weights_digest(outputs / STUDENT),
-        undistilled_sha256=weights_digest(outputs / UNDISTILLED),
-        n_parameters=sum(weight.numel() for weight in student.module.parameters()),
-        dim=student.dim,
-        n_train=int((~corpus.held_out).sum()),
-        n_held_out=int(corpus.held_out.sum()),
-        steps=result.steps,
-        best_step=result.best_step,
-        held_out=best,
-        held_out_mean=round(sum(best.values()) / len(best), 6),
-        warm_start=start.report,
-        restarts=result.restarts,
-        coverage_90=_rounded(calibration.coverage_after),
-        coverage_90_before=_rounded(calibration.coverage_before),
-    )
-
-
-def _rounded(by_teacher: Mapping[str, float]) -> dict[str, float]:
-    return {teacher: round(value, 6) for teacher, value in by_teacher.items()}
 
 
 def _write_report(outputs: Path, result: TrainingResult, report: DistillReport) -> None:

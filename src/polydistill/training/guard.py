@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from polydistill.config.training import GuardParams
@@ -94,16 +94,9 @@ class RatesOfTheSchedule(TrainerCallback):
     rate must be half of that.
     """
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,  # noqa: ARG002
-        state: TrainerState,  # noqa: ARG002
-        control: TrainerControl,  # noqa: ARG002
-        **kwargs: Any,
-    ) -> None:
+    def on_train_begin(self, *_: Any, **parts: Any) -> None:
         """Set the learning rates of all parameter groups from the schedule."""
-        schedule = kwargs["lr_scheduler"]
-        groups = kwargs["optimizer"].param_groups
+        schedule, groups = parts["lr_scheduler"], parts["optimizer"].param_groups
         for group, base, factor in zip(groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
             group["lr"] = base * factor(schedule.last_epoch)
 

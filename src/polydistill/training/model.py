@@ -51,7 +51,7 @@ class DistillationModel(nn.Module):
         self.student, self.heads = student.module, heads
         self._embed: Callable[[Mapping[str, Tensor]], Tensor] = student.forward
         self.weighting = weighting or Weighting(0)
-        self._loss, self._geometry, self._weight = loss, geometry, geometry_weight
+        self.loss, self._geometry, self._weight = loss, geometry, geometry_weight
         self._loss_weight = loss_weight
 
     def forward(
@@ -63,22 +63,27 @@ class DistillationModel(nn.Module):
         """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; `geometry`; `embedded`."""
         return self.losses_of(self._embed(features), targets, masks)
 
+    def rescaled(
+        self, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return the embeddings that the heads should predict, `(batch, teacher_dim)`, by teacher."""
+        return {
+            name: self.weighting.rescale(teacher_index, target, masks[name])
+            for teacher_index, (name, target) in enumerate(targets.items())
+        }
+
     def losses_of(
         self, embedded: Tensor, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> dict[str, Any]:
-        """Return what `forward` does, of the student's embeddings `(batch, dim)`."""
+        """Return the result of `forward` for the student's embeddings, `(batch, dim)`."""
         predictions: Mapping[str, Prediction] = self.heads(embedded, masks)
         embedded = widened(embedded)
         with without_autocast(embedded):
-            sums, counts = [], []
-            targets = {
-                name: self.weighting.rescale(teacher_index, target, masks[name])
-                for teacher_index, (name, target) in enumerate(targets.items())
-            }
-            for name, target in targets.items():
-                sums.append(self._loss(predictions[name], target, masks[name]).sum())
-                counts.append(masks[name].sum())
-            total, count = torch.stack(sums), torch.stack(counts)
+            targets = self.rescaled(targets, masks)
+            total = torch.stack(
+                [self.loss(predictions[n], t, masks[n]).sum() for n, t in targets.items()]
+            )
+            count = torch.stack([masks[name].sum() for name in targets])
             nats = total / count.clamp(min=1)
             geometry = nats.new_zeros(())
             if self._geometry is not None and self._weight > 0:

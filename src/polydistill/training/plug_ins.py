@@ -46,13 +46,8 @@ def check_method(method: MethodParams) -> None:
 
 def method_modules(method: MethodParams, modality: str) -> list[str]:
     """Return the names of the modules that a distillation with this method runs."""
-    named = [
-        ("students", method.student.name),
-        ("heads", method.heads.name),
-        ("losses", method.loss.name),
-        ("training.weighting", method.weighting.name),
-        ("data.modalities", modality),
-        *((("losses.relational", method.geometry.name),) if method.geometry else ()),
-    ]
-    plug_ins = [f"polydistill.{package}.{name.replace('-', '_')}" for package, name in named]
+    chosen = [(plugins.package, getattr(method, key)) for key, plugins in PLUGINS.items()]
+    names = [(package, plugin.name) for package, plugin in chosen if plugin is not None]
+    names += [("polydistill.data.modalities", modality)]
+    plug_ins = [f"{package}.{name.replace('-', '_')}" for package, name in names]
     return ["polydistill.training.distillation", *plug_ins]

@@ -39,60 +39,52 @@ def student_plugin(
     """
     default = dict(modality_defaults(modality)["student"])
     named = dict(student) if isinstance(student, Mapping) else {"name": student or default["name"]}
-    name = named.get("name", default["name"])
+    name = named.setdefault("name", default["name"])
+    added: dict[str, Any] = {}
     if name == "static" and "tokenizer" not in named:
-        named = {**_static(default, teachers, examples, cache), **named}
+        added = _static(int(default.get("dim", 256)), teachers, examples, cache)
     elif name == "transformer" and "model" not in named:
-        named = {**_transformer(teachers), **named}
+        added = _transformer(teachers)
     elif name == default["name"]:
-        named = {**default, **named}
-    return named, dict(TRANSFORMER_TRAINING) if name == "transformer" else {}
+        added = default
+    return {**added, **named}, dict(TRANSFORMER_TRAINING) if name == "transformer" else {}
 
 
 def _static(
-    default: Mapping[str, Any],
-    teachers: Mapping[str, Teacher],
-    examples: Sequence[Example],
-    cache: Path,
+    dim: int, teachers: Mapping[str, Teacher], examples: Sequence[Example], cache: Path
 ) -> dict[str, Any]:
     """Return a static student that starts from the first transformer teacher, or from random vectors."""
-    for folder in _checkpoints(teachers):
-        width = _width(folder)
-        return {
-            "name": "static",
-            "tokenizer": str(folder / "tokenizer.json"),
-            "initial": str(folder),
-            "dim": min(int(default.get("dim", 256)), width),
-        }
-    return {"name": "static", "tokenizer": str(_trained_tokenizer(examples, cache)), "dim": 256}
+    if (folder := _checkpoint(teachers)) is None:
+        return {"tokenizer": str(_trained_tokenizer(examples, cache)), "dim": 256}
+    config = _config(folder)
+    width = int(config.get("hidden_size") or config.get("dim") or 256)
+    tokenizer = str(folder / "tokenizer.json")
+    return {"tokenizer": tokenizer, "initial": str(folder), "dim": min(dim, width)}
 
 
 def _transformer(teachers: Mapping[str, Teacher]) -> dict[str, Any]:
     """Return a transformer student with every second layer of the first transformer teacher."""
-    for folder in _checkpoints(teachers):
-        depth = json.loads((folder / "config.json").read_text("utf-8")).get("num_hidden_layers", 1)
-        return {"name": "transformer", "model": str(folder), "layers": list(range(0, depth, 2))}
-    raise ParamsError(
-        "student='transformer' needs a checkpoint to start from, and no teacher provides one: give "
-        "student={'name': 'transformer', 'model': <folder>}."
-    )
+    if (folder := _checkpoint(teachers)) is None:
+        raise ParamsError(
+            "student='transformer' needs a checkpoint to start from, and no teacher provides one: give "
+            "student={'name': 'transformer', 'model': <folder>}."
+        )
+    depth = _config(folder).get("num_hidden_layers", 1)
+    return {"model": str(folder), "layers": list(range(0, depth, 2))}
 
 
-def _checkpoints(teachers: Mapping[str, Teacher]) -> list[Path]:
-    """Return the folders of teachers that hold a transformer with its fast tokenizer."""
-    folders = (getattr(teacher, "folder", None) for teacher in teachers.values())
-    return [
-        folder
-        for folder in folders
-        if isinstance(folder, Path)
-        and (folder / "tokenizer.json").is_file()
-        and (folder / "config.json").is_file()
-    ]
+def _checkpoint(teachers: Mapping[str, Teacher]) -> Path | None:
+    """Return the folder of the first teacher that is a transformer with a fast tokenizer."""
+    for teacher in teachers.values():
+        folder = getattr(teacher, "folder", None)
+        files = ("tokenizer.json", "config.json")
+        if isinstance(folder, Path) and all((folder / file).is_file() for file in files):
+            return folder
+    return None
 
 
-def _width(folder: Path) -> int:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("hidden_size") or config.get("dim") or 256)
+def _config(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
 def _trained_tokenizer(examples: Sequence[Example], cache: Path) -> Path:

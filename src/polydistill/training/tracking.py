@@ -1,13 +1,15 @@
-"""Trackers of a training run: the protocol, one that does nothing, and one that writes a file."""
+"""The tracker of a training run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 
-class Tracker(Protocol):
-    """Records a run while it happens. A tracker may be slow or unreachable but must never fail the run."""
+class Tracker:
+    """Records a run while it happens; this one, the default of every stage, records nothing.
+
+    A tracker may be slow or unreachable but must never fail the run.
+    """
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record the run's parameters; nested mappings are allowed."""
@@ -20,22 +22,6 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Write pending records and close the tracker."""
-
-
-class NullTracker:
-    """Records nothing: the default of every stage."""
-
-    def log_params(self, params: Mapping[str, object]) -> None:
-        """See `Tracker.log_params`."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """See `Tracker.log_metrics`."""
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """See `Tracker.set_tags`."""
-
-    def close(self) -> None:
-        """See `Tracker.close`."""
 
 
 def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:

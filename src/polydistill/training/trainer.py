@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
-    ProgressCallback,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
 )
 
@@ -39,7 +39,6 @@ from polydistill.training.guard import (
     write_restarts,
 )
 from polydistill.training.tracking import Tracker
-from polydistill.training.warm_start import HoldHeads, LearningRows
 
 HELD_OUT_BATCH = 512
 FIRST = "first.safetensors"
@@ -55,7 +54,7 @@ class TrainingPlan:
         precision: `float32` or `bfloat16`.
         teachers: The teachers' names, in the model's order.
         folder: Folder of checkpoints; a run resumes from the last one in it.
-        learning: For a warm start, the rows of the heads' parameters that are trained. None: all rows.
+        callback: A further callback, such as `warm_start.HoldHeads`.
         by_geometry: Whether the best weights are selected by the held-out geometry term, not the teachers' loss.
     """
 
@@ -64,7 +63,7 @@ class TrainingPlan:
     precision: str
     teachers: tuple[str, ...]
     folder: Path
-    learning: LearningRows | None = None
+    callback: TrainerCallback | None = None
     by_geometry: bool = False
 
 
@@ -100,117 +99,34 @@ def train(
         model: A `DistillationModel`.
         batches: The collator.
         rows: Row numbers of the training rows and of the held-out rows.
-        plan: See `TrainingPlan`.
+        plan: See `TrainingPlan`. With zero epochs, only the held-out loss is computed.
         tracker: Called after each evaluation.
         progress: Called after each evaluation.
 
     Raises:
         DivergedError: Training diverged again after `guard.max_restarts` restarts.
     """
-    if plan.params.epochs == 0:
-        return _measure(model, batches, rows[1], plan, tracker=tracker, progress=progress)
     restarts = read_restarts(plan.folder)
     first = plan.folder / FIRST
     first.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, str(first))  # on disk, because a copy in memory would stay for the whole run
-    held = None
-    if plan.learning is not None:
-        held = HoldHeads(model, plan.learning, plan.params)
     while True:
-        trainer = _make_trainer(model, batches, rows, plan, restarts)
-        trainer.begin(plan, tracker, progress)
-        if held is not None:
-            trainer.add_callback(held)
+        trainer = _DistillationTrainer(model, batches, rows, plan, restarts)
+        trainer.tracker, trainer.progress = tracker, progress
         try:
-            trainer.train(resume_from_checkpoint=_last_checkpoint(plan.folder))
+            return trainer.run()
         except UnhealthyError as trouble:
-            newest = _last_checkpoint(plan.folder)
-            resumed_from = 0 if newest is None else _step_of(Path(newest))
-            restarts.append(Restart(trainer.state.global_step, resumed_from, str(trouble)))
+            if plan.params.epochs == 0:
+                raise DivergedError(
+                    f"The state that the run starts from is unhealthy: {trouble}."
+                ) from trouble
+            step, newest = trainer.state.global_step, _last_checkpoint(plan.folder)
+            restarts.append(Restart(step, _step_of(newest) if newest else 0, str(trouble)))
             if len(restarts) > plan.params.guard.max_restarts:
                 raise DivergedError(_advice(restarts)) from trouble
             write_restarts(plan.folder, restarts)
-            tracker.log_metrics({"guard/restarts": len(restarts)}, trainer.state.global_step)
+            tracker.log_metrics({"guard/restarts": len(restarts)}, step)
             load_model(model, first)  # there is no checkpoint yet
-            continue
-        state = trainer.state
-        best = _step_of(Path(str(state.best_model_checkpoint)))
-        history = _history(state.log_history, plan.teachers)
-        return TrainingResult(history, best, state.global_step, tuple(restarts))
-
-
-def _measure(
-    model: nn.Module,
-    batches: Batches,
-    held_out: Ints,
-    plan: TrainingPlan,
-    *,
-    tracker: Tracker,
-    progress: Progress,
-) -> TrainingResult:
-    """Return the held-out loss without training."""
-    trainer = _make_trainer(model, batches, (held_out, held_out), plan, ())
-    trainer.begin(plan, tracker, progress)
-    try:
-        trainer.evaluate()
-    except UnhealthyError as trouble:
-        raise DivergedError(
-            f"The state that the run starts from is unhealthy: {trouble}."
-        ) from trouble
-    history = _history(trainer.state.log_history, plan.teachers)
-    return TrainingResult([row for row in history if row["split"] == "held-out"], 0, 0)
-
-
-def _make_trainer(
-    model: nn.Module,
-    batches: Batches,
-    rows: tuple[Ints, Ints],
-    plan: TrainingPlan,
-    restarts: Sequence[Restart],
-) -> _DistillationTrainer:
-    trained, held_out = rows
-    params = plan.params
-    n_steps = math.ceil(len(trained) * params.epochs / params.batch_size)
-    every = max(1, math.ceil(len(trained) / params.batch_size) // params.evals_per_epoch)
-    arguments = TrainingArguments(
-        output_dir=str(plan.folder),
-        max_steps=n_steps,
-        per_device_train_batch_size=params.batch_size,
-        eval_strategy="steps",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="loss",
-        greater_is_better=False,
-        logging_strategy="no",
-        max_grad_norm=params.max_grad_norm,
-        bf16=plan.precision == "bfloat16",
-        seed=plan.seed,
-        use_cpu=True,
-        disable_tqdm=True,
-        report_to=[],
-        remove_unused_columns=False,
-        restore_callback_states_from_checkpoint=True,
-    )
-    optimizer = make_optimizer(model, params)
-    trainer = _DistillationTrainer(
-        model=model,
-        args=arguments,
-        data_collator=batches,
-        train_dataset=Rows(trained),
-        eval_dataset=Rows(held_out),
-        optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts)),
-        callbacks=[
-            EarlyStoppingCallback(params.patience),
-            LossWatch(params.guard.spike),
-            RatesOfTheSchedule(),
-        ],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
-    return trainer
 
 
 def _advice(restarts: Sequence[Restart]) -> str:
@@ -227,90 +143,147 @@ class _DistillationTrainer(Trainer):
     model: nn.Module
     train_dataset: Rows
     eval_dataset: Rows
+    tracker: Tracker
+    progress: Progress
 
-    def begin(self, plan: TrainingPlan, tracker: Tracker, progress: Progress) -> None:
-        self._plan, self._tracker, self._told = plan, tracker, progress
-        self._reset()
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Batches,
+        rows: tuple[Ints, Ints],
+        plan: TrainingPlan,
+        restarts: Sequence[Restart],
+    ) -> None:
+        params, n_train = plan.params, len(rows[0])
+        n_steps = math.ceil(n_train * params.epochs / params.batch_size)
+        every = max(1, math.ceil(n_train / params.batch_size) // params.evals_per_epoch)
+        optimizer = make_optimizer(model, params)
+        super().__init__(
+            model=model,
+            args=TrainingArguments(
+                output_dir=str(plan.folder),
+                max_steps=n_steps,
+                per_device_train_batch_size=params.batch_size,
+                eval_strategy="steps",
+                eval_steps=every,
+                save_steps=every,
+                save_total_limit=2,
+                load_best_model_at_end=True,
+                logging_strategy="no",
+                max_grad_norm=params.max_grad_norm,
+                bf16=plan.precision == "bfloat16",
+                seed=plan.seed,
+                use_cpu=True,
+                disable_tqdm=True,
+                report_to=[],
+                restore_callback_states_from_checkpoint=True,
+            ),
+            data_collator=batches,
+            train_dataset=Rows(rows[0]),
+            eval_dataset=Rows(rows[1]),
+            optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts)),
+            callbacks=[
+                EarlyStoppingCallback(params.patience),
+                LossWatch(params.guard.spike),
+                RatesOfTheSchedule(),
+            ],
+        )
+        self.remove_callback(PrinterCallback)
+        if plan.callback is not None:
+            self.add_callback(plan.callback)
+        self._plan, self._restarts = plan, tuple(restarts)
+        self._trained = self._no_losses()
 
-    def _reset(self) -> None:
-        zeros = torch.zeros(len(self._plan.teachers), dtype=torch.float64)
-        self._sums, self._counts = zeros.clone(), zeros.clone()
+    def run(self) -> TrainingResult:
+        """Train, or only evaluate if the plan has no epochs."""
+        teachers, best_step = self._plan.teachers, 0
+        splits = {"train": "train", "held_out": "held-out"}
+        if self._plan.params.epochs == 0:
+            self.evaluate()
+            del splits["train"]
+        else:
+            newest = _last_checkpoint(self._plan.folder)
+            self.train(resume_from_checkpoint=str(newest) if newest else None)
+            best_step = _step_of(Path(str(self.state.best_model_checkpoint)))
+        history = [
+            {
+                "step": entry["step"],
+                "teacher": teacher,
+                "split": split,
+                "nats": entry[f"{key}/{teacher}"],
+            }
+            for entry in self.state.log_history
+            for key, split in splits.items()
+            for teacher in teachers
+            if f"{key}/{teacher}" in entry
+        ]
+        return TrainingResult(history, best_step, self.state.global_step, self._restarts)
 
     @property
     def _watch(self) -> LossWatch:
         """The guard's loss watch; resuming from a checkpoint replaces it."""
         return next(c for c in self.callback_handler.callbacks if isinstance(c, LossWatch))
 
-    def get_train_dataloader(self) -> DataLoader[int]:
-        rows = self.train_dataset
-        sampler = EpochsSampler(len(rows), self._plan.params.epochs, self._plan.seed)
-        return DataLoader(
-            rows, self._plan.params.batch_size, sampler=sampler, collate_fn=self.data_collator
-        )
+    def _no_losses(self) -> Tensor:
+        return torch.zeros(2, len(self._plan.teachers), dtype=torch.float64)
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,  # noqa: FBT001, FBT002
-        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
-    ) -> Any:
+    def get_train_dataloader(self) -> DataLoader[int]:
+        rows, params = self.train_dataset, self._plan.params
+        sampler = EpochsSampler(len(rows), params.epochs, self._plan.seed)
+        return DataLoader(rows, params.batch_size, sampler=sampler, collate_fn=self.data_collator)
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         outputs = model(**inputs)
-        loss = outputs["loss"]
-        n_rows, whole = len(outputs["embedded"]), self._plan.params.batch_size
-        self._watch.check(float(loss.detach()), n_rows / whole)
-        self._sums += outputs["sums"].double()
-        self._counts += outputs["counts"].double()
-        return (loss, outputs) if return_outputs else loss
+        loss: Tensor = outputs["loss"]
+        n_rows = len(outputs["embedded"])
+        self._watch.check(float(loss.detach()), n_rows / self._plan.params.batch_size)
+        self._trained += _losses(outputs)
+        return loss
 
     @torch.no_grad()
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Compute each teacher's held-out loss, log it with the training loss, and report it."""
         self.model.eval()
-        sums = torch.zeros_like(self._sums)
-        counts = torch.zeros_like(self._counts)
-        geometry, n_batches = 0.0, 0
-        loader = DataLoader(self.eval_dataset, HELD_OUT_BATCH, collate_fn=self.data_collator)
-        for batch in loader:
+        held_out, geometry, n_batches = self._no_losses(), 0.0, 0
+        for batch in DataLoader(self.eval_dataset, HELD_OUT_BATCH, collate_fn=self.data_collator):
             outputs = self.model(**batch)
             if n_batches == 0:
                 check_embeddings(outputs["embedded"], self._plan.params.guard)
-            sums += outputs["sums"].double()
-            counts += outputs["counts"].double()
+            held_out += _losses(outputs)
             geometry, n_batches = geometry + float(outputs["geometry"]), n_batches + 1
-        held_out = (sums / counts.clamp(min=1)).tolist()
-        trained = (self._sums / self._counts.clamp(min=1)).tolist()
-        metrics = {
-            f"held_out/{name}": v for name, v in zip(self._plan.teachers, held_out, strict=True)
-        }
-        metrics |= {
-            f"train/{name}": v for name, v in zip(self._plan.teachers, trained, strict=True)
-        }
+        metrics: dict[str, float] = {}
+        for split, (sums, counts) in (("held_out", held_out), ("train", self._trained)):
+            means = (sums / counts.clamp(min=1)).tolist()
+            metrics |= {
+                f"{split}/{name}": mean
+                for name, mean in zip(self._plan.teachers, means, strict=True)
+            }
         geometry /= max(n_batches, 1)
-        mean = sum(held_out) / len(held_out)
-        metrics |= {
-            "eval_loss": geometry if self._plan.by_geometry else mean,
-            "geometry": geometry,
-        }
+        mean = sum(metrics[f"held_out/{name}"] for name in self._plan.teachers) / len(
+            self._plan.teachers
+        )
+        loss = geometry if self._plan.by_geometry else mean
+        metrics |= {"eval_loss": loss, "geometry": geometry}
         if not all(map(math.isfinite, metrics.values())):
             raise UnhealthyError("the held-out loss is not finite")
-        self._reset()
+        self._trained = self._no_losses()
         self.log(dict(metrics))
-        self._tell(metrics)
+        step, best = self.state.global_step, min(loss, self.state.best_metric or math.inf)
+        self.progress("steps", step, self.state.max_steps, held_out=loss, best=best)
+        named = {("held_out/mean" if key == "eval_loss" else key): v for key, v in metrics.items()}
+        self.tracker.log_metrics(named, step)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
 
-    def _tell(self, metrics: dict[str, float]) -> None:
-        best = min(metrics["eval_loss"], self.state.best_metric or math.inf)
-        step = self.state.global_step
-        self._told("steps", step, self.state.max_steps, held_out=metrics["eval_loss"], best=best)
-        named = {("held_out/mean" if key == "eval_loss" else key): v for key, v in metrics.items()}
-        self._tracker.log_metrics(named, step)
+
+def _losses(outputs: dict[str, Any]) -> Tensor:
+    """Return the sums of the teachers' losses and the numbers of their rows, `(2, n_teachers)`."""
+    return torch.stack([outputs["sums"].double(), outputs["counts"].double()])
 
 
-def _last_checkpoint(folder: Path) -> str | None:
+def _last_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete checkpoint and remove newer incomplete ones.
 
     Trainer writes `trainer_state.json` last, so a checkpoint without it is incomplete.
@@ -318,7 +291,7 @@ def _last_checkpoint(folder: Path) -> str | None:
     for path in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
         try:
             if "global_step" in json.loads((path / "trainer_state.json").read_text("utf-8")):
-                return str(path)
+                return path
         except (FileNotFoundError, ValueError):
             shutil.rmtree(path)
     return None
@@ -330,17 +303,15 @@ def _step_of(checkpoint: Path) -> int:
 
 def make_optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
     """Return AdamW with separate learning rates for the student and for the heads and weighting."""
-    beside = [
-        *model.get_submodule("heads").parameters(),
-        *model.get_submodule("weighting").parameters(),
-    ]
+    student, heads, weighting = (
+        [*model.get_submodule(part).parameters()] for part in ("student", "heads", "weighting")
+    )
     groups = [
-        {"params": [*model.get_submodule("student").parameters()], "lr": params.learning_rate},
-        {"params": beside, "lr": params.head_learning_rate},
+        {"params": student, "lr": params.learning_rate},
+        {"params": heads + weighting, "lr": params.head_learning_rate},
     ]
-    return AdamW(
-        groups, weight_decay=params.weight_decay, fused=True
-    )  # fused is eight times faster on a CPU
+    # fused is eight times faster on a CPU
+    return AdamW(groups, weight_decay=params.weight_decay, fused=True)
 
 
 def _schedule(
@@ -365,19 +336,3 @@ def _schedule(
         return factor
 
     return LambdaLR(optimizer, [from_step(params.student_start(n_steps)), from_step(0)])
-
-
-def _history(log: Sequence[dict[str, Any]], teachers: Sequence[str]) -> list[dict[str, Any]]:
-    splits = {"train": "train", "held_out": "held-out"}
-    return [
-        {
-            "step": entry["step"],
-            "teacher": teacher,
-            "split": split,
-            "nats": entry[f"{key}/{teacher}"],
-        }
-        for entry in log
-        for key, split in splits.items()
-        for teacher in teachers
-        if f"{key}/{teacher}" in entry
-    ]

@@ -9,15 +9,20 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from polydistill.config.method import MethodParams
+from polydistill.config.nodes import Plugin
 from polydistill.config.training import TrainingParams
 from polydistill.contracts import Example, Heads, Student
-from polydistill.errors import ParamsError
+from polydistill.embeddings.store import StoredEmbeddings
+from polydistill.errors import MissingDataError, ParamsError, StoreError
+from polydistill.heads import HEADS
+from polydistill.plugins import defaults_of
 from polydistill.students import load_student
+from polydistill.training.heads_bundle import HeadsCard
 from polydistill.training.standardise import Standardiser
-from polydistill.training.version import Changes, Version, open_named, require_fit
+from polydistill.training.version import Version, open_version
 
 COMPARED_EXAMPLES = 64
 _Held = tuple[Tensor, Tensor, Tensor | slice]
@@ -47,109 +52,111 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class Origin:
-    """The version that a run starts from, and how its teachers differ.
+    """The version that a run starts from, and what follows for the run.
 
     Attributes:
         version: An earlier student and its heads.
-        changes: Which teachers are new, and which retired.
+        report: Which version it is, and how its teachers differ from those of the run.
+        training: The training parameters of the run.
     """
 
     version: Version
-    changes: Changes
+    report: WarmStart
+    training: TrainingParams
 
     @property
     def standardisers(self) -> dict[str, Standardiser]:
         """The standardisers of the kept heads, with the statistics that the heads were trained with."""
-        return {teacher: self.version.standardiser(teacher) for teacher in self.changes.warm}
-
-
-@dataclass(frozen=True)
-class LearningRows:
-    """Masks of the rows of the heads' parameters that a warm start trains: bool, `(rows,)`, by name without `heads.`.
-
-    Attributes:
-        new: Rows that belong to new teachers alone; trained from the first step.
-        known: Rows that produce the means of known teachers; trained with the student. Other rows are frozen.
-    """
-
-    new: Mapping[str, Tensor]
-    known: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Start:
-    """The settings with which a run starts.
-
-    Attributes:
-        training: The training parameters.
-        learning: See `LearningRows`. None: the run starts from scratch.
-        report: The version that the run starts from. None: the run starts from scratch.
-    """
-
-    training: TrainingParams
-    learning: LearningRows | None = None
-    report: WarmStart | None = None
+        return {name: self.version.heads.standardisers[name] for name in self.report.warm}
 
 
 def open_origin(
-    folder: Path, block: MethodParams, dims: Mapping[str, int], identities: Mapping[str, str]
+    folder: Path, method: MethodParams, stored: Mapping[str, StoredEmbeddings]
 ) -> Origin:
-    """Load the version that `block.warm_start` names, from `folder`. See `version.require_fit`.
+    """Load the version that `method.warm_start` names, and check that this run can start from it.
+
+    Args:
+        folder: The folder of the version.
+        method: The run's parameters.
+        stored: The embeddings of each of the run's teachers, in order.
 
     Raises:
-        PolydistillError: See `version.open_named` and `version.require_fit`.
+        MissingDataError: The version does not exist.
+        StoreError: Its files have another sha256, or a teacher has another width or other weights than when its head
+            was trained.
+        ParamsError: The heads or the weighting have another name or other options, no teacher is in both, or a
+            teacher is new and `epochs` is zero.
+        DataError: See `open_version`.
     """
-    version = open_named(folder, str(block.warm_start.sha256))
-    return Origin(version, require_fit(version, block, dims, identities))
+    version = _open_named(folder, str(method.warm_start.sha256))
+    card = version.heads.card
+    _require_same_heads(method.heads, card.heads)
+    _require_same("weighting", method.weighting.name, card.weighting.name)
+    warm = tuple(name for name in stored if name in card.teachers)
+    new = tuple(name for name in stored if name not in card.teachers)
+    retired = tuple(name for name in card.teachers if name not in stored)
+    for name in warm:
+        _require_same_teacher(name, stored[name], card)
+    if not warm:
+        raise ParamsError(
+            f"warm_start: none of the teachers {', '.join(new)} is among those of the version, "
+            f"{', '.join(card.teachers)}: leave warm_start.sha256 null."
+        )
+    if new and method.warm_start.epochs == 0:
+        raise ParamsError(
+            f"warm_start.epochs must be at least 1, got 0: the head of the new teacher {new[0]!r} "
+            "must be trained."
+        )
+    training = method.warm_start.applied_to(method.training, new_teachers=bool(new))
+    steps = training.head_warmup_steps
+    report = WarmStart(version.sha256, card.student_sha256, warm, new, retired, steps)
+    return Origin(version, report, training)
 
 
 def begin(
-    origin: Origin | None,
-    block: MethodParams,
-    student: Student,
-    heads: nn.Module,
-    examples: Sequence[Example],
-) -> Start:
+    origin: Origin, student: Student, heads: nn.Module, examples: Sequence[Example]
+) -> HoldHeads:
     """Copy the origin's weights into the newly initialised student and heads, in place.
+
+    Returns:
+        The callback that keeps parts of the heads fixed during training.
 
     Raises:
         ParamsError: The origin's student differs from the one in `params.yaml` in width, in the shapes of its
             weights, or in how it reads examples.
     """
-    if origin is None:
-        return Start(block.training)
-    version, changes = origin.version, origin.changes
-    old = load_student(version.student)
-    _require_same_student(student, old, examples)
-    student.module.load_state_dict(old.module.state_dict())
-    inherit(heads, version.heads.module, changes.warm)
-    training = block.warm_start.applied_to(block.training, new_teachers=bool(changes.new))
-    learning = LearningRows(
-        new=rows_of_all(heads, changes.new),
-        known=rows_of_all(heads, changes.warm, means_only=True),
-    )
-    told = WarmStart(
-        version.sha256,
-        version.student_sha256,
-        changes.warm,
-        changes.new,
-        changes.retired,
-        training.head_warmup_steps,
-    )
-    return Start(training, learning, told)
+    old = load_student(origin.version.folder / "student")
+    _require_same("student", type(student).__name__, type(old).__name__)
+    _require_same("student.dim", student.dim, old.dim)
+    try:
+        student.module.load_state_dict(old.module.state_dict())
+    except RuntimeError as error:  # torch names the weights that differ
+        raise ParamsError(
+            "student must have the weights of the version that the run starts from: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error
+    some = examples[:COMPARED_EXAMPLES]
+    mine, theirs = student.collate(some), old.collate(some)
+    if mine.keys() != theirs.keys() or not all(torch.equal(mine[key], theirs[key]) for key in mine):
+        raise ParamsError(
+            "student must read examples as in the version that the run starts from: give the "
+            "same tokenizer and max_tokens."
+        )
+    inherit(heads, origin.version.heads.module, origin.report.warm)
+    return HoldHeads(heads, origin.report, origin.training)
 
 
 @torch.no_grad()
 def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
-    """Copy into `new` what `old` has learned: the shared parts, and all that belongs to `teachers` alone.
+    """Copy from `old` to `new` the shared weights, and the weights that belong to one of `teachers` alone.
 
-    Both are of one kind and shape, except that they may have other teachers, in another order. `new` then predicts
-    a known teacher as `old` does: its weights are the same bits.
+    Both are heads of one kind and shape, but may have different teachers in a different order. Afterwards `new`
+    predicts the copied teachers as `old` does.
 
     Args:
-        new: Freshly made heads.
-        old: Trained ones.
-        teachers: Those that both know.
+        new: Newly initialised heads.
+        old: Trained heads.
+        teachers: Teachers of both.
     """
     mine, theirs = dict(new.named_parameters()), dict(old.named_parameters())
     owned = rows_of_all(new, cast("Heads", new).teachers)
@@ -160,11 +167,8 @@ def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
         targets, sources = (cast("Heads", heads).own_rows(teacher) for heads in (new, old))
         for (name, rows), (source, there) in zip(targets.items(), sources.items(), strict=True):
             mine[name][rows] = theirs[source][there]
-            mine_seen, theirs_seen = (
-                _layer_of(new, name).buffers(),
-                _layer_of(old, source).buffers(),
-            )
-            for buffer, learned in zip(mine_seen, theirs_seen, strict=True):
+            layers = new.get_submodule(_layer(name)), old.get_submodule(_layer(source))
+            for buffer, learned in zip(*(layer.buffers() for layer in layers), strict=True):
                 buffer.copy_(learned)  # such as running means: the layer belongs to one teacher
 
 
@@ -173,7 +177,7 @@ def rows_of_all(
 ) -> dict[str, Tensor]:
     """Return, by parameter, which rows belong to one of the teachers alone: bool, `(rows,)`.
 
-    With `means_only`, those that make the teachers' means.
+    With `means_only`, only the rows that produce the teachers' means.
     """
     rows_of = cast("Heads", heads).mean_rows if means_only else cast("Heads", heads).own_rows
     found: dict[str, Tensor] = {}
@@ -181,10 +185,6 @@ def rows_of_all(
         for name, rows in rows_of(teacher).items():
             found[name] = found[name] | rows if name in found else rows
     return found
-
-
-def _layer_of(heads: nn.Module, parameter: str) -> nn.Module:
-    return heads.get_submodule(parameter.rpartition(".")[0])
 
 
 class HoldHeads(TrainerCallback):
@@ -195,34 +195,33 @@ class HoldHeads(TrainerCallback):
     the student, so they are trained when the student is.
 
     Args:
-        model: The model before its first step; its heads' parameters have the prefix `heads.`.
-        learning: The rows that are trained.
+        heads: The heads before the first step.
+        report: The new teachers, whose rows are trained from the first step, and the known teachers, of whose rows
+            only those that produce the means are trained. Rows that belong to no teacher alone are frozen.
         training: The training parameters; the means of known teachers are frozen as long as the student.
     """
 
-    def __init__(self, model: nn.Module, learning: LearningRows, training: TrainingParams) -> None:
-        heads = model.get_submodule("heads")
-        self._training, self._held, self._waiting = training, list[_Held](), list[_Held]()
+    def __init__(self, heads: nn.Module, report: WarmStart, training: TrainingParams) -> None:
+        new = rows_of_all(heads, report.new)
+        known = rows_of_all(heads, report.warm, means_only=True)
+        self._training = training
+        self._held, self._waiting = list[_Held](), list[_Held]()
         for name, weight in heads.named_parameters():
-            nothing = torch.zeros(len(weight), dtype=torch.bool)
-            new, known = (rows.get(name, nothing) for rows in (learning.new, learning.known))
-            before = weight.detach().clone()
-            self._held.append((weight, before, ~(new | known)))
-            if bool(known.any()):
-                self._waiting.append((weight, before, known))
+            before, trained = weight.detach().clone(), torch.zeros(len(weight), dtype=torch.bool)
+            if name in known:
+                self._waiting.append((weight, before, known[name]))
+            for rows in (new, known):
+                trained = trained | rows.get(name, trained)
+            self._held.append((weight, before, ~trained))
         self._held += [
             (seen, seen.clone(), slice(None))
             for name, seen in heads.named_buffers()
-            if seen.dim() and f"{name.rpartition('.')[0]}.weight" not in learning.new
+            if seen.dim() and f"{_layer(name)}.weight" not in new
         ]
 
     @torch.no_grad()
     def on_optimizer_step(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
-        **_: Any,
+        self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any
     ) -> None:
         """Restore the rows that must not change."""
         waits = state.global_step < self._training.student_start(args.max_steps)
@@ -230,33 +229,48 @@ class HoldHeads(TrainerCallback):
             weight[rows] = before[rows]
 
 
-def _require_same_student(student: Student, old: Student, examples: Sequence[Example]) -> None:
-    """Check that the version's student is the one that `params.yaml` describes."""
-    if old.dim != student.dim:
-        raise ParamsError(
-            f"student.dim must be {old.dim}, as in the version that the run starts from, got "
-            f"{student.dim}."
+def _layer(parameter: str) -> str:
+    return parameter.rpartition(".")[0]
+
+
+def _open_named(folder: Path, sha256: str) -> Version:
+    if not folder.is_dir():
+        raise MissingDataError(
+            f"No version in {folder}, which warm_start.sha256 names: `dvc pull {folder}.dvc` downloads "
+            "it if it was pushed; `polydistill warm-start` imports the model again."
         )
-    shapes, expected = _shapes(student.module), _shapes(old.module)
-    if type(old) is not type(student) or shapes != expected:
-        raise ParamsError(
-            "student must be as in the version that the run starts from: "
-            f"{type(old).__name__} with weights {_text(expected)}, got {type(student).__name__} with "
-            f"{_text(shapes)}."
+    version = open_version(folder)
+    if version.sha256 != sha256:
+        raise StoreError(
+            f"{folder} has the sha256 {version.sha256[:16]}, warm_start.sha256 is {sha256[:16]}: remove "
+            f"the folder, then `dvc checkout {folder}.dvc`, or import the model again with `polydistill warm-start`."
         )
-    some = examples[:COMPARED_EXAMPLES]
-    mine, theirs = student.collate(some), old.collate(some)
-    if mine.keys() != theirs.keys() or not all(torch.equal(mine[key], theirs[key]) for key in mine):
+    return version
+
+
+def _require_same_heads(wanted: Plugin, found: Plugin) -> None:
+    """Check that names and options, with defaults filled in, are equal; `max_params` is ignored."""
+    _require_same("heads.name", wanted.name, found.name)
+    defaults = defaults_of(HEADS.get(wanted.name))
+    mine, theirs = {**defaults, **wanted.options}, {**defaults, **found.options}
+    for option in sorted((mine.keys() | theirs.keys()) - {"max_params"}):
+        _require_same(f"heads.{option}", mine.get(option), theirs.get(option))
+
+
+def _require_same(setting: str, got: object, expected: object) -> None:
+    if got != expected:
         raise ParamsError(
-            "student must read examples as in the version that the run starts from: give the "
-            "same tokenizer and max_tokens."
+            f"{setting} must be {expected!r}, as in the version that the run starts from, got {got!r}."
         )
 
 
-def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
-
-
-def _text(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    first = next(iter(shapes.items()), ("none", ()))
-    return f"{first[0]} {first[1]}" + (f" and {len(shapes) - 1} more" if len(shapes) > 1 else "")
+def _require_same_teacher(name: str, stored: StoredEmbeddings, card: HeadsCard) -> None:
+    for what, got, expected in (
+        ("dim", stored.dim, card.teacher_dims[name]),
+        ("weights and settings of identity", stored.identity_sha256, card.identities[name]),
+    ):
+        if got != expected:
+            raise StoreError(
+                f"Teacher {name!r} must have {what} {str(expected)[:12]}, as when its head was trained, got "
+                f"{str(got)[:12]}: give it another name, so that it counts as new and the old one as retired."
+            )

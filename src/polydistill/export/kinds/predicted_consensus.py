@@ -12,8 +12,7 @@ from polydistill.errors import DataError, ParamsError
 from polydistill.export.kinds import EXPORTS
 from polydistill.export.kinds.whitened import with_one_sign
 from polydistill.training.calibration import predicted_moments
-from polydistill.training.heads_bundle import MEAN, ROTATION, STD, HeadsBundle
-from polydistill.training.standardise import Standardiser
+from polydistill.training.heads_bundle import HeadsBundle
 
 
 @EXPORTS.register("predicted-consensus")
@@ -84,9 +83,9 @@ def side_by_side(heads: HeadsBundle, embeddings: FloatArray, *, standardised: bo
     parts = []
     moments = predicted_moments(heads.module, embeddings)
     for teacher in heads.card.teachers:
-        own, mean = heads.statistics[teacher], moments[teacher][0]
+        mean = moments[teacher][0]
         if not standardised:
-            mean = Standardiser(own[MEAN], own[STD], own.get(ROTATION)).invert(mean)
+            mean = heads.standardisers[teacher].invert(mean)
         lengths = np.linalg.norm(mean, axis=1, keepdims=True)
         parts.append(mean / np.where(lengths == 0, 1, lengths))
     return np.asarray(np.concatenate(parts, axis=1) / np.sqrt(len(parts)), dtype=np.float32)

@@ -18,14 +18,14 @@ from polydistill.integrations.mlflow.store import (
     require_sound,
     tracking_uri,
 )
-from polydistill.training.tracking import flatten
+from polydistill.training.tracking import Tracker, flatten
 
 MAX_PARAMS, MAX_METRICS = 100, 1000  # MLflow's limits of one batch
 MAX_VALUE = 6000
 _log = logging.getLogger(__name__)
 
 
-class MlflowTracker:
+class MlflowTracker(Tracker):
     """See `tracking.Tracker`. Makes its run at the first call, and stops at the first failure.
 
     Args:
