@@ -6,14 +6,7 @@ from polydistill.heads._outputs import Outputs
 
 
 def outputs() -> Outputs:
-    return Outputs(
-        {"one": 3, "two": 2},
-        modes=1,
-        covariance="diagonal",
-        rank=1,
-        min_log_scale=-6.0,
-        max_log_scale=4.0,
-    )
+    return Outputs({"one": 3, "two": 2}, 1, "diagonal", 1, (-6.0, 4.0))
 
 
 def numbers(*shape: int) -> torch.Tensor:

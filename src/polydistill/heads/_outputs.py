@@ -23,36 +23,32 @@ class Outputs(nn.Module):
         modes: The number of modes of the mixture.
         covariance: `diagonal`; `low-rank`, a diagonal plus a factor of `rank` columns; or `triangular`, full.
         rank: Number of columns of the low-rank factor.
-        min_log_scale: Soft lower bound of a standard deviation's logarithm.
-        max_log_scale: Soft upper bound of it.
+        bounds: Soft lower and upper bound of a standard deviation's logarithm.
 
     Raises:
         UnknownNameError: `covariance` is not a known name.
-        ParamsError: `modes` or `rank` is below one, or `min_log_scale` is not below `max_log_scale`.
+        ParamsError: `modes` or `rank` is below one, or the lower bound is not below the upper bound.
     """
 
     def __init__(
         self,
         teacher_dims: Mapping[str, int],
-        *,
         modes: int,
         covariance: str,
         rank: int,
-        min_log_scale: float,
-        max_log_scale: float,
+        bounds: tuple[float, float],
     ) -> None:
         super().__init__()
         require_at_least_one(modes=modes, rank=rank)
-        if min_log_scale >= max_log_scale:
+        low, high = bounds
+        if low >= high:
             raise ParamsError(
-                "heads.min_log_scale must be below heads.max_log_scale, got "
-                f"{min_log_scale} and {max_log_scale}."
+                f"heads.min_log_scale must be below heads.max_log_scale, got {low} and {high}."
             )
         if covariance not in COVARIANCES:
             raise UnknownNameError("heads.covariance", covariance, COVARIANCES)
         self.dims, self.modes, self.width = dict(teacher_dims), modes, sum(teacher_dims.values())
-        self._middle = (max_log_scale + min_log_scale) / 2
-        self._reach = (max_log_scale - min_log_scale) / 2
+        self._middle, self._reach = (high + low) / 2, (high - low) / 2
         self.factors, self.triangles = nn.ParameterList(), nn.ParameterList()
         for dim in self.dims.values():
             if covariance == "low-rank":
@@ -70,10 +66,9 @@ class Outputs(nn.Module):
         return torch.tensor([name == teacher for name in self.dims] * self.modes)
 
     def covariance_of(self, teacher: str) -> list[str]:
-        """Name the parameters that are one teacher's whole."""
-        index = list(self.dims).index(teacher)
-        lists = {"factors": self.factors, "triangles": self.triangles}
-        return [f"{name}.{index}" for name, matrices in lists.items() if len(matrices)]
+        """Return the names of the parameters that belong to one teacher as a whole."""
+        index = str(list(self.dims).index(teacher))
+        return [name for name, _ in self.named_parameters() if name.endswith(f".{index}")]
 
     def initialise(self, generator: torch.Generator) -> None:
         """Initialise near a diagonal covariance, from `generator` alone."""
@@ -97,21 +92,21 @@ class Outputs(nn.Module):
         log_scale: Tensor = _SoftClamp.apply(raw, self._middle, self._reach)  # type: ignore[no-untyped-call]
         weights = raw_weights.view(batch, self.modes, len(self.dims)).log_softmax(dim=1)
         widths = list(self.dims.values())
+        means, scales = mean.split(widths, -1), log_scale.split(widths, -1)
         return {
-            name: Prediction(m, s, weights[..., index], self._factor(index), self._triangle(index))
-            for index, (name, m, s) in enumerate(
-                zip(self.dims, mean.split(widths, -1), log_scale.split(widths, -1), strict=True)
-            )
+            name: Prediction(means[n], scales[n], weights[..., n], *self._covariance(n))
+            for n, name in enumerate(self.dims)
         }
 
-    def _factor(self, index: int) -> Tensor | None:
-        return self.factors[index] if len(self.factors) else None
-
-    def _triangle(self, index: int) -> Tensor | None:
+    def _covariance(self, index: int) -> tuple[Tensor | None, Tensor | None]:
+        """Return one teacher's `factor` and `triangle`; see `contracts.Prediction`."""
+        if len(self.factors):
+            return self.factors[index], None
         if not len(self.triangles):
-            return None
+            return None, None
         free: Tensor = self.triangles[index]
-        return free.tril(-1) + torch.eye(free.shape[-1], dtype=free.dtype, device=free.device)
+        identity = torch.eye(free.shape[-1], dtype=free.dtype, device=free.device)
+        return None, free.tril(-1) + identity
 
 
 class TeacherHeads(nn.Module):
@@ -130,13 +125,20 @@ class TeacherHeads(nn.Module):
         own = {f"outputs.{name}": whole for name in self.outputs.covariance_of(teacher)}
         return self._rows_of(teacher) | own
 
+    def mean_rows(self, teacher: str) -> dict[str, Tensor]:
+        """See `contracts.Heads.mean_rows`: the rows of all layers with the name `mean`."""
+        own = self.own_rows(teacher).items()
+        return {name: rows for name, rows in own if "mean" in name.split(".")}
+
     def _rows_of(self, teacher: str) -> dict[str, Tensor]:
         """Return `own_rows` without the covariance."""
         raise NotImplementedError
 
     def _finish(self, generator: torch.Generator, max_params: int | None) -> None:
-        """Check the budget, then draw the initial weights, whatever the global seed."""
-        require_budget(self, max_params)
+        """Check the number of parameters, then draw the initial weights from `generator` alone."""
+        n_params = sum(weight.numel() for weight in self.parameters())
+        if max_params is not None and n_params > max_params:
+            raise ParamsError(f"heads.max_params is {max_params:,}, these heads have {n_params:,}.")
         with torch.no_grad():
             self._initialise(generator)
             self.outputs.initialise(generator)
@@ -178,14 +180,3 @@ def require_at_least_one(**options: int | None) -> None:
     for option, value in options.items():
         if value is not None and value < 1:
             raise ParamsError(f"heads.{option} must be at least 1, got {value}.")
-
-
-def require_budget(heads: nn.Module, max_params: int | None) -> None:
-    """Check that the heads have at most `max_params` parameters.
-
-    Raises:
-        ParamsError: The heads have more than `max_params` parameters.
-    """
-    n_params = sum(weight.numel() for weight in heads.parameters())
-    if max_params is not None and n_params > max_params:
-        raise ParamsError(f"heads.max_params is {max_params:,}, these heads have {n_params:,}.")

@@ -63,14 +63,8 @@ class TrunkHeads(TeacherHeads):
     ) -> None:
         super().__init__()
         require_at_least_one(hidden=hidden, mean_rank=mean_rank, scale_rank=scale_rank, depth=depth)
-        self.outputs = Outputs(
-            teacher_dims,
-            modes=modes,
-            covariance=covariance,
-            rank=rank,
-            min_log_scale=min_log_scale,
-            max_log_scale=max_log_scale,
-        )
+        bounds = min_log_scale, max_log_scale
+        self.outputs = Outputs(teacher_dims, modes, covariance, rank, bounds)
         width = self.outputs.width * modes
         self.hidden = nn.Linear(student_dim, hidden)
         further = (depth or self.default_depth) - 1
@@ -103,13 +97,8 @@ class TrunkHeads(TeacherHeads):
     def _rows_of(self, teacher: str) -> dict[str, Tensor]:
         """See `TeacherHeads._rows_of`: the trunk is shared, the layers after it are not."""
         rows, logits = self.outputs.rows_of(teacher), self.outputs.weights_of(teacher)
-        of_layer = {"mean": rows, "log_scale": rows, "log_weights": logits}
-        return {f"{n}.{part}": of_layer[n] for n in of_layer for part in ("weight", "bias")}
-
-    def mean_rows(self, teacher: str) -> dict[str, Tensor]:
-        """See `contracts.Heads.mean_rows`."""
-        rows = self.outputs.rows_of(teacher)
-        return {"mean.weight": rows, "mean.bias": rows}
+        layers = {"mean": rows, "log_scale": rows, "log_weights": logits}
+        return {f"{n}.{part}": layers[n] for n in layers for part in ("weight", "bias")}
 
     def forward(
         self,

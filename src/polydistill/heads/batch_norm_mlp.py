@@ -12,7 +12,7 @@ from polydistill.contracts import Prediction, widened
 from polydistill.heads import HEADS
 from polydistill.heads._outputs import Outputs, TeacherHeads, require_at_least_one
 
-Parts = tuple[Tensor, Tensor, Tensor]
+Parts = tuple[Tensor, ...]
 """Means, unbounded log scales and mode-weight logits."""
 
 
@@ -67,14 +67,8 @@ class BatchNormMlpHeads(TeacherHeads):
     ) -> None:
         super().__init__()
         require_at_least_one(hidden=hidden, depth=depth)
-        self.outputs = Outputs(
-            teacher_dims,
-            modes=modes,
-            covariance=covariance,
-            rank=rank,
-            min_log_scale=min_log_scale,
-            max_log_scale=max_log_scale,
-        )
+        bounds = min_log_scale, max_log_scale
+        self.outputs = Outputs(teacher_dims, modes, covariance, rank, bounds)
         self.perceptrons = nn.ModuleList(
             [_Perceptron(student_dim, dim, hidden, depth, modes) for dim in teacher_dims.values()]
         )
@@ -86,7 +80,7 @@ class BatchNormMlpHeads(TeacherHeads):
             if isinstance(layer, nn.Linear):
                 layer.weight.normal_(0.0, layer.in_features**-0.5, generator=generator)
                 layer.bias.zero_()
-        if self.outputs.modes > 1:  # equal modes would stay equal for ever
+        if self.outputs.modes > 1:  # equal modes would get equal gradients and stay equal
             for perceptron in self.perceptrons:
                 perceptron.get_parameter("mean.bias").normal_(0.0, 0.5, generator=generator)
 
@@ -98,22 +92,16 @@ class BatchNormMlpHeads(TeacherHeads):
             for name, weight in self.perceptrons[index].named_parameters()
         }
 
-    def mean_rows(self, teacher: str) -> dict[str, Tensor]:
-        """See `contracts.Heads.mean_rows`."""
-        means = f"perceptrons.{self.teachers.index(teacher)}.mean."
-        return {n: rows for n, rows in self.own_rows(teacher).items() if n.startswith(means)}
-
     def forward(
         self, student: Tensor, masks: Mapping[str, Tensor] | None = None
     ) -> dict[str, Prediction]:
         """See `contracts.Heads`."""
-        means, scales, weights = zip(
-            *(
-                _of_rows(perceptron, student, None if masks is None else masks[teacher])
-                for teacher, perceptron in zip(self.outputs.dims, self.perceptrons, strict=True)
-            ),
-            strict=True,
-        )
+        masks = masks or {}
+        parts = [
+            perceptron(student, masks.get(teacher))
+            for teacher, perceptron in zip(self.teachers, self.perceptrons, strict=True)
+        ]
+        means, scales, weights = zip(*parts, strict=True)
         predictions: dict[str, Prediction] = self.outputs(
             torch.cat(means, dim=-1), torch.cat(scales, dim=-1), torch.stack(weights, dim=-1)
         )
@@ -137,11 +125,20 @@ class _Perceptron(nn.Module):
         self.log_scale = nn.Linear(hidden, modes * teacher_dim)
         self.log_weights = nn.Linear(hidden, modes)
 
-    def forward(self, rows: Tensor) -> Parts:
+    def forward(self, student: Tensor, mask: Tensor | None) -> Parts:
+        """In training mode, missing rows have outputs of zero and do not enter the batch statistics."""
+        is_masked = mask is not None and self.training
+        rows = student[mask] if is_masked else student
         for layer, norm in zip(self.layers, self.norms, strict=True):
             rows = torch.relu(norm(layer(rows)))
         shape = (len(rows), *self._shape)
-        return self.mean(rows).view(shape), self.log_scale(rows).view(shape), self.log_weights(rows)
+        mean, log_scale = self.mean(rows).view(shape), self.log_scale(rows).view(shape)
+        parts = (mean, log_scale, self.log_weights(rows))
+        if not is_masked:
+            return parts
+        return tuple(
+            one.new_zeros(len(student), *one.shape[1:]).index_put((mask,), one) for one in parts
+        )
 
 
 class _RowsNorm(nn.BatchNorm1d):
@@ -154,16 +151,3 @@ class _RowsNorm(nn.BatchNorm1d):
         return nn.functional.batch_norm(
             rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
         )
-
-
-def _of_rows(perceptron: nn.Module, student: Tensor, mask: Tensor | None) -> Parts:
-    """Return one teacher's outputs, with zeros for missing rows, which do not enter the batch statistics."""
-    if mask is None or not perceptron.training:
-        whole: Parts = perceptron(student)
-        return whole
-    some: Parts = perceptron(student[mask])
-    spread = (one.new_zeros(len(student), *one.shape[1:]) for one in some)
-    mean, scale, weights = (
-        zeros.index_put((mask,), one) for zeros, one in zip(spread, some, strict=True)
-    )
-    return mean, scale, weights

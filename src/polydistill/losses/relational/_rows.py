@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -35,6 +35,34 @@ def mean_over(values: Tensor, counted: Tensor) -> Tensor:
     """Return the mean of each row of `values`, `(batch, n)`, over `counted`; zero if no element is counted."""
     kept = torch.where(counted, values, torch.zeros_like(values))
     return kept.sum(dim=-1) / counted.sum(dim=-1).clamp(min=1)
+
+
+def mean_over_pairs(
+    student: Tensor,
+    targets: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    scale: float,
+    differences: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Return `(batch,)`: the mean of a row's scaled differences over other rows, then over teachers.
+
+    Args:
+        student: `(batch, dim)`.
+        targets: One `(batch, teacher_dim)` per teacher.
+        masks: One `(batch,)` per teacher.
+        scale: The factor of the differences.
+        differences: Maps a teacher's targets, and the mask of its pairs of rows, to differences `(batch, batch)`.
+
+    Raises:
+        ShapeError: See `require_rows`.
+    """
+    require_rows(student, targets, masks)
+    pairs = [other_pairs(mask) for mask in masks]
+    terms = [
+        scale * mean_over(differences(target.to(student.dtype), own), own)
+        for target, own in zip(targets, pairs, strict=True)
+    ]
+    return mean_over_teachers(terms, [own.any(dim=-1) for own in pairs])
 
 
 def mean_over_teachers(terms: Sequence[Tensor], counted: Sequence[Tensor]) -> Tensor:

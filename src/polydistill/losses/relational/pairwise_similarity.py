@@ -8,12 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from polydistill.losses.relational import GEOMETRY
-from polydistill.losses.relational._rows import (
-    mean_over,
-    mean_over_teachers,
-    other_pairs,
-    require_rows,
-)
+from polydistill.losses.relational._rows import mean_over_pairs
 
 
 @GEOMETRY.register("pairwise-similarity")
@@ -37,13 +32,11 @@ def pairwise_similarity(
     References:
         Tung, Mori 2019, "Similarity-preserving knowledge distillation"; here with cosines.
     """
-    require_rows(student, targets, masks)
     own = normalize(student, dim=-1)
     similarity = own @ own.T
-    terms, counted = [], []
-    for target, mask in zip(targets, masks, strict=True):
-        unit = normalize(target.to(student.dtype), dim=-1)
-        pairs = other_pairs(mask)
-        terms.append(scale * mean_over((similarity - unit @ unit.T) ** 2, pairs))
-        counted.append(pairs.any(dim=-1))
-    return mean_over_teachers(terms, counted)
+
+    def differences(target: Tensor, pairs: Tensor) -> Tensor:  # noqa: ARG001 - all rows are compared
+        unit = normalize(target, dim=-1)
+        return (similarity - unit @ unit.T) ** 2
+
+    return mean_over_pairs(student, targets, masks, scale, differences)

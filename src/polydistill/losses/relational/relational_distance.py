@@ -9,12 +9,7 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
 from polydistill.losses.relational import GEOMETRY
-from polydistill.losses.relational._rows import (
-    mean_over,
-    mean_over_teachers,
-    other_pairs,
-    require_rows,
-)
+from polydistill.losses.relational._rows import mean_over_pairs
 
 
 @GEOMETRY.register("relational-distance")
@@ -38,15 +33,12 @@ def relational_distance(
     References:
         Park, Kim, Lu, Cho 2019, "Relational knowledge distillation", equation 7: RKD-D.
     """
-    require_rows(student, targets, masks)
-    terms, counted = [], []
-    for target, mask in zip(targets, masks, strict=True):
-        pairs = other_pairs(mask)
-        own = _relative_distances(student, pairs)
-        theirs = _relative_distances(target.to(student.dtype), pairs)
-        terms.append(scale * mean_over(smooth_l1_loss(own, theirs, reduction="none"), pairs))
-        counted.append(pairs.any(dim=-1))
-    return mean_over_teachers(terms, counted)
+
+    def differences(target: Tensor, pairs: Tensor) -> Tensor:
+        own, theirs = (_relative_distances(rows, pairs) for rows in (student, target))
+        return smooth_l1_loss(own, theirs, reduction="none")
+
+    return mean_over_pairs(student, targets, masks, scale, differences)
 
 
 def _relative_distances(values: Tensor, pairs: Tensor) -> Tensor:
