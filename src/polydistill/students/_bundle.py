@@ -71,7 +71,7 @@ class NetworkStudent(SavedStudent):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """See `students.load_student`."""
-        settings = json.loads((folder / cls.settings_file).read_text(encoding="utf-8"))
+        settings = read_json(folder / cls.settings_file)
         with torch.random.fork_rng(devices=[]):
             module = cls.assemble(settings)
         module.load_state_dict(load_file(folder / WEIGHTS))
@@ -130,6 +130,17 @@ def as_texts(examples: Sequence[Example]) -> list[str]:
     return [one if isinstance(one, str) else one.decode("utf-8") for one in examples]
 
 
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def remove_keys(path: Path, *keys: str) -> None:
+    """Remove keys from the JSON object in a file."""
+    content = read_json(path)
+    write_json(path, {key: value for key, value in content.items() if key not in keys})
+
+
 def write_json(path: Path, value: object) -> None:
     """Write sorted, indented JSON. Equal values give equal bytes."""
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -146,13 +157,9 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 def write_modules(folder: Path, modules: Sequence[tuple[str, str]]) -> None:
     """Write `modules.json`: the sentence-transformers modules, each with the folder of its settings."""
+    kinds = "sentence_transformers.models"
     rows = [
-        {
-            "idx": number,
-            "name": str(number),
-            "path": path,
-            "type": f"sentence_transformers.models.{kind}",
-        }
+        {"idx": number, "name": str(number), "path": path, "type": f"{kinds}.{kind}"}
         for number, (kind, path) in enumerate(modules)
     ]
     write_json(folder / "modules.json", rows)

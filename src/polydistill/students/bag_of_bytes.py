@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from polydistill.contracts import Example
 from polydistill.students import STUDENTS, WEIGHTS
-from polydistill.students._bundle import BagStudent, bag_features, write_json
+from polydistill.students._bundle import BagStudent, bag_features
 
 N_BYTES = 256
+TOKENIZER = Path(__file__).with_name("byte_tokenizer.json")
+"""A byte-level tokenizer of Hugging Face, whose tokens are single bytes; a token's id is the byte's value."""
 
 
 @STUDENTS.register("bag-of-bytes")
@@ -45,30 +48,4 @@ class BagOfBytesStudent(BagStudent):
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)
-        write_json(folder / "tokenizer.json", _byte_tokenizer())
-
-
-def _byte_tokenizer() -> dict[str, object]:
-    """Return the content of a `tokenizer.json` whose tokens are single bytes; a token's id is the byte's value."""
-    # Byte-level tokenizers represent each byte by a printable character: by its own, if that is printable.
-    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    others = iter(range(N_BYTES, 2 * N_BYTES))
-    characters = [chr(byte if byte in printable else next(others)) for byte in range(N_BYTES)]
-    level = {
-        "type": "ByteLevel",
-        "add_prefix_space": False,
-        "trim_offsets": True,
-        "use_regex": False,
-    }
-    vocabulary = {character: byte for byte, character in enumerate(characters)}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [],
-        "normalizer": None,
-        "pre_tokenizer": level,
-        "post_processor": None,
-        "decoder": level,
-        "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
-    }
+        shutil.copyfile(TOKENIZER, folder / "tokenizer.json")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from polydistill.contracts import Example
 from polydistill.data.smiles import as_smiles, canonical_smiles
 from polydistill.errors import DataError
 from polydistill.students import STUDENTS
-from polydistill.students._bundle import drawn_from, write_json
+from polydistill.students._bundle import drawn_from, remove_keys
 from polydistill.students.transformer import TransformerStudent
 
 ATOM_OR_MARK = r"\[[^\]]*\]|Br|Cl|%\d\d|[A-Za-z]|\d|[^A-Za-z\d]"
@@ -80,41 +78,39 @@ class SmilesTransformerStudent(TransformerStudent):
         Raises:
             DataError: An example is not a valid SMILES.
         """
-        canonical = [canonical_smiles(example) for example in examples]
-        for example, read in zip(examples, canonical, strict=True):
-            if read is None:
+        canonical = []
+        for example in examples:
+            if (smiles := canonical_smiles(example)) is None:
                 raise DataError(
                     f"{as_smiles(example)[:80]!r} must be a valid SMILES with at least one atom."
                 )
-        return super().collate([read for read in canonical if read is not None])
+            canonical.append(smiles)
+        return super().collate(canonical)
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)
-        settings = folder / "tokenizer_config.json"
-        content = json.loads(settings.read_text(encoding="utf-8"))
-        for key in ("is_local", "local_files_only"):  # they describe the loading, not the tokenizer
-            content.pop(key, None)
-        write_json(settings, content)
+        # these keys describe the loading, not the tokenizer
+        remove_keys(folder / "tokenizer_config.json", "is_local", "local_files_only")
 
 
 def make_tokenizer(examples: Sequence[Example], min_count: int, max_tokens: int) -> Any:
     """Return a fast tokenizer whose vocabulary is the frequent tokens of the examples, the most frequent first."""
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    split = pre_tokenizers.Split(Regex(ATOM_OR_MARK), behavior="isolated")
-    counts = Counter(
-        token for example in examples for token, _ in split.pre_tokenize_str(as_smiles(example))
+    tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL["unk_token"]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(ATOM_OR_MARK), behavior="isolated")
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=10**6,  # no limit
+        min_frequency=min_count,
+        special_tokens=[*SPECIAL.values()],
+        show_progress=False,
     )
-    frequent = sorted((-count, token) for token, count in counts.items() if count >= min_count)
-    vocabulary = [*SPECIAL.values(), *(token for _, token in frequent)]
-    numbers = {token: number for number, token in enumerate(vocabulary)}
-    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=SPECIAL["unk_token"]))
-    tokenizer.pre_tokenizer = split
+    tokenizer.train_from_iterator(map(as_smiles, examples), trainer)
     marks = [SPECIAL["cls_token"], SPECIAL["sep_token"]]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{marks[0]} $A {marks[1]}",
-        special_tokens=[(mark, numbers[mark]) for mark in marks],
+        special_tokens=[(mark, tokenizer.token_to_id(mark)) for mark in marks],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_max_length=max_tokens, **SPECIAL

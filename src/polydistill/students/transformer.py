@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from polydistill.students._bundle import (
     SavedStudent,
     as_texts,
     drawn_from,
+    read_json,
+    remove_keys,
     write_json,
     write_modules,
 )
@@ -35,18 +36,15 @@ class TransformerStudent(SavedStudent):
     """
 
     name = "transformer"
+    module: Any
 
     def __init__(self, module: Any, tokenizer: Any, pooling: str, max_tokens: int) -> None:
         if pooling not in ("mean", "cls"):
             raise ParamsError(f"student.pooling must be 'mean' or 'cls', got {pooling!r}.")
         if getattr(module, "pooler", None) is not None:
             module.pooler = None  # not used, and random if a checkpoint lacks it
-        self.module: nn.Module = module
-        self.dim = int(module.config.hidden_size)
-        self._encoder = module
-        self._tokenizer = tokenizer
-        self._pooling = pooling
-        self._max_tokens = max_tokens
+        self.module, self.dim = module, int(module.config.hidden_size)
+        self._tokenizer, self._pooling, self._max_tokens = tokenizer, pooling, max_tokens
 
     @classmethod
     def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -103,10 +101,10 @@ class TransformerStudent(SavedStudent):
 
         encoder = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        pooling = json.loads((folder / "1_Pooling/config.json").read_text(encoding="utf-8"))
-        settings = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
+        pooling = read_json(folder / "1_Pooling/config.json")
         mode = "cls" if pooling["pooling_mode_cls_token"] else "mean"
-        return cls(encoder, tokenizer, mode, settings["max_seq_length"])
+        max_tokens = read_json(folder / "sentence_bert_config.json")["max_seq_length"]
+        return cls(encoder, tokenizer, mode, max_tokens)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.Student.collate`."""
@@ -129,11 +127,9 @@ class TransformerStudent(SavedStudent):
         return (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
     def _write(self, folder: Path) -> None:
-        self._encoder.save_pretrained(folder)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        for key in ("transformers_version", "_name_or_path"):  # equal students give equal bytes
-            config.pop(key, None)
-        write_json(folder / "config.json", config)
+        self.module.save_pretrained(folder)
+        # equal students give equal bytes
+        remove_keys(folder / "config.json", "transformers_version", "_name_or_path")
         self._tokenizer.save_pretrained(folder)
         (folder / "1_Pooling").mkdir(exist_ok=True)
         pooling = {
