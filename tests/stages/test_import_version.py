@@ -12,7 +12,7 @@ from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.stages.import_version import import_version
-from polydistill.training.version import digest_of
+from polydistill.training.warm_start import digest_of
 from tests.distill_project import REPOSITORY, TEACHERS, make_distill_project, small_params
 
 

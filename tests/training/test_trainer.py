@@ -118,7 +118,7 @@ def test_half_a_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
     (whole / "trainer_state.json").write_text('{"global_step": 4}')
     (half / "trainer_state.json").write_text('{"global_st')
 
-    assert _last_checkpoint(tmp_path) == str(whole)
+    assert _last_checkpoint(tmp_path) == whole
     assert not half.exists()
     assert _last_checkpoint(tmp_path / "nowhere") is None
 
@@ -163,7 +163,7 @@ def trouble_at(monkeypatch: pytest.MonkeyPatch, evaluations: set[int]) -> list[i
             raise UnhealthyError("the embeddings collapsed")
         check_embeddings(embedded, limits)
 
-    monkeypatch.setattr("polydistill.training.trainer.check_embeddings", check)
+    monkeypatch.setattr("polydistill.training.guard.check_embeddings", check)
     return calls
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
-from polydistill.training.version import PARTS, open_version
+from polydistill.training.warm_start import PARTS, open_version
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def import_version(root: Path, modality: str, source: Path) -> ImportedVersion:
         source: A folder that holds `student` and `heads`, such as `artifacts/text`.
 
     Raises:
-        PolydistillError: See `version.open_version`.
+        PolydistillError: See `warm_start.open_version`.
     """
     version = open_version(source)
     layout = Layout(root, modality)

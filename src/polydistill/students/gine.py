@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,10 +17,20 @@ from polydistill.errors import DataError, MissingExtraError
 from polydistill.students import STUDENTS
 from polydistill.students._bundle import NetworkStudent
 
-ATOM_SIZES = (119, 4, 12, 12, 10, 9, 2, 2)
-"""Numbers of codes of an atom: atomic number, chirality, degree, charge + 5, hydrogens, hybridisation, aromatic, ring."""
-BOND_SIZES = (22, 6, 2, 2)
-"""Numbers of codes of a bond: type, stereo, conjugated, ring."""
+ATOM_CODES = {
+    "GetAtomicNum": 119,
+    "GetChiralTag": 4,
+    "GetTotalDegree": 12,
+    "GetFormalCharge": 12,
+    "GetTotalNumHs": 10,
+    "GetHybridization": 9,
+    "GetIsAromatic": 2,
+    "IsInRing": 2,
+}
+"""The methods of RDKit's atoms that give an atom's codes, and the number of different codes of each."""
+BOND_CODES = {"GetBondType": 22, "GetStereo": 6, "GetIsConjugated": 2, "IsInRing": 2}
+"""The same for bonds."""
+LEAST_CHARGE = -5
 TYPICAL_ATOMS = 20.0
 """A typical number of atoms, which scales the sum in the readout."""
 
@@ -81,8 +91,8 @@ class GineStudent(NetworkStudent):
         first = np.cumsum(sizes) - sizes
         ends = [edge + start for (_, _, edge), start in zip(graphs, first, strict=True)]
         return {
-            "atoms": torch.from_numpy(_stacked([graph[0] for graph in graphs], len(ATOM_SIZES))),
-            "bonds": torch.from_numpy(_stacked([graph[1] for graph in graphs], len(BOND_SIZES))),
+            "atoms": torch.from_numpy(_stacked([graph[0] for graph in graphs], len(ATOM_CODES))),
+            "bonds": torch.from_numpy(_stacked([graph[1] for graph in graphs], len(BOND_CODES))),
             "ends": torch.from_numpy(_stacked(ends, 2).T.copy()),
             "sizes": torch.from_numpy(sizes),
         }
@@ -99,8 +109,8 @@ def _network(dim: int, layers: int, hidden: int, dropout: float) -> nn.Module:
 
         def __init__(self) -> None:
             super().__init__()
-            self.atoms = nn.ModuleList(nn.Embedding(size, hidden) for size in ATOM_SIZES)
-            self.bonds = nn.ModuleList(nn.Embedding(size, hidden) for size in BOND_SIZES)
+            self.atoms = nn.ModuleList(nn.Embedding(size, hidden) for size in ATOM_CODES.values())
+            self.bonds = nn.ModuleList(nn.Embedding(size, hidden) for size in BOND_CODES.values())
             self.rounds = nn.ModuleList(
                 GINEConv(
                     nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
@@ -146,35 +156,19 @@ def _graph(smiles: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[n
     molecule = read_molecule(smiles)
     if molecule is None:
         raise DataError(f"{smiles[:80]!r} must be a valid SMILES with at least one atom.")
-    atoms = [_atom_codes(atom) for atom in molecule.GetAtoms()]
-    bonds = [_bond_codes(bond) for bond in molecule.GetBonds()]
-    return (
-        np.minimum(np.array(atoms, dtype=np.int64), np.array(ATOM_SIZES) - 1),
-        np.array(bonds, dtype=np.int64).reshape(-1, len(BOND_SIZES)).repeat(2, axis=0),
-        directed_bonds(molecule).T,
+    atoms, bonds = (
+        _codes(molecule.GetAtoms(), ATOM_CODES),
+        _codes(molecule.GetBonds(), BOND_CODES),
     )
+    atoms[:, list(ATOM_CODES).index("GetFormalCharge")] -= LEAST_CHARGE
+    atoms = atoms.clip(0, np.array([*ATOM_CODES.values()]) - 1)
+    return atoms, bonds.repeat(2, axis=0), directed_bonds(molecule).T
 
 
-def _atom_codes(atom: Any) -> list[int]:
-    return [
-        atom.GetAtomicNum(),
-        int(atom.GetChiralTag()),
-        atom.GetTotalDegree(),
-        max(atom.GetFormalCharge() + 5, 0),
-        atom.GetTotalNumHs(),
-        int(atom.GetHybridization()),
-        int(atom.GetIsAromatic()),
-        int(atom.IsInRing()),
-    ]
-
-
-def _bond_codes(bond: Any) -> list[int]:
-    return [
-        int(bond.GetBondType()),
-        int(bond.GetStereo()),
-        int(bond.GetIsConjugated()),
-        int(bond.IsInRing()),
-    ]
+def _codes(parts: Iterable[Any], methods: Iterable[str]) -> NDArray[np.int64]:
+    """Return the codes of atoms or bonds, `(n, methods)`."""
+    rows = [[int(getattr(part, method)()) for method in methods] for part in parts]
+    return np.array(rows, dtype=np.int64).reshape(len(rows), -1)
 
 
 def _stacked(parts: Sequence[NDArray[np.int64]], width: int) -> NDArray[np.int64]:

@@ -78,7 +78,11 @@ def calibrate(
         prediction"; Lei et al. 2018, arXiv:1604.04173.
     """
     fitted = group_mask(groups, 0.5, "calibration")
-    novelty = _novelty_scale(moments, fitted) if scale_is_trained else None
+    novelty = None
+    if scale_is_trained and fitted.any():
+        typical = mean_log_scale([scale[fitted] for _, scale in moments.values()])
+        if (spread := float(typical.std())) > 0:
+            novelty = NoveltyScale(mean=float(typical.mean()), std=spread)
     result = Calibration({}, {}, novelty, {}, {})
     for teacher, (mean, predicted) in moments.items():
         fit, test = fitted & present[teacher], ~fitted & present[teacher]
@@ -182,11 +186,3 @@ def trains_scale(loss: DistillationLoss) -> bool:
     prediction = Prediction(mean, log_scale, torch.zeros(4, 1))
     loss(prediction, target[:, 0], torch.ones(4, dtype=torch.bool)).sum().backward()
     return log_scale.grad is not None and bool(log_scale.grad.any())
-
-
-def _novelty_scale(moments: Moments, rows: NDArray[np.bool_]) -> NoveltyScale | None:
-    if not rows.any():
-        return None
-    values = mean_log_scale([scale[rows] for _, scale in moments.values()])
-    spread = float(values.std())
-    return NoveltyScale(mean=float(values.mean()), std=spread) if spread > 0 else None

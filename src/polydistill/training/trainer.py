@@ -27,17 +27,9 @@ from transformers import (
 from polydistill.config.training import TrainingParams
 from polydistill.contracts import Progress
 from polydistill.errors import DivergedError
+from polydistill.training import guard
 from polydistill.training.dataset import Batches, EpochsSampler, Ints, Rows
-from polydistill.training.guard import (
-    LossWatch,
-    RatesOfTheSchedule,
-    Restart,
-    UnhealthyError,
-    check_embeddings,
-    rate_factor,
-    read_restarts,
-    write_restarts,
-)
+from polydistill.training.guard import Restart
 from polydistill.training.tracking import Tracker
 
 HELD_OUT_BATCH = 512
@@ -106,7 +98,7 @@ def train(
     Raises:
         DivergedError: Training diverged again after `guard.max_restarts` restarts.
     """
-    restarts = read_restarts(plan.folder)
+    restarts = guard.read_restarts(plan.folder)
     first = plan.folder / FIRST
     first.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, str(first))  # on disk, because a copy in memory would stay for the whole run
@@ -115,7 +107,7 @@ def train(
         trainer.tracker, trainer.progress = tracker, progress
         try:
             return trainer.run()
-        except UnhealthyError as trouble:
+        except guard.UnhealthyError as trouble:
             if plan.params.epochs == 0:
                 raise DivergedError(
                     f"The state that the run starts from is unhealthy: {trouble}."
@@ -124,7 +116,7 @@ def train(
             restarts.append(Restart(step, _step_of(newest) if newest else 0, str(trouble)))
             if len(restarts) > plan.params.guard.max_restarts:
                 raise DivergedError(_advice(restarts)) from trouble
-            write_restarts(plan.folder, restarts)
+            guard.write_restarts(plan.folder, restarts)
             tracker.log_metrics({"guard/restarts": len(restarts)}, step)
             load_model(model, first)  # there is no checkpoint yet
 
@@ -184,8 +176,8 @@ class _DistillationTrainer(Trainer):
             optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts)),
             callbacks=[
                 EarlyStoppingCallback(params.patience),
-                LossWatch(params.guard.spike),
-                RatesOfTheSchedule(),
+                guard.LossWatch(params.guard.spike),
+                guard.RatesOfTheSchedule(),
             ],
         )
         self.remove_callback(PrinterCallback)
@@ -196,12 +188,11 @@ class _DistillationTrainer(Trainer):
 
     def run(self) -> TrainingResult:
         """Train, or only evaluate if the plan has no epochs."""
-        teachers, best_step = self._plan.teachers, 0
-        splits = {"train": "train", "held_out": "held-out"}
+        best_step, splits = 0, ["held_out"]
         if self._plan.params.epochs == 0:
             self.evaluate()
-            del splits["train"]
         else:
+            splits = ["train", "held_out"]
             newest = _last_checkpoint(self._plan.folder)
             self.train(resume_from_checkpoint=str(newest) if newest else None)
             best_step = _step_of(Path(str(self.state.best_model_checkpoint)))
@@ -209,20 +200,20 @@ class _DistillationTrainer(Trainer):
             {
                 "step": entry["step"],
                 "teacher": teacher,
-                "split": split,
-                "nats": entry[f"{key}/{teacher}"],
+                "split": split.replace("_", "-"),
+                "nats": entry[f"{split}/{teacher}"],
             }
             for entry in self.state.log_history
-            for key, split in splits.items()
-            for teacher in teachers
-            if f"{key}/{teacher}" in entry
+            for split in splits
+            for teacher in self._plan.teachers
+            if f"{split}/{teacher}" in entry
         ]
         return TrainingResult(history, best_step, self.state.global_step, self._restarts)
 
     @property
-    def _watch(self) -> LossWatch:
+    def _watch(self) -> guard.LossWatch:
         """The guard's loss watch; resuming from a checkpoint replaces it."""
-        return next(c for c in self.callback_handler.callbacks if isinstance(c, LossWatch))
+        return next(c for c in self.callback_handler.callbacks if isinstance(c, guard.LossWatch))
 
     def _no_losses(self) -> Tensor:
         return torch.zeros(2, len(self._plan.teachers), dtype=torch.float64)
@@ -248,7 +239,7 @@ class _DistillationTrainer(Trainer):
         for batch in DataLoader(self.eval_dataset, HELD_OUT_BATCH, collate_fn=self.data_collator):
             outputs = self.model(**batch)
             if n_batches == 0:
-                check_embeddings(outputs["embedded"], self._plan.params.guard)
+                guard.check_embeddings(outputs["embedded"], self._plan.params.guard)
             held_out += _losses(outputs)
             geometry, n_batches = geometry + float(outputs["geometry"]), n_batches + 1
         metrics: dict[str, float] = {}
@@ -265,7 +256,7 @@ class _DistillationTrainer(Trainer):
         loss = geometry if self._plan.by_geometry else mean
         metrics |= {"eval_loss": loss, "geometry": geometry}
         if not all(map(math.isfinite, metrics.values())):
-            raise UnhealthyError("the held-out loss is not finite")
+            raise guard.UnhealthyError("the held-out loss is not finite")
         self._trained = self._no_losses()
         self.log(dict(metrics))
         step, best = self.state.global_step, min(loss, self.state.best_metric or math.inf)
@@ -325,7 +316,7 @@ def _schedule(
 
         def factor(step: int) -> float:
             at = step - first
-            halved = rate_factor(restarts, step)
+            halved = guard.rate_factor(restarts, step)
             if at < 0:
                 return 0.0
             if at < warm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +17,33 @@ from polydistill.config.nodes import Plugin
 from polydistill.config.training import TrainingParams
 from polydistill.contracts import Example, Heads, Student
 from polydistill.embeddings.store import StoredEmbeddings
-from polydistill.errors import MissingDataError, ParamsError, StoreError
+from polydistill.errors import DataError, MissingDataError, ParamsError, StoreError
 from polydistill.heads import HEADS
 from polydistill.plugins import defaults_of
+from polydistill.project.files import sha256_of
 from polydistill.students import load_student
-from polydistill.training.heads_bundle import HeadsCard
+from polydistill.training.heads_bundle import HeadsBundle, HeadsCard, load_matching_heads
 from polydistill.training.standardise import Standardiser
-from polydistill.training.version import Version, open_version
 
+PARTS = ("student", "heads")
 COMPARED_EXAMPLES = 64
 _Held = tuple[Tensor, Tensor, Tensor | slice]
 """A tensor, its old values, and a mask of the rows that must not change."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A student and the heads that were trained with it.
+
+    Attributes:
+        folder: The folder with the student's bundle and the heads.
+        sha256: The sha256 of all files; see `digest_of`.
+        heads: The loaded heads.
+    """
+
+    folder: Path
+    sha256: str
+    heads: HeadsBundle
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,42 @@ class Origin:
     def standardisers(self) -> dict[str, Standardiser]:
         """The standardisers of the kept heads, with the statistics that the heads were trained with."""
         return {name: self.version.heads.standardisers[name] for name in self.report.warm}
+
+
+def digest_of(folder: Path) -> str:
+    """Return the sha256 over the path and content of each file in `student` and `heads`.
+
+    Raises:
+        MissingDataError: One of the two folders does not exist.
+    """
+    total = hashlib.sha256()
+    for part in PARTS:
+        if not (folder / part).is_dir():
+            raise MissingDataError(
+                f"No {part} in {folder}: a version has the folders student and heads, as the distill "
+                "stage writes them."
+            )
+        for file in sorted(path for path in (folder / part).rglob("*") if path.is_file()):
+            total.update(f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n".encode())
+    return total.hexdigest()
+
+
+def open_version(folder: Path) -> Version:
+    """Load a version and check that the student and the heads belong together.
+
+    Raises:
+        MissingDataError: The student or the heads are missing.
+        DataError: The heads are damaged, or do not record the identities of their teachers.
+        StoreError: The heads were trained with another student.
+    """
+    sha256 = digest_of(folder)
+    heads = load_matching_heads(folder / "heads", folder / "student")
+    if unknown := sorted(set(heads.card.teachers) - set(heads.card.identities)):
+        raise DataError(
+            f"{folder / 'heads'} does not record which weights teacher {unknown[0]!r} had: an older "
+            "version of polydistill wrote it. Run the distill stage again."
+        )
+    return Version(folder, sha256, heads)
 
 
 def open_origin(
