@@ -67,7 +67,8 @@ def _train_with_all(
     )
     model = build_model(params, student, {name: one.dim for name, one in stored.items()})
     trained = np.ones(len(ids), dtype=np.bool_)
-    targets, present, _ = standardised_targets(stored, trained, model.weighting, {})
+    targets = standardised_targets(stored, trained, model.weighting, {})
+    present = {name: torch.from_numpy(one.present.copy()) for name, one in stored.items()}
     size = params.modality("text").training.batch_size
     training = params.modality("text").training.model_copy(update={"epochs": 1})
     with tempfile.TemporaryDirectory() as folder:

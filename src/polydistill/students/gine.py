@@ -30,7 +30,8 @@ ATOM_CODES = {
 """The methods of RDKit's atoms that give an atom's codes, and the number of different codes of each."""
 BOND_CODES = {"GetBondType": 22, "GetStereo": 6, "GetIsConjugated": 2, "IsInRing": 2}
 """The same for bonds."""
-LEAST_CHARGE = -5
+OFFSETS = {"GetFormalCharge": 5}
+"""Added to a value that may be negative."""
 TYPICAL_ATOMS = 20.0
 """A typical number of atoms, which scales the sum in the readout."""
 
@@ -156,19 +157,16 @@ def _graph(smiles: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[n
     molecule = read_molecule(smiles)
     if molecule is None:
         raise DataError(f"{smiles[:80]!r} must be a valid SMILES with at least one atom.")
-    atoms, bonds = (
-        _codes(molecule.GetAtoms(), ATOM_CODES),
-        _codes(molecule.GetBonds(), BOND_CODES),
-    )
-    atoms[:, list(ATOM_CODES).index("GetFormalCharge")] -= LEAST_CHARGE
-    atoms = atoms.clip(0, np.array([*ATOM_CODES.values()]) - 1)
+    atoms = _codes(molecule.GetAtoms(), ATOM_CODES)
+    bonds = _codes(molecule.GetBonds(), BOND_CODES)
     return atoms, bonds.repeat(2, axis=0), directed_bonds(molecule).T
 
 
-def _codes(parts: Iterable[Any], methods: Iterable[str]) -> NDArray[np.int64]:
-    """Return the codes of atoms or bonds, `(n, methods)`."""
-    rows = [[int(getattr(part, method)()) for method in methods] for part in parts]
-    return np.array(rows, dtype=np.int64).reshape(len(rows), -1)
+def _codes(parts: Iterable[Any], sizes: Mapping[str, int]) -> NDArray[np.int64]:
+    """Return the codes of atoms or bonds, `(n, n_codes)`; a value out of bounds gets the nearest code."""
+    rows = [[int(getattr(one, m)()) + OFFSETS.get(m, 0) for m in sizes] for one in parts]
+    codes = np.array(rows, dtype=np.int64).reshape(-1, len(sizes))
+    return codes.clip(0, np.array([*sizes.values()]) - 1)
 
 
 def _stacked(parts: Sequence[NDArray[np.int64]], width: int) -> NDArray[np.int64]:

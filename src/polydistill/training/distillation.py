@@ -22,7 +22,7 @@ from polydistill.losses import LOSSES
 from polydistill.losses.relational import build_geometry
 from polydistill.students import STUDENTS, encode, weights_digest
 from polydistill.training.calibration import Calibration, calibrate, predicted_moments, trains_scale
-from polydistill.training.dataset import Batches, Targets, seeded
+from polydistill.training.dataset import Batches, seeded
 from polydistill.training.guard import Restart
 from polydistill.training.heads_bundle import HeadsBundle, HeadsCard, save_heads
 from polydistill.training.model import DistillationModel
@@ -146,9 +146,9 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
     earlier = None if origin is None else open_origin(origin, method, stored)
     dims = {name: embeddings.dim for name, embeddings in stored.items()}
     student, model = _build(corpus, dims, method, run)
-    targets, present, standardisers = standardised_targets(
-        stored, ~corpus.held_out, model.weighting, earlier.standardisers if earlier else {}
-    )
+    known = earlier.version.heads.standardisers if earlier else {}
+    targets = standardised_targets(stored, ~corpus.held_out, model.weighting, known)
+    present = {name: torch.from_numpy(one.present.copy()) for name, one in stored.items()}
     student.save(outputs / UNDISTILLED)
     plan = TrainingPlan(
         earlier.training if earlier else method.training,
@@ -178,9 +178,9 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         factors=calibration.factors,
         novelty=calibration.novelty,
     )
-    fitted = enumerate(standardisers.items())
     settled = {
-        name: model.weighting.settled(index, standardiser) for index, (name, standardiser) in fitted
+        name: model.weighting.settled(teacher_index, rows.standardiser)
+        for teacher_index, (name, rows) in enumerate(targets.items())
     }
     bundle = HeadsBundle(card, model.heads, settled, calibration.residual, model.weighting)
     save_heads(bundle, outputs / HEADS_FOLDER)
@@ -218,14 +218,13 @@ def standardised_targets(
     trained: NDArray[np.bool_],
     weighting: Weighting,
     known: Mapping[str, Standardiser],
-) -> tuple[dict[str, Targets], dict[str, torch.Tensor], dict[str, Standardiser]]:
-    """Return each teacher's targets, mask of present rows, and standardiser.
+) -> dict[str, StandardisedRows]:
+    """Return each teacher's targets, which are read from disk and standardised batch by batch.
 
     A teacher in `known` has a trained head and keeps the statistics of that head; the other statistics are fitted to
-    the training rows. The embeddings stay on disk, mapped into memory, and are standardised batch by batch.
+    the training rows.
     """
-    targets: dict[str, Targets] = {}
-    present, standardisers = {}, {}
+    targets = {}
     for teacher_index, (name, embeddings) in enumerate(stored.items()):
         if name in known:
             standardiser = weighting.resume(teacher_index, known[name])
@@ -234,9 +233,7 @@ def standardised_targets(
             standardiser = weighting.fit(values, trained & embeddings.present)
             del values  # it is as large as everything else in training
         targets[name] = StandardisedRows(embeddings, standardiser)
-        present[name] = torch.from_numpy(embeddings.present.copy())
-        standardisers[name] = standardiser
-    return targets, present, standardisers
+    return targets
 
 
 def _build(

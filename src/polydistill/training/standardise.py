@@ -76,9 +76,9 @@ class StandardisedRows:
     """
 
     def __init__(self, embeddings: StoredEmbeddings, standardiser: Standardiser) -> None:
-        self._embeddings, self._standardiser = embeddings, standardiser
+        self._embeddings, self.standardiser = embeddings, standardiser
 
     def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
         """Return standardised rows, `(n, teacher_dim)`, float32, of row numbers `(n,)`."""
         values = self._embeddings.take(rows.numpy()).values
-        return torch.from_numpy(self._standardiser.apply(values))
+        return torch.from_numpy(self.standardiser.apply(values))

@@ -23,7 +23,6 @@ from polydistill.plugins import defaults_of
 from polydistill.project.files import sha256_of
 from polydistill.students import load_student
 from polydistill.training.heads_bundle import HeadsBundle, HeadsCard, load_matching_heads
-from polydistill.training.standardise import Standardiser
 
 PARTS = ("student", "heads")
 COMPARED_EXAMPLES = 64
@@ -80,11 +79,6 @@ class Origin:
     version: Version
     report: WarmStart
     training: TrainingParams
-
-    @property
-    def standardisers(self) -> dict[str, Standardiser]:
-        """The standardisers of the kept heads, with the statistics that the heads were trained with."""
-        return {name: self.version.heads.standardisers[name] for name in self.report.warm}
 
 
 def digest_of(folder: Path) -> str:
