@@ -39,11 +39,6 @@ class Size:
         return None if self.weight_bytes is None else self.weight_bytes / 1e6
 
 
-def student_size(folder: Path) -> Size:
-    """Return the size of a student's bundle."""
-    return weights_size(folder)
-
-
 def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:
     """Return the size of a teacher's weights, found by an option or by the `weights` of its class.
 
@@ -51,27 +46,21 @@ def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:
     part of a file may state its number of parameters in an attribute `n_parameters`.
     """
     options = row.options
-    named = next((options[key] for key in WEIGHT_OPTIONS if options.get(key)), None)
-    source = getattr(teacher, "weights", None) if named is None else named
-    revision = options.get("revision")
+    named = [options[key] for key in WEIGHT_OPTIONS if options.get(key)]
+    source = named[0] if named else getattr(teacher, "weights", None)
     if source is None:
         return Size()
+    revision = options.get("revision")
+    pinned = None if revision is None else str(revision)
+    files = source if isinstance(source, list | tuple) else [source]
     try:
-        sizes = [
-            weights_size(
-                locate(
-                    str(one), revision=None if revision is None else str(revision), download=False
-                )
-            )
-            for one in (source if isinstance(source, list | tuple) else [source])
-        ]
+        paths = [locate(str(one), revision=pinned, download=False) for one in files]
         own = getattr(teacher, "n_parameters", None)
     except PolydistillError:
         return Size()
-    return Size(
-        weight_bytes=_total(size.weight_bytes for size in sizes),
-        n_parameters=_total(size.n_parameters for size in sizes) if own is None else int(own),
-    )
+    sizes = [weights_size(path) for path in paths]
+    n_parameters = _total(size.n_parameters for size in sizes) if own is None else int(own)
+    return Size(_total(size.weight_bytes for size in sizes), n_parameters)
 
 
 def weights_size(path: Path) -> Size:
@@ -80,10 +69,7 @@ def weights_size(path: Path) -> Size:
     for suffix in SUFFIXES:
         same = [file for file in files if file.suffix == suffix]
         if same:
-            return Size(
-                weight_bytes=sum(file.stat().st_size for file in same),
-                n_parameters=_total(_n_parameters(file) for file in same),
-            )
+            return Size(sum(file.stat().st_size for file in same), _total(map(_n_parameters, same)))
     return Size()
 
 
@@ -119,16 +105,8 @@ def _n_initialised(file: Path) -> int | None:
         graph = onnx.load(str(file), load_external_data=False).graph
     except DecodeError:
         return None
-    constants = (
-        attribute.t
-        for node in graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    )
+    constants = [node for node in graph.node if node.op_type == "Constant"]
+    values = [one.t for node in constants for one in node.attribute if one.name == "value"]
+    tensors = [*graph.initializer, *values]
     floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
-    return sum(
-        math.prod(map(int, tensor.dims))
-        for tensor in (*graph.initializer, *constants)
-        if tensor.data_type in floats
-    )
+    return sum(math.prod(map(int, one.dims)) for one in tensors if one.data_type in floats)

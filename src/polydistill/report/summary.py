@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from polydistill.config.params import Params
-from polydistill.evaluation.sizes import Size, student_size, teacher_size
+from polydistill.evaluation.sizes import Size, teacher_size, weights_size
 from polydistill.project.layout import Layout
 from polydistill.report.gate import DASH
 from polydistill.report.inputs import Inputs, read_inputs
@@ -79,8 +79,8 @@ def model_sizes(root: Path, params: Params, modality: str) -> dict[str, Size]:
     """Return the size of the student, of the undistilled student, and of each enabled teacher."""
     layout, rows = Layout(root, modality), params.enabled_teachers(modality)
     return {
-        STUDENT: student_size(layout.student),
-        UNDISTILLED: student_size(layout.undistilled),
+        STUDENT: weights_size(layout.student),
+        UNDISTILLED: weights_size(layout.undistilled),
         **{
             name: teacher_size(rows[name], teacher)
             for name, teacher in enabled_teachers(params, modality).items()

@@ -21,7 +21,7 @@ from polydistill.embeddings.store import open_corpus_embeddings
 from polydistill.errors import DataError
 from polydistill.evaluation.information.sufficiency import Sufficiency, estimate_sufficiency
 from polydistill.evaluation.scores import kind_means, mean_score, read_scores
-from polydistill.evaluation.sizes import student_size, teacher_size
+from polydistill.evaluation.sizes import teacher_size, weights_size
 from polydistill.project.layout import Layout
 from polydistill.report.results import write_results
 from polydistill.students import encode, load_student
@@ -228,8 +228,8 @@ def _choose_rows(
 def _sizes(layout: Layout, params: Params) -> dict[str, int]:
     """Return each model's number of parameters, if its files state it."""
     sizes = {
-        "student": student_size(layout.student).n_parameters,
-        "undistilled": student_size(layout.undistilled).n_parameters,
+        "student": weights_size(layout.student).n_parameters,
+        "undistilled": weights_size(layout.undistilled).n_parameters,
     }
     for name, row in params.enabled_teachers(layout.modality).items():
         teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)

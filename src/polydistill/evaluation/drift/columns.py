@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -57,9 +58,9 @@ def choose_columns(corpus: pd.DataFrame, kind: Modality) -> list[str]:
     names = []
     for measure, values in _measures(corpus, kind).items():
         whole = bool((values % 1 == 0).all())
-        quantiles = sorted(float(values.quantile(share)) for share in QUANTILES)
-        thresholds = dict.fromkeys(_threshold(one, whole=whole) for one in quantiles)
-        names += [measure, *(f"{measure}{ABOVE}{threshold}" for threshold in thresholds)]
+        quantiles = values.quantile(list(QUANTILES))
+        thresholds = [str(int(one)) if whole else f"{one:.3g}" for one in quantiles]
+        names += [measure, *(f"{measure}{ABOVE}{one}" for one in dict.fromkeys(thresholds))]
     names += [EMPTY, REPEATED]
     if "source" in corpus:
         counts = _sources(corpus).value_counts().sort_index()
@@ -76,13 +77,13 @@ def derive(corpus: pd.DataFrame, kind: Modality, names: Sequence[str]) -> pd.Dat
     """
     sources, measures = _sources(corpus), _measures(corpus, kind)
     known = [name.removeprefix(SOURCE) for name in names if name.startswith(SOURCE)]
-    plain: dict[str, pd.Series[bool] | pd.Series[float]] = {
+    plain: dict[str, pd.Series[Any]] = {
         **measures,
-        EMPTY: corpus[kind.column].map(_is_empty),
+        EMPTY: corpus[kind.column].map(lambda one: not isinstance(one, str | bytes) or not one),
         REPEATED: corpus[kind.column].fillna("").duplicated(),
         NEW_SOURCE: ~sources.isin(known),
     }
-    columns: dict[str, pd.Series[bool] | pd.Series[float]] = {}
+    columns: dict[str, pd.Series[Any]] = {}
     for name in names:
         measure, _, least = name.partition(ABOVE)
         if name.startswith(SOURCE):
@@ -109,13 +110,11 @@ def allowed_ranges(champion: Means, *, tolerance: float) -> list[ColumnRange]:
         champion: The means of the champion's corpus; see `means`.
         tolerance: Relative for the modality's measures, absolute for shares of rows.
     """
-    slack = {
-        name: tolerance * (1 if _is_share(name) else abs(mean)) for name, mean in champion.items()
-    }
-    return [
-        ColumnRange(name, mean, mean - slack[name], mean + slack[name])
-        for name, mean in champion.items()
-    ]
+    ranges = []
+    for name, mean in champion.items():
+        slack = tolerance * (1 if _is_share(name) else abs(mean))
+        ranges.append(ColumnRange(name, mean, mean - slack, mean + slack))
+    return ranges
 
 
 def _is_share(name: str) -> bool:
@@ -131,14 +130,5 @@ def _measures(corpus: pd.DataFrame, kind: Modality) -> dict[str, pd.Series[float
     }
 
 
-def _threshold(value: float, *, whole: bool) -> str:
-    return str(int(value)) if whole else f"{value:.3g}"
-
-
-def _is_empty(value: object) -> bool:
-    return not isinstance(value, str | bytes) or len(value) == 0
-
-
 def _sources(corpus: pd.DataFrame) -> pd.Series[str]:
-    missing = pd.Series("", index=corpus.index)
-    return corpus.get("source", missing).fillna("").astype(str)
+    return corpus.get("source", pd.Series("", index=corpus.index)).fillna("").astype(str)

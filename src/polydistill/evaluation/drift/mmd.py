@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from polydistill.errors import ParamsError, ShapeError
+from polydistill.errors import ShapeError
 
 Floats = NDArray[np.float64]
 LABELINGS_AT_A_TIME = 250
@@ -22,13 +22,11 @@ class MmdTest:
         mmd2: The unbiased estimate of the squared discrepancy, dimensionless; it may be negative if there is none.
         p: The share of random labellings with at least this discrepancy, in (0, 1].
         bandwidth: Bandwidth of the Gaussian kernel, in the embeddings' unit.
-        permutations: Number of random labellings.
     """
 
     mmd2: float
     p: float
     bandwidth: float
-    permutations: int
 
 
 def mmd_test(
@@ -56,7 +54,6 @@ def mmd_test(
 
     Raises:
         ShapeError: The samples differ in width, have fewer than two rows, or are not finite.
-        ParamsError: `permutations` is not positive.
 
     References:
         Gretton et al. 2012, "A kernel two-sample test", JMLR 13: equation 3 and section 8 (the median); Phipson and
@@ -65,8 +62,6 @@ def mmd_test(
     first, second = _sample("reference", reference), _sample("incoming", incoming)
     if first.shape[1] != second.shape[1]:
         raise ShapeError(f"`incoming` must have width {first.shape[1]}, got {second.shape[1]}.")
-    if permutations < 1:
-        raise ParamsError(f"`permutations` must be at least 1, got {permutations}.")
     distances = squared_distances(np.concatenate([first, second]))
     bandwidth = median_distance(distances)
     kernel = np.exp(distances / (-2.0 * bandwidth**2))
@@ -79,7 +74,7 @@ def mmd_test(
         drawn = generator.permuted(np.repeat(labels, size, axis=0), axis=1)
         tie = 1e-12  # tolerance for the same labelling summed in another order
         at_least += int((labelled_mmd2(kernel, drawn) >= mmd2 - tie).sum())
-    return MmdTest(mmd2, (1 + at_least) / (1 + permutations), bandwidth, permutations)
+    return MmdTest(mmd2, (1 + at_least) / (1 + permutations), bandwidth)
 
 
 def squared_distances(rows: Floats) -> Floats:
@@ -115,12 +110,9 @@ def labelled_mmd2(kernel: Floats, labels: Floats) -> Floats:
     within = (towards_first * labels).sum(axis=1)
     across = towards_first.sum(axis=1) - within
     rest = kernel.sum() - within - 2.0 * across
-    result: Floats = (
-        (within - n_first) / (n_first * (n_first - 1))
-        + (rest - n_second) / (n_second * (n_second - 1))
-        - 2.0 * across / (n_first * n_second)
-    )
-    return result
+    first = (within - n_first) / (n_first * (n_first - 1))
+    second = (rest - n_second) / (n_second * (n_second - 1))
+    return np.asarray(first + second - 2.0 * across / (n_first * n_second))
 
 
 def _sample(name: str, values: ArrayLike) -> Floats:

@@ -57,16 +57,13 @@ def fit_mixture(values: Floats, fit: Mask, validation: Mask, seed: int) -> Mixtu
     floor = math.exp(MIN_LOG_SCALE)
     there = np.maximum(np.sqrt((values[fit] ** 2).mean(axis=0)), floor)
     scale = np.maximum(np.sqrt((values[validation] ** 2).mean(axis=0)), floor)
-    fitted = [
-        GaussianMixture(
-            modes,
-            covariance_type="diag",
-            reg_covar=VARIANCE_FLOOR,
-            init_params="k-means++",  # the result of k-means depends on the order of its threads
-            random_state=seed,
-        ).fit(values[fit] / there)
-        for modes in MODES
-    ]
+    options = {
+        "covariance_type": "diag",
+        "reg_covar": VARIANCE_FLOOR,
+        "init_params": "k-means++",  # the result of k-means depends on the order of its threads
+        "random_state": seed,
+    }
+    fitted = [GaussianMixture(modes, **options).fit(values[fit] / there) for modes in MODES]
     best = max(fitted, key=lambda one: float(one.score(values[validation] / scale)))
     log_scale = np.log(scale) + 0.5 * np.log(best.covariances_)
     return Mixture(np.log(best.weights_), best.means_ * scale, log_scale)
@@ -74,16 +71,11 @@ def fit_mixture(values: Floats, fit: Mask, validation: Mask, seed: int) -> Mixtu
 
 def marginal_nll(mixture: Mixture, y: Floats) -> Floats:
     """Return -log q(y) of each row, `(n,)`, in nats."""
-    mean, log_scale, log_weights = (
-        torch.from_numpy(part).float()
-        for part in (mixture.mean, mixture.log_scale, mixture.log_weights)
-    )
+    arrays = (mixture.mean, mixture.log_scale, mixture.log_weights)
+    parts = [torch.from_numpy(part).float() for part in arrays]
 
     def predict(rows: slice) -> Prediction:
-        size = len(y[rows])
-        return Prediction(
-            mean.expand(size, -1, -1), log_scale.expand(size, -1, -1), log_weights.expand(size, -1)
-        )
+        return Prediction(*(part.expand(len(y[rows]), *part.shape) for part in parts))
 
     return _nll(predict, torch.from_numpy(y).float())
 
@@ -112,16 +104,17 @@ def _start(view: LinearView, mixture: Mixture, seed: int) -> LowRankHeads:
         max_log_scale=MAX_LOG_SCALE,
     )
     middle, reach = (MAX_LOG_SCALE + MIN_LOG_SCALE) / 2, (MAX_LOG_SCALE - MIN_LOG_SCALE) / 2
-    place = np.clip((mixture.log_scale - middle) / reach, -REACH, REACH)
-    for layer in (heads.mean, heads.log_scale):
-        layer.weight.zero_()
-    for weight, values in (
-        (heads.mean.weight[:, : len(view.coefficients)], np.tile(view.coefficients.T, (modes, 1))),
-        (heads.mean.bias, mixture.mean.reshape(-1)),
-        (heads.log_scale.bias, (middle + reach * np.arctanh(place)).reshape(-1)),
-        (heads.log_weights.bias, mixture.log_weights),
-    ):
-        weight.copy_(torch.from_numpy(values))
+    clamped = np.clip((mixture.log_scale - middle) / reach, -REACH, REACH)
+    log_scale, slopes = (
+        middle + reach * np.arctanh(clamped),
+        np.tile(view.coefficients.T, (modes, 1)),
+    )
+    heads.mean.weight.zero_()
+    heads.log_scale.weight.zero_()
+    heads.mean.weight[:, : slopes.shape[1]] = torch.from_numpy(slopes)
+    heads.mean.bias.copy_(torch.from_numpy(mixture.mean.reshape(-1)))
+    heads.log_scale.bias.copy_(torch.from_numpy(log_scale.reshape(-1)))
+    heads.log_weights.bias.copy_(torch.from_numpy(mixture.log_weights))
     return heads
 
 
@@ -135,12 +128,8 @@ def _train(
     """
     x, y = fit
     optimiser = torch.optim.AdamW(heads.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    best, kept, waited, falls = (
-        _validate(heads, validation),
-        copy.deepcopy(heads.state_dict()),
-        0,
-        0,
-    )
+    best, kept = _validate(heads, validation), copy.deepcopy(heads.state_dict())
+    waited = falls = 0
     for epoch in range(MAX_EPOCHS):
         order = torch.from_numpy(seeded(seed, f"order of epoch {epoch}").permutation(len(x)))
         for rows in order.split(BATCH_SIZE):

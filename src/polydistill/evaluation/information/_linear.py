@@ -51,9 +51,8 @@ def linear_view(x: FloatArray, y: FloatArray, fit: Mask, validation: Mask) -> Li
     white = _whiten(fit_standardiser(y, fit).apply(y).astype(np.float64), fit)
     known = standard.astype(np.float64)
     first = white - known @ _ridge(known, white, fit, validation)
-    rotation = np.linalg.eigh(first[fit].T @ first[fit])[
-        1
-    ]  # (rank, rank); a rotation keeps the columns white
+    # (rank, rank); a rotation keeps the columns white
+    rotation = np.linalg.eigh(first[fit].T @ first[fit])[1]
     rotated = white @ rotation
     return LinearView(standard, rotated, _ridge(known, rotated, fit, validation))
 
@@ -63,8 +62,7 @@ def _whiten(values: Floats, fit: Mask) -> Floats:
     used = values[fit]
     variances, directions = np.linalg.eigh(used.T @ used / len(used))
     kept = variances > RANK_TOLERANCE * variances.max(initial=0.0)
-    white: Floats = values @ (directions[:, kept] / np.sqrt(variances[kept]))
-    return white
+    return np.asarray(values @ (directions[:, kept] / np.sqrt(variances[kept])))
 
 
 def _ridge(x: Floats, y: Floats, fit: Mask, validation: Mask) -> Floats:
@@ -78,5 +76,4 @@ def _ridge(x: Floats, y: Floats, fit: Mask, validation: Mask) -> Floats:
         for penalty in PENALTIES
     ]
     best = PENALTIES[np.argmin(errors, axis=0)]  # (y_dim,)
-    coefficients: Floats = directions @ (moments / (spread + best))
-    return coefficients
+    return np.asarray(directions @ (moments / (spread + best)))

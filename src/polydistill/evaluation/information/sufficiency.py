@@ -90,7 +90,9 @@ def estimate_sufficiency(
     """
     names = np.arange(len(y)) if groups is None else np.asarray(groups)
     _require_tables({"x": x, "y": y}, held_out, names)
-    validation = _validation_rows(names, held_out, seed)
+    distinct, group_index = np.unique(names, return_inverse=True)
+    chosen = seeded(seed, "validation rows").random(len(distinct)) < VALIDATION_SHARE
+    validation = chosen[group_index] & ~held_out
     fit = ~held_out & ~validation
     _require_enough(y.shape[1], fit, validation, held_out)
     view = linear_view(x, y, fit, validation)
@@ -103,14 +105,6 @@ def estimate_sufficiency(
     means = resampled_means(gains, groups=names[held_out], resamples=resamples, generator=generator)
     found = interval(float(gains.mean()), means)
     return Sufficiency(found.mean, found.low, found.high, len(gains))
-
-
-def _validation_rows(names: NDArray[Any], held_out: Mask, seed: int) -> Mask:
-    """Choose whole groups among the rows that are not held out."""
-    distinct, place = np.unique(names, return_inverse=True)
-    chosen = seeded(seed, "validation rows").random(len(distinct)) < VALIDATION_SHARE
-    validation: Mask = chosen[place] & ~held_out
-    return validation
 
 
 def _require_tables(tables: dict[str, FloatArray], held_out: Mask, names: NDArray[Any]) -> None:
