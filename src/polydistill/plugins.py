@@ -72,15 +72,12 @@ class Plugins(Generic[Entry]):
             UnknownNameError: `name`, or a key of `options`, is not known.
             ParamsError: A required option is missing, or an option has another type than annotated.
         """
-        entry = self.get(name)  # students are built by their classmethod `build`
-        made_by = getattr(entry, "build", entry)
-        arguments = inspect.signature(made_by).parameters
-        known = {key for key in arguments if key not in given and key != "self"}
+        made_by = self._made_by(name)
+        known = set(inspect.signature(made_by).parameters) - given - {"self"}
         for key in options:
             if key not in known:
                 raise UnknownNameError(f"option of {self.kind} {name!r}", key, known)
-        needed = {key for key in known if arguments[key].default is inspect.Parameter.empty}
-        if missing := sorted(needed - set(options)):
+        if missing := sorted(known - set(options) - set(defaults_of(made_by))):
             raise ParamsError(
                 f"{self.kind} {name!r} needs the option {missing[0]!r} in params.yaml."
             )
@@ -96,9 +93,13 @@ class Plugins(Generic[Entry]):
 
     def option_defaults(self, name: str, *, given: frozenset[str]) -> dict[str, object]:
         """Return the options of a plug-in that have a default; for `given` see `check`."""
-        entry = self.get(name)
-        found = defaults_of(getattr(entry, "build", entry))
+        found = defaults_of(self._made_by(name))
         return {key: value for key, value in found.items() if key not in given}
+
+    def _made_by(self, name: str) -> Callable[..., object]:
+        """Return the callable that takes the options: the classmethod `build` if the plug-in has one."""
+        entry = self.get(name)
+        return getattr(entry, "build", entry)
 
 
 def names_in(package: str) -> list[str]:
@@ -111,7 +112,5 @@ def names_in(package: str) -> list[str]:
 
 def defaults_of(entry: Callable[..., object]) -> dict[str, object]:
     """Return the arguments of a callable that have a default, by name."""
-    arguments = inspect.signature(entry).parameters.items()
-    return {
-        name: one.default for name, one in arguments if one.default is not inspect.Parameter.empty
-    }
+    arguments = inspect.signature(entry).parameters.values()
+    return {one.name: one.default for one in arguments if one.default is not one.empty}

@@ -18,7 +18,7 @@ from polydistill.errors import StageError
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.task import BenchmarkTask
 
-TIMES = ("date", "evaluation_phases", "kg_co2_emissions")
+TIMES = {"date", "evaluation_phases", "kg_co2_emissions"}
 REQUIRED_BY_MTEB = ("evaluation_time", "mteb_version")
 """Keys that `TaskResult` requires; their values are null."""
 LOOKUP_BATCH = 1024
@@ -99,15 +99,9 @@ def quiet_libraries() -> Iterator[None]:
 
 def _without_times(result: Any, encoder: LookupEncoder) -> dict[str, Any]:
     """Return the result without values that depend on the time or the machine."""
-    tree: dict[str, Any] = result.model_dump(mode="json")
-    for key in TIMES:
-        tree.pop(key, None)
+    tree: dict[str, Any] = result.model_dump(mode="json", exclude=TIMES)
     for subsets in tree["scores"].values():
         for scores in subsets:
             scores.pop("mteb_version", None)
-    return {
-        **tree,
-        **dict.fromkeys(REQUIRED_BY_MTEB),
-        "model_name": encoder.name,
-        "model_revision": encoder.revision,
-    }
+    model = {"model_name": encoder.name, "model_revision": encoder.revision}
+    return {**tree, **dict.fromkeys(REQUIRED_BY_MTEB), **model}

@@ -121,8 +121,8 @@ class TeacherPredictor:
         zero = self._bundle.card.novelty
         if zero is None:
             raise ParamsError(
-                "These heads have no scale to score novelty by: distil with a likelihood, such as "
-                "gaussian-nll or beta-nll, a loss_weight above 0, and held-out rows."
+                "Out-of-distribution scores need heads with a trained scale: distil with a likelihood, such as "
+                "gaussian-nll, a loss_weight above 0, and held-out rows."
             )
         moments = self._moments(embeddings)
         return (mean_log_scale([scale for _, scale in moments.values()]) - zero.mean) / zero.std
@@ -137,8 +137,7 @@ class TeacherPredictor:
             raise UnknownNameError("teacher of these heads", teacher, self.teachers)
         if teacher not in self._bundle.card.factors:
             raise DataError(
-                f"Teacher {teacher!r} has no held-out rows to calibrate its scale by: raise "
-                "corpus.held_out and distil again."
+                f"Teacher {teacher!r} has no held-out rows for calibration: raise corpus.held_out and distil again."
             )
         trained_for = self._bundle.card.identities.get(teacher, identity)
         if identity is not None and identity != trained_for:
@@ -184,6 +183,5 @@ def predict_teacher(
     np.savez(content, allow_pickle=False, **arrays)
     write_atomic(output, content.getvalue())
     novelty = float(np.median(arrays["novelty"])) if len(arrays.get("novelty", ())) else None
-    return PredictionReport(
-        teacher, len(mean), mean.shape[1], predictor.scale, novelty, str(output)
-    )
+    rows, dim = mean.shape
+    return PredictionReport(teacher, rows, dim, predictor.scale, novelty, str(output))

@@ -88,9 +88,8 @@ class Student:
         """The teachers that `polydistill.distill` used; empty when the student was loaded."""
 
     def __repr__(self) -> str:
-        return (
-            f"Student(modality={self.modality!r}, dim={self.dim}, teachers={list(self.teachers)})"
-        )
+        teachers = list(self.teachers)
+        return f"Student(modality={self.modality!r}, dim={self.dim}, teachers={teachers})"
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -163,8 +162,7 @@ class Student:
         """
         if not self._has_heads:
             raise MissingDataError(
-                f"{self._folder} holds no heads, so no teacher can be predicted: save the student that "
-                "`polydistill.distill` returned, or load a folder with `student` and `heads`."
+                f"{self._folder} holds no heads to predict a teacher: load a folder with `student` and `heads`."
             )
         return PredictedTeacher(self, self._predictor, name)
 
@@ -177,12 +175,11 @@ class Student:
             DataError: The folder exists and holds no student.
         """
         target = Path(folder)
-        if target.exists() and not (target / CARD).is_file():
-            is_free = target.is_dir() and not any(target.iterdir())
-            if not is_free:
-                raise DataError(
-                    f"{target} must be a new folder, or one that holds a student: choose another, or remove it."
-                )
+        is_free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+        if not is_free and not (target / CARD).is_file():
+            raise DataError(
+                f"{target} must be a new folder, or one that holds a student: choose another, or remove it."
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".polydistill-", dir=target.parent) as place:
             made = Path(place) / "student"

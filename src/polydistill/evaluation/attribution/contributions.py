@@ -105,14 +105,11 @@ def attribute(
     for teacher in everyone:
         others = runs[_without(everyone, teacher)]
         gains = {task: scores - others[task] for task, scores in runs[everyone].items()}
-        drawn = {
-            task: resampled_means(
-                gain,
-                groups=groups[task].loc[gain.index] if task in groups else None,
-                generator=seeded(seed, f"attribution {task}"),
-            )
-            for task, gain in gains.items()
-        }
+        drawn = {}
+        for task, gain in gains.items():
+            known = groups[task].loc[gain.index] if task in groups else None
+            generator = seeded(seed, f"attribution {task}")
+            drawn[task] = resampled_means(gain, groups=known, generator=generator)
         points, draws = _means(gains, kinds), over_kinds(drawn, kinds)
         by_kind = {kind: interval(mean, draws[kind]) for kind, mean in points.items()}
         adds, weights = by_kind.pop(OVERALL), weight_bytes[teacher]

@@ -90,11 +90,18 @@ def estimate_sufficiency(
     """
     names = np.arange(len(y)) if groups is None else np.asarray(groups)
     _require_tables({"x": x, "y": y}, held_out, names)
+    if not held_out.any():
+        raise DataError("`held_out` must name rows to estimate on, got none.")
     distinct, group_index = np.unique(names, return_inverse=True)
     chosen = seeded(seed, "validation rows").random(len(distinct)) < VALIDATION_SHARE
     validation = chosen[group_index] & ~held_out
     fit = ~held_out & ~validation
-    _require_enough(y.shape[1], fit, validation, held_out)
+    needed = ROWS_PER_DIM * y.shape[1]
+    if fit.sum() < needed or validation.sum() < MIN_ROWS:
+        raise DataError(
+            f"Information about {y.shape[1]} dimensions needs at least {needed} rows to fit on and "
+            f"{MIN_ROWS} to validate on, got {fit.sum()} and {validation.sum()}: give more rows."
+        )
     view = linear_view(x, y, fit, validation)
     alone = marginal_nll(fit_mixture(view.y, fit, validation, seed), view.y)
     given = conditional_nll(view, fit, validation, seed)
@@ -116,14 +123,3 @@ def _require_tables(tables: dict[str, FloatArray], held_out: Mask, names: NDArra
             raise ShapeError(f"`{name}` must be finite, got NaN or infinity: leave those rows out.")
     if names.shape != (rows,):
         raise ShapeError(f"`groups` must have shape ({rows},), got {names.shape}.")
-
-
-def _require_enough(dim: int, fit: Mask, validation: Mask, held_out: Mask) -> None:
-    if not held_out.any():
-        raise DataError("`held_out` must name rows to estimate on, got none.")
-    needed = ROWS_PER_DIM * dim
-    if fit.sum() < needed or validation.sum() < MIN_ROWS:
-        raise DataError(
-            f"Information about {dim} dimensions needs at least {needed} rows to fit on and "
-            f"{MIN_ROWS} to validate on, got {fit.sum()} and {validation.sum()}: give more rows."
-        )
