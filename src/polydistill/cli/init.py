@@ -54,12 +54,11 @@ def init(  # noqa: PLR0913, PLR0917  each argument is an option of the command
         raise UnknownNameError("task kind", kind, get_args(TaskKind))
     named = Named(column, label, cast("TaskKind | None", kind))
     made = create_project(folder, Sources(corpus, task, modality, named))
+    fields = {key: value for key, value in plain(made).items() if value}
+    notes = fields.pop("notes", [])
+    show(made, as_json=as_json, human=fields)
     if as_json:
-        show(made, as_json=True)
         return
-    fields = plain(made)
-    notes = fields.pop("notes")
-    show({key: value for key, value in fields.items() if value}, as_json=False)
     for note in notes:
         typer.echo(f"  {note}")
     if made.task is None:

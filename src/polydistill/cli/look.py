@@ -22,11 +22,11 @@ def doctor(*, as_json: AsJson = False) -> None:
     from polydistill.cli.doctor import examine
 
     findings = examine(ROOT)
-    if as_json:
-        show({"findings": [plain(finding) for finding in findings]}, as_json=True)
-    for finding in () if as_json else findings:
-        advice = f"  → {finding.advice}" if finding.advice else ""
-        typer.echo(f"{'✓' if finding.ok else '✗'} {finding.what:<22} {finding.found}{advice}")
+    human = {
+        f"{'✓' if one.ok else '✗'} {one.what}": f"{one.found}  → {one.advice}".removesuffix("  → ")
+        for one in findings
+    }
+    show({"findings": [plain(one) for one in findings]}, as_json=as_json, human=human)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

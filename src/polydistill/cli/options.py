@@ -60,7 +60,3 @@ class CommandGroup(TyperGroup):
         for heading, rows in groups.items():
             with formatter.section(heading):
                 formatter.write_dl([(name.ljust(width), line) for name, line in rows])
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """Return the names in the order in which the commands were added."""
-        return list(self.commands)

@@ -31,8 +31,7 @@ def params(
         bool, typer.Option("--all", help="Also the rows of tasks, teachers and quick runs.")
     ] = False,
     write: Annotated[
-        bool,
-        typer.Option("--write", help="Only bring params.resolved.yaml up to date."),
+        bool, typer.Option("--write", help="Only bring params.resolved.yaml up to date.")
     ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Fail if params.resolved.yaml is out of date.")

@@ -89,11 +89,8 @@ def gc(
     """List unused files; --yes removes them."""
     from polydistill.integrations.housekeeping import sweep
 
-    params = project_params()
-    modalities = list(params.modalities)
-    if modality is not None:
-        params.modality(modality)
-        modalities = [modality]
+    params = project_params(modality=modality)
+    modalities = list(params.modalities) if modality is None else [modality]
     report = sweep(ROOT, modalities, (older_than_h, keep_versions), remove=yes)
     if as_json:
         show(report, as_json=True)

@@ -23,14 +23,8 @@ from polydistill.report.tables import STUDENT, UNDISTILLED
 
 # Placeholders for CSS variables, so that a dark page has light ink. No other colour of a figure equals one of them.
 INK, FAINT, GRID, ACCENT, SECOND, OTHER = (f"#0102{number:02x}" for number in range(1, 7))
-VARIABLES = {
-    INK: "--ink",
-    FAINT: "--muted",
-    GRID: "--line",
-    ACCENT: "--accent",
-    SECOND: "--second",
-    OTHER: "--other",
-}
+NAMES = ("--ink", "--muted", "--line", "--accent", "--second", "--other")
+VARIABLES = dict(zip((INK, FAINT, GRID, ACCENT, SECOND, OTHER), NAMES, strict=True))
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # the page's own font
     "svg.hashsalt": "polydistill",

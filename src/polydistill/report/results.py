@@ -26,8 +26,9 @@ def write_results(
     folder: Path, name: str, tree: Mapping[str, object], page: str, *, figure: str | None = None
 ) -> None:
     """Write `<name>.json` with numbers to four decimals, `<name>.md` and, with a figure, `<name>.svg`."""
-    text = json.dumps(_rounded(tree), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    files = {f"{name}.json": text, f"{name}.md": page}
+    text = json.dumps(tree, sort_keys=True, allow_nan=False)
+    rounded = json.loads(text, parse_float=lambda number: round(float(number), DECIMALS))
+    files = {f"{name}.json": json.dumps(rounded, indent=1) + "\n", f"{name}.md": page}
     if figure is not None:
         files[f"{name}.svg"] = figure
     for file, content in files.items():
@@ -50,11 +51,3 @@ def read_report(path: Path, stage: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}.")
     return content
-
-
-def _rounded(tree: object) -> object:
-    if isinstance(tree, Mapping):
-        return {key: _rounded(value) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return [_rounded(value) for value in tree]
-    return round(tree, DECIMALS) if isinstance(tree, float) else tree
