@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polydistill.config.data import TaskParams
 from polydistill.config.operations import GateParams
 from polydistill.config.params import Params, parse_params
 from polydistill.errors import ParamsError
 from polydistill.evaluation.contamination import Contamination
 from polydistill.registry.evidence import Evidence
 from polydistill.registry.rules import stamp_rules
-from polydistill.report.tables import task_table
+from polydistill.report.page import write_report
 from tests.our_params import ONLY_GAIN, text_params
+from tests.report.example_run import example_params, write_run
 
 
 def params(*seen: str) -> Params:
@@ -36,18 +37,15 @@ def test_a_task_that_is_not_there_is_refused() -> None:
         params("simlx")
 
 
-def test_the_report_s_row_says_so() -> None:
-    tasks = {
-        name: TaskParams(kind="regression", path="a.csv", domain="out") for name in ("one", "two")
-    }
-    scores = {"student": {"regression": {"one": 0.5, "two": 0.4}}}
+def test_the_report_s_row_says_so(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    teachers = {"minilm-l6": {"family": "hashing", "dim": 8, "saw_labels_of": ["simlex"]}}
 
-    notes = [row.note for row in task_table(scores, tasks, [], {"two": ("dmpnn",)}).rows]
+    page = write_report(tmp_path, example_params(teachers=teachers), "text", speed=False)
 
-    assert notes == [
-        "regression, out-domain",
-        "regression, out-domain, labels seen by dmpnn",
-    ]
+    html = page.read_text(encoding="utf-8")
+    assert "simlex<small>sts, out-domain, labels seen by minilm-l6</small>" in html
+    assert html.count("labels seen by") == 1
 
 
 def test_the_gate_s_contamination_says_so_and_passes() -> None:

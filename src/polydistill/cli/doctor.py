@@ -109,7 +109,7 @@ CHECKS: dict[str, tuple[Callable[[Path], str], str]] = {
     "params.yaml": (_params, "Fix params.yaml."),
     "flows": (_flows, f"cp {flow_folder()}/*.py flows/"),
     "disk": (_disk, f"Free {NEEDED_BYTES / 2**30:.0f} GiB: `dvc gc -w` removes old results."),
-    "data": (_data, "dvc pull data.dvc, if params.yaml is valid"),
+    "data": (_data, "Run `dvc pull data.dvc`, after params.yaml is valid."),
     "dvc remote": (_dvc_remote, "See docs/guides/remotes.md, and `dvc remote list`."),
     "tracking store": (_tracking_store, "Start the server, or unset MLFLOW_TRACKING_URI."),
 }

@@ -64,8 +64,9 @@ def describe(
         modality: {**modality_defaults(modality), "teachers": known_teachers(modality)},
     }
     options: dict[Path, Mapping[str, object]] = {}
-    rows = {("teachers", name): row for name, row in block["teachers"].items()}
-    for path, node in {**{(key,): node for key, node in block.items()}, **rows}.items():
+    nodes: dict[Path, Any] = {(key,): node for key, node in block.items()}
+    nodes |= {("teachers", name): row for name, row in block["teachers"].items()}
+    for path, node in nodes.items():
         if isinstance(node, dict) and (name := node.get("name") or node.get("family")):
             options[(modality, *path)] = found = option_defaults(path[0], name)
             node |= {key: value for key, value in found.items() if key not in node}
