@@ -14,6 +14,13 @@ from polydistill.errors import ParamsError
 from polydistill.teachers import TEACHERS
 
 TeacherSpec = str | Path | Mapping[str, Any] | Precomputed | Encoder | Teacher
+FAMILIES = {
+    ("onnx", True): {"family": "onnx-image"},
+    ("onnx", False): {"family": "onnx", "pooling": "auto"},
+    ("folder", True): {"family": "transformers-image"},
+    ("folder", False): {"family": "sentence-transformers", "pooling": "own"},
+}
+"""The family of a model file or folder, and whether it is one for images."""
 NOT_OPTIONS = ("family", "licence", "saw_labels_of", "enabled")
 
 
@@ -74,19 +81,11 @@ def _named(spec: str, modality: str, threads: int) -> Teacher:
     if spec in known:
         return _of_family(spec, known[spec], threads)
     name = Path(spec).name.removesuffix(".onnx")
-    if spec.endswith(".onnx"):
-        row = (
-            {"family": "onnx-image"}
-            if modality == "vision"
-            else {"family": "onnx", "pooling": "auto"}
-        )
-        return _of_family(name, {**row, "model": spec}, threads)
-    family: dict[str, Any] = {"family": "sentence-transformers", "pooling": "own", "model": spec}
-    if modality == "vision":
-        family = {"family": "transformers-image", "model": spec}
-    if not spec.startswith(PACKAGE) and not Path(spec).exists():  # a name on the hub
-        family["revision"] = current_commit(spec)
-    return _of_family(name, family, threads)
+    kind = "onnx" if spec.endswith(".onnx") else "folder"
+    row = {**FAMILIES[kind, modality == "vision"], "model": spec}
+    if kind == "folder" and not spec.startswith(PACKAGE) and not Path(spec).exists():
+        row["revision"] = current_commit(spec)  # a name on the hub
+    return _of_family(name, row, threads)
 
 
 def _of_family(name: str, row: Mapping[str, Any], threads: int) -> Teacher:

@@ -1,31 +1,36 @@
-"""ONNX Runtime sessions on the CPU, with the number of threads set in params.yaml."""
+"""ONNX Runtime sessions on the CPU, shared by the teachers with ONNX files."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
+from polydistill.data.weights import locate
 from polydistill.errors import needs_extra
+from polydistill.teachers._readers import NamedTeacher
 
 FATAL_AND_ERRORS = 3  # of ONNX Runtime's log levels
 
 
-def open_session(name: str, model: str | bytes, *, threads: int, extra: str) -> Any:
-    """Return an ONNX Runtime session for a file or a serialised graph.
+class RunsOnnx(NamedTeacher):
+    """Runs the ONNX file `model` with `threads` threads; `extra` is the pip extra that installs ONNX Runtime."""
 
-    Args:
-        name: The teacher's name, for messages.
-        model: The path, or the serialised graph.
-        threads: Number of threads. Waiting threads sleep instead of spinning, so other processes get the cores.
-        extra: The pip extra that installs ONNX Runtime.
+    files: ClassVar = {"weights": "model"}
+    extra: ClassVar[str]
+    model: str
 
-    Raises:
-        MissingExtraError: ONNX Runtime is not installed.
-    """
-    with needs_extra(f"Teacher {name!r}", extra):
-        import onnxruntime as ort
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = FATAL_AND_ERRORS
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    @cached_property
+    def _session(self) -> Any:
+        with needs_extra(f"Teacher {self.name!r}", self.extra):
+            import onnxruntime as ort
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = FATAL_AND_ERRORS
+        # Waiting threads sleep instead of spinning, so that other processes get the cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return ort.InferenceSession(self._graph(), options, providers=["CPUExecutionProvider"])
+
+    def _graph(self) -> str | bytes:
+        """Return the path of the graph, or the serialised graph."""
+        return str(locate(self.model))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
-from polydistill.data.weights import locate
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._molecules import BONDS, Graph, batch_graphs, one_hot
 from polydistill.teachers._readers import ReadsMolecules
-from polydistill.teachers._sessions import open_session
+from polydistill.teachers._sessions import RunsOnnx
 
 Floats = NDArray[np.float64]
 SYMBOLS = (
@@ -31,7 +29,7 @@ N_EIGENVECTORS, N_STEPS = 8, 16
 
 @TEACHERS.register("minimol")
 @dataclass(eq=False, kw_only=True)
-class MinimolTeacher(ReadsMolecules):
+class MinimolTeacher(ReadsMolecules, RunsOnnx):
     """MiniMol's fingerprint of a molecule; RDKit and scipy compute its graph features.
 
     Attributes:
@@ -44,18 +42,12 @@ class MinimolTeacher(ReadsMolecules):
         arXiv:2404.14986.
     """
 
-    family = "minimol"
+    family, extra = "minimol", "molecules"
     identified_by = ("max_atoms", "rdkit", "precision")
-    files: ClassVar = {"weights": "model"}
 
     model: str
     dim: int = 512
     max_atoms: int = MAX_ATOMS
-
-    @cached_property
-    def _session(self) -> Any:
-        path = str(locate(self.model))
-        return open_session(self.name, path, threads=self.threads, extra="molecules")
 
     def _run(self, batch: list[Any]) -> FloatArray:
         graph = batch_graphs([graph_of(molecule) for molecule in batch], "feat")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from polydistill.data.weights import locate
 from polydistill.errors import DataError, MissingDataError, ShapeError, UnknownNameError
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._readers import ReadsTexts
-from polydistill.teachers._sessions import open_session
+from polydistill.teachers._sessions import RunsOnnx
 from polydistill.teachers._texts import Ints, Tokens, mean_over_tokens, unit_length
 
 POOLINGS: dict[str, Callable[[FloatArray, Ints], FloatArray]] = {
@@ -26,7 +26,7 @@ RANKS = {"none": (2,), "cls": (3,), "mean": (3,), "auto": (2, 3)}
 
 
 @TEACHERS.register("onnx")
-class OnnxTeacher(ReadsTexts):
+class OnnxTeacher(ReadsTexts, RunsOnnx):
     """An ONNX graph that takes token ids and returns one vector per text or per token.
 
     Args:
@@ -44,7 +44,7 @@ class OnnxTeacher(ReadsTexts):
         normalize: Whether to scale embeddings to length one.
     """
 
-    family, version = "onnx", 2
+    family, version, extra = "onnx", 2, "text"
     identified_by = ("output", "max_tokens", "pooling", "prompt", "normalize", "precision")
     files: ClassVar = {"weights": "model", "tokenizer": "tokenizer_file"}
 
@@ -90,11 +90,6 @@ class OnnxTeacher(ReadsTexts):
     @cached_property
     def _tokens(self) -> Tokens:
         return Tokens(locate(self.tokenizer_file), self.max_tokens)
-
-    @cached_property
-    def _session(self) -> Any:
-        path = str(locate(self.model))
-        return open_session(self.name, path, threads=self.threads, extra="text")
 
     @cached_property
     def _node(self) -> str:

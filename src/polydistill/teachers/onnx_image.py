@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from polydistill.data.weights import locate
 from polydistill.errors import UnknownNameError, needs_extra
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._readers import Identity, ReadsImages
-from polydistill.teachers._sessions import open_session
+from polydistill.teachers._sessions import RunsOnnx
 
 POOLINGS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "none": lambda vectors: vectors.reshape(len(vectors), -1),
@@ -27,7 +26,7 @@ CHOICES = {"channels": ("rgb", "bgr"), "layout": ("nchw", "nhwc"), "pooling": tu
 
 @TEACHERS.register("onnx-image")
 @dataclass(eq=False, kw_only=True)
-class OnnxImageTeacher(ReadsImages):
+class OnnxImageTeacher(ReadsImages, RunsOnnx):
     """An ONNX graph that takes a square image and returns one vector per image or per token.
 
     Attributes:
@@ -42,9 +41,8 @@ class OnnxImageTeacher(ReadsImages):
         pooling: `none`; `mean` or `mean-max` over tokens `(batch, tokens, dim)`.
     """
 
-    family = "onnx-image"
+    family, extra = "onnx-image", "vision"
     identified_by = ("output", "size", "scale", *CHOICES, "precision")
-    files: ClassVar = {"weights": "model"}
 
     model: str
     output: str
@@ -69,9 +67,8 @@ class OnnxImageTeacher(ReadsImages):
         """See `contracts.Teacher.identity`."""
         return {**super().identity, "mean": " ".join(map(str, self.mean))}
 
-    @cached_property
-    def _session(self) -> Any:
-        with needs_extra(f"Teacher {self.name!r}", "vision"):
+    def _graph(self) -> bytes:
+        with needs_extra(f"Teacher {self.name!r}", self.extra):
             import onnx
         model = onnx.load(str(locate(self.model)))
         nodes = [name for node in model.graph.node for name in node.output]
@@ -79,8 +76,7 @@ class OnnxImageTeacher(ReadsImages):
             raise UnknownNameError(f"output of teacher {self.name!r}", self.output, nodes)
         del model.graph.output[:]
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(self.output))
-        graph = model.SerializeToString()
-        return open_session(self.name, graph, threads=self.threads, extra="vision")
+        return bytes(model.SerializeToString())
 
     def _run(self, batch: list[Any]) -> FloatArray:
         pixels = np.stack([square(image, self.size) for image in batch]).astype(np.float32)

@@ -37,20 +37,13 @@ class PrecomputedTeacher(NamedTeacher):
     dim: int
 
     @cached_property
-    def _rows(self) -> dict[str, int]:
-        ids = self._ids_and_table[0]
-        rows = {name: row for row, name in enumerate(ids)}
-        if len(rows) != len(ids):
-            twice = next(name for row, name in enumerate(ids) if rows[name] != row)
-            raise DataError(f"Teacher {self.name!r}: id {twice!r} occurs twice in {self.folder}.")
-        return rows
-
-    @cached_property
-    def _ids_and_table(self) -> tuple[list[str], FloatArray]:
+    def _table(self) -> tuple[pd.Index, FloatArray]:
+        """The ids, `(n,)`, and the embeddings, `(n, dim)`."""
         folder = locate(self.folder)
         if (folder / "embeddings.npy").exists():
             ids = (folder / "ids.txt").read_text(encoding="utf-8").splitlines()
-            values = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+            rows = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+            shapes = {rows.shape}
         else:
             files = sorted(folder.glob("*.parquet"))
             if not files:
@@ -58,24 +51,24 @@ class PrecomputedTeacher(NamedTeacher):
                     f"Teacher {self.name!r}: {folder} must hold Parquet files or embeddings.npy."
                 )
             frame = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
-            ids = frame["id"].tolist()
-            widths = sorted({len(row) for row in frame["embedding"]} - {self.dim})
-            if widths:
-                raise ShapeError(
-                    f"Teacher {self.name!r}: embeddings must have width {self.dim}, got {widths[0]}."
-                )
-            values = np.stack(frame["embedding"].tolist()).astype(np.float32)
-        if values.shape != (len(ids), self.dim):
+            ids, rows = frame["id"].tolist(), frame["embedding"].tolist()
+            shapes = {(len(ids), len(row)) for row in rows}
+        if odd := shapes - {(len(ids), self.dim)}:
             raise ShapeError(
                 f"Teacher {self.name!r}: embeddings must have shape {(len(ids), self.dim)}, "
-                f"got {values.shape}."
+                f"got {min(odd)}."
             )
-        return ids, values
+        index = pd.Index(ids)
+        if not index.is_unique:
+            twice = index[index.duplicated()][0]
+            raise DataError(f"Teacher {self.name!r}: id {twice!r} occurs twice in {self.folder}.")
+        return index, rows if isinstance(rows, np.ndarray) else np.array(rows, dtype=np.float32)
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`; the examples are ids."""
-        rows = np.array([self._rows.get(str(name), -1) for name in examples], dtype=np.int64)
+        index, table = self._table
+        rows = index.get_indexer(pd.Index([str(name) for name in examples]))
         present = rows >= 0
         values = np.zeros((len(examples), self.dim), dtype=np.float32)
-        values[present] = self._ids_and_table[1][rows[present]]
+        values[present] = table[rows[present]]
         return Embeddings(values, present)
