@@ -94,12 +94,13 @@ def stated_width(folder: Path, *, every_module: bool) -> int | None:
         file = folder / path / "config.json"
         config = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         modes = config.get("pooling_mode")
-        n_modes = sum(config[key] is True for key in config if key.startswith("pooling_mode_"))
-        if isinstance(modes, list):
-            n_modes = len(modes)
+        if not isinstance(modes, list):  # older versions have one key per mode
+            modes = [
+                key for key in config if key.startswith("pooling_mode_") and config[key] is True
+            ]
         for key in WIDTHS:
             if key in config:
-                return int(config[key]) * max(n_modes, 1)
+                return int(config[key]) * max(len(modes), 1)
     return None
 
 

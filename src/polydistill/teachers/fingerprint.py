@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,49 +49,40 @@ class FingerprintTeacher(ReadsMolecules):
         radius = self.radius if self.kind == "morgan" else None
         return {**super().identity, "radius": radius}
 
-    @cached_property
-    def _describe(self) -> Callable[[Any], FloatArray]:
-        return KINDS[self.kind](self.radius, self.dim)
-
     def _run(self, batch: list[Any]) -> FloatArray:
-        return np.stack([self._describe(one) for one in batch])
+        describe = KINDS[self.kind]
+        return np.stack([describe(molecule, self.radius, self.dim) for molecule in batch])
 
 
-def _descriptors(*_: int) -> Callable[[Any], FloatArray]:
+def _descriptors(molecule: Any, *_: int) -> FloatArray:
     from rdkit import rdBase
     from rdkit.Chem import Descriptors
 
     calculate: Any = Descriptors.CalcMolDescriptors
-
-    def describe(molecule: Any) -> FloatArray:
-        with rdBase.BlockLogs():
-            found = calculate(molecule, missingVal=0.0, silent=True)
-        values = np.nan_to_num(np.array(list(found.values()), dtype=np.float64), posinf=0, neginf=0)
-        return _compressed(values)
-
-    return describe
+    with rdBase.BlockLogs():
+        found = calculate(molecule, missingVal=0.0, silent=True)
+    values = np.array(list(found.values()), dtype=np.float64)
+    return _compressed(np.nan_to_num(values, posinf=0, neginf=0))
 
 
-def _morgan(radius: int, dim: int) -> Callable[[Any], FloatArray]:
+def _morgan(molecule: Any, radius: int, dim: int) -> FloatArray:
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
     generator = GetMorganGenerator(radius=radius, fpSize=dim)
-    return lambda molecule: _compressed(
-        generator.GetCountFingerprintAsNumPy(molecule).astype(np.float64)
-    )
+    return _compressed(generator.GetCountFingerprintAsNumPy(molecule).astype(np.float64))
 
 
-def _maccs(*_: int) -> Callable[[Any], FloatArray]:
+def _maccs(molecule: Any, *_: int) -> FloatArray:
     from rdkit.Chem.rdMolDescriptors import GetMACCSKeysFingerprint
 
-    return lambda molecule: np.array(list(GetMACCSKeysFingerprint(molecule)), dtype=np.float32)
+    return np.array(list(GetMACCSKeysFingerprint(molecule)), dtype=np.float32)
 
 
 def _compressed(values: np.ndarray[Any, np.dtype[np.float64]]) -> FloatArray:
     return np.asarray(np.sign(values) * np.log1p(np.abs(values)), dtype=np.float32)
 
 
-KINDS: dict[str, Callable[[int, int], Callable[[Any], FloatArray]]] = {
+KINDS: dict[str, Callable[[Any, int, int], FloatArray]] = {
     "descriptors": _descriptors,
     "morgan": _morgan,
     "maccs": _maccs,
