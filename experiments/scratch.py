@@ -8,7 +8,7 @@ import pandas as pd
 
 from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_tasks
+from polydistill.data.tables import groups_by_id, read_tasks
 from polydistill.errors import MissingDataError
 from polydistill.project.layout import Layout
 
@@ -54,6 +54,4 @@ def borrow_project(root: Path, scratch: Path, params: Params, modality: str) -> 
 def task_groups(root: Path, params: Params, modality: str) -> dict[str, pd.Series]:
     """Return the group of each example by its id, for every task that has groups."""
     frames = read_tasks(root, params.modality(modality).tasks, MODALITIES.get(modality)())
-    return {
-        name: frame.set_index("id")["group"] for name, frame in frames.items() if "group" in frame
-    }
+    return groups_by_id(frames)

@@ -28,7 +28,7 @@ from polydistill.data.completion import as_examples, groups_of
 from polydistill.data.files import read_table
 from polydistill.data.inputs import guess_modality, open_source, read_inputs
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import benchmark_inputs, complete_task
+from polydistill.data.tables import benchmark_inputs, complete_task, groups_by_id
 from polydistill.embeddings.in_memory import Precomputed
 from polydistill.embeddings.specification import TeacherSpec, build_teachers
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
@@ -199,7 +199,7 @@ def evaluate(
         models = {"student": inputs.embedded(student)}
         models |= {name: one.take(np.arange(len(inputs.ids))) for name, one in stored.items()}
         predictions = benchmark.run(models, threads, report)
-    return score_table(predictions, benchmark.rows, benchmark.groups)
+    return score_table(predictions, benchmark.rows, groups_by_id(benchmark.frames))
 
 
 def compare(
@@ -237,7 +237,7 @@ def compare(
         models = {name: benchmark.inputs.embedded(one) for name, one in students.items()}
         predictions = benchmark.run(models, threads or torch.get_num_threads(), report)
     return difference_table(
-        predictions, benchmark.rows, benchmark.groups, one="student", other="baseline"
+        predictions, benchmark.rows, groups_by_id(benchmark.frames), one="student", other="baseline"
     )
 
 
@@ -313,12 +313,6 @@ class _Benchmark:
         inputs = benchmark_inputs(frames, rows, kind)
         ids = inputs["id"].tolist()
         return cls(kind, rows, frames, _Rows(ids, ids, inputs[kind.column].tolist()))
-
-    @property
-    def groups(self) -> dict[str, pd.Series]:
-        """The group of each example by id, for tasks that have groups."""
-        tables = self.frames.items()
-        return {name: one.set_index("id")["group"] for name, one in tables if "group" in one}
 
     def run(
         self, models: Mapping[str, Embeddings], threads: int, progress: Progress

@@ -152,6 +152,11 @@ def benchmark_inputs(
     return inputs.drop_duplicates("id", ignore_index=True)
 
 
+def groups_by_id(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series]:
+    """Return, for each task with groups, the group of each example by its id."""
+    return {name: one.set_index("id")["group"] for name, one in frames.items() if "group" in one}
+
+
 def sides(task: TaskParams, modality: Modality) -> list[str]:
     """Return the columns that hold a task's examples."""
     ends = ("1", "2") if task.kind == "sts" else ("",)

@@ -15,7 +15,7 @@ from pathlib import Path
 from polydistill.config.params import Params
 from polydistill.contracts import Embeddings, Progress, silent
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import benchmark_inputs, read_tasks
+from polydistill.data.tables import benchmark_inputs, groups_by_id, read_tasks
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.evaluation.attribution.contributions import (
@@ -87,12 +87,11 @@ def attribution(
         name: (row, TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options))
         for name, row in params.enabled_teachers(modality).items()
     }
-    grouped = {name: frame for name, frame in frames.items() if "group" in frame}
     report = attribute(
         modality,
         runs,
         block.tasks,
-        groups={name: frame.set_index("id")["group"] for name, frame in grouped.items()},
+        groups=groups_by_id(frames),
         weight_bytes={name: teacher_size(*model).weight_bytes for name, model in models.items()},
         seed=params.seed,
     )
