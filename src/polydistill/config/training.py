@@ -49,7 +49,7 @@ class TrainingParams(Node):
     warmup_share: Share = 0.1
     """Share of the steps over which the learning rate rises."""
     head_warmup_steps: Steps = 0
-    """First steps, which train only the heads."""
+    """Number of first steps that train only the heads."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     evals_per_epoch: Positive = 1
@@ -70,7 +70,7 @@ class WarmStartParams(Node):
     epochs: Annotated[int, Field(ge=0, json_schema_extra={"unit": "epochs"})] = 1
     """Epochs; 0: nothing is trained, so no teacher may be new."""
     head_steps: Steps = 30
-    """First steps, at most half of all steps, which train only the heads if a teacher is new."""
+    """Number of first steps that train only the heads if a teacher is new; at most half of all steps."""
     learning_rate: Rate = 0.05
     """Learning rate of the student."""
     head_learning_rate: Rate = 0.005

@@ -31,17 +31,11 @@ SETTINGS: dict[Any, Any] = {
     "font.size": 9,
     "text.parse_math": False,  # a name may contain a dollar sign
     "text.color": INK,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": FAINT,
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), GRID),
+    **dict.fromkeys(("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), FAINT),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
     "axes.labelsize": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.axisbelow": True,
-    "xtick.color": GRID,
-    "ytick.color": GRID,
-    "xtick.labelcolor": FAINT,
-    "ytick.labelcolor": FAINT,
-    "grid.color": GRID,
     "grid.linewidth": 0.7,
 }
 OFFSETS = (
