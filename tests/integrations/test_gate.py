@@ -14,7 +14,7 @@ from polydistill.integrations.mlflow.promotion import promote
 from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.store import connected, folder
 from polydistill.project.layout import Layout
-from polydistill.registry.document import read_promotion
+from polydistill.registry.gate import read_promotion
 from tests.our_params import our_params
 from tests.published_project import retrain
 

@@ -255,11 +255,13 @@ def test_what_a_person_has_rejected_is_refused_until_someone_forces_it(desk: Des
     judged(desk, 1)
     challenge(desk.open(), 2)
 
-    entry = reject(desk.open(), by="ada", reason="its licence")
+    rejected = reject(desk.open(), POLICY, by="ada", reason="its licence")
+    entry = desk.entries[-1]
     later = promote(desk.open(), POLICY)
     forced = promote(desk.open(), POLICY, force="the licence was bought")
 
-    assert (entry.action, entry.moves) == ("reject", {})
+    assert (rejected.outcome, rejected.refused) == ("refused", True)
+    assert (entry.action, entry.moves, entry.reason) == ("reject", {}, rejected.reason)
     assert later.refused
     assert "by ada: its licence" in later.reason
     assert forced.promoted

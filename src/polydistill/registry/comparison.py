@@ -1,4 +1,4 @@
-"""Two models on the same tasks: the change in the mean and on each task, and how much of it is noise."""
+"""Paired comparison of two models: the change of the mean score and of each task's score, with intervals."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Pair:
     """Two models' scores on one task's examples, in the same order.
 
     Attributes:
-        kind: The task's.
-        before: `(n_examples,)`, of the model that is to be matched.
-        after: `(n_examples,)`, of the model that is to match it.
-        groups: `(n_examples,)`: what is drawn together; see `bootstrap.resampled_means`.
+        kind: The kind of the task.
+        before: Scores of the reference model, `(n_examples,)`.
+        after: Scores of the model that is compared with it, `(n_examples,)`.
+        groups: Groups of examples that are drawn together, `(n_examples,)`; see `bootstrap.resampled_means`.
     """
 
     kind: str
@@ -32,11 +32,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class TaskChange:
-    """What changed on one task.
+    """The change of the score of one task.
 
     Attributes:
-        change: The mean of `after` minus that of `before`.
-        p_worse: How probable so low a change is where the task has not become worse, in (0, 1]; after Holm.
+        change: The mean of `after` minus the mean of `before`.
+        p_worse: The p-value of "the score has become lower", in (0, 1], adjusted by `holm`.
     """
 
     change: Interval
@@ -45,13 +45,13 @@ class TaskChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What changed.
+    """The changes of all scores.
 
     Attributes:
-        mean: The change in the mean over task kinds.
-        before: That mean, of the model that is to be matched.
-        after: The same of the other model.
-        tasks: Task: what changed.
+        mean: The change of the mean over task kinds.
+        before: The mean of the reference model.
+        after: The mean of the other model.
+        tasks: The change by task.
     """
 
     mean: Interval
@@ -63,10 +63,9 @@ class Comparison:
 def compare(
     pairs: Mapping[str, Pair], *, confidence: float = 0.95, resamples: int = 10_000
 ) -> Comparison:
-    """Compare by a paired bootstrap of each task's examples, each task drawn by itself.
+    """Compare two models by a paired bootstrap of each task's examples.
 
-    The same pairs give the same numbers, whatever the other tasks are: each task's random numbers are seeded
-    by its name.
+    The random numbers of a task are seeded by its name, so that its interval does not depend on the other tasks.
 
     Raises:
         ShapeError: `before` and `after` of a task differ in length, or hold no finite numbers.
@@ -76,7 +75,6 @@ def compare(
     """
     kinds = {task: pair.kind for task, pair in pairs.items()}
     gains = {task: np.asarray(one.after - one.before, np.float64) for task, one in pairs.items()}
-    points = {task: float(gain.mean()) for task, gain in gains.items()}
     draws = {
         task: resampled_means(
             gain,
@@ -87,24 +85,22 @@ def compare(
         for task, gain in gains.items()
     }
     p_values = holm([(1 + int((one >= 0).sum())) / (1 + resamples) for one in draws.values()])
-    overall, before, after = (
-        float(over_kinds(means, kinds)[OVERALL])
-        for means in (
-            points,
-            {task: pair.before.mean() for task, pair in pairs.items()},
-            {task: pair.after.mean() for task, pair in pairs.items()},
-        )
+    points = {task: float(gain.mean()) for task, gain in gains.items()}
+    before = {task: pair.before.mean() for task, pair in pairs.items()}
+    after = {task: pair.after.mean() for task, pair in pairs.items()}
+    mean, mean_before, mean_after = (
+        float(over_kinds(scores, kinds)[OVERALL]) for scores in (points, before, after)
     )
     tasks = {
         task: TaskChange(interval(points[task], draws[task], confidence=confidence), p_worse)
         for task, p_worse in zip(pairs, p_values, strict=True)
     }
-    change = interval(overall, over_kinds(draws, kinds)[OVERALL], confidence=confidence)
-    return Comparison(change, before, after, tasks)
+    change = interval(mean, over_kinds(draws, kinds)[OVERALL], confidence=confidence)
+    return Comparison(change, mean_before, mean_after, tasks)
 
 
 def holm(p_values: Sequence[float] | ArrayLike) -> list[float]:
-    """Return p-values, adjusted so that one bound holds for all of them together.
+    """Return p-values adjusted for multiple tests, in the given order.
 
     Examples:
         >>> holm([0.01, 0.5, 0.03])
@@ -113,6 +109,5 @@ def holm(p_values: Sequence[float] | ArrayLike) -> list[float]:
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return [float(value) for value in adjusted]
+    adjusted: list[float] = np.minimum(stepped, 1.0)[np.argsort(order)].tolist()
+    return adjusted

@@ -1,10 +1,10 @@
-"""What the gate looks at: a version's scores, each task's examples, and what was found out about it."""
+"""The inputs of the gate: scores by example of a registered version, and measurements of it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,14 @@ STUDENT, UNDISTILLED = "student", "undistilled"
 
 @dataclass(frozen=True, eq=False)
 class TaskExamples:
-    """One benchmark task, example by example, in the order of the examples' ids.
+    """The scores on one benchmark task by example, in the order of the examples' ids.
 
     Attributes:
-        kind: The task's.
-        digest: Of the examples' ids and targets: tasks of equal digests can be compared.
+        kind: The kind of the task.
+        digest: The sha256 of the examples' ids and targets; tasks with equal digests can be compared.
         student: The student's scores, `(n_examples,)`, means over the evaluation's seeds.
-        undistilled: Those of the student before its first step; none, if it was not evaluated.
-        groups: `(n_examples,)`: what belongs together; none, if every example is its own.
+        undistilled: Scores of the student before its first training step. None: it was not evaluated.
+        groups: Groups of dependent examples, `(n_examples,)`. None: each example is a group.
     """
 
     kind: str
@@ -41,11 +41,11 @@ class Candidate:
     """A registered student.
 
     Attributes:
-        version: Its number in the registry.
-        student_sha256: Of its weights.
-        scores: Task kind, task: main score.
-        diverged: Whether its training left the finite numbers.
-        examples: Task: its examples.
+        version: The number of the version in the registry.
+        student_sha256: The sha256 of its weights.
+        scores: Main scores by task kind and task.
+        diverged: Whether its training diverged.
+        examples: Scores by example, by task.
     """
 
     version: int
@@ -57,7 +57,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether something holds, and a sentence for a person that says why."""
+    """Whether a requirement holds, and a sentence that explains why."""
 
     holds: bool
     because: str
@@ -65,24 +65,24 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was found out about a challenger; None where nothing was.
+    """Measurements of a challenger; None: not measured.
 
     Attributes:
-        contamination: Of the benchmark, by the corpus that it was trained on.
-        validation: Whether that corpus and the tasks were validated.
-        licences: Teacher: its weights' licence, None where it is not recorded.
-        reproducible: Whether the version can be made again from what is attached to it.
-        latency: One a batch size.
-        size_mb: The bundle on disk, 10^6 bytes.
-        memory_mb: Growth of a fresh process's peak memory when it loads and answers, 10^6 bytes.
-        smoke_test: Whether the published bundle gave the same answers there as at its publication.
+        contamination: The overlap between the training corpus and the benchmark.
+        validation: Whether the corpus and the tasks were validated.
+        licences: Licence of the weights by teacher. None: the licence is not recorded.
+        reproducible: Whether the attached files suffice to make the version again.
+        latency: One measurement per batch size.
+        size_mb: Size of the bundle on disk, in 10^6 bytes.
+        memory_mb: Growth of the peak memory of a fresh process that loads the bundle and answers, in 10^6 bytes.
+        smoke_test: Whether the bundle gives the same answers in a fresh process as when it was published.
     """
 
     contamination: Contamination | None = None
     validation: Finding | None = None
     licences: Mapping[str, str | None] | None = None
     reproducible: bool | None = None
-    latency: tuple[Latency, ...] = field(default=())
+    latency: tuple[Latency, ...] = ()
     size_mb: float | None = None
     memory_mb: float | None = None
     smoke_test: Finding | None = None
@@ -93,31 +93,29 @@ def task_examples(
     kinds: Mapping[str, str],
     groups: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, TaskExamples]:
-    """Return the scores by task and example in the evaluate stage's predictions.
+    """Return the scores by task and example from the predictions of the evaluate stage.
 
     Args:
         predictions: Columns `task`, `example`, `seed`, `model`, `target` and `score`.
-        kinds: Task: its kind; others are left out.
-        groups: Task: example's id: its group.
+        kinds: Kind by task; other tasks are left out.
+        groups: Group by task and example id.
     """
     rows = predictions[predictions["model"].isin([STUDENT, UNDISTILLED])]
+    rows = rows[rows["task"].isin(list(kinds))]
     found = {}
     for name, frame in rows.groupby("task", sort=True):
         task = str(name)
-        if task not in kinds:
-            continue
         means = frame.groupby(["example", "model"])["score"].mean().unstack("model").sort_index()
-        if STUDENT not in means or means[STUDENT].isna().any():
+        complete = means.dropna(axis="columns")
+        if STUDENT not in complete:
             continue
-        before = means.get(UNDISTILLED)
         known = (groups or {}).get(task)
-        ids = [str(example) for example in means.index]
         found[task] = TaskExamples(
             kind=kinds[task],
             digest=_digest(frame),
-            student=means[STUDENT].to_numpy(np.float64),
-            undistilled=None if before is None or before.isna().any() else before.to_numpy(float),
-            groups=None if known is None else np.array([known[example] for example in ids]),
+            student=complete[STUDENT].to_numpy(np.float64),
+            undistilled=complete[UNDISTILLED].to_numpy(float) if UNDISTILLED in complete else None,
+            groups=None if known is None else np.array([known[str(one)] for one in means.index]),
         )
     return found
 

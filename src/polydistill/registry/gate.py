@@ -1,33 +1,38 @@
-"""The gate: whether a challenger may take the champion's place. Numbers in, a verdict out."""
+"""The gate decides whether a challenger may replace the champion; its verdict is written to `promotion.json`."""
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from polydistill.config.operations import GateParams
+from polydistill.errors import DataError
 from polydistill.registry.evidence import Candidate, Evidence
 from polydistill.registry.quality import GAIN, champion_rules, undistilled_rules
 from polydistill.registry.rules import RuleOutcome, budget_rules, stamp_rules
 
+FILE = "promotion.json"
 Outcome = Literal["promoted", "refused", "unchanged"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate said.
+    """The decision of the gate.
 
     Attributes:
-        outcome: The challenger is champion now, was refused, or was champion before.
+        outcome: `promoted`, `refused`, or `unchanged` if the challenger is the champion already.
         promoted: Whether the champion changed; in a dry run, whether it would have.
         refused: Whether a rule refused the challenger.
-        reason: The outcome, in a sentence for a person.
-        rules: Every rule, passed or not, in order.
-        challenger: Its version.
-        champion: The version of the champion that it was compared with; none, if there was none.
-        student_sha256: The challenger's weights.
-        dry_run: Whether nothing was moved.
+        reason: A sentence that explains the outcome.
+        rules: The outcome of every rule, passed or not, in order.
+        challenger: The version of the challenger.
+        champion: The version of the champion that it was compared with. None: there was no champion.
+        student_sha256: The sha256 of the challenger's weights.
+        dry_run: Whether no alias was moved.
     """
 
     outcome: Outcome
@@ -40,6 +45,48 @@ class Verdict:
     student_sha256: str
     dry_run: bool = False
 
+    def changed_to(self, outcome: Outcome, reason: str) -> Verdict:
+        """Return the verdict with another outcome, decided by a person or by the ledger."""
+        promoted, refused = outcome == "promoted", outcome == "refused"
+        return replace(self, outcome=outcome, promoted=promoted, refused=refused, reason=reason)
+
+
+@dataclass(frozen=True)
+class Promotion(Verdict):
+    """The content of `promotion.json`: a verdict and the policy that was applied.
+
+    Attributes:
+        format: The version of the file format.
+        policy: The gate's bounds at that time.
+    """
+
+    format: Literal[1] = 1
+    policy: GateParams | None = None
+
+
+def promotion_json(verdict: Verdict, policy: GateParams) -> str:
+    """Return the text of `promotion.json`. The same verdict gives the same bytes: no time, host or path."""
+    promotion = Promotion(**vars(verdict), policy=policy)
+    tree = TypeAdapter(Promotion).dump_python(promotion, mode="json")
+    return json.dumps(tree, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_promotion(text: str) -> Promotion:
+    """Return the content of a `promotion.json`.
+
+    Raises:
+        DataError: The file is damaged, or has another format.
+    """
+    try:
+        return TypeAdapter(Promotion).validate_json(text)
+    except ValidationError as error:
+        raise DataError(f"{FILE} does not fit its schema: {error}") from error
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of `promotion.json`."""
+    return TypeAdapter(Promotion).json_schema()
+
 
 def judge(
     policy: GateParams,
@@ -47,43 +94,42 @@ def judge(
     champion: Candidate | None,
     evidence: Evidence | None = None,
 ) -> Verdict:
-    """Compare a challenger with the champion, or with nothing if there is none.
+    """Compare a challenger with the champion.
 
-    Every rule that the policy asks for is applied, so that a refusal names all its reasons.
+    Every rule of the policy is applied, so that a refusal names all its reasons.
 
     Args:
         policy: The gate's bounds.
         challenger: The version that may become champion.
-        champion: The present one.
-        evidence: What was found out about the challenger; a rule whose evidence is missing is broken.
+        champion: The present champion. None: there is no champion.
+        evidence: Measurements of the challenger; a rule without its measurement is broken.
     """
-    version, rules = challenger.version, tuple[RuleOutcome, ...]()
-    outcome: Outcome = "unchanged"
-    if champion is not None and champion.version == version:
-        reason = f"Version {version} is champion already."
-    else:
-        found = evidence or Evidence()
-        rules = (
-            _finite(challenger),
-            *champion_rules(policy, challenger, champion),
-            *undistilled_rules(policy, challenger),
-            *budget_rules(policy, found, first=champion is None),
-            *stamp_rules(policy, found),
-        )
-        broken = [f"{one.task}: " * bool(one.task) + one.because for one in rules if not one.passed]
-        outcome = "refused" if broken else "promoted"
-        gain = next(rule.because for rule in rules if rule.name == GAIN)
-        reason = f"Version {version} is {outcome}: {' '.join(broken) or gain}"
-    return Verdict(
-        outcome=outcome,
-        promoted=outcome == "promoted",
-        refused=outcome == "refused",
-        reason=reason,
-        rules=rules,
+    version = challenger.version
+    verdict = Verdict(
+        outcome="unchanged",
+        promoted=False,
+        refused=False,
+        reason=f"Version {version} is champion already.",
+        rules=(),
         challenger=version,
         champion=None if champion is None else champion.version,
         student_sha256=challenger.student_sha256,
     )
+    if verdict.champion == version:
+        return verdict
+    found = evidence or Evidence()
+    rules = (
+        _finite(challenger),
+        *champion_rules(policy, challenger, champion),
+        *undistilled_rules(policy, challenger),
+        *budget_rules(policy, found, first=champion is None),
+        *stamp_rules(policy, found),
+    )
+    broken = [f"{one.task}: " * bool(one.task) + one.because for one in rules if not one.passed]
+    outcome: Outcome = "refused" if broken else "promoted"
+    gain = next(rule.because for rule in rules if rule.name == GAIN)
+    reason = f"Version {version} is {outcome}: {' '.join(broken) or gain}"
+    return replace(verdict.changed_to(outcome, reason), rules=rules)
 
 
 def _finite(challenger: Candidate) -> RuleOutcome:

@@ -1,6 +1,6 @@
-"""The ledger: every move of a model's aliases, each entry holding the hash of the one before it.
+"""The ledger: one entry per move of a model's aliases, each with the hash of the entry before it.
 
-Pure functions of the entries: `recorded` writes them, and the integrations store them.
+This module holds pure functions of the entries. `recorded` writes entries, and the integrations store them.
 """
 
 from __future__ import annotations
@@ -10,30 +10,29 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from polydistill.errors import LedgerError
 
-SCHEMA_VERSION: Final = 1
 NOTHING_BEFORE = "0" * 64
-"""What the first entry names as the one before it."""
+"""`previous_sha256` of the first entry."""
 
 Action = Literal[
     "first", "challenge", "promote", "refuse", "reject", "force", "rollback", "external", "heal"
 ]
 Moves = Mapping[str, tuple[int | None, int | None]]
-"""Alias: from, to; none: no such alias."""
+"""Old and new version by alias. None: the alias does not exist."""
 FINDINGS: tuple[Action, ...] = ("first", "external", "heal")
-"""Entries that record what was found: the registry has these moves already."""
+"""Actions of entries that record observed moves: the registry has them already."""
 WITHDRAWN = "withdrawn"
-"""The tag of a version that people took back: no policy of the gate undoes it."""
+"""Verdict tag of a version that a person took back; only force promotes it again."""
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 
 
 class Ids(BaseModel):
-    """What the version that an entry is about was made of; none where it is not known."""
+    """What the version of an entry was made of; None if it is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,44 +44,51 @@ class Ids(BaseModel):
 
 
 class Entry(BaseModel):
-    """One line of the ledger, never changed once written."""
+    """One line of the ledger, which never changes once it is written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    number: int = Field(ge=1, description="1, 2, 3 …: the chain's order, whatever the clocks say.")
-    when: str = Field(description="UTC, ISO 8601, by the writer's clock.")
-    who: str = Field(description="A person or a service; never a host.")
+    schema_version: Literal[1] = 1
+    number: PositiveInt
+    """1, 2, 3 …: the order of the chain, whatever the clocks say."""
+    when: str
+    """UTC, ISO 8601, by the clock of the writer."""
+    who: str
+    """A person or a service, never a host."""
     model: str
     action: Action
-    moves: dict[str, tuple[int | None, int | None]] = Field(description="Alias: from, to.")
-    verdict: str | None = Field(description="What the gate said; none where it was not asked.")
+    moves: dict[str, tuple[int | None, int | None]]
+    """Old and new version by alias."""
+    verdict: str | None
+    """The gate's verdict. None: the gate did not judge."""
     reason: str
     ids: Ids
-    previous_sha256: str = Field(description="Of the entry before.")
-    sha256: str = Field(description="Of this entry's canonical JSON without this field.")
+    previous_sha256: str
+    """The `sha256` of the entry before."""
+    sha256: str
+    """The hash of this entry's canonical JSON without this field."""
 
     @property
     def moment(self) -> datetime:
-        """When, as a time that can be compared."""
+        """`when` as a time that can be compared."""
         return datetime.fromisoformat(self.when)
 
     @property
     def line(self) -> str:
-        """The entry as canonical JSON on one line, without its end."""
+        """The entry as canonical JSON on one line, without a line break."""
         return canonical(self.model_dump(mode="json"))
 
 
 def canonical(content: Mapping[str, object]) -> str:
-    """Return JSON with sorted keys and no spaces: the same content gives the same bytes."""
+    """Return JSON with sorted keys and no spaces, so that the same content gives the same bytes."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def sealed(before: Sequence[Entry], **content: Any) -> Entry:
-    """Return the entry that comes after `before`, numbered and with both hashes.
+    """Return the entry that follows `before`, with its number and both hashes.
 
     Args:
-        before: The ledger so far.
+        before: All earlier entries of the ledger.
         **content: The other fields of an `Entry`.
     """
     number, last = len(before) + 1, before[-1].sha256 if before else NOTHING_BEFORE
@@ -91,53 +97,57 @@ def sealed(before: Sequence[Entry], **content: Any) -> Entry:
 
 
 def digest(entry: Entry) -> str:
-    """Return what an entry's `sha256` has to be."""
+    """Return the correct `sha256` of an entry."""
     content = entry.model_dump(mode="json", exclude={"sha256"})
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
 def read_chain(lines: Sequence[str], model: str, where: str) -> tuple[Entry, ...]:
-    """Return a ledger's entries, checked.
+    """Return the entries of a ledger after checking them.
 
-    Entries that were cut off the end do not show here: the registry holds the last entry's hash for that.
+    Entries that are missing at the end are not detected here: the registry stores the last entry's hash for that.
 
     Args:
-        lines: One entry each, in order.
-        model: The registered model's name.
-        where: Names the ledger in messages.
+        lines: One entry per line, in order.
+        model: The name of the registered model.
+        where: The name of the ledger in messages.
 
     Raises:
-        LedgerError: An entry was edited, removed, inserted or put elsewhere; named by its number.
+        LedgerError: An entry, which the message names, was edited, removed, inserted or moved.
     """
     entries: list[Entry] = []
     state: dict[str, int] = {}
-    for place, line in enumerate(lines, 1):
-        entry = _parsed(line, place, where)
-        problem = _problem(entry, line, entries, model) or _wrong_move(entry, state)
-        if problem:
+    for number, line in enumerate(lines, 1):
+        entry = read_entry(line, number, where)
+        if problem := _problem(entry, line, entries, model, state):
             raise LedgerError(f"{where}: {problem}")
         state = moved(state, entry.moves)
         entries.append(entry)
     return tuple(entries)
 
 
-def _parsed(line: str, place: int, where: str) -> Entry:
+def read_entry(line: str, number: int, where: str) -> Entry:
+    """Return the entry of one line; its hashes are not checked.
+
+    Raises:
+        LedgerError: The line is no entry of this schema version.
+    """
     try:
         return Entry.model_validate_json(line)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "it"
         raise LedgerError(
-            f"{where}: entry {place} is damaged, or of a newer polydistill: "
-            f"{field}: {first['msg']}. This one reads schema version {SCHEMA_VERSION}."
+            f"{where}: entry {number} is damaged, or of a newer polydistill: {field}: {first['msg']}."
         ) from error
 
 
-def _problem(entry: Entry, line: str, before: Sequence[Entry], model: str) -> str | None:
-    """Return what is wrong with an entry itself or with its position."""
-    number, here = entry.number, len(before) + 1
+def _problem(
+    entry: Entry, line: str, before: Sequence[Entry], model: str, state: Mapping[str, int]
+) -> str | None:
+    """Return a message if an entry is not what has to come after the entries before it."""
+    number, here, found = entry.number, len(before) + 1, digest(entry)
     last = before[-1].sha256 if before else NOTHING_BEFORE
-    found = digest(entry)
     if found != entry.sha256 or entry.line != line:
         return f"entry {number} was edited: its hash is {found[:12]}, it says {entry.sha256[:12]}."
     if number > here:
@@ -145,34 +155,27 @@ def _problem(entry: Entry, line: str, before: Sequence[Entry], model: str) -> st
     if number < here:
         return f"entry {number} was inserted or moved: it is where entry {here} has to be."
     if entry.previous_sha256 != last:
-        return (
-            f"entry {number} does not follow the one before it: it was written after "
-            f"{entry.previous_sha256[:12]}, and entry {here - 1} is {last[:12]}."
-        )
+        return f"entry {number} does not follow the one before it: entry {here - 1} is another one."
     if entry.model != model:
         return f"entry {number} is of {entry.model}, not of {model}."
-    return None
-
-
-def _wrong_move(entry: Entry, state: Mapping[str, int]) -> str | None:
-    for alias, (old, _) in entry.moves.items():
-        if state.get(alias) != old:
-            return (
-                f"entry {entry.number} moves {alias} from {shown(old)}, "
-                f"which was {shown(state.get(alias))} then."
-            )
-    return None
+    wrong = (
+        f"entry {number} moves {alias} from {shown(old)}, which was {shown(state.get(alias))} then."
+        for alias, (old, _) in entry.moves.items()
+        if state.get(alias) != old
+    )
+    return next(wrong, None)
 
 
 def shown(version: int | None) -> str:
-    """Return a version for a person."""
+    """Return a version as text for messages."""
     return "none" if version is None else str(version)
 
 
 def told(moves: Moves) -> str:
-    """Return moves for a person: `champion 2 → 3, previous 1 → 2`."""
-    parts = [f"{alias} {shown(old)} → {shown(new)}" for alias, (old, new) in sorted(moves.items())]
-    return ", ".join(parts)
+    """Return moves as text: `champion 2 → 3, previous 1 → 2`."""
+    return ", ".join(
+        f"{alias} {shown(old)} → {shown(new)}" for alias, (old, new) in sorted(moves.items())
+    )
 
 
 def moved(state: Mapping[str, int], moves: Moves) -> dict[str, int]:
@@ -182,7 +185,7 @@ def moved(state: Mapping[str, int], moves: Moves) -> dict[str, int]:
 
 
 def replay(entries: Sequence[Entry]) -> dict[str, int]:
-    """Return the aliases that the entries lead to, from none at all."""
+    """Return the aliases after all moves of the entries, starting from none."""
     state: dict[str, int] = {}
     for entry in entries:
         state = moved(state, entry.moves)
@@ -192,18 +195,17 @@ def replay(entries: Sequence[Entry]) -> dict[str, int]:
 def as_of(entries: Sequence[Entry], moment: datetime) -> tuple[Entry, ...]:
     """Return the entries up to a moment, that moment included.
 
-    Clocks differ between machines, and the chain's order is what happened: an entry counts from the latest
-    time that it or one before it has.
+    Clocks differ between machines, but the order of the chain is reliable: an entry counts from the latest time that
+    it or an earlier entry has.
     """
     latest = accumulate((entry.moment for entry in entries), max)
     return tuple(entry for entry, time in zip(entries, latest, strict=True) if time <= moment)
 
 
 def champions(entries: Sequence[Entry]) -> list[int]:
-    """Return the versions that were champion, oldest first and the present one last.
+    """Return the versions that were champion, the present champion last.
 
-    A rollback takes away what it went back over, so that a second one goes further back; those versions
-    come again only by name or by the gate.
+    A rollback removes the versions that it skipped back over, so that a second rollback goes further back.
     """
     line: list[int] = []
     for entry in entries:
@@ -231,18 +233,13 @@ def was_champion(entries: Sequence[Entry], version: int) -> bool:
 
 
 def withdrawn(entries: Sequence[Entry], version: int) -> Entry | None:
-    """Return the entry that withdrew a version, if it was not champion again since.
-
-    A rollback took its place as champion, or a person rejected it.
-    """
+    """Return the entry of the rollback or rejection that withdrew a version; None if it was champion again since."""
     found = None
     for entry in entries:
         old, new = entry.moves.get(CHAMPION, (None, None))
+        rejected = entry.action == "reject" and entry.ids.version == version
         if new == version:
             found = None
-            continue
-        taken_back = old == version and entry.action == "rollback"
-        rejected = entry.action == "reject" and entry.ids.version == version
-        if taken_back or rejected:
+        elif rejected or (entry.action == "rollback" and old == version):
             found = entry
     return found

@@ -1,4 +1,4 @@
-"""A student made again beside the published one: the same bytes, or how far apart."""
+"""Comparison of a reproduced student with the published one: identical bytes, or the differences of their figures."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import pandas as pd
+
 Outcome = Literal["identical bytes", "within tolerance", "different"]
 DISTILL, SCORES = "distill.json", "scores.json"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure that is not the same.
+    """A figure that differs.
 
     Attributes:
         metric: `scores/<model>/<kind>/<task>`, or `held_out/<teacher>` in nats per dimension.
-        published: Its value; None where the published student has none.
-        reproduced: The same of the student made again.
-        difference: The second minus the first; None where one is missing.
+        published: The published student's value; None if it is missing.
+        reproduced: The reproduced student's value; None if it is missing.
+        difference: `reproduced` minus `published`; None if one of them is missing.
     """
 
     metric: str
@@ -30,14 +32,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of it.
+    """The result of a comparison.
 
     Attributes:
-        outcome: `identical bytes`: both students' weights and every figure are the same.
-        student_identical: Whether the student's weights are, bit for bit.
-        undistilled_identical: The same of the student before its first step.
-        n_metrics: Figures compared.
-        differences: Those that differ, the largest first.
+        outcome: `identical bytes` if the weights of both students and every figure are the same.
+        student_identical: Whether the student's weights are the same, bit for bit.
+        undistilled_identical: Whether the weights before the first training step are the same.
+        n_metrics: Number of compared figures.
+        differences: The figures that differ, the largest difference first.
     """
 
     outcome: Outcome
@@ -52,51 +54,46 @@ def compare(
     reproduced: Mapping[str, Mapping[str, Any]],
     tolerance: float,
 ) -> Comparison:
-    """Compare two students by what their reports say.
+    """Compare two students by their reports.
 
     Args:
-        published: `distill.json` and `scores.json`, by file name.
-        reproduced: The same of the student made again.
-        tolerance: Largest difference of a figure that counts as the same, in its own unit.
+        published: `distill.json` and `scores.json` of the published student, by file name.
+        reproduced: The same files of the reproduced student.
+        tolerance: Largest difference of a figure that counts as the same, in the figure's unit.
     """
-    sides = (published, reproduced)
     student, undistilled = (
-        _same(*(side[DISTILL].get(key) for side in sides))
+        bool(published[DISTILL].get(key))
+        and published[DISTILL].get(key) == reproduced[DISTILL].get(key)
         for key in ("student_sha256", "undistilled_sha256")
     )
     before, after = _figures(published), _figures(reproduced)
     every = sorted(before.keys() | after.keys())
-    pairs = [_difference(name, before.get(name), after.get(name)) for name in every]
-    apart = [pair for pair in pairs if pair.published != pair.reproduced]
+    pairs = [(name, before.get(name), after.get(name)) for name in every]
+    apart = [
+        Difference(name, old, new, None if old is None or new is None else new - old)
+        for name, old, new in pairs
+        if old != new
+    ]
     apart.sort(key=_distance, reverse=True)
+    outcome: Outcome = "different"
     if student and undistilled and not apart:
-        outcome: Outcome = "identical bytes"
-    elif all(_distance(pair) <= tolerance for pair in apart):
+        outcome = "identical bytes"
+    elif all(_distance(one) <= tolerance for one in apart):
         outcome = "within tolerance"
-    else:
-        outcome = "different"
     return Comparison(outcome, student, undistilled, len(every), tuple(apart))
 
 
-def _same(published: str | None, reproduced: str | None) -> bool:
-    return published is not None and published == reproduced
+def _figures(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return every score and held-out loss by its path, such as `scores/student/sts/simlex`."""
+    distillation = reports[DISTILL]
+    tree = {
+        "held_out": distillation.get("held_out", {}),
+        "held_out_mean": distillation["held_out_mean"],
+        "scores": reports[SCORES],
+    }
+    figures = pd.json_normalize(tree, sep="/").iloc[0].astype(float)
+    return {str(name): value for name, value in figures.to_dict().items()}
 
 
-def _figures(side: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Return every score, and the held-out loss of every teacher."""
-    distillation = side[DISTILL]
-    figures = {f"held_out/{name}": nats for name, nats in distillation.get("held_out", {}).items()}
-    figures["held_out_mean"] = distillation["held_out_mean"]
-    for model, kinds in side[SCORES].items():
-        for kind, tasks in kinds.items():
-            figures |= {f"scores/{model}/{kind}/{task}": score for task, score in tasks.items()}
-    return {name: float(value) for name, value in figures.items()}
-
-
-def _difference(name: str, before: float | None, after: float | None) -> Difference:
-    apart = None if before is None or after is None else after - before
-    return Difference(name, before, after, apart)
-
-
-def _distance(pair: Difference) -> float:
-    return math.inf if pair.difference is None else abs(pair.difference)
+def _distance(one: Difference) -> float:
+    return math.inf if one.difference is None else abs(one.difference)

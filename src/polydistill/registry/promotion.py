@@ -1,4 +1,4 @@
-"""The moves of a model's aliases: challenge, promote, reject, roll back. The registry is behind a protocol."""
+"""Moves of a model's aliases: challenge, promote, reject, roll back."""
 
 from __future__ import annotations
 
@@ -7,49 +7,37 @@ from dataclasses import dataclass, replace
 
 from polydistill.config.operations import GateParams
 from polydistill.errors import MissingDataError, ParamsError
+from polydistill.registry import ledger
 from polydistill.registry.evidence import Candidate, Evidence
 from polydistill.registry.gate import Verdict, judge
-from polydistill.registry.ledger import (
-    CHALLENGER,
-    CHAMPION,
-    PREVIOUS,
-    Action,
-    Entry,
-    champions,
-    shown,
-    was_champion,
-    withdrawn,
-)
+from polydistill.registry.ledger import CHALLENGER, CHAMPION, PREVIOUS, Entry
 from polydistill.registry.recorded import RecordedRegistry
-
-Gather = Callable[[Candidate, Candidate | None], Evidence]
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What is called around the gate.
+    """Functions that are called around the gate.
 
     Attributes:
-        gather: Returns the evidence about a challenger that the policy asks for; its second argument is the
-            champion, if there is one. None: rules that need evidence are broken.
-        keep: Stores the verdict with the challenger, before any alias moves: a crash loses no reason.
+        gather: Returns the evidence about a challenger, compared with the champion if there is one.
+        keep: Stores the verdict with the challenger before any alias moves, so that a crash loses no reason.
     """
 
-    gather: Gather | None = None
-    keep: Callable[[Verdict], None] | None = None
+    gather: Callable[[Candidate, Candidate | None], Evidence | None] = lambda *_: None
+    keep: Callable[[Verdict], None] = lambda _: None
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """A champion that is back.
+    """The result of a rollback.
 
     Attributes:
-        model: The registered model's name.
+        model: The name of the registered model.
         champion: The version that is champion now.
-        displaced: The version that was, and is `previous` now; none, if there was no champion.
-        skipped: Champions in between that do not exist any more, latest first.
-        entry: The ledger's entry.
-        reason: For a person.
+        displaced: The version that was champion and is `previous` now. None: there was no champion.
+        skipped: Champions in between that do not exist any more, the latest first.
+        entry: The number of the ledger's entry.
+        reason: A sentence for people.
     """
 
     model: str
@@ -61,10 +49,7 @@ class Rollback:
 
 
 def challenge(recorded: RecordedRegistry, version: int) -> Entry | None:
-    """Make a version the challenger; nothing is written if it already is.
-
-    Nothing is repaired in that case: the next promotion does that, and reports it.
-    """
+    """Make a version the challenger; if it already is, nothing is written and nothing repaired."""
     if recorded.registry.aliases().get(CHALLENGER) == version:
         return None
     recorded.reconcile()
@@ -83,20 +68,20 @@ def promote(
     force: str | None = None,
     expect: int | None = None,
 ) -> Verdict:
-    """Let the gate judge the challenger; if it passes it becomes champion, and the old one `previous`.
+    """Let the gate judge the challenger; if it passes it becomes champion, and the old champion `previous`.
 
-    A version that a rollback or a person took back is refused, whatever its numbers are.
+    A version that was withdrawn by a rollback or a rejection is refused, whatever its scores are.
 
     Args:
-        recorded: One registered model.
+        recorded: The registry of one model.
         policy: The gate's bounds.
-        hooks: Bring the evidence, and keep the verdict.
-        dry_run: Return the verdict, and write nothing at all.
-        force: Why the challenger is promoted though it is refused.
-        expect: The version that a person has looked at: no other one is judged.
+        hooks: Functions that gather the evidence and keep the verdict.
+        dry_run: Return the verdict, and write nothing.
+        force: The reason why the challenger is promoted even if it is refused.
+        expect: The only version that may be judged.
 
     Raises:
-        MissingDataError: There is no challenger, or another one than was expected.
+        MissingDataError: There is no challenger, or it is not the expected one.
         ParamsError: `force` is empty.
         LedgerError: The ledger was tampered with.
     """
@@ -104,37 +89,6 @@ def promote(
     if force is not None and not force.strip():
         raise ParamsError("`--force` needs a reason, which the ledger keeps: --reason '…'.")
     recorded.reconcile(dry_run=dry_run)
-    version = _challenger(recorded, expect)
-    verdict = _judged(recorded, policy, version, hooks.gather)
-    if verdict.outcome == "unchanged":
-        healed = recorded.healed
-        if healed and healed.ids.version == version and CHAMPION in healed.moves:
-            # Its alias was moved just now: the process that promoted it had ended before that.
-            verdict = replace(verdict, outcome="promoted", promoted=True, reason=healed.reason)
-        return replace(verdict, dry_run=dry_run)
-    forced = verdict.refused and force is not None
-    if forced:
-        reason = f"Version {version} is promoted by force: {force} The gate says: {verdict.reason}"
-        verdict = replace(verdict, outcome="promoted", promoted=True, refused=False, reason=reason)
-    if not dry_run:
-        _enter(recorded, verdict, hooks, forced=forced)
-    return replace(verdict, dry_run=dry_run)
-
-
-def _enter(recorded: RecordedRegistry, verdict: Verdict, hooks: Hooks, *, forced: bool) -> None:
-    """Keep a verdict, and make the moves that follow from it."""
-    version, reason = verdict.challenger, verdict.reason
-    if hooks.keep is not None:
-        hooks.keep(verdict)
-    if verdict.refused:
-        recorded.move("refuse", {}, about=version, reason=reason, verdict="refused")
-        return
-    action: Action = "force" if forced else "promote"
-    said = "refused" if forced else "promoted"
-    recorded.move(action, _crowned(recorded, version), about=version, reason=reason, verdict=said)
-
-
-def _challenger(recorded: RecordedRegistry, expect: int | None) -> int:
     version = recorded.aliases.get(CHALLENGER)
     if version is None:
         raise MissingDataError(
@@ -143,45 +97,50 @@ def _challenger(recorded: RecordedRegistry, expect: int | None) -> int:
     if expect is not None and version != expect:
         raise MissingDataError(
             f"{recorded.name}'s challenger is version {version}, and version {expect} was expected: "
-            "the alias has moved, and nothing is promoted. Look at it and try again."
+            "nothing is promoted. Look at the new challenger and try again."
         )
-    return version
+    verdict = _judged(recorded, policy, version, hooks)
+    if verdict.outcome == "unchanged":
+        healed = recorded.healed
+        if healed and healed.ids.version == version and CHAMPION in healed.moves:
+            # The process that promoted it had stopped before the alias was moved.
+            verdict = verdict.changed_to("promoted", healed.reason)
+        return replace(verdict, dry_run=dry_run)
+    forced = verdict.refused and force is not None
+    if forced:
+        reason = f"Version {version} is promoted by force: {force} The gate says: {verdict.reason}"
+        verdict = verdict.changed_to("promoted", reason)
+    if not dry_run:
+        hooks.keep(verdict)
+        _record(recorded, verdict, forced=forced)
+    return replace(verdict, dry_run=dry_run)
 
 
-def _judged(
-    recorded: RecordedRegistry, policy: GateParams, version: int, gather: Gather | None
+def reject(
+    recorded: RecordedRegistry,
+    policy: GateParams,
+    hooks: Hooks | None = None,
+    *,
+    by: str,
+    reason: str,
 ) -> Verdict:
-    """Return what the gate and the ledger say."""
-    old = recorded.aliases.get(CHAMPION)
-    if old is None:  # deleted, or its alias was: the one before it is what a challenger must match
-        old = _latest_champion(recorded, version)[0]
-    champion = None if old is None else recorded.registry.candidate(old)
-    challenger = recorded.registry.candidate(version)
-    evidence = gather(challenger, champion) if gather is not None and version != old else None
-    verdict = judge(policy, challenger, champion, evidence)
-    taken_back = withdrawn(recorded.entries, version)
-    if taken_back is None or not verdict.promoted:
-        return verdict
-    reason = (
-        f"Version {version} is refused: it was taken back. Entry {taken_back.number}: {taken_back.reason} "
-        "`polydistill promote --force --reason '…'` promotes it all the same."
-    )
-    return replace(verdict, outcome="refused", promoted=False, refused=True, reason=reason)
-
-
-def reject(recorded: RecordedRegistry, *, by: str, reason: str) -> Entry:
-    """Refuse the challenger in a person's name: the gate refuses it from now on, except by force.
+    """Refuse the challenger in the name of a person; only force promotes it from now on.
 
     Raises:
+        ParamsError: There is no name or no reason.
         MissingDataError: There is no challenger, or it is champion already.
         LedgerError: The ledger was tampered with.
     """
+    if not by.strip() or not reason.strip():
+        raise ParamsError("A rejection needs a name (--by) and a reason (--reason).")
     recorded.reconcile()
     version = recorded.aliases.get(CHALLENGER)
     if version is None or version == recorded.aliases.get(CHAMPION):
         raise MissingDataError(f"{recorded.name} has no challenger to reject.")
-    said = f"Version {version} is refused by {by}: {reason}"
-    return recorded.move("reject", {}, about=version, reason=said)
+    verdict = _judged(recorded, policy, version, hooks or Hooks())
+    verdict = verdict.changed_to("refused", f"Version {version} is refused by {by}: {reason}")
+    recorded.move("reject", {}, about=version, reason=verdict.reason)
+    return verdict
 
 
 def rollback(
@@ -191,19 +150,19 @@ def rollback(
     reason: str | None = None,
     force: bool = False,
 ) -> Rollback:
-    """Make an earlier champion champion again, and the one it displaces `previous`.
+    """Make an earlier champion champion again, and the version that it displaces `previous`.
 
-    The challenger stays. Rolled back twice, it goes back twice, never to what was rolled back from.
+    The challenger stays. A second rollback goes further back, never to the version that was displaced.
 
     Args:
-        recorded: One registered model.
-        to: The version; none: the latest earlier champion that still exists.
-        reason: Why, for the ledger.
-        force: Also to a version that was never champion.
+        recorded: The registry of one model.
+        to: The version. None: the latest earlier champion that still exists.
+        reason: The reason, for the ledger.
+        force: Allow a version that was never champion.
 
     Raises:
         MissingDataError: There is no such version, or no earlier champion that exists.
-        ParamsError: The version is champion already, or never was without `force`.
+        ParamsError: The version is champion already, or never was and `force` is not set.
         LedgerError: The ledger was tampered with.
     """
     recorded.reconcile()
@@ -215,29 +174,62 @@ def rollback(
             gone = f" Deleted since: {', '.join(map(str, skipped))}." if skipped else ""
             raise MissingDataError(
                 f"{recorded.name} has no earlier champion to go back to; champion is "
-                f"{shown(current)}.{gone} `--to V` names a version."
+                f"{ledger.shown(current)}.{gone} `--to V` names a version."
             )
-    _require_candidate(recorded, to, current, force=force)
+    else:
+        _require_candidate(recorded, to, current, force=force)
     why = f": {reason.strip().rstrip('.')}" if reason else ""
-    parts = [f"Rolled back from {shown(current)} to {to}{why}."]
+    text = f"Rolled back from {ledger.shown(current)} to {to}{why}."
     if skipped:
-        parts.append(f"Skipped, as they do not exist any more: {', '.join(map(str, skipped))}.")
-    text = " ".join(parts)
+        text += f" Skipped, as they do not exist any more: {', '.join(map(str, skipped))}."
     entry = recorded.move("rollback", _crowned(recorded, to), about=to, reason=text)
     return Rollback(recorded.name, to, current, skipped, entry.number, text)
+
+
+def _judged(recorded: RecordedRegistry, policy: GateParams, version: int, hooks: Hooks) -> Verdict:
+    """Return the verdict of the gate; a version that was withdrawn is refused."""
+    old = recorded.aliases.get(CHAMPION)
+    if old is None:  # its alias or version was deleted: compare with the champion before
+        old = _latest_champion(recorded, version)[0]
+    champion = None if old is None else recorded.registry.candidate(old)
+    challenger = recorded.registry.candidate(version)
+    evidence = hooks.gather(challenger, champion) if version != old else None
+    verdict = judge(policy, challenger, champion, evidence)
+    withdrawn = ledger.withdrawn(recorded.entries, version)
+    if withdrawn is None or not verdict.promoted:
+        return verdict
+    reason = (
+        f"Version {version} is refused: it was taken back. Entry {withdrawn.number}: {withdrawn.reason} "
+        "`polydistill promote --force --reason '…'` promotes it all the same."
+    )
+    return verdict.changed_to("refused", reason)
+
+
+def _record(recorded: RecordedRegistry, verdict: Verdict, *, forced: bool) -> None:
+    """Make the moves that follow from a verdict."""
+    version, reason = verdict.challenger, verdict.reason
+    if verdict.refused:
+        recorded.move("refuse", {}, about=version, reason=reason, verdict="refused")
+        return
+    recorded.move(
+        "force" if forced else "promote",
+        _crowned(recorded, version),
+        about=version,
+        reason=reason,
+        verdict="refused" if forced else "promoted",
+    )
 
 
 def _latest_champion(
     recorded: RecordedRegistry, but: int | None
 ) -> tuple[int | None, tuple[int, ...]]:
-    """Return the latest champion but one that still exists, if any, and the later ones that do not."""
+    """Return the latest existing champion other than `but`, and the later ones that do not exist any more."""
     existing, skipped = recorded.registry.versions(), list[int]()
-    for version in reversed(champions(recorded.entries)):
-        if version == but:
-            continue
-        if version in existing:
+    for version in reversed(ledger.champions(recorded.entries)):
+        if version in existing and version != but:
             return version, tuple(skipped)
-        skipped.append(version)
+        if version != but:
+            skipped.append(version)
     return None, tuple(skipped)
 
 
@@ -250,15 +242,15 @@ def _require_candidate(
         raise MissingDataError(f"{recorded.name} has no version {to}. Known: {known}.")
     if to == current:
         raise ParamsError(f"Version {to} of {recorded.name} is champion already.")
-    if not force and not was_champion(recorded.entries, to):
-        known = ", ".join(map(str, champions(recorded.entries))) or "none"
+    if not force and not ledger.was_champion(recorded.entries, to):
+        known = ", ".join(map(str, ledger.champions(recorded.entries))) or "none"
         raise ParamsError(
             f"Version {to} of {recorded.name} was never champion. Champions: {known}. "
-            "`--force` takes it all the same."
+            "`--force` allows it."
         )
 
 
 def _crowned(recorded: RecordedRegistry, version: int) -> dict[str, int | None]:
-    """Return the aliases once a version is champion; `previous` is whatever was champion before."""
+    """Return the aliases after a version became champion."""
     old = recorded.aliases.get(CHAMPION)
     return {CHAMPION: version} if old is None else {PREVIOUS: old, CHAMPION: version}

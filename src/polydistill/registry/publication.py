@@ -1,4 +1,4 @@
-"""The evidence that is published with a version, made from the files that it was trained on."""
+"""The files that are published with a version for the gate, made from the data that it was trained on."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus, read_tasks
 from polydistill.errors import DataError
-from polydistill.evaluation.contamination import Contamination, contamination
+from polydistill.evaluation.contamination import contamination
 from polydistill.project.layout import Layout
 from polydistill.registry.evidence import Evidence, Finding
 from polydistill.registry.smoke_test import write_smoke_test
 
 EVIDENCE, GROUPS, SMOKE_TEST = "evidence.json", "groups.parquet", "smoke_test.json"
 FORMER_SMOKE_TEST = "canary.json"
-"""The name of the same file in versions that were published before it was `smoke_test.json`."""
+"""The name of `smoke_test.json` in versions of earlier releases."""
 FORMAT = 1
 
 
 def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[str, Any]) -> None:
     """Write `evidence.json`, `groups.parquet`, `smoke_test.json` and a copy of `validation.json`.
 
-    The same project writes the same bytes; they hold no time, host or path.
+    The same project gives the same bytes, without a time, host or path.
 
     Args:
-        folder: An existing one.
-        params: Of the run.
-        layout: Of the modality's files.
-        lock: The modality's stages in `dvc.lock`: they record which data each stage has read.
+        folder: An existing folder.
+        params: The parameters of the run.
+        layout: The layout of the modality's files.
+        lock: The modality's stages in `dvc.lock`, which record the data that each stage has read.
 
     Raises:
-        MissingDataError: The corpus, a task or the student is not there.
+        MissingDataError: The corpus, a task or the student is missing.
     """
     block, kind = params.modality(layout.modality), MODALITIES.get(layout.modality)()
     frames = read_tasks(layout.root, block.tasks, kind)
@@ -67,57 +68,55 @@ def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[s
 
 
 def read_evidence(path: Path) -> Evidence:
-    """Return what `write_evidence` found out.
+    """Return the content of `evidence.json`.
 
     Raises:
-        DataError: The file is of another format.
+        DataError: The file has another format.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     if content.get("format") != FORMAT:
         raise DataError(f"{path.name} must have format {FORMAT}, got {content.get('format')}.")
-    return Evidence(
-        contamination=Contamination(**content["contamination"]),
-        validation=Finding(**content["validation"]),
-        licences=content["licences"],
-    )
+    return TypeAdapter(Evidence).validate_python(content)
 
 
 def read_groups(path: Path) -> dict[str, dict[str, str]]:
-    """Return task: example's id: its group."""
-    frame = pd.read_parquet(path)
+    """Return the content of `groups.parquet`: the group by task and example id."""
     return {
         str(task): dict(zip(rows["id"], rows["group"], strict=True))
-        for task, rows in frame.groupby("task")
+        for task, rows in pd.read_parquet(path).groupby("task")
     }
 
 
 def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
-    """Return whether the data that the student was trained and scored on was validated."""
+    """Return whether the data that the student was trained and evaluated on was validated."""
     path = layout.validation.relative_to(layout.root).as_posix()
     if not layout.validation.exists():
         return Finding(holds=False, because=f"there is no {path}: the data was not validated.")
-    modality = layout.modality
-    validate = lock.get(f"validate@{modality}", {})
-    written = _hashes(validate, "outs").get(path)
-    found = hashlib.md5(layout.validation.read_bytes(), usedforsecurity=False).hexdigest()
-    if written != found:
+    written, seen = (
+        _hashes(lock, f"validate@{layout.modality}", side) for side in ("outs", "deps")
+    )
+    other = [
+        f"{stage} used another {data}"
+        for stage in ("distill", "evaluate")
+        for data, md5 in _hashes(lock, f"{stage}@{layout.modality}", "deps").items()
+        if data in {f"data/{layout.modality}", layout.local.relative_to(layout.root).as_posix()}
+        and md5 != seen.get(data)
+    ]
+    content = layout.validation.read_bytes()
+    report = json.loads(content)
+    n_rules, n_broken = len(report["rules"]), sum(not rule["success"] for rule in report["rules"])
+    if written.get(path) != hashlib.md5(content, usedforsecurity=False).hexdigest():
         because = f"{path} is not what the validate stage wrote, according to dvc.lock."
-        return Finding(holds=False, because=because)
-    seen = _hashes(validate, "deps")
-    for stage in ("distill", "evaluate"):
-        used = _hashes(lock.get(f"{stage}@{modality}", {}), "deps")
-        for data in (f"data/{modality}", layout.local.relative_to(layout.root).as_posix()):
-            if data in used and used[data] != seen.get(data):
-                because = f"{stage} used another {data} than was validated, according to dvc.lock."
-                return Finding(holds=False, because=because)
-    content = json.loads(layout.validation.read_text(encoding="utf-8"))
-    broken = [rule for rule in content["rules"] if not rule["success"]]
-    if not content["success"] or broken:
-        because = f"{len(broken)} of {len(content['rules'])} expectations about the data failed."
-        return Finding(holds=False, because=because)
-    because = f"all {len(content['rules'])} expectations about the data hold."
-    return Finding(holds=True, because=because)
+    elif other:
+        because = f"{other[0]} than was validated, according to dvc.lock."
+    elif n_broken or not report["success"]:
+        because = f"{n_broken} of {n_rules} expectations about the data failed."
+    else:
+        return Finding(holds=True, because=f"all {n_rules} expectations about the data hold.")
+    return Finding(holds=False, because=because)
 
 
-def _hashes(entry: Mapping[str, Any], side: str) -> dict[str, str]:
-    return {row["path"]: row["md5"] for row in entry.get(side, ()) if "md5" in row}
+def _hashes(lock: Mapping[str, Any], stage: str, side: str) -> dict[str, str]:
+    """Return the hash by path of the `deps` or `outs` of a stage in `dvc.lock`."""
+    rows = lock.get(stage, {}).get(side, ())
+    return {row["path"]: row["md5"] for row in rows if "md5" in row}

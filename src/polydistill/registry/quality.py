@@ -1,8 +1,8 @@
-"""The rules on quality: as good as the champion, and no worse than the student before its first step."""
+"""Rules on quality: the challenger's scores against the champion's, and against those of the undistilled student."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from polydistill.config.operations import GateParams
 from polydistill.evaluation.statistics.bootstrap import Interval
@@ -13,20 +13,17 @@ from polydistill.registry.rules import RuleOutcome
 GAIN, REGRESSION = "gain", "no-regression"
 GAIN_OVER_UNDISTILLED, HARM = "gain-over-undistilled", "no-harm"
 DECIMALS = 6
+Bounds = Mapping[str, float | None]
+"""The rule on the mean and its bound, then the rule on each task and its bound. None: the rule is off."""
 
 
 def champion_rules(
     policy: GateParams, challenger: Candidate, champion: Candidate | None
 ) -> list[RuleOutcome]:
-    """Compare the challenger with the champion, on the tasks whose data both were evaluated on."""
-    bound = policy.max_regression_per_task
+    """Compare the challenger with the champion, on the tasks that both were evaluated on with the same data."""
+    bounds = {GAIN: policy.min_gain, REGRESSION: _negative(policy.max_regression_per_task)}
     if champion is None:
-        because = "there is no champion yet."
-        bounds = {GAIN: policy.min_gain} | ({} if bound is None else {REGRESSION: -bound})
-        return [
-            RuleOutcome(rule, passed=True, because=because, bound=least, skipped=True)
-            for rule, least in bounds.items()
-        ]
+        return _not_compared(bounds, "there is no champion yet.", passed=True)
     ours, theirs = challenger.examples, champion.examples
     pairs = {
         task: Pair(one.kind, theirs[task].student, one.student, one.groups)
@@ -36,18 +33,16 @@ def champion_rules(
     name = f"champion {champion.version}"
     if not pairs:
         because = f"it shares no benchmark task of the same data with {name}."
-        return [RuleOutcome(GAIN, passed=False, because=because, bound=policy.min_gain)]
-    found = compare(pairs, confidence=policy.confidence, resamples=policy.resamples)
-    apart = sorted({*ours, *theirs} - set(pairs))
-    rules = [_gain(GAIN, policy.min_gain, found, name, apart)]
-    return rules if bound is None else [*rules, *_per_task(REGRESSION, policy, bound, found, name)]
+        return _not_compared({GAIN: policy.min_gain}, because, passed=False)
+    return _compared(policy, bounds, pairs, name, sorted({*ours, *theirs} - set(pairs)))
 
 
 def undistilled_rules(policy: GateParams, challenger: Candidate) -> list[RuleOutcome]:
-    """Compare the challenger with the student before its first step: distillation must do no harm."""
-    least, bound = policy.min_gain_over_undistilled, policy.max_harm_per_task
-    if least is None and bound is None:
-        return []
+    """Compare the challenger with the student before its first training step: distillation must do no harm."""
+    bounds = {
+        GAIN_OVER_UNDISTILLED: policy.min_gain_over_undistilled,
+        HARM: _negative(policy.max_harm_per_task),
+    }
     pairs = {
         task: Pair(one.kind, one.undistilled, one.student, one.groups)
         for task, one in challenger.examples.items()
@@ -55,22 +50,47 @@ def undistilled_rules(policy: GateParams, challenger: Candidate) -> list[RuleOut
     }
     if not pairs:
         because = "its predictions have no undistilled student to compare it with."
-        bounds = {GAIN_OVER_UNDISTILLED: least, HARM: None if bound is None else -bound}
-        return [
-            RuleOutcome(rule, passed=False, because=because, bound=value)
-            for rule, value in bounds.items()
-            if value is not None
-        ]
-    name = "the undistilled student"
+        return _not_compared(bounds, because, passed=False)
+    return _compared(policy, bounds, pairs, "the undistilled student")
+
+
+def _negative(margin: float | None) -> float | None:
+    return None if margin is None else -margin
+
+
+def _not_compared(bounds: Bounds, because: str, *, passed: bool) -> list[RuleOutcome]:
+    return [
+        RuleOutcome(rule, passed, because, bound=bound, skipped=passed)
+        for rule, bound in bounds.items()
+        if bound is not None
+    ]
+
+
+def _compared(
+    policy: GateParams,
+    bounds: Bounds,
+    pairs: Mapping[str, Pair],
+    name: str,
+    apart: Sequence[str] = (),
+) -> list[RuleOutcome]:
+    (on_mean, least), (on_task, lowest) = bounds.items()
+    if least is None and lowest is None:
+        return []
     found = compare(pairs, confidence=policy.confidence, resamples=policy.resamples)
-    rules = [] if least is None else [_gain(GAIN_OVER_UNDISTILLED, least, found, name, ())]
-    return rules if bound is None else [*rules, *_per_task(HARM, policy, bound, found, name)]
+    rules = [] if least is None else [_gain(on_mean, least, found, name, apart)]
+    if lowest is not None:
+        level = 1 - policy.confidence
+        rules += [
+            _task(on_task, task, change, (lowest, level), name)
+            for task, change in found.tasks.items()
+        ]
+    return rules
 
 
 def _gain(
     rule: str, least: float, found: Comparison, name: str, apart: Sequence[str]
 ) -> RuleOutcome:
-    """The mean over task kinds must rise by `least`, or fall by no more than that if it is negative."""
+    """Require that the mean over task kinds rises by `least`; a negative `least` allows a fall."""
     gain = round(found.mean.mean, DECIMALS)
     because = (
         f"its mean score is {found.after:.4f}, {name} has {found.before:.4f}: "
@@ -81,30 +101,23 @@ def _gain(
     return RuleOutcome(rule, gain >= least, because, gain, least, _rounded(found.mean))
 
 
-def _per_task(
-    rule: str, policy: GateParams, margin: float, found: Comparison, name: str
-) -> list[RuleOutcome]:
-    level = 1 - policy.confidence
-    return [_task(rule, task, one, (margin, level), name) for task, one in found.tasks.items()]
-
-
 def _task(
     rule: str, task: str, one: TaskChange, limits: tuple[float, float], name: str
 ) -> RuleOutcome:
-    """Refuse a change that is both larger than the margin and more than noise."""
-    (margin, level), change, p = limits, round(one.change.mean, DECIMALS), one.p_worse
-    beyond, real = change < -margin, p <= level
-    shown = f"{change:+.4f} {_shown(one.change)} against {name}"
+    """Refuse a fall below `limits[0]` that is significant at the level `limits[1]`."""
+    (lowest, level), change = limits, round(one.change.mean, DECIMALS)
+    p, beyond, significant = f"p = {one.p_worse:.2g}", change < lowest, one.p_worse <= level
     if change >= 0:
-        because = f"not lower: {shown}."
-    elif beyond and real:
-        because = f"it falls by more than {margin:g}, and not by chance (p = {p:.2g}): {shown}."
-    elif real:
-        because = f"lower (p = {p:.2g}), but by no more than {margin:g}: {shown}."
+        because = "not lower"
+    elif not significant:
+        because = f"lower, which chance explains ({p})"
+    elif beyond:
+        because = f"it falls by more than {-lowest:g}, and not by chance ({p})"
     else:
-        because = f"lower, which chance explains (p = {p:.2g}): {shown}."
-    passed, interval = not (beyond and real), _rounded(one.change)
-    return RuleOutcome(rule, passed, because, change, -margin, interval, task=task)
+        because = f"lower ({p}), but by no more than {-lowest:g}"
+    because = f"{because}: {change:+.4f} {_shown(one.change)} against {name}."
+    passed, interval = not (beyond and significant), _rounded(one.change)
+    return RuleOutcome(rule, passed, because, change, lowest, interval, task=task)
 
 
 def _rounded(found: Interval) -> tuple[float, float]:

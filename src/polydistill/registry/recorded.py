@@ -1,30 +1,19 @@
-"""A registry whose every move is in its ledger first; what a crash or a person left different is repaired."""
+"""A registry whose moves are written to a ledger first, so that crashes and foreign moves are detected and repaired."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from polydistill.registry import ledger
 from polydistill.registry.evidence import Candidate
-from polydistill.registry.ledger import (
-    CHAMPION,
-    FINDINGS,
-    WITHDRAWN,
-    Action,
-    Entry,
-    Ids,
-    Moves,
-    moved,
-    replay,
-    sealed,
-    told,
-)
+from polydistill.registry.ledger import CHAMPION, WITHDRAWN, Action, Entry, Ids, Moves
 
 SKEW = timedelta(seconds=1)
-"""How far a clock may be behind the last entry without a warning."""
+"""Difference to the last entry by which a clock may be behind without a warning."""
 VERDICTS: Mapping[Action, str] = {
     "promote": "promoted",
     "refuse": "refused",
@@ -47,25 +36,25 @@ class ModelRegistry(Protocol):
         """Return the versions that exist; deleted ones do not."""
 
     def candidate(self, version: int) -> Candidate:
-        """Return what the gate looks at."""
+        """Return the scores of a version for the gate."""
 
     def ids(self, version: int) -> Ids:
-        """Return what a version was made of."""
+        """Return the ids of what a version was made of."""
 
     def set_alias(self, alias: str, version: int | None) -> None:
-        """Let an alias point to a version and to no other; none takes the alias away."""
+        """Let an alias point to a version; None removes the alias."""
 
     def set_tags(self, version: int, tags: Mapping[str, str]) -> None:
-        """Add tags to a version; those of the same name are replaced."""
+        """Set tags of a version; other tags stay."""
 
 
 @dataclass(frozen=True)
 class LedgerContent:
-    """What is in a ledger.
+    """The content of a ledger.
 
     Attributes:
-        entries: All of them, checked.
-        applied: The number of the last one that is known to be in the registry.
+        entries: All entries, checked.
+        applied: The number of the last entry whose moves are known to be in the registry.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -76,108 +65,103 @@ class LedgerStore(Protocol):
     """The storage of a ledger."""
 
     def read(self) -> LedgerContent:
-        """Return the ledger, and change nothing.
+        """Return the ledger; change nothing.
 
         Raises:
             LedgerError: It was tampered with.
         """
 
-    def settle(self, content: LedgerContent) -> list[str]:
-        """Bring every copy up to what `read` returned, and return what was done, a sentence each."""
+    def settle(self, entries: Sequence[Entry]) -> list[str]:
+        """Complete every copy of the ledger, and return a message per repair."""
 
     def append(self, entry: Entry) -> None:
-        """Keep an entry: wholly and durably, or not at all."""
+        """Store an entry durably, completely or not at all."""
 
     def mark_applied(self, number: int) -> None:
-        """Record that the registry has the moves of the entries up to this one."""
+        """Record that the registry has the moves of all entries up to this one."""
 
     def verify(self) -> None:
-        """Check every copy, also those that `read` can do without.
+        """Check every copy, also those that `read` did not need.
 
         Raises:
-            LedgerError: One of them was tampered with.
+            LedgerError: A copy was tampered with.
         """
 
 
-@dataclass(frozen=True)
-class Repair:
-    """What has to be done before registry and ledger agree.
-
-    Attributes:
-        pending: The last entry, if the registry may not have it.
-        heals: What of its moves the registry lacks; a subset of them.
-        found: What moved without the ledger.
-        reason: The same for a person; empty where nothing has.
-    """
-
-    pending: Entry | None
-    heals: Moves
-    found: Moves
-    reason: str
-
-
+@dataclass
 class RecordedRegistry:
-    """One model's registry together with its ledger. One process at a time may hold it.
-
-    Args:
-        registry: The model's.
-        store: Keeps its ledger.
-        who: Named in the entries that are written here.
-        now: The clock.
-        notify: Called with what was repaired.
+    """The registry of one model together with its ledger. Only one process at a time may use it.
 
     Attributes:
-        healed: The entry of a stopped process whose moves were made here.
+        registry: The model's registry.
+        store: The storage of its ledger.
+        who: The author of the entries that this process writes.
+        now: The clock.
+        notify: Called with a message about each repair.
+        entries: The ledger, after `reconcile`.
+        aliases: The aliases, after `reconcile`; in a dry run as they would be.
+        healed: The entry of a stopped process whose moves `reconcile` completed.
     """
 
-    def __init__(
-        self,
-        registry: ModelRegistry,
-        store: LedgerStore,
-        *,
-        who: str,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        notify: Callable[[str], None] = _log.warning,
-    ) -> None:
-        self.registry = registry
-        self.name = registry.name
-        self.entries: tuple[Entry, ...] = ()
-        self.aliases: dict[str, int] = {}
-        self.healed: Entry | None = None
-        self._store, self._who, self._now, self._notify = store, who, now, notify
+    registry: ModelRegistry
+    store: LedgerStore
+    _: KW_ONLY
+    who: str
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    notify: Callable[[str], None] = _log.warning
+    entries: tuple[Entry, ...] = field(default=(), init=False)
+    aliases: dict[str, int] = field(default_factory=dict, init=False)
+    healed: Entry | None = field(default=None, init=False)
+
+    @property
+    def name(self) -> str:
+        """The name of the registered model."""
+        return self.registry.name
 
     def reconcile(self, *, dry_run: bool = False) -> None:
-        """Read both and make them agree: every command begins with this.
+        """Read registry and ledger and make them agree: every command begins with this.
 
-        An entry that the registry has only in part, as its writer was stopped, is applied. What else
-        differs was moved by others: that is recorded as `external`, and stays. A registry without a
-        ledger gets one, which begins with the aliases as found.
+        If a process was stopped before it had made all moves of its entry, the missing moves are made. All other
+        differences were made outside of polydistill: they stay, and are recorded as `external`. A registry without a
+        ledger gets one, which begins with the present aliases.
 
         Args:
-            dry_run: Write nothing and report what would be done; `aliases` are as they would be.
+            dry_run: Write nothing, and report what would be done.
 
         Raises:
             LedgerError: The ledger was tampered with.
         """
-        content = self._store.read()
+        content = self.store.read()
         self.entries = content.entries
         actual, existing = self.registry.aliases(), self.registry.versions()
-        repair = plan_repair(content, actual, existing)
-        self.healed = repair.pending if repair.heals else None
-        self.aliases = moved(actual, repair.heals)
-        if dry_run:
-            if repair.heals and repair.pending is not None:
-                self._notify(f"Would repair: {_healed(repair.pending, repair.heals)}")
-            if repair.found and self.entries:
-                self._notify(f"{repair.reason} Would be recorded as external.")
-            return
-        for notice in self._store.settle(content):
-            self._notify(notice)
-        self._carry_out(repair)
+        pending, heals = _pending(content, actual, existing)
+        self.healed = pending if heals else None
+        self.aliases = ledger.moved(actual, heals)
+        expected = ledger.replay(self.entries)
+        found = {
+            alias: (expected.get(alias), self.aliases.get(alias))
+            for alias in sorted(expected.keys() | self.aliases.keys())
+            if expected.get(alias) != self.aliases.get(alias)
+        }
+        reason = "The ledger begins with the aliases as found."
+        if self.healed is not None:
+            self.notify("Would repair: " * dry_run + _healed(self.healed, heals))
+        if found and self.entries:
+            reason = _external(found, existing)
+            recorded = "Would be recorded" if dry_run else "The ledger records it"
+            self.notify(f"{reason} {recorded} as external.")
+        if not dry_run:
+            self._carry_out(pending, heals, found, reason)
 
-    def verify(self) -> None:
-        """See `LedgerStore.verify`."""
-        self._store.verify()
+    def _carry_out(self, pending: Entry | None, heals: Moves, found: Moves, reason: str) -> None:
+        for notice in self.store.settle(self.entries):
+            self.notify(notice)
+        if pending is not None:
+            self._apply(pending, heals)
+        if self.healed is not None:
+            self._append("heal", {}, self.healed.ids, _healed(self.healed, heals))
+        if found or not self.entries:
+            self._append("external" if self.entries else "first", found, Ids(), reason)
 
     def move(
         self,
@@ -188,14 +172,14 @@ class RecordedRegistry:
         reason: str,
         verdict: str | None = None,
     ) -> Entry:
-        """Enter a move, make it, and note that it was made; in this order, so that a crash can be repaired.
+        """Write an entry, make its moves, and mark it as applied; in this order, so that a crash can be repaired.
 
         Args:
-            action: What is done.
-            targets: Alias: the version it is to point to; those that point there already are left out.
-            about: The version that it is about.
-            reason: For a person.
-            verdict: The gate's.
+            action: The action of the entry.
+            targets: New version by alias; an alias that has it already is left out.
+            about: The version that the entry is about.
+            reason: A sentence for people.
+            verdict: The gate's verdict.
         """
         moves = {
             alias: (self.aliases.get(alias), new)
@@ -206,40 +190,21 @@ class RecordedRegistry:
         self._apply(entry, moves)
         return entry
 
-    def _carry_out(self, repair: Repair) -> None:
-        if (pending := repair.pending) is not None:
-            self._apply(pending, repair.heals)
-        if pending is not None and repair.heals:
-            reason = _healed(pending, repair.heals)
-            self._notify(reason)
-            self._append("heal", {}, pending.ids, reason, None)
-        if not self.entries:
-            reason = "The ledger begins with the aliases as found."
-            self._append("first", repair.found, Ids(), reason, None)
-        elif repair.found:
-            self._notify(f"{repair.reason} The ledger records it as external.")
-            self._append("external", repair.found, Ids(), repair.reason, None)
-
     def _append(
-        self,
-        action: Action,
-        moves: Moves,
-        ids: Ids,
-        reason: str,
-        verdict: str | None,
+        self, action: Action, moves: Moves, ids: Ids, reason: str, verdict: str | None = None
     ) -> Entry:
-        when = self._now().astimezone(UTC)
+        when = self.now().astimezone(UTC)
         latest = max((entry.moment for entry in self.entries), default=when)
         if latest - when > SKEW:
-            self._notify(
+            self.notify(
                 f"The clock here says {when.isoformat(timespec='seconds')}, and {self.name}'s ledger has an "
                 f"entry of {latest.isoformat(timespec='seconds')}: one of the clocks is wrong. "
                 "The entries' order is what counts."
             )
-        entry = sealed(
+        entry = ledger.sealed(
             self.entries,
             when=when.isoformat(timespec="milliseconds"),
-            who=f"unknown, noticed by {self._who}" if action == "external" else self._who,
+            who=f"unknown, noticed by {self.who}" if action == "external" else self.who,
             model=self.name,
             action=action,
             moves=dict(moves),
@@ -247,75 +212,56 @@ class RecordedRegistry:
             reason=reason,
             ids=ids,
         )
-        self._store.append(entry)
+        self.store.append(entry)
         self.entries = (*self.entries, entry)
-        self.aliases = moved(self.aliases, entry.moves)
-        if action in FINDINGS:
-            self._store.mark_applied(entry.number)
+        self.aliases = ledger.moved(self.aliases, entry.moves)
+        if action in ledger.FINDINGS:
+            self.store.mark_applied(entry.number)
         return entry
 
     def _apply(self, entry: Entry, moves: Moves) -> None:
-        """Make the moves, the champion's last, tag whom they concern with the verdict, and note it."""
+        """Make the moves, the champion's last, set the verdict tags, and mark the entry as applied."""
         for alias in sorted(moves, key=lambda alias: (alias == CHAMPION, alias)):
             self.registry.set_alias(alias, moves[alias][1])
+        verdicts = {entry.ids.version: VERDICTS.get(entry.action)}
+        if entry.action == "rollback" and CHAMPION in entry.moves:
+            verdicts = {entry.moves[CHAMPION][0]: WITHDRAWN, **verdicts}
         existing = self.registry.versions()
-        for version, verdict in _verdicts(entry).items():
-            if version in existing:
+        for version, verdict in verdicts.items():
+            if version in existing and verdict is not None:
                 tags = {"verdict": verdict, "verdict_reason": entry.reason}
                 self.registry.set_tags(version, tags)
-        self._store.mark_applied(entry.number)
+        self.store.mark_applied(entry.number)
 
 
-def _verdicts(entry: Entry) -> dict[int, str]:
-    """Return what the tags of the versions say that an entry concerns."""
-    found = {}
-    displaced, _ = entry.moves.get(CHAMPION, (None, None))
-    if entry.action == "rollback" and displaced is not None:
-        found[displaced] = WITHDRAWN
-    if entry.action in VERDICTS and entry.ids.version is not None:
-        found[entry.ids.version] = VERDICTS[entry.action]
-    return found
-
-
-def plan_repair(content: LedgerContent, actual: Mapping[str, int], existing: set[int]) -> Repair:
-    """Return what makes ledger and registry agree; changes nothing.
-
-    Args:
-        content: The ledger.
-        actual: The registry's aliases.
-        existing: The versions that exist.
-    """
+def _pending(
+    content: LedgerContent, actual: Mapping[str, int], existing: Collection[int]
+) -> tuple[Entry | None, Moves]:
+    """Return the last entry if it may not be applied, and those of its moves that the registry lacks."""
     last = content.entries[-1] if content.entries else None
-    pending = last if last and last.number > content.applied else None
-    heals: Moves = {}
-    if pending is not None and pending.action not in FINDINGS:
-        heals = {
-            alias: (old, new)
-            for alias, (old, new) in pending.moves.items()
-            if actual.get(alias) == old != new and (new is None or new in existing)
-        }
-    expected = replay(content.entries)
-    after = moved(actual, heals)
-    found = {
-        alias: (expected.get(alias), after.get(alias))
-        for alias in sorted(expected.keys() | after.keys())
-        if expected.get(alias) != after.get(alias)
+    if last is None or last.number <= content.applied:
+        return None, {}
+    if last.action in ledger.FINDINGS:
+        return last, {}
+    return last, {
+        alias: (old, new)
+        for alias, (old, new) in last.moves.items()
+        if actual.get(alias) == old != new and (new is None or new in existing)
     }
-    return Repair(pending, heals, found, _external(found, existing) if found else "")
 
 
 def _healed(entry: Entry, moves: Moves) -> str:
     return (
         f"Entry {entry.number} ({entry.action}) was in the ledger and not completely in the registry, because its "
-        f"process was stopped between the two: {told(moves)} is applied."
+        f"process was stopped between the two: {ledger.told(moves)} is applied."
     )
 
 
-def _external(found: Moves, existing: set[int]) -> str:
-    """Describe what moved, and why if that is known."""
+def _external(found: Moves, existing: Collection[int]) -> str:
+    """Describe moves that were made outside of polydistill."""
     gone = {old for old, new in found.values() if new is None and old and old not in existing}
     parts = [
-        f"Moved outside of polydistill: {told(found)}.",
+        f"Moved outside of polydistill: {ledger.told(found)}.",
         *(f"Version {old} does not exist any more." for old in sorted(gone)),
     ]
     if CHAMPION in found and found[CHAMPION][1] is None:

@@ -1,9 +1,9 @@
-"""What a rule of the gate finds, and the rules on one thing each: data, licences, budgets, the smoke test."""
+"""The outcome of a rule of the gate, and the rules on budgets, data, licences, provenance and the smoke test."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,18 +16,18 @@ AND, OR = re.compile(r"\s+AND\s+"), re.compile(r"\s+OR\s+")
 
 @dataclass(frozen=True)
 class RuleOutcome:
-    """What one rule of the gate found.
+    """The outcome of one rule of the gate.
 
     Attributes:
-        name: The rule's.
-        passed: Whether it lets the challenger through.
-        because: The finding, in a sentence for a person.
-        value: The number that it looked at; none where there is nothing to measure.
-        bound: The least value that passes, or the greatest.
-        interval: The range that the value probably lies in.
-        bound_is: Whether `bound` is the `least` or the `most`.
-        task: The benchmark task, for a rule that is applied to each.
-        skipped: Whether there was nothing to compare with; it has passed then.
+        name: The name of the rule.
+        passed: Whether the challenger passes the rule.
+        because: A sentence that explains the outcome.
+        value: The measured number. None: there is none.
+        bound: The least or the greatest value that passes.
+        interval: The confidence interval of `value`.
+        bound_is: Whether `bound` is the `least` or the greatest (`most`) value.
+        task: The benchmark task, for a rule that is applied to each task.
+        skipped: Whether the rule passed because there was nothing to compare with.
     """
 
     name: str
@@ -46,47 +46,56 @@ def budget_rules(policy: GateParams, evidence: Evidence, *, first: bool) -> Iter
 
     Args:
         policy: The gate's bounds.
-        evidence: Of the challenger.
-        first: Whether there is no champion to be as fast as.
+        evidence: Measurements of the challenger.
+        first: Whether there is no champion whose time could be compared.
     """
-    ratio, bound = "latency-ratio", policy.max_latency_ratio
-    if bound is not None and first:
-        because = "skipped: there is no champion yet."
-        yield RuleOutcome(ratio, True, because, bound=bound, bound_is="most", skipped=True)  # noqa: FBT003
-    elif bound is not None:
-        ratios = [(one.ratio, one.batch) for one in evidence.latency if one.ratio is not None]
-        worst, batch = max(ratios, key=lambda one: one[0], default=(None, 0))
-        found = f"it takes {{:.2f}} times the champion's time (batches of {batch})."
-        yield _at_most(ratio, bound, worst, found)
-    single = next((one.ms for one in evidence.latency if one.batch == 1), None)
-    budgets = (
-        ("latency", policy.max_latency_ms, single, "one example takes {:.3f} ms."),
-        ("size", policy.max_size_mb, evidence.size_mb, "the bundle has {:.1f} MB."),
-        ("memory", policy.max_memory_mb, evidence.memory_mb, "a new process grows by {:.0f} MB."),
-    )
-    for name, most, value, sentence in budgets:
-        if most is not None:
-            yield _at_most(name, most, value, sentence)
+    ratios = [(one.ratio, one.batch) for one in evidence.latency if one.ratio is not None]
+    worst, batch = max(ratios, key=lambda one: one[0], default=(None, 0))
+    budgets = {
+        "latency-ratio": (
+            policy.max_latency_ratio,
+            worst,
+            f"it takes {{:.2f}} times the champion's time (batches of {batch}).",
+        ),
+        "latency": (
+            policy.max_latency_ms,
+            next((one.ms for one in evidence.latency if one.batch == 1), None),
+            "one example takes {:.3f} ms.",
+        ),
+        "size": (policy.max_size_mb, evidence.size_mb, "the bundle has {:.1f} MB."),
+        "memory": (policy.max_memory_mb, evidence.memory_mb, "a new process grows by {:.0f} MB."),
+    }
+    for name, (bound, value, sentence) in budgets.items():
+        if bound is None:
+            continue
+        skipped = first and name == "latency-ratio"
+        because = f"its {name} could not be measured: the bundle did not answer, or was not asked."
+        if skipped:
+            because = "skipped: there is no champion yet."
+        elif value is not None:
+            because = f"{sentence.format(value)} At most {bound:g} is allowed."
+        passed = skipped or (value is not None and value <= bound)
+        yield RuleOutcome(name, passed, because, value, bound, bound_is="most", skipped=skipped)
 
 
 def stamp_rules(policy: GateParams, evidence: Evidence) -> Iterator[RuleOutcome]:
-    """Apply what the policy asks of data, teachers, provenance and the published bundle."""
+    """Apply the rules on data, teachers, provenance and the published bundle that the policy sets."""
     if policy.max_contamination is not None:
         yield _contamination(policy.max_contamination, evidence)
     if policy.data_validated:
         yield _found("data-validated", evidence.validation)
     if policy.reproducible != "any":
-        yield _reproducible(policy, evidence)
+        yield _reproducible(policy, evidence.reproducible)
     if policy.licence_policy != "any":
-        yield _licences(policy, evidence)
+        yield _licences(policy, evidence.licences)
     if policy.smoke_test:
         yield _found("smoke-test", evidence.smoke_test)
 
 
 def allows(expression: str, known: Collection[str]) -> bool:
-    """Return whether every licence of an SPDX expression is in `known`; of alternatives, one.
+    """Return whether all licences of an SPDX expression are in `known`, or those of one alternative.
 
-    AND binds closer than OR, as in SPDX. Brackets and exceptions are not read, so they are unknown.
+    AND has precedence over OR, as in SPDX. Expressions with brackets or exceptions count as unknown.
 
     Examples:
         >>> allows("PDDL-1.0 AND Apache-2.0", {"Apache-2.0", "PDDL-1.0"})
@@ -103,22 +112,13 @@ def allows(expression: str, known: Collection[str]) -> bool:
     )
 
 
-def _at_most(name: str, bound: float, value: float | None, sentence: str) -> RuleOutcome:
-    if value is None:
-        because = f"its {name} could not be measured: the bundle did not answer, or was not asked."
-    else:
-        because = f"{sentence.format(value)} At most {bound:g} is allowed."
-    passed = value is not None and value <= bound
-    return RuleOutcome(name, passed, because, value, bound, bound_is="most")
-
-
 def _found(name: str, finding: Finding | None) -> RuleOutcome:
     holds, because = (False, UNKNOWN) if finding is None else (finding.holds, finding.because)
     return RuleOutcome(name, holds, because)
 
 
 def _contamination(bound: float, evidence: Evidence) -> RuleOutcome:
-    """Bound the share of a task that the corpus holds, for the task of which it holds most."""
+    """Bound the share of a task that the corpus contains, for the task with the largest share."""
     found, name = evidence.contamination, "not-contaminated"
     if found is None or not found.tasks:
         because = UNKNOWN if found is None else "there is no benchmark task to look for."
@@ -138,21 +138,17 @@ def _contamination(bound: float, evidence: Evidence) -> RuleOutcome:
     return RuleOutcome(name, share <= bound, because, round(share, 6), bound, bound_is="most")
 
 
-def _reproducible(policy: GateParams, evidence: Evidence) -> RuleOutcome:
-    stamp = evidence.reproducible
-    passed = stamp is True or (stamp is None and policy.reproducible == "unless-refuted")
-    because = {
-        True: "everything that it was made of is attached to it.",
-        False: "it is marked as not reproducible.",
-        None: "it has no mark that says so, "
-        + ("and the policy lets that pass." if passed else "and the policy asks for one."),
-    }[stamp]
+def _reproducible(policy: GateParams, mark: bool | None) -> RuleOutcome:  # noqa: FBT001
+    if mark is not None:
+        because = f"it {'can' if mark else 'cannot'} be reproduced, according to its tag."
+        return RuleOutcome("reproducible", mark, because)
+    passed = policy.reproducible == "unless-refuted"
+    because = f"it has no tag `reproducible`, which the policy {'allows' if passed else 'refuses'}."
     return RuleOutcome("reproducible", passed, because)
 
 
-def _licences(policy: GateParams, evidence: Evidence) -> RuleOutcome:
-    """Require a licence of every teacher that the policy allows."""
-    licences = evidence.licences
+def _licences(policy: GateParams, licences: Mapping[str, str | None] | None) -> RuleOutcome:
+    """Require that the policy allows the licence of every teacher."""
     if licences is None:
         return RuleOutcome("licence", passed=False, because=UNKNOWN)
     broken = [
@@ -160,9 +156,8 @@ def _licences(policy: GateParams, evidence: Evidence) -> RuleOutcome:
         for teacher, licence in sorted(licences.items())
         if licence is None or not allows(licence, policy.commercial_licences)
     ]
+    known = "; ".join(sorted(f"{teacher} {licence}" for teacher, licence in licences.items()))
+    because = f"all teachers allow commercial use: {known or 'none'}."
     if broken:
         because = f"not every teacher is known to allow commercial use: {'; '.join(broken)}."
-    else:
-        known = "; ".join(sorted(f"{teacher} {licence}" for teacher, licence in licences.items()))
-        because = f"all teachers allow commercial use: {known or 'none'}."
     return RuleOutcome("licence", not broken, because)

@@ -1,4 +1,4 @@
-"""The smoke test: a few examples, and the student's answers to them, which a published bundle must repeat."""
+"""The smoke test: a published bundle must give the embeddings that were stored with it for a few examples."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from polydistill.students import encode, load_student
 
 N_EXAMPLES = 8
 TOLERANCE = 1e-4
-"""Of the largest number in the embeddings: more than another processor changes float32 sums by."""
+"""Relative to the largest number in the embeddings; greater than the float32 rounding differences of processors."""
 
 
 def sample(kind: Modality) -> list[Example]:
-    """Return the examples that a modality ships with: `<name>.csv`, or `<name>.parquet` where they are bytes."""
+    """Return the sample of a modality: `<name>.csv`, or `<name>.parquet` if the examples are bytes."""
     folder = importlib.resources.files("polydistill.data.modalities") / "samples"
     files = [folder / f"{kind.name}{suffix}" for suffix in (".csv", ".parquet")]
     found = next((file for file in files if file.is_file()), files[0])
@@ -29,7 +29,7 @@ def sample(kind: Modality) -> list[Example]:
 
 
 def write_smoke_test(path: Path, bundle: Path, kind: Modality) -> None:
-    """Write the first few examples of a modality's sample and a bundle's embeddings of them, as JSON.
+    """Write the first examples of a modality's sample and a bundle's embeddings of them, as JSON.
 
     Bytes are written in base64.
     """
@@ -45,7 +45,7 @@ def write_smoke_test(path: Path, bundle: Path, kind: Modality) -> None:
 
 
 def same_answers(path: Path, answers: FloatArray) -> Finding:
-    """Return whether a bundle's answers are those that `write_smoke_test` wrote at its publication."""
+    """Compare a bundle's answers with those that `write_smoke_test` wrote when it was published."""
     content = json.loads(path.read_text(encoding="utf-8"))
     expected = np.asarray(content["embeddings"], dtype=np.float32)
     if answers.shape != expected.shape:
@@ -55,11 +55,11 @@ def same_answers(path: Path, answers: FloatArray) -> Finding:
         return Finding(holds=False, because="the published bundle answers with NaN or infinity.")
     difference = float(np.abs(answers - expected).max())
     allowed = TOLERANCE * max(float(np.abs(expected).max()), 1e-12)
-    asked = f"{len(expected)} examples in a fresh process"
+    examples = f"{len(expected)} examples in a fresh process"
+    because = f"the published bundle gives the same answers to {examples}."
     if difference > allowed:
         because = (
-            f"the published bundle's answers to {asked} differ from those at its publication "
+            f"the published bundle's answers to {examples} differ from those at its publication "
             f"by up to {difference:.3g}, and {allowed:.3g} is allowed."
         )
-        return Finding(holds=False, because=because)
-    return Finding(holds=True, because=f"the published bundle gives the same answers to {asked}.")
+    return Finding(holds=difference <= allowed, because=because)

@@ -21,7 +21,7 @@ from polydistill.integrations.mlflow.registry import GATE_FOLDER, Version
 from polydistill.integrations.mlflow.stamp import REPRODUCIBLE
 from polydistill.integrations.processes import run_command
 from polydistill.project.layout import Layout
-from polydistill.registry.document import FILE, promotion_json
+from polydistill.registry.gate import FILE, promotion_json
 from polydistill.registry.evidence import Candidate, Evidence, Finding
 from polydistill.registry.gate import Verdict
 from polydistill.registry.publication import (

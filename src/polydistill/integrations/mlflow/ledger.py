@@ -1,37 +1,28 @@
 """The ledger of a registered model in MLflow, and its copy as JSON lines for people and git.
 
-Three places hold it. The registered model's tag `ledger_head` has the number and sha256 of the last entry
-and is set in one transaction: it decides what is in the ledger. The entries lie in a run of their own,
-an artifact each, so that nothing that is kept is ever written again: a run, as a ledger outlives every
-version; of its own, as versions and their runs may be deleted. `mlruns/exports/<model>.ledger.jsonl`
-is a copy, which is written again from MLflow where a workspace was deleted.
+It is stored in three places. The registered model's tag `ledger_head` is the number and sha256 of the last entry: it
+is set in one transaction, and decides which entries belong to the ledger. Each entry is an artifact, never written
+again, of a run that holds nothing else, because versions and their runs may be deleted.
+`mlruns/exports/<model>.ledger.jsonl` is a copy, which is restored from MLflow if a workspace was deleted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from polydistill.errors import InfrastructureError, LedgerError
 from polydistill.integrations.actor import actor
+from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.registry import MlflowRegistry
-from polydistill.integrations.mlflow.store import (
-    SQLITE,
-    experiment_id,
-    folder,
-    registered_model,
-    shown,
-    tracking_uri,
-)
 from polydistill.project.files import write_atomic
 from polydistill.project.lock import held
-from polydistill.registry.ledger import NOTHING_BEFORE, Entry, read_chain
+from polydistill.registry.ledger import NOTHING_BEFORE, Entry, read_chain, read_entry
 from polydistill.registry.recorded import LedgerContent, RecordedRegistry
 
 if TYPE_CHECKING:
@@ -42,14 +33,6 @@ EXPERIMENT = "ledger"
 ENTRIES = "entries"
 LOCK_TIMEOUT_S = 600.0  # the gate may load two models meanwhile, and wait for its smoke test
 RESTORE = "If MLflow is right, move the file away, and `polydistill history` writes it again."
-ENTRY_FILE = re.compile(r"(\d{6})-([0-9a-f]{64})\.json")
-
-
-class Head(NamedTuple):
-    """The last entry, as the registry's tag names it."""
-
-    number: int
-    sha256: str
 
 
 class MlflowLedger:
@@ -57,58 +40,60 @@ class MlflowLedger:
 
     Args:
         root: The project folder.
-        client: MLflow's, connected.
-        name: The registered model's.
+        client: A connected client of MLflow.
+        name: The name of the registered model.
     """
 
     def __init__(self, root: Path, client: MlflowClient, name: str) -> None:
         self.file = ledger_file(root, name)
         self._root, self._client, self._name = root, client, name
+        self._shown_file = str(self.file.relative_to(root.resolve()))
 
     def read(self) -> LedgerContent:
         """See `registry.recorded.LedgerStore.read`."""
-        head, in_file = self._head(), self._read_file()
-        if head is None:  # a new store: the file, if there is one, is taken over by `settle`
+        tags, in_file = self._tags(), self._read_file()
+        if HEAD_TAG not in tags:  # a new store: `settle` copies the file's entries to it
             return LedgerContent(in_file, len(in_file))
-        applied = int(self._tags().get(APPLIED_TAG, 0))
-        if _reaches(in_file, head):
+        applied = int(tags.get(APPLIED_TAG, 0))
+        if _head_of(in_file) == tags[HEAD_TAG]:
             return LedgerContent(in_file, applied)
-        entries = self._read_artifacts(head)
-        self._require_beginning(in_file, entries)
+        entries = self._read_artifacts()
+        if in_file != entries[: len(in_file)]:
+            pairs = zip(in_file, [*entries, None], strict=False)
+            number = next(number for number, (ours, theirs) in enumerate(pairs, 1) if ours != theirs)
+            raise LedgerError(
+                f"{self._shown_file}: entry {number} is not the one in MLflow, whose last entry is "
+                f"{len(entries)}: one of them was tampered with, or they are of two registries.\n{RESTORE}"
+            )
         return LedgerContent(entries, applied)
 
-    def settle(self, content: LedgerContent) -> list[str]:
-        """See `registry.recorded.LedgerStore.settle`: the file, and the artifacts, where entries miss."""
-        notices = []
-        if content.entries and self._head() is None:
-            notices.append(
-                f"The registry of {self._name} had no ledger: it continues with the {len(content.entries)} "
-                f"entries of {self._shown_file}."
-            )
-        kept = self._kept()
-        missing = [entry for entry in content.entries if _file_name(entry) not in kept]
+    def settle(self, entries: Sequence[Entry]) -> list[str]:
+        """See `registry.recorded.LedgerStore.settle`."""
+        if not entries:
+            return []
+        notices, kept = [], self._client.list_artifacts(self._run(), ENTRIES)
+        names = {Path(file.path).name for file in kept}
+        missing = [entry for entry in entries if _file_name(entry) not in names]
         for entry in missing:
             self._keep(entry)
-        if missing and not notices:
+        if missing:
             numbers = ", ".join(str(entry.number) for entry in missing)
-            notices.append(f"Entries that MLflow lacked are restored from the file: {numbers}.")
-        if content.entries and self._head() is None:
-            self.mark_applied(content.applied)
-            self._set_tag(HEAD_TAG, _tag_of(content.entries[-1]))
-        found = self._read_file()
-        if found != content.entries:
-            self._write_file(content.entries)
+            notices.append(f"MLflow lacked entries {numbers}: restored from {self._shown_file}.")
+        if HEAD_TAG not in self._tags():
+            self.mark_applied(len(entries))
+            self._set_tag(HEAD_TAG, _head_of(entries))
+        if (n_found := len(self._read_file())) != len(entries):
+            self._write_file(entries)
             notices.append(
-                f"{self._shown_file} had {len(found)} of {len(content.entries)} entries: it is brought "
-                "up to date from MLflow."
+                f"{self._shown_file} had {n_found} of {len(entries)} entries: restored from MLflow."
             )
         return notices
 
     def append(self, entry: Entry) -> None:
-        """See `registry.recorded.LedgerStore.append`: it counts from the moment that the tag names it."""
+        """See `registry.recorded.LedgerStore.append`: the entry counts once the tag names it."""
         self._require_head(entry.previous_sha256)
         self._keep(entry)
-        self._set_tag(HEAD_TAG, _tag_of(entry))
+        self._set_tag(HEAD_TAG, _head_of([entry]))
         self._require_head(entry.sha256)
         self._write_file((*self._read_file()[: entry.number - 1], entry))
 
@@ -117,39 +102,25 @@ class MlflowLedger:
         self._set_tag(APPLIED_TAG, str(number))
 
     def verify(self) -> None:
-        """See `registry.recorded.LedgerStore.verify`: the artifacts, which `read` skips if the file will do."""
-        head = self._head()
-        if head is not None:
-            self._read_artifacts(head)
-
-    @property
-    def _shown_file(self) -> str:
-        return str(self.file.relative_to(self._root.resolve()))
-
-    def _require_head(self, sha256: str) -> None:
-        """See that no process of another machine, which our lock does not hold, has been here."""
-        head = self._head()
-        if (head.sha256 if head else NOTHING_BEFORE) != sha256:
-            raise InfrastructureError(
-                f"The ledger of {self._name} has moved on to entry {head.number if head else 'none'} "
-                "meanwhile: another machine is at work. Run this again."
-            )
+        """See `registry.recorded.LedgerStore.verify`: the artifacts, unless the ledger is only in the file."""
+        if HEAD_TAG in self._tags():
+            self._read_artifacts()
 
     def _tags(self) -> dict[str, str]:
-        model = registered_model(self._client, self._name)
+        model = store.registered_model(self._client, self._name)
         return {} if model is None else dict(model.tags)
 
-    def _head(self) -> Head | None:
-        text = self._tags().get(HEAD_TAG)
-        if text is None:
-            return None
-        number, _, sha256 = text.partition(" ")
-        if not number.isdigit() or not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            raise LedgerError(
-                f"The tag {HEAD_TAG!r} of {self._name} must be a number and a sha256, got {text!r}: it was "
-                f"edited. The last line of {self._shown_file} has what it should be."
+    def _set_tag(self, key: str, value: str) -> None:
+        self._client.set_registered_model_tag(self._name, key, value)
+
+    def _require_head(self, sha256: str) -> None:
+        """Raise if a process of another machine, which our lock does not stop, has written an entry."""
+        number, _, found = self._tags().get(HEAD_TAG, f"0 {NOTHING_BEFORE}").partition(" ")
+        if found != sha256:
+            raise InfrastructureError(
+                f"The ledger of {self._name} has moved on to entry {number} meanwhile: another machine "
+                "is at work. Run this again."
             )
-        return Head(int(number), sha256)
 
     def _read_file(self) -> tuple[Entry, ...]:
         if not self.file.exists():
@@ -158,87 +129,55 @@ class MlflowLedger:
         try:
             return read_chain(lines[:-1], self._name, self._shown_file)
         except LedgerError as error:
-            if self._tags().get(HEAD_TAG) is None:
-                raise
             raise LedgerError(f"{error}\n{RESTORE}") from error
 
     def _write_file(self, entries: Sequence[Entry]) -> None:
         write_atomic(self.file, "".join(f"{entry.line}\n" for entry in entries), durable=True)
 
-    def _require_beginning(self, in_file: Sequence[Entry], entries: Sequence[Entry]) -> None:
-        """Refuse a file whose entries are not the beginning of MLflow's."""
-        for ours, theirs in zip(in_file, entries, strict=False):
-            if ours != theirs:
-                raise LedgerError(
-                    f"{self._shown_file}: entry {ours.number} is {ours.sha256[:12]}, MLflow has "
-                    f"{theirs.sha256[:12]}: it was tampered with, or is of another registry.\n{RESTORE}"
-                )
-        if len(in_file) > len(entries):
-            raise LedgerError(
-                f"{self._shown_file}: entry {len(entries) + 1} was added to the file, or removed from "
-                f"MLflow, whose last entry is {len(entries)}.\n{RESTORE}"
-            )
-
-    def _read_artifacts(self, head: Head) -> tuple[Entry, ...]:
-        """Return the entries that the head leads to; what a crash has left beside them does not count."""
-        where, run_id = f"MLflow's ledger of {self._name}", self._tags().get(RUN_TAG)
-        if run_id is None:
-            raise LedgerError(f"{where}: the tag {RUN_TAG!r} of {self._name} was removed.")
+    def _read_artifacts(self) -> tuple[Entry, ...]:
+        """Return the entries from the head back to the first; entries of stopped processes do not count."""
+        where, tags = f"MLflow's ledger of {self._name}", self._tags()
+        last, _, sha256 = tags[HEAD_TAG].partition(" ")
+        if RUN_TAG not in tags or not last.isdigit():
+            raise LedgerError(f"{where}: its tag {HEAD_TAG!r} or {RUN_TAG!r} was edited or removed.")
+        lines: list[str] = []
         with TemporaryDirectory() as scratch:
-            target = Path(self._client.download_artifacts(run_id, ENTRIES, scratch))
-            lines, sha256 = list[str](), head.sha256
-            for number in range(head.number, 0, -1):
-                path = target / f"{number:06d}-{sha256}.json"
+            folder = Path(self._client.download_artifacts(tags[RUN_TAG], ENTRIES, scratch))
+            for number in range(int(last), 0, -1):
+                path = folder / f"{number:06d}-{sha256}.json"
                 if not path.exists():
                     raise LedgerError(f"{where}: entry {number} ({sha256[:12]}) was removed.")
-                lines.append(path.read_text(encoding="utf-8").rstrip("\n"))
-                found = re.search(r'"previous_sha256":"([0-9a-f]{64})"', lines[-1])
-                if found is None:
-                    raise LedgerError(
-                        f"{where}: entry {number} is damaged: it names none before it."
-                    )
-                sha256 = found[1]
-        entries = read_chain(lines[::-1], self._name, where)
-        if not _reaches(entries, head):
-            raise LedgerError(f"{where}: entry {head.number} is not {head.sha256[:12]}.")
+                lines.insert(0, path.read_text(encoding="utf-8").rstrip("\n"))
+                sha256 = read_entry(lines[0], number, where).previous_sha256
+        entries = read_chain(lines, self._name, where)
+        if _head_of(entries) != tags[HEAD_TAG]:
+            raise LedgerError(f"{where}: entry {last} is not the one that {HEAD_TAG!r} names.")
         return entries
 
-    def _kept(self) -> set[str]:
-        run_id = self._tags().get(RUN_TAG)
-        if run_id is None:
-            return set()
-        paths = (Path(file.path).name for file in self._client.list_artifacts(run_id, ENTRIES))
-        return {name for name in paths if ENTRY_FILE.fullmatch(name)}
-
     def _keep(self, entry: Entry) -> None:
-        run_id = self._run()
-        path = f"{ENTRIES}/{_file_name(entry)}"
+        run_id, path = self._run(), f"{ENTRIES}/{_file_name(entry)}"
         self._client.log_text(run_id, f"{entry.line}\n", path)
         _onto_disk(str(self._client.get_run(run_id).info.artifact_uri), path)
 
     def _run(self) -> str:
-        """Return the run that holds the entries, made if need be."""
-        run_id = self._tags().get(RUN_TAG)
-        if run_id is not None:
+        """Return the run that holds the entries; it is created if it is missing."""
+        if run_id := self._tags().get(RUN_TAG):
             return run_id
-        experiment = experiment_id(self._client, self._root, EXPERIMENT)
+        experiment = store.experiment_id(self._client, self._root, EXPERIMENT)
         run = self._client.create_run(experiment, run_name=f"ledger of {self._name}")
         self._client.set_terminated(run.info.run_id)
         self._set_tag(RUN_TAG, str(run.info.run_id))
         return str(run.info.run_id)
-
-    def _set_tag(self, key: str, value: str) -> None:
-        self._client.set_registered_model_tag(self._name, key, value)
 
 
 @contextmanager
 def recorded(
     root: Path, client: MlflowClient, name: str, *, dry_run: bool = False
 ) -> Iterator[RecordedRegistry]:
-    """Give one model's registry with its ledger, to this process alone; a dry run needs no lock.
+    """Open one model's registry with its ledger for this process alone; a dry run needs no lock.
 
     Raises:
-        InfrastructureError: Another process of this machine has it for too long.
+        InfrastructureError: Another process of this machine holds the lock for too long.
     """
     registry, ledger = MlflowRegistry(client, name), MlflowLedger(root, client, name)
     with nullcontext() if dry_run else _store_lock(root):
@@ -246,34 +185,28 @@ def recorded(
 
 
 def _store_lock(root: Path) -> AbstractContextManager[None]:
-    """Return the lock that a tracking store has on this machine.
+    """Return the lock of a tracking store on this machine.
 
-    Processes of other machines that share a server do not see it: `MlflowLedger.append` detects them.
+    `MlflowLedger.append` detects processes of other machines that use the same server.
     """
-    uri = tracking_uri(root)
-    if uri.startswith(SQLITE):
-        path = Path(f"{uri.removeprefix(SQLITE)}.ledger.lock")
-    else:
+    uri = store.tracking_uri(root)
+    path = Path(f"{uri.removeprefix(store.SQLITE)}.ledger.lock")
+    if not uri.startswith(store.SQLITE):
         key = hashlib.sha256(uri.encode()).hexdigest()[:16]
         path = Path(gettempdir()) / f"polydistill-{os.getuid()}" / f"{key}.ledger.lock"
-    what, advice = (
-        f"The registry in {shown(uri, root)}",
-        "Wait for it or stop it, then run this again.",
-    )
+    what = f"The registry in {store.shown(uri, root)}"
+    advice = "Wait for it or stop it, then run this again."
     return held(path, actor(), what, wait_s=LOCK_TIMEOUT_S, advice=advice)
 
 
 def ledger_file(root: Path, name: str) -> Path:
     """Return the path of the ledger's copy."""
-    return folder(root) / "exports" / f"{name}.ledger.jsonl"
+    return store.folder(root) / "exports" / f"{name}.ledger.jsonl"
 
 
-def _tag_of(entry: Entry) -> str:
-    return f"{entry.number} {entry.sha256}"
-
-
-def _reaches(entries: Sequence[Entry], head: Head) -> bool:
-    return bool(entries) and (entries[-1].number, entries[-1].sha256) == head
+def _head_of(entries: Sequence[Entry]) -> str:
+    """Return the content of the tag `ledger_head`."""
+    return f"{entries[-1].number} {entries[-1].sha256}" if entries else ""
 
 
 def _file_name(entry: Entry) -> str:
@@ -281,7 +214,7 @@ def _file_name(entry: Entry) -> str:
 
 
 def _onto_disk(artifact_uri: str, path: str) -> None:
-    """Let a file of a local artifact store survive a power cut; a server sees to its own."""
+    """Write a file of a local artifact store to the disk, so that it survives a power failure."""
     if not artifact_uri.startswith(("/", "file:")):  # `mlflow-artifacts:/…`, `s3://…`
         return
     from mlflow.utils.file_utils import local_file_uri_to_path

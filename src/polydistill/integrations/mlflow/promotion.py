@@ -19,7 +19,7 @@ from polydistill.integrations.mlflow.ledger import recorded
 from polydistill.integrations.mlflow.store import connected, has_store, model_name, registered_model
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
-from polydistill.registry.document import Promotion, promotion_json, read_promotion
+from polydistill.registry.gate import Promotion, promotion_json, read_promotion
 from polydistill.registry.gate import Verdict
 from polydistill.registry.ledger import CHALLENGER, Entry, as_of, replay
 from polydistill.registry.promotion import Hooks, Rollback

@@ -6,8 +6,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from polydistill.errors import DataError
-from polydistill.registry.document import promotion_json, read_promotion, schema
-from polydistill.registry.gate import judge
+from polydistill.registry.gate import judge, promotion_json, read_promotion, schema
 from tests.registry.examples import student
 from tests.registry.test_rules import GOOD, POLICY
 
@@ -48,7 +47,10 @@ def test_every_rule_has_its_number_bound_interval_and_reason() -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"format": 9}, "format 1, got 9"), ({"rules": "none"}, "does not fit its schema")],
+    [
+        ({"format": 9}, "format\n  Input should be 1"),
+        ({"rules": "none"}, "does not fit its schema"),
+    ],
 )
 def test_another_format_or_a_damaged_file_is_refused(
     change: dict[str, object], message: str
