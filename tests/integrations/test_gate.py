@@ -126,7 +126,7 @@ def test_a_version_without_evidence_is_refused_with_what_to_do(
     params = whole_gate(evaluated)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "polydistill.integrations.mlflow.publish.log_evidence", lambda *_arguments: None
+            "polydistill.integrations.mlflow.publish.write_evidence", lambda *_arguments: None
         )
         publish(evaluated, params, "text")
 

@@ -127,7 +127,7 @@ def history(
 @commands.command(epilog="Example: polydistill dump text")
 def dump(modality: Modality, *, as_json: AsJson = False) -> None:
     """Write the registry as sorted JSON to mlruns/exports/."""
-    from polydistill.integrations.mlflow.registry_dump import export as dump_registry
+    from polydistill.integrations.mlflow.promotion import dump as dump_registry
 
     show({"files": [relative(path) for path in dump_registry(ROOT, modality)]}, as_json=as_json)
 

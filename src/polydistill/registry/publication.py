@@ -92,13 +92,11 @@ def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
     path = layout.validation.relative_to(layout.root).as_posix()
     if not layout.validation.exists():
         return Finding(holds=False, because=f"there is no {path}: the data was not validated.")
-    written, seen = (
-        _hashes(lock, f"validate@{layout.modality}", side) for side in ("outs", "deps")
-    )
+    written, seen = (hashes(lock, f"validate@{layout.modality}", side) for side in ("outs", "deps"))
     other = [
         f"{stage} used another {data}"
         for stage in ("distill", "evaluate")
-        for data, md5 in _hashes(lock, f"{stage}@{layout.modality}", "deps").items()
+        for data, md5 in hashes(lock, f"{stage}@{layout.modality}", "deps").items()
         if data in {f"data/{layout.modality}", layout.local.relative_to(layout.root).as_posix()}
         and md5 != seen.get(data)
     ]
@@ -116,7 +114,7 @@ def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
     return Finding(holds=False, because=because)
 
 
-def _hashes(lock: Mapping[str, Any], stage: str, side: str) -> dict[str, str]:
+def hashes(lock: Mapping[str, Any], stage: str, side: str) -> dict[str, str]:
     """Return the hash by path of the `deps` or `outs` of a stage in `dvc.lock`."""
     rows = lock.get(stage, {}).get(side, ())
     return {row["path"]: row["md5"] for row in rows if "md5" in row}

@@ -22,9 +22,8 @@ from polydistill.errors import (
 )
 from polydistill.integrations.dvc.stages import lock_digest, lock_entries
 from polydistill.integrations.mlflow.bundle import bundle_folder, load_model, version_folder
-from polydistill.integrations.mlflow.promotion import promote
+from polydistill.integrations.mlflow.promotion import dump, promote
 from polydistill.integrations.mlflow.publish import publish
-from polydistill.integrations.mlflow.registry_dump import export
 from polydistill.integrations.mlflow.store import check_store, connected, folder
 from polydistill.integrations.mlflow.tracker import MlflowTracker
 from polydistill.project.layout import Layout
@@ -209,12 +208,12 @@ def test_exports_are_the_same_every_time_and_hold_no_path_or_run(evaluated: Path
     params = load_params(evaluated)
     run_id = publish(evaluated, params, "text").run_id
     with pytest.raises(MissingDataError, match="no champion"):
-        export(evaluated, "text")
+        dump(evaluated, "text")
     promote(evaluated, params, "text")
 
-    files = export(evaluated, "text")
+    files = dump(evaluated, "text")
     before = [file.read_bytes() for file in files]
-    again = [file.read_bytes() for file in export(evaluated, "text")]
+    again = [file.read_bytes() for file in dump(evaluated, "text")]
 
     assert before == again
     assert [file.name for file in files] == ["run.json", "model.json"]

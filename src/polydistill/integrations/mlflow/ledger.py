@@ -60,7 +60,9 @@ class MlflowLedger:
         entries = self._read_artifacts()
         if in_file != entries[: len(in_file)]:
             pairs = zip(in_file, [*entries, None], strict=False)
-            number = next(number for number, (ours, theirs) in enumerate(pairs, 1) if ours != theirs)
+            number = next(
+                number for number, (ours, theirs) in enumerate(pairs, 1) if ours != theirs
+            )
             raise LedgerError(
                 f"{self._shown_file}: entry {number} is not the one in MLflow, whose last entry is "
                 f"{len(entries)}: one of them was tampered with, or they are of two registries.\n{RESTORE}"
@@ -71,8 +73,8 @@ class MlflowLedger:
         """See `registry.recorded.LedgerStore.settle`."""
         if not entries:
             return []
-        notices, kept = [], self._client.list_artifacts(self._run(), ENTRIES)
-        names = {Path(file.path).name for file in kept}
+        notices: list[str] = []
+        names = {Path(file.path).name for file in self._client.list_artifacts(self._run(), ENTRIES)}
         missing = [entry for entry in entries if _file_name(entry) not in names]
         for entry in missing:
             self._keep(entry)
@@ -139,7 +141,9 @@ class MlflowLedger:
         where, tags = f"MLflow's ledger of {self._name}", self._tags()
         last, _, sha256 = tags[HEAD_TAG].partition(" ")
         if RUN_TAG not in tags or not last.isdigit():
-            raise LedgerError(f"{where}: its tag {HEAD_TAG!r} or {RUN_TAG!r} was edited or removed.")
+            raise LedgerError(
+                f"{where}: its tag {HEAD_TAG!r} or {RUN_TAG!r} was edited or removed."
+            )
         lines: list[str] = []
         with TemporaryDirectory() as scratch:
             folder = Path(self._client.download_artifacts(tags[RUN_TAG], ENTRIES, scratch))

@@ -1,52 +1,51 @@
-"""Promote, reject, roll back and read the history, in MLflow's registry."""
+"""Commands on MLflow's registry: promote, reject, roll back, show the history, and dump."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from polydistill.config.operations import GateParams
 from polydistill.config.params import Params
-from polydistill.errors import DataError, MissingDataError, ParamsError
-from polydistill.integrations.mlflow.evidence import PROMOTION_TAG, attach, gather
+from polydistill.errors import DataError, MissingDataError
+from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.ledger import recorded
-from polydistill.integrations.mlflow.store import connected, has_store, model_name, registered_model
+from polydistill.integrations.mlflow.registry import GATE_FOLDER, Version, gather
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
-from polydistill.registry.gate import Promotion, promotion_json, read_promotion
-from polydistill.registry.gate import Verdict
-from polydistill.registry.ledger import CHALLENGER, Entry, as_of, replay
-from polydistill.registry.promotion import Hooks, Rollback
-from polydistill.registry.promotion import promote as ask_gate
-from polydistill.registry.promotion import reject as enter_rejection
-from polydistill.registry.promotion import rollback as go_back
+from polydistill.registry import gate, ledger
+from polydistill.registry import promotion as moves
 from polydistill.registry.recorded import RecordedRegistry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PROMOTION_TAG = "promotion"
+EXPORTED_TAGS = ("modality", store.STUDENT_TAG, store.LOCK_TAG, store.COMMIT_TAG)
 
 
 @dataclass(frozen=True)
 class History:
-    """The life of a model, or its state at a moment.
+    """The history of a model.
 
     Attributes:
-        model: The registered model's name.
-        at: The moment; none: now.
-        aliases: Where every alias pointed then.
-        entries: What the ledger had by then.
+        model: The name of the registered model.
+        at: The moment at which the history ends. None: now.
+        aliases: Version by alias at that moment.
+        entries: The ledger's entries up to that moment.
     """
 
     model: str
     at: datetime | None
     aliases: dict[str, int]
-    entries: tuple[Entry, ...]
+    entries: tuple[ledger.Entry, ...]
 
 
 def promote(
@@ -57,127 +56,169 @@ def promote(
     dry_run: bool = False,
     force: str | None = None,
     expect: int | None = None,
-) -> Verdict:
+) -> gate.Verdict:
     """Let the gate judge the challenger, move the aliases, and write the verdict.
 
     Args:
         root: The project folder.
-        params: Hold the gate's policy.
-        modality: Names the model.
-        dry_run: Write nothing at all.
-        force: Why the challenger is promoted though the gate refuses it.
-        expect: The version that somebody has looked at: no other one is judged.
+        params: The parameters, with the gate's policy.
+        modality: The modality of the model.
+        dry_run: Write nothing.
+        force: The reason why the challenger is promoted even if the gate refuses it.
+        expect: The only version that may be judged.
 
     Raises:
-        MissingDataError: There is no challenger, or another one than was expected.
+        MissingDataError: There is no challenger, or it is not the expected one.
         ParamsError: `force` is empty.
         LedgerError: The model's ledger was tampered with.
         StageError: The tracking store does not answer.
     """
     policy = params.modality(modality).gate
-    name = model_name(modality)
     with opened(root, modality, dry_run=dry_run) as (client, registry):
-        hooks = Hooks(
-            gather=partial(gather, client, name, params, modality),
-            keep=partial(attach, client, name, policy),
+
+        def keep(verdict: gate.Verdict) -> None:
+            """Attach `promotion.json` to the challenger's run; a tag of the version is its path."""
+            path, version = f"{GATE_FOLDER}/{gate.FILE}", verdict.challenger
+            run_id = str(Version(client, registry.name, version).info.run_id)
+            client.log_text(run_id, gate.promotion_json(verdict, policy), path)
+            client.set_model_version_tag(registry.name, str(version), PROMOTION_TAG, path)
+
+        hooks = moves.Hooks(partial(gather, client, params, modality), keep)
+        verdict = moves.promote(
+            registry, policy, hooks, dry_run=dry_run, force=force, expect=expect
         )
-        verdict = ask_gate(registry, policy, hooks, dry_run=dry_run, force=force, expect=expect)
     if not dry_run:
-        write_verdict(Layout(root, modality).verdict, verdict, policy)
+        write_atomic(Layout(root, modality).verdict, gate.promotion_json(verdict, policy))
     return verdict
 
 
-def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -> Verdict:
-    """Refuse the challenger in a person's name; ledger, tags and verdict record who and why.
+def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -> gate.Verdict:
+    """Refuse the challenger in the name of a person; ledger, tags and verdict record the name and the reason.
 
     Raises:
         ParamsError: There is no name or no reason.
         MissingDataError: There is no challenger, or it is champion already.
         StageError: The tracking store does not answer.
     """
-    if not by.strip() or not reason.strip():
-        raise ParamsError("A rejection needs a name (--by) and a reason (--reason).")
-    verdict = promote(root, params, modality, dry_run=True)
-    if verdict.outcome == "unchanged":
-        raise MissingDataError(f"{verdict.reason} There is no challenger to reject.")
-    with opened(root, modality) as (_, registry):
-        registry.reconcile()
-        if registry.aliases.get(CHALLENGER) != verdict.challenger:
-            raise MissingDataError("The challenger has changed: look at it and try again.")
-        said = enter_rejection(registry, by=by, reason=reason).reason
-    verdict = replace(
-        verdict, outcome="refused", promoted=False, refused=True, reason=said, dry_run=False
-    )
-    write_verdict(Layout(root, modality).verdict, verdict, params.modality(modality).gate)
+    policy = params.modality(modality).gate
+    with opened(root, modality) as (client, registry):
+        hooks = moves.Hooks(partial(gather, client, params, modality))
+        verdict = moves.reject(registry, policy, hooks, by=by, reason=reason)
+    write_atomic(Layout(root, modality).verdict, gate.promotion_json(verdict, policy))
     return verdict
 
 
-def last_verdict(root: Path, modality: str) -> Promotion | None:
-    """Return the last verdict on the challenger; none, if there is none that this release can read.
+def last_verdict(root: Path, modality: str) -> gate.Promotion | None:
+    """Return the last verdict on the challenger; None if there is none, or this release cannot read it.
 
     Raises:
         StageError: The tracking store does not answer.
     """
-    name = model_name(modality)
-    with connected(root) as client, TemporaryDirectory() as folder:
-        version = client.get_model_version_by_alias(name, CHALLENGER)
+    name = store.model_name(modality)
+    with store.connected(root) as client, TemporaryDirectory() as folder:
+        version = client.get_model_version_by_alias(name, ledger.CHALLENGER)
         attached = version.tags.get(PROMOTION_TAG)
         if attached is None or version.run_id is None:
             return None
         path = client.download_artifacts(version.run_id, attached, folder)
         try:
-            return read_promotion(Path(path).read_text(encoding="utf-8"))
+            return gate.read_promotion(Path(path).read_text(encoding="utf-8"))
         except DataError:  # of another release: the gate must judge again
             return None
 
 
 def rollback(
     root: Path, modality: str, to: int | None = None, *, reason: str | None, force: bool = False
-) -> Rollback:
+) -> moves.Rollback:
     """Make an earlier champion champion again; see `registry.promotion.rollback`.
 
     Raises:
-        MissingDataError: There is no such version, or none to go back to.
-        ParamsError: The version is champion already, or never was without `force`.
+        MissingDataError: There is no such version, or no earlier champion.
+        ParamsError: The version is champion already, or never was and `force` is not set.
         LedgerError: The model's ledger was tampered with.
         StageError: The tracking store does not answer.
     """
     with opened(root, modality) as (_, registry):
-        return go_back(registry, to, reason=reason, force=force)
+        return moves.rollback(registry, to, reason=reason, force=force)
 
 
 def history(root: Path, modality: str, at: datetime | None = None) -> History:
-    """Return what the ledger has, up to a moment; registry and ledger are made to agree first.
+    """Return the ledger up to a moment, after registry and ledger are made to agree.
 
     Raises:
         MissingDataError: Nothing was published yet.
         LedgerError: The model's ledger was tampered with, in MLflow or in its file.
         StageError: The tracking store does not answer.
     """
-    name = model_name(modality)
     with opened(root, modality) as (_, registry):
         registry.reconcile()
-        registry.verify()
-        entries = registry.entries if at is None else as_of(registry.entries, at)
-    return History(name, at, replay(entries), entries)
+        registry.store.verify()
+        entries = registry.entries if at is None else ledger.as_of(registry.entries, at)
+    return History(registry.name, at, ledger.replay(entries), entries)
+
+
+def dump(root: Path, modality: str) -> list[Path]:
+    """Write the registry dump for git: `mlruns/exports/<model>/{run,model}.json`.
+
+    The same registry gives the same bytes, without a path, time, host or run id. The ledger's copy, which has times and
+    run ids, is brought up to date first, so that it agrees with `model.json`.
+
+    Raises:
+        MissingDataError: There is no champion.
+        LedgerError: The ledger was tampered with.
+        StageError: The tracking store does not answer.
+    """
+    name = store.model_name(modality)
+    with opened(root, modality) as (client, registry):
+        registry.reconcile()
+        champion = registry.aliases.get(ledger.CHAMPION)
+        if champion is None:
+            raise MissingDataError(f"{name} has no champion: publish a student and promote it.")
+        run = client.get_run(str(client.get_model_version(name, str(champion)).run_id))
+        versions = client.search_model_versions(f"name = '{name}'")
+        tags = {int(one.version): dict(one.tags) for one in versions}
+        model = {
+            "name": name,
+            "aliases": registry.registry.aliases(),
+            "versions": [{"version": one, "tags": tags[one]} for one in sorted(tags)],
+        }
+        contents = {"run": _dumped(client, run), "model": model}
+    files = []
+    for part, content in contents.items():
+        files.append(store.folder(root) / "exports" / name / f"{part}.json")
+        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+        write_atomic(files[-1], text + "\n")
+    return files
+
+
+def _dumped(client: MlflowClient, run: Run) -> dict[str, Any]:
+    """Return a run; each metric as `[step, value]`, with the last value of each step."""
+    metrics: dict[str, list[list[float]]] = {}
+    for name in sorted(run.data.metrics):
+        if not name.startswith("system/"):
+            points = client.get_metric_history(str(run.info.run_id), name)
+            by_step = {one.step: one.value for one in sorted(points, key=lambda one: one.timestamp)}
+            metrics[name] = [[step, by_step[step]] for step in sorted(by_step)]
+    inputs = run.inputs.dataset_inputs if run.inputs else ()
+    return {
+        "tags": {tag: run.data.tags[tag] for tag in EXPORTED_TAGS if tag in run.data.tags},
+        "params": dict(run.data.params),
+        "metrics": metrics,
+        "inputs": [{"name": one.dataset.name, "digest": one.dataset.digest} for one in inputs],
+    }
 
 
 @contextmanager
 def opened(
     root: Path, modality: str, *, dry_run: bool = False
 ) -> Iterator[tuple[MlflowClient, RecordedRegistry]]:
-    """Give the model's registry and ledger; nothing is made for a model that does not exist."""
-    name = model_name(modality)
+    """Yield a client and the model's registry with its ledger; a missing model or store is not created."""
+    name = store.model_name(modality)
     missing = MissingDataError(f"No model {name} in the registry: publish a student first.")
-    if not has_store(root):
+    if not store.has_store(root):
         raise missing
-    with connected(root) as client:
-        if registered_model(client, name) is None:
+    with store.connected(root) as client:
+        if store.registered_model(client, name) is None:
             raise missing
         with recorded(root, client, name, dry_run=dry_run) as registry:
             yield client, registry
-
-
-def write_verdict(path: Path, verdict: Verdict, policy: GateParams) -> None:
-    """Write `promotion.json` where the report finds it."""
-    write_atomic(path, promotion_json(verdict, policy))

@@ -1,41 +1,45 @@
-"""MLflow's model registry, behind the protocol that promotion knows."""
+"""MLflow's model registry: versions, aliases and tags, and the gate's evidence about a version."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
+from polydistill.config.params import Params
+from polydistill.data.modalities import MODALITIES
+from polydistill.evaluation.latency import latencies, size_mb
+from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.bundle import ARTIFACT
-from polydistill.integrations.mlflow.store import (
-    COMMIT_TAG,
-    LOCK_TAG,
-    STUDENT_TAG,
-    import_mlflow,
-    missing_explained,
-    registered_model,
-)
-from polydistill.registry.evidence import Candidate, task_examples
+from polydistill.integrations.mlflow.stamp import REPRODUCIBLE
+from polydistill.integrations.processes import run_command
+from polydistill.registry import publication
+from polydistill.registry.evidence import Candidate, Evidence, Finding, task_examples
 from polydistill.registry.ledger import Ids
-from polydistill.registry.publication import GROUPS, read_groups
+from polydistill.registry.smoke_test import same_answers, sample
+from polydistill.students import encode, load_student
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 GATE_FOLDER = "gate"
-"""Of a run: what the gate reads and writes."""
+"""The folder of a run for files that the gate reads and writes."""
+SMOKE_TEST_SCRIPT = Path(__file__).with_name("smoke_test.py")
+SMOKE_TEST_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version in the registry, and the run that its files are stored in."""
+    """A version in the registry, and the run that stores its files."""
 
     client: MlflowClient
     name: str
@@ -43,13 +47,13 @@ class Version:
 
     @property
     def uri(self) -> str:
-        """What MLflow loads."""
+        """The address that MLflow loads."""
         return f"models:/{self.name}/{self.number}"
 
     @cached_property
     def info(self) -> ModelVersion:
-        """What the registry has about it."""
-        with missing_explained(self.uri):
+        """The registry's entry."""
+        with store.missing_explained(self.uri):
             return self.client.get_model_version(self.name, str(self.number))
 
     def download(self, artifact: str, folder: Path) -> Path:
@@ -57,17 +61,17 @@ class Version:
         return Path(self.client.download_artifacts(str(self.info.run_id), artifact, str(folder)))
 
     def published(self, folder: Path) -> Mapping[str, Path]:
-        """Download what was published for the gate, by file name; nothing for an older version."""
+        """Download the files that were published for the gate, by name; earlier releases published none."""
         if not self.client.list_artifacts(str(self.info.run_id), GATE_FOLDER):
             return {}
         return {path.name: path for path in self.download(GATE_FOLDER, folder).iterdir()}
 
     def bundle(self, folder: Path) -> Path:
-        """Download the student's bundle, once."""
+        """Download the student's bundle, unless `folder` has it already."""
         target = folder / f"version-{self.number}"
         if not target.exists():
             target.mkdir()
-            import_mlflow().artifacts.download_artifacts(self.uri, dst_path=str(target))
+            store.import_mlflow().artifacts.download_artifacts(self.uri, dst_path=str(target))
         return target / "artifacts" / ARTIFACT
 
 
@@ -80,7 +84,7 @@ class MlflowRegistry:
 
     def aliases(self) -> dict[str, int]:
         """See `registry.recorded.ModelRegistry.aliases`."""
-        model = registered_model(self._client, self.name)
+        model = store.registered_model(self._client, self.name)
         found = {} if model is None else model.aliases
         return {alias: int(version) for alias, version in found.items()}
 
@@ -98,16 +102,18 @@ class MlflowRegistry:
                 json.loads(found.download(file, folder).read_text(encoding="utf-8"))
                 for file in ("distill.json", "scores.json")
             )
-            kinds = {task: kind for kind, tasks in scores["student"].items() for task in tasks}
-            published = found.published(folder)
-            groups = read_groups(published[GROUPS]) if GROUPS in published else None
-            predictions = pd.read_parquet(found.download("predictions.parquet", folder))
+            groups = found.published(folder).get(publication.GROUPS)
+            examples = task_examples(
+                pd.read_parquet(found.download("predictions.parquet", folder)),
+                {task: kind for kind, tasks in scores["student"].items() for task in tasks},
+                None if groups is None else publication.read_groups(groups),
+            )
         return Candidate(
             version=version,
             student_sha256=distillation["student_sha256"],
             scores=scores["student"],
             diverged=distillation["diverged"],
-            examples=task_examples(predictions, kinds, groups),
+            examples=examples,
         )
 
     def ids(self, version: int) -> Ids:
@@ -117,9 +123,9 @@ class MlflowRegistry:
         return Ids(
             version=version,
             run_id=found.run_id or None,
-            git_commit=run.data.tags.get(COMMIT_TAG) if run else None,
-            student_sha256=found.tags.get(STUDENT_TAG),
-            lock_sha256=found.tags.get(LOCK_TAG),
+            git_commit=run.data.tags.get(store.COMMIT_TAG) if run else None,
+            student_sha256=found.tags.get(store.STUDENT_TAG),
+            lock_sha256=found.tags.get(store.LOCK_TAG),
         )
 
     def set_alias(self, alias: str, version: int | None) -> None:
@@ -133,3 +139,63 @@ class MlflowRegistry:
         """See `registry.recorded.ModelRegistry.set_tags`."""
         for key, value in tags.items():
             self._client.set_model_version_tag(self.name, str(version), key, value)
+
+
+def gather(
+    client: MlflowClient,
+    params: Params,
+    modality: str,
+    challenger: Candidate,
+    champion: Candidate | None,
+) -> Evidence:
+    """Return the evidence that the modality's policy needs: published with the challenger, or measured now."""
+    policy, name = params.modality(modality).gate, store.model_name(modality)
+    version = Version(client, name, challenger.version)
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        files = version.published(folder)
+        published = files.get(publication.EVIDENCE)
+        found = Evidence() if published is None else publication.read_evidence(published)
+        mark = version.info.tags.get(REPRODUCIBLE)
+        found = replace(found, reproducible=None if mark is None else mark == "true")
+        if policy.smoke_test or policy.max_memory_mb is not None:
+            asked = files.get(publication.SMOKE_TEST) or files.get(publication.FORMER_SMOKE_TEST)
+            finding, memory_mb = run_smoke_test(version, asked, folder)
+            found = replace(found, smoke_test=finding, memory_mb=memory_mb)
+            if memory_mb is None:
+                return found  # a bundle that does not answer has no latency
+        if policy.max_size_mb is not None:
+            found = replace(found, size_mb=size_mb(version.bundle(folder)))
+        if policy.max_latency_ms is not None or policy.max_latency_ratio is not None:
+            import torch
+
+            torch.set_num_threads(params.threads)
+            other = None if champion is None else Version(client, name, champion.version)
+            new = partial(encode, load_student(version.bundle(folder)))
+            old = None if other is None else partial(encode, load_student(other.bundle(folder)))
+            latency = latencies(new, old, sample(MODALITIES.get(modality)()))
+            found = replace(found, latency=latency)
+    return found
+
+
+def run_smoke_test(
+    version: Version, smoke_test: Path | None, folder: Path
+) -> tuple[Finding, float | None]:
+    """Load a version in a fresh process, and compare its answers with the published ones.
+
+    Returns:
+        The finding, and the growth of the process's memory in MB; None if it did not answer.
+    """
+    if smoke_test is None:
+        because = "no smoke test was published with the version: publish it again."
+        return Finding(holds=False, because=because), None
+    answers, growth = folder / "answers.npy", folder / "growth.json"
+    files = map(str, (smoke_test, answers, growth))
+    command = [sys.executable, "-P", str(SMOKE_TEST_SCRIPT), version.uri, *files]
+    ended = run_command(command, folder, timeout_s=SMOKE_TEST_TIMEOUT_S, hidden=None)
+    if ended.exit_code or not growth.exists():
+        said = next((line for line in reversed(ended.lines) if line.strip()), "nothing")
+        because = f"the published bundle cannot be loaded in a fresh process, which said: {said}"
+        return Finding(holds=False, because=because), None
+    finding = same_answers(smoke_test, np.load(answers, allow_pickle=False))
+    return finding, float(json.loads(growth.read_text(encoding="utf-8"))["memory_mb"])

@@ -1,4 +1,4 @@
-"""The tracking store of MLflow: where it is, connecting to it, and its errors in plain words."""
+"""The tracking store of MLflow: its address, connections, and explanations of its errors."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
 STUDENT_TAG, LOCK_TAG, COMMIT_TAG = "student_sha256", "lock_sha256", "mlflow.source.git.commit"
-"""Of runs and versions: what identifies a student."""
+"""Tags of runs and versions that identify a student."""
 LOCK_TIMEOUT_S = 10.0
 REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
-"""What MLflow calls the answers 401 and 403 of a server with users."""
+"""MLflow's names for the answers 401 and 403 of a server."""
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -56,19 +56,19 @@ def tracking_uri(root: Path) -> str:
 
 
 def has_store(root: Path) -> bool:
-    """Return whether there is a tracking store: MLflow would make a missing database by looking into it."""
+    """Return whether the tracking store exists; MLflow creates a missing database when it connects."""
     uri = tracking_uri(root)
     return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
 
 
 @contextmanager
 def connected(root: Path) -> Iterator[MlflowClient]:
-    """Give a client, and point MLflow's fluent functions to the same store until the end.
+    """Yield a client, and point MLflow's fluent functions to the same store while the block runs.
 
     Raises:
         MissingExtraError: MLflow is not installed.
-        InfrastructureError: Another process holds the database's lock: worth another try.
-        StageError: The store is damaged, of another MLflow, or does not answer.
+        InfrastructureError: Another process holds the lock of the database; try again later.
+        StageError: The store is damaged, of another version of MLflow, or does not answer.
     """
     mlflow = import_mlflow()
     uri, before = tracking_uri(root), os.environ.get(URI_VARIABLE)
@@ -86,7 +86,7 @@ def connected(root: Path) -> Iterator[MlflowClient]:
 
 
 def import_mlflow() -> Any:
-    """Import MLflow, quiet; seconds.
+    """Import MLflow without its log messages; takes seconds.
 
     Raises:
         MissingExtraError: It is not installed.
@@ -103,11 +103,11 @@ def import_mlflow() -> Any:
 
 
 def require_sound(uri: str) -> None:
-    """Look into an SQLite file first: MLflow would try a damaged one again for an hour.
+    """Check an SQLite file; MLflow would try to open a damaged one for an hour.
 
     Raises:
         InfrastructureError: Another process holds its lock.
-        StageError: It is no database.
+        StageError: The file is no database.
     """
     if not uri.startswith(SQLITE):
         return
@@ -126,13 +126,14 @@ def require_sound(uri: str) -> None:
 
 @contextmanager
 def errors_translated(uri: str) -> Iterator[None]:
-    """Turn what MLflow and its database raise into our own errors."""
+    """Replace errors of MLflow and its database by `StageError`s."""
+    import_mlflow()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except PolydistillError:
+    except PolydistillError:  # some are `OSError`s too
         raise
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise _explain(uri, error) from error
@@ -140,7 +141,7 @@ def errors_translated(uri: str) -> Iterator[None]:
 
 @contextmanager
 def missing_explained(uri: str) -> Iterator[None]:
-    """Turn MLflow's word for what is not there into a `MissingDataError`."""
+    """Replace MLflow's errors for a missing version or alias by `MissingDataError`."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -156,7 +157,7 @@ def missing_explained(uri: str) -> Iterator[None]:
 
 
 def check_store(root: Path) -> str:
-    """Describe the tracking store, after seeing that it answers; makes nothing.
+    """Return the address of the tracking store after a test request; creates nothing.
 
     Raises:
         StageError: It does not answer.
@@ -170,12 +171,12 @@ def check_store(root: Path) -> str:
 
 
 def registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:
-    """Return a registered model with its aliases and tags; none, if there is none."""
+    """Return a registered model with its aliases and tags; None if it does not exist."""
     return next(iter(client.search_registered_models(f"name = '{name}'")), None)
 
 
 def experiment_id(client: MlflowClient, root: Path, modality: str) -> str:
-    """Return the experiment of a modality, made if need be."""
+    """Return the id of a modality's experiment; it is created if it is missing."""
     experiment = client.get_experiment_by_name(modality)
     if experiment is not None:
         return str(experiment.experiment_id)
@@ -184,35 +185,29 @@ def experiment_id(client: MlflowClient, root: Path, modality: str) -> str:
     return str(client.create_experiment(modality, artifact_location=artifacts))
 
 
-def shown(uri: str, root: Path = Path()) -> str:
-    """Return a URI without the user and password in it, and without our own path."""
-    short = uri.replace(f"{root.resolve()}/", "")
-    return re.sub(r"//[^@/]*@", "//", short)
+def shown(text: str, root: Path = Path()) -> str:
+    """Return a text without the user and password of a URI, and without the path of the project."""
+    return re.sub(r"//[^@/]*@", "//", text.replace(f"{root.resolve()}/", ""))
 
 
 def _explain(uri: str, error: Exception) -> StageError:
-    """Return an error that says on one screen what is wrong with the store, and what to do."""
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    found = re.sub(r"//[^@/]*@", "//", lines[0])[:300]
-    where, path = shown(uri), uri.removeprefix(SQLITE)
-    if "database is locked" in str(error):
+    """Return an error of a few lines: what is wrong with the store, and what to do."""
+    text, path = str(error), Path(uri.removeprefix(SQLITE))
+    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+    what = f"The tracking store {shown(uri)} failed: {shown(first)[:300]}"
+    if "database is locked" in text:
         return InfrastructureError(
-            f"The tracking store {where} is locked by another process: {found}.\n"
-            "Wait for that process (an `mlflow server`, another run) or stop it, then run this again."
+            f"{what}\nIt is locked by another process. Wait for that process (an `mlflow server`, another "
+            "run) or stop it, then run this again."
         )
     if getattr(error, "error_code", None) in REFUSED:
-        advice = (
-            "The server refuses access: check that MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD are those of a user who may do this."
-        )
+        advice = "The server refuses access: check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
     elif not uri.startswith(SQLITE):
         advice = f"Start that server, or unset {URI_VARIABLE} to use the project's own database."
-    elif "not a database" in str(error) or "malformed" in str(error):
-        advice = (
-            f"Move {path} away and run this again: `publish` makes the run again from its files."
-        )
-    elif "schema" in str(error):
+    elif "not a database" in text or "malformed" in text:
+        advice = f"Move {path} away and run this again: `publish` restores the run from its files."
+    elif "schema" in text:
         advice = f"Another version of MLflow made it. `mlflow db upgrade {uri}` upgrades it."
     else:
-        advice = f"See that {Path(path).parent} can be written and that its disk has room."
-    return StageError(f"The tracking store {where} failed: {found}\n{advice}")
+        advice = f"Check that {path.parent} is writable and that its disk has space."
+    return StageError(f"{what}\n{advice}")

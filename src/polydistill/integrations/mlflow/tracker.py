@@ -1,4 +1,4 @@
-"""Live logs of a training run in MLflow. A store that is down is a warning, never a failed training."""
+"""Live logs of a training run in MLflow. A failing store causes a warning, never a failed training."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import atexit
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from polydistill.integrations.mlflow.store import (
-    errors_translated,
-    experiment_id,
-    import_mlflow,
-    require_sound,
-    tracking_uri,
-)
+from polydistill.integrations.mlflow import store
 from polydistill.training.tracking import Tracker, flatten
 
 MAX_PARAMS, MAX_METRICS = 100, 1000  # MLflow's limits of one batch
@@ -26,16 +20,15 @@ _log = logging.getLogger(__name__)
 
 
 class MlflowTracker(Tracker):
-    """See `tracking.Tracker`. Makes its run at the first call, and stops at the first failure.
+    """See `tracking.Tracker`. Creates its run at the first call, and stops at the first failure.
 
     Args:
         root: The project folder.
-        modality: Names the experiment.
+        modality: The name of the experiment.
     """
 
     def __init__(self, root: Path, modality: str) -> None:
-        self._root = root
-        self._modality = modality
+        self._root, self._modality = root, modality
         self._client: Any = None
         self._monitor: Any = None
         self._down = False
@@ -58,16 +51,16 @@ class MlflowTracker(Tracker):
         self._end("FINISHED")
 
     def _run(self) -> tuple[Any, str]:
-        """Return the client and the run, made at the first call."""
+        """Return the client and the run, which are created at the first call."""
         if self.run_id is None:
-            mlflow, uri = import_mlflow(), tracking_uri(self._root)
-            require_sound(uri)
-            self._client = mlflow.MlflowClient(uri, uri)
-            experiment = experiment_id(self._client, self._root, self._modality)
+            uri = store.tracking_uri(self._root)
+            store.require_sound(uri)
+            self._client = store.import_mlflow().MlflowClient(uri, uri)
+            experiment = store.experiment_id(self._client, self._root, self._modality)
             tags = {"modality": self._modality}
             self.run_id = self._client.create_run(experiment, tags=tags).info.run_id
             self._monitor = _watch_system(str(self.run_id), uri)
-            atexit.register(self._end, "FAILED")  # unless `close` is first
+            atexit.register(self._end, "FAILED")  # unless `close` is called before
         return self._client, str(self.run_id)
 
     def _end(self, status: str) -> None:
@@ -80,13 +73,13 @@ class MlflowTracker(Tracker):
             self.run_id, self._down = None, True
 
     def _guard(self, call: Callable[[], object]) -> None:
-        """Call, unless the store has failed before; the first failure is logged once."""
+        """Call a function, unless the store has failed before; log the first failure as a warning."""
         if self._down:
             return
         try:
-            with _translated(tracking_uri(self._root)):
+            with store.errors_translated(store.tracking_uri(self._root)):
                 call()
-        except Exception as error:  # noqa: BLE001 - whatever it is, training is worth more
+        except Exception as error:  # noqa: BLE001 - no failure may stop a training
             self._down = True
             _log.warning("Training continues without live tracking. %s", error)
 
@@ -100,15 +93,18 @@ def log_params(client: Any, run_id: str, params: Mapping[str, object]) -> None:
         client.log_batch(run_id, params=leaves[start : start + MAX_PARAMS])
 
 
-def log_metrics(
-    client: Any,
-    run_id: str,
-    by_step: Mapping[int, Mapping[str, float]],
-) -> None:
+def log_metrics(client: Any, run_id: str, by_step: Mapping[int, Mapping[str, float]]) -> None:
     """Log metrics by step, in batches."""
-    metrics = list(_metrics(by_step))
-    for start in range(0, len(metrics), MAX_METRICS):
-        client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS])
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    points = [
+        Metric(_name(name), float(value), now, step)
+        for step, metrics in by_step.items()
+        for name, value in metrics.items()
+    ]
+    for start in range(0, len(points), MAX_METRICS):
+        client.log_batch(run_id, metrics=points[start : start + MAX_METRICS])
 
 
 def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
@@ -118,27 +114,13 @@ def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def _metrics(by_step: Mapping[int, Mapping[str, float]]) -> Iterator[Any]:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    for step, metrics in by_step.items():
-        for name, value in metrics.items():
-            yield Metric(_name(name), float(value), now, step)
-
-
 def _name(name: str) -> str:
-    """Replace what MLflow does not allow in a name, such as the `@` of a mteb metric."""
+    """Replace characters that MLflow does not allow in a name, such as the `@` of a mteb metric."""
     return re.sub(r"[^\w\-. :/]", "_", name)
 
 
-def _translated(uri: str) -> Any:
-    import_mlflow()
-    return errors_translated(uri)
-
-
 def _watch_system(run_id: str, uri: str) -> Any:
-    """Start a thread that logs processor, memory and disk; none without psutil."""
+    """Start a thread that logs the use of processor, memory and disk; None without psutil."""
     if find_spec("psutil") is None:
         return None
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
