@@ -15,7 +15,6 @@ from polydistill.errors import LedgerError
 from polydistill.integrations.garbage import RWLOCK, Garbage, find_files
 from polydistill.integrations.housekeeping import Sweep, sweep
 from polydistill.integrations.mlflow.bundle import load_model
-from polydistill.integrations.mlflow.garbage import needed_by_ledger
 from polydistill.integrations.mlflow.promotion import promote
 from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.store import connected
@@ -143,7 +142,9 @@ def test_a_version_that_never_was_champion_goes_with_its_run_and_bundle(evaluate
 def test_a_model_without_a_ledger_keeps_its_versions(evaluated: Path) -> None:
     with connected(evaluated) as client:
         client.create_registered_model("student-text")
-        assert needed_by_ledger(evaluated, client, "student-text") is None
+        client.create_model_version("student-text", "file:///nowhere")
+
+    assert sweep(evaluated, ["text"], NOW, remove=False).garbage == ()
 
 
 def test_a_ledger_that_was_tampered_with_stops_the_sweep(evaluated: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_version_that_carries_nothing_or_is_marked_is_refused_with_the_reason(
 
     with connected(restored) as client:
         client.delete_model_version_tag("student-text", "1", "reproducible")
-    with pytest.raises(MissingDataError, match="attached nothing"):
+    with pytest.raises(MissingDataError, match="published by an earlier release"):
         reproduce_version(restored, "models:/student-text/1")
 
 

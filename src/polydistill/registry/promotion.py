@@ -10,7 +10,7 @@ from polydistill.errors import MissingDataError, ParamsError
 from polydistill.registry import ledger
 from polydistill.registry.evidence import Candidate, Evidence
 from polydistill.registry.gate import Verdict, judge
-from polydistill.registry.ledger import CHALLENGER, CHAMPION, PREVIOUS, Entry
+from polydistill.registry.ledger import CHALLENGER, CHAMPION, PREVIOUS, Action, Entry
 from polydistill.registry.recorded import RecordedRegistry
 
 
@@ -25,6 +25,9 @@ class Hooks:
 
     gather: Callable[[Candidate, Candidate | None], Evidence | None] = lambda *_: None
     keep: Callable[[Verdict], None] = lambda _: None
+
+
+NO_HOOKS = Hooks()
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def challenge(recorded: RecordedRegistry, version: int) -> Entry | None:
 def promote(
     recorded: RecordedRegistry,
     policy: GateParams,
-    hooks: Hooks | None = None,
+    hooks: Hooks = NO_HOOKS,
     *,
     dry_run: bool = False,
     force: str | None = None,
@@ -85,7 +88,6 @@ def promote(
         ParamsError: `force` is empty.
         LedgerError: The ledger was tampered with.
     """
-    hooks = hooks or Hooks()
     if force is not None and not force.strip():
         raise ParamsError("`--force` needs a reason, which the ledger keeps: --reason '…'.")
     recorded.reconcile(dry_run=dry_run)
@@ -119,7 +121,7 @@ def promote(
 def reject(
     recorded: RecordedRegistry,
     policy: GateParams,
-    hooks: Hooks | None = None,
+    hooks: Hooks = NO_HOOKS,
     *,
     by: str,
     reason: str,
@@ -137,7 +139,7 @@ def reject(
     version = recorded.aliases.get(CHALLENGER)
     if version is None or version == recorded.aliases.get(CHAMPION):
         raise MissingDataError(f"{recorded.name} has no challenger to reject.")
-    verdict = _judged(recorded, policy, version, hooks or Hooks())
+    verdict = _judged(recorded, policy, version, hooks)
     verdict = verdict.changed_to("refused", f"Version {version} is refused by {by}: {reason}")
     recorded.move("reject", {}, about=version, reason=verdict.reason)
     return verdict
@@ -210,27 +212,20 @@ def _record(recorded: RecordedRegistry, verdict: Verdict, *, forced: bool) -> No
     version, reason = verdict.challenger, verdict.reason
     if verdict.refused:
         recorded.move("refuse", {}, about=version, reason=reason, verdict="refused")
-        return
-    recorded.move(
-        "force" if forced else "promote",
-        _crowned(recorded, version),
-        about=version,
-        reason=reason,
-        verdict="refused" if forced else "promoted",
-    )
+    else:
+        action: Action = "force" if forced else "promote"
+        said, targets = "refused" if forced else "promoted", _crowned(recorded, version)
+        recorded.move(action, targets, about=version, reason=reason, verdict=said)
 
 
 def _latest_champion(
     recorded: RecordedRegistry, but: int | None
 ) -> tuple[int | None, tuple[int, ...]]:
     """Return the latest existing champion other than `but`, and the later ones that do not exist any more."""
-    existing, skipped = recorded.registry.versions(), list[int]()
-    for version in reversed(ledger.champions(recorded.entries)):
-        if version in existing and version != but:
-            return version, tuple(skipped)
-        if version != but:
-            skipped.append(version)
-    return None, tuple(skipped)
+    existing = recorded.registry.versions()
+    line = [one for one in reversed(ledger.champions(recorded.entries)) if one != but]
+    version = next((one for one in line if one in existing), None)
+    return version, tuple(line if version is None else line[: line.index(version)])
 
 
 def _require_candidate(

@@ -1,4 +1,4 @@
-"""The student as a registered model: its own code, safetensors, pinned requirements, and no pickle."""
+"""The student as a registered model: its code, safetensors, pinned requirements, and no pickle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACKAGE = Path(polydistill.__file__).parent
 CODE = Path(__file__).with_name("pyfunc_student.py")
 ARTIFACT = "student"
 REQUIREMENTS = ("huggingface-hub", "mlflow", "numpy", "safetensors", "torch", "transformers")
-"""Of every student; its modality adds its own."""
+"""Requirements of every student; its modality adds more."""
 REGISTRY_SCHEMES = ("models:/", "runs:/")
 
 
@@ -37,17 +37,17 @@ class LoadedStudent:
     """A student that is ready to embed.
 
     Attributes:
-        predict: Returns embeddings, `(n_examples, dim)`, not normalised. A registered student takes whatever
-            its modality can read; a folder's takes `contracts.Example`.
+        predict: Returns embeddings, `(n_examples, dim)`, not normalised. A registered student accepts everything
+            that its modality can read, a student in a folder `contracts.Example`.
     """
 
     predict: Callable[[Sequence[Any]], FloatArray]
 
 
 def pinned_requirements(kind: Modality) -> list[str]:
-    """Return what a student of a modality needs, at the versions that are installed here.
+    """Return the requirements of a modality's students, at the installed versions.
 
-    A build's local part is left out: `torch==2.13.0`, whether it is the CPU's or CUDA's.
+    The local part of a version is left out: `torch==2.13.0` for the builds for CPU and CUDA.
     """
     pins = []
     for name in sorted({*REQUIREMENTS, *kind.requirements}):
@@ -63,16 +63,16 @@ def register_student(
 ) -> int:
     """Log a bundle to the active run, register it, and return its version.
 
-    Only examples that are strings get a schema of inputs: MLflow makes a table of whatever has one, and
-    no column of a table holds arrays, which images may be.
+    Only strings get an input schema: MLflow converts inputs with a schema to tables, whose columns cannot hold arrays
+    such as images.
 
     Args:
-        mlflow: The module, connected.
+        mlflow: The connected module.
         bundle: The student's folder.
-        kind: Its modality: the model reads examples with it.
-        example: One example, stored with the model.
-        name: The registered model's.
-        tags: Of the version.
+        kind: The modality, which reads the examples.
+        example: An example that is stored with the model.
+        name: The name of the registered model.
+        tags: Tags of the version.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
@@ -112,15 +112,11 @@ def load_model(root: Path, uri: str) -> LoadedStudent:
         return LoadedStudent(lambda examples: encode(student, examples))
     with TemporaryDirectory() as folder:
         bundle = bundle_folder(root, uri, Path(folder))
-        registered, kind = load_student(bundle), _modality_of(bundle.parents[1])
+        registered, card = load_student(bundle), bundle.parents[1] / "MLmodel"
+        flavors = yaml.safe_load(card.read_text(encoding="utf-8"))["flavors"]
+    modality = flavors["python_function"]["config"]["modality"]  # see `register_student`
+    kind: Modality = MODALITIES.get(modality)()
     return LoadedStudent(lambda examples: encode(registered, as_examples(examples, kind)))
-
-
-def _modality_of(model: Path) -> Modality:
-    """Return the modality of a downloaded model, which `register_student` wrote into its configuration."""
-    flavors = yaml.safe_load((model / "MLmodel").read_text(encoding="utf-8"))["flavors"]
-    kind: Modality = MODALITIES.get(flavors["python_function"]["config"]["modality"])()
-    return kind
 
 
 def bundle_folder(root: Path, uri: str, destination: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The reference for drift: stored with each version's run, and read back for the champion."""
+"""The reference for drift, which is stored with each version's run and read for the champion."""
 
 from __future__ import annotations
 
@@ -12,15 +12,7 @@ from polydistill.integrations.mlflow.registry import Version
 from polydistill.integrations.mlflow.store import connected, missing_explained
 from polydistill.project.layout import Layout
 from polydistill.registry.ledger import CHAMPION
-from polydistill.stages.drift import (
-    COLUMNS,
-    EMBEDDINGS,
-    DriftReport,
-    drift,
-    load_reference,
-    make_reference,
-    save_reference,
-)
+from polydistill.stages import drift
 from polydistill.students import load_student
 
 if TYPE_CHECKING:
@@ -34,17 +26,17 @@ FOLDER = "drift"
 def log_reference(
     client: MlflowClient, run_id: str, root: Path, params: Params, modality: str
 ) -> None:
-    """Store the reference of the project's student with its run."""
+    """Store the reference of the project's student in its run."""
     student = load_student(Layout(root, modality).student)
-    reference = make_reference(root, params, modality, student)
+    reference = drift.make_reference(root, params, modality, student)
     with TemporaryDirectory() as folder:
-        save_reference(reference, Path(folder))
+        drift.save_reference(reference, Path(folder))
         client.log_artifacts(run_id, folder, FOLDER)
 
 
 def champion_drift(
     root: Path, params: Params, modality: str, name: str, checker: RuleChecker
-) -> DriftReport:
+) -> drift.DriftReport:
     """Compare the project's corpus with the champion's; see `stages.drift.drift`.
 
     Raises:
@@ -56,11 +48,11 @@ def champion_drift(
         number = int(client.get_model_version_by_alias(name, CHAMPION).version)
         version = Version(client, name, number)
         kept = client.list_artifacts(str(version.info.run_id), FOLDER)
-        if not {Path(one.path).name for one in kept} >= {EMBEDDINGS, COLUMNS}:
+        if not {Path(one.path).name for one in kept} >= {drift.EMBEDDINGS, drift.COLUMNS}:
             raise MissingDataError(
                 f"Version {number} of {name} has no reference for drift: it was published before they"
                 " were kept. The next version that is published has one."
             )
-        reference = load_reference(version.download(FOLDER, Path(folder)))
+        reference = drift.load_reference(version.download(FOLDER, Path(folder)))
         student = load_student(version.bundle(Path(folder)))
-    return drift(root, params, modality, reference, student, checker, champion=number)
+    return drift.drift(root, params, modality, reference, student, checker, champion=number)

@@ -189,13 +189,14 @@ def run_smoke_test(
     if smoke_test is None:
         because = "no smoke test was published with the version: publish it again."
         return Finding(holds=False, because=because), None
-    answers, growth = folder / "answers.npy", folder / "growth.json"
-    files = map(str, (smoke_test, answers, growth))
-    command = [sys.executable, "-P", str(SMOKE_TEST_SCRIPT), version.uri, *files]
-    ended = run_command(command, folder, timeout_s=SMOKE_TEST_TIMEOUT_S, hidden=None)
-    if ended.exit_code or not growth.exists():
+    answers = folder / "answers.npz"
+    command = [sys.executable, "-P", str(SMOKE_TEST_SCRIPT), version.uri, str(smoke_test)]
+    ended = run_command(
+        [*command, str(answers)], folder, timeout_s=SMOKE_TEST_TIMEOUT_S, hidden=None
+    )
+    if ended.exit_code or not answers.exists():
         said = next((line for line in reversed(ended.lines) if line.strip()), "nothing")
         because = f"the published bundle cannot be loaded in a fresh process, which said: {said}"
         return Finding(holds=False, because=because), None
-    finding = same_answers(smoke_test, np.load(answers, allow_pickle=False))
-    return finding, float(json.loads(growth.read_text(encoding="utf-8"))["memory_mb"])
+    with np.load(answers, allow_pickle=False) as found:
+        return same_answers(smoke_test, found["embeddings"]), float(found["memory_mb"])

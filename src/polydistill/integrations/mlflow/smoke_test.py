@@ -1,9 +1,9 @@
-"""The smoke test: load a published model in this fresh process with MLflow alone, and let it answer.
+"""The smoke test: load a published model in a fresh process with MLflow alone, and embed examples.
 
-A script for `python -P`, and no module of ours imports it. It imports nothing of `polydistill` before MLflow
-loads the code in the bundle, as a server that loads the model does.
+This is a script for `python -P`, which no module imports. Like a server that loads the model, it imports nothing of
+`polydistill` before MLflow loads the code in the bundle.
 
-    python -P smoke_test.py models:/student-text/3 examples.json answers.npy growth.json
+    python -P smoke_test.py models:/student-text/3 smoke_test.json answers.npz
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PEAK = "VmHWM:"
 def peak_mb() -> float:
     """Return the peak of this process's resident memory, in 10^6 bytes.
 
-    Linux hands `ru_maxrss` down to a child, so that a small one starts with its parent's peak; /proc does not.
+    On Linux, `ru_maxrss` of a child process starts at the peak of its parent; /proc does not.
     """
     if STATUS.exists():
         line = next(one for one in STATUS.read_text().splitlines() if one.startswith(PEAK))
@@ -34,8 +34,8 @@ def peak_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def main(uri: str, examples: Path, answers: Path, growth: Path) -> None:
-    """Write the answers and by how much memory grew."""
+def main(uri: str, examples: Path, answers: Path) -> None:
+    """Write the embeddings and the growth of the process's memory to an `.npz` file."""
     torch.zeros(1)
     before = peak_mb()
     model = mlflow.pyfunc.load_model(uri)
@@ -43,8 +43,8 @@ def main(uri: str, examples: Path, answers: Path, growth: Path) -> None:
     rows = model.predict(
         [one if isinstance(one, str) else b64decode(one["base64"]) for one in asked]
     )
-    np.save(answers, np.asarray(rows, dtype=np.float32), allow_pickle=False)
-    growth.write_text(json.dumps({"memory_mb": round(peak_mb() - before, 1)}), encoding="utf-8")
+    memory_mb = round(peak_mb() - before, 1)
+    np.savez(answers, embeddings=np.asarray(rows, dtype=np.float32), memory_mb=memory_mb)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is attached to a version so that it can be made again: files of the project, and tags that name them."""
+"""Files of the project that are attached to a version so that it can be reproduced, and the tags that name them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from polydistill.integrations.provenance import REQUIREMENTS_FILE, Provenance, e
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 LOCK_FILE = dvc.LOCK_FILE.name
 PIPELINE_FILE = "dvc.yaml"
 ATTACHED = "project"
-"""The folder of these files among the run's artifacts."""
+"""The folder of these files in the run's artifacts."""
 NEEDED = (PARAMS_FILE.name, dvc.DATA_FILE.name, LOCK_FILE, PIPELINE_FILE)
 REPRODUCIBLE, REASON = "reproducible", "reproducible_reason"
 COMMIT, DATA = "git_commit", "data_md5"
@@ -34,14 +33,14 @@ URI = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<version>\d+)
 
 @dataclass(frozen=True)
 class Attachments:
-    """What is attached to a version.
+    """The downloaded attachments of a version.
 
     Attributes:
-        model: The registered model's name.
-        version: Of it.
-        modality: The run's.
-        commit: Git's, of the code that made it.
-        folder: Holds its files: `project/…`, `distill.json`, `scores.json`.
+        model: The name of the registered model.
+        version: The number of the version.
+        modality: The modality of its run.
+        commit: The git commit of the code that made it.
+        folder: The folder with its files: `project/…`, `distill.json`, `scores.json`.
     """
 
     model: str
@@ -64,14 +63,14 @@ class Attachments:
 def stamp(
     client: MlflowClient, root: Path, version: tuple[str, int], entries: Mapping[str, Any]
 ) -> Provenance:
-    """Attach to a version what a rerun needs, push its data, and record in its tags whether all is there.
+    """Attach the files that a rerun needs to a version, push its data, and tag it as reproducible or not.
 
-    A version that is marked reproducible stays as it is.
+    A version that is tagged as reproducible does not change.
 
     Args:
-        client: Of the tracking store.
+        client: A client of the tracking store.
         root: The project folder.
-        version: The registered model's name, and the version.
+        version: The name of the registered model, and the number of the version.
         entries: The modality's stages in `dvc.lock`.
 
     Raises:
@@ -105,7 +104,7 @@ def stamp(
 
 
 def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
-    """Download what is attached to a version.
+    """Download the attachments of a version.
 
     Args:
         root: The project folder.
@@ -113,8 +112,8 @@ def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
         folder: An existing, empty folder for the files.
 
     Raises:
-        ParamsError: `uri` is none.
-        MissingDataError: There is no such version, or something that a rerun needs is not attached to it.
+        ParamsError: `uri` has another form.
+        MissingDataError: There is no such version, or it is not reproducible.
         StageError: The tracking store does not answer.
     """
     match = URI.fullmatch(uri)
@@ -122,14 +121,18 @@ def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
         raise ParamsError(
             f"A version is written models:/student-text@champion or models:/student-text/3, got {uri!r}."
         )
+    name = match["name"]
     with connected(root) as client, missing_explained(uri):
-        name = match["name"]
-        version = (
-            client.get_model_version_by_alias(name, match["alias"])
-            if match["alias"]
-            else client.get_model_version(name, match["version"])
-        )
-        _require_reproducible(version)
+        if match["alias"]:
+            version = client.get_model_version_by_alias(name, match["alias"])
+        else:
+            version = client.get_model_version(name, match["version"])
+        if version.tags.get(REPRODUCIBLE) != "true":
+            reason = version.tags.get(REASON, "it was published by an earlier release")
+            raise MissingDataError(
+                f"{name} version {version.version} is not marked as reproducible: {reason}.\n"
+                "Fix that, and `polydistill publish` again while its files are in the project folder."
+            )
         run = client.get_run(str(version.run_id))
         for artifact in (ATTACHED, "distill.json", "scores.json"):
             client.download_artifacts(run.info.run_id, artifact, str(folder))
@@ -139,18 +142,3 @@ def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
     if missing:
         raise MissingDataError(f"{', '.join(missing)} is not attached to {uri}: publish it again.")
     return found
-
-
-def _require_reproducible(version: ModelVersion) -> None:
-    mark, which = version.tags.get(REPRODUCIBLE), f"{version.name} version {version.version}"
-    if mark == "true":
-        return
-    if mark is None:
-        raise MissingDataError(
-            f"{which} was published by a polydistill that attached nothing to it: with its files in "
-            "the project folder, `polydistill publish` attaches them."
-        )
-    raise MissingDataError(
-        f"{which} is marked as not reproducible: {version.tags.get(REASON, 'no reason is given')}.\n"
-        "Fix that, and `polydistill publish` again while its files are in the project folder."
-    )
