@@ -119,12 +119,7 @@ def promote(
 
 
 def reject(
-    recorded: RecordedRegistry,
-    policy: GateParams,
-    hooks: Hooks = NO_HOOKS,
-    *,
-    by: str,
-    reason: str,
+    recorded: RecordedRegistry, policy: GateParams, hooks: Hooks = NO_HOOKS, *, by: str, reason: str
 ) -> Verdict:
     """Refuse the challenger in the name of a person; only force promotes it from now on.
 
