@@ -199,8 +199,8 @@ def _log_history(client: MlflowClient, layout: Layout, run_id: str) -> None:
 
 def _score_metrics(student: _Student) -> dict[str, float]:
     """Return the scores as `scores/<model>/<kind>/<task>`, their means, and figures of the training."""
-    tree = {"scores": student.scores}
-    metrics: dict[str, float] = pd.json_normalize(tree, sep="/").iloc[0].to_dict()
+    flat = pd.json_normalize({"scores": student.scores}, sep="/").iloc[0]
+    metrics = {str(name): float(score) for name, score in flat.items()}
     for model, kinds_mean in kind_means(student.scores, {}).items():
         metrics |= {f"scores/{model}/{kind}": score for kind, score in kinds_mean.items()}
         metrics[f"scores/{model}"] = mean_score(kinds_mean)

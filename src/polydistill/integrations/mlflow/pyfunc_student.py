@@ -1,4 +1,4 @@
-"""The registered model's code: MLflow copies this file and runs the copy when it loads the model.
+"""The code of the registered model: MLflow copies this file and runs the copy when it loads the model.
 
 It is a script for MLflow ("models from code", so nothing is pickled), and no module of ours imports it.
 """
