@@ -98,8 +98,8 @@ def register_student(
 def load_model(root: Path, uri: str) -> LoadedStudent:
     """Load a student from the registry (`models:/student-text@champion`), or a folder with a bundle or an export.
 
-    A registered student is read with the code of this process. The code that was published with it, which may
-    be older, serves it elsewhere through `mlflow.pyfunc.load_model`.
+    A registered student is loaded with the installed code. `mlflow.pyfunc.load_model` uses the code that was published
+    with it, which may be older.
 
     Raises:
         MissingDataError: There is no such version, alias, or bundle.
@@ -125,7 +125,7 @@ def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
     Args:
         root: The project folder.
         uri: `models:/student-text@champion`.
-        destination: An existing folder to put the model in.
+        destination: An existing folder for the model.
 
     Raises:
         MissingDataError: There is no such version or alias.
@@ -143,7 +143,7 @@ def version_folder(root: Path, uri: str, destination: Path) -> Path:
     Args:
         root: The project folder.
         uri: `models:/student-text@champion`.
-        destination: An existing, empty folder to put them in; it is returned.
+        destination: An existing, empty folder for both; it is returned.
 
     Raises:
         MissingDataError: There is no such version or alias, or its run holds no heads.
