@@ -130,7 +130,7 @@ def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
         if version.tags.get(REPRODUCIBLE) != "true":
             reason = version.tags.get(REASON, "it was published by an earlier release")
             raise MissingDataError(
-                f"{name} version {version.version} is not marked as reproducible: {reason}.\n"
+                f"{name} version {version.version} is not reproducible: {reason}.\n"
                 "Fix that, and `polydistill publish` again while its files are in the project folder."
             )
         run = client.get_run(str(version.run_id))
