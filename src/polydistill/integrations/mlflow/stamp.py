@@ -128,7 +128,9 @@ def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
         else:
             version = client.get_model_version(name, match["version"])
         if version.tags.get(REPRODUCIBLE) != "true":
-            reason = version.tags.get(REASON, "it was published by an earlier release")
+            reason = version.tags.get(REASON, "no reason is given")
+            if REPRODUCIBLE not in version.tags:
+                reason = "it was published by an earlier release"
             raise MissingDataError(
                 f"{name} version {version.version} is not reproducible: {reason}.\n"
                 "Fix that, and `polydistill publish` again while its files are in the project folder."
