@@ -107,11 +107,9 @@ class ImageEncoderStudent(NetworkStudent):
             ) from error
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = nn.Identity()  # the pooler is not used
-        side = settings["size"]
+        blank = torch.zeros(1, 3, settings["size"], settings["size"])
         with torch.inference_mode():
-            shape = encoder.eval()(
-                pixel_values=torch.zeros(1, 3, side, side)
-            ).last_hidden_state.shape
+            shape = encoder.eval()(pixel_values=blank).last_hidden_state.shape
         encoder.train()
         hidden = shape[2] if len(shape) == 3 else shape[1]
         augmentation = Augmentation(**settings["augmentation"])

@@ -242,17 +242,12 @@ class _DistillationTrainer(Trainer):
                 guard.check_embeddings(outputs["embedded"], self._plan.params.guard)
             held_out += _losses(outputs)
             geometry, n_batches = geometry + float(outputs["geometry"]), n_batches + 1
-        metrics: dict[str, float] = {}
+        metrics, teachers = dict[str, float](), self._plan.teachers
         for split, (sums, counts) in (("held_out", held_out), ("train", self._trained)):
             means = (sums / counts.clamp(min=1)).tolist()
-            metrics |= {
-                f"{split}/{name}": mean
-                for name, mean in zip(self._plan.teachers, means, strict=True)
-            }
+            metrics |= {f"{split}/{n}": mean for n, mean in zip(teachers, means, strict=True)}
         geometry /= max(n_batches, 1)
-        mean = sum(metrics[f"held_out/{name}"] for name in self._plan.teachers) / len(
-            self._plan.teachers
-        )
+        mean = sum(metrics[f"held_out/{name}"] for name in teachers) / len(teachers)
         loss = geometry if self._plan.by_geometry else mean
         metrics |= {"eval_loss": loss, "geometry": geometry}
         if not all(map(math.isfinite, metrics.values())):

@@ -56,10 +56,8 @@ def equalising_rotation(variances: NDArray[np.float64]) -> Matrix:
         cosine = np.sqrt((current[high] - mean) / spread)
         sine = np.sqrt(max(0.0, 1 - cosine**2))
         first, second = rotation[low].copy(), rotation[high].copy()
-        rotation[low], rotation[high] = (
-            cosine * first + sine * second,
-            cosine * second - sine * first,
-        )
+        rotation[low] = cosine * first + sine * second
+        rotation[high] = cosine * second - sine * first
         current[high] += current[low] - mean
         current[low] = mean
         open_ = sorted(open_[1:], key=lambda variable: current[variable])

@@ -51,12 +51,9 @@ class Running(Weighting):
 
     def resume(self, teacher_index: int, settled: Standardiser) -> Standardiser:
         """See `Weighting.resume`; the running statistics continue from the earlier ones."""
-        mean, std = float(settled.mean[0]), float(settled.std[0])
-        self.mean[teacher_index], self.variance[teacher_index], self.known[teacher_index] = (
-            mean,
-            std**2,
-            1.0,
-        )
+        self.mean[teacher_index] = float(settled.mean[0])
+        self.variance[teacher_index] = float(settled.std[0]) ** 2
+        self.known[teacher_index] = 1.0
         return Standardiser.unchanged(len(settled.mean))
 
     def _deviation(self, teacher_index: int) -> Tensor:
