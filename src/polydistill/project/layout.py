@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -27,32 +26,45 @@ def modality_of(root: Path, folder: Path, known: Sequence[str]) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
 class Layout:
     """The paths of one modality's files in the project folder `root`."""
 
-    root: Path
-    modality: str
+    def __init__(self, root: Path, modality: str) -> None:
+        self.root, self.modality = root, modality
 
-    @property
-    def artifacts(self) -> Path:
-        """Files that stages pass to one another; tracked by DVC, ignored by git."""
-        return self.root / "artifacts" / self.modality
+        # Files that stages pass to one another; tracked by DVC, ignored by git.
+        self.artifacts = root / "artifacts" / modality
+        self.student = self.artifacts / "student"  # the bundle of the distilled student
+        self.undistilled = self.artifacts / "undistilled"  # the bundle of the untrained student
+        self.heads = self.artifacts / "heads"  # the bundle of the student's heads
+        self.history = self.artifacts / "history.parquet"  # losses: step, teacher, split, nats
+        # Predictions: task, example, seed, model, prediction, target, score.
+        self.predictions = self.artifacts / "predictions.parquet"
+        self.mteb = self.artifacts / "mteb"  # the results of mteb: `<model>/<task>.json`
+        # Third-party tasks, which are fetched on each machine and not redistributed; in `status.json`, a list of
+        # them and the reasons why others are missing.
+        self.local = self.artifacts / "local"
+        self.local_status = self.local / "status.json"
 
-    @property
-    def reports(self) -> Path:
-        """Files for people to read."""
-        return self.root / "reports" / self.modality
+        # Files for people to read.
+        self.reports = root / "reports" / modality
+        self.validation = self.reports / "validation.json"  # results of the rules about the data
+        self.data_docs = self.reports / "data_docs"  # the same as HTML pages
+        self.distillation = self.reports / "distill.json"  # metrics of the distill stage
+        self.scores = self.reports / "scores.json"  # main scores by model, type of task, and task
+        self.page = self.reports / "index.html"  # the report page
+        self.results = root / "docs" / "results" / modality  # committed comparisons and estimates
+        # The drift of the incoming corpus from the champion's, and the rules about its columns as HTML pages. Local
+        # to this machine, not an output of DVC.
+        self.drift = self.reports / "drift.json"
+        self.drift_docs = self.reports / "drift_docs"
 
-    @property
-    def local(self) -> Path:
-        """Third-party tasks, which are fetched on each machine and not redistributed."""
-        return self.artifacts / "local"
-
-    @property
-    def local_status(self) -> Path:
-        """The list of fetched third-party tasks, and the reasons why others are missing."""
-        return self.local / "status.json"
+        # Times, run ids and unfinished work, local to this machine; no rerun needs them.
+        self.scratch = root / ".polydistill"
+        self.verdict = self.scratch / "gate" / f"{modality}.json"  # the gate's last verdict
+        self.watched = self.scratch / "watch" / f"{modality}.json"  # last reported by flows.watch
+        self.run_lock = self.scratch / "run.lock"  # the project lock, held by the current run
+        self.downloads = self.scratch / "downloads"  # files of package registries
 
     def embeddings(self, part: str, teacher: str) -> Path:
         """Return the folder of a teacher's embeddings; `part` is `corpus` or `benchmark`."""
@@ -75,104 +87,9 @@ class Layout:
             if folder.is_dir() and folder.name not in active and not folder.name.startswith(".")
         ]
 
-    @property
-    def student(self) -> Path:
-        """The bundle of the distilled student."""
-        return self.artifacts / "student"
-
-    @property
-    def undistilled(self) -> Path:
-        """The bundle of the untrained student."""
-        return self.artifacts / "undistilled"
-
-    @property
-    def heads(self) -> Path:
-        """The bundle of the student's heads."""
-        return self.artifacts / "heads"
-
-    @property
-    def history(self) -> Path:
-        """A table of training and held-out losses: step, teacher, split, nats."""
-        return self.artifacts / "history.parquet"
-
-    @property
-    def mteb(self) -> Path:
-        """The results of mteb: `<model>/<task>.json`."""
-        return self.artifacts / "mteb"
-
-    @property
-    def predictions(self) -> Path:
-        """A table of predictions: task, example, seed, model, prediction, target, score."""
-        return self.artifacts / "predictions.parquet"
-
     def warm_start(self, sha256: str) -> Path:
         """Return the folder of an imported version with `student` and `heads`; its name is the start of `sha256`."""
         return self.root / "adopted" / self.modality / sha256[:16]
-
-    @property
-    def validation(self) -> Path:
-        """The results of the expectations about the data."""
-        return self.reports / "validation.json"
-
-    @property
-    def data_docs(self) -> Path:
-        """The results of the expectations as HTML pages."""
-        return self.reports / "data_docs"
-
-    @property
-    def distillation(self) -> Path:
-        """The metrics of the distill stage."""
-        return self.reports / "distill.json"
-
-    @property
-    def scores(self) -> Path:
-        """The main scores by model, type of task, and task."""
-        return self.reports / "scores.json"
-
-    @property
-    def page(self) -> Path:
-        """The report page."""
-        return self.reports / "index.html"
-
-    @property
-    def verdict(self) -> Path:
-        """The last verdict of the gate; local to this machine, not an output of DVC."""
-        return self.scratch / "gate" / f"{self.modality}.json"
-
-    @property
-    def results(self) -> Path:
-        """Committed comparisons and estimates, for people to read."""
-        return self.root / "docs" / "results" / self.modality
-
-    @property
-    def drift(self) -> Path:
-        """The drift of the incoming corpus from the champion's; local to this machine, not an output of DVC."""
-        return self.reports / "drift.json"
-
-    @property
-    def drift_docs(self) -> Path:
-        """The expectations about the columns in the drift test, as HTML pages."""
-        return self.reports / "drift_docs"
-
-    @property
-    def watched(self) -> Path:
-        """The version of the data that `flows.watch` reported last."""
-        return self.scratch / "watch" / f"{self.modality}.json"
-
-    @property
-    def run_lock(self) -> Path:
-        """The project lock, held by the current run."""
-        return self.scratch / "run.lock"
-
-    @property
-    def scratch(self) -> Path:
-        """Times, run ids and unfinished work; no rerun needs them."""
-        return self.root / ".polydistill"
-
-    @property
-    def downloads(self) -> Path:
-        """Downloaded files of package registries; missing files are downloaded again."""
-        return self.scratch / "downloads"
 
     def work(self, stage: str, key: str) -> Path:
         """Return the folder of a stage's unfinished work, which is removed on success."""
