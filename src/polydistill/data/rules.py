@@ -1,0 +1,180 @@
+"""The rules about the corpus and the tasks, and the columns that these rules need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import pandas as pd
+
+from polydistill.config.data import TaskParams
+from polydistill.contracts import Modality, Rule
+from polydistill.data.tables import CLASS_KINDS, NUMBER_KINDS, sides
+from polydistill.errors import DataError
+
+SPLIT_KEY = "split_key"
+ROLES = ("query", "corpus")
+LARGEST_CLASS = 0.8
+RETRIEVAL = "retrieval"
+ALONE = "id"
+"""As the group column of a task, it makes every row its own group."""
+Checked = tuple[pd.DataFrame, list[Rule]]
+"""A table with the columns that the rules need, and the rules."""
+
+
+def corpus_rules(frame: pd.DataFrame, path: str, kind: Modality) -> Checked:
+    """Return the corpus and its rules.
+
+    Raises:
+        DataError: A value is not an example.
+    """
+    frame = _with_derived(frame, path, [kind.column], kind)
+    names = frame[kind.column].dropna().map(kind.content_id).reindex(frame.index)
+    frame["id_is_content"] = (frame["id"] == names) | names.isna()
+    return frame, [
+        _rule("expect_column_to_exist", "group", "the groups are missing"),
+        _not_null("id", "an id is missing"),
+        _rule("expect_column_values_to_be_unique", "id", "an id occurs twice"),
+        _not_null(kind.column, "an example is missing"),
+        _not_null("group", "a group is missing"),
+        _in("id_is_content", [True], "an id is not the hash of its example's content"),
+        _in("n_same_example", [1], "an example occurs twice"),
+        *kind.corpus_rules(),
+    ]
+
+
+def task_rules(
+    frame: pd.DataFrame, task: TaskParams, kind: Modality, corpus_keys: Collection[str]
+) -> Checked:
+    """Return a task's table and its rules.
+
+    Args:
+        frame: The table that `tables.complete_task` returns.
+        task: Its settings.
+        kind: The modality of its examples.
+        corpus_keys: The `near_key` of every example of the corpus.
+
+    Raises:
+        DataError: A value is not an example, or the column `role` of a retrieval task is missing.
+    """
+    columns = sides(task, kind)
+    frame = _with_derived(frame, task.path, columns, kind)
+    labels = frame.groupby(_numbered(frame, columns))["label"]
+    frame["n_labels_of_example"] = labels.transform("nunique", dropna=False)
+    frame["in_corpus"] = [  # for a pair, both sides must be in the corpus
+        all(not pd.isna(side) and kind.near_key(side) in corpus_keys for side in row)
+        for row in frame[columns].itertuples(index=False)
+    ]
+    rules = [
+        _not_null("id", "an id is missing"),
+        _rule("expect_column_values_to_be_unique", "id", "an id occurs twice"),
+        _not_null("label", "a label is missing"),
+        *kind.task_rules(columns),
+        _in("n_labels_of_example", [1], "the same input has contradictory labels"),
+        _in("n_same_example", [1], "an example occurs twice"),
+        _in("in_corpus", [False], "a benchmark example is in the corpus"),
+        *(_not_null(column, "an example is missing") for column in columns),
+    ]
+    if task.label_range is not None:
+        low, high = task.label_range
+        because = f"a label is outside [{low:g}, {high:g}]"
+        rules.append(_between("label", because, min_value=low, max_value=high))
+    if "split" in frame and task.kind != "sts":
+        rules += _add_splits(frame, task, kind)
+    if task.kind == RETRIEVAL:
+        rules += _add_answers(frame, task)
+    return frame, rules + _add_labels(frame, task)
+
+
+def _with_derived(
+    frame: pd.DataFrame, path: str, columns: Sequence[str], kind: Modality
+) -> pd.DataFrame:
+    """Return a copy with the columns that the rules of every table need."""
+    frame = frame.copy()
+    for column in columns:
+        filled = frame[column].dropna()  # numbers, for example, from a CSV file
+        wrong = filled[[not isinstance(value, str | bytes) for value in filled]]
+        if len(wrong):
+            raise DataError(
+                f"{path}: column {column!r} must hold examples, got {wrong.iloc[0]!r} in "
+                f"row {wrong.index[0]} ({len(wrong)} such rows)."
+            )
+    rows = frame[list(columns)].itertuples(index=False, name=None)
+    shown = [[one for one in row if isinstance(one, str | bytes)] for row in rows]
+    for name, numbers in kind.derived(shown).items():
+        frame[name] = list(numbers)
+    same = _numbered(frame, columns)
+    frame["n_same_example"] = same.map(same.value_counts())
+    return frame
+
+
+def _numbered(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[int]:
+    """Return a number per row that is equal for rows with equal examples."""
+    examples = frame[list(columns)].fillna("")
+    return examples.groupby(list(columns), sort=False).ngroup()
+
+
+def _add_splits(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> list[Rule]:
+    """Count the splits of each group and, unless every row is its own group, of each of the modality's split keys."""
+    frame["n_splits_of_group"] = frame.groupby("group")["split"].transform("nunique")
+    rules = [
+        _in("n_splits_of_group", [1], "a group is in both splits"),
+        _not_null("split", "a split is missing"),
+        _in("split", ["train", "test"], "a split is neither train nor test"),
+    ]
+    keys = frame[kind.column].dropna().map(kind.split_key).reindex(frame.index)
+    if task.group != ALONE and keys.notna().any():
+        frame[SPLIT_KEY] = keys
+        n_splits = frame.groupby(keys)["split"].transform("nunique")
+        frame["n_splits_of_key"] = n_splits.fillna(1)
+        because = f"examples with the same {SPLIT_KEY} are in both splits"
+        rules.append(_in("n_splits_of_key", [1], because))
+    return rules
+
+
+def _add_answers(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
+    """Add the number of roles, and whether the corpus of a retrieval task has an answer for each query."""
+    if "role" not in frame:
+        raise DataError(f"{task.path} must have a column 'role': {' or '.join(ROLES)}.")
+    roles, labels = frame["role"], frame["label"]
+    answered = labels.isin(labels[roles == "corpus"])
+    frame["n_roles"] = roles[roles.isin(ROLES)].nunique()
+    frame["has_answer"] = (roles != "query") | answered | labels.isna()
+    return [
+        _not_null("role", "a role is missing"),
+        _in("role", list(ROLES), "a role is neither query nor corpus"),
+        _in("n_roles", [2], "there are no query rows or no corpus rows"),
+        _in("has_answer", [True], "a query has no corpus row with its label"),
+    ]
+
+
+def _add_labels(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
+    """Add what the kind of task requires of its labels."""
+    labels, rules = frame["label"], []
+    if task.kind in NUMBER_KINDS:
+        frame["label_is_finite"] = pd.to_numeric(labels, errors="coerce").map(math.isfinite)
+        return [_in("label_is_finite", [True], "a label is not a finite number")]
+    if task.kind in CLASS_KINDS:
+        learnt = labels[frame["split"] == "train"]
+        frame["label_is_in_train"] = labels.isin(learnt) | labels.isna()
+        because = "a label does not occur in the training split"
+        rules.append(_in("label_is_in_train", [True], because))
+    frame["label_share"] = labels.map(labels.value_counts(normalize=True))
+    because = "one class has nearly all rows"
+    return [*rules, _between("label_share", because, max_value=LARGEST_CLASS)]
+
+
+def _rule(expectation: str, column: str, because: str, **kwargs: object) -> Rule:
+    return Rule(expectation, {"column": column, **kwargs}, because)
+
+
+def _not_null(column: str, because: str) -> Rule:
+    return _rule("expect_column_values_to_not_be_null", column, because)
+
+
+def _in(column: str, values: Sequence[object], because: str) -> Rule:
+    return _rule("expect_column_values_to_be_in_set", column, because, value_set=values)
+
+
+def _between(column: str, because: str, **limits: float) -> Rule:
+    return _rule("expect_column_values_to_be_between", column, because, **limits)
