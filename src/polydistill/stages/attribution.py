@@ -8,12 +8,11 @@ so `adds_per_minute` computes it on request and it is not stored.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from polydistill.config.params import Params
-from polydistill.contracts import Embeddings, Progress, silent
+from polydistill.contracts import Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, groups_by_id, read_tasks
 from polydistill.embeddings.store import open_embeddings
@@ -28,12 +27,11 @@ from polydistill.evaluation.attribution.contributions import (
 from polydistill.evaluation.attribution.ensemble import join, make_block
 from polydistill.evaluation.benchmark import build_tasks, run_tasks
 from polydistill.evaluation.encoder import LookupEncoder
-from polydistill.evaluation.sizes import teacher_size
 from polydistill.project.layout import Layout
 from polydistill.report.attribution import markdown
 from polydistill.report.results import write_results
+from polydistill.report.summary import model_sizes
 from polydistill.stages.evaluate import stored_embeddings
-from polydistill.teachers import TEACHERS
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,26 @@ def attribution(
         DataError: No task is available, or a task's rows cannot be probed.
         StoreError: A teacher's embeddings are damaged or lack an input.
     """
+    from threadpoolctl import threadpool_limits
+
     layout, block = Layout(root, modality), params.modality(modality)
     teachers = list(params.enabled_teachers(modality))
-    _require_embeddings(layout, teachers)
+    if len(teachers) < 2:
+        raise ParamsError(
+            f"Attribution needs at least two teachers, got only {', '.join(teachers)}: "
+            "remove `enabled: false` from the row of another teacher in params.yaml."
+        )
+    for teacher in teachers:
+        if not (folder := layout.embeddings("benchmark", teacher)).exists():
+            raise MissingDataError(
+                f"No embeddings in {folder}: run `dvc repro embed@{modality}-{teacher}`."
+            )
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
     tasks = build_tasks(frames, block.tasks, block.evaluation, kind)
     ids = benchmark_inputs(frames, block.tasks, kind)["id"].tolist()
-    blocks = _blocks(layout, teachers, ids, params.threads)
+    with threadpool_limits(params.threads, "blas"), threadpool_limits(1, "openmp"):
+        blocks = {name: make_block(stored_embeddings(layout, name, ids)[0]) for name in teachers}
     runs: dict[Members, dict[str, ByExample]] = {}
     planned = ensembles(teachers)
     for number, members in enumerate(planned, 1):
@@ -83,19 +93,16 @@ def attribution(
             for run in run_tasks(encoder, tasks, params.threads)
         }
         progress(f"attribution {name}", number, len(planned))
-    models = {
-        name: (row, TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options))
-        for name, row in params.enabled_teachers(modality).items()
-    }
+    sizes = model_sizes(root, params, modality)
     report = attribute(
         modality,
         runs,
         block.tasks,
         groups=groups_by_id(frames),
-        weight_bytes={name: teacher_size(*model).weight_bytes for name, model in models.items()},
+        weight_bytes={name: sizes[name].weight_bytes for name in teachers},
         seed=params.seed,
     )
-    write_results(Layout(root, modality).results, "attribution", asdict(report), markdown(report))
+    write_results(layout.results, "attribution", asdict(report), markdown(report))
     return report
 
 
@@ -113,27 +120,3 @@ def adds_per_minute(
             minutes = rows / json.loads(note.read_text(encoding="utf-8"))["rows_per_s"] / 60
         found[one.teacher] = EmbeddingTime(minutes, one.adds.mean / minutes if minutes else None)
     return found
-
-
-def _require_embeddings(layout: Layout, teachers: Sequence[str]) -> None:
-    if len(teachers) < 2:
-        raise ParamsError(
-            f"Attribution needs at least two teachers, got only {', '.join(teachers)}: "
-            "remove `enabled: false` from the row of another teacher in params.yaml."
-        )
-    for teacher in teachers:
-        folder = layout.embeddings("benchmark", teacher)
-        if not folder.exists():
-            raise MissingDataError(
-                f"No embeddings in {folder}: run `dvc repro embed@{layout.modality}-{teacher}`."
-            )
-
-
-def _blocks(
-    layout: Layout, teachers: Sequence[str], ids: Sequence[str], n_threads: int
-) -> dict[str, Embeddings]:
-    """Return each teacher's part of an ensemble, computed with a reproducible order of sums."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(n_threads, "blas"), threadpool_limits(1, "openmp"):
-        return {name: make_block(stored_embeddings(layout, name, ids)[0]) for name in teachers}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import ArrayLike, NDArray
 
 from polydistill.config.params import Params
@@ -21,14 +22,12 @@ from polydistill.embeddings.store import open_corpus_embeddings
 from polydistill.errors import DataError
 from polydistill.evaluation.information.sufficiency import Sufficiency, estimate_sufficiency
 from polydistill.evaluation.scores import kind_means, mean_score, read_scores
-from polydistill.evaluation.sizes import teacher_size, weights_size
 from polydistill.project.layout import Layout
 from polydistill.report.results import write_results
+from polydistill.report.summary import model_sizes
 from polydistill.students import encode, load_student
-from polydistill.teachers import TEACHERS
 from polydistill.training.dataset import held_out_mask, seeded
 
-UNKNOWN = "n/a"
 MILLION = 1e6
 POINTS = 100
 """Number of benchmark points in a mean score of one."""
@@ -112,12 +111,17 @@ def information(
     found = measure(
         students, teachers, held_out, groups[chosen], seed=params.seed, progress=progress
     )
+    sizes = {name: size.n_parameters for name, size in model_sizes(root, params, modality).items()}
+    points: dict[str, float] = {}
+    if layout.scores.exists():  # the evaluate stage has run
+        means = kind_means(read_scores(layout.scores), block.tasks)
+        points = {model: POINTS * mean_score(kinds) for model, kinds in means.items() if kinds}
     report = InformationReport(
         modality=modality,
         n_rows=int((~held_out).sum()),
         n_held_out=int(held_out.sum()),
         sufficiency=found,
-        density=densities(found, _sizes(layout, params), _points(layout, params)),
+        density=densities(found, sizes, points),
     )
     write_results(layout.results, "information", asdict(report), markdown(report))
     return report
@@ -146,7 +150,7 @@ def measure(
 
 def densities(
     found: Mapping[str, Mapping[str, Sufficiency]],
-    n_parameters: Mapping[str, int],
+    n_parameters: Mapping[str, int | None],
     points: Mapping[str, float],
 ) -> dict[str, Density]:
     """Return each model's summed nats and points, and their ratios to its size if that is known."""
@@ -167,51 +171,17 @@ def densities(
 
 def markdown(report: InformationReport) -> str:
     """Return the report as two tables."""
-    models = list(report.sufficiency)
-    teachers = sorted(
-        {name for row in report.sufficiency.values() for name in row}, key=models.index
+    environment = Environment(
+        loader=PackageLoader("polydistill.report", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - Markdown, not HTML
     )
-    lines = [
-        f"# Information of the {report.modality} models about the teachers",
-        "",
-        (
-            "Estimated mutual information between a row's model and a column's teacher, in nats, with a "
-            f"95% bootstrap interval over {report.n_held_out:,} rows that the student was not trained on; "
-            f"estimators fitted on {report.n_rows:,} others. `polydistill information` writes this page."
-        ),
-        "",
-        (
-            "Compare the models within a column. A higher value means that the teacher's embeddings can be "
-            "predicted better from the model's, without labels; zero means that no relation was "
-            "found. The estimates are too low, more so with fewer rows and wider models. They rank "
-            "models and are not a share of the teacher's information."
-        ),
-        "",
-        f"| | {' | '.join(teachers)} |",
-        f"|---|{'---:|' * len(teachers)}",
-    ]
-    for model, row in report.sufficiency.items():
-        cells = [_cell(row[teacher]) if teacher in row else UNKNOWN for teacher in teachers]
-        lines.append(f"| {model} | {' | '.join(cells)} |")
-    lines += [
-        "",
-        "## Density",
-        "",
-        (
-            "Nats are summed over all teachers other than the model itself, so the sum of a teacher has "
-            "one term fewer. Points are hundredths of the mean score. n/a: unknown, for example "
-            "because a teacher's files do not state its size."
-        ),
-        "",
-        "| | nats | teachers | parameters | nats per million | points | points per million |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for model, one in report.density.items():
-        size = UNKNOWN if one.n_parameters is None else f"{one.n_parameters:,}"
-        numbers = [_number(x) for x in (one.nats_per_million, one.points, one.points_per_million)]
-        cells = [_number(one.nats), str(one.n_teachers), size, *numbers]
-        lines.append(f"| {model} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    teachers = dict.fromkeys(name for row in report.sufficiency.values() for name in row)
+    ordered = [model for model in report.sufficiency if model in teachers]
+    template = environment.get_template("information.md.jinja")
+    return template.render(report=report, teachers=ordered)
 
 
 def _choose_rows(
@@ -223,31 +193,3 @@ def _choose_rows(
     trained = np.flatnonzero(present & ~held_out)
     drawn = seeded(seed, "rows of information").permutation(trained)[:rows]
     return np.sort(np.concatenate([drawn, np.flatnonzero(present & held_out)]))
-
-
-def _sizes(layout: Layout, params: Params) -> dict[str, int]:
-    """Return each model's number of parameters, if its files state it."""
-    sizes = {
-        "student": weights_size(layout.student).n_parameters,
-        "undistilled": weights_size(layout.undistilled).n_parameters,
-    }
-    for name, row in params.enabled_teachers(layout.modality).items():
-        teacher = TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
-        sizes[name] = teacher_size(row, teacher).n_parameters
-    return {model: size for model, size in sizes.items() if size is not None}
-
-
-def _points(layout: Layout, params: Params) -> dict[str, float]:
-    """Return each model's points; empty before the evaluate stage has run."""
-    if not layout.scores.exists():
-        return {}
-    means = kind_means(read_scores(layout.scores), params.modality(layout.modality).tasks)
-    return {model: POINTS * mean_score(kinds) for model, kinds in means.items() if kinds}
-
-
-def _cell(one: Sufficiency) -> str:
-    return f"{one.nats:.2f} [{one.low:.2f}, {one.high:.2f}]"
-
-
-def _number(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.2f}"
