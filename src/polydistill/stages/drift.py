@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file, save_file
 
-from polydistill.config.operations import DriftParams
 from polydistill.config.params import Params
 from polydistill.contracts import Example, FloatArray, Modality, Student
 from polydistill.data.modalities import MODALITIES
@@ -158,12 +156,18 @@ def drift(  # noqa: PLR0913 - two corpora with their settings
         permutations=policy.permutations,
         generator=seeded(params.seed, "drift: labels"),
     )
-    columns = _compare_columns(corpus, kind, reference, policy, checker)
+    table = derive(corpus, kind, list(reference.columns))
+    incoming = means(table)
+    ranges = allowed_ranges(reference.columns, tolerance=policy.tolerance)
+    results = checker.check({"corpus": (table, [one.rule for one in ranges])})
+    columns = tuple(
+        Column(**vars(one), incoming=incoming[one.column], drifted=not result.success)
+        for one, result in zip(ranges, results, strict=True)
+    )
     found = ["embeddings"] if test.p <= policy.level else []
-    found += [column.column for column in columns if column.drifted]
     report = DriftReport(
         champion=champion,
-        drifted=tuple(found),
+        drifted=(*found, *(column.column for column in columns if column.drifted)),
         mmd2=test.mmd2,
         p=test.p,
         level=policy.level,
@@ -182,30 +186,11 @@ def draw(
     The two corpora of a comparison use different purposes. With the same purpose an unchanged corpus would give the
     same rows twice instead of two independent samples.
     """
-    places = seeded(seed, purpose).permutation(len(corpus))
-    drawn = corpus[kind.column].iloc[places].dropna()
-    return list(islice(_readable(kind, drawn), rows))
-
-
-def _readable(kind: Modality, values: Iterable[object]) -> Iterator[Example]:
-    """Yield the examples that the modality can read; validation reports the others as errors."""
-    for value in values:
-        with suppress(DataError):
-            yield kind.coerce(value)
-
-
-def _compare_columns(
-    corpus: pd.DataFrame,
-    kind: Modality,
-    reference: Reference,
-    policy: DriftParams,
-    checker: RuleChecker,
-) -> tuple[Column, ...]:
-    table = derive(corpus, kind, list(reference.columns))
-    incoming = means(table)
-    ranges = allowed_ranges(reference.columns, tolerance=policy.tolerance)
-    results = checker.check({"corpus": (table, [one.rule for one in ranges])})
-    return tuple(
-        Column(**vars(one), incoming=incoming[one.column], drifted=not result.success)
-        for one, result in zip(ranges, results, strict=True)
-    )
+    order = seeded(seed, purpose).permutation(len(corpus))
+    drawn: list[Example] = []
+    for value in corpus[kind.column].iloc[order].dropna():
+        if len(drawn) == rows:
+            break
+        with suppress(DataError):  # validation reports the examples that cannot be read
+            drawn.append(kind.coerce(value))
+    return drawn

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from polydistill.config.params import ModalityParams, Params
+from polydistill.config.params import Params
 from polydistill.contracts import Embeddings, Modality, Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
@@ -24,8 +24,7 @@ from polydistill.errors import StoreError, UnknownNameError
 from polydistill.evaluation.benchmark import BenchmarkRun, build_tasks, run_benchmark
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.scores import Scores, kind_means
-from polydistill.evaluation.task import BenchmarkTask
-from polydistill.project.files import put_in_place
+from polydistill.project.files import put_in_place, write_atomic
 from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student, weights_digest
 
@@ -98,29 +97,27 @@ def evaluate(
     """
     layout, block = Layout(root, modality), params.modality(modality)
     wanted = _wanted(params, modality, models or block.evaluation.models)
-    for folder, target in layout.disabled_embeddings(
-        "benchmark", params.enabled_teachers(modality)
-    ):
+    active = params.enabled_teachers(modality)
+    for folder, target in layout.disabled_embeddings("benchmark", active):
         set_aside(folder, target)
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
     tasks = build_tasks(frames, block.tasks, block.evaluation, kind)
     inputs = benchmark_inputs(frames, block.tasks, kind)
-    wanted_models = _encoders(layout, params, wanted, kind, inputs)
-    run = run_benchmark(wanted_models, tasks, block.tasks, params.threads, progress)
-    table = pa.Table.from_pandas(
-        run.predictions, schema=PREDICTIONS, preserve_index=False
-    ).replace_schema_metadata(None)
-    _publish_outputs(layout, run, table)
+    encoders = _encoders(layout, params, wanted, kind, inputs)
+    run = run_benchmark(encoders, tasks, block.tasks, params.threads, progress)
+    _publish_outputs(layout, run)
+    fetched = layout.local_status.exists()
+    reason = "fetch-data could not fetch it" if fetched else "the fetch-data stage has not run"
     return EvaluateReport(
         models=tuple(run.scores),
         scores=run.scores,
         means=kind_means(run.scores, block.tasks),
-        skipped=_skipped(layout, block, tasks),
+        skipped={name: reason for name in block.tasks if name not in frames},
         labels_seen=params.labels_seen(modality),
         missing=run.missing,
         n_inputs=len(inputs),
-        n_predictions=len(table),
+        n_predictions=len(run.predictions),
     )
 
 
@@ -141,16 +138,17 @@ def _encoders(
 
     torch.set_num_threads(params.threads)
     ids, examples = inputs["id"].tolist(), inputs[kind.column].tolist()
-    folders = {"student": layout.student, "undistilled": layout.undistilled}
-    for name in (name for name in wanted if name in STUDENTS):
-        folder = folders[name]
-        values = encode(load_student(folder), examples)
-        everywhere = np.ones(len(ids), dtype=np.bool_)
-        embeddings = Embeddings(values, everywhere)
-        yield LookupEncoder(name, weights_digest(folder), ids, embeddings)
-    for name in (name for name in wanted if name not in STUDENTS):
-        embeddings, identity = stored_embeddings(layout, name, ids)
-        yield LookupEncoder(name, _revision(identity), ids, embeddings)
+    students = {"student": layout.student, "undistilled": layout.undistilled}
+    for name in wanted:
+        if name in students:
+            values = encode(load_student(students[name]), examples)
+            embeddings = Embeddings(values, np.ones(len(ids), dtype=np.bool_))
+            revision = weights_digest(students[name])
+        else:
+            embeddings, identity = stored_embeddings(layout, name, ids)
+            text = json.dumps(dict(identity), sort_keys=True)
+            revision = hashlib.sha256(text.encode()).hexdigest()
+        yield LookupEncoder(name, revision, ids, embeddings)
 
 
 def stored_embeddings(
@@ -163,38 +161,13 @@ def stored_embeddings(
     """
     folder = layout.embeddings("benchmark", teacher)
     stored = open_embeddings(folder)
-    rows = {content: row for row, content in enumerate(stored.ids.tolist())}
-    if lacking := [content for content in ids if content not in rows]:
-        raise StoreError(
-            f"{folder} lacks {len(lacking)} of {len(ids)} inputs: run the embed stage."
-        )
-    order = np.array([rows[content] for content in ids], dtype=np.int64)
-    return stored.take(order), stored.identity
+    rows = pd.Index(stored.ids).get_indexer(pd.Index(ids))
+    if n_lacking := int((rows < 0).sum()):
+        raise StoreError(f"{folder} lacks {n_lacking} of {len(ids)} inputs: run the embed stage.")
+    return stored.take(rows), stored.identity
 
 
-def _revision(identity: Mapping[str, object]) -> str:
-    """Return a teacher's revision: the sha256 of its identity."""
-    return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
-
-
-def _skipped(layout: Layout, block: ModalityParams, tasks: list[BenchmarkTask]) -> dict[str, str]:
-    """Return the missing tasks of `params.yaml` with the reasons; only third-party tasks may be missing."""
-    present = {task.name for task in tasks}
-    reason = (
-        "fetch-data could not fetch it"
-        if layout.local_status.exists()
-        else "the fetch-data stage has not run"
-    )
-    return {name: reason for name in block.tasks if name not in present}
-
-
-def _write_json(path: Path, tree: Mapping[str, Any], *, sort_keys: bool = True) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(tree, indent=1, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _publish_outputs(layout: Layout, run: BenchmarkRun, predictions: pa.Table) -> None:
+def _publish_outputs(layout: Layout, run: BenchmarkRun) -> None:
     """Move all outputs to their final paths, the scores last."""
     work = layout.work("evaluate", layout.modality)
     shutil.rmtree(work, ignore_errors=True)
@@ -202,9 +175,15 @@ def _publish_outputs(layout: Layout, run: BenchmarkRun, predictions: pa.Table) -
     for model, results in run.results.items():
         for task, result in results.items():
             _write_json(work / "mteb" / model / f"{task}.json", result)
-    pq.write_table(predictions, work / "predictions.parquet", compression="zstd")
+    table = pa.Table.from_pandas(run.predictions, schema=PREDICTIONS, preserve_index=False)
+    table = table.replace_schema_metadata(None)
+    pq.write_table(table, work / "predictions.parquet", compression="zstd")
     _write_json(work / "scores.json", run.scores, sort_keys=False)  # students first, then teachers
-    put_in_place(work / "mteb", layout.mteb)
-    put_in_place(work / "predictions.parquet", layout.predictions)
-    put_in_place(work / "scores.json", layout.scores)
+    for final in (layout.mteb, layout.predictions, layout.scores):
+        put_in_place(work / final.name, final)
     shutil.rmtree(work)
+
+
+def _write_json(path: Path, tree: Mapping[str, Any], *, sort_keys: bool = True) -> None:
+    text = json.dumps(tree, indent=1, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, text + "\n")
