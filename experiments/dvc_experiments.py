@@ -70,7 +70,7 @@ class DvcExperiments:
         self.restore()
         settings = [part for key, value in changes.items() for part in ("-S", _setting(key, value))]
         finished = run_command(
-            [*DVC, "--wait-for-lock", "exp", "run", "--name", name, *settings, target],
+            [*DVC, "exp", "run", "--name", name, *settings, target],
             self._folder,
             timeout_s=EXPERIMENT_TIMEOUT_S,
         )
@@ -92,7 +92,7 @@ class DvcExperiments:
         return self._answer(["git", *arguments])
 
     def _dvc(self, *arguments: str) -> str:
-        return self._answer([*DVC, "--wait-for-lock", *arguments])
+        return self._answer([*DVC, *arguments])
 
     def _answer(self, command: list[str]) -> str:
         result = subprocess.run(

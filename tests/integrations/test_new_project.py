@@ -103,7 +103,7 @@ def test_the_project_is_a_git_and_a_dvc_repository_with_a_clean_state(file: Path
     state = run_command(["git", "status", "--short"], project, timeout_s=60)
     graph = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
     deps = [dep for stage in graph.values() for dep in stage.get("do", stage)["deps"]]
-    stages = dvc.stage_names(project)
+    stages = [stage for group in dvc.stage_groups(project, "text") for stage in group]
     assert state.exit_code == 0
     assert not state.lines
     assert dvc.sync_data(project) == "unchanged"

@@ -18,7 +18,6 @@ from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.store import connected
 from polydistill.integrations.reproduction import (
     PLACES,
-    in_order,
     other_packages,
     reproduce_version,
 )
@@ -197,17 +196,6 @@ def test_packages_at_other_versions_than_the_lock_are_named(tmp_path: Path) -> N
 
     assert found.startswith(f"pytest 0.1 → {pytest.__version__}")
     assert other_packages(tmp_path / "none") == ()
-
-
-def test_stages_stand_in_the_order_of_what_they_read() -> None:
-    lock = {
-        "evaluate": {"deps": [{"path": "a/student"}], "outs": [{"path": "r"}]},
-        "distill": {"deps": [{"path": "a/e"}], "outs": [{"path": "a/student"}]},
-        "embed@x": {"deps": [{"path": "data"}], "outs": [{"path": "a/e/x"}]},
-        "embed@y": {"deps": [{"path": "data"}], "outs": [{"path": "a/e/y"}]},
-    }
-
-    assert in_order(lock) == ["embed@x", "embed@y", "distill", "evaluate"]
 
 
 def files(folder: Path) -> dict[str, int]:

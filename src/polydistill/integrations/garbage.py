@@ -1,4 +1,4 @@
-"""Files in a project folder that nothing needs: unfinished work, scratch folders, embeddings."""
+"""Finds unused files in a project folder: unfinished work, scratch folders, embeddings."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from polydistill.project.workspace import project_of
 Kind = Literal["work", "scratch", "embeddings", "run", "bundle", "version"]
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"
 EXPERIMENTS = Path(".dvc") / "tmp" / "exps" / "standalone"
-"""Where `dvc exp run --temp` works."""
+"""The working folder of `dvc exp run --temp`."""
 PARTS = ("corpus", "benchmark")
 HOUR_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """One thing that nothing needs.
+    """An unused file, folder or entry of the registry.
 
     Attributes:
-        kind: What it is.
+        kind: The kind of thing.
         what: A path in the project folder, or an id in the registry.
-        why: Why nothing needs it.
-        size_bytes: What it takes on this disk.
+        why: The reason why it is unused.
+        size_bytes: The space that it takes on this disk.
     """
 
     kind: Kind
@@ -44,10 +44,10 @@ class Garbage:
 
 
 def find_files(root: Path, modality: str, older_than_h: float) -> list[Garbage]:
-    """List the files and folders of a modality that nothing needs.
+    """List the unused files and folders of a modality.
 
-    Nothing is listed that was written in the last `older_than_h` hours, that a stage which is running may
-    use, or that `dvc.lock` names.
+    The list has no files that were written in the last `older_than_h` hours or that `dvc.lock` names. It is empty
+    while a stage is running.
     """
     if stage_is_running(root):
         return []
@@ -57,12 +57,12 @@ def find_files(root: Path, modality: str, older_than_h: float) -> list[Garbage]:
 
 
 def remove_files(root: Path, garbage: Garbage) -> None:
-    """Remove one of `find_files`."""
+    """Remove a file or folder that `find_files` has listed."""
     path = root / garbage.what
     if path.parent == root / PLACES:
         try:
             git.remove_worktree(project_of(root), path)
-        except StageError:  # git knows nothing of it any more
+        except StageError:  # not a worktree any more
             shutil.rmtree(path)
     elif path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -81,7 +81,7 @@ def stage_is_running(root: Path) -> bool:
         readers = [one for ones in lock.get("read", {}).values() for one in ones]
         pids = {int(holder["pid"]) for holder in [*writers, *readers]}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return True  # a lock that we cannot read is not ours to ignore
+        return True  # do not ignore a lock that cannot be read
     return any(is_alive(pid) for pid in pids)
 
 
@@ -91,8 +91,8 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's
-        return True
+    except PermissionError:  # a process of another user
+        pass
     return True
 
 
@@ -102,7 +102,7 @@ def size_of(path: Path) -> int:
 
 
 def newest(path: Path) -> float:
-    """Return when something in a file or folder was last written, in seconds since 1970."""
+    """Return the time of the last change in a file or folder, in seconds since 1970."""
     return max(file.lstat().st_mtime for file in _below(path))
 
 
@@ -117,7 +117,7 @@ def _garbage(root: Path, kind: Kind, path: Path, why: str) -> Garbage:
 
 
 def _work(root: Path, modality: str) -> Iterator[Garbage]:
-    """Yield what stages have begun and not finished: other settings, another teacher, an interruption."""
+    """Yield unfinished work of stages that were interrupted or had other settings."""
     why = "unfinished work: a stage with these settings and inputs would resume it"
     for path in sorted(Layout(root, modality).scratch.glob("work/*/*")):
         of_modality = path.name == modality or path.name.startswith(f"{modality}-")
@@ -135,15 +135,15 @@ def _scratch(root: Path) -> Iterator[Garbage]:
 
 
 def _embeddings(root: Path, modality: str) -> Iterator[Garbage]:
-    """Shards in a folder that `dvc.lock` does not name, and halves of a swap that was interrupted."""
+    """Yield embeddings that `dvc.lock` does not name, and folders left by an interrupted swap."""
     try:
         entries = lock_entries(root, modality)
-    except MissingDataError:  # nothing says what is needed
+    except MissingDataError:  # nothing is known about what is used
         return
     named = {row["path"] for entry in entries.values() for row in entry.get("outs", ())}
     for part in PARTS:
         for path in sorted((Layout(root, modality).artifacts / "embeddings" / part).glob("*")):
             if path.name.startswith("."):
-                yield _garbage(root, "embeddings", path, "left by a swap that was interrupted")
+                yield _garbage(root, "embeddings", path, "left by an interrupted swap")
             elif path.relative_to(root).as_posix() not in named:
-                yield _garbage(root, "embeddings", path, "no stage of dvc.lock has made it")
+                yield _garbage(root, "embeddings", path, "not an output of a stage in dvc.lock")

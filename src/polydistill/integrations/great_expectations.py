@@ -1,4 +1,4 @@
-"""Great Expectations as the checker of rules: an ephemeral context, and Data Docs for people."""
+"""Checks rules with Great Expectations, in an ephemeral context, and writes Data Docs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class GreatExpectationsChecker:
     """See `stages.validate.RuleChecker`.
 
     Args:
-        data_docs: The folder of the pages; it is replaced.
+        data_docs: The folder of the pages, which is replaced.
     """
 
     def __init__(self, data_docs: Path) -> None:
@@ -29,7 +29,7 @@ class GreatExpectationsChecker:
         """See `stages.validate.RuleChecker.check`.
 
         Raises:
-            UnknownNameError: A rule's type is no expectation.
+            UnknownNameError: A rule's type is not an expectation.
         """
         try:
             import great_expectations as gx
@@ -39,30 +39,21 @@ class GreatExpectationsChecker:
         variables: Any = context.variables
         variables.progress_bars = {"globally": False}
         source = context.data_sources.add_pandas("tables")
-        validations = []
-        for name, (
-            _,
-            rules,
-        ) in tables.items():  # all of them first: an unknown rule ends it at once
-            suite = context.suites.add(gx.ExpectationSuite(name=name))
-            for place, rule in enumerate(rules):
-                suite.add_expectation(_expectation(gx, rule, place))
-            batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
-            validation = gx.ValidationDefinition(name=name, data=batch, suite=suite)
-            validations.append(context.validation_definitions.add(validation))
+        suites = {  # all of them first: an unknown rule is an error before any check
+            name: [_expectation(gx, rule, number) for number, rule in enumerate(rules)]
+            for name, (_, rules) in tables.items()
+        }
         results: list[RuleResult] = []
-        for validation in validations:
-            frame, rules = tables[validation.name]
-            checkpoint = gx.Checkpoint(
-                name=validation.name,
-                validation_definitions=[validation],
-                result_format={"result_format": "SUMMARY"},
+        for name, (frame, rules) in tables.items():
+            suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=suites[name]))
+            batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
+            definition = gx.ValidationDefinition(name=name, data=batch, suite=suite)
+            outcome = context.validation_definitions.add(definition).run(
+                batch_parameters={"dataframe": frame}, result_format="SUMMARY"
             )
-            outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
-            found: list[Any] = next(iter(outcome.run_results.values())).results
-            found.sort(key=lambda one: int(one.expectation_config.meta["place"]))
-            pairs = zip(rules, found, strict=True)
-            results += [_result(validation.name, rule, one) for rule, one in pairs]
+            found: list[Any] = outcome.results
+            found.sort(key=lambda one: int(one.expectation_config.meta["number"]))
+            results += [_result(name, *pair) for pair in zip(rules, found, strict=True)]
         self._write_docs(context)
         return results
 
@@ -82,7 +73,7 @@ class GreatExpectationsChecker:
         context.build_data_docs(site_names="local")
 
 
-def _expectation(gx: Any, rule: Rule, place: int) -> Any:
+def _expectation(gx: Any, rule: Rule, number: int) -> Any:
     name = "".join(part.capitalize() for part in rule.type.split("_"))
     factory = getattr(gx.expectations, name, None)
     if factory is None:
@@ -90,7 +81,7 @@ def _expectation(gx: Any, rule: Rule, place: int) -> Any:
         raise UnknownNameError(
             "expectation", rule.type, [one for one in known if one.startswith("expect_")]
         )
-    return factory(**rule.kwargs, notes=rule.because, meta={"place": place})
+    return factory(**rule.kwargs, notes=rule.because, meta={"number": number})
 
 
 def _result(table: str, rule: Rule, outcome: Any) -> RuleResult:

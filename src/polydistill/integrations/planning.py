@@ -1,7 +1,6 @@
-"""What a run would do: DVC knows what is stale, the registry what is champion, the policy what follows.
+"""Decides whether a run has anything to do, from the stages that are stale, the champion and the retrain policy.
 
-A night without work needs nothing else, so the gate, drift and Great Expectations, which import torch, are
-imported only where the answer depends on them.
+The gate, drift and Great Expectations import torch, so they are imported only if the decision depends on them.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ def make_plan(
 
     Args:
         root: The project folder.
-        params: Of the project.
+        params: The project's parameters.
         modality: A block of `params.yaml`.
-        policy: In place of the one in `params.yaml`.
+        policy: Replaces the policy in `params.yaml`.
 
     Raises:
         StageError: DVC or the tracking store does not answer.
@@ -46,30 +45,33 @@ def make_plan(
             return None
         return report.drifted
 
-    retrain = params.modality(modality).retrain
-    chosen = policy or retrain.policy
+    chosen = policy or params.modality(modality).retrain.policy
     return plan(chosen, gather_facts(root, params, modality), drifted)
 
 
 def gather_facts(root: Path, params: Params, modality: str) -> Facts:
-    """Ask DVC and the registry what a plan is made of.
+    """Return the facts that a plan depends on, from DVC and the registry.
 
     Raises:
-        StageError: One of them does not answer.
+        StageError: DVC or the tracking store does not answer.
     """
     stale = stale_entries(root, params, modality)
     saved = (root / dvc.DATA_FILE).exists() and str(dvc.DATA_FILE) not in stale
+    data = dvc.data_hash(root) if saved else None
     try:
         lock = dvc.lock_digest(dvc.lock_entries(root, modality))
     except MissingDataError:  # before the first run
         lock = None
-    champion, challenger = _registered(root, params, modality, lock)
-    data = dvc.data_hash(root) if saved else None
+    versions = _registered(root, modality)
+    champion, challenger = versions.get(CHAMPION), versions.get(CHALLENGER)
+    if challenger is not None and challenger.lock_sha256 == lock:
+        refused = _is_refused(root, params, modality, challenger.verdict, champion)
+        challenger = replace(challenger, refused=refused)
     return Facts(stale, lock, data, champion, challenger)
 
 
 def stale_entries(root: Path, params: Params, modality: str) -> tuple[str, ...]:
-    """Return what is not up to date of a modality, according to DVC: its stages, and `data.dvc`."""
+    """Return the stages of a modality that are not up to date, and `data.dvc` if the data have changed."""
     ours = {modality, *params.embed_keys(modality)}
     return tuple(
         entry
@@ -78,11 +80,9 @@ def stale_entries(root: Path, params: Params, modality: str) -> tuple[str, ...]:
     )
 
 
-def _registered(
-    root: Path, params: Params, modality: str, lock: str | None
-) -> tuple[Registered | None, Registered | None]:
-    """Return champion and challenger."""
-    name, found = model_name(modality), dict[str, Registered]()
+def _registered(root: Path, modality: str) -> dict[str, Registered]:
+    """Return the champion and the challenger by alias."""
+    name, found = model_name(modality), {}
     with connected(root) as client:
         model = registered_model(client, name)
         aliases = {} if model is None else model.aliases
@@ -93,27 +93,22 @@ def _registered(
             data = next((str(row.dataset.digest) for row in rows), None)
             verdict = one.tags.get("verdict")
             found[alias] = Registered(int(one.version), one.tags.get(LOCK_TAG), data, verdict)
-    champion, challenger = found.get(CHAMPION), found.get(CHALLENGER)
-    if challenger is not None:
-        refused = challenger.lock_sha256 == lock and (
-            challenger.verdict == WITHDRAWN
-            or (
-                challenger.verdict == "refused" and _still_refused(root, params, modality, champion)
-            )
-        )
-        challenger = replace(challenger, refused=refused)
-    return champion, challenger
+    return found
 
 
-def _still_refused(root: Path, params: Params, modality: str, champion: Registered | None) -> bool:
-    """Return whether the gate refuses the challenger today, too.
+def _is_refused(
+    root: Path, params: Params, modality: str, verdict: str | None, champion: Registered | None
+) -> bool:
+    """Return whether a person or the gate refuses the challenger, whose last verdict is `verdict`.
 
-    The gate is asked again only if its policy or the champion has changed.
+    The gate judges it again only if its policy or the champion has changed.
     """
+    if verdict != "refused":
+        return verdict == WITHDRAWN
     from polydistill.integrations.mlflow.promotion import last_verdict, promote
 
-    said = last_verdict(root, modality)
+    last = last_verdict(root, modality)
     now = (params.modality(modality).gate, None if champion is None else champion.version)
-    if said is not None and (said.policy, said.champion) == now:
-        return said.refused
+    if last is not None and (last.policy, last.champion) == now:
+        return last.refused
     return promote(root, params, modality, dry_run=True).refused

@@ -1,4 +1,4 @@
-"""Commands in process groups of their own: output as it comes, and no child left when one is stopped."""
+"""Commands in process groups of their own: output is shown as it comes, and no child survives a stop."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from polydistill.errors import StageError
 
 GRACE_S = 5.0
 KEPT_LINES = 200
-_running: set[subprocess.Popen[str]] = set()
-_stopped: set[subprocess.Popen[str]] = set()
+_running: dict[subprocess.Popen[str], bool] = {}
+"""The commands that run, and whether they were stopped by this process."""
 _lock = threading.RLock()
 
 
@@ -29,9 +29,9 @@ class Finished:
     """A command that ended by itself.
 
     Attributes:
-        exit_code: Its exit code; minus the signal's number where a signal ended it.
-        lines: The last lines of what it said.
-        seconds: How long it took.
+        exit_code: The exit code; minus the signal's number if a signal ended it.
+        lines: The last lines of its output.
+        seconds: The duration.
     """
 
     exit_code: int
@@ -47,38 +47,44 @@ def run_command(
     hidden: Container[str] | None = (),
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a command in `root` and pass its lines on to our own standard output as they come.
+    """Run a command in `root` and copy its lines to standard output as they come.
 
     Its PATH begins with the folder of this interpreter, so that it finds the commands installed there.
 
     Args:
         command: Program and arguments.
-        root: The folder it runs in.
+        root: The working folder.
         timeout_s: Seconds after which the whole process group is killed.
-        hidden: Lines that are not passed on; None: all of them.
-        environment: Variables that it has beside ours, or in place of them.
+        hidden: Lines that are not copied; None: all lines.
+        environment: Variables that are added to ours or replace them.
 
     Raises:
-        StageError: It could not start, ran into the timeout, or was stopped by `stop_all`.
+        StageError: The command could not start, exceeded the timeout, or was stopped by `stop_all`.
     """
     started = time.monotonic()
     process = _start(command, root, environment or {})
     timer = threading.Timer(timeout_s, _stop, [process])
     timer.daemon = True
     timer.start()
-    try:
-        lines = _follow(process, hidden)
-        exit_code = process.wait()
-    finally:
-        timer.cancel()
-        _end(process)
+    lines: deque[str] = deque(maxlen=KEPT_LINES)
+    with process:
+        try:
+            for line in process.stdout or ():
+                lines.append(line.rstrip())
+                if hidden is not None and line.rstrip() not in hidden:
+                    sys.stdout.write(line)
+                    sys.stdout.flush()
+            exit_code = process.wait()
+        finally:
+            timer.cancel()
+            _signal(process, signal.SIGKILL)  # children that the command left behind
+            with _lock:
+                stopped = _running.pop(process)
     seconds = time.monotonic() - started
-    if process in _stopped:
-        with _lock:
-            _stopped.discard(process)
+    if stopped:
         limit = f" after its limit of {timeout_s:g} s" if seconds >= timeout_s else ""
         raise StageError(f"`{' '.join(command)}` was stopped{limit}.")
-    return Finished(exit_code, lines, seconds)
+    return Finished(exit_code, tuple(lines), seconds)
 
 
 def stop_all() -> None:
@@ -91,7 +97,7 @@ def stop_all() -> None:
 
 @contextmanager
 def stopped_on_failure() -> Iterator[None]:
-    """Leave no command behind when the block is left by an error, a cancellation or Ctrl-C."""
+    """Stop every command if an error, a cancellation or Ctrl-C ends the block."""
     try:
         yield
     except BaseException:
@@ -100,7 +106,7 @@ def stopped_on_failure() -> Iterator[None]:
 
 
 def child_environment() -> Mapping[str, str]:
-    """Return our environment for a child: this interpreter's commands first, lines unbuffered."""
+    """Return the environment of a child process: this interpreter's commands first, lines unbuffered."""
     folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
     if path.split(os.pathsep)[0] != folder:
         path = os.pathsep.join([folder, path])
@@ -112,7 +118,7 @@ def _start(
     command: Sequence[str], root: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[str]:
     try:
-        with _lock:  # what stops all must not miss one that has begun and is not known yet
+        with _lock:  # so that `stop_all` does not miss a process that has just started
             process = subprocess.Popen(
                 command,
                 cwd=root,
@@ -124,43 +130,22 @@ def _start(
                 errors="replace",
                 start_new_session=True,
             )
-            _running.add(process)
+            _running[process] = False
     except OSError as error:
         raise StageError(f"`{command[0]}` cannot start in {root.resolve()}: {error}.") from error
     return process
 
 
-def _follow(process: subprocess.Popen[str], hidden: Container[str] | None) -> tuple[str, ...]:
-    """Pass lines on until the command closes its output; return the last ones."""
-    kept: deque[str] = deque(maxlen=KEPT_LINES)
-    for line in process.stdout or ():
-        kept.append(line.rstrip())
-        if hidden is not None and line.rstrip() not in hidden:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-    return tuple(kept)
-
-
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Ask the group to end, and kill what is left of it after `GRACE_S`."""
+    """Ask the process group to end, and kill what is left of it after `GRACE_S`."""
     with _lock:
         if process not in _running:
             return
-        _stopped.add(process)
+        _running[process] = True
     _signal(process, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_S)
     _signal(process, signal.SIGKILL)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Leave nothing of the group behind, however its command ended."""
-    _signal(process, signal.SIGKILL)
-    process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-    with _lock:
-        _running.discard(process)
 
 
 def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""Make a registered student again, from its commit, its files and its data, and compare."""
+"""Reproduces a registered student from its commit, its files and its data, and compares the two."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -29,7 +28,7 @@ from polydistill.report.results import read_report
 
 PLACES = Path(".polydistill") / "reproductions"
 INPUTS = ("fetch-data@",)
-"""Stages that bring inputs: DVC's cache is as good as their source, and needs no network."""
+"""Stages that fetch inputs: they are restored from DVC's cache, which needs no network."""
 EMBEDDINGS = ("validate@", "embed@")
 WHERE = ("python", "-c", "import polydistill; print(polydistill.__file__)")
 WHERE_TIMEOUT_S = 120.0
@@ -38,18 +37,18 @@ Listener = Callable[[StageState], object]
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A student that was made again.
+    """A reproduced student.
 
     Attributes:
         model: The registered model's name.
-        version: Of it.
-        commit: Git's, of the code.
-        comparison: How near it came.
-        stages: What each took, in order: it ran, or was restored from the cache.
-        same_outputs: Stage: whether every file that it made has the hash that `dvc.lock` says.
-        packages: Installed here at other versions than the version's `requirements.lock` pins.
-        seconds: How long all took.
-        place: Where it was made, if that is kept.
+        version: The number of the version.
+        commit: The git commit of the code.
+        comparison: The comparison with the published student.
+        stages: The stages in the order of their runs, each run or restored from the cache.
+        same_outputs: By stage, whether every output has the hash in the version's `dvc.lock`.
+        packages: Packages whose versions here differ from the version's `requirements.lock`.
+        seconds: The duration.
+        place: The folder of the reproduction, if it is kept.
     """
 
     model: str
@@ -72,22 +71,22 @@ def reproduce_version(
     keep: bool = False,
     listen: Listener = lambda _: None,
 ) -> Reproduction:
-    """Run a version's stages again in a worktree at its commit, and compare what comes out.
+    """Run a version's stages again in a worktree at its commit, and compare the results.
 
-    Code, parameters, stage graph and data are the version's; the environment is ours. Nothing of it
-    enters DVC's cache or our tracking store.
+    Code, parameters, stage graph and data are the version's; the installed packages are ours. Nothing is added to
+    DVC's cache or to the project's tracking store.
 
     Args:
         root: The project folder.
         uri: `models:/student-text@champion` or `models:/student-text/3`.
-        reuse_embeddings: Take validation and embeddings from DVC's cache where it has them.
-        tolerance: Largest difference of a score, or of nats per dimension, that counts as the same.
-        keep: Keep the folder on success too.
+        reuse_embeddings: Restore validation and embeddings from DVC's cache if it has them.
+        tolerance: The largest difference of a score, or of nats per dimension, that counts as equal.
+        keep: Whether to keep the folder on success too.
         listen: Called after each stage.
 
     Raises:
-        ParamsError: `uri` is none.
-        MissingDataError: There is no such version, commit or data, or too little is attached to it.
+        ParamsError: `uri` is not the URI of a version.
+        MissingDataError: The version, its commit, its data or its attached files are missing.
         StageError: A stage failed; the message names the folder, which is kept.
     """
     started = time.monotonic()
@@ -99,21 +98,18 @@ def reproduce_version(
             expected = lock_entries(project, what.modality)
             _bring_data(project, what)
             reused = INPUTS + (EMBEDDINGS if reuse_embeddings else ())
-            there = set(dvc.stage_names(project))  # a lock also has stages of disabled teachers
+            graph = dvc.stage_graph(project, {stage.rpartition("@")[2] for stage in expected})
             states = []
-            for stage in in_order({one: entry for one, entry in expected.items() if one in there}):
+            for stage in (one for one in graph.static_order() if one in expected):
                 reuse = stage.startswith(reused)
                 states.append(dvc.rerun(project, stage, _environment(project), reuse=reuse))
                 listen(states[-1])
             made = Layout(project, what.modality)
-            comparison = compare(
-                {name: what.read(name) for name in ("distill.json", "scores.json")},
-                {
-                    file.name: read_report(file, "distill or evaluate")
-                    for file in (made.distillation, made.scores)
-                },
-                tolerance,
-            )
+            reports = {
+                "distill.json": read_report(made.distillation, "distill"),
+                "scores.json": read_report(made.scores, "evaluate"),
+            }
+            comparison = compare({name: what.read(name) for name in reports}, reports, tolerance)
             found = lock_entries(project, what.modality)
             same = {
                 one.stage: _outputs(expected[one.stage]) == _outputs(found.get(one.stage, {}))
@@ -139,7 +135,7 @@ def reproduce_version(
 
 
 def other_packages(lock: Path) -> tuple[str, ...]:
-    """Return what is installed at another version than a lock pins: `torch 2.12.0 → 2.13.0`."""
+    """Return the packages whose versions here differ from those in a lock file: `torch 2.12.0 → 2.13.0`."""
     if not lock.exists():
         return ()
     different = []
@@ -148,39 +144,16 @@ def other_packages(lock: Path) -> tuple[str, ...]:
         if not pinned or name.startswith("#"):
             continue
         wanted = rest.split()[0].partition("+")[0]
-        with suppress(PackageNotFoundError):  # of another platform
+        with suppress(PackageNotFoundError):  # a package of another platform
             found = version(name.partition("[")[0]).partition("+")[0]
             if found != wanted:
                 different.append(f"{name} {wanted} → {found}")
     return tuple(different)
 
 
-def in_order(entries: Mapping[str, Any]) -> list[str]:
-    """Return stages so that each comes after those whose outputs it reads.
-
-    Examples:
-        >>> embed, distill = {"outs": [{"path": "a/b"}]}, {"deps": [{"path": "a"}]}
-        >>> in_order({"distill": distill, "embed": embed})
-        ['embed', 'distill']
-    """
-    graph: TopologicalSorter[str] = TopologicalSorter()
-    for stage, entry in sorted(entries.items()):
-        read = [PurePosixPath(row["path"]) for row in entry.get("deps", ())]
-        graph.add(stage)
-        for other, made in sorted(entries.items()):
-            outs = [PurePosixPath(row["path"]) for row in made.get("outs", ())]
-            if other != stage and any(_meet(one, out) for one in read for out in outs):
-                graph.add(stage, other)
-    return list(graph.static_order())
-
-
-def _meet(one: PurePosixPath, other: PurePosixPath) -> bool:
-    return one == other or one in other.parents or other in one.parents
-
-
 @contextmanager
 def _place(root: Path, what: Attachments, place: Path) -> Iterator[Path]:
-    """Make the folder, give the project folder in it, and name it in the error if a stage fails."""
+    """Yield the project folder in a new worktree, which an error of a stage names."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with stopped_on_failure():
@@ -199,7 +172,7 @@ def _place(root: Path, what: Attachments, place: Path) -> Iterator[Path]:
 
 
 def _environment(project: Path) -> dict[str, str]:
-    """Return what makes the stages run the code there, and track what they do there too."""
+    """Return the variables with which stages use the worktree's code and a tracking store in it."""
     paths = [str(project / "src"), os.environ.get("PYTHONPATH", "")]
     return {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
@@ -208,7 +181,7 @@ def _environment(project: Path) -> dict[str, str]:
 
 
 def _require_own_code(project: Path) -> None:
-    """Make sure that the stages will run the commit's code, however ours is installed."""
+    """Check that the stages will run the commit's code and not an installed package."""
     asked = run_command(
         WHERE, project, timeout_s=WHERE_TIMEOUT_S, hidden=None, environment=_environment(project)
     )

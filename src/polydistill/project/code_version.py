@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGE = __name__.partition(".")[0]
+PACKAGE = Path(__file__).parents[1]
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -28,40 +27,30 @@ def code_version(modules: Iterable[str], without: Collection[str] = ()) -> str:
         module = open_.pop()
         if module in trees or module in without:
             continue
-        tree = ast.parse(_file_of(module).read_bytes())
-        open_ += _imported(tree)
+        if (file := _file_of(module)) is None:
+            raise ModuleNotFoundError(f"No module {module!r}.")
+        tree = ast.parse(file.read_bytes())
+        open_ += [name for name in _imported(tree) if _file_of(name) is not None]
         trees[module] = ast.dump(_undocumented(tree))
     text = "\n".join(f"{module} {tree}" for module, tree in sorted(trees.items()))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _file_of(module: str) -> Path:
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"No module {module!r}.")
-    return Path(spec.origin)
+def _file_of(module: str) -> Path | None:
+    """Return the file of a module of this package; None if there is none."""
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if PACKAGE in file.parents and file.is_file()), None)
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """Yield the modules of this package that a module imports, at its top or inside functions."""
+    """Yield the names that a module imports, at its top or inside functions, which may be modules."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if _is_ours(alias.name))
-        elif isinstance(node, ast.ImportFrom) and node.module and _is_ours(node.module):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
-            inside = (f"{node.module}.{alias.name}" for alias in node.names)
-            yield from (name for name in inside if _is_module(name))
-
-
-def _is_ours(module: str) -> bool:
-    return module.split(".", maxsplit=1)[0] == PACKAGE
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:  # the part before the last dot is a module, not a package
-        return False
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _undocumented(tree: ast.Module) -> ast.Module:

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 FULL_DISK = ("No space left on device", "PytorchStreamWriter failed", "database or disk is full")
@@ -56,10 +55,14 @@ def put_in_place(made: Path, target: Path) -> None:
 
 def is_full_disk(error: BaseException) -> bool:
     """Return whether an error, or one of its causes, is a full disk."""
-    return any(
-        getattr(one, "errno", None) == errno.ENOSPC or any(sign in str(one) for sign in FULL_DISK)
-        for one in _chain(error)
-    )
+    cause: BaseException | None = error
+    while cause is not None:
+        if getattr(cause, "errno", None) == errno.ENOSPC or any(
+            sign in str(cause) for sign in FULL_DISK
+        ):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _device(path: Path) -> int:
@@ -82,10 +85,3 @@ def _copied_beside(made: Path, target: Path) -> Path:
         beside.unlink(missing_ok=True)
         raise
     return beside
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__ or current.__context__

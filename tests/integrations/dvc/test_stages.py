@@ -217,12 +217,12 @@ def test_data_is_pulled_from_the_remote_and_known_by_its_hash(tmp_path: Path) ->
         assert run_command([*dvc.DVC, *arguments], project, timeout_s=60).exit_code == 0
     for folder in ("data", ".dvc/cache"):
         (project / folder).rename(tmp_path / f"gone-{Path(folder).name}")
-    assert dvc.status(project, ["data.dvc"]) == ["data.dvc"]
+    assert "data.dvc" in dvc.status(project)
 
     assert [dvc.sync_data(project), dvc.sync_data(project)] == ["pulled", "unchanged"]
 
     assert (project / "data" / "corpus.txt").read_text() == "a text\n"
-    assert dvc.status(project, ["data.dvc"]) == []
+    assert "data.dvc" not in dvc.status(project)
     assert dvc.data_hash(project).endswith(".dir")
 
 

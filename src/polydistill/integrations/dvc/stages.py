@@ -1,4 +1,4 @@
-"""DVC, called and never imported: what is stale, and bringing one stage up to date."""
+"""Commands of DVC, which is never imported: the state of the stages, and runs of single stages."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from polydistill.config.params import Params, load_params, write_resolved
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
 from polydistill.integrations.processes import Finished, child_environment, run_command
 
-DVC = (sys.executable, "-m", "dvc")
+DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 DATA_FILE = Path("data.dvc")
 LOCK_FILE = Path("dvc.lock")
 PARAMS_STAGE = "params"
-"""The stage that writes `params.resolved.yaml`: the one that is of no modality."""
+"""The stage that writes `params.resolved.yaml`, for all modalities."""
 STAGE_TIMEOUT_S = 4 * 3600.0
 PULL_TIMEOUT_S = 3600.0
 QUERY_TIMEOUT_S = 300.0
 SHOWN_LINES = 24
-LAST_EXIT_CODE = 6  # of the table in errors.py: what a stage of ours exits with
+LAST_EXIT_CODE = 6  # a stage of ours ends with 1 to 6: the table in errors.py
 CHATTER = frozenset(
     {
         "",
@@ -44,10 +44,10 @@ CHATTER = frozenset(
     }
 )
 BLOCKED = ("Unable to acquire lock", "is busy, it is being blocked by", "database is locked")
-"""Messages of DVC or SQLite when another process is at work."""
-EDGE = re.compile(r'^\s*"(?P<upstream>[^"]+)" -> "(?P<downstream>[^"]+)";$', re.MULTILINE)
-NODE = re.compile(r'^\s*"(?P<node>[^"]+)";$', re.MULTILINE)
-EXITED = re.compile(r"failed to reproduce .*exited with (?P<code>-?\d+)$")
+"""Messages of DVC or SQLite when another process holds a lock."""
+EDGE = re.compile(r'^\s*"([^"]+)" -> "([^"]+)";$', re.MULTILINE)
+NODE = re.compile(r'^\s*"([^"]+)";$', re.MULTILINE)
+EXITED = re.compile(r"failed to reproduce .*exited with (-?\d+)$")
 
 SETTINGS = {"core.analytics": "false", "core.check_update": "false", "core.autostage": "false"}
 NO_REMOTE = "no remote specified"
@@ -61,12 +61,12 @@ DataState = Literal["pulled", "unchanged", "edited"]
 
 @dataclass(frozen=True)
 class StageState:
-    """What bringing a stage up to date took.
+    """A stage that was brought up to date.
 
     Attributes:
-        stage: DVC's name of it: `embed@text-minilm-l6`.
-        state: It ran, came back from DVC's cache, or nothing had changed.
-        seconds: How long that took.
+        stage: DVC's name of the stage, such as `embed@text-minilm-l6`.
+        state: Whether it ran, was restored from DVC's cache, or had not changed.
+        seconds: The duration.
     """
 
     stage: str
@@ -77,22 +77,15 @@ class StageState:
 def stage_groups(root: Path, modality: str) -> list[list[str]]:
     """Return the stages of a modality in graph order; those of one group may run side by side.
 
-    Brings `params.resolved.yaml` up to date first: DVC makes its graph from it.
+    `params.resolved.yaml`, from which DVC makes its graph, is brought up to date first.
 
     Raises:
-        ParamsError: `params.yaml` is not sound, or does not know the modality.
+        ParamsError: `params.yaml` is not valid, or lacks the modality.
         StageError: DVC cannot read `dvc.yaml`.
     """
     params = _refreshed(root)
     order = [PARAMS_STAGE, modality, *params.embed_keys(modality)]
-    dot = _ask(root, ["dag", "--dot"])
-    stages = {
-        match["node"] for match in NODE.finditer(dot) if match["node"].rpartition("@")[2] in order
-    }
-    graph: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(stages, ()))
-    for edge in EDGE.finditer(dot):
-        if stages >= {edge["upstream"], edge["downstream"]}:
-            graph.add(edge["downstream"], edge["upstream"])
+    graph = stage_graph(root, order)
     graph.prepare()
     groups = []
     while graph.is_active():
@@ -102,22 +95,36 @@ def stage_groups(root: Path, modality: str) -> list[list[str]]:
     return groups
 
 
+def stage_graph(root: Path, keys: Container[str]) -> TopologicalSorter[str]:
+    """Return the graph of the stages whose name, or part after the `@`, is one of `keys`.
+
+    Raises:
+        StageError: DVC cannot read `dvc.yaml`.
+    """
+    dot = _ask(root, ["dag", "--dot"])
+    stages = sorted(name for name in NODE.findall(dot) if name.rpartition("@")[2] in keys)
+    graph: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(stages, ()))
+    for upstream, downstream in sorted(EDGE.findall(dot)):
+        if upstream in stages and downstream in stages:
+            graph.add(downstream, upstream)
+    return graph
+
+
 def reproduce(root: Path, stage: str, timeout_s: float = STAGE_TIMEOUT_S) -> StageState:
-    """Bring one stage up to date, in a process group that ends with this process, and return what happened.
+    """Bring one stage up to date, in a process group that ends with this process.
 
     Raises:
         InfrastructureError: Another process holds a lock, or a signal from outside ended the stage.
-        StageError: The stage failed, or ran into `timeout_s`; the message has its last lines.
+        StageError: The stage failed, or exceeded `timeout_s`; the message has its last lines.
     """
-    finished = _run(root, ["repro", "--single-item", stage], timeout_s, hidden=CHATTER)
-    return _state(stage, finished)
+    return _repro(root, [stage], timeout_s, hidden=CHATTER)
 
 
 def sync_data(root: Path) -> DataState:
-    """Make `data/` what `data.dvc` says, from DVC's cache or its remote; edits of it that nothing has saved stay.
+    """Bring `data/` to the version in `data.dvc`, from DVC's cache or its remote, unless it has unsaved edits.
 
     Returns:
-        `edited` where there are such edits, or `data/` was never given to DVC: the run uses what is there.
+        `edited` if there are unsaved edits, or DVC does not track `data/`: the run uses the files as they are.
 
     Raises:
         MissingDataError: There is neither `data.dvc` nor `data/`.
@@ -127,7 +134,7 @@ def sync_data(root: Path) -> DataState:
     if there and not (root / DATA_FILE).exists():
         return "edited"
     _require_data_file(root)
-    finished = _run(root, ["pull", str(DATA_FILE)], PULL_TIMEOUT_S)
+    finished = _run(root, "pull", str(DATA_FILE))
     if finished.exit_code == 0:
         up_to_date = "Everything is up to date." in finished.lines
         return "unchanged" if up_to_date else "pulled"
@@ -140,7 +147,7 @@ def init(root: Path) -> None:
     """Make a git repository a DVC project, with a remote in `.dvcstore`.
 
     Raises:
-        StageError: DVC cannot.
+        StageError: DVC failed.
     """
     _ask(root, ["init", "--quiet"])
     for key, value in SETTINGS.items():
@@ -149,58 +156,51 @@ def init(root: Path) -> None:
 
 
 def add(root: Path, path: Path) -> Path:
-    """Give a file or folder to DVC, and return the pointer that git keeps.
+    """Add a file or folder to DVC, and return the pointer file that git keeps.
 
     Raises:
-        StageError: DVC refuses.
+        StageError: DVC failed.
     """
     _ask(root, ["add", "--quiet", str(path.relative_to(root))])
     return path.with_name(f"{path.name}.dvc")
 
 
 def push_data(root: Path) -> None:
-    """Push what `data.dvc` names to DVC's remote; nothing happens if it is there.
+    """Push the data that `data.dvc` names to DVC's remote, unless it has them.
 
     Raises:
-        StageError: There is no remote, it does not answer, or the cache does not hold the data.
+        StageError: There is no remote, it does not answer, or the cache lacks the data.
     """
-    finished = _run(root, ["push", str(DATA_FILE)], PULL_TIMEOUT_S)
+    finished = _run(root, "push", str(DATA_FILE))
     if finished.exit_code:
         raise _failure(f"`dvc push {DATA_FILE}`", finished)
 
 
 def rerun(root: Path, stage: str, environment: Mapping[str, str], *, reuse: bool) -> StageState:
-    """Run one stage again, whatever DVC has cached, and add nothing to the cache.
+    """Run one stage again without use of DVC's cache, and add nothing to it.
 
-    Nothing may go there: a result that differs would be given to whoever has the same inputs.
+    If the result differs, a copy in the cache would be restored in later runs with the same inputs.
 
     Args:
         root: The project folder.
-        stage: DVC's name of it.
-        environment: Variables of the stage, beside ours.
-        reuse: Take what the cache has for it, and run it only if that is nothing.
+        stage: DVC's name of the stage.
+        environment: Variables that are added to ours.
+        reuse: Whether to restore the stage from the cache if that has it.
 
     Raises:
         StageError: See `reproduce`.
     """
     force = () if reuse else ("--force", "--no-run-cache")
-    arguments = ["repro", "--single-item", "--no-commit", *force, stage]
-    return _state(stage, _run(root, arguments, STAGE_TIMEOUT_S, environment=environment))
+    return _repro(root, ["--no-commit", *force, stage], STAGE_TIMEOUT_S, environment=environment)
 
 
-def stage_names(root: Path) -> list[str]:
-    """Return the names of all stages of `dvc.yaml`."""
-    return _ask(root, ["stage", "list", "--all", "--name-only"]).split()
+def status(root: Path) -> list[str]:
+    """Return the names of stages and `.dvc` files that are not up to date.
 
-
-def status(root: Path, targets: Sequence[str] = ()) -> list[str]:
-    """Return the names of stages and `.dvc` files that are not up to date with `params.yaml` as it is now.
-
-    Brings `params.resolved.yaml` up to date first: DVC compares that file alone.
+    `params.resolved.yaml`, which DVC compares, is brought up to date first.
     """
     _refreshed(root)
-    answer = yaml.safe_load(_ask(root, ["status", "--json", *targets]))  # JSON is YAML
-    return sorted(answer)
+    return sorted(json.loads(_ask(root, ["status", "--json"])))
 
 
 def data_hash(root: Path) -> str:
@@ -239,7 +239,7 @@ def lock_digest(entries: dict[str, Any]) -> str:
 
 
 def _refreshed(root: Path) -> Params:
-    """Return the settings, after `params.resolved.yaml` is what they are."""
+    """Return the settings, after `params.resolved.yaml` is brought up to date."""
     params = load_params(root)
     write_resolved(root, params)
     return params
@@ -253,10 +253,10 @@ def _require_data_file(root: Path) -> None:
 
 
 def _ask(root: Path, arguments: Sequence[str]) -> str:
-    """Return what DVC answers to a command of seconds."""
+    """Return the output of a command that takes seconds."""
     try:
         result = subprocess.run(
-            [*DVC, "--wait-for-lock", *arguments],
+            [*DVC, *arguments],
             cwd=root,
             env=child_environment(),
             stdin=subprocess.DEVNULL,
@@ -274,21 +274,28 @@ def _ask(root: Path, arguments: Sequence[str]) -> str:
     return result.stdout
 
 
-def _run(
+def _run(root: Path, *arguments: str) -> Finished:
+    """Run a command that may take long, such as a transfer of data."""
+    return run_command([*DVC, *arguments], root, timeout_s=PULL_TIMEOUT_S, hidden=None)
+
+
+def _repro(
     root: Path,
     arguments: Sequence[str],
     timeout_s: float,
     *,
     hidden: Container[str] | None = None,
     environment: Mapping[str, str] | None = None,
-) -> Finished:
-    """Run a command of DVC that may take long."""
-    command = [*DVC, "--wait-for-lock", *arguments]
-    return run_command(command, root, timeout_s=timeout_s, hidden=hidden, environment=environment)
+) -> StageState:
+    """Run `dvc repro` of one stage, the last of the arguments.
 
-
-def _state(stage: str, finished: Finished) -> StageState:
-    """Return what a `dvc repro` of one stage did, or raise its failure."""
+    Raises:
+        StageError: It failed; see `_failure`.
+    """
+    stage, command = arguments[-1], [*DVC, "repro", "--single-item", *arguments]
+    finished = run_command(
+        command, root, timeout_s=timeout_s, hidden=hidden, environment=environment
+    )
     if finished.exit_code:
         raise _failure(stage, finished)
     how: How = "unchanged"
@@ -300,8 +307,8 @@ def _state(stage: str, finished: Finished) -> StageState:
 
 
 def _failure(stage: str, finished: Finished) -> StageError:
-    """Return an error with the stage's own exit code and its last lines."""
-    codes = [int(match["code"]) for line in finished.lines if (match := EXITED.search(line))]
+    """Return an error with the exit code and the last lines of the stage."""
+    codes = [int(match[1]) for line in finished.lines if (match := EXITED.search(line))]
     code = codes[-1] if codes else finished.exit_code
     said = [line for line in finished.lines if line not in CHATTER][-SHOWN_LINES:]
     blocked = any(sign in line for line in said for sign in BLOCKED)
