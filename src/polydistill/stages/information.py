@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import ArrayLike, NDArray
 
 from polydistill.config.params import Params
@@ -23,7 +22,7 @@ from polydistill.errors import DataError
 from polydistill.evaluation.information.sufficiency import Sufficiency, estimate_sufficiency
 from polydistill.evaluation.scores import kind_means, mean_score, read_scores
 from polydistill.project.layout import Layout
-from polydistill.report.results import write_results
+from polydistill.report.results import TEMPLATES, write_results
 from polydistill.report.summary import model_sizes
 from polydistill.students import encode, load_student
 from polydistill.training.dataset import held_out_mask, seeded
@@ -171,17 +170,10 @@ def densities(
 
 def markdown(report: InformationReport) -> str:
     """Return the report as two tables."""
-    environment = Environment(
-        loader=PackageLoader("polydistill.report", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown, not HTML
-    )
-    teachers = dict.fromkeys(name for row in report.sufficiency.values() for name in row)
-    ordered = [model for model in report.sufficiency if model in teachers]
-    template = environment.get_template("information.md.jinja")
-    return template.render(report=report, teachers=ordered)
+    columns = {name for row in report.sufficiency.values() for name in row}
+    teachers = [model for model in report.sufficiency if model in columns]
+    template = TEMPLATES.get_template("information.md.jinja")
+    return template.render(report=report, teachers=teachers)
 
 
 def _choose_rows(
