@@ -48,12 +48,12 @@ def init(  # noqa: PLR0913, PLR0917  each argument is an option of the command
     from polydistill.config.data import TaskKind
     from polydistill.data.intake import Named
     from polydistill.errors import UnknownNameError
-    from polydistill.integrations.new_project import Sources, create_project
+    from polydistill.integrations.new_project import create_project
 
     if kind is not None and kind not in get_args(TaskKind):
         raise UnknownNameError("task kind", kind, get_args(TaskKind))
     named = Named(column, label, cast("TaskKind | None", kind))
-    made = create_project(folder, Sources(corpus, task, modality, named))
+    made = create_project(folder, corpus, task, modality, named)
     fields = {key: value for key, value in plain(made).items() if value}
     notes = fields.pop("notes", [])
     show(made, as_json=as_json, human=fields)

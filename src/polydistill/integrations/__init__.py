@@ -1,1 +1,1 @@
-"""Edges: each outside service behind a protocol of the core."""
+"""Integrations with outside services, each behind a protocol of the core."""

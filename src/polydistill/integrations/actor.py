@@ -7,11 +7,11 @@ import os
 
 ACTOR_VARIABLE = "POLYDISTILL_ACTOR"
 CI_VARIABLES = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID")
-"""Who started a job on GitHub, GitLab and Jenkins."""
+"""The user who started a job on GitHub, GitLab and Jenkins."""
 
 
 def actor() -> str:
-    """Return `POLYDISTILL_ACTOR`, else who started the CI job, else the user of the operating system."""
+    """Return `POLYDISTILL_ACTOR`, or the user who started the CI job, or the user of the operating system."""
     for variable in (ACTOR_VARIABLE, *CI_VARIABLES):
         name = os.environ.get(variable, "").strip()
         if name:

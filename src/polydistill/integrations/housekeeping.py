@@ -1,4 +1,4 @@
-"""Find, and if asked remove, what nothing needs: on disk and in the registry."""
+"""Finds and removes unused files in the project and unused entries of the registry."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ IN_REGISTRY = ("version", "run", "bundle")
 
 @dataclass(frozen=True)
 class Sweep:
-    """What nothing needs.
+    """The unused things that were found.
 
     Attributes:
-        garbage: Each thing once.
-        size_bytes: Of all of them, on this disk.
-        removed: Whether they are gone; otherwise nothing was changed.
+        garbage: The unused things.
+        size_bytes: Their total size on this disk.
+        removed: Whether they were removed.
     """
 
     garbage: tuple[Garbage, ...]
@@ -31,14 +31,13 @@ class Sweep:
 def sweep(
     root: Path, modalities: Sequence[str], limits: tuple[float, int], *, remove: bool
 ) -> Sweep:
-    """List what no alias, lock or ledger entry needs, and remove it if asked.
+    """List what no alias, lock or ledger entry needs, and remove it with `remove`.
 
     Args:
         root: The project folder.
         modalities: Blocks of `params.yaml`.
-        limits: Hours for which nothing is touched after it was written; how many of the newest
-            versions stay in any case.
-        remove: Otherwise nothing is changed.
+        limits: The age in hours below which files are kept, and the number of newest versions that are kept.
+        remove: Whether to remove what is listed.
 
     Raises:
         LedgerError: A ledger was tampered with.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -18,23 +18,6 @@ from polydistill.errors import ParamsError
 from polydistill.integrations import git
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.project.template import flow_files, ignore_files, settings, stage_graph
-
-
-@dataclass(frozen=True)
-class Sources:
-    """A user's files, and the choices that the user has made about them.
-
-    Attributes:
-        corpus: A table, a text file, a folder or a glob.
-        task: The same, with labelled examples; None: see `data.intake.take_in`.
-        modality: The modality of the examples; None: it is guessed.
-        named: The columns and the kind of task.
-    """
-
-    corpus: Path
-    task: Path | None = None
-    modality: str | None = None
-    named: Named = field(default_factory=Named)
 
 
 @dataclass(frozen=True)
@@ -60,8 +43,17 @@ class NewProject:
     notes: tuple[str, ...]
 
 
-def create_project(folder: Path, sources: Sources) -> NewProject:
+def create_project(
+    folder: Path, corpus: Path, task: Path | None, modality: str | None, named: Named
+) -> NewProject:
     """Make the project in a new or empty folder.
+
+    Args:
+        folder: The project folder.
+        corpus: A table, a text file, a folder or a glob.
+        task: The same, with labelled examples; None: see `data.intake.take_in`.
+        modality: The modality of the examples; None: it is guessed.
+        named: The columns and the kind of task that the user has named.
 
     Raises:
         ParamsError: The folder is not empty, or the modality is unknown.
@@ -71,27 +63,26 @@ def create_project(folder: Path, sources: Sources) -> NewProject:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ParamsError(f"{folder} must be a new or an empty folder: name another.")
     git.require_identity()
-    corpus = read_table(sources.corpus)
-    name = sources.modality or guess_modality(corpus)
-    modality: Modality = MODALITIES.get(name)()
-    frame = None if sources.task is None else read_table(sources.task)
-    intake = take_in(corpus, frame, modality, sources.named)
-    task = intake.task
+    table = read_table(corpus)
+    name = modality or guess_modality(table)
+    kind: Modality = MODALITIES.get(name)()
+    intake = take_in(table, None if task is None else read_table(task), kind, named)
+    labelled = intake.task
     made = NewProject(
         folder=folder,
         modality=name,
         n_corpus=len(intake.corpus),
-        task=task.name if task else None,
-        n_task=len(task.frame) if task else 0,
-        n_test=task.n_test if task else 0,
+        task=labelled.name if labelled else None,
+        n_task=len(labelled.frame) if labelled else 0,
+        n_test=labelled.n_test if labelled else 0,
         notes=intake.notes,
     )
     folder.mkdir(parents=True, exist_ok=True)
     data = Path("data") / name
     corpus_path, tasks = _write_table(folder, data / "corpus", intake.corpus), {}
-    if task:
-        path = _write_table(folder, data / "tasks" / task.name, task.frame)
-        tasks[task.name] = {"kind": task.kind, "path": path, "domain": "in"}
+    if labelled:
+        path = _write_table(folder, data / "tasks" / labelled.name, labelled.frame)
+        tasks[labelled.name] = {"kind": labelled.kind, "path": path, "domain": "in"}
     files = {
         "params.yaml": settings(name, corpus_path, made.n_corpus, tasks, made.n_test).encode(),
         "dvc.yaml": stage_graph().encode(),

@@ -1,4 +1,4 @@
-"""Whether a student can be made again: its code is in a commit, its data in DVC's remote."""
+"""Checks whether a student can be reproduced: its code must be in a commit, its data in DVC's remote."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from polydistill.project.workspace import project_of
 PACKAGE = Path(polydistill.__file__).parent
 REQUIREMENTS_FILE = "requirements.lock"
 NAMED = 5
-"""The number of files that are named; the others are counted."""
+"""The number of files that a reason names; the others are counted."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a student comes from.
+    """The origin of a student.
 
     Attributes:
-        commit: Git's, of the code; None outside a repository.
+        commit: The git commit of the code; None outside a repository.
         data_md5: DVC's hash of `data/`.
-        requirements_sha256: Of `requirements.lock`; None where there is none.
-        reasons: Why it cannot be made again; none if it can. They hold no path of this machine.
+        requirements_sha256: The sha256 of `requirements.lock`; None without this file.
+        reasons: The reasons why the student cannot be reproduced, without paths of this machine; empty if it can.
         detail: The output of a tool that failed.
     """
 
@@ -40,15 +40,15 @@ class Provenance:
 
     @property
     def reproducible(self) -> bool:
-        """Whether everything that a rerun needs is kept."""
+        """Whether the student can be reproduced."""
         return not self.reasons
 
 
 def examine(root: Path, entries: Mapping[str, Any]) -> Provenance:
-    """Check whether the student in `root` can be made again, and push its data.
+    """Check whether the student in `root` can be reproduced, and push its data to DVC's remote.
 
     Args:
-        root: The project folder, or a workspace of it.
+        root: The project folder or a workspace.
         entries: The modality's stages in `dvc.lock`.
 
     Raises:
@@ -67,13 +67,13 @@ def examine(root: Path, entries: Mapping[str, Any]) -> Provenance:
 
 
 def _of_code(root: Path, commit: str | None) -> list[str]:
-    """Compare the code here, and the code that runs, with the commit's."""
+    """Return a reason if the code in `root`, or the installed package, differs from the commit."""
     if commit is None:
         return ["code: no git repository with a commit"]
     folders = {root / place: place for place in git.CODE if (root / place).exists()}
-    has_code = (project_of(root) / "src").exists()  # else requirements.lock says which release runs
+    has_code = (project_of(root) / "src").exists()  # otherwise requirements.lock pins the release
     if has_code and PACKAGE.resolve() != (root / "src" / "polydistill").resolve():
-        folders[PACKAGE] = "src/polydistill"  # a workspace runs the project's, or an installed one
+        folders[PACKAGE] = "src/polydistill"  # a workspace runs the installed package
     files = git.code_differences(project_of(root), commit, folders)
     if not files:
         return []
@@ -82,7 +82,7 @@ def _of_code(root: Path, commit: str | None) -> list[str]:
 
 
 def _of_state(root: Path, entries: Mapping[str, Any]) -> list[str]:
-    """Ask DVC whether the data are those that `data.dvc` names, and the results what the files here make."""
+    """Return reasons if `data/` differs from `data.dvc`, or stages are stale."""
     try:
         stale = dvc.status(root)
     except StageError:
@@ -96,7 +96,7 @@ def _of_state(root: Path, entries: Mapping[str, Any]) -> list[str]:
 
 
 def _push(root: Path) -> tuple[list[str], str]:
-    """Push the data to the remote; return why that failed, and what DVC printed."""
+    """Push the data to the remote; return the reasons why that failed, and the output of DVC."""
     try:
         dvc.push_data(root)
     except StageError as error:

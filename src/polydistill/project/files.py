@@ -47,7 +47,13 @@ def put_in_place(made: Path, target: Path) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if _device(made) != _device(target.parent):
-        made = _copied_beside(made, target)
+        beside = target.with_name(f".{target.name}.next")  # on the file system of the target
+        _remove(beside)
+        try:
+            made = Path(shutil.move(made, beside))
+        except OSError:
+            _remove(beside)
+            raise
     if made.is_dir():
         shutil.rmtree(target, ignore_errors=True)
     made.replace(target)
@@ -69,19 +75,6 @@ def _device(path: Path) -> int:
     return path.stat().st_dev
 
 
-def _copied_beside(made: Path, target: Path) -> Path:
-    """Move a file or folder to a temporary name next to `target`, on its file system, and return that path."""
-    beside = target.with_name(f".{target.name}.next")
-    try:
-        if made.is_dir():
-            shutil.rmtree(beside, ignore_errors=True)
-            shutil.copytree(made, beside)
-            shutil.rmtree(made)
-        else:
-            shutil.copyfile(made, beside)
-            made.unlink()
-    except OSError:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.unlink(missing_ok=True)
-        raise
-    return beside
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)

@@ -69,10 +69,12 @@ def make_workspace(
     tree = params.model_dump(mode="json")
     _write(folder / PARAMS_FILE, yaml.safe_dump(tree, sort_keys=False).encode())
     write_resolved(folder, params)
-    if own_data:
-        _start_with_data(root, folder)
-    else:
+    if not own_data:
         _point_to_data(root, folder)
+    elif not (folder / DATA_FILE).exists():
+        if (root / LOCK_FILE).exists():
+            _write(folder / LOCK_FILE, (root / LOCK_FILE).read_bytes())
+        _point_to_data(root, folder)  # last: `data.dvc` marks the copy as complete
     configure_dvc(root, folder)
     return folder
 
@@ -117,28 +119,15 @@ def _point_to_data(root: Path, folder: Path) -> None:
         shutil.rmtree(folder / "data")
 
 
-def _start_with_data(root: Path, folder: Path) -> None:
-    """Copy `dvc.lock` and `data.dvc` if the workspace has no `data.dvc` yet."""
-    if (folder / DATA_FILE).exists():
-        return
-    if (root / LOCK_FILE).exists():
-        _write(folder / LOCK_FILE, (root / LOCK_FILE).read_bytes())
-    _point_to_data(root, folder)  # last: `data.dvc` marks the copy as complete
-
-
 def configure_dvc(root: Path, folder: Path) -> None:
     """Configure DVC in another folder with the project's settings, cache and remotes, but without git."""
     settings, home = ConfigParser(interpolation=None), root.resolve() / ".dvc"
     settings.read([home / "config", home / "config.local"], encoding="utf-8")
-    for section in ("core", "cache"):
-        if not settings.has_section(section):
-            settings.add_section(section)
-    settings["core"]["no_scm"] = "true"
-    settings["cache"]["dir"] = str(home / settings["cache"].get("dir", "cache"))
-    for section in settings.sections():
-        url = settings[section].get("url")
-        if section.strip("'").startswith("remote ") and url is not None and "://" not in url:
-            settings[section]["url"] = os.path.normpath(home / url)
+    cache = home / settings.get("cache", "dir", fallback="cache")
+    settings.read_dict({"core": {"no_scm": "true"}, "cache": {"dir": str(cache)}})
+    for name, section in settings.items():
+        if name.strip("'").startswith("remote ") and "://" not in section.get("url", "://"):
+            section["url"] = os.path.normpath(home / section["url"])
     text = StringIO()
     settings.write(text)
     _write(folder / ".dvc" / "config", text.getvalue().encode())

@@ -59,7 +59,11 @@ def embed(
     active = params.enabled_teachers(modality)
     if teacher not in active:
         raise UnknownNameError("enabled teacher", teacher, active)
-    _require_valid(layout)
+    path = layout.validation
+    if not path.exists():
+        raise StageError(f"No {path}: run `polydistill validate {modality}` first.")
+    if not json.loads(path.read_text(encoding="utf-8"))["success"]:
+        raise StageError(f"{path} says that the data is not valid: fix it and validate again.")
     kind = MODALITIES.get(modality)()
     row = active[teacher]
     source = TEACHERS.get(row.family)(name=teacher, threads=params.threads, **row.options)
@@ -97,14 +101,6 @@ def embed(
         shards_reused=sum(report.reused for report in reports),
         rebuilt=tuple(name for report in reports for name in report.rebuilt),
     )
-
-
-def _require_valid(layout: Layout) -> None:
-    path = layout.validation
-    if not path.exists():
-        raise StageError(f"No {path}: run `polydistill validate {layout.modality}` first.")
-    if not json.loads(path.read_text(encoding="utf-8"))["success"]:
-        raise StageError(f"{path} says that the data is not valid: fix it and validate again.")
 
 
 def _labelled(progress: Progress, part: str) -> Progress:

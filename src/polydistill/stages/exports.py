@@ -65,7 +65,7 @@ def export_student(
         DataError: `folder` holds something other than an export, or there are no training rows.
         PolydistillError: See `export.bundle`.
     """
-    _check(plugin)
+    EXPORTS.check(plugin.name, plugin.options, given=frozenset({"embeddings", "heads"}))
     if folder.exists() and not (folder / "export.json").exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty and holds no export: give another --output.")
     layout = Layout(root, modality)
@@ -79,10 +79,6 @@ def export_student(
     return ExportReport(
         plugin.name, made.dim, len(embeddings), made.card.student_sha256, str(folder)
     )
-
-
-def _check(plugin: Plugin) -> None:
-    EXPORTS.check(plugin.name, plugin.options, given=frozenset({"embeddings", "heads"}))
 
 
 def fit_export(layout: Layout, plugin: Plugin, embeddings: FloatArray) -> Export:
