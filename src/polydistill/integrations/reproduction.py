@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,8 @@ PLACES = Path(".polydistill") / "reproductions"
 INPUTS = ("fetch-data@",)
 """Stages that fetch inputs: they are restored from DVC's cache, which needs no network."""
 EMBEDDINGS = ("validate@", "embed@")
+PINNED = re.compile(r"^([\w.-]+)(?:\[.*?\])?==([\w.!]+)", re.MULTILINE)
+"""A line of a requirements file: name and version, without extras and local version."""
 WHERE = ("python", "-c", "import polydistill; print(polydistill.__file__)")
 WHERE_TIMEOUT_S = 120.0
 Listener = Callable[[StageState], object]
@@ -139,15 +142,11 @@ def other_packages(lock: Path) -> tuple[str, ...]:
     if not lock.exists():
         return ()
     different = []
-    for line in lock.read_text(encoding="utf-8").splitlines():
-        name, pinned, rest = line.split(";")[0].strip().partition("==")
-        if not pinned or name.startswith("#"):
-            continue
-        wanted = rest.split()[0].partition("+")[0]
+    for name, pinned in PINNED.findall(lock.read_text(encoding="utf-8")):
         with suppress(PackageNotFoundError):  # a package of another platform
-            found = version(name.partition("[")[0]).partition("+")[0]
-            if found != wanted:
-                different.append(f"{name} {wanted} → {found}")
+            found = version(name).partition("+")[0]
+            if found != pinned:
+                different.append(f"{name} {pinned} → {found}")
     return tuple(different)
 
 
@@ -166,9 +165,9 @@ def _place(root: Path, what: Attachments, place: Path) -> Iterator[Path]:
     except PolydistillError as error:
         if not place.exists():
             raise
-        told = type(error)(f"{error}\nWhat was made so far is kept in {place}.")
-        told.exit_code = error.exit_code
-        raise told from error
+        explained = type(error)(f"{error}\nWhat was made so far is kept in {place}.")
+        explained.exit_code = error.exit_code
+        raise explained from error
 
 
 def _environment(project: Path) -> dict[str, str]:
@@ -182,11 +181,11 @@ def _environment(project: Path) -> dict[str, str]:
 
 def _require_own_code(project: Path) -> None:
     """Check that the stages will run the commit's code and not an installed package."""
-    asked = run_command(
+    finished = run_command(
         WHERE, project, timeout_s=WHERE_TIMEOUT_S, hidden=None, environment=_environment(project)
     )
-    found = Path(asked.lines[-1]) if asked.lines else Path()
-    if asked.exit_code or not found.resolve().is_relative_to((project / "src").resolve()):
+    found = Path(finished.lines[-1]) if finished.lines else Path()
+    if finished.exit_code or not found.resolve().is_relative_to((project / "src").resolve()):
         raise StageError(
             f"The stages would not run the code of the version's commit but {found}: install "
             "polydistill so that PYTHONPATH comes first (`pip install --editable .` does)."
