@@ -3,8 +3,6 @@
 The public API; each name is imported when it is first used, so that `import polydistill` is fast.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """The interfaces of teachers, modalities, students, heads and losses, and the types that they exchange."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

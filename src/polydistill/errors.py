@@ -18,8 +18,6 @@ PolydistillError                      exit 1
 └── DriftFoundError(RuntimeError)     exit 7   the incoming corpus has drifted from the champion's
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches

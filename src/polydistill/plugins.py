@@ -5,8 +5,6 @@ The package's `__init__.py` holds `LOSSES = Plugins[...]("loss", __name__)`; its
 and sub-packages, are not plug-ins.
 """
 
-from __future__ import annotations
-
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """The program `polydistill`, with all groups of commands."""
 
-from __future__ import annotations
-
 import typer
 
 from polydistill.cli import init, look, params, pipeline, registry, use, versions

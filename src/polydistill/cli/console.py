@@ -1,7 +1,5 @@
 """Console output of commands: progress lines, errors and reports."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator, Mapping

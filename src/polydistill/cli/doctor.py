@@ -1,7 +1,5 @@
 """Checks of everything that a run needs, with advice about what is missing."""
 
-from __future__ import annotations
-
 import platform
 import shutil
 import subprocess

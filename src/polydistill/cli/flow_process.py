@@ -1,7 +1,5 @@
 """The process that runs the whole pipeline: the flow module, in the project folder or in a workspace."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

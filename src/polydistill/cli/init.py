@@ -1,7 +1,5 @@
 """`polydistill init`: create a project from the user's own data."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

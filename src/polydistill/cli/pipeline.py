@@ -1,7 +1,5 @@
 """Commands that run the pipeline, whole or stage by stage. Imports of large libraries are inside the commands."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import typer

@@ -1,7 +1,5 @@
 """Commands that use a student: embed, export, predict a teacher, start a run from it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

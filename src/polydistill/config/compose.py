@@ -4,8 +4,6 @@ The user's values replace the modality's defaults in `defaults/<modality>.yaml`,
 the classes. A teacher row without `family` names a known teacher, whose weights `weights/<modality>.yaml` pins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """Settings of corpora, benchmark tasks, teachers, and the store of embeddings."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict

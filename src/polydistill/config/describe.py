@@ -1,7 +1,5 @@
 """Effective settings with their defaults, bounds, units and descriptions, for `polydistill params`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache

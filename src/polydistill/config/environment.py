@@ -1,7 +1,5 @@
 """Environment variables and signals of the process, set before any large library is imported."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Base classes and types of the settings: frozen nodes, plug-ins with options, bounded numbers with units."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field

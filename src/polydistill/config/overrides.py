@@ -1,7 +1,5 @@
 """Changes of complete settings by dotted keys, for workspaces and comparisons."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Collection, Mapping
 

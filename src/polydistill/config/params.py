@@ -1,7 +1,5 @@
 """Reading of `params.yaml`, and writing of the effective values that DVC compares: `params.resolved.yaml`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path

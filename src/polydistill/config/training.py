@@ -1,7 +1,5 @@
 """Settings of training, warm starts and evaluation."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Completion of a user's table: removal of unusable rows, and ids, groups and splits that the table lacks."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

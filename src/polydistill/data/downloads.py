@@ -1,7 +1,5 @@
 """Download pinned packages of public registries, by name, version and sha256, into a cache."""
 
-from __future__ import annotations
-
 import importlib.util
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Reading of files: tables in several formats, lines of text, folders of images."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Safe decoding of images from bytes to RGB pixels on a white background."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io

@@ -1,7 +1,5 @@
 """A user's examples: their sources, and guesses about modality, columns and kind of task."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Corpus and benchmark task of a new project, made from a user's files, with no example in common."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Exact search for near-duplicates by the Jaccard index of their character 5-grams."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

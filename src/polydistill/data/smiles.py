@@ -1,7 +1,5 @@
 """Molecules as SMILES: parsing, canonical form, parent and scaffold, by RDKit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any

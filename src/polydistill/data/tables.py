@@ -1,7 +1,5 @@
 """Tables of the corpus, of the benchmark tasks, and of the distinct inputs of all tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

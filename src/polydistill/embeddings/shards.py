@@ -5,8 +5,6 @@ A shard is an Arrow IPC file of consecutive rows, uncompressed so that it can be
 `store`.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Teachers from a Python caller's specifications: hub names, folders, ONNX files, tables, objects with `encode`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast

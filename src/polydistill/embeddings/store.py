@@ -5,8 +5,6 @@ shard is the hash of the teacher's identity and of the shard's row ids. Therefor
 shards, and an interrupted run gives the same bytes as an uninterrupted one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

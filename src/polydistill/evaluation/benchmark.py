@@ -1,7 +1,5 @@
 """Runs models on benchmark tasks and computes scores with intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from importlib.util import find_spec

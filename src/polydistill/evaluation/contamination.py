@@ -1,7 +1,5 @@
 """Contamination: the share of the benchmark examples that the corpus contains."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 

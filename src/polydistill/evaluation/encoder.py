@@ -3,8 +3,6 @@
 In every modality mteb sees only the content id of an example; see docs/decisions/0006.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

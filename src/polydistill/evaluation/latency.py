@@ -1,7 +1,5 @@
 """Latency and size of a student, compared with another student in the same process."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

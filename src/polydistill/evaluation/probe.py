@@ -1,7 +1,5 @@
 """Probes fitted to standardised frozen embeddings: a linear model or a small network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Literal
 

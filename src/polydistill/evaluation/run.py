@@ -1,7 +1,5 @@
 """The evaluation of one model on one task: mteb's result without times, and a prediction for every example."""
 
-from __future__ import annotations
-
 import json
 import logging
 import warnings

@@ -1,7 +1,5 @@
 """Main scores of models on benchmark tasks, and their means over task kinds."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sizes of models, read from their files without loading the models."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Inputs and results of the task kinds."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The folder of an export: the student, a map of its embeddings, and a card. No pickle."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Teacher embeddings predicted from the student's, with their uncertainty and an out-of-distribution score."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO

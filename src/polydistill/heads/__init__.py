@@ -1,7 +1,5 @@
 """Plug-in package of the heads; one file per plug-in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The last part of every head: means, softly bounded scales, and covariance parameters independent of the student."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Perceptron heads with a trunk that all teachers share and one linear layer per teacher."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

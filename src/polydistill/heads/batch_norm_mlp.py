@@ -1,7 +1,5 @@
 """Baseline heads: one perceptron with batch normalisation per teacher."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Low-rank heads: a linear map for the means plus a thin hidden layer that all teachers share."""
 
-from __future__ import annotations
-
 from polydistill.heads import HEADS
 from polydistill.heads._trunk import TrunkHeads
 

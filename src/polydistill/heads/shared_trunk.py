@@ -1,7 +1,5 @@
 """Heads on a deep shared trunk: a perceptron with residual layers, without a linear map."""
 
-from __future__ import annotations
-
 from polydistill.heads import HEADS
 from polydistill.heads._trunk import TrunkHeads
 

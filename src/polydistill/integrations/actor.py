@@ -1,7 +1,5 @@
 """The name of the person or service that acts, for the ledger; never a host."""
 
-from __future__ import annotations
-
 import getpass
 import os
 

@@ -1,7 +1,5 @@
 """Finds unused files in a project folder: unfinished work, scratch folders, embeddings."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Commands of git, which is never imported: the state of the code, and a worktree at another commit."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checks rules with Great Expectations, in an ephemeral context, and writes Data Docs."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Mapping, Sequence

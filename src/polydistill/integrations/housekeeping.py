@@ -1,7 +1,5 @@
 """Finds and removes unused files in the project and unused entries of the registry."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

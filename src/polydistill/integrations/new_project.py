@@ -1,7 +1,5 @@
 """Makes a project from a user's files: data, settings, stage graph, flows, a git and a DVC repository."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path

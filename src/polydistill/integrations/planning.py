@@ -3,8 +3,6 @@
 The gate, drift and Great Expectations import torch, so they are imported only if the decision depends on them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

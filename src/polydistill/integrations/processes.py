@@ -1,7 +1,5 @@
 """Commands in process groups of their own: output is shown as it comes, and no child survives a stop."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """Checks whether a student can be reproduced: its code must be in a commit, its data in DVC's remote."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass

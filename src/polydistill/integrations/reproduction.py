@@ -1,7 +1,5 @@
 """Reproduces a registered student from its commit, its files and its data, and compares the two."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The density of a teacher's embedding under each mode of a predicted mixture, with a closed-form gradient."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Shape checks, masks and reductions shared by the losses."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

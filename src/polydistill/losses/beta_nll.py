@@ -1,7 +1,5 @@
 """The Gaussian likelihood with reweighted gradients, which keeps learning dimensions that are hard to predict."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from polydistill.contracts import Prediction

@@ -1,7 +1,5 @@
 """Baseline loss: one minus the cosine between the predicted mean and the target."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The paper's objective: the negative log-likelihood of a teacher's embedding given the student's."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from polydistill.contracts import Prediction

@@ -1,7 +1,5 @@
 """Baseline loss: the mean squared error of the predicted mean."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from polydistill.contracts import Prediction

@@ -1,7 +1,5 @@
 """A checksum of the code of some modules that ignores comments, docstrings and formatting."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 from collections.abc import Collection, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Atomic writing and checksums of files, moving of finished folders across file systems, and detection of a full disk."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """The paths of all files in a project folder."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 

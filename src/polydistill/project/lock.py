@@ -1,7 +1,5 @@
 """Lock files that name their holder in the error of a process that cannot acquire the lock."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

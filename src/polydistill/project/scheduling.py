@@ -1,7 +1,5 @@
 """Decisions of a scheduled run before it starts: whether it is too late, and whether there is anything to do."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime

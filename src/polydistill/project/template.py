@@ -1,7 +1,5 @@
 """The files of a new project: settings, the stage graph, flows, and lists of ignored files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

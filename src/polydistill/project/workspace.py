@@ -1,7 +1,5 @@
 """Workspaces: project folders inside a project, with its code, data and cache, but other parameters and results."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

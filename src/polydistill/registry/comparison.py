@@ -1,7 +1,5 @@
 """Paired comparison of two models: the change of the mean score and of each task's score, with intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32

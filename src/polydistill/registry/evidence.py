@@ -1,7 +1,5 @@
 """The inputs of the gate: scores by example of a registered version, and measurements of it."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 This module holds pure functions of the entries. `recorded` writes entries, and the integrations store them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Comparison of a reproduced student with the published one: identical bytes, or the differences of their figures."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Moves of a model's aliases: challenge, promote, reject, roll back."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """The files that are published with a version for the gate, made from the data that it was trained on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Rules on quality: the challenger's scores against the champion's, and against those of the undistilled student."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from polydistill.config.operations import GateParams

@@ -1,7 +1,5 @@
 """A registry whose moves are written to a ledger first, so that crashes and foreign moves are detected and repaired."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field

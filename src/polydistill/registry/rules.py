@@ -1,7 +1,5 @@
 """The outcome of a rule of the gate, and the rules on budgets, data, licences, provenance and the smoke test."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass

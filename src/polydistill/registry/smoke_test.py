@@ -1,7 +1,5 @@
 """The smoke test: a published bundle must give the embeddings that were stored with it for a few examples."""
 
-from __future__ import annotations
-
 import importlib.resources
 import json
 from base64 import b64encode

@@ -1,7 +1,5 @@
 """The page of what each teacher adds, in Markdown."""
 
-from __future__ import annotations
-
 from polydistill.evaluation.attribution.contributions import GB, AttributionReport
 from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES
 from polydistill.evaluation.statistics.kinds import OVERALL

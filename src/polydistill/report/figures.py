@@ -1,7 +1,5 @@
 """Figures as inline SVG: the same numbers give the same bytes, and the page's colours apply."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The files that the report is made from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

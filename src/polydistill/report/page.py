@@ -1,7 +1,5 @@
 """The report: one HTML file that loads nothing from the network."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

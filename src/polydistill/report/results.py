@@ -1,7 +1,5 @@
 """Results as files: JSON for programs and pages for people, with the same bytes each time."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The speed of the student and its teachers, measured in turn on this machine."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Scores as tables: a missing score is NaN."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 

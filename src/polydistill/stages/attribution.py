@@ -5,8 +5,6 @@ sizes of weights, which are the same on every machine. The contribution per minu
 so `adds_per_minute` computes it on request and it is not stored.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Digest of the code and libraries that a stage's results depend on."""
 
-from __future__ import annotations
-
 import importlib.metadata
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The distill stage: trains the student on the teachers' stored embeddings."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

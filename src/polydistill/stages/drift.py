@@ -1,7 +1,5 @@
 """Drift: compares the incoming corpus with the champion's by student embeddings and by columns."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The embed stage: embeds the corpus and the benchmark inputs with one teacher."""
 
-from __future__ import annotations
-
 import json
 import time
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The evaluate stage: scores the student, the undistilled student and the teachers on the benchmark tasks."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -3,8 +3,6 @@
 This is not a DVC stage: it reads the outputs of the stages.
 """
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Imports an earlier version into the project for a warm start."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 This is not a DVC stage: it reads the existing student, embeddings and scores.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path

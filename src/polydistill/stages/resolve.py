@@ -1,7 +1,5 @@
 """Checks every name and option of `params.yaml` against the plug-ins before the first stage starts."""
 
-from __future__ import annotations
-
 from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
 from polydistill.errors import UnknownNameError

@@ -1,7 +1,5 @@
 """The validate stage: checks the corpus and every task before other stages use them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

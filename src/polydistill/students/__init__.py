@@ -1,7 +1,5 @@
 """Students: a plug-in package with one file per student, and functions that load a bundle and encode examples."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Image augmentation as a layer that is active only in training mode, and uses torch's random state as dropout does."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

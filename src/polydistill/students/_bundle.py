@@ -1,7 +1,5 @@
 """Base classes of students, which save and load bundles; many bundles also load as sentence-transformers models."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

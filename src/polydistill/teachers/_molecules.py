@@ -1,7 +1,5 @@
 """Molecular graphs, shared by the teachers of molecules."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Classes that the teacher families extend: identity, and batches of texts, images and molecules."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar

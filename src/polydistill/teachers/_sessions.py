@@ -1,7 +1,5 @@
 """ONNX Runtime sessions on the CPU, shared by the teachers with ONNX files."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Tokenisation, pooling and unit length, shared by the teachers of texts."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from functools import cached_property

@@ -1,7 +1,5 @@
 """EfficientNet-Lite0, trained on ImageNet: weights from a pinned file, run by torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Molecular fingerprints without a trained model: RDKit's descriptors, Morgan counts, MACCS keys."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

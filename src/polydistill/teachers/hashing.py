@@ -1,7 +1,5 @@
 """A teacher without weights: hashed character n-grams, for tests and first steps."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Edge and colour histograms without weights: a baseline for pretrained teachers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """MiniMol: a graph network trained on thousands of biological and quantum properties, as an ONNX file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

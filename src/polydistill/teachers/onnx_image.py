@@ -1,7 +1,5 @@
 """Image models in ONNX files, run by ONNX Runtime up to any of their nodes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """A black-box teacher: precomputed embeddings with the ids of their examples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

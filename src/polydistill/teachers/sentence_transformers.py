@@ -1,7 +1,5 @@
 """Models saved by sentence-transformers, from a hub revision, a folder or a package."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from functools import cached_property

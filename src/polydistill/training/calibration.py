@@ -1,7 +1,5 @@
 """Calibration of the heads' scales: one factor per teacher, fitted to held-out rows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist

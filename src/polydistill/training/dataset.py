@@ -1,7 +1,5 @@
 """Training and held-out rows, their order, and the collation of batches."""
 
-from __future__ import annotations
-
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Distillation: trains a student with calibrated heads on examples and stored teacher embeddings."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The divergence guard: checks of a run's health, and the record of its restarts."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The files of the heads: weights, the teachers' statistics, and a card. No pickle."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The student, heads, losses and geometry term as one module for the trainer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

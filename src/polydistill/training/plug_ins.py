@@ -1,7 +1,5 @@
 """The plug-ins that a method names: checks of their options, and their modules."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

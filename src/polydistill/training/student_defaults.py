@@ -1,7 +1,5 @@
 """Default students of the Python interface, with initial weights or a vocabulary from the teachers or the corpus."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The training loop: transformers' Trainer with this project's batches, steps and evaluation."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

@@ -1,7 +1,5 @@
 """Modalities: a plug-in package with one file per modality."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

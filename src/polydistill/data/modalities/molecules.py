@@ -1,7 +1,5 @@
 """Molecules, written as SMILES."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Texts: short pieces of natural language."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """Images: the bytes of a PNG, a JPEG, or a GIF, whose first frame is used."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Each teacher's contribution: the score of all teachers minus the score without this one, with intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """An ensemble of teachers: one block of columns per teacher, all with the same weight."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Maximum mean discrepancy: a test whether two samples of embeddings come from one distribution."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

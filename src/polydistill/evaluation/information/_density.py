@@ -1,7 +1,5 @@
 """Marginal and conditional densities of a table: a Gaussian mixture, and heads initialised from a mixture."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Coordinates in which diagonal Gaussians suffice, and the linear part of the conditional mean."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Information sufficiency: estimated mutual information between two tables of embeddings on held-out rows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Bootstrap: resampled means of scores, and their intervals."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

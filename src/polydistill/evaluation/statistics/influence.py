@@ -10,8 +10,6 @@ References:
     the bootstrap and other resampling plans" (the infinitesimal jackknife).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Means over tasks and task kinds; each kind has the same weight however many tasks it has."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Scores of several models and seeds on the same examples, with bootstrap intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32

@@ -1,7 +1,5 @@
 """Plug-in package of the task kinds, one file per plug-in; each builds an mteb task from a table."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from polydistill.evaluation.task import BenchmarkTask, TaskSource

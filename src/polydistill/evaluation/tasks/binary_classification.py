@@ -1,7 +1,5 @@
 """Binary classification: a logistic regression on frozen embeddings, scored by the area under the ROC curve."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Classification: a logistic regression on frozen embeddings, fitted to the whole training split."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Clustering: k-means on frozen embeddings, with as many clusters as labels; no label is used in the fit."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Retrieval: ranks examples by cosine and checks whether the nearest have the query's label; nothing is fitted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

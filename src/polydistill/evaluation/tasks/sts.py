@@ -1,7 +1,5 @@
 """Semantic similarity: cosines of pairs of embeddings, compared with human ratings; nothing is fitted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

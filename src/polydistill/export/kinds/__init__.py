@@ -1,7 +1,5 @@
 """Plug-in package of the exports, one file per plug-in: maps of a student's embeddings for its users."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from polydistill.plugins import Plugins

@@ -1,7 +1,5 @@
 """Detects a change of a stage's code or parameters while the stage runs."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """Commands of DVC, which is never imported: the state of the stages, and runs of single stages."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The student as a registered model: its code, safetensors, pinned requirements, and no pickle."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass

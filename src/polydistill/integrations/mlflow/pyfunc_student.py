@@ -3,8 +3,6 @@
 It is a script for MLflow ("models from code", so that nothing is pickled), which no module imports.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

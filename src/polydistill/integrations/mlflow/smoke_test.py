@@ -6,8 +6,6 @@ This is a script for `python -P`, which no module imports. Like a server that lo
     python -P smoke_test.py models:/student-text/3 smoke_test.json answers.npz
 """
 
-from __future__ import annotations
-
 import json
 import resource
 import sys

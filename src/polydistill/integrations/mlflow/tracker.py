@@ -1,7 +1,5 @@
 """Live logs of a training run in MLflow. A failing store causes a warning, never a failed training."""
 
-from __future__ import annotations
-
 import atexit
 import logging
 import re

@@ -1,7 +1,5 @@
 """Plug-in package of the geometry terms; one file per plug-in: a function, or a module if it has state."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Checks, masks of pairs and means shared by the relational terms."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Geometry term: the student's cosine similarities in a batch follow the mean of the teachers'."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Baseline geometry term: the student's similarities in a batch follow those of each teacher, not their mean."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Baseline geometry term: relational knowledge distillation of distances in units of their mean."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

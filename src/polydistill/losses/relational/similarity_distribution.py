@@ -1,7 +1,5 @@
 """Baseline geometry term (CompRess): the student matches the distribution of each example's similarities."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

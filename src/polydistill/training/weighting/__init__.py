@@ -1,7 +1,5 @@
 """Teacher weighting plug-ins, one file each; a weighting sets each teacher's weight in the loss."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

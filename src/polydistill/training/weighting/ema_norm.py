@@ -1,7 +1,5 @@
 """Divides each teacher's loss by a moving average of its size."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

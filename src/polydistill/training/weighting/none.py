@@ -1,7 +1,5 @@
 """No weighting and no scaling: the paper's text setting, a plain sum."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """The default weighting: every dimension of every teacher is scaled to mean zero and variance one."""
 
-from __future__ import annotations
-
 from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 

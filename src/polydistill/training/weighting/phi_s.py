@@ -1,7 +1,5 @@
 """PHI-S: rotates a teacher's embeddings to equal variances, then scales them by one number."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Standardises by running statistics of the batches, without a pass over the data before training."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """Drops teachers at random, except the one with the highest loss."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Learns each teacher's weight: a persistently high loss gets a lower weight."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
