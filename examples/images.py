@@ -42,9 +42,7 @@ def main() -> None:
     test, corpus = images[:TEST_ROWS], images[TEST_ROWS:]
 
     student = polydistill.distill(
-        corpus,
-        teachers=["hog-colour", Eigendigits(corpus)],
-        settings={"training": {"epochs": 6}},
+        corpus, teachers=["hog-colour", Eigendigits(corpus)], settings={"training": {"epochs": 6}}
     )
     print(student)
 

@@ -110,11 +110,7 @@ def compare_exports(
     from polydistill.config.params import load_params
 
     report = score_exports(
-        ROOT,
-        load_params(ROOT),
-        modality,
-        kinds=kind or (),
-        progress=ProgressLines("exports"),
+        ROOT, load_params(ROOT), modality, kinds=kind or (), progress=ProgressLines("exports")
     )
     show(report if as_json else {"means": report.means}, as_json=as_json)
 

@@ -44,8 +44,7 @@ class AblationReport:
 
 
 def compare_levels(
-    paired: PairedScores,
-    levels: Sequence[Level],
+    paired: PairedScores, levels: Sequence[Level]
 ) -> tuple[dict[str, MethodScore], dict[str, dict[str, dict[str, MethodScore]]]]:
     """Return the default's scores, and those of every other level by factor, over all tasks."""
     finished = [level for level in levels if level.name in paired.models]

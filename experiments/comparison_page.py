@@ -132,10 +132,7 @@ def _tables(domain: Domain) -> list[str]:
     share = domain.share_of_best_teacher.get(DEFAULT, {})
     shown = [f"{share[kind]:.0%}" if kind in share else NOTHING for kind in kinds]
     gains = [
-        row(
-            method,
-            [formatted_gain(by_kind[kind]) for kind in kinds],
-        )
+        row(method, [formatted_gain(by_kind[kind]) for kind in kinds])
         for method, by_kind in domain.scores.items()
         if method != DEFAULT
     ]

@@ -11,12 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.comparison import (
-    TEACHER,
-    Completion,
-    MethodComparison,
-    compare_domains,
-)
+from experiments.comparison import TEACHER, Completion, MethodComparison, compare_domains
 from experiments.comparison_page import markdown
 from experiments.forest_plot import forest
 from experiments.methods import DEFAULT, UNDISTILLED, Method, compared_methods

@@ -98,11 +98,7 @@ class TrialStore:
             record["diverged"] = str(error)
         else:
             evaluate(
-                scratch,
-                trial.params,
-                self._modality,
-                models=trial.models,
-                progress=report_progress,
+                scratch, trial.params, self._modality, models=trial.models, progress=report_progress
             )
             shutil.move(Layout(scratch, self._modality).predictions, result / PREDICTIONS)
             record |= {

@@ -54,10 +54,7 @@ class HashingTeacherWithGaps(HashingTeacher):
 
 
 def small_params(
-    *,
-    rows: int = 240,
-    teachers: Mapping[str, int] = TEACHERS,
-    **changes: object,
+    *, rows: int = 240, teachers: Mapping[str, int] = TEACHERS, **changes: object
 ) -> Params:
     """Return parameters with small teachers and a short training; `changes` update or replace parts of the text block."""
     tree = text_params()

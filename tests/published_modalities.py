@@ -50,9 +50,7 @@ def _gine(seed: int) -> Student:
 SMALL = {
     "vision": Small([png(seed) for seed in range(16)], _image_encoder, ["hog-colour"]),
     "molecules": Small(
-        [f"{'C' * n}{end}" for n in range(2, 10) for end in "ON"],
-        _gine,
-        ["morgan", "maccs"],
+        [f"{'C' * n}{end}" for n in range(2, 10) for end in "ON"], _gine, ["morgan", "maccs"]
     ),
 }
 

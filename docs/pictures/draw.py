@@ -117,11 +117,7 @@ def pipeline() -> Picture:
         x += wide + 25
     picture.band((10, 200, 690, 120), "MLflow registry", GREEN)
     picture.box((25, 238, 160, 60), "publish\nalias: challenger", fill=WHITE)
-    picture.box(
-        (230, 238, 180, 60),
-        "gate\ntasks, budgets, smoke test",
-        fill=WHITE,
-    )
+    picture.box((230, 238, 180, 60), "gate\ntasks, budgets, smoke test", fill=WHITE)
     picture.box((500, 238, 180, 60), "promote\nalias: champion", fill=WHITE)
     picture.arrow((185, 268), (228, 268))
     picture.arrow((410, 268), (498, 268))

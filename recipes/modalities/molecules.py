@@ -162,11 +162,7 @@ def kept_molecules(table: pd.DataFrame, *, single: bool) -> tuple[pd.DataFrame, 
     large = frame["smiles"].map(count_atoms) > MAX_ATOMS
     mixture = frame["smiles"].str.contains(".", regex=False) & ~large & single
     reason = f"invalid: {', '.join(invalid[:3])}{', …' if len(invalid) > 3 else ''}"
-    counts = {
-        reason: len(invalid),
-        "too large": int(large.sum()),
-        "mixture": int(mixture.sum()),
-    }
+    counts = {reason: len(invalid), "too large": int(large.sum()), "mixture": int(mixture.sum())}
     frame = frame[~large & ~mixture].copy()
     frame["parent"] = frame["smiles"].map(parent_smiles)
     frame["id"] = frame["smiles"].map(MoleculesModality().content_id)

@@ -46,10 +46,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        **SPECIAL,
-    ).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL).save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(WORDS),
@@ -74,11 +71,7 @@ def options(name: str, checkpoint: Path) -> dict[str, object]:
         "transformer": {"model": str(checkpoint), "layers": [0, 2]},
         "gine": {"dim": 6, "layers": 2, "hidden": 8},
         "smiles-transformer": {"dim": 8, "layers": 2, "heads": 2, "min_count": 1},
-        "image-encoder": {
-            "encoder": TINY_RESNET,
-            "size": 32,
-            "dim": 6,
-        },
+        "image-encoder": {"encoder": TINY_RESNET, "size": 32, "dim": 6},
     }
     return by_name[name]
 

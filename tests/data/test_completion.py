@@ -22,9 +22,7 @@ def task(kind: str = "classification", **options: object) -> TaskParams:
     )
 
 
-def test_a_corpus_of_texts_gets_ids_and_groups_and_loses_unusable_rows(
-    tmp_path: Path,
-) -> None:
+def test_a_corpus_of_texts_gets_ids_and_groups_and_loses_unusable_rows(tmp_path: Path) -> None:
     texts = ["The first text here.", "", "  ", "the FIRST text, here!", "The first text here."]
     file = tmp_path / "corpus.csv"
     pd.DataFrame({"body": [*texts, "01"], "stars": range(6)}).to_csv(file, index=False)

@@ -95,11 +95,7 @@ def test_an_unavailable_package_is_a_stage_error_with_the_cause(
 
 def test_npm_packs_the_pinned_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served = make_tar(tmp_path / "tiny-1.0.tgz", {"package/a": "a"})
-    give_npm(
-        tmp_path / "bin",
-        monkeypatch,
-        f'echo "$@" > {tmp_path}/asked; cp {served} .',
-    )
+    give_npm(tmp_path / "bin", monkeypatch, f'echo "$@" > {tmp_path}/asked; cp {served} .')
 
     path = fetch(pin(served, "npm", "tiny"), tmp_path / "cache")
 

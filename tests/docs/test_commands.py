@@ -18,10 +18,7 @@ from polydistill.cli.app import app
 from tests.docs.blocks import ROOT, Block, blocks, inline_code
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
-MODULES = {
-    "experiments": experiments.__main__.experiments,
-    "recipes": recipes.__main__.app,
-}
+MODULES = {"experiments": experiments.__main__.experiments, "recipes": recipes.__main__.app}
 OTHER_PROGRAMS = {
     ".", "cd", "cp", "dvc", "export", "git", "head", "mlflow", "own/bin/pip", "pip", "pre-commit", "prefect", "pytest",
     "sed", "sha256sum", "source", "tr",

@@ -50,10 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("page", sorted({block.page for block in PYTHON}))
 def test_the_python_of_a_page_runs(
-    page: str,
-    project: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    page: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(project)
     monkeypatch.setenv("POLYDISTILL_CACHE", str(project / "cache"))

@@ -38,10 +38,7 @@ def name_of(text: str) -> str:
 
 
 def write(
-    root: Path,
-    texts: list[str] = TEXTS,
-    teacher: CountingTeacher | None = None,
-    **options: object,
+    root: Path, texts: list[str] = TEXTS, teacher: CountingTeacher | None = None, **options: object
 ) -> WriteReport:
     settings = {"shard_rows": 5, "batch_size": 2, **options}
     return write_embeddings(

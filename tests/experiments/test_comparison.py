@@ -2,13 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.comparison import (
-    TEACHER,
-    Completion,
-    MethodComparison,
-    compare_domains,
-    goals,
-)
+from experiments.comparison import TEACHER, Completion, MethodComparison, compare_domains, goals
 from experiments.comparison_page import markdown
 from experiments.methods import DEFAULT, UNDISTILLED, Method
 from polydistill.evaluation.statistics.paired import PairedScores

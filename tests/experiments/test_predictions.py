@@ -8,13 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.predictions import (
-    compare_scores,
-    compare_search,
-    nearest,
-    overlap,
-    predictions,
-)
+from experiments.predictions import compare_scores, compare_search, nearest, overlap, predictions
 from experiments.predictions_page import PredictionsReport, markdown
 from polydistill.config.overrides import changed
 from polydistill.config.params import Params
@@ -56,9 +50,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Prediction
     return root, predictions(root, make_project(root, "beta-nll"), "text")
 
 
-def test_queries_are_held_out_rows(
-    measured: tuple[Path, PredictionsReport],
-) -> None:
+def test_queries_are_held_out_rows(measured: tuple[Path, PredictionsReport]) -> None:
     root, report = measured
     distilled = json.loads(Layout(root, "text").distillation.read_text("utf-8"))
 

@@ -176,10 +176,7 @@ def test_the_command_takes_a_model_from_another_folder(
 
 @pytest.mark.parametrize(
     ("asked", "message"),
-    [
-        (("frist", "out.npz"), "Did you mean 'first'"),
-        (("first", "out.npy"), "must end in .npz"),
-    ],
+    [(("frist", "out.npz"), "Did you mean 'first'"), (("first", "out.npy"), "must end in .npz")],
 )
 def test_invalid_options_of_the_command_are_refused_and_nothing_is_written(
     project: Layout,

@@ -5,13 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from flows.notification import (
-    Notice,
-    Payload,
-    deliver,
-    event_of_failure,
-    make_payload,
-)
+from flows.notification import Notice, Payload, deliver, event_of_failure, make_payload
 from polydistill.config.operations import NotifyParams
 from polydistill.config.params import parse_params
 from polydistill.errors import ParamsError

@@ -15,9 +15,7 @@ from polydistill.integrations.processes import run_command
 from tests.toy_project import SHORT, SHORT_STAGES, runs
 
 
-def test_after_a_flow_dvc_repro_does_nothing_and_a_table_lists_the_stages(
-    project: Path,
-) -> None:
+def test_after_a_flow_dvc_repro_does_nothing_and_a_table_lists_the_stages(project: Path) -> None:
     states = pipeline("text")
     lock = (project / "dvc.lock").read_bytes()
     repro = run_command([*dvc.DVC, "repro"], project, timeout_s=60)

@@ -54,10 +54,7 @@ def test_drift_emits_an_event_and_a_failed_check_is_repeated(
     monkeypatch.setattr(commands, "COMMAND", (sys.executable, "-c", answer))
     watch("text", drift=True)
 
-    assert events == [
-        ("polydistill.drift.found", "one"),
-        ("polydistill.data.changed", "one"),
-    ]
+    assert events == [("polydistill.drift.found", "one"), ("polydistill.data.changed", "one")]
 
 
 def test_without_a_champion_only_the_change_of_the_data_emits_an_event(

@@ -170,9 +170,7 @@ class StoppedError(Exception):
     """Raised as by a keyboard interrupt."""
 
 
-def test_a_resumed_run_has_the_running_statistics_of_an_uninterrupted_one(
-    tmp_path: Path,
-) -> None:
+def test_a_resumed_run_has_the_running_statistics_of_an_uninterrupted_one(tmp_path: Path) -> None:
     def stop(what: str, done: int, total: int, **figures: float) -> None:
         if done >= 8:
             raise StoppedError

@@ -16,11 +16,7 @@ from polydistill.integrations import provenance
 from polydistill.integrations.mlflow import stamp as mlflow_stamp
 from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.store import connected
-from polydistill.integrations.reproduction import (
-    PLACES,
-    other_packages,
-    reproduce_version,
-)
+from polydistill.integrations.reproduction import PLACES, other_packages, reproduce_version
 from tests.versioned_project import git, make_versioned_project
 
 CHALLENGER = "models:/student-text@challenger"

@@ -98,9 +98,7 @@ def test_another_version_of_the_data_is_fetched(project: Path) -> None:
     assert (workspace / "data" / "corpus.txt").read_text() == "a longer text\n"
 
 
-def test_an_update_keeps_the_data_and_lock_of_a_workspace_with_its_own_data(
-    project: Path,
-) -> None:
+def test_an_update_keeps_the_data_and_lock_of_a_workspace_with_its_own_data(project: Path) -> None:
     (project / "dvc.lock").write_text("schema: '2.0'\n")
     workspace = make_workspace(project, "nightly", {}, own_data=True)
     assert (workspace / "data.dvc").read_bytes() == (project / "data.dvc").read_bytes()

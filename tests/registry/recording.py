@@ -66,8 +66,7 @@ class Desk:
     def __init__(self) -> None:
         self.fuse = Fuse()
         self.registry = FusedRegistry(
-            "student-text",
-            (scored(v, {"sts": {"a": score}}) for v, score in SCORES.items()),
+            "student-text", (scored(v, {"sts": {"a": score}}) for v, score in SCORES.items())
         )
         self.ledger = FusedLedger()
         self.registry.fuse = self.ledger.fuse = self.fuse

@@ -128,11 +128,7 @@ def test_scores_without_examples_do_not_pass() -> None:
 
     verdict = judge(POLICY, dataclasses.replace(bare, version=2), bare)
 
-    assert broken(verdict) == [
-        ("gain", None),
-        ("gain-over-undistilled", None),
-        ("no-harm", None),
-    ]
+    assert broken(verdict) == [("gain", None), ("gain-over-undistilled", None), ("no-harm", None)]
 
 
 def test_the_same_students_give_the_same_verdict() -> None:

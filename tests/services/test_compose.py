@@ -81,9 +81,7 @@ def auth_settings(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_has_a_tagged_image_a_restart_policy_and_a_health_check(
-    name: str,
-) -> None:
+def test_a_service_has_a_tagged_image_a_restart_policy_and_a_health_check(name: str) -> None:
     service = SERVICES[name]
     built_on = re.findall(r"^FROM (\S+)", _dockerfile(name), re.MULTILINE)
     (image,) = [service["image"]] if "image" in service else built_on

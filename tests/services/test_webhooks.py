@@ -46,9 +46,7 @@ def received() -> Iterator[tuple[str, queue.Queue[Delivery]]]:
 
 
 def test_a_change_of_an_alias_is_sent_to_a_webhook_with_a_signature(
-    services: Services,
-    received: tuple[str, queue.Queue[Delivery]],
-    monkeypatch: pytest.MonkeyPatch,
+    services: Services, received: tuple[str, queue.Queue[Delivery]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in services.environment.items():
         monkeypatch.setenv(name, value)

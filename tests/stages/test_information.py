@@ -48,9 +48,7 @@ def test_information_is_estimated_for_every_model_about_every_other_teacher(
     assert report.density["student"].points is None  # nothing has been evaluated
 
 
-def test_estimates_use_held_out_rows_that_every_teacher_has(
-    project: tuple[Path, Params],
-) -> None:
+def test_estimates_use_held_out_rows_that_every_teacher_has(project: tuple[Path, Params]) -> None:
     root, params = project
     history = json.loads((root / "reports" / "text" / "distill.json").read_text("utf-8"))
 

@@ -135,9 +135,7 @@ def with_scaffolds() -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def test_validation_computes_scaffolds_and_ignores_edited_groups(
-    tmp_path: Path,
-) -> None:
+def test_validation_computes_scaffolds_and_ignores_edited_groups(tmp_path: Path) -> None:
     corpus, task = with_scaffolds()
     task.loc[3, ["group", "split"]] = ["edited by hand", "train"]  # benzene is in the test part
 
@@ -150,9 +148,7 @@ def test_validation_computes_scaffolds_and_ignores_edited_groups(
     assert task["id"][0] in message
 
 
-def test_a_split_by_scaffold_passes_and_so_does_a_declared_split_by_row(
-    tmp_path: Path,
-) -> None:
+def test_a_split_by_scaffold_passes_and_so_does_a_declared_split_by_row(tmp_path: Path) -> None:
     corpus, task = with_scaffolds()
     task["random-0"] = ["train", "test"] * (len(task) // 2)
     checker = GreatExpectationsChecker(tmp_path / "docs")

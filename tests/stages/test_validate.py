@@ -168,9 +168,7 @@ def test_the_summary_is_reproducible(tmp_path: Path) -> None:
     assert written[0] == written[1]
 
 
-def test_tables_of_texts_and_labels_are_valid_and_dropped_rows_are_reported(
-    tmp_path: Path,
-) -> None:
+def test_tables_of_texts_and_labels_are_valid_and_dropped_rows_are_reported(tmp_path: Path) -> None:
     frames = make_frames()
     for table, columns in {"corpus": ["text"], "topics": ["text", "label"]}.items():
         rows = frames[table][columns]

@@ -6,15 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
-from polydistill.config.nodes import (
-    Megabytes,
-    Milliseconds,
-    Node,
-    Ratio,
-    Score,
-    ScoreMargin,
-    Share,
-)
+from polydistill.config.nodes import Megabytes, Milliseconds, Node, Ratio, Score, ScoreMargin, Share
 from polydistill.errors import ParamsError
 
 COMMERCIAL_LICENCES = (

@@ -8,11 +8,7 @@ import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Example, Modality
-from polydistill.data.near_duplicates import (
-    connected_groups,
-    links_of_equal,
-    near_duplicate_pairs,
-)
+from polydistill.data.near_duplicates import connected_groups, links_of_equal, near_duplicate_pairs
 from polydistill.errors import DataError
 
 TEST_SHARE = 0.2

@@ -59,11 +59,7 @@ def stage_graph() -> str:
 
 
 def settings(
-    modality: str,
-    corpus: str,
-    n_corpus: int,
-    task: Mapping[str, Mapping[str, object]],
-    n_test: int,
+    modality: str, corpus: str, n_corpus: int, task: Mapping[str, Mapping[str, object]], n_test: int
 ) -> str:
     """Return `params.yaml` of a project, with comments.
 

@@ -13,10 +13,7 @@ DASH = "\N{EN DASH}"
 PASSED, BROKEN, SKIPPED = "passed", "broken", "skipped"
 SIGNS = {"least": "\N{GREATER-THAN OR EQUAL TO}", "most": "\N{LESS-THAN OR EQUAL TO}"}
 STYLES = {PASSED: "", BROKEN: "red", SKIPPED: "dim"}
-NAMES = {
-    "no-regression": "against the champion",
-    "no-harm": "against the undistilled student",
-}
+NAMES = {"no-regression": "against the champion", "no-harm": "against the undistilled student"}
 """Rules that are applied to each task, and what they compare it with."""
 Rule = Mapping[str, Any]
 """A rule of the gate with its finding, as in `promotion.json`."""

@@ -71,12 +71,7 @@ class InformationReport:
 
 
 def information(
-    root: Path,
-    params: Params,
-    modality: str,
-    *,
-    rows: int = 8_000,
-    progress: Progress = silent,
+    root: Path, params: Params, modality: str, *, rows: int = 8_000, progress: Progress = silent
 ) -> InformationReport:
     """Estimate each model's information about each teacher; write `docs/results/<modality>/information.{json,md}`.
 

@@ -10,13 +10,7 @@ from typing import Any
 
 import yaml
 
-from polydistill.config.params import (
-    PARAMS_FILE,
-    RESOLVED_FILE,
-    Params,
-    is_resolved,
-    load_params,
-)
+from polydistill.config.params import PARAMS_FILE, RESOLVED_FILE, Params, is_resolved, load_params
 from polydistill.errors import ParamsError, StageError
 
 STAGE_VARIABLE = "DVC_STAGE"
