@@ -19,7 +19,7 @@ def markdown(report: MethodComparison) -> str:
     lines += [
         (
             f"Seeds: {', '.join(map(str, report.seeds))}. All methods share the student, the targets, the steps and the "
-            "seeds; all but SimReg also share the heads. Brackets hold the "
+            "seeds; all except SimReg and CompRess also share the heads. Brackets hold the "
             f"{CONFIDENCE:.0%} interval of a paired bootstrap ({RESAMPLES:,} resamples; a group of examples is drawn as a "
             "whole). ± is the standard deviation over seeds. "
             f"`python -m experiments methods {report.modality}` writes this page."

@@ -32,7 +32,7 @@ class Method:
 def compared_methods(params: Params, modality: str) -> Sequence[Method]:
     """Return the default, published baselines, and the default with each teacher alone.
 
-    All methods share the student, the targets, the steps and the seeds. All but SimReg also share the heads.
+    All methods share the student, the targets, the steps and the seeds. All except SimReg and CompRess also share the heads.
     """
 
     def method(name: str, about: str, **changes: object) -> Method:
