@@ -27,7 +27,7 @@ from polydistill.evaluation import latency
 from polydistill.evaluation.attribution.ensemble import WIDTH
 from polydistill.evaluation.statistics.bootstrap import RESAMPLES
 from polydistill.integrations.mlflow.ledger import LOCK_TIMEOUT_S
-from polydistill.registry import smoke_test
+from polydistill.registry import publication
 from polydistill.registry.ledger import Action
 from polydistill.stages.validate import EXAMPLES
 from polydistill.teachers import TEACHERS
@@ -54,8 +54,8 @@ CONSTANTS = [
     ("docs/guides/gate.md", r"in batches of \d+ and of (\d+)", latency.BATCHES[1]),
     ("docs/guides/gate.md", r"up to (\d+) pairs\s+of single calls", latency.PAIRS),
     ("docs/guides/gate.md", r"timed within (\d+) s per batch size", latency.BUDGET_S),
-    ("docs/guides/gate.md", r"Publishing stores (\w+) examples", smoke_test.N_EXAMPLES),
-    ("docs/guides/gate.md", r"equal to (\S+) of the largest number", smoke_test.TOLERANCE),
+    ("docs/guides/gate.md", r"Publishing stores (\w+) examples", publication.N_EXAMPLES),
+    ("docs/guides/gate.md", r"equal to (\S+) of the largest number", publication.TOLERANCE),
     ("docs/guides/schedules.md", r"discrepancy: ([\d,]+) rows each", DriftParams().rows),
     ("docs/guides/schedules.md", r"`level: ([\d.]+)`", DriftParams().level),
     ("docs/guides/images.md", r"at (\d+) x \d+ pixels", vision.HASH_SIDE),

@@ -12,7 +12,7 @@ from polydistill.config.params import Params, parse_params
 from polydistill.errors import ParamsError
 from polydistill.evaluation.contamination import Contamination
 from polydistill.registry.evidence import Evidence
-from polydistill.registry.rules import stamp_rules
+from polydistill.registry.gate import stamp_rules
 from polydistill.report.page import write_report
 from tests.our_params import ONLY_GAIN, text_params
 from tests.report.example_run import example_params, write_run

@@ -5,9 +5,8 @@ import dataclasses
 import pytest
 
 from polydistill.config.operations import GateParams
-from polydistill.registry.evidence import Candidate
+from polydistill.registry.evidence import Candidate, RuleOutcome
 from polydistill.registry.gate import Verdict, judge
-from polydistill.registry.rules import RuleOutcome
 from tests.our_params import ONLY_GAIN
 from tests.registry.examples import TASKS, student
 

@@ -9,8 +9,7 @@ from polydistill.config.operations import GateParams
 from polydistill.evaluation.contamination import Contamination
 from polydistill.evaluation.latency import Latency
 from polydistill.registry.evidence import Evidence, Finding
-from polydistill.registry.gate import judge
-from polydistill.registry.rules import allows
+from polydistill.registry.gate import allows, judge
 from tests.registry.examples import student
 
 POLICY = GateParams(

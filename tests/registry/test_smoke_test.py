@@ -10,8 +10,8 @@ import torch
 
 from polydistill.contracts import FloatArray
 from polydistill.data.modalities import MODALITIES
-from polydistill.registry import smoke_test
-from polydistill.registry.smoke_test import (
+from polydistill.registry import publication
+from polydistill.registry.publication import (
     N_EXAMPLES,
     TOLERANCE,
     same_answers,
@@ -61,7 +61,7 @@ def test_other_answers_of_any_kind_do_not_hold(file: Path, rows: FloatArray) -> 
 def test_a_smoke_test_keeps_bytes_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(smoke_test, "sample", lambda _: [b"\x89PNG", "text"])
+    monkeypatch.setattr(publication, "sample", lambda _: [b"\x89PNG", "text"])
     generator = torch.Generator().manual_seed(0)
     BagOfBytesStudent.build([], generator, 1, dim=4).save(tmp_path)
 

@@ -1,8 +1,9 @@
-"""The inputs of the gate: scores by example of a registered version, and measurements of it."""
+"""Inputs and results of the gate's rules: scores by example, measurements of a version, and outcomes."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,33 @@ class Evidence:
     size_mb: float | None = None
     memory_mb: float | None = None
     smoke_test: Finding | None = None
+
+
+@dataclass(frozen=True)
+class RuleOutcome:
+    """The outcome of one rule of the gate.
+
+    Attributes:
+        name: The name of the rule.
+        passed: Whether the challenger passes the rule.
+        because: A sentence that explains the outcome.
+        value: The measured number. None: there is none.
+        bound: The least or the greatest value that passes.
+        interval: The confidence interval of `value`.
+        bound_is: Whether `bound` is the `least` or the greatest (`most`) value.
+        task: The benchmark task, for a rule that is applied to each task.
+        skipped: Whether the rule passed because there was nothing to compare with.
+    """
+
+    name: str
+    passed: bool
+    because: str
+    value: float | None = None
+    bound: float | None = None
+    interval: tuple[float, float] | None = None
+    bound_is: Literal["least", "most"] = "least"
+    task: str | None = None
+    skipped: bool = False
 
 
 def task_examples(

@@ -3,27 +3,37 @@
 import hashlib
 import json
 import shutil
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
 from polydistill.config.params import Params
+from polydistill.contracts import Example, FloatArray, Modality
+from polydistill.data import modalities
+from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus, read_tasks
 from polydistill.errors import DataError
 from polydistill.evaluation.contamination import contamination
 from polydistill.project.layout import Layout
 from polydistill.registry.evidence import Evidence, Finding
-from polydistill.registry.smoke_test import write_smoke_test
+from polydistill.students import encode, load_student
 
 EVIDENCE, GROUPS, SMOKE_TEST = "evidence.json", "groups.parquet", "smoke_test.json"
 FORMER_SMOKE_TEST = "canary.json"
 """The name of `smoke_test.json` in versions of earlier releases."""
 FORMAT = 1
+SAMPLES = Path(modalities.__file__).parent / "samples"
+N_EXAMPLES = 8
+"""Number of examples in a smoke test: a published bundle must give the embeddings that were stored with it."""
+TOLERANCE = 1e-4
+"""Relative to the largest number in the embeddings; greater than the float32 rounding differences of processors."""
 
 
 def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[str, Any]) -> None:
@@ -116,3 +126,46 @@ def hashes(lock: Mapping[str, Any], stage: str, side: str) -> dict[str, str]:
     """Return the hash by path of the `deps` or `outs` of a stage in `dvc.lock`."""
     rows = lock.get(stage, {}).get(side, ())
     return {row["path"]: row["md5"] for row in rows if "md5" in row}
+
+
+def sample(kind: Modality) -> list[Example]:
+    """Return the sample of a modality: `samples/<name>.csv`, or `<name>.parquet` if the examples are bytes."""
+    path = next(SAMPLES.glob(f"{kind.name}.*"), SAMPLES / f"{kind.name}.csv")
+    return [kind.coerce(example) for example in read_table(path)[kind.column]]
+
+
+def write_smoke_test(path: Path, bundle: Path, kind: Modality) -> None:
+    """Write the first examples of a modality's sample and a bundle's embeddings of them, as JSON.
+
+    Bytes are written in base64.
+    """
+    examples = sample(kind)[:N_EXAMPLES]
+    tree = {
+        "examples": [
+            one if isinstance(one, str) else {"base64": b64encode(one).decode("ascii")}
+            for one in examples
+        ],
+        "embeddings": [list(map(float, row)) for row in encode(load_student(bundle), examples)],
+    }
+    path.write_text(json.dumps(tree, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def same_answers(path: Path, answers: FloatArray) -> Finding:
+    """Compare a bundle's answers with those that `write_smoke_test` wrote when it was published."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    expected = np.asarray(content["embeddings"], dtype=np.float32)
+    if answers.shape != expected.shape:
+        because = f"the published bundle answers with shape {answers.shape}, not {expected.shape}."
+        return Finding(holds=False, because=because)
+    if not np.isfinite(answers).all():
+        return Finding(holds=False, because="the published bundle answers with NaN or infinity.")
+    difference = float(np.abs(answers - expected).max())
+    allowed = TOLERANCE * max(float(np.abs(expected).max()), 1e-12)
+    examples = f"{len(expected)} examples in a fresh process"
+    because = f"the published bundle gives the same answers to {examples}."
+    if difference > allowed:
+        because = (
+            f"the published bundle's answers to {examples} differ from those at its publication "
+            f"by up to {difference:.3g}, and {allowed:.3g} is allowed."
+        )
+    return Finding(holds=difference <= allowed, because=because)

@@ -24,7 +24,7 @@ from polydistill.integrations.processes import run_command
 from polydistill.registry import publication
 from polydistill.registry.evidence import Candidate, Evidence, Finding, task_examples
 from polydistill.registry.ledger import Ids
-from polydistill.registry.smoke_test import same_answers, sample
+from polydistill.registry.publication import same_answers, sample
 from polydistill.students import encode, load_student
 
 if TYPE_CHECKING:
