@@ -70,7 +70,7 @@ def test_every_export_loads_and_encodes_rows_independently(
     assert np.isfinite(values).all()
     np.testing.assert_allclose(loaded.encode(TEXTS[2:3])[0], values[2], rtol=1e-4, atol=1e-5)
     assert loaded.encode([]).shape == (0, loaded.dim)
-    np.testing.assert_array_equal(load_model(project.root, str(folder)).predict(TEXTS), values)
+    np.testing.assert_array_equal(load_model(project.root, str(folder))(TEXTS), values)
 
 
 @pytest.mark.parametrize("name", EXPORTS.names())

@@ -112,7 +112,7 @@ def test_runs_of_no_version_go_and_what_is_published_or_waits_stays(
     assert removed.exit_code == 0
     assert "a run of no version" in removed.output
     assert after.garbage == ()
-    assert load_model(evaluated, "models:/student-text@previous").predict(["a"]).shape == (1, 8)
+    assert load_model(evaluated, "models:/student-text@previous")(["a"]).shape == (1, 8)
 
 
 def test_a_version_that_never_was_champion_goes_with_its_run_and_bundle(evaluated: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_version_that_never_was_champion_goes_with_its_run_and_bundle(evaluate
     with connected(evaluated) as client:
         left = {int(one.version) for one in client.search_model_versions("name = 'student-text'")}
     assert left == {1, 3, 4}
-    assert load_model(evaluated, "models:/student-text/1").predict(["a"]).shape == (1, 8)
+    assert load_model(evaluated, "models:/student-text/1")(["a"]).shape == (1, 8)
 
 
 def test_a_model_without_a_ledger_keeps_its_versions(evaluated: Path) -> None:

@@ -12,9 +12,9 @@ from polydistill.config.params import load_params
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.great_expectations import GreatExpectationsChecker
-from polydistill.integrations.mlflow.drift_reference import champion_drift
 from polydistill.integrations.mlflow.promotion import promote, reject
 from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.registry import champion_drift
 from polydistill.integrations.mlflow.store import connected
 from polydistill.integrations.planning import gather_facts, make_plan, stale_entries
 from polydistill.project.layout import Layout

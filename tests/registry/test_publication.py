@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -14,7 +15,6 @@ from polydistill.registry.publication import (
     EVIDENCE,
     GROUPS,
     read_evidence,
-    read_groups,
     validated,
     write_evidence,
 )
@@ -54,8 +54,8 @@ def test_what_is_written_is_what_the_gate_reads(project: Path, tmp_path: Path) -
     assert evidence.licences is not None
     assert set(evidence.licences) >= set(TEACHERS)
     assert None not in evidence.licences.values()
-    groups = read_groups(tmp_path / "a" / GROUPS)
-    assert groups["wordnet-lexfile"]["e2"] == "pond 1"
+    groups = pd.read_parquet(tmp_path / "a" / GROUPS).set_index(["task", "id"])["group"]
+    assert groups["wordnet-lexfile", "e2"] == "pond 1"
 
 
 def other_data(project: Path) -> None:

@@ -123,7 +123,7 @@ def drift(modality: Modality, *, as_json: AsJson = False) -> None:
     """Compare the corpus with the champion's; exit 7 on drift."""
     from polydistill.errors import DriftFoundError
     from polydistill.integrations.great_expectations import GreatExpectationsChecker
-    from polydistill.integrations.mlflow.drift_reference import champion_drift
+    from polydistill.integrations.mlflow.registry import champion_drift
     from polydistill.integrations.mlflow.store import model_name
     from polydistill.project.layout import Layout
 

@@ -43,14 +43,14 @@ def encode(
     if output.suffix != ".npy":
         raise ParamsError(f"--output must end in .npy, got {str(output)!r}.")
     if model.startswith(REGISTRY_SCHEMES):  # a registered model contains its modality
-        embeddings = load_model(ROOT, model).predict(read_lines(examples))
+        embeddings = load_model(ROOT, model)(read_lines(examples))
     else:
         listed = project_params().modalities if (ROOT / PARAMS_FILE).exists() else ()
         name = modality or modality_of(ROOT, Path(model), listed)
         if name is None:
             raise ParamsError(f"--modality must name the modality of {examples} for {model}.")
         inputs = read_examples(examples, MODALITIES.get(name)())
-        embeddings = load_model(ROOT, model).predict(inputs)
+        embeddings = load_model(ROOT, model)(inputs)
     np.save(output, embeddings, allow_pickle=False)
     rows, dim = embeddings.shape
     show({"rows": rows, "dim": dim, "file": str(output)}, as_json=as_json)

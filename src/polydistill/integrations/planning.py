@@ -34,7 +34,7 @@ def make_plan(
 
     def drifted() -> Sequence[str] | None:
         from polydistill.integrations.great_expectations import GreatExpectationsChecker
-        from polydistill.integrations.mlflow.drift_reference import champion_drift
+        from polydistill.integrations.mlflow.registry import champion_drift
 
         checker = GreatExpectationsChecker(Layout(root, modality).drift_docs)
         try:

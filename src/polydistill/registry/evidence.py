@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -115,16 +115,14 @@ class RuleOutcome:
 
 
 def task_examples(
-    predictions: pd.DataFrame,
-    kinds: Mapping[str, str],
-    groups: Mapping[str, Mapping[str, str]] | None = None,
+    predictions: pd.DataFrame, kinds: Mapping[str, str], groups: pd.DataFrame | None = None
 ) -> dict[str, TaskExamples]:
     """Return the scores by task and example from the predictions of the evaluate stage.
 
     Args:
         predictions: Columns `task`, `example`, `seed`, `model`, `target` and `score`.
         kinds: Kind by task; other tasks are left out.
-        groups: Group by task and example id.
+        groups: Columns `task`, `id` and `group`: the group of an example.
     """
     rows = predictions[predictions["model"].isin([STUDENT, UNDISTILLED])]
     rows = rows[rows["task"].isin(list(kinds))]
@@ -135,13 +133,15 @@ def task_examples(
         complete = means.dropna(axis="columns")
         if STUDENT not in complete:
             continue
-        known = (groups or {}).get(task)
+        known: Mapping[Any, str] = {}
+        if groups is not None:
+            known = groups[groups["task"] == task].set_index("id")["group"].to_dict()
         found[task] = TaskExamples(
             kind=kinds[task],
             digest=_digest(frame),
             student=complete[STUDENT].to_numpy(np.float64),
             undistilled=complete[UNDISTILLED].to_numpy(float) if UNDISTILLED in complete else None,
-            groups=None if known is None else np.array([known[str(one)] for one in means.index]),
+            groups=np.array([known[str(one)] for one in means.index]) if known else None,
         )
     return found
 

@@ -202,13 +202,11 @@ def _judged(recorded: RecordedRegistry, policy: GateParams, version: int, hooks:
 
 def _record(recorded: RecordedRegistry, verdict: Verdict, *, forced: bool) -> None:
     """Make the moves that follow from a verdict."""
-    version, reason = verdict.challenger, verdict.reason
-    if verdict.refused:
-        recorded.move("refuse", {}, about=version, reason=reason, verdict="refused")
-    else:
-        action: Action = "force" if forced else "promote"
-        said, targets = "refused" if forced else "promoted", _crowned(recorded, version)
-        recorded.move(action, targets, about=version, reason=reason, verdict=said)
+    version = verdict.challenger
+    action: Action = "refuse" if verdict.refused else "force" if forced else "promote"
+    targets = {} if verdict.refused else _crowned(recorded, version)
+    said = "promoted" if action == "promote" else "refused"
+    recorded.move(action, targets, about=version, reason=verdict.reason, verdict=said)
 
 
 def _latest_champion(

@@ -87,14 +87,6 @@ def read_evidence(path: Path) -> Evidence:
     return TypeAdapter(Evidence).validate_python(content)
 
 
-def read_groups(path: Path) -> dict[str, dict[str, str]]:
-    """Return the content of `groups.parquet`: the group by task and example id."""
-    return {
-        str(task): dict(zip(rows["id"], rows["group"], strict=True))
-        for task, rows in pd.read_parquet(path).groupby("task")
-    }
-
-
 def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
     """Return whether the data that the student was trained and evaluated on was validated."""
     path = layout.validation.relative_to(layout.root).as_posix()

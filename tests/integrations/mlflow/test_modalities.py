@@ -19,9 +19,9 @@ from polydistill.data.images import UnreadableImageError, as_png, read_image
 from polydistill.errors import DataError, MissingDataError
 from polydistill.integrations.great_expectations import GreatExpectationsChecker
 from polydistill.integrations.mlflow.bundle import load_model
-from polydistill.integrations.mlflow.drift_reference import champion_drift
 from polydistill.integrations.mlflow.promotion import promote
 from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.registry import champion_drift
 from polydistill.integrations.mlflow.store import connected, model_name
 from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student
@@ -194,4 +194,4 @@ def test_the_whole_gate_finds_its_evidence_and_the_champion_serves_the_sample(
     assert rules["size"].value is not None
     assert moved.drifted == ()
     champion = load_model(root, f"models:/{published.model}@champion")
-    assert champion.predict(list(SMALL[modality].examples[:3])).shape == (3, 8)
+    assert champion(list(SMALL[modality].examples[:3])).shape == (3, 8)

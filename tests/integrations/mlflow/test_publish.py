@@ -152,12 +152,12 @@ def test_the_champion_gives_the_students_embeddings_however_it_is_loaded(
     expected = encode(load_student(Layout(evaluated, "text").student), TEXTS)
     from sentence_transformers import SentenceTransformer
 
-    embeddings = load_model(evaluated, CHAMPION).predict(TEXTS)
+    embeddings = load_model(evaluated, CHAMPION)(TEXTS)
     bundle = bundle_folder(evaluated, CHAMPION, tmp_path)
     sentence_transformer = SentenceTransformer(str(bundle), device="cpu")
 
     np.testing.assert_allclose(embeddings, expected, atol=1e-5)
-    np.testing.assert_allclose(load_model(evaluated, str(bundle)).predict(TEXTS), expected)
+    np.testing.assert_allclose(load_model(evaluated, str(bundle))(TEXTS), expected)
     np.testing.assert_allclose(sentence_transformer.encode(TEXTS[:2]), expected[:2], atol=1e-5)
     stored = folder(evaluated) / "artifacts"
     pickles = {".bin", ".joblib", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
@@ -370,7 +370,7 @@ def test_a_version_of_a_release_with_other_modules_still_loads_and_compares(
     script.write_text(script.read_text().replace("polydistill.data.", "polydistill."))
     expected = encode(load_student(Layout(evaluated, "text").student), TEXTS)
 
-    np.testing.assert_array_equal(load_model(evaluated, CHAMPION).predict(TEXTS), expected)
+    np.testing.assert_array_equal(load_model(evaluated, CHAMPION)(TEXTS), expected)
     retrain(evaluated, seed=1, score=0.6)
     publish(evaluated, params, "text")
     assert promote(evaluated, params, "text").promoted

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
@@ -28,18 +28,6 @@ ARTIFACT = "student"
 REQUIREMENTS = ("huggingface-hub", "mlflow", "numpy", "safetensors", "torch", "transformers")
 """Requirements of every student; its modality adds more."""
 REGISTRY_SCHEMES = ("models:/", "runs:/")
-
-
-@dataclass(frozen=True)
-class LoadedStudent:
-    """A student that is ready to embed.
-
-    Attributes:
-        predict: Returns embeddings, `(n_examples, dim)`, not normalised. A registered student accepts everything
-            that its modality can read, a student in a folder `contracts.Example`.
-    """
-
-    predict: Callable[[Sequence[Any]], FloatArray]
 
 
 def pinned_requirements(kind: Modality) -> list[str]:
@@ -93,8 +81,11 @@ def register_student(
         return int(mlflow.register_model(info.model_uri, name, tags=dict(tags)).version)
 
 
-def load_model(root: Path, uri: str) -> LoadedStudent:
-    """Load a student from the registry (`models:/student-text@champion`), or a folder with a bundle or an export.
+def load_model(root: Path, uri: str) -> Callable[[Sequence[Any]], FloatArray]:
+    """Return the function that embeds with a student from the registry (`models:/student-text@champion`), or from a folder.
+
+    A folder holds a bundle or an export. The function returns embeddings, `(n_examples, dim)`, not normalised. A
+    registered student accepts everything that its modality can read, a student in a folder `contracts.Example`.
 
     A registered student is loaded with the installed code. `mlflow.pyfunc.load_model` uses the code that was published
     with it, which may be older.
@@ -105,16 +96,15 @@ def load_model(root: Path, uri: str) -> LoadedStudent:
     """
     if not uri.startswith(REGISTRY_SCHEMES):
         if (Path(uri) / EXPORT_CARD).exists():
-            return LoadedStudent(load_export(Path(uri)).encode)
-        student = load_student(Path(uri))
-        return LoadedStudent(lambda examples: encode(student, examples))
+            return load_export(Path(uri)).encode
+        return partial(encode, load_student(Path(uri)))
     with TemporaryDirectory() as folder:
         bundle = bundle_folder(root, uri, Path(folder))
         registered, card = load_student(bundle), bundle.parents[1] / "MLmodel"
         flavors = yaml.safe_load(card.read_text(encoding="utf-8"))["flavors"]
     modality = flavors["python_function"]["config"]["modality"]  # see `register_student`
     kind: Modality = MODALITIES.get(modality)()
-    return LoadedStudent(lambda examples: encode(registered, as_examples(examples, kind)))
+    return lambda examples: encode(registered, as_examples(examples, kind))
 
 
 def bundle_folder(root: Path, uri: str, destination: Path) -> Path:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
+from typing import TYPE_CHECKING
 
 from polydistill.errors import MissingDataError
 from polydistill.integrations.dvc.stages import lock_digest, lock_entries
-from polydistill.integrations.garbage import HOUR_S, Garbage, size_of
+from polydistill.integrations.garbage import HOUR_S, Garbage, Kind, size_of
 from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.ledger import MlflowLedger
 from polydistill.project.layout import Layout
@@ -45,7 +46,7 @@ def find_in_registry(
     limit = (time.time() - older_than_h * HOUR_S) * 1000
     with store.connected(root) as client:
         entries = MlflowLedger(root, client, name).read().entries
-        versions = list(_pages(client.search_model_versions, f"name = '{name}'"))
+        versions = store.import_mlflow().search_model_versions(filter_string=f"name = '{name}'")
         versions.sort(key=lambda one: -int(one.version))
         needed = {int(one.version) for one in versions[:keep_versions]}
         needed |= _named(root, client, modality, versions, entries)
@@ -97,23 +98,17 @@ def remove_in_registry(root: Path, garbage: Garbage) -> None:
             client.delete_model_version(*garbage.what.rsplit("/", 1))
             return
         if garbage.kind == "run":
-            place = client.get_run(garbage.what).info.artifact_uri
+            uri = client.get_run(garbage.what).info.artifact_uri
             client.delete_run(garbage.what)
         else:
-            place = client.get_logged_model(garbage.what).artifact_location
+            uri = client.get_logged_model(garbage.what).artifact_location
             client.delete_logged_model(garbage.what)
-        _clear(root, _local(str(place)))
-
-
-def _pages(search: Callable[..., Any], what: object) -> Iterator[Any]:
-    """Yield all results of a search, page by page."""
-    token: str | None = None
-    while True:
-        page = search(what, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+    place = store.local_path(str(uri))
+    ours = store.folder(root) / "artifacts"  # a server removes its own files
+    if place is not None and place.exists() and place.resolve().is_relative_to(ours):
+        shutil.rmtree(place)
+        with suppress(OSError):  # the folder holds other files
+            os.removedirs(place.parent)
 
 
 def _of_no_version(
@@ -128,34 +123,18 @@ def _of_no_version(
         return
     ids, report = [experiment.experiment_id], Layout(root, modality).distillation
     present = read_report(report, "distill")["student_sha256"] if report.exists() else None
-    for run in _pages(client.search_runs, ids):
-        waits = present is not None and run.data.tags.get(store.STUDENT_TAG) == present
-        if run.info.run_id not in needed and not waits and run.info.start_time < limit:
-            size = _size(_local(str(run.info.artifact_uri)))
-            yield Garbage("run", run.info.run_id, "a run of no version", size)
-    for model in _pages(client.search_logged_models, ids):
-        if model.model_id not in needed and model.creation_timestamp < limit:
-            size = _size(_local(str(model.artifact_location)))
-            yield Garbage("bundle", model.model_id, "a bundle of no version", size)
-
-
-def _local(uri: str) -> Path | None:
-    """Return the folder of artifacts on this disk; None if a server stores them."""
-    parsed = urlparse(uri)
-    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
-
-
-def _size(folder: Path | None) -> int:
-    return size_of(folder) if folder is not None and folder.exists() else 0
-
-
-def _clear(root: Path, folder: Path | None) -> None:
-    """Remove artifacts in the project's own store; a server removes its own."""
-    ours = store.folder(root) / "artifacts"
-    if folder is None or not folder.exists() or not folder.resolve().is_relative_to(ours):
-        return
-    shutil.rmtree(folder)
-    parent = folder.parent
-    while parent != ours and not any(parent.iterdir()):
-        parent.rmdir()
-        parent = parent.parent
+    mlflow = store.import_mlflow()
+    found: list[tuple[Kind, str, int, str]] = [
+        ("run", run.info.run_id, run.info.start_time, run.info.artifact_uri)
+        for run in mlflow.search_runs(ids, output_format="list")
+        if present is None or run.data.tags.get(store.STUDENT_TAG) != present
+    ]
+    found += [
+        ("bundle", model.model_id, model.creation_timestamp, model.artifact_location)
+        for model in mlflow.search_logged_models(ids, output_format="list")
+    ]
+    for kind, what, created, uri in found:
+        if what not in needed and created < limit:
+            place = store.local_path(uri)
+            size = size_of(place) if place is not None and place.exists() else 0
+            yield Garbage(kind, what, f"a {kind} of no version", size)

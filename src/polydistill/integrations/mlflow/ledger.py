@@ -219,9 +219,6 @@ def _file_name(entry: Entry) -> str:
 
 def _onto_disk(artifact_uri: str, path: str) -> None:
     """Write a file of a local artifact store to the disk, so that it survives a power failure."""
-    if not artifact_uri.startswith(("/", "file:")):  # `mlflow-artifacts:/…`, `s3://…`
-        return
-    from mlflow.utils.file_utils import local_file_uri_to_path
-
-    with (Path(local_file_uri_to_path(artifact_uri)) / path).open("rb") as stream:
-        os.fsync(stream.fileno())
+    if folder := store.local_path(artifact_uri):
+        with (folder / path).open("rb") as stream:
+            os.fsync(stream.fileno())

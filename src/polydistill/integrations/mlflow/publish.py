@@ -20,15 +20,15 @@ from polydistill.evaluation.scores import Scores, kind_means, mean_score, read_s
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.mlflow import store, tracker
 from polydistill.integrations.mlflow.bundle import register_student
-from polydistill.integrations.mlflow.drift_reference import log_reference
 from polydistill.integrations.mlflow.ledger import recorded
-from polydistill.integrations.mlflow.registry import GATE_FOLDER
+from polydistill.integrations.mlflow.registry import DRIFT_FOLDER, GATE_FOLDER
 from polydistill.integrations.mlflow.stamp import stamp
 from polydistill.project.layout import Layout
 from polydistill.registry.promotion import challenge
 from polydistill.registry.publication import hashes, write_evidence
 from polydistill.report.results import read_report
-from polydistill.students import weights_digest
+from polydistill.stages.drift import make_reference, save_reference
+from polydistill.students import load_student, weights_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -173,7 +173,11 @@ def _complete(client: MlflowClient, student: _Student, params: Params, run_id: s
         with TemporaryDirectory() as folder:
             write_evidence(Path(folder), params, layout, student.lock)
             client.log_artifacts(run_id, folder, GATE_FOLDER)
-        log_reference(client, run_id, layout.root, params, layout.modality)
+        with TemporaryDirectory() as folder:
+            student_now = load_student(layout.student)
+            reference = make_reference(layout.root, params, layout.modality, student_now)
+            save_reference(reference, Path(folder))
+            client.log_artifacts(run_id, folder, DRIFT_FOLDER)
         tracker.set_tags(client, run_id, {LAST_TAG: "complete"})
     mlflow = store.import_mlflow()
     kind: Modality = MODALITIES.get(layout.modality)()

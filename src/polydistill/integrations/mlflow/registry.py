@@ -1,4 +1,4 @@
-"""MLflow's model registry: versions, aliases and tags, and the gate's evidence about a version."""
+"""MLflow's model registry: versions, aliases and tags, and what is measured of a version: evidence and drift."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pandas as pd
 
 from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
+from polydistill.errors import MissingDataError
 from polydistill.evaluation.latency import latencies, size_mb
 from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.bundle import ARTIFACT
@@ -23,16 +24,19 @@ from polydistill.integrations.mlflow.stamp import REPRODUCIBLE
 from polydistill.integrations.processes import run_command
 from polydistill.registry import publication
 from polydistill.registry.evidence import Candidate, Evidence, Finding, task_examples
-from polydistill.registry.ledger import Ids
+from polydistill.registry.ledger import CHAMPION, Ids
 from polydistill.registry.publication import same_answers, sample
+from polydistill.stages import drift
 from polydistill.students import encode, load_student
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-GATE_FOLDER = "gate"
-"""The folder of a run for files that the gate reads and writes."""
+    from polydistill.stages.validate import RuleChecker
+
+GATE_FOLDER, DRIFT_FOLDER = "gate", "drift"
+"""The folders of a run for files that the gate reads and writes, and for the reference of drift."""
 SMOKE_TEST_SCRIPT = Path(__file__).with_name("smoke_test.py")
 SMOKE_TEST_TIMEOUT_S = 300.0
 
@@ -106,7 +110,7 @@ class MlflowRegistry:
             examples = task_examples(
                 pd.read_parquet(found.download("predictions.parquet", folder)),
                 {task: kind for kind, tasks in scores["student"].items() for task in tasks},
-                None if groups is None else publication.read_groups(groups),
+                None if groups is None else pd.read_parquet(groups),
             )
         return Candidate(
             version=version,
@@ -200,3 +204,31 @@ def run_smoke_test(
         return Finding(holds=False, because=because), None
     with np.load(answers, allow_pickle=False) as found:
         return same_answers(smoke_test, found["embeddings"]), float(found["memory_mb"])
+
+
+def champion_drift(
+    root: Path, params: Params, modality: str, name: str, checker: RuleChecker
+) -> drift.DriftReport:
+    """Compare the project's corpus with the champion's; see `stages.drift.drift`.
+
+    Raises:
+        MissingDataError: There is no champion, or it was published before references were kept.
+        StageError: The tracking store does not answer.
+    """
+    uri = f"models:/{name}@{CHAMPION}"
+    with (
+        store.connected(root) as client,
+        store.missing_explained(uri),
+        TemporaryDirectory() as folder,
+    ):
+        number = int(client.get_model_version_by_alias(name, CHAMPION).version)
+        version = Version(client, name, number)
+        kept = client.list_artifacts(str(version.info.run_id), DRIFT_FOLDER)
+        if not {Path(one.path).name for one in kept} >= {drift.EMBEDDINGS, drift.COLUMNS}:
+            raise MissingDataError(
+                f"Version {number} of {name} has no reference for drift: it was published before they"
+                " were kept. The next version that is published has one."
+            )
+        reference = drift.load_reference(version.download(DRIFT_FOLDER, Path(folder)))
+        student = load_student(version.bundle(Path(folder)))
+    return drift.drift(root, params, modality, reference, student, checker, champion=number)

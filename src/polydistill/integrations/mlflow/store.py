@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from polydistill.errors import (
     InfrastructureError,
     MissingDataError,
-    MissingExtraError,
     PolydistillError,
     StageError,
+    needs_extra,
 )
 
 if TYPE_CHECKING:
@@ -28,8 +28,19 @@ SQLITE = "sqlite:///"
 STUDENT_TAG, LOCK_TAG, COMMIT_TAG = "student_sha256", "lock_sha256", "mlflow.source.git.commit"
 """Tags of runs and versions that identify a student."""
 LOCK_TIMEOUT_S = 10.0
-REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
-"""MLflow's names for the answers 401 and 403 of a server."""
+LOCKED = "database is locked"
+ADVICE = {
+    LOCKED: "It is locked by another process. Wait for that process (an `mlflow server`, another run) or "
+    "stop it, then run this again.",
+    "UNAUTHENTICATED|PERMISSION_DENIED": "The server refuses access: check MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD.",
+    "^(?!sqlite )": f"Start that server, or unset {URI_VARIABLE} to use the project's own database.",
+    "not a database|malformed": "Move {path} away and run this again: `publish` restores the run from "
+    "its files.",
+    "schema": "Another version of MLflow made it. `mlflow db upgrade {uri}` upgrades it.",
+    "": "Check that {folder} is writable and that its disk has space.",
+}
+"""What to do about an error of the store, by a pattern of its scheme and error; the first that matches counts."""
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -93,10 +104,8 @@ def import_mlflow() -> Any:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    try:
+    with needs_extra("The tracking store", "mlflow"):
         import mlflow
-    except ImportError as error:
-        raise MissingExtraError("The tracking store", "mlflow") from error
     for library in ("mlflow", "alembic"):
         logging.getLogger(library).setLevel(logging.ERROR)
     return mlflow
@@ -185,6 +194,15 @@ def experiment_id(client: MlflowClient, root: Path, modality: str) -> str:
     return str(client.create_experiment(modality, artifact_location=artifacts))
 
 
+def local_path(uri: str) -> Path | None:
+    """Return the path of artifacts on this disk; None if a server stores them."""
+    if not uri.startswith(("/", "file:")):  # `mlflow-artifacts:/…`, `s3://…`
+        return None
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    return Path(local_file_uri_to_path(uri))
+
+
 def shown(text: str, root: Path = Path()) -> str:
     """Return a text without the user and password of a URI, and without the path of the project."""
     return re.sub(r"//[^@/]*@", "//", text.replace(f"{root.resolve()}/", ""))
@@ -192,22 +210,10 @@ def shown(text: str, root: Path = Path()) -> str:
 
 def _explain(uri: str, error: Exception) -> StageError:
     """Return an error of a few lines: what is wrong with the store, and what to do."""
-    text, path = str(error), Path(uri.removeprefix(SQLITE))
-    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
-    what = f"The tracking store {shown(uri)} failed: {shown(first)[:300]}"
-    if "database is locked" in text:
-        return InfrastructureError(
-            f"{what}\nIt is locked by another process. Wait for that process (an `mlflow server`, another "
-            "run) or stop it, then run this again."
-        )
-    if getattr(error, "error_code", None) in REFUSED:
-        advice = "The server refuses access: check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
-    elif not uri.startswith(SQLITE):
-        advice = f"Start that server, or unset {URI_VARIABLE} to use the project's own database."
-    elif "not a database" in text or "malformed" in text:
-        advice = f"Move {path} away and run this again: `publish` restores the run from its files."
-    elif "schema" in text:
-        advice = f"Another version of MLflow made it. `mlflow db upgrade {uri}` upgrades it."
-    else:
-        advice = f"Check that {path.parent} is writable and that its disk has space."
-    return StageError(f"{what}\n{advice}")
+    first = next((one for one in str(error).splitlines() if one.strip()), type(error).__name__)
+    symptoms = f"{uri.partition(':')[0]} {getattr(error, 'error_code', '')} {error}"
+    pattern, advice = next(one for one in ADVICE.items() if re.search(one[0], symptoms))
+    path = uri.removeprefix(SQLITE)
+    advice = advice.format(uri=uri, path=path, folder=Path(path).parent)
+    kind = InfrastructureError if pattern == LOCKED else StageError
+    return kind(f"The tracking store {shown(uri)} failed: {shown(first)[:300]}\n{advice}")

@@ -12,7 +12,6 @@ from typing import Any
 from polydistill.integrations.mlflow import store
 from polydistill.training.tracking import Tracker, flatten
 
-MAX_PARAMS, MAX_METRICS = 100, 1000  # MLflow's limits of one batch
 MAX_VALUE = 6000
 _log = logging.getLogger(__name__)
 
@@ -83,16 +82,15 @@ class MlflowTracker(Tracker):
 
 
 def log_params(client: Any, run_id: str, params: Mapping[str, object]) -> None:
-    """Log the leaves of nested parameters, in batches."""
+    """Log the leaves of nested parameters."""
     from mlflow.entities import Param
 
     leaves = [Param(_name(key), str(value)[:MAX_VALUE]) for key, value in flatten(params).items()]
-    for start in range(0, len(leaves), MAX_PARAMS):
-        client.log_batch(run_id, params=leaves[start : start + MAX_PARAMS])
+    client.log_batch(run_id, params=leaves)
 
 
 def log_metrics(client: Any, run_id: str, by_step: Mapping[int, Mapping[str, float]]) -> None:
-    """Log metrics by step, in batches."""
+    """Log metrics by step."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -101,8 +99,7 @@ def log_metrics(client: Any, run_id: str, by_step: Mapping[int, Mapping[str, flo
         for step, metrics in by_step.items()
         for name, value in metrics.items()
     ]
-    for start in range(0, len(points), MAX_METRICS):
-        client.log_batch(run_id, metrics=points[start : start + MAX_METRICS])
+    client.log_batch(run_id, metrics=points)
 
 
 def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
