@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from polydistill.integrations import git, provenance
+from polydistill.integrations import git
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.dvc.stages import lock_entries
-from polydistill.integrations.provenance import Provenance, examine
+from polydistill.integrations.mlflow import stamp
+from polydistill.integrations.mlflow.stamp import Provenance, examine
 from polydistill.project.workspace import make_workspace, project_of
 from tests.versioned_project import call_dvc, make_versioned_project
 from tests.versioned_project import git as call_git
@@ -24,7 +25,7 @@ def project(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A copy of a project that was run from a clean commit, with its own code installed."""
     folder = tmp_path / "project"
     shutil.copytree(original, folder, symlinks=True)
-    monkeypatch.setattr(provenance, "PACKAGE", folder / "src" / "polydistill")
+    monkeypatch.setattr(stamp, "PACKAGE", folder / "src" / "polydistill")
     return folder
 
 
@@ -78,7 +79,7 @@ def test_code_that_runs_from_elsewhere_must_be_the_commits(
 ) -> None:
     installed = tmp_path / "site-packages" / "polydistill"
     shutil.copytree(project / "src" / "polydistill", installed)
-    monkeypatch.setattr(provenance, "PACKAGE", installed)
+    monkeypatch.setattr(stamp, "PACKAGE", installed)
     same = examined(project).reasons
     (installed / "evaluation" / "scores.py").write_text("# patched\n")
 

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from polydistill.cli.app import app
 from polydistill.config.params import load_params
 from polydistill.errors import MissingDataError, ParamsError, StageError
-from polydistill.integrations import provenance
 from polydistill.integrations.mlflow import stamp as mlflow_stamp
 from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.store import connected
@@ -28,7 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> I
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         root = make_versioned_project(tmp_path_factory.mktemp("versioned") / "project")
-        patch.setattr(provenance, "PACKAGE", root / "src" / "polydistill")
+        patch.setattr(mlflow_stamp, "PACKAGE", root / "src" / "polydistill")
         (root / "mlruns").mkdir()
         shutil.copy(empty_database, root / "mlruns" / "mlflow.db")
         published = publish(root, load_params(root), "text")

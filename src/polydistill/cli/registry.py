@@ -109,19 +109,20 @@ def history(
 ) -> None:
     """List every change of a model's aliases: when, who, why."""
     from polydistill.integrations.mlflow.promotion import history as read_history
+    from polydistill.registry.ledger import replay
 
     modality = model.removeprefix(PREFIX)
     project_params(modality=modality)  # raises for an unknown modality
-    found = read_history(ROOT, modality, None if at is None else moment(at))
-    entries = [entry.model_dump(mode="json") for entry in found.entries]
-    human: dict[str, object] = {"model": found.model, "aliases": found.aliases}
-    if at is not None:
-        last = entries[-1]["number"] if entries else None
-        human |= {"at": found.at, "entry": last}
+    when = None if at is None else moment(at)
+    found = read_history(ROOT, modality, when)
+    human: dict[str, object] = {"model": f"{PREFIX}{modality}", "aliases": replay(found)}
+    report = {**human, "at": when and when.isoformat()}
+    if when is not None:
+        human |= {"at": when, "entry": found[-1].number if found else None}
     elif not as_json:
-        show({}, as_json=False, human=_table(found.entries))
-    when = found.at and found.at.isoformat()
-    show({**plain(found), "at": when, "entries": entries}, as_json=as_json, human=human)
+        show({}, as_json=False, human=_table(found))
+    report["entries"] = [entry.model_dump(mode="json") for entry in found]
+    show(report, as_json=as_json, human=human)
 
 
 @commands.command(epilog="Example: polydistill dump text")

@@ -16,10 +16,13 @@ from polydistill.errors import MissingDataError, PolydistillError, StageError
 from polydistill.integrations import git
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.dvc.stages import StageState, lock_entries
-from polydistill.integrations.mlflow.stamp import Attachments, download_attachments
+from polydistill.integrations.mlflow.stamp import (
+    REQUIREMENTS_FILE,
+    Attachments,
+    download_attachments,
+)
 from polydistill.integrations.mlflow.store import SQLITE, URI_VARIABLE
 from polydistill.integrations.processes import run_command, stopped_on_failure
-from polydistill.integrations.provenance import REQUIREMENTS_FILE
 from polydistill.project.layout import Layout
 from polydistill.project.workspace import configure_dvc, project_of
 from polydistill.registry.likeness import Comparison, compare

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import reduce
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -185,9 +186,7 @@ def moved(state: Mapping[str, int], moves: Moves) -> dict[str, int]:
 def replay(entries: Sequence[Entry]) -> dict[str, int]:
     """Return the aliases after all moves of the entries, starting from none."""
     state: dict[str, int] = {}
-    for entry in entries:
-        state = moved(state, entry.moves)
-    return state
+    return reduce(moved, (entry.moves for entry in entries), state)
 
 
 def as_of(entries: Sequence[Entry], moment: datetime) -> tuple[Entry, ...]:

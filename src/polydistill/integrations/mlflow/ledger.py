@@ -59,10 +59,7 @@ class MlflowLedger:
             return LedgerContent(in_file, applied)
         entries = self._read_artifacts()
         if in_file != entries[: len(in_file)]:
-            pairs = zip(in_file, [*entries, None], strict=False)
-            number = next(
-                number for number, (ours, theirs) in enumerate(pairs, 1) if ours != theirs
-            )
+            number = 1 + sum(ours == theirs for ours, theirs in zip(in_file, entries, strict=False))
             raise LedgerError(
                 f"{self._shown_file}: entry {number} is not the one in MLflow, whose last entry is "
                 f"{len(entries)}: one of them was tampered with, or they are of two registries.\n{RESTORE}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,23 +28,6 @@ if TYPE_CHECKING:
 
 PROMOTION_TAG = "promotion"
 EXPORTED_TAGS = ("modality", store.STUDENT_TAG, store.LOCK_TAG, store.COMMIT_TAG)
-
-
-@dataclass(frozen=True)
-class History:
-    """The history of a model.
-
-    Attributes:
-        model: The name of the registered model.
-        at: The moment at which the history ends. None: now.
-        aliases: Version by alias at that moment.
-        entries: The ledger's entries up to that moment.
-    """
-
-    model: str
-    at: datetime | None
-    aliases: dict[str, int]
-    entries: tuple[ledger.Entry, ...]
 
 
 def promote(
@@ -142,7 +124,7 @@ def rollback(
         return moves.rollback(registry, to, reason=reason, force=force)
 
 
-def history(root: Path, modality: str, at: datetime | None = None) -> History:
+def history(root: Path, modality: str, at: datetime | None = None) -> tuple[ledger.Entry, ...]:
     """Return the ledger up to a moment, after registry and ledger are made to agree.
 
     Raises:
@@ -153,8 +135,7 @@ def history(root: Path, modality: str, at: datetime | None = None) -> History:
     with opened(root, modality) as (_, registry):
         registry.reconcile()
         registry.store.verify()
-        entries = registry.entries if at is None else ledger.as_of(registry.entries, at)
-    return History(registry.name, at, ledger.replay(entries), entries)
+        return registry.entries if at is None else ledger.as_of(registry.entries, at)
 
 
 def dump(root: Path, modality: str) -> list[Path]:
