@@ -151,11 +151,8 @@ def _find_run(client: MlflowClient, student: _Student) -> str | None:
         f"tags.{store.STUDENT_TAG} = '{student.tags[store.STUDENT_TAG]}'",
         order_by=["attributes.start_time DESC"],
     )
-    for lock in (student.tags[store.LOCK_TAG], None):
-        for run in runs:
-            if run.data.tags.get(store.LOCK_TAG) == lock:
-                return str(run.info.run_id)
-    return None
+    by_lock = {run.data.tags.get(store.LOCK_TAG): str(run.info.run_id) for run in reversed(runs)}
+    return by_lock.get(student.tags[store.LOCK_TAG]) or by_lock.get(None)
 
 
 def _complete(client: MlflowClient, student: _Student, params: Params, run_id: str) -> int:

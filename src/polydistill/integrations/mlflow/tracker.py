@@ -5,7 +5,6 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +52,13 @@ class MlflowTracker(Tracker):
             uri = store.tracking_uri(self._root)
             store.require_sound(uri)
             self._client = store.import_mlflow().MlflowClient(uri, uri)
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
             experiment = store.experiment_id(self._client, self._root, self._modality)
             tags = {"modality": self._modality}
             self.run_id = self._client.create_run(experiment, tags=tags).info.run_id
-            self._monitor = _watch_system(str(self.run_id), uri)
+            self._monitor = SystemMetricsMonitor(str(self.run_id), tracking_uri=uri)
+            self._monitor.start()  # a thread that logs the use of processor, memory and disk
             atexit.register(self._end, "FAILED")  # unless `close` is called before
         return self._client, str(self.run_id)
 
@@ -112,14 +114,3 @@ def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
 def _name(name: str) -> str:
     """Replace characters that MLflow does not allow in a name, such as the `@` of a mteb metric."""
     return re.sub(r"[^\w\-. :/]", "_", name)
-
-
-def _watch_system(run_id: str, uri: str) -> Any:
-    """Start a thread that logs the use of processor, memory and disk; None without psutil."""
-    if find_spec("psutil") is None:
-        return None
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor = SystemMetricsMonitor(run_id, tracking_uri=uri)
-    monitor.start()
-    return monitor
