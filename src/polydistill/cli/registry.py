@@ -161,7 +161,7 @@ def moment(text: str) -> datetime:
 def _table(entries: Sequence[Entry]) -> Table:
     from rich.table import Column, Table
 
-    from polydistill.registry.ledger import told
+    from polydistill.registry.ledger import describe_moves
 
     table = Table(
         Column("", justify="right"),
@@ -176,6 +176,6 @@ def _table(entries: Sequence[Entry]) -> Table:
     )
     for entry in entries:
         when = entry.moment.strftime("%Y-%m-%d %H:%M")
-        cells = (entry.action, told(entry.moves), entry.verdict or "", entry.reason)
+        cells = (entry.action, describe_moves(entry.moves), entry.verdict or "", entry.reason)
         table.add_row(str(entry.number), when, entry.who, *cells)
     return table

@@ -170,7 +170,7 @@ def shown(version: int | None) -> str:
     return "none" if version is None else str(version)
 
 
-def told(moves: Moves) -> str:
+def describe_moves(moves: Moves) -> str:
     """Return moves as text: `champion 2 → 3, previous 1 → 2`."""
     return ", ".join(
         f"{alias} {shown(old)} → {shown(new)}" for alias, (old, new) in sorted(moves.items())

@@ -195,7 +195,7 @@ def _judged(recorded: RecordedRegistry, policy: GateParams, version: int, hooks:
         return verdict
     reason = (
         f"Version {version} is refused: it was taken back. Entry {withdrawn.number}: {withdrawn.reason} "
-        "`polydistill promote --force --reason '…'` promotes it all the same."
+        "`polydistill promote --force --reason '…'` promotes it anyway."
     )
     return verdict.changed_to("refused", reason)
 

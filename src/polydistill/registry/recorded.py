@@ -251,7 +251,7 @@ def _pending(
 def _healed(entry: Entry, moves: Moves) -> str:
     return (
         f"Entry {entry.number} ({entry.action}) was in the ledger and not completely in the registry, because its "
-        f"process was stopped between the two: {ledger.told(moves)} is applied."
+        f"process was stopped between the two: {ledger.describe_moves(moves)} is applied."
     )
 
 
@@ -259,7 +259,7 @@ def _external(found: Moves, existing: Collection[int]) -> str:
     """Describe moves that were made outside of polydistill."""
     gone = {old for old, new in found.values() if new is None and old and old not in existing}
     parts = [
-        f"Moved outside of polydistill: {ledger.told(found)}.",
+        f"Moved outside of polydistill: {ledger.describe_moves(found)}.",
         *(f"Version {old} does not exist any more." for old in sorted(gone)),
     ]
     if CHAMPION in found and found[CHAMPION][1] is None:

@@ -51,9 +51,10 @@ class MlflowTracker(Tracker):
         if self.run_id is None:
             uri = store.tracking_uri(self._root)
             store.require_sound(uri)
-            self._client = store.import_mlflow().MlflowClient(uri, uri)
+            mlflow = store.import_mlflow()
             from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+            self._client = mlflow.MlflowClient(uri, uri)
             experiment = store.experiment_id(self._client, self._root, self._modality)
             tags = {"modality": self._modality}
             self.run_id = self._client.create_run(experiment, tags=tags).info.run_id
