@@ -1,7 +1,8 @@
-"""How late the current run is, according to Prefect. `project.scheduling` decides whether a late run is skipped."""
+"""How late the current run is, according to Prefect, and whether it is skipped for that."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prefect.client.orchestration import get_client
@@ -16,9 +17,29 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.context import FlowRunContext
 
-from polydistill.project.scheduling import Lateness
+from polydistill.config.operations import RetrainParams
 
 GIVEN_UP = [StateType.CANCELLED, StateType.CANCELLING, StateType.CRASHED, StateType.FAILED]
+
+
+@dataclass(frozen=True)
+class Lateness:
+    """The due time and the start time of a run.
+
+    Attributes:
+        due: The time in the schedule, with a time zone.
+        now: The start time, with a time zone.
+        newer_due: The number of later runs of the same schedule that are due by now and not cancelled.
+    """
+
+    due: datetime
+    now: datetime
+    newer_due: int
+
+    @property
+    def seconds(self) -> float:
+        """The delay in seconds, at least 0 even if the clocks disagree."""
+        return max((self.now - self.due).total_seconds(), 0.0)
 
 
 def current_lateness() -> Lateness | None:
@@ -44,3 +65,27 @@ def current_lateness() -> Lateness | None:
         if one.auto_scheduled and one.expected_start_time and one.expected_start_time > due
     ]
     return Lateness(due, now, len(newer_due))
+
+
+def reason_to_skip(params: RetrainParams, lateness: Lateness) -> str | None:
+    """Return the reason why a late run is skipped; None if it is not skipped.
+
+    With `catch_up: all`, every missed run is run later; with `latest`, only the newest one; with `skip`, none whose
+    delay exceeds `grace_s`.
+
+    Examples:
+        >>> from datetime import UTC, timedelta
+        >>> due = datetime(2026, 1, 31, 3, tzinfo=UTC)
+        >>> late = Lateness(due, due + timedelta(hours=2), newer_due=1)
+        >>> reason_to_skip(RetrainParams(catch_up="latest"), late)
+        'Due at 2026-01-31T03:00:00+00:00, 7200 s late; catch_up is latest, and 1 newer run is due.'
+        >>> reason_to_skip(RetrainParams(catch_up="all"), late) is None
+        True
+    """
+    delay = f"Due at {lateness.due.isoformat()}, {lateness.seconds:.0f} s late"
+    if params.catch_up == "latest" and lateness.newer_due:
+        runs = "run is" if lateness.newer_due == 1 else "runs are"
+        return f"{delay}; catch_up is latest, and {lateness.newer_due} newer {runs} due."
+    if params.catch_up == "skip" and lateness.seconds > params.grace_s:
+        return f"{delay}; catch_up is skip, and grace_s is {params.grace_s:g}."
+    return None

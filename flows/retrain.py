@@ -18,7 +18,7 @@ from prefect.states import Completed
 
 from flows import commands
 from flows.approval import ask_person
-from flows.lateness import current_lateness
+from flows.lateness import current_lateness, reason_to_skip
 from flows.notices import send_notice
 from flows.pipeline import pipeline
 from flows.server import lost_server_explained, require_reachable_api
@@ -28,10 +28,10 @@ from polydistill.config.params import load_params
 from polydistill.errors import PolydistillError
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.dvc.stages import DataState
+from polydistill.integrations.planning import Plan
 from polydistill.integrations.processes import stopped_on_failure
 from polydistill.project.layout import Layout
 from polydistill.project.lock import project_lock
-from polydistill.project.scheduling import Plan, reason_to_skip
 
 ROOT = Path()
 STATES = {"promoted": "Promoted", "refused": "Refused", "unchanged": "Completed"}

@@ -9,7 +9,7 @@ from prefect.flow_engine import run_flow
 
 from flows import retrain as module
 from flows.retrain import retrain
-from polydistill.project.scheduling import Plan
+from polydistill.integrations.planning import Plan
 
 N_LATE = 12
 

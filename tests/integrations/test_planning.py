@@ -16,9 +16,8 @@ from polydistill.integrations.mlflow.promotion import promote, reject
 from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.registry import champion_drift
 from polydistill.integrations.mlflow.store import connected
-from polydistill.integrations.planning import gather_facts, make_plan, stale_entries
+from polydistill.integrations.planning import Registered, gather_facts, make_plan, stale_entries
 from polydistill.project.layout import Layout
-from polydistill.project.scheduling import Registered
 from tests.published_project import DATA_MD5, retrain
 
 

@@ -1,1 +1,1 @@
-"""The project folder on disk: layout, workspaces, project lock, atomic files, schedules, files of a new project."""
+"""The project folder on disk: layout, workspaces, project lock, atomic files, files of a new project."""
