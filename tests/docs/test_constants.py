@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from flows.notification import MAX_CHARACTERS
-from polydistill.cli.versions import gc
+from polydistill.cli.registry import gc
 from polydistill.config.data import CorpusParams, StoreParams
 from polydistill.config.operations import DriftParams, GateParams
 from polydistill.data.completion import TEST_SHARE

@@ -2,14 +2,14 @@
 
 import typer
 
-from polydistill.cli import init, look, params, pipeline, registry, use, versions
+from polydistill.cli import look, params, pipeline, registry, use
 from polydistill.cli.options import CommandGroup
 from polydistill.config import environment
 
 EPILOG = "Exit codes: 2 usage · 3 data · 4 store · 5 service · 6 gate · 7 drift"
 GROUPS = {
-    "Run the pipeline": (init.commands, pipeline.commands, params.settings),
-    "The registry": (registry.commands, versions.commands),
+    "Run the pipeline": (pipeline.commands, params.settings),
+    "The registry": (registry.commands,),
     "Look at results": (look.commands,),
     "Use a student": (use.commands,),
 }

@@ -4,11 +4,11 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic_core import to_jsonable_python
 
 from polydistill.errors import DiskSpaceError, PolydistillError
 from polydistill.project.files import is_full_disk
@@ -99,13 +99,7 @@ def _rows(value: object) -> list[object]:
 
 def plain(report: object) -> dict[str, Any]:
     """Return a dataclass or a mapping as a mapping of plain JSON values."""
-    if is_dataclass(report) and not isinstance(report, type):
-        fields = asdict(report)
-    elif isinstance(report, Mapping):
-        fields = dict(report)
-    else:
-        fields = {"result": report}
-    result: dict[str, Any] = json.loads(json.dumps(fields, default=str))
+    result: dict[str, Any] = to_jsonable_python(report, fallback=str)
     return result
 
 

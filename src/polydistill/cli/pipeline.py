@@ -1,5 +1,6 @@
-"""Commands that run the pipeline, whole or stage by stage. Imports of large libraries are inside the commands."""
+"""Commands that create a project and run the pipeline, whole or stage by stage. They import large libraries themselves."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -9,6 +10,61 @@ from polydistill.cli.options import ROOT, AsJson, Modality, project_params
 
 commands = typer.Typer()
 Policy = Literal["always", "on-new-data", "on-drift"]
+NO_TASK = (
+    "There is no task, so `polydistill run` cannot score and promote a student. "
+    "Add a table with labels under `tasks` in params.yaml (docs/guides/your-own-data.md), or only train a student:"
+)
+
+
+@commands.command(epilog="Example: polydistill init my-project --corpus reviews.csv")
+def init(  # noqa: PLR0913, PLR0917  each argument is an option of the command
+    folder: Annotated[Path, typer.Argument(help="The project folder to create.")],
+    corpus: Annotated[
+        Path,
+        typer.Option(
+            help="Examples: CSV, TSV, JSONL, Parquet, text or images; a folder or glob too."
+        ),
+    ],
+    task: Annotated[
+        Path | None,
+        typer.Option(help="Labelled examples [a part of the corpus, if it has labels]."),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the examples [guessed].")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of the labels [guessed].")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="text, vision or molecules [guessed].")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Kind of task: classification, regression, clustering, sts [guessed]."),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Create a project from your own data."""
+    from typing import cast, get_args
+
+    from polydistill.config.data import TaskKind
+    from polydistill.data.intake import Named
+    from polydistill.errors import UnknownNameError
+    from polydistill.integrations.new_project import create_project
+
+    if kind is not None and kind not in get_args(TaskKind):
+        raise UnknownNameError("task kind", kind, get_args(TaskKind))
+    named = Named(column, label, cast("TaskKind | None", kind))
+    made = create_project(folder, corpus, task, modality, named)
+    fields = {key: value for key, value in plain(made).items() if value}
+    notes = fields.pop("notes", [])
+    show(made, as_json=as_json, human=fields)
+    if as_json:
+        return
+    for note in notes:
+        typer.echo(f"  {note}")
+    if made.task is None:
+        typer.echo(NO_TASK)
+        typer.echo(f"\n  cd {folder} && dvc repro distill@{made.modality}")
+    else:
+        typer.echo(f"Next:\n\n  cd {folder}\n  polydistill run")
 
 
 @commands.command(epilog="Example: polydistill run text --quick")
@@ -88,10 +144,11 @@ def distill(modality: Modality, *, as_json: AsJson = False) -> None:
         from polydistill.integrations.mlflow.tracker import MlflowTracker
         from polydistill.stages.distill import distill as run_distillation
 
-        params = stage_params(ROOT)
         tracker = MlflowTracker(ROOT, modality)
         progress = ProgressLines("distill")
-        report = run_distillation(ROOT, params, modality, tracker=tracker, progress=progress)
+        report = run_distillation(
+            ROOT, stage_params(ROOT), modality, tracker=tracker, progress=progress
+        )
         show(report, as_json=as_json)
 
 

@@ -1,13 +1,14 @@
 """Finds unused files in a project folder: unfinished work, scratch folders, embeddings."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import psutil
 
 from polydistill.errors import MissingDataError, StageError
 from polydistill.integrations import git
@@ -80,18 +81,7 @@ def stage_is_running(root: Path) -> bool:
         pids = {int(holder["pid"]) for holder in [*writers, *readers]}
     except (ValueError, KeyError, TypeError, AttributeError):
         return True  # do not ignore a lock that cannot be read
-    return any(is_alive(pid) for pid in pids)
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether there is a process with this id."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # a process of another user
-        pass
-    return True
+    return any(map(psutil.pid_exists, pids))
 
 
 def size_of(path: Path) -> int:
@@ -126,7 +116,7 @@ def _work(root: Path, modality: str) -> Iterator[Garbage]:
 def _scratch(root: Path) -> Iterator[Garbage]:
     for path in sorted((root / PLACES).glob("*")):
         pid = path.name.rpartition("-")[2]
-        if not (pid.isdigit() and is_alive(int(pid))):
+        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
             yield _garbage(root, "scratch", path, "a reproduction that was kept or has failed")
     for path in sorted((root / EXPERIMENTS).glob("*")):
         yield _garbage(root, "scratch", path, "a `dvc exp run --temp` that has ended")

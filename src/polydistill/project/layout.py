@@ -89,6 +89,10 @@ class Layout:
         """Return the folder of an imported version with `student` and `heads`; its name is the start of `sha256`."""
         return self.root / "adopted" / self.modality / sha256[:16]
 
+    def timing(self, teacher: str) -> Path:
+        """Return the file with a teacher's embedding speed, on which no stage depends."""
+        return self.scratch / "timings" / self.modality / f"{teacher}.json"
+
     def work(self, stage: str, key: str) -> Path:
         """Return the folder of a stage's unfinished work, which is removed on success."""
         return self.scratch / "work" / stage / key

@@ -109,11 +109,10 @@ def adds_per_minute(
 ) -> dict[str, EmbeddingTime]:
     """Return each teacher's minutes to embed the corpus on this machine, at the speed that the embed stage recorded."""
     layout, found = Layout(root, report.modality), {}
-    folder = layout.scratch / "timings" / report.modality
     for one in report.contributions:
         corpus = layout.embeddings("corpus", one.teacher)
         rows = params.modality(report.modality).corpus.rows or len(open_embeddings(corpus).ids)
-        note, minutes = folder / f"{one.teacher}.json", None
+        note, minutes = layout.timing(one.teacher), None
         if note.exists():
             minutes = rows / json.loads(note.read_text(encoding="utf-8"))["rows_per_s"] / 60
         found[one.teacher] = EmbeddingTime(minutes, one.adds.mean / minutes if minutes else None)

@@ -14,18 +14,7 @@ from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.stages.code import stage_code
 from polydistill.training.dataset import held_out_mask, require_both_sides
-from polydistill.training.distillation import (
-    CURVE,
-    HEADS_FOLDER,
-    HISTORY,
-    REPORT,
-    STUDENT,
-    UNDISTILLED,
-    Corpus,
-    DistillReport,
-    RunSettings,
-    distill_student,
-)
+from polydistill.training.distillation import Corpus, DistillReport, RunSettings, distill_student
 from polydistill.training.tracking import Tracker
 
 
@@ -98,12 +87,6 @@ def _work_folder(
 
 def _publish_outputs(layout: Layout, outputs: Path) -> None:
     """Move all outputs to their final paths, the report last."""
-    for made, final in (
-        (STUDENT, layout.student),
-        (UNDISTILLED, layout.undistilled),
-        (HEADS_FOLDER, layout.heads),
-        (HISTORY, layout.history),
-        (CURVE, layout.reports / "history.csv"),
-        (REPORT, layout.distillation),
-    ):
-        put_in_place(outputs / made, final)
+    bundles = (layout.student, layout.undistilled, layout.heads)
+    for final in (*bundles, layout.history, layout.reports / "history.csv", layout.distillation):
+        put_in_place(outputs / final.name, final)

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from polydistill.config.params import Params
@@ -84,12 +85,13 @@ def embed(
             source,
             dtype=block.store.dtype,
             shard_rows=block.store.shard_rows,
-            progress=_labelled(progress, part),
+            progress=partial(_report_part, progress, part),
         )
         reports.append(report)
     rows_computed = sum(report.rows_computed for report in reports)
     if rows_computed >= min(n_rows, TIMED_ROWS):
-        _note_speed(layout, teacher, rows_computed / (time.monotonic() - started))
+        speed = round(rows_computed / (time.monotonic() - started), 1)
+        write_atomic(layout.timing(teacher), json.dumps({"rows_per_s": speed}) + "\n")
     return EmbedReport(
         teacher=teacher,
         n_corpus=len(tables["corpus"]),
@@ -101,16 +103,8 @@ def embed(
     )
 
 
-def _labelled(progress: Progress, part: str) -> Progress:
-    """Return a progress that adds the name of the part, corpus or benchmark."""
-
-    def labelled(what: str, done: int, total: int, **figures: float) -> None:
-        progress(f"{what} {part}", done, total, **figures)
-
-    return labelled
-
-
-def _note_speed(layout: Layout, teacher: str, rows_per_s: float) -> None:
-    """Write the speed to a file that no stage depends on."""
-    path = layout.scratch / "timings" / layout.modality / f"{teacher}.json"
-    write_atomic(path, json.dumps({"rows_per_s": round(rows_per_s, 1)}) + "\n")
+def _report_part(
+    progress: Progress, part: str, what: str, done: int, total: int, **figures: float
+) -> None:
+    """Report progress with the name of the part, corpus or benchmark."""
+    progress(f"{what} {part}", done, total, **figures)
