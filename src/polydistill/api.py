@@ -20,9 +20,8 @@ import pandas as pd
 import torch
 
 from polydistill.config.data import TaskParams
-from polydistill.config.method import MethodParams
 from polydistill.config.params import method_params, read_mapping, task_params
-from polydistill.config.training import EvaluationParams, enough_epochs
+from polydistill.config.training import EvaluationParams, MethodParams, enough_epochs
 from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
 from polydistill.data.completion import as_examples, groups_of
 from polydistill.data.files import read_table

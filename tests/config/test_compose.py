@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from polydistill.config.compose import known_teachers, modality_defaults
-from polydistill.config.params import parse_params
+from polydistill.config.params import known_teachers, modality_defaults, parse_params
 from polydistill.errors import ParamsError, UnknownNameError
 
 CORPUS = {"path": "corpus.csv", "rows": 10}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polydistill.config.compose import known_teachers
+from polydistill.config.params import known_teachers
 from polydistill.data.weights import current_commit, locate, package_version, source_sha256
 from polydistill.errors import MissingDataError, ParamsError
 

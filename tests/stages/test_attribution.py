@@ -126,10 +126,10 @@ def test_durations_are_printed_and_not_written_to_files(project: Path) -> None:
     rows = params.modality("text").corpus.rows
     assert rows is not None
     adds = {one.teacher: one.adds.mean for one in report.contributions}
-    assert here["colours"].minutes == pytest.approx(rows / 60_000)
-    assert here["colours"].adds_per_minute == pytest.approx(adds["colours"] / (rows / 60_000))
-    assert here["noise"].minutes is None
-    assert here["noise"].adds_per_minute is None
+    assert here["colours"]["minutes"] == pytest.approx(rows / 60_000)
+    assert here["colours"]["adds_per_minute"] == pytest.approx(adds["colours"] / (rows / 60_000))
+    assert here["noise"]["minutes"] is None
+    assert here["noise"]["adds_per_minute"] is None
     assert "minutes" not in (project / "docs" / "results" / "text" / "attribution.json").read_text(
         "utf-8"
     )

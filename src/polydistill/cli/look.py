@@ -93,8 +93,8 @@ def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
             "high": one.adds.high,
             "alone": one.alone["mean"],
             "per GB": one.adds_per_gb,
-            "minutes": here[one.teacher].minutes,
-            "per minute": here[one.teacher].adds_per_minute,
+            "minutes": here[one.teacher]["minutes"],
+            "per minute": here[one.teacher]["adds_per_minute"],
             "flag": "adds nothing" if one.adds_nothing else None,
         }
         for one in report.contributions

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from polydistill.config.compose import known_teachers, modality_defaults
 from polydistill.config.nodes import PLUGIN_KEYS
+from polydistill.config.params import known_teachers, modality_defaults
 from polydistill.config.tree import Params, node_class
 
 Path = tuple[str, ...]

@@ -1,10 +1,11 @@
-"""Settings of training, warm starts and evaluation."""
+"""Settings of the distillation method, its training and warm starts, and of the evaluation."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from polydistill.config.nodes import Epochs, Node, Positive, Rate, Ratio, Share, Steps
+from polydistill.config.nodes import Epochs, Node, Plugin, Positive, Rate, Ratio, Share, Steps
+from polydistill.errors import ParamsError
 
 LEAST_STEPS, MOST_EPOCHS = 600, 40
 """A run on a small corpus has more epochs, at most `MOST_EPOCHS`, until it has about `LEAST_STEPS` steps."""
@@ -88,3 +89,26 @@ class EvaluationParams(Node):
     """Seeds of the probes."""
     models: Annotated[tuple[str, ...] | None, Field(min_length=1)] = None
     """Scored models: student, undistilled, names of teachers; null: all of them."""
+
+
+class MethodParams(Node):
+    """The distillation method: all settings that training needs besides data and embeddings."""
+
+    student: Plugin
+    heads: Plugin = Plugin.model_validate({"name": "low-rank", "hidden": 512})
+    loss: Plugin = Plugin(name="beta-nll")
+    loss_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the teachers' losses; 0: the geometry term is the only objective."""
+    geometry: Plugin | None = Plugin(name="consensus-similarity")
+    geometry_weight: Annotated[float, Field(ge=0)] = 3.0
+    weighting: Plugin = Plugin(name="per-dimension")
+    training: TrainingParams
+    warm_start: WarmStartParams = WarmStartParams()
+
+    @model_validator(mode="after")
+    def _student_has_an_objective(self) -> Self:
+        if self.loss_weight == 0 and (self.geometry is None or self.geometry_weight == 0):
+            raise ParamsError(
+                "loss_weight must be above 0, got 0: without a geometry term nothing trains the student."
+            )
+        return self

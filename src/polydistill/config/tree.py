@@ -8,10 +8,9 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from polydistill.config.data import CorpusParams, StoreParams, TaskParams, TeacherParams
-from polydistill.config.method import MethodParams
 from polydistill.config.nodes import Positive
 from polydistill.config.operations import GateParams, NotifyParams, QuickParams, RetrainParams
-from polydistill.config.training import EvaluationParams
+from polydistill.config.training import EvaluationParams, MethodParams
 from polydistill.errors import ParamsError, UnknownNameError
 from polydistill.plugins import names_in
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from polydistill.config.compose import known_teachers
+from polydistill.config.params import known_teachers
 from polydistill.contracts import Example, Teacher
 from polydistill.data.weights import PACKAGE, current_commit
 from polydistill.embeddings.in_memory import Encoder, EncoderTeacher, Precomputed

@@ -1,6 +1,5 @@
 """Checks rules with Great Expectations, in an ephemeral context, and writes Data Docs."""
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,14 +71,13 @@ class GreatExpectationsChecker:
 
 
 def _expectation(gx: Any, rule: Rule, number: int) -> Any:
-    name = "".join(part.capitalize() for part in rule.type.split("_"))
-    factory = getattr(gx.expectations, name, None)
-    if factory is None:
-        known = [re.sub(r"(?<!^)(?=[A-Z])", "_", one).lower() for one in dir(gx.expectations)]
-        raise UnknownNameError(
-            "expectation", rule.type, [one for one in known if one.startswith("expect_")]
-        )
-    return factory(**rule.kwargs, notes=rule.because, meta={"number": number})
+    registry = gx.expectations.registry
+    known = registry.list_registered_expectation_implementations()
+    if rule.type not in known:
+        raise UnknownNameError("expectation", rule.type, known)
+    return registry.get_expectation_impl(rule.type)(
+        **rule.kwargs, notes=rule.because, meta={"number": number}
+    )
 
 
 def _result(table: str, rule: Rule, outcome: Any) -> RuleResult:

@@ -15,7 +15,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.errors import ParamsError
 from polydistill.integrations import git
 from polydistill.integrations.dvc import stages as dvc
-from polydistill.project.template import flow_files, ignore_files, settings, stage_graph
+from polydistill.project.template import flow_files, settings, stage_graph, tool_files
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def create_project(
         "params.yaml": settings(name, corpus_path, made.n_corpus, tasks, made.n_test).encode(),
         "dvc.yaml": stage_graph().encode(),
         "requirements.lock": _installed().encode(),
-        **ignore_files(),
+        **tool_files(),
         **flow_files(),
     }
     for file, content in files.items():
@@ -93,7 +93,6 @@ def create_project(
         (folder / file).write_bytes(content)
     write_resolved(folder, load_params(folder))
     git.init(folder)
-    dvc.init(folder)
     dvc.add(folder, folder / "data")
     git.commit_all(folder, "Start the project")
     return made

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from polydistill.config.compose import known_teachers, modality_defaults
+from polydistill.config.params import known_teachers, modality_defaults
 from polydistill.config.training import enough_epochs
 
 SHIPPED = Path(__file__).parent / "template"
@@ -43,9 +43,10 @@ def flow_files() -> dict[str, bytes]:
     return {f"flows/{file.name}": file.read_bytes() for file in files}
 
 
-def ignore_files() -> dict[str, bytes]:
-    """Return the contents of `.gitignore` and `.dvcignore`, by path in the project."""
-    return {f".{name}": (SHIPPED / name).read_bytes() for name in ("gitignore", "dvcignore")}
+def tool_files() -> dict[str, bytes]:
+    """Return the contents of the settings of git and DVC, by path in the project."""
+    names = ("gitignore", "dvcignore", "dvc/config", "dvc/.gitignore")
+    return {f".{name}": (SHIPPED / name).read_bytes() for name in names}
 
 
 def stage_graph() -> str:

@@ -95,18 +95,19 @@ def _copy_code(root: Path, folder: Path) -> None:
 
 def _mirror(source: Path, target: Path) -> None:
     """Make `target` a copy of `source`: write changed files, and remove files that `source` lacks."""
-    files = {
-        path.relative_to(source)
-        for path in source.rglob("*")
-        if path.is_file() and IGNORED not in path.parts
-    }
-    for file in files:
-        _write(target / file, (source / file).read_bytes())
+    shutil.copytree(
+        source,
+        target,
+        ignore=shutil.ignore_patterns(IGNORED),
+        copy_function=lambda file, copy: _write(Path(copy), Path(file).read_bytes()),
+        dirs_exist_ok=True,
+    )
     for path in sorted(target.rglob("*"), reverse=True):  # a folder after its content
-        relative = path.relative_to(target)
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
-        elif path.is_file() and IGNORED not in relative.parts and relative not in files:
+        if (source / path.relative_to(target)).exists() or IGNORED in path.parts:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
             path.unlink()
 
 

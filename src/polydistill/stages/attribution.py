@@ -6,7 +6,7 @@ so `adds_per_minute` computes it on request and it is not stored.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from polydistill.config.params import Params
@@ -30,19 +30,6 @@ from polydistill.report.attribution import markdown
 from polydistill.report.results import write_results
 from polydistill.report.summary import model_sizes
 from polydistill.stages.evaluate import stored_embeddings
-
-
-@dataclass(frozen=True)
-class EmbeddingTime:
-    """A teacher's embedding time on this machine; None if the embed stage has recorded no speed.
-
-    Attributes:
-        minutes: Minutes to embed the corpus.
-        adds_per_minute: The teacher's contribution per minute.
-    """
-
-    minutes: float | None
-    adds_per_minute: float | None
 
 
 def attribution(
@@ -106,8 +93,11 @@ def attribution(
 
 def adds_per_minute(
     root: Path, params: Params, report: AttributionReport
-) -> dict[str, EmbeddingTime]:
-    """Return each teacher's minutes to embed the corpus on this machine, at the speed that the embed stage recorded."""
+) -> dict[str, dict[str, float | None]]:
+    """Return each teacher's `minutes` to embed the corpus on this machine, and its contribution `adds_per_minute`.
+
+    They are None if the embed stage has recorded no speed.
+    """
     layout, found = Layout(root, report.modality), {}
     for one in report.contributions:
         corpus = layout.embeddings("corpus", one.teacher)
@@ -115,5 +105,6 @@ def adds_per_minute(
         note, minutes = layout.timing(one.teacher), None
         if note.exists():
             minutes = rows / json.loads(note.read_text(encoding="utf-8"))["rows_per_s"] / 60
-        found[one.teacher] = EmbeddingTime(minutes, one.adds.mean / minutes if minutes else None)
+        per_minute = one.adds.mean / minutes if minutes else None
+        found[one.teacher] = {"minutes": minutes, "adds_per_minute": per_minute}
     return found

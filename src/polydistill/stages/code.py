@@ -26,7 +26,10 @@ def stage_code(stages: Sequence[str], params: Sequence[Params], modality: str) -
         params: Parameters, whose plug-ins are part of the digest.
         modality: The block of the parameters.
     """
-    plug_ins = {module for one in params for module in _plug_ins(one, modality)}
+    blocks = [one.modality(modality) for one in params]
+    plug_ins = {module for block in blocks for module in method_modules(block, modality)}
+    kinds = {task.kind for block in blocks for task in block.tasks.values()}
+    plug_ins |= {f"polydistill.evaluation.tasks.{kind.replace('-', '_')}" for kind in kinds}
     modules = [*(f"{__package__}.{stage}" for stage in stages), *sorted(plug_ins)]
     libraries = [_installed(library) for library in LIBRARIES]
     return " ".join([code_version(modules, NOT_FOLLOWED), *libraries])
@@ -37,13 +40,3 @@ def _installed(library: str) -> str:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:  # mteb is an optional dependency
         return "none"
-
-
-def _plug_ins(params: Params, modality: str) -> list[str]:
-    """Return the modules of the plug-ins that the parameters name."""
-    block = params.modality(modality)
-    tasks = {task.kind.replace("-", "_") for task in block.tasks.values()}
-    return [
-        *method_modules(block, modality),
-        *(f"polydistill.evaluation.tasks.{kind}" for kind in sorted(tasks)),
-    ]

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from polydistill.config.method import MethodParams
+from polydistill.config.training import MethodParams
 from polydistill.contracts import Example, Progress, Student, silent
 from polydistill.embeddings.store import StoredEmbeddings
 from polydistill.heads import HEADS

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from polydistill.config.method import MethodParams
+from polydistill.config.training import MethodParams
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
 from polydistill.losses.relational import GEOMETRY

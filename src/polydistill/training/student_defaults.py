@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polydistill.config.compose import modality_defaults
+from polydistill.config.params import modality_defaults
 from polydistill.contracts import Example, Teacher
 from polydistill.errors import ParamsError
 from polydistill.project.files import put_in_place

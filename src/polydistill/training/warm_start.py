@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 
-from polydistill.config.method import MethodParams
 from polydistill.config.nodes import Plugin
-from polydistill.config.training import TrainingParams
+from polydistill.config.training import MethodParams, TrainingParams
 from polydistill.contracts import Example, Heads, Student
 from polydistill.embeddings.store import StoredEmbeddings
 from polydistill.errors import DataError, MissingDataError, ParamsError, StoreError

@@ -46,8 +46,6 @@ BLOCKED = ("Unable to acquire lock", "is busy, it is being blocked by", "databas
 EDGE = re.compile(r'^\s*"([^"]+)" -> "([^"]+)";$', re.MULTILINE)
 NODE = re.compile(r'^\s*"([^"]+)";$', re.MULTILINE)
 EXITED = re.compile(r"failed to reproduce .*exited with (-?\d+)$")
-
-SETTINGS = {"core.analytics": "false", "core.check_update": "false", "core.autostage": "false"}
 NO_REMOTE = "no remote specified"
 """DVC's message when no remote is configured."""
 UNSAVED = "unsaved files without confirmation"
@@ -139,18 +137,6 @@ def sync_data(root: Path) -> DataState:
     if any(UNSAVED in line for line in finished.lines):
         return "edited"
     raise _failure(str(DATA_FILE), finished)
-
-
-def init(root: Path) -> None:
-    """Make a git repository a DVC project, with a remote in `.dvcstore`.
-
-    Raises:
-        StageError: DVC failed.
-    """
-    _ask(root, ["init", "--quiet"])
-    for key, value in SETTINGS.items():
-        _ask(root, ["config", "--quiet", key, value])
-    _ask(root, ["remote", "add", "--quiet", "--default", "store", ".dvcstore"])
 
 
 def add(root: Path, path: Path) -> Path:
