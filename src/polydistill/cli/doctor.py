@@ -35,12 +35,8 @@ class Finding:
     advice: str = ""
 
 
-def examine(root: Path) -> list[Finding]:
-    """Return the results of all checks of the project in `root`; a failed check does not raise."""
-    return list(_findings(root))
-
-
-def _findings(root: Path) -> Iterator[Finding]:
+def examine(root: Path) -> Iterator[Finding]:
+    """Yield the results of all checks of the project in `root`; a failed check does not raise."""
     for name in LIBRARIES:
         try:
             yield Finding(name, ok=True, found=metadata.version(name))

@@ -8,7 +8,7 @@ from typing import TextIO
 from polydistill.config.overrides import only_teachers
 from polydistill.config.params import Params, load_params
 from polydistill.errors import ParamsError, StageError
-from polydistill.project.workspace import WORKSPACES, make_workspace
+from polydistill.project.workspace import make_workspace
 from polydistill.stages.resolve import resolve
 
 ALL = "all"
@@ -77,8 +77,3 @@ def quick_overrides(params: Params, modality: str) -> dict[str, object]:
         overrides |= {f"{name}.{key}": value for key, value in settings.put.items()}
         overrides |= only_teachers(params, name, settings.teachers)
     return overrides
-
-
-def folder_of(root: Path, *, quick: bool) -> Path:
-    """Return the folder that a run works in: the project folder, or the workspace of quick runs."""
-    return root / WORKSPACES / "quick" if quick else root

@@ -21,7 +21,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     """Check versions, disk, data, DVC remote, tracking store."""
     from polydistill.cli.doctor import examine
 
-    findings = examine(ROOT)
+    findings = list(examine(ROOT))
     human = {
         f"{'✓' if one.ok else '✗'} {one.what}": f"{one.found}  → {one.advice}".removesuffix("  → ")
         for one in findings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from polydistill.config.describe import Setting
+    from polydistill.config.params import Params
 
 settings = typer.Typer()
 
@@ -39,20 +39,26 @@ def params(
     as_json: AsJson = False,
 ) -> None:
     """Show every setting with its default, bound and unit."""
+    from polydistill.config.params import RESOLVED_FILE, is_resolved
+    from polydistill.errors import ParamsError
+
+    effective = project_params()
     if write:
-        _write(ROOT)
-    elif check:
-        _check(ROOT)
-    else:
-        _show(modality, every=every, as_json=as_json)
+        _write(effective)
+    elif not check:
+        _show(effective, modality, every=every, as_json=as_json)
+    elif not is_resolved(ROOT, effective):
+        raise ParamsError(
+            f"{RESOLVED_FILE} is out of date: run `polydistill params --write` and commit it."
+        )
 
 
-def _write(root: Path) -> None:
+def _write(params: Params) -> None:
     from polydistill.config.params import RESOLVED_FILE, write_resolved
     from polydistill.errors import StageError
     from polydistill.integrations.dvc.stage_inputs import STAGE_VARIABLE
 
-    new = write_resolved(root, project_params(root))
+    new = write_resolved(ROOT, params)
     if new and os.environ.get(STAGE_VARIABLE):
         raise StageError(
             f"Newly enabled: {', '.join(new)}. DVC read its list of stages before {RESOLVED_FILE} contained "
@@ -60,22 +66,12 @@ def _write(root: Path) -> None:
         )
 
 
-def _check(root: Path) -> None:
-    from polydistill.config.params import RESOLVED_FILE, is_resolved
-    from polydistill.errors import ParamsError
-
-    if not is_resolved(root, project_params(root)):
-        raise ParamsError(
-            f"{RESOLVED_FILE} is out of date: run `polydistill params --write` and commit it."
-        )
-
-
-def _show(modality: str | None, *, every: bool, as_json: bool) -> None:
+def _show(effective: Params, modality: str | None, *, every: bool, as_json: bool) -> None:
     from polydistill.config.describe import describe
     from polydistill.config.params import read_tree
     from polydistill.stages.resolve import option_defaults
 
-    effective, own = project_params(), read_tree(ROOT)
+    own = read_tree(ROOT)
     names = effective.modalities if modality is None else (modality,)
     found = {name: describe(effective, own, name, option_defaults) for name in names}
     if as_json:

@@ -79,9 +79,10 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline, from the data to a champion."""
-    from polydistill.cli.flow_process import ALL, folder_of, run_flows
+    from polydistill.cli.flow_process import ALL, run_flows
     from polydistill.errors import ParamsError
     from polydistill.project.layout import Layout
+    from polydistill.project.workspace import WORKSPACES
     from polydistill.report.summary import summarise
 
     params = project_params()
@@ -92,7 +93,7 @@ def run(
                 f"`dvc repro distill@{name}` only trains a student."
             )
     exit_codes = run_flows(ROOT, modality, quick=quick, to_stderr=as_json)
-    folder = folder_of(ROOT, quick=quick)
+    folder = ROOT / WORKSPACES / "quick" if quick else ROOT
     for name, exit_code in exit_codes.items():
         page = str(Layout(folder, name).page)
         if exit_code == 0 and as_json:

@@ -32,10 +32,13 @@ def prepare(root: Path = Path()) -> None:
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(root.resolve() / ".polydistill" / "prefect"))
-    commands = str(Path(sys.executable).parent)
-    path = os.environ.get("PATH", "")
-    if path.split(os.pathsep)[0] != commands:
-        os.environ["PATH"] = os.pathsep.join([commands, path])
+    os.environ["PATH"] = path_of_commands()
+
+
+def path_of_commands() -> str:
+    """Return `PATH` with the folder of this environment's commands first."""
+    commands, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    return path if path.split(os.pathsep)[0] == commands else os.pathsep.join([commands, path])
 
 
 def exit_on_sigterm() -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from polydistill.config.environment import path_of_commands
 from polydistill.errors import StageError
 
 GRACE_S = 5.0
@@ -60,7 +61,22 @@ def run_command(
         StageError: The command could not start, exceeded the timeout, or was stopped by `stop_all`.
     """
     started = time.monotonic()
-    process = _start(command, root, environment or {})
+    try:
+        with _lock:  # so that `stop_all` does not miss a process that has just started
+            process = subprocess.Popen(
+                command,
+                cwd=root,
+                env={**child_environment(), **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            _running[process] = False
+    except OSError as error:
+        raise StageError(f"`{command[0]}` cannot start in {root.resolve()}: {error}.") from error
     timer = threading.Timer(timeout_s, _stop, [process])
     timer.daemon = True
     timer.start()
@@ -105,33 +121,9 @@ def stopped_on_failure() -> Iterator[None]:
 
 def child_environment() -> Mapping[str, str]:
     """Return the environment of a child process: this interpreter's commands first, lines unbuffered."""
-    folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
-    if path.split(os.pathsep)[0] != folder:
-        path = os.pathsep.join([folder, path])
     columns = str(shutil.get_terminal_size().columns)
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": columns}
-
-
-def _start(
-    command: Sequence[str], root: Path, environment: Mapping[str, str]
-) -> subprocess.Popen[str]:
-    try:
-        with _lock:  # so that `stop_all` does not miss a process that has just started
-            process = subprocess.Popen(
-                command,
-                cwd=root,
-                env={**child_environment(), **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
-            _running[process] = False
-    except OSError as error:
-        raise StageError(f"`{command[0]}` cannot start in {root.resolve()}: {error}.") from error
-    return process
+    own = {"PATH": path_of_commands(), "PYTHONUNBUFFERED": "1", "COLUMNS": columns}
+    return {**os.environ, **own}
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

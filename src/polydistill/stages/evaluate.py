@@ -26,17 +26,9 @@ from polydistill.project.files import put_in_place, write_atomic
 from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student, weights_digest
 
-PREDICTIONS = pa.schema(
-    [
-        ("task", pa.string()),
-        ("example", pa.string()),
-        ("seed", pa.int64()),
-        ("model", pa.string()),
-        ("prediction", pa.string()),
-        ("target", pa.string()),
-        ("score", pa.float64()),
-    ]
-)
+COLUMNS = ("task", "example", "seed", "model", "prediction", "target", "score")
+NUMBERS = {"seed": pa.int64(), "score": pa.float64()}
+PREDICTIONS = pa.schema([(name, NUMBERS.get(name, pa.string())) for name in COLUMNS])
 STUDENTS = ("student", "undistilled")
 
 
