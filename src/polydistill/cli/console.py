@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from polydistill.errors import DiskSpaceError, PolydistillError
 from polydistill.project.files import is_full_disk
@@ -99,7 +99,7 @@ def _rows(value: object) -> list[object]:
 
 def plain(report: object) -> dict[str, Any]:
     """Return a dataclass or a mapping as a mapping of plain JSON values."""
-    result: dict[str, Any] = to_jsonable_python(report, fallback=str)
+    result: dict[str, Any] = TypeAdapter(Any).dump_python(report, mode="json", fallback=str)
     return result
 
 
