@@ -9,9 +9,9 @@ from experiments.factors import Level
 from experiments.formatting import formatted_gain, plus_minus, row, signed
 from experiments.method_scores import MethodScore, method_scores
 from experiments.methods import DEFAULT
+from experiments.paired import PairedScores
 from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES
 from polydistill.evaluation.statistics.kinds import OVERALL
-from polydistill.evaluation.statistics.paired import PairedScores
 
 DOMAIN = "all"
 LEAST_SHOWN = 0.0005

@@ -17,6 +17,7 @@ from experiments.ablation import AblationReport, compare_levels, markdown
 from experiments.factors import Level, levels
 from experiments.forest_plot import forest
 from experiments.methods import DEFAULT
+from experiments.paired import PairedScores
 from experiments.scratch import task_groups
 from experiments.trials import trial_code
 from polydistill.config.overrides import changed
@@ -24,7 +25,6 @@ from polydistill.config.params import NOT_AFFECTING_SCORES, Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
 from polydistill.evaluation.statistics.kinds import OVERALL
-from polydistill.evaluation.statistics.paired import PairedScores
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.project.workspace import WORKSPACES, make_workspace

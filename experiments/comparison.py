@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from experiments.method_scores import Best, MethodScore, best_methods, method_scores, shares
 from experiments.methods import DEFAULT, SINGLE, UNDISTILLED, Method
+from experiments.paired import PairedScores
 from polydistill.evaluation.statistics.bootstrap import Interval
-from polydistill.evaluation.statistics.paired import PairedScores
 
 TEACHER = "teacher "
 """The prefix of a teacher's name among the models. It keeps teachers and methods apart."""

@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from polydistill.config.params import Params
-from polydistill.evaluation.scores import read_scores
 from polydistill.project.layout import Layout
-from polydistill.report.results import write_results
+from polydistill.report.results import read_report, write_results
 from polydistill.report.speed import measure
 from polydistill.report.summary import model_sizes
 from polydistill.report.tables import (
@@ -65,7 +64,7 @@ def costs(root: Path, params: Params, modality: str) -> CostsReport:
         DataError: The scores do not belong to these parameters.
     """
     layout, tasks = Layout(root, modality), params.modality(modality).tasks
-    scores = read_scores(layout.scores)
+    scores = read_report(layout.scores, "evaluate")
     require_known(scores, tasks)
     shares = shares_of_best_teacher(mean_scores(scores, tasks, []))
     by_model = {str(model): known(row) for model, row in shares.iterrows()}

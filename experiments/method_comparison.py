@@ -15,13 +15,13 @@ from experiments.comparison import TEACHER, Completion, MethodComparison, compar
 from experiments.comparison_page import markdown
 from experiments.forest_plot import forest
 from experiments.methods import DEFAULT, UNDISTILLED, Method, compared_methods
+from experiments.paired import PairedScores
 from experiments.scratch import require_embeddings, task_groups
 from experiments.trials import Trial, TrialStore, run_missing
 from polydistill.config.overrides import changed
 from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import MissingDataError
-from polydistill.evaluation.statistics.paired import PairedScores
 from polydistill.project.layout import Layout
 from polydistill.report.results import write_results
 from polydistill.stages.evaluate import STUDENTS

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
+from experiments.paired import PairedScores
 from polydistill.evaluation.statistics.bootstrap import Interval
-from polydistill.evaluation.statistics.paired import PairedScores
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from experiments.formatting import signed
 from experiments.method_comparison import NAME as COMPARISON
 from experiments.method_comparison import SEEDS, method_trials
 from experiments.methods import chosen_methods
+from experiments.paired import PairedScores
 from experiments.scratch import require_embeddings, task_groups
 from experiments.trials import Trial, TrialStore, run_missing
 from polydistill.config.data import TaskParams
@@ -22,7 +23,6 @@ from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import DivergedError
 from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES, Interval
-from polydistill.evaluation.statistics.paired import PairedScores
 from polydistill.project.layout import Layout
 from polydistill.report.results import write_results
 from polydistill.stages.evaluate import STUDENTS

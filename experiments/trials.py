@@ -18,7 +18,6 @@ from polydistill.config.params import NOT_AFFECTING_SCORES, Params
 from polydistill.contracts import Progress
 from polydistill.embeddings.shards import read_index
 from polydistill.errors import DivergedError
-from polydistill.evaluation.scores import mean_score
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.stages.code import stage_code
@@ -132,7 +131,7 @@ class TrialStore:
             table[table["model"] == "student"].groupby("task")["score"].mean().items()
         ):
             by_kind.setdefault(tasks[str(task)].kind, []).append(score)
-        return mean_score({kind: fmean(scores) for kind, scores in by_kind.items()})
+        return fmean(map(fmean, by_kind.values()))
 
     def _key_content(self, trial: Trial) -> dict[str, object]:
         params, block = trial.params, trial.params.modality(self._modality)

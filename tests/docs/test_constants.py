@@ -24,7 +24,7 @@ from polydistill.data.modalities import vision
 from polydistill.data.smiles import MAX_ATOMS
 from polydistill.errors import PolydistillError
 from polydistill.evaluation import latency
-from polydistill.evaluation.attribution.ensemble import WIDTH
+from polydistill.evaluation.attribution import WIDTH
 from polydistill.evaluation.statistics.bootstrap import RESAMPLES
 from polydistill.integrations.mlflow.ledger import LOCK_TIMEOUT_S
 from polydistill.registry import publication

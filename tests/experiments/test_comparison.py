@@ -5,7 +5,7 @@ import pytest
 from experiments.comparison import TEACHER, Completion, MethodComparison, compare_domains, goals
 from experiments.comparison_page import markdown
 from experiments.methods import DEFAULT, UNDISTILLED, Method
-from polydistill.evaluation.statistics.paired import PairedScores
+from experiments.paired import PairedScores
 from tests.made_predictions import TASKS, made_table
 
 LEVELS = {

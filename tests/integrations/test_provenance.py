@@ -81,13 +81,13 @@ def test_code_that_runs_from_elsewhere_must_be_the_commits(
     shutil.copytree(project / "src" / "polydistill", installed)
     monkeypatch.setattr(stamp, "PACKAGE", installed)
     same = examined(project).reasons
-    (installed / "evaluation" / "scores.py").write_text("# patched\n")
+    (installed / "evaluation" / "encoder.py").write_text("# patched\n")
 
     (reason,) = examined(project).reasons
 
     assert same == ()
     assert reason.startswith("code: not as in commit ")
-    assert reason.endswith(": src/polydistill/evaluation/scores.py")
+    assert reason.endswith(": src/polydistill/evaluation/encoder.py")
 
 
 def test_a_plain_folder_says_that_it_has_no_commit(project: Path) -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from polydistill.errors import DataError
-from polydistill.evaluation.scores import Scores
+from polydistill.evaluation.statistics.kinds import Scores
 from polydistill.report.tables import (
     MEAN,
     best_teacher,

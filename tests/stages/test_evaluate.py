@@ -15,8 +15,8 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import write_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError, UnknownNameError
-from polydistill.evaluation.scores import read_scores
 from polydistill.project.layout import Layout
+from polydistill.report.results import read_report
 from polydistill.stages.evaluate import evaluate
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
@@ -108,7 +108,7 @@ def outputs(root: Path) -> dict[str, bytes]:
 def test_every_model_is_scored_on_every_available_task(project: Path) -> None:
     report = evaluate(project, make_params(), "text")
 
-    scores = read_scores(Layout(project, "text").scores)
+    scores = read_report(Layout(project, "text").scores, "evaluate")
     assert list(scores) == MODELS == list(report.models)
     for by_kind in scores.values():
         assert {kind: list(tasks) for kind, tasks in by_kind.items()} == {

@@ -13,10 +13,8 @@ from polydistill.contracts import Modality, Progress, silent
 from polydistill.errors import DataError, MissingExtraError
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.run import TaskRun, run_task
-from polydistill.evaluation.scores import Scores
-from polydistill.evaluation.statistics.bootstrap import interval
-from polydistill.evaluation.statistics.kinds import OVERALL
-from polydistill.evaluation.statistics.paired import Groups, PairedScores, resampled_columns
+from polydistill.evaluation.statistics.bootstrap import Groups, interval, resampled_columns
+from polydistill.evaluation.statistics.kinds import OVERALL, Scores, over_kinds
 from polydistill.evaluation.task import BenchmarkTask, TaskSource
 from polydistill.evaluation.tasks import BENCHMARKS
 
@@ -118,7 +116,7 @@ def score_table(
     Args:
         predictions: One row per `task`, `model`, `example` and seed, with `score`.
         tasks: Kind of each task.
-        groups: See `statistics.paired.Groups`.
+        groups: See `statistics.bootstrap.Groups`.
 
     Returns:
         Columns `task, kind, model, score, low, high, n`, models in the order of `predictions`.
@@ -149,12 +147,22 @@ def difference_table(
     Returns:
         Columns `task, kind, difference, low, high, n`; the last row is the mean over task kinds, each counted once.
     """
+    points, draws, counts = {}, {}, {}
+    for task, frame in predictions.groupby("task"):
+        name = str(task)
+        by_example = frame.pivot_table(index="example", columns="model", values="score")
+        means = by_example.mean().to_numpy()
+        drawn = resampled_columns(name, by_example, groups)
+        columns = [list(by_example).index(model) for model in (one, other)]
+        points[name], draws[name], counts[name] = means[columns], drawn[:, columns], len(by_example)
+    kinds = {task: tasks[task].kind for task in points}
 
-    def difference(rows: pd.DataFrame) -> tuple[float, ...]:
-        found = PairedScores({0: rows}, tasks, groups).difference("all", OVERALL, one, other)
-        return *astuple(found), rows.groupby("task")["example"].nunique().sum()
+    def row(task: str, kind: str, among: Mapping[str, str], n: int) -> tuple[Any, ...]:
+        mean, drawn = (over_kinds(values, among)[OVERALL] for values in (points, draws))
+        found = interval(mean[0] - mean[1], drawn[:, 0] - drawn[:, 1])
+        return task, kind, *astuple(found), n
 
-    by_task = predictions.groupby("task", sort=False)
-    table = [(task, tasks[str(task)].kind, *difference(rows)) for task, rows in by_task]
-    table.append(("mean", "", *difference(predictions)))
+    order = map(str, predictions["task"].unique())
+    table = [row(task, kinds[task], {task: kinds[task]}, counts[task]) for task in order]
+    table.append(row("mean", "", kinds, sum(counts.values())))
     return pd.DataFrame(table, columns=["task", "kind", "difference", "low", "high", "n"])

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from polydistill.errors import DataError
-from polydistill.evaluation.scores import Scores
+from polydistill.evaluation.statistics.kinds import Scores
 from polydistill.project.layout import Layout
 from polydistill.report.results import read_report
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from polydistill.config.data import TaskParams
 from polydistill.errors import DataError
-from polydistill.evaluation.scores import Scores
+from polydistill.evaluation.statistics.kinds import Scores
 
 STUDENT, UNDISTILLED = "student", "undistilled"
 MEAN = "mean"

@@ -15,19 +15,22 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, groups_by_id, read_tasks
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import MissingDataError, ParamsError
-from polydistill.evaluation.attribution.contributions import (
+from polydistill.evaluation.attribution import (
+    GB,
     AttributionReport,
     ByExample,
     Members,
     attribute,
     ensembles,
+    join,
+    make_block,
 )
-from polydistill.evaluation.attribution.ensemble import join, make_block
 from polydistill.evaluation.benchmark import build_tasks, run_tasks
 from polydistill.evaluation.encoder import LookupEncoder
+from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES
+from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.layout import Layout
-from polydistill.report.attribution import markdown
-from polydistill.report.results import write_results
+from polydistill.report.results import TEMPLATES, write_results
 from polydistill.report.summary import model_sizes
 from polydistill.stages.evaluate import stored_embeddings
 
@@ -89,6 +92,13 @@ def attribution(
     )
     write_results(layout.results, "attribution", asdict(report), markdown(report))
     return report
+
+
+def markdown(report: AttributionReport) -> str:
+    """Return the report as two tables: one row per teacher, and one row per task."""
+    template = TEMPLATES.get_template("attribution.md.jinja")
+    named = {"confidence": CONFIDENCE, "resamples": RESAMPLES, "gigabyte": GB, "overall": OVERALL}
+    return template.render(report=report, **named)
 
 
 def adds_per_minute(

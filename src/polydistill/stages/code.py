@@ -11,8 +11,8 @@ LIBRARIES = ("mteb", "numpy", "scikit-learn", "torch", "transformers")
 NOT_FOLLOWED = tuple(
     f"polydistill.{module}"
     for module in (
-        "config", "config.params", "contracts", "data.tables", "data.weights", "errors", "evaluation.scores",
-        "plugins", "project", "project.files", "project.layout", "training.tracking",
+        "config", "config.params", "contracts", "data.tables", "data.weights", "errors", "plugins", "project",
+        "project.files", "project.layout", "training.tracking",
     )
 )  # fmt: skip
 """Modules that every stage imports and that do not affect results; parameters enter the digest by value."""

@@ -21,7 +21,7 @@ from polydistill.embeddings.store import open_embeddings, set_aside
 from polydistill.errors import StoreError, UnknownNameError
 from polydistill.evaluation.benchmark import BenchmarkRun, build_tasks, run_benchmark
 from polydistill.evaluation.encoder import LookupEncoder
-from polydistill.evaluation.scores import Scores, kind_means
+from polydistill.evaluation.statistics.kinds import Scores, kind_means
 from polydistill.project.files import put_in_place, write_atomic
 from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student, weights_digest
@@ -102,7 +102,7 @@ def evaluate(
     return EvaluateReport(
         models=tuple(run.scores),
         scores=run.scores,
-        means=kind_means(run.scores, block.tasks),
+        means=kind_means(run.scores),
         skipped={name: reason for name in block.tasks if name not in frames},
         labels_seen=params.labels_seen(modality),
         missing=run.missing,

@@ -6,6 +6,7 @@ This is not a DVC stage: it reads the existing student, embeddings and scores.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -18,9 +19,9 @@ from polydistill.data.tables import read_corpus
 from polydistill.embeddings.store import open_corpus_embeddings
 from polydistill.errors import DataError
 from polydistill.evaluation.information.sufficiency import Sufficiency, estimate_sufficiency
-from polydistill.evaluation.scores import kind_means, mean_score, read_scores
+from polydistill.evaluation.statistics.kinds import kind_means
 from polydistill.project.layout import Layout
-from polydistill.report.results import TEMPLATES, write_results
+from polydistill.report.results import TEMPLATES, read_report, write_results
 from polydistill.report.summary import model_sizes
 from polydistill.students import encode, load_student
 from polydistill.training.dataset import held_out_mask, seeded
@@ -106,8 +107,8 @@ def information(
     sizes = {name: size.n_parameters for name, size in model_sizes(root, params, modality).items()}
     points: dict[str, float] = {}
     if layout.scores.exists():  # the evaluate stage has run
-        means = kind_means(read_scores(layout.scores), block.tasks)
-        points = {model: POINTS * mean_score(kinds) for model, kinds in means.items() if kinds}
+        means = kind_means(read_report(layout.scores, "evaluate"))
+        points = {model: POINTS * fmean(kinds.values()) for model, kinds in means.items() if kinds}
     report = InformationReport(
         modality=modality,
         n_rows=int((~held_out).sum()),

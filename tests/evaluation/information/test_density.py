@@ -4,8 +4,14 @@ import numpy as np
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from polydistill.evaluation.information._density import Mixture, _start, fit_mixture, marginal_nll
-from polydistill.evaluation.information._linear import LinearView, linear_view
+from polydistill.evaluation.information._density import (
+    LinearView,
+    Mixture,
+    _start,
+    fit_mixture,
+    linear_view,
+    marginal_nll,
+)
 
 DRAW = np.random.default_rng(0)
 MIXTURE = Mixture(np.log([0.25, 0.75]), DRAW.normal(size=(2, 3)), DRAW.normal(size=(2, 3)) / 3)

@@ -8,8 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from polydistill.contracts import FloatArray
 from polydistill.errors import DataError, ShapeError
-from polydistill.evaluation.information._density import conditional_nll, fit_mixture, marginal_nll
-from polydistill.evaluation.information._linear import Mask, linear_view
+from polydistill.evaluation.information._density import (
+    Mask,
+    conditional_nll,
+    fit_mixture,
+    linear_view,
+    marginal_nll,
+)
 from polydistill.evaluation.statistics.bootstrap import interval, resampled_means
 from polydistill.training.dataset import seeded
 

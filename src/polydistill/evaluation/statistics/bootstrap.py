@@ -1,13 +1,18 @@
 """Bootstrap: resampled means of scores, and their intervals."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from polydistill.errors import ShapeError
 
 Floats = NDArray[np.float64]
+Groups = Mapping[str, pd.Series]
+"""For a task with groups, the group of each example by its id; whole groups are drawn."""
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 DRAWS_AT_A_TIME = 4_000_000
@@ -90,6 +95,26 @@ def resampled_means(
             times = np.bincount(flat, minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
             means[part] = (times @ sums) / (times @ counts)[:, None]
     return means
+
+
+def resampled_columns(
+    task: str, by_example: pd.DataFrame, groups: Groups | None = None, resamples: int = RESAMPLES
+) -> Floats:
+    """Return `resampled_means` of a task, whose name seeds the draws.
+
+    Args:
+        task: The task's name.
+        by_example: One row per example with its id as index, one column per model.
+        groups: See `Groups`.
+        resamples: Number of resamples.
+    """
+    known = (groups or {}).get(task)
+    return resampled_means(
+        by_example.to_numpy(),
+        groups=None if known is None else known.loc[by_example.index].to_numpy(),
+        resamples=resamples,
+        generator=np.random.default_rng(crc32(task.encode())),
+    )
 
 
 def interval(mean: float, resampled: ArrayLike, *, confidence: float = CONFIDENCE) -> Interval:

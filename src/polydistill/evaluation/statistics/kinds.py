@@ -1,6 +1,7 @@
 """Means over tasks and task kinds; each kind has the same weight however many tasks it has."""
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,21 @@ from numpy.typing import NDArray
 
 OVERALL = "mean"
 """Key of the mean over all kinds, beside the kinds."""
+Scores = dict[str, dict[str, dict[str, float]]]
+"""Main scores by model, task kind and task, in [-1, 1]: the content of `scores.json`."""
+
+
+def kind_means(scores: Scores) -> dict[str, dict[str, float]]:
+    """Return mean main scores by model and task kind.
+
+    Examples:
+        >>> kind_means({"student": {"sts": {"a": 0.25, "b": 0.75}, "regression": {"c": 1.0}}})
+        {'student': {'sts': 0.5, 'regression': 1.0}}
+    """
+    return {
+        model: {kind: fmean(by_task.values()) for kind, by_task in kinds.items() if by_task}
+        for model, kinds in scores.items()
+    }
 
 
 def group_by_kind(kind_of: Mapping[str, str]) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from polydistill.contracts import Modality
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
 from polydistill.errors import DivergedError, MissingDataError, StoreError
-from polydistill.evaluation.scores import Scores, kind_means, mean_score, read_scores
+from polydistill.evaluation.statistics.kinds import Scores, kind_means
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.mlflow import store, tracker
 from polydistill.integrations.mlflow.bundle import register_student
@@ -138,7 +139,7 @@ def _read(layout: Layout) -> _Student:
             f"{layout.scores} was made of another student than {path}: run the evaluate stage again."
         )
     tags = {store.STUDENT_TAG: sha256, store.LOCK_TAG: dvc.lock_digest(lock)}
-    return _Student(layout, distillation, read_scores(layout.scores), lock, tags)
+    return _Student(layout, distillation, read_report(layout.scores, "evaluate"), lock, tags)
 
 
 def _find_run(client: MlflowClient, student: _Student) -> str | None:
@@ -201,9 +202,9 @@ def _score_metrics(student: _Student) -> dict[str, float]:
     """Return the scores as `scores/<model>/<kind>/<task>`, their means, and figures of the training."""
     flat = pd.json_normalize({"scores": student.scores}, sep="/").iloc[0]
     metrics = {str(name): float(score) for name, score in flat.items()}
-    for model, kinds_mean in kind_means(student.scores, {}).items():
+    for model, kinds_mean in kind_means(student.scores).items():
         metrics |= {f"scores/{model}/{kind}": score for kind, score in kinds_mean.items()}
-        metrics[f"scores/{model}"] = mean_score(kinds_mean)
+        metrics[f"scores/{model}"] = fmean(kinds_mean.values())
     for key in ("held_out_mean", "n_parameters", "best_step"):
         metrics[f"student/{key}"] = float(student.distillation[key])
     return metrics

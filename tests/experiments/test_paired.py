@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.paired import PairedScores
 from polydistill.errors import DataError
-from polydistill.evaluation.statistics.paired import PairedScores
 from tests.made_predictions import TASKS, made_table
 
 

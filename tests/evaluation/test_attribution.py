@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from polydistill.config.data import TaskParams
-from polydistill.evaluation.attribution.contributions import Members, attribute, ensembles
-from polydistill.report.attribution import markdown
+from polydistill.evaluation.attribution import Members, attribute, ensembles
+from polydistill.stages.attribution import markdown
 
 TASKS = {
     "topics": TaskParams(kind="classification", path="a", domain="in"),

@@ -2,24 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from zlib import crc32
 
-import numpy as np
 import pandas as pd
 
 from polydistill.config.data import TaskParams
 from polydistill.errors import DataError
 from polydistill.evaluation.statistics.bootstrap import (
     RESAMPLES,
-    Floats,
+    Groups,
     Interval,
     interval,
-    resampled_means,
+    resampled_columns,
 )
 from polydistill.evaluation.statistics.kinds import group_by_kind, over_kinds
 
-Groups = Mapping[str, pd.Series]
-"""For a task with groups, the group of each example by its id; whole groups are drawn."""
 DOMAINS = {"all": None, "in-domain": "in", "out-of-domain": "out"}
 
 
@@ -33,7 +29,7 @@ class PairedScores:
     Args:
         tables: By seed, a table with `task`, `model`, `example` and `score`. A model may lack a seed.
         tasks: Kind and domain of each task.
-        groups: See `Groups`.
+        groups: See `statistics.bootstrap.Groups`.
         resamples: Number of bootstrap resamples.
 
     Raises:
@@ -113,23 +109,3 @@ def _by_example(tables: Mapping[int, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         if frame.isna().to_numpy().any():
             raise DataError(f"All models must be scored on the same examples of task {task!r}.")
     return pivoted
-
-
-def resampled_columns(
-    task: str, by_example: pd.DataFrame, groups: Groups | None = None, resamples: int = RESAMPLES
-) -> Floats:
-    """Return `resampled_means` of a task, whose name seeds the draws.
-
-    Args:
-        task: The task's name.
-        by_example: One row per example with its id as index, one column per model.
-        groups: See `Groups`.
-        resamples: Number of resamples.
-    """
-    known = (groups or {}).get(task)
-    return resampled_means(
-        by_example.to_numpy(),
-        groups=None if known is None else known.loc[by_example.index].to_numpy(),
-        resamples=resamples,
-        generator=np.random.default_rng(crc32(task.encode())),
-    )

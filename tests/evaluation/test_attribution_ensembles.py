@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from polydistill.contracts import Embeddings, FloatArray
-from polydistill.evaluation.attribution.ensemble import join, make_block
+from polydistill.evaluation.attribution import join, make_block
 
 
 def embeddings(n: int, dim: int, seed: int = 0) -> Embeddings:
