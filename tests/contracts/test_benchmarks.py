@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings
 from polydistill.errors import DataError
+from polydistill.evaluation.benchmark import TaskRun, run_task
 from polydistill.evaluation.encoder import LookupEncoder
-from polydistill.evaluation.run import TaskRun, run_task
 from polydistill.evaluation.tasks import BENCHMARKS, TaskSource
 
 pytest.importorskip("mteb")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +10,16 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from polydistill.evaluation.probe import (
-    NETWORK,
-    VALIDATION_SHARE,
-    network_log_odds,
-    network_regressor,
-)
+from polydistill.evaluation.task import NETWORK, VALIDATION_SHARE, TaskSource
+from polydistill.evaluation.tasks import BENCHMARKS
+
+
+def probe(kind: str, labels: Sequence[object]) -> Any:
+    rows = {"id": [*map(str, range(4))], "text": list("abcd"), "label": labels}
+    frame = pd.DataFrame({**rows, "split": ["train", "train", "test", "test"]})
+    source = TaskSource("made", frame, "text", str, probe="mlp")
+    return BENCHMARKS.get(kind)(source).mteb.evaluator_model
+
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(400, 6))
@@ -46,7 +53,8 @@ def test_the_classifier_gives_back_the_weights_of_its_best_validation_score() ->
 def test_a_network_finds_what_no_line_does() -> None:
     target = np.abs(POINTS[:, 0]) * 100 + 300
 
-    found = network_regressor().fit(POINTS[:300], target[:300]).predict(POINTS[300:])
+    network = probe("regression", [0.1, 0.2, 0.1, 0.2])
+    found = network.fit(POINTS[:300], target[:300]).predict(POINTS[300:])
 
     assert np.corrcoef(found, target[300:])[0, 1] > 0.8
 
@@ -54,7 +62,8 @@ def test_a_network_finds_what_no_line_does() -> None:
 def test_log_odds_order_two_classes_and_repeat() -> None:
     target = (POINTS[:, 0] > 0).astype(int)
 
-    odds, again = (network_log_odds().fit(POINTS, target).predict(POINTS) for _ in range(2))
+    network = probe("binary-classification", list("xyxy"))
+    odds, again = (network.fit(POINTS, target).predict(POINTS) for _ in range(2))
 
     assert np.array_equal(odds, again)
     assert np.isfinite(odds).all()

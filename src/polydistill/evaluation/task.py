@@ -1,14 +1,31 @@
-"""Inputs and results of the task kinds."""
+"""What the task kinds share: the rows of a task, its probe, and the mteb task that is made of both."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from polydistill.errors import DataError
-from polydistill.evaluation.probe import Probe
+
+Probe = Literal["linear", "mlp"]
+VALIDATION_SHARE = 0.15
+NETWORK = {
+    "hidden_layer_sizes": (128,),
+    "alpha": 1e-3,
+    "early_stopping": True,
+    "validation_fraction": VALIDATION_SHARE,
+    "n_iter_no_change": 15,
+    "max_iter": 300,
+    "tol": 0.0,
+    "random_state": 0,
+}
+"""scikit-learn's options for a network with one hidden layer and early stopping.
+
+Part of the training split is used for validation. With `early_stopping` scikit-learn returns the weights of the best
+validation score, not the last ones; `tests/evaluation/test_probe.py` checks this.
+"""
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,13 @@ class TaskSource:
                 for name, rows in tables.items()
             }
         )
+
+    def probe_on_standardised(self, linear: Any, network: Any) -> Any:
+        """Return the task's probe, preceded by standardisation of the columns."""
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        return make_pipeline(StandardScaler(), network if self.probe == "mlp" else linear)
 
 
 @dataclass(frozen=True)

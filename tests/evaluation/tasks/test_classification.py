@@ -8,8 +8,8 @@ from sklearn.preprocessing import StandardScaler
 
 from polydistill.contracts import Embeddings
 from polydistill.errors import DataError
+from polydistill.evaluation.benchmark import run_task
 from polydistill.evaluation.encoder import LookupEncoder
-from polydistill.evaluation.run import run_task
 from polydistill.evaluation.tasks import BENCHMARKS, TaskSource
 from polydistill.evaluation.tasks.classification import INVERSE_PENALTY
 

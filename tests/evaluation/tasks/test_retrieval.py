@@ -7,8 +7,8 @@ from sklearn.metrics import ndcg_score
 
 from polydistill.contracts import Embeddings
 from polydistill.errors import DataError
+from polydistill.evaluation.benchmark import run_task
 from polydistill.evaluation.encoder import LookupEncoder
-from polydistill.evaluation.run import run_task
 from polydistill.evaluation.tasks import BENCHMARKS, TaskSource
 
 pytest.importorskip("mteb")

@@ -6,9 +6,14 @@ import numpy as np
 import pandas as pd
 
 from polydistill.errors import DataError
-from polydistill.evaluation.probe import choose_probe, network_log_odds
 from polydistill.evaluation.statistics.influence import auroc_scores
-from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, prediction_frame
+from polydistill.evaluation.task import (
+    NETWORK,
+    BenchmarkTask,
+    TaskSource,
+    local_task,
+    prediction_frame,
+)
 from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.evaluation.tasks.classification import INVERSE_PENALTY
 
@@ -27,10 +32,16 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
     from mteb.abstasks import AbsTaskRegression
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import average_precision_score, roc_auc_score
+    from sklearn.neural_network import MLPClassifier
 
     class LogOdds(LogisticRegression):  # type: ignore[misc,unused-ignore]
         def predict(self, X: Any) -> Any:  # noqa: N803  scikit-learn's name
             return self.decision_function(X)
+
+    class NetworkLogOdds(MLPClassifier):  # type: ignore[misc,unused-ignore]
+        def predict(self, X: Any) -> Any:  # noqa: N803  scikit-learn's name
+            share = np.clip(self.predict_proba(X)[:, 1], 1e-7, 1 - 1e-7)
+            return np.log(share / (1 - share))
 
     train, test = (source.rows("split", name) for name in ("train", "test"))
     labels, in_test = (sorted(set(rows["label"].astype(str))) for rows in (train, test))
@@ -66,7 +77,7 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
         LocalBinaryClassification,
         source.splits("value", is_positive),
         predictions,
-        model=choose_probe(source.probe, linear, network_log_odds),
+        model=source.probe_on_standardised(linear, NetworkLogOdds(**NETWORK)),
         type="Regression",
         main_score="auroc",
         description="Log-odds of a logistic regression on the whole training split.",

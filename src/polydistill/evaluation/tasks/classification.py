@@ -6,8 +6,13 @@ import numpy as np
 import pandas as pd
 
 from polydistill.errors import DataError
-from polydistill.evaluation.probe import choose_probe, network_classifier
-from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, prediction_frame
+from polydistill.evaluation.task import (
+    NETWORK,
+    BenchmarkTask,
+    TaskSource,
+    local_task,
+    prediction_frame,
+)
 from polydistill.evaluation.tasks import BENCHMARKS
 
 INVERSE_PENALTY = 0.01
@@ -29,6 +34,7 @@ def classification(source: TaskSource) -> BenchmarkTask:
     """
     from mteb.abstasks import AbsTaskClassification
     from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
 
     train, test = (source.rows("split", name) for name in ("train", "test"))
     names, targets = sorted(set(train["label"].astype(str))), test["label"].astype(str).tolist()
@@ -57,7 +63,7 @@ def classification(source: TaskSource) -> BenchmarkTask:
         LocalClassification,
         source.splits("label", lambda labels: [numbers[str(label)] for label in labels]),
         predictions,
-        model=choose_probe(source.probe, linear, network_classifier),
+        model=source.probe_on_standardised(linear, MLPClassifier(**NETWORK)),
         type="Classification",
         main_score="accuracy",
         description="Logistic regression on the whole training split.",

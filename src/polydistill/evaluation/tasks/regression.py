@@ -5,9 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polydistill.evaluation.probe import choose_probe, network_regressor
 from polydistill.evaluation.statistics.influence import pearson_scores, spearman_scores
-from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, prediction_frame
+from polydistill.evaluation.task import (
+    NETWORK,
+    BenchmarkTask,
+    TaskSource,
+    local_task,
+    prediction_frame,
+)
 from polydistill.evaluation.tasks import BENCHMARKS
 
 PENALTIES = tuple(10.0 ** np.arange(0, 6))
@@ -25,7 +30,10 @@ def regression(source: TaskSource) -> BenchmarkTask:
         DataError: A split is empty.
     """
     from mteb.abstasks import AbsTaskRegression
+    from sklearn.compose import TransformedTargetRegressor
     from sklearn.linear_model import RidgeCV
+    from sklearn.neural_network import MLPRegressor
+    from sklearn.preprocessing import StandardScaler
 
     train, test = (source.rows("split", name) for name in ("train", "test"))
 
@@ -44,12 +52,13 @@ def regression(source: TaskSource) -> BenchmarkTask:
         scores = pearson_scores(predicted, targets)
         return prediction_frame(test["id"], source.seeds[0], predicted, targets, scores)
 
+    network = TransformedTargetRegressor(MLPRegressor(**NETWORK), transformer=StandardScaler())
     return local_task(
         source,
         LocalRegression,
         source.splits("value", lambda labels: labels.astype(float).tolist()),
         predictions,
-        model=choose_probe(source.probe, RidgeCV(alphas=PENALTIES), network_regressor),
+        model=source.probe_on_standardised(RidgeCV(alphas=PENALTIES), network),
         type="Regression",
         main_score="pearson",
         description="Ridge regression on the whole training split.",
