@@ -7,9 +7,8 @@ from pathlib import Path
 
 from polydistill.config.params import Params
 from polydistill.project.layout import Layout
+from polydistill.report.costs import measure, model_sizes
 from polydistill.report.results import read_report, write_results
-from polydistill.report.speed import measure
-from polydistill.report.summary import model_sizes
 from polydistill.report.tables import (
     STUDENT,
     known,

@@ -9,9 +9,9 @@ import torch
 from polydistill.config.params import Params
 from polydistill.errors import MissingDataError
 from polydistill.project.layout import Layout
-from polydistill.report import speed
+from polydistill.report import costs
+from polydistill.report.costs import known_speeds, measure
 from polydistill.report.page import write_report
-from polydistill.report.speed import known_speeds, measure
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
 from tests.report.example_run import write_measurable_run
@@ -56,7 +56,7 @@ def test_what_is_known_is_not_measured_again(
 ) -> None:
     root, params = run
     first = measure(root, params, "text")
-    monkeypatch.delattr(speed, "_measure_in_turn")
+    monkeypatch.delattr(costs, "_measure_in_turn")
 
     assert measure(root, params, "text") == first == known_speeds(root, params, "text")
 
@@ -95,15 +95,15 @@ def test_a_teacher_that_cannot_be_measured_is_said_and_tried_again(
 
 
 def test_a_slow_model_gets_fewer_examples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "BUDGET_S", 0.4)
+    monkeypatch.setattr(costs, "BUDGET_S", 0.4)
     seen: list[int] = []
-    monkeypatch.setattr("polydistill.report.speed.time.perf_counter", lambda: 0.002 * sum(seen))
+    monkeypatch.setattr("polydistill.report.costs.time.perf_counter", lambda: 0.002 * sum(seen))
 
     def slow(examples: object) -> None:
         assert isinstance(examples, list)
         seen.append(len(examples))
 
-    measured = speed._measure_in_turn({"slow": slow}, ["a"] * 256)
+    measured = costs._measure_in_turn({"slow": slow}, ["a"] * 256)
 
     assert 16 <= measured[0].n_examples < 256
     assert measured[0].examples_per_s == 500

@@ -95,28 +95,23 @@ def load_export(folder: Path) -> ExportedStudent:
             raise MissingDataError(f"No {file} in {folder}: `polydistill export` writes it.")
     try:
         card = ExportCard.model_validate_json((folder / CARD).read_bytes())
-        arrays = load_file(folder / ARRAYS)
-    except (ValidationError, SafetensorError) as error:
-        raise _damaged(folder, error) from error
-    student = folder / STUDENT
-    if (found := weights_digest(student)) != card.student_sha256:
-        raise StoreError(
-            f"{folder} was made for a student with weights {card.student_sha256[:12]}, and holds "
-            f"{found[:12]}: export the student again."
-        )
-    entry = EXPORTS.get(card.export.name)
-    try:
+        arrays, student = load_file(folder / ARRAYS), folder / STUDENT
+        if (found := weights_digest(student)) != card.student_sha256:
+            raise StoreError(
+                f"{folder} was made for a student with weights {card.student_sha256[:12]}, and holds "
+                f"{found[:12]}: export the student again."
+            )
+        entry = EXPORTS.get(card.export.name)
         export = entry(**arrays, **heads_for(entry, folder / HEADS, student))
-    except TypeError as error:  # it names the array that is missing
-        raise _damaged(folder, error) from error
+    except (ValidationError, SafetensorError, TypeError) as error:
+        # a TypeError names the array that is missing
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(
+            f"The export in {folder} is damaged: {first}. Export the student again."
+        ) from error
     return ExportedStudent(card, load_student(student), export)
 
 
 def heads_for(entry: Any, heads: Path, student: Path) -> dict[str, HeadsBundle]:
     """Return the keyword argument `heads` of an export that needs them; see `load_matching_heads`."""
     return {HEADS: load_matching_heads(heads, student)} if entry.needs_heads else {}
-
-
-def _damaged(folder: Path, error: Exception) -> DataError:
-    first = next(iter(str(error).splitlines()), type(error).__name__)
-    return DataError(f"The export in {folder} is damaged: {first}. Export the student again.")

@@ -6,15 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from polydistill.config.params import ModalityParams, Params
-from polydistill.evaluation.sizes import Size
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
+from polydistill.report.costs import Measured, Size, measure, model_sizes
 from polydistill.report.figures import Picture, quality_scatter, score_bars, training_curves
 from polydistill.report.gate import NAMES, gate_tables
-from polydistill.report.inputs import Inputs, read_inputs
-from polydistill.report.results import TEMPLATES
-from polydistill.report.speed import Measured, measure
-from polydistill.report.summary import model_sizes, verdict_line
+from polydistill.report.results import TEMPLATES, Inputs, read_inputs
+from polydistill.report.summary import verdict_line
 from polydistill.report.tables import (
     MEAN,
     STUDENT,

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from polydistill.config.params import Params
-from polydistill.evaluation.sizes import Size, teacher_size, weights_size
 from polydistill.project.layout import Layout
+from polydistill.report.costs import Size, known_speeds, model_sizes
 from polydistill.report.gate import DASH
-from polydistill.report.inputs import Inputs, read_inputs
-from polydistill.report.speed import enabled_teachers, known_speeds
-from polydistill.report.tables import STUDENT, UNDISTILLED, mean_scores, require_known
+from polydistill.report.results import Inputs, read_inputs
+from polydistill.report.tables import STUDENT, mean_scores, require_known
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,19 +72,6 @@ def summarise(root: Path, params: Params, modality: str) -> Summary:
         best.append((False, *mark.tolist(), False, False, False))
     columns = ("model", *means.columns, *FORMATS)
     return Summary(modality, columns, tuple(rows), tuple(best), verdict_line(inputs))
-
-
-def model_sizes(root: Path, params: Params, modality: str) -> dict[str, Size]:
-    """Return the size of the student, of the undistilled student, and of each enabled teacher."""
-    layout, rows = Layout(root, modality), params.enabled_teachers(modality)
-    return {
-        STUDENT: weights_size(layout.student),
-        UNDISTILLED: weights_size(layout.undistilled),
-        **{
-            name: teacher_size(rows[name], teacher)
-            for name, teacher in enabled_teachers(params, modality).items()
-        },
-    }
 
 
 def verdict_line(inputs: Inputs) -> str:

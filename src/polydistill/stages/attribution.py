@@ -30,8 +30,8 @@ from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.layout import Layout
+from polydistill.report.costs import model_sizes
 from polydistill.report.results import TEMPLATES, write_results
-from polydistill.report.summary import model_sizes
 from polydistill.stages.evaluate import stored_embeddings
 
 

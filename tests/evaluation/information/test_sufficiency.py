@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polydistill.contracts import FloatArray
-from polydistill.errors import DataError, ShapeError
+from polydistill.errors import DataError
 from polydistill.evaluation.information.sufficiency import Sufficiency, estimate_sufficiency
 
 Floats = NDArray[np.float64]
@@ -128,24 +127,6 @@ def test_copies_of_a_row_do_not_make_the_interval_narrow() -> None:
 
 
 TABLE = np.zeros((100, 3), dtype=np.float32)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        (TABLE[:50], TABLE, r"`x` must have shape \(100, dim\), got \(50, 3\)"),
-        (TABLE, TABLE[:, 0], r"`y` must have shape \(100, dim\), got \(100,\)"),
-        (TABLE, TABLE + np.float32("nan"), "`y` must be finite"),
-    ],
-)
-def test_tables_that_do_not_fit_are_refused(x: FloatArray, y: FloatArray, message: str) -> None:
-    with pytest.raises(ShapeError, match=message):
-        estimate_sufficiency(x, y, np.arange(100) % 2 == 0)
-
-
-def test_groups_of_another_length_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"`groups` must have shape \(100,\), got \(3,\)"):
-        estimate_sufficiency(TABLE, TABLE, np.arange(100) % 2 == 0, groups=[1, 2, 3])
 
 
 def test_too_few_rows_are_refused_with_how_many_there_must_be() -> None:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from polydistill.config.data import TeacherParams
-from polydistill.evaluation.sizes import Size, teacher_size, weights_size
+from polydistill.report.costs import Size, teacher_size, weights_size
 from polydistill.teachers.hashing import HashingTeacher
 
 
