@@ -107,7 +107,7 @@ def _summary(report: AblationReport) -> list[str]:
     known = {name: gain for name, gain in gains.items() if gain is not None}
     shown = {name: gain for name, gain in known.items() if abs(gain.mean) >= LEAST_SHOWN}
     better = {name: signed(gain) for name, gain in shown.items() if gain.above_zero}
-    worse = {name: signed(gain) for name, gain in shown.items() if gain.below_zero}
+    worse = {name: signed(gain) for name, gain in shown.items() if gain.high < 0}
     even = [name for name in known if name not in {*better, *worse}]
     return [
         (

@@ -154,7 +154,7 @@ def goals(domain: Domain) -> Mapping[str, Mapping[str, bool]]:
         kind: {
             "best": DEFAULT in {best.method, *best.indistinguishable},
             **(
-                {"all teachers": not domain.singles[kind].gain.below_zero}
+                {"all teachers": domain.singles[kind].gain.high >= 0}
                 if kind in domain.singles
                 else {}
             ),

@@ -36,7 +36,7 @@ def forest(name: str, groups: Groups, axis: str) -> str:
         for position, (group, label) in enumerate(rows):
             if label:
                 gain = groups[group][label]
-                excludes_zero = gain.above_zero or gain.below_zero
+                excludes_zero = gain.above_zero or gain.high < 0
                 colour = ACCENT if excludes_zero else OTHER
                 axes.plot([gain.low, gain.high], [position, position], color=colour, lw=2)
                 axes.plot([gain.mean], [position], "o", color=colour, ms=4.5)

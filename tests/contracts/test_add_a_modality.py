@@ -15,7 +15,7 @@ import yaml
 
 from polydistill.config.params import Params, load_params
 from polydistill.data.modalities import MODALITIES
-from polydistill.evaluation.drift.columns import choose_columns
+from polydistill.evaluation.drift import choose_columns
 from polydistill.plugins import Plugins
 from polydistill.project.layout import Layout
 from polydistill.report.page import write_report

@@ -76,13 +76,6 @@ class Inputs(NamedTuple):
     distillation: Json | None
     history: pd.DataFrame | None
 
-    @property
-    def verdict_is_old(self) -> bool:
-        """Whether the gate judged another student than the one in the project."""
-        judged = (self.verdict or {}).get("student_sha256")
-        here = (self.distillation or {}).get("student_sha256")
-        return judged is not None and here is not None and judged != here
-
 
 def read_inputs(layout: Layout) -> Inputs:
     """Read the files that exist.

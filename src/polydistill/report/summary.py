@@ -80,7 +80,9 @@ def verdict_line(inputs: Inputs) -> str:
         return "The gate has not run."
     outcome = inputs.verdict.get("outcome", "unknown")
     line = OUTCOMES.get(outcome, f"The verdict of the gate is {outcome!r}.")
-    return f"{line} But it judged another student." if inputs.verdict_is_old else line
+    judged = inputs.verdict.get("student_sha256")
+    here = (inputs.distillation or {}).get("student_sha256")
+    return f"{line} But it judged another student." if judged and here and judged != here else line
 
 
 def render(summary: Summary) -> Table:

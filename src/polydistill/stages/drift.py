@@ -15,14 +15,14 @@ from polydistill.contracts import Example, FloatArray, Modality, Student
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
 from polydistill.errors import DataError, MissingDataError, ShapeError
-from polydistill.evaluation.drift.columns import (
+from polydistill.evaluation.drift import (
     ColumnRange,
     allowed_ranges,
     choose_columns,
     derive,
     means,
+    mmd_test,
 )
-from polydistill.evaluation.drift.mmd import mmd_test
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.stages.validate import RuleChecker
@@ -38,7 +38,7 @@ class Reference:
 
     Attributes:
         embeddings: The student's embeddings of randomly drawn rows, `(n_rows, dim)`.
-        columns: The mean of each column; see `drift.columns`.
+        columns: The mean of each column; see `evaluation.drift`.
     """
 
     embeddings: FloatArray

@@ -10,7 +10,8 @@ from polydistill.contracts import Embeddings
 from polydistill.errors import DataError
 from polydistill.evaluation.benchmark import run_task
 from polydistill.evaluation.encoder import LookupEncoder
-from polydistill.evaluation.tasks import BENCHMARKS, TaskSource
+from polydistill.evaluation.task import TaskSource
+from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.evaluation.tasks.classification import INVERSE_PENALTY
 
 pytest.importorskip("mteb")

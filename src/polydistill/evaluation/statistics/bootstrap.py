@@ -38,11 +38,6 @@ class Interval:
         """Whether the whole interval is above zero."""
         return self.low > 0
 
-    @property
-    def below_zero(self) -> bool:
-        """Whether the whole interval is below zero."""
-        return self.high < 0
-
 
 def resampled_means(
     scores: ArrayLike,

@@ -5,6 +5,4 @@ from collections.abc import Callable
 from polydistill.evaluation.task import BenchmarkTask, TaskSource
 from polydistill.plugins import Plugins
 
-__all__ = ["BENCHMARKS", "BenchmarkTask", "TaskSource"]
-
 BENCHMARKS: Plugins[Callable[[TaskSource], BenchmarkTask]] = Plugins("task kind", __name__)

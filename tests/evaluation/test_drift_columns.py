@@ -8,7 +8,7 @@ import pytest
 from polydistill.contracts import Example
 from polydistill.data.modalities.text import TextModality
 from polydistill.errors import DataError
-from polydistill.evaluation.drift.columns import allowed_ranges, choose_columns, derive, means
+from polydistill.evaluation.drift import allowed_ranges, choose_columns, derive, means
 
 TEXT = TextModality()
 CORPUS = pd.DataFrame(

@@ -6,7 +6,7 @@ from scipy.stats import kstest
 from sklearn.metrics.pairwise import rbf_kernel
 
 from polydistill.errors import ShapeError
-from polydistill.evaluation.drift.mmd import mmd_test
+from polydistill.evaluation.drift import mmd_test
 
 
 def rows(seed: int, n: int, dim: int = 4, shift: float = 0.0) -> np.ndarray:

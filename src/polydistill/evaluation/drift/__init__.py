@@ -1,1 +1,0 @@
-"""Drift statistics: comparisons of two corpora by student embeddings and by columns."""
