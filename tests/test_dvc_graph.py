@@ -19,8 +19,8 @@ SOURCE = Path("src")
 EDGES = ("cli", "flows", "integrations", "report")
 FOUNDATION = frozenset(
     {
-        "config", "contracts", "errors", "evaluation.scores", "plugins",
-        "project.files", "project.layout", "training.tracking",
+        "config", "contracts", "errors", "plugins", "project.files",
+        "project.layout", "training.tracking",
     }
 )  # fmt: skip
 """Code that every stage uses. It is not in `deps`: after a change, run `dvc repro -f`."""
