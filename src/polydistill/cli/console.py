@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from polydistill.errors import DiskSpaceError, PolydistillError
 from polydistill.project.files import is_full_disk
 
 INTERVAL_S = 3.0
 PIPED_WIDTH = 160
+PLAIN = TypeAdapter[Any](Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 class ProgressLines:
@@ -99,7 +100,7 @@ def _rows(value: object) -> list[object]:
 
 def plain(report: object) -> dict[str, Any]:
     """Return a dataclass or a mapping as a mapping of plain JSON values."""
-    result: dict[str, Any] = TypeAdapter(Any).dump_python(report, mode="json", fallback=str)
+    result: dict[str, Any] = PLAIN.dump_python(report, mode="json", fallback=str)
     return result
 
 

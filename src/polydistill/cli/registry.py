@@ -120,7 +120,7 @@ def history(
     human: dict[str, object] = {"model": f"{PREFIX}{modality}", "aliases": replay(found)}
     report = {**human, "at": when and when.isoformat()}
     if when is not None:
-        human |= {"at": when, "entry": found[-1].number if found else None}
+        human |= {"at": str(when), "entry": found[-1].number if found else None}
     elif not as_json:
         show({}, as_json=False, human=_table(found))
     report["entries"] = [entry.model_dump(mode="json") for entry in found]
