@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
 from polydistill.config.params import modality_defaults
 from polydistill.contracts import Example, Teacher
 from polydistill.errors import ParamsError
-from polydistill.project.files import put_in_place
+from polydistill.project.files import write_atomic
+from polydistill.students._bundle import as_texts, read_json
 
 VOCABULARY = 20_000
+"""The greatest number of tokens of a tokenizer trained on the corpus."""
+SPECIAL_TOKENS = ("[PAD]", "[UNK]")
 TRANSFORMER_TRAINING = {"learning_rate": 1e-4, "head_warmup_steps": 0}
 """A transformer needs a lower learning rate than a table of embeddings."""
 
@@ -54,7 +59,7 @@ def _static(
     """Return a static student that starts from the first transformer teacher, or from random vectors."""
     if (folder := _checkpoint(teachers)) is None:
         return {"tokenizer": str(_trained_tokenizer(examples, cache)), "dim": 256}
-    config = _config(folder)
+    config = read_json(folder / "config.json")
     width = int(config.get("hidden_size") or config.get("dim") or 256)
     tokenizer = str(folder / "tokenizer.json")
     return {"tokenizer": tokenizer, "initial": str(folder), "dim": min(dim, width)}
@@ -67,7 +72,7 @@ def _transformer(teachers: Mapping[str, Teacher]) -> dict[str, Any]:
             "student='transformer' needs a checkpoint to start from, and no teacher provides one: give "
             "student={'name': 'transformer', 'model': <folder>}."
         )
-    depth = _config(folder).get("num_hidden_layers", 1)
+    depth = read_json(folder / "config.json").get("num_hidden_layers", 1)
     return {"model": str(folder), "layers": list(range(0, depth, 2))}
 
 
@@ -81,27 +86,36 @@ def _checkpoint(teachers: Mapping[str, Teacher]) -> Path | None:
     return None
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-
-
 def _trained_tokenizer(examples: Sequence[Example], cache: Path) -> Path:
     """Return the path of a WordPiece tokenizer trained on the examples; equal examples give an equal file."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    texts = [one if isinstance(one, str) else one.decode("utf-8") for one in examples]
+    texts = as_texts(examples)
     digest = hashlib.sha256("\x1e".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:24]
     target = cache / "tokenizers" / digest / "tokenizer.json"
     if not target.exists():
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106  no password
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=VOCABULARY, special_tokens=["[PAD]", "[UNK]"], show_progress=False
-        )
-        tokenizer.train_from_iterator(texts, trainer)
-        made = target.with_name("unfinished.json")
-        made.parent.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(str(made))
-        put_in_place(made, target)
+        write_atomic(target, _train_tokenizer(texts))
     return target
+
+
+def _train_tokenizer(texts: Sequence[str]) -> str:
+    """Return the JSON of a WordPiece tokenizer trained on texts.
+
+    The trainer numbers continuations such as `##a` in the random order of a hash map and breaks ties between merges
+    by these numbers. It numbers special tokens first and in order, so continuations are given to it as such.
+    """
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106  no password
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    continuing = set[str]()
+    for text in texts:
+        normalised = tokenizer.normalizer.normalize_str(text)
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normalised):
+            continuing.update(word[1:])
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[*SPECIAL_TOKENS, *(f"##{letter}" for letter in sorted(continuing))],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = content["added_tokens"][: len(SPECIAL_TOKENS)]
+    return json.dumps(content, indent=2, ensure_ascii=False)
