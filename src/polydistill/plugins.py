@@ -58,24 +58,23 @@ class Plugins(Generic[Entry]):
             import_module(f"{self.package}.{name.replace('-', '_')}")
         return self._entries[name]
 
-    def check(self, name: str, options: Mapping[str, object], *, given: frozenset[str]) -> None:
-        """Validate a plug-in's name and options before anything runs.
+    def check(self, name: str, options: Mapping[str, object]) -> None:
+        """Validate a plug-in's name and options, which are its keyword-only arguments, before anything runs.
 
         Args:
             name: The plug-in.
             options: The options given in `params.yaml` beside the name.
-            given: Arguments that the caller passes itself, and that are therefore not options.
 
         Raises:
             UnknownNameError: `name`, or a key of `options`, is not known.
             ParamsError: A required option is missing, or an option has another type than annotated.
         """
         made_by = self._made_by(name)
-        known = set(inspect.signature(made_by).parameters) - given - {"self"}
+        known = _options_of(made_by)
         for key in options:
             if key not in known:
                 raise UnknownNameError(f"option of {self.kind} {name!r}", key, known)
-        if missing := sorted(known - set(options) - set(defaults_of(made_by))):
+        if missing := sorted(known.keys() - options.keys() - defaults_of(made_by).keys()):
             raise ParamsError(
                 f"{self.kind} {name!r} needs the option {missing[0]!r} in params.yaml."
             )
@@ -89,10 +88,9 @@ class Plugins(Generic[Entry]):
                     f"(got {options[key]!r})."
                 ) from error
 
-    def option_defaults(self, name: str, *, given: frozenset[str]) -> dict[str, object]:
-        """Return the options of a plug-in that have a default; for `given` see `check`."""
-        found = defaults_of(self._made_by(name))
-        return {key: value for key, value in found.items() if key not in given}
+    def option_defaults(self, name: str) -> dict[str, object]:
+        """Return the options of a plug-in that have a default."""
+        return defaults_of(self._made_by(name))
 
     def _made_by(self, name: str) -> Callable[..., object]:
         """Return the callable that takes the options: the classmethod `build` if the plug-in has one."""
@@ -108,7 +106,12 @@ def names_in(package: str) -> list[str]:
     return sorted(file.replace("_", "-") for file in files if not file.startswith("_"))
 
 
+def _options_of(entry: Callable[..., object]) -> dict[str, inspect.Parameter]:
+    arguments = inspect.signature(entry).parameters
+    return {name: one for name, one in arguments.items() if one.kind is one.KEYWORD_ONLY}
+
+
 def defaults_of(entry: Callable[..., object]) -> dict[str, object]:
-    """Return the arguments of a callable that have a default, by name."""
-    arguments = inspect.signature(entry).parameters.values()
-    return {one.name: one.default for one in arguments if one.default is not one.empty}
+    """Return the options of a plug-in that have a default, by name."""
+    options = _options_of(entry)
+    return {name: one.default for name, one in options.items() if one.default is not one.empty}

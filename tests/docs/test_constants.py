@@ -121,8 +121,7 @@ def test_the_actions_of_the_ledger_are_all_named() -> None:
 
 @pytest.mark.parametrize("family", TEACHERS.names())
 def test_the_defaults_of_a_teacher_family_are_those_of_the_code(family: str) -> None:
-    given = frozenset({"name", "threads"})
-    code = TEACHERS.option_defaults(family, given=given)
+    code = TEACHERS.option_defaults(family)
 
     row = re.search(rf"^\| `{family}` \| (.*) \|$", text("docs/guides/teachers.md"), re.MULTILINE)
 

@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from polydistill.errors import ParamsError
 from polydistill.heads.low_rank import LowRankHeads
-from polydistill.losses._density import HALF_LOG_TAU
+from polydistill.losses._parts import HALF_LOG_TAU
 from polydistill.losses.gaussian_nll import gaussian_nll
 
 

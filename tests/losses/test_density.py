@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Normal
 
 from polydistill.contracts import Prediction
-from polydistill.losses._density import log_densities, reweighted_log_densities
+from polydistill.losses._parts import log_densities, reweighted_log_densities
 from tests.predictions import random_prediction
 
 

@@ -42,7 +42,7 @@ Teachers = Mapping[str, Tensor]
 def make_model(part: str, name: str) -> DistillationModel:
     chosen = {**DEFAULT, part: name}
     draw = torch.Generator().manual_seed(0)
-    student = BagOfBytesStudent.build(["a"], draw, 1, dim=STUDENT_DIM)
+    student = BagOfBytesStudent.build(["a"], draw, dim=STUDENT_DIM)
     term, dims = chosen["geometry"], tuple(DIMS.values())
     model = DistillationModel(
         student,

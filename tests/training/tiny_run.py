@@ -50,8 +50,8 @@ def make_model(
     draw = torch.Generator().manual_seed(0)
     letters = torch.randint(97, 105, (N_EXAMPLES, 12), generator=draw).tolist()
     texts = [bytes(row).decode() for row in letters]
-    student = BagOfBytesStudent.build(texts, draw, 1, dim=8)
-    inputs = torch.from_numpy(encode(BagOfBytesStudent.build(texts, draw, 1, dim=8), texts))
+    student = BagOfBytesStudent.build(texts, draw, dim=8)
+    inputs = torch.from_numpy(encode(BagOfBytesStudent.build(texts, draw, dim=8), texts))
     targets, masks = {}, {}
     for name, dim in DIMS.items():
         values = inputs @ torch.randn(8, dim, generator=draw)

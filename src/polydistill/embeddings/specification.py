@@ -93,6 +93,6 @@ def _of_family(name: str, row: Mapping[str, Any], threads: int) -> Teacher:
         )
     options = {key: value for key, value in row.items() if key not in (*NOT_OPTIONS, "name")}
     family = str(row["family"])
-    TEACHERS.check(family, options, given=frozenset({"name", "threads"}))
+    TEACHERS.check(family, options)
     teacher: Teacher = TEACHERS.get(family)(name=name, threads=threads, **options)
     return teacher

@@ -5,8 +5,7 @@ from torch import Tensor
 from polydistill.contracts import Prediction
 from polydistill.errors import ParamsError
 from polydistill.losses import LOSSES
-from polydistill.losses._density import reweighted_log_densities
-from polydistill.losses._parts import masked, mixture_nll, require_shapes
+from polydistill.losses._parts import masked, mixture_nll, require_shapes, reweighted_log_densities
 
 
 @LOSSES.register("beta-nll")
@@ -37,5 +36,4 @@ def beta_nll(prediction: Prediction, target: Tensor, mask: Tensor, *, beta: floa
     require_shapes(prediction, target, mask)
     if not 0 <= beta <= 1:
         raise ParamsError(f"loss.beta must be from 0 to 1, got {beta}.")
-    log_density = reweighted_log_densities(prediction, target, beta)
-    return masked(mixture_nll(log_density, prediction.log_weights, target.shape[-1]), mask)
+    return masked(mixture_nll(prediction, reweighted_log_densities(prediction, target, beta)), mask)

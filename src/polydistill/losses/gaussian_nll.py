@@ -4,8 +4,7 @@ from torch import Tensor
 
 from polydistill.contracts import Prediction
 from polydistill.losses import LOSSES
-from polydistill.losses._density import log_densities
-from polydistill.losses._parts import masked, mixture_nll, require_shapes
+from polydistill.losses._parts import log_densities, masked, mixture_nll, require_shapes
 
 
 @LOSSES.register("gaussian-nll")
@@ -34,5 +33,4 @@ def gaussian_nll(prediction: Prediction, target: Tensor, mask: Tensor) -> Tensor
         Formont et al. 2025, arXiv:2510.18680; the density estimator is Pichler et al., arXiv:2202.06618.
     """
     require_shapes(prediction, target, mask)
-    log_density = log_densities(prediction, target)
-    return masked(mixture_nll(log_density, prediction.log_weights, target.shape[-1]), mask)
+    return masked(mixture_nll(prediction, log_densities(prediction, target)), mask)

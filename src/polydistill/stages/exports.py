@@ -63,7 +63,7 @@ def export_student(
         DataError: `folder` holds something other than an export, or there are no training rows.
         PolydistillError: See `export.bundle`.
     """
-    EXPORTS.check(plugin.name, plugin.options, given=frozenset({"embeddings", "heads"}))
+    EXPORTS.check(plugin.name, plugin.options)
     if folder.exists() and not (folder / "export.json").exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty and holds no export: give another --output.")
     layout = Layout(root, modality)

@@ -5,9 +5,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.errors import UnknownNameError
 from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.teachers import TEACHERS
-from polydistill.training.plug_ins import GIVEN, PLUGINS, check_method
-
-TEACHER_GIVEN = frozenset({"name", "threads"})
+from polydistill.training.plug_ins import PLUGINS, check_method
 
 
 def resolve(params: Params, modality: str) -> None:
@@ -20,7 +18,7 @@ def resolve(params: Params, modality: str) -> None:
     block = params.modality(modality)
     MODALITIES.get(modality)
     for teacher in block.teachers.values():
-        TEACHERS.check(teacher.family, teacher.options, given=TEACHER_GIVEN)
+        TEACHERS.check(teacher.family, teacher.options)
     check_method(block)
     for task in block.tasks.values():
         if task.kind not in BENCHMARKS.names():
@@ -34,5 +32,4 @@ def option_defaults(key: str, name: str) -> dict[str, object]:
         >>> option_defaults("loss", "beta-nll")
         {'beta': 0.5}
     """
-    plugins = TEACHERS if key == "teachers" else PLUGINS[key]
-    return plugins.option_defaults(name, given=TEACHER_GIVEN if key == "teachers" else GIVEN[key])
+    return (TEACHERS if key == "teachers" else PLUGINS[key]).option_defaults(name)

@@ -1,6 +1,5 @@
 """Students: a plug-in package with one file per student, and functions that load a bundle and encode examples."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from polydistill.contracts import Example, FloatArray, Student
 from polydistill.errors import DataError, MissingDataError
 from polydistill.plugins import Plugins
+from polydistill.project.files import sha256_of
 
 STUDENTS: Plugins[Any] = Plugins("student", __name__)
 CARD, WEIGHTS = "student.json", "model.safetensors"
@@ -44,8 +44,7 @@ def weights_digest(folder: Path) -> str:
     weights = sorted(folder.rglob(WEIGHTS))
     if not weights:
         raise MissingDataError(f"No {WEIGHTS} in {folder}: run the distill stage.")
-    with weights[0].open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(weights[0])
 
 
 def encode(student: Student, examples: Sequence[Example], batch_size: int = 256) -> FloatArray:

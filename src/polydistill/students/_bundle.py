@@ -1,7 +1,7 @@
 """Base classes of students, which save and load bundles; many bundles also load as sentence-transformers models."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -44,34 +44,28 @@ class NetworkStudent(SavedStudent):
 
     Args:
         module: The network.
-        settings: The settings that `assemble` built the network from, including `dim`.
+        settings: The arguments of the network, including `dim`.
     """
 
     settings_file: ClassVar[str]
+    network: ClassVar[Callable[..., nn.Module]]
+    """The class of the network, whose arguments are the settings; it draws random weights."""
 
     def __init__(self, module: nn.Module, settings: Mapping[str, Any]) -> None:
         self.module, self.dim, self.settings = module, int(settings["dim"]), dict(settings)
 
-    @staticmethod
-    def assemble(settings: Mapping[str, Any]) -> nn.Module:
-        """Build the network of these settings, with random weights."""
-        raise NotImplementedError
-
     @classmethod
-    def from_settings(
-        cls, settings: Mapping[str, Any], generator: torch.Generator, threads: int
-    ) -> Self:
+    def from_settings(cls, settings: Mapping[str, Any], generator: torch.Generator) -> Self:
         """Return a student with random weights, drawn from `generator`."""
-        torch.set_num_threads(threads)
         with drawn_from(generator):
-            return cls(cls.assemble(settings), settings)
+            return cls(cls.network(**settings), settings)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """See `students.load_student`."""
         settings = read_json(folder / cls.settings_file)
         with torch.random.fork_rng(devices=[]):
-            module = cls.assemble(settings)
+            module = cls.network(**settings)
         module.load_state_dict(load_file(folder / WEIGHTS))
         return cls(module.eval(), settings)
 

@@ -1,10 +1,9 @@
 """A student without dependencies that averages one embedding per byte, for tests and first steps."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import torch
 from safetensors.torch import load_file
@@ -30,15 +29,14 @@ class BagOfBytesStudent(BagStudent):
         cls,
         examples: Sequence[Example],  # noqa: ARG003 - part of the contract
         generator: torch.Generator,
-        threads: int,  # noqa: ARG003
         *,
         dim: int = 32,
-    ) -> BagOfBytesStudent:
+    ) -> Self:
         """Return a student with random embeddings of width `dim`."""
         return cls(torch.randn(N_BYTES, dim, generator=generator))
 
     @classmethod
-    def load(cls, folder: Path) -> BagOfBytesStudent:
+    def load(cls, folder: Path) -> Self:
         """See `students.load_student`."""
         return cls(load_file(folder / WEIGHTS)["embedding.weight"])
 

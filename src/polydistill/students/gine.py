@@ -1,10 +1,8 @@
 """A graph neural network over atoms and bonds: GINE, with a readout that depends on a molecule's size."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -36,6 +34,39 @@ TYPICAL_ATOMS = 20.0
 """A typical number of atoms, which scales the sum in the readout."""
 
 
+class GineNetwork(nn.Module):
+    """Embeds atoms and bonds, passes messages, and maps the states' mean, sum and maximum to an embedding.
+
+    The arguments are those of `GineStudent.build`.
+    """
+
+    def __init__(self, dim: int, layers: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        try:
+            from torch_geometric.nn import GINEConv
+        except ImportError as error:
+            raise MissingExtraError("Student 'gine'", "molecules") from error
+        self.atoms = nn.ModuleList(nn.Embedding(size, hidden) for size in ATOM_CODES.values())
+        self.bonds = nn.ModuleList(nn.Embedding(size, hidden) for size in BOND_CODES.values())
+        self.rounds = nn.ModuleList(
+            GINEConv(nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden)))
+            for _ in range(layers)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in range(layers))
+        self.dropout = nn.Dropout(dropout)
+        self.readout = nn.Sequential(
+            nn.Linear(3 * hidden, 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, dim)
+        )
+
+    def forward(self, atoms: Tensor, bonds: Tensor, ends: Tensor, sizes: Tensor) -> Tensor:
+        """Return embeddings, `(batch, dim)`; for the arguments see `GineStudent.collate`."""
+        state = _sum_of(self.atoms, atoms)  # (n_atoms, hidden)
+        link = _sum_of(self.bonds, bonds)  # (directed bonds, hidden)
+        for conv, norm in zip(self.rounds, self.norms, strict=True):
+            state = state + self.dropout(torch.relu(norm(conv(state, ends, link))))
+        return torch.as_tensor(self.readout(_pooled(state, sizes)))
+
+
 @STUDENTS.register("gine")
 class GineStudent(NetworkStudent):
     """See `contracts.Student`.
@@ -45,26 +76,24 @@ class GineStudent(NetworkStudent):
         "How powerful are graph neural networks?", arXiv:1810.00826.
     """
 
-    name, settings_file = "gine", "gine.json"
+    name, settings_file, network = "gine", "gine.json", GineNetwork
 
     @classmethod
-    def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
+    def build(
         cls,
         examples: Sequence[Example],  # noqa: ARG003 - part of the contract
         generator: torch.Generator,
-        threads: int,
         *,
         dim: int = 256,
         layers: int = 5,
         hidden: int = 256,
         dropout: float = 0.0,
-    ) -> GineStudent:
+    ) -> Self:
         """Return a student with random weights.
 
         Args:
             examples: Unused.
             generator: The random generator of the weights.
-            threads: The number of threads of torch.
             dim: The width of the embeddings.
             layers: The number of message-passing layers; the paper's student has 10.
             hidden: The width of an atom's state; the paper's student has 512.
@@ -74,12 +103,7 @@ class GineStudent(NetworkStudent):
             MissingExtraError: torch-geometric or RDKit is not installed.
         """
         settings = {"dim": dim, "layers": layers, "hidden": hidden, "dropout": dropout}
-        return cls.from_settings(settings, generator, threads)
-
-    @staticmethod
-    def assemble(settings: Mapping[str, Any]) -> nn.Module:
-        """See `NetworkStudent.assemble`."""
-        return _network(**settings)
+        return cls.from_settings(settings, generator)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.Student.collate`: all molecules as one graph, and the number of atoms of each molecule.
@@ -97,41 +121,6 @@ class GineStudent(NetworkStudent):
             "ends": torch.from_numpy(_stacked(ends, 2).T.copy()),
             "sizes": torch.from_numpy(sizes),
         }
-
-
-def _network(dim: int, layers: int, hidden: int, dropout: float) -> nn.Module:
-    try:
-        from torch_geometric.nn import GINEConv
-    except ImportError as error:
-        raise MissingExtraError("Student 'gine'", "molecules") from error
-
-    class Network(nn.Module):
-        """Embeds atoms and bonds, passes messages, and maps the states' mean, sum and maximum to an embedding."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.atoms = nn.ModuleList(nn.Embedding(size, hidden) for size in ATOM_CODES.values())
-            self.bonds = nn.ModuleList(nn.Embedding(size, hidden) for size in BOND_CODES.values())
-            self.rounds = nn.ModuleList(
-                GINEConv(
-                    nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
-                )
-                for _ in range(layers)
-            )
-            self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in range(layers))
-            self.dropout = nn.Dropout(dropout)
-            self.readout = nn.Sequential(
-                nn.Linear(3 * hidden, 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, dim)
-            )
-
-        def forward(self, atoms: Tensor, bonds: Tensor, ends: Tensor, sizes: Tensor) -> Tensor:
-            state = _sum_of(self.atoms, atoms)  # (n_atoms, hidden)
-            link = _sum_of(self.bonds, bonds)  # (directed bonds, hidden)
-            for conv, norm in zip(self.rounds, self.norms, strict=True):
-                state = state + self.dropout(torch.relu(norm(conv(state, ends, link))))
-            return torch.as_tensor(self.readout(_pooled(state, sizes)))
-
-    return Network()
 
 
 def _sum_of(tables: nn.ModuleList, codes: Tensor) -> Tensor:

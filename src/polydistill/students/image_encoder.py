@@ -1,9 +1,7 @@
 """An image encoder of the transformers library, from a configuration, with random initial weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -21,17 +19,35 @@ class PooledEncoder(nn.Module):
     """An encoder of pixels, the mean over positions or tokens, and a linear map.
 
     Args:
-        encoder: A transformers model with a `last_hidden_state`.
-        hidden: The width of the hidden state.
+        encoder: See `ImageEncoderStudent.build`.
+        size: The side of an input image in pixels.
         dim: The width of the embeddings.
-        augmentation: The augmentation of images in training mode.
+        augmentation: The options of `Augmentation`.
     """
 
-    def __init__(self, encoder: Any, hidden: int, dim: int, augmentation: Augmentation) -> None:
+    def __init__(
+        self, encoder: Mapping[str, Any], size: int, dim: int, augmentation: Mapping[str, float]
+    ) -> None:
+        from transformers import AutoConfig, AutoModel
+
         super().__init__()
-        self.encoder: nn.Module = encoder
-        self.projection = nn.Linear(hidden, dim)
-        self.augmentation = augmentation
+        options = dict(encoder)
+        kind = options.pop("model_type", None)
+        try:
+            config = AutoConfig.for_model(kind, **options)
+            self.encoder: nn.Module = AutoModel.from_config(config, dtype=torch.float32)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ParamsError(
+                f"student.encoder is not a configuration of transformers: {error}"
+            ) from error
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = nn.Identity()  # the pooler is not used
+        blank = torch.zeros(1, 3, size, size)
+        with torch.inference_mode():
+            shape = self.encoder.eval()(pixel_values=blank).last_hidden_state.shape
+        self.encoder.train()
+        self.projection = nn.Linear(shape[2] if len(shape) == 3 else shape[1], dim)
+        self.augmentation = Augmentation(**augmentation)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return embeddings, `(batch, dim)`, of pixels `(batch, 3, side, side)` in [0, 1]."""
@@ -46,26 +62,24 @@ class PooledEncoder(nn.Module):
 class ImageEncoderStudent(NetworkStudent):
     """See `contracts.Student`."""
 
-    name, settings_file = "image-encoder", "image_encoder.json"
+    name, settings_file, network = "image-encoder", "image_encoder.json", PooledEncoder
 
     @classmethod
-    def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
+    def build(
         cls,
         examples: Sequence[Example],  # noqa: ARG003 - part of the contract
         generator: torch.Generator,
-        threads: int,
         *,
         encoder: Mapping[str, Any],
         size: int = 64,
         dim: int = 256,
         augmentation: Mapping[str, float] | None = None,
-    ) -> ImageEncoderStudent:
+    ) -> Self:
         """Return an untrained student.
 
         Args:
             examples: Unused.
             generator: The random generator of the weights.
-            threads: The number of threads of torch.
             encoder: A configuration of the transformers library: `model_type` (`pvt_v2`, `vit`, `resnet`, …) and
                 the options that differ from the defaults of this type.
             size: The side of an input image in pixels; images are padded to a square with white.
@@ -77,7 +91,7 @@ class ImageEncoderStudent(NetworkStudent):
         """
         settings = {"encoder": dict(encoder), "size": size, "dim": dim}
         settings["augmentation"] = dict(augmentation or {})
-        return cls.from_settings(settings, generator, threads)
+        return cls.from_settings(settings, generator)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.Student.collate`: `(batch, 3, side, side)` in [0, 1].
@@ -90,27 +104,3 @@ class ImageEncoderStudent(NetworkStudent):
         for row, example in enumerate(examples):
             pixels[row] = square(read_image(example), side)
         return {"pixels": torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255}
-
-    @staticmethod
-    def assemble(settings: Mapping[str, Any]) -> PooledEncoder:
-        """See `NetworkStudent.assemble`."""
-        from transformers import AutoConfig, AutoModel
-
-        options = dict(settings["encoder"])
-        kind = options.pop("model_type", None)
-        try:
-            config = AutoConfig.for_model(kind, **options)
-            encoder = AutoModel.from_config(config, dtype=torch.float32)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ParamsError(
-                f"student.encoder is not a configuration of transformers: {error}"
-            ) from error
-        if getattr(encoder, "pooler", None) is not None:
-            encoder.pooler = nn.Identity()  # the pooler is not used
-        blank = torch.zeros(1, 3, settings["size"], settings["size"])
-        with torch.inference_mode():
-            shape = encoder.eval()(pixel_values=blank).last_hidden_state.shape
-        encoder.train()
-        hidden = shape[2] if len(shape) == 3 else shape[1]
-        augmentation = Augmentation(**settings["augmentation"])
-        return PooledEncoder(encoder, hidden, settings["dim"], augmentation)

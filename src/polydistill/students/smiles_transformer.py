@@ -1,10 +1,8 @@
 """A transformer over the atoms of SMILES, with a tokenizer that is built from the corpus."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -32,7 +30,6 @@ class SmilesTransformerStudent(TransformerStudent):
         cls,
         examples: Sequence[Example],
         generator: torch.Generator,
-        threads: int,
         *,
         dim: int = 256,
         layers: int = 6,
@@ -40,13 +37,12 @@ class SmilesTransformerStudent(TransformerStudent):
         pooling: str = "mean",
         max_tokens: int = 160,
         min_count: int = 3,
-    ) -> SmilesTransformerStudent:
+    ) -> Self:
         """Return a student with random weights, and a vocabulary of the corpus' atoms and marks.
 
         Args:
             examples: The corpus, from which the vocabulary is built.
             generator: The random generator of the weights.
-            threads: The number of threads of torch.
             dim: The width of the embeddings and of every layer.
             layers: The number of layers.
             heads: The number of attention heads.
@@ -56,7 +52,6 @@ class SmilesTransformerStudent(TransformerStudent):
         """
         from transformers import BertConfig, BertModel
 
-        torch.set_num_threads(threads)
         tokenizer = make_tokenizer(examples, min_count, max_tokens)
         config = BertConfig(
             vocab_size=len(tokenizer),

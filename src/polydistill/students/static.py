@@ -1,9 +1,8 @@
 """A table of token embeddings, whose mean is the embedding of a text: the fastest student."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -43,7 +42,6 @@ class StaticStudent(BagStudent):
         cls,
         examples: Sequence[Example],
         generator: torch.Generator,
-        threads: int,
         *,
         tokenizer: str,
         initial: str | None = None,
@@ -51,13 +49,12 @@ class StaticStudent(BagStudent):
         dim: int = 256,
         frequency_smoothing: float = 1e-3,
         max_tokens: int = 512,
-    ) -> StaticStudent:
+    ) -> Self:
         """Return an untrained student.
 
         Args:
             examples: The corpus: tokens that are frequent in it get smaller embeddings.
             generator: The random generator of the embeddings, if `initial` is None.
-            threads: The number of threads of torch.
             tokenizer: The path of a `tokenizer.json`; see `data.weights.locate`.
             initial: A transformer whose embeddings of single tokens, reduced to their `dim` principal components,
                 become the initial table; None: random embeddings.
@@ -73,7 +70,6 @@ class StaticStudent(BagStudent):
         References:
             Arora, Liang, Ma 2017, "A simple but tough-to-beat baseline for sentence embeddings", for the weight.
         """
-        torch.set_num_threads(threads)
         reader = Tokenizer.from_file(str(locate(tokenizer)))
         reader.no_padding()
         reader.enable_truncation(max_tokens)
@@ -89,7 +85,7 @@ class StaticStudent(BagStudent):
         return student
 
     @classmethod
-    def load(cls, folder: Path) -> StaticStudent:
+    def load(cls, folder: Path) -> Self:
         """See `students.load_student`."""
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         return cls(tokenizer, load_file(folder / WEIGHTS)["embedding.weight"])

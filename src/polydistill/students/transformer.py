@@ -1,10 +1,8 @@
 """A small transformer: a checkpoint, some of its layers, or the same architecture with random weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +49,6 @@ class TransformerStudent(SavedStudent):
         cls,
         examples: Sequence[Example],  # noqa: ARG003
         generator: torch.Generator,
-        threads: int,
         *,
         model: str,
         revision: str | None = None,
@@ -59,13 +56,12 @@ class TransformerStudent(SavedStudent):
         fresh: Mapping[str, object] | None = None,
         pooling: str = "mean",
         max_tokens: int = 64,
-    ) -> TransformerStudent:
+    ) -> Self:
         """Return a student that no teacher has trained yet.
 
         Args:
             examples: Unused.
             generator: The random generator of the weights, if `fresh` is given.
-            threads: The number of threads of torch.
             model: A folder with a checkpoint and its tokenizer; see `data.weights.locate`.
             revision: The full commit of `model`, if it is on the hub.
             layers: The indices of the layers to keep, from 0; None: all layers.
@@ -80,7 +76,6 @@ class TransformerStudent(SavedStudent):
         """
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-        torch.set_num_threads(threads)
         folder = locate(model, revision=revision)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         encoder: Any
@@ -95,7 +90,7 @@ class TransformerStudent(SavedStudent):
         return cls(encoder, tokenizer, pooling, max_tokens)
 
     @classmethod
-    def load(cls, folder: Path) -> TransformerStudent:
+    def load(cls, folder: Path) -> Self:
         """See `students.load_student`."""
         from transformers import AutoModel, AutoTokenizer
 

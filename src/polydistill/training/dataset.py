@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from polydistill.contracts import Example
 from polydistill.errors import DataError
 from polydistill.training.standardise import StandardisedRows
 
-Ints = NDArray[np.int64]
 Targets = Tensor | StandardisedRows
 """Standardised embeddings of one teacher, `(n_rows, teacher_dim)`, in memory or on disk."""
 
@@ -53,19 +52,6 @@ def group_mask(groups: Sequence[str], share: float, purpose: str) -> NDArray[np.
     limit = int(share * 2**64)
     hashes = [hashlib.sha256(f"{purpose} {group}".encode()).digest()[:8] for group in groups]
     return np.array([int.from_bytes(one, "big") < limit for one in hashes], dtype=np.bool_)
-
-
-class Rows(Dataset[int]):
-    """A data set of row numbers; the collator turns them into examples."""
-
-    def __init__(self, rows: Ints) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> int:
-        return int(self._rows[index])
 
 
 class EpochsSampler(Sampler[int]):

@@ -240,7 +240,7 @@ def _build(
     """Return an untrained student, and its model with new heads; `dims` are the widths of the teachers."""
     generator = torch.Generator().manual_seed(int(seeded(run.seed, "weights").integers(2**63)))
     student: Student = STUDENTS.get(method.student.name).build(
-        corpus.examples, generator, run.threads, **method.student.options
+        corpus.examples, generator, **method.student.options
     )
     geometry = None
     if (term := method.geometry) is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import entropy
 from torch import Tensor
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
@@ -118,7 +119,7 @@ def check_embeddings(embedded: Tensor, limits: GuardParams) -> None:
     if cosine > limits.max_mean_cosine:
         raise UnhealthyError(f"the student's embeddings have a mean cosine of {cosine:.4f}")
     rank, reachable = effective_rank(centred), min(len(values) - 1, values.shape[1])
-    if rank < min(limits.min_effective_rank, 0.5 * reachable):
+    if not rank >= min(limits.min_effective_rank, 0.5 * reachable):
         raise UnhealthyError(f"the student's embeddings have an effective rank of {rank:.2f}")
 
 
@@ -137,10 +138,7 @@ def effective_rank(centred: Tensor) -> float:
         Roy, Vetterli 2007, "The effective rank": the exponential of the entropy of the normalised
         singular values.
     """
-    values = torch.linalg.svdvals(centred)
-    shares = values / values.sum()
-    shares = shares[shares > 0]
-    return float(torch.exp(-(shares * shares.log()).sum()))
+    return float(np.exp(entropy(torch.linalg.svdvals(centred).numpy(force=True))))
 
 
 def read_restarts(folder: Path) -> list[Restart]:

@@ -19,14 +19,6 @@ PLUGINS: Mapping[str, Plugins[Any]] = {
     "weighting": WEIGHTINGS,
 }
 """The plug-in registries by the key of a modality's block that names a plug-in."""
-GIVEN = {
-    "student": frozenset({"examples", "generator", "threads"}),
-    "heads": frozenset({"student_dim", "teacher_dims", "generator"}),
-    "loss": frozenset({"prediction", "target", "mask"}),
-    "geometry": frozenset({"student", "targets", "masks", "student_dim", "teacher_dims"}),
-    "weighting": frozenset({"n_teachers"}),
-}
-"""Arguments that the caller passes itself and that are therefore not options."""
 
 
 def check_method(method: MethodParams) -> None:
@@ -39,7 +31,7 @@ def check_method(method: MethodParams) -> None:
     for key, plugins in PLUGINS.items():
         chosen = getattr(method, key)
         if chosen is not None:
-            plugins.check(chosen.name, chosen.options, given=GIVEN[key])
+            plugins.check(chosen.name, chosen.options)
 
 
 def method_modules(method: MethodParams, modality: str) -> list[str]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -26,11 +28,12 @@ from polydistill.config.training import TrainingParams
 from polydistill.contracts import Progress
 from polydistill.errors import DivergedError
 from polydistill.training import guard
-from polydistill.training.dataset import Batches, EpochsSampler, Ints, Rows
+from polydistill.training.dataset import Batches, EpochsSampler
 from polydistill.training.guard import Restart
 from polydistill.training.tracking import Tracker
 
 HELD_OUT_BATCH = 512
+Ints = NDArray[np.int64]
 FIRST = "first.safetensors"
 
 
@@ -131,8 +134,8 @@ class _DistillationTrainer(Trainer):
     """Trainer with this project's sampler, the divergence guard, and evaluation per teacher."""
 
     model: nn.Module
-    train_dataset: Rows
-    eval_dataset: Rows
+    train_dataset: Any  # a list of row numbers, which the collator turns into examples
+    eval_dataset: Any
     tracker: Tracker
     progress: Progress
 
@@ -169,8 +172,8 @@ class _DistillationTrainer(Trainer):
                 restore_callback_states_from_checkpoint=True,
             ),
             data_collator=batches,
-            train_dataset=Rows(rows[0]),
-            eval_dataset=Rows(rows[1]),
+            train_dataset=rows[0].tolist(),
+            eval_dataset=rows[1].tolist(),
             optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts)),
             callbacks=[
                 EarlyStoppingCallback(params.patience),
