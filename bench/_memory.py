@@ -59,7 +59,6 @@ def _train_with_all(
     from bench._project import build_model
     from polydistill.training.dataset import Batches
     from polydistill.training.distillation import standardised_targets
-    from polydistill.training.tracking import Tracker
     from polydistill.training.trainer import TrainingPlan, train
 
     stored = open_corpus_embeddings(
@@ -80,8 +79,6 @@ def _train_with_all(
             Batches(texts, student.collate, targets, present),
             (np.arange(STEPS * size), np.arange(STEPS * size, (STEPS + 1) * size)),
             plan,
-            tracker=Tracker(),
-            progress=lambda *_, **__: None,
         )
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from polydistill.training.tracking import Tracker
+from polydistill.contracts import Tracker
 
 
 class JsonlTracker(Tracker):

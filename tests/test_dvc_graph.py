@@ -20,7 +20,7 @@ EDGES = ("cli", "flows", "integrations", "report")
 FOUNDATION = frozenset(
     {
         "config", "contracts", "errors", "plugins", "project.files",
-        "project.layout", "training.tracking",
+        "project.layout",
     }
 )  # fmt: skip
 """Code that every stage uses. It is not in `deps`: after a change, run `dvc repro -f`."""

@@ -1,4 +1,4 @@
-"""The interfaces of teachers, modalities, students, heads and losses, and the types that they exchange."""
+"""The interfaces of teachers, modalities, students, heads, losses and trackers, and the types that they exchange."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +24,25 @@ class Progress(Protocol):
 
 def silent(what: str, done: int, total: int, **figures: float) -> None:
     """Report nothing: the default progress of every operation."""
+
+
+class Tracker:
+    """Records a run while it happens; this one, the default of every stage, records nothing.
+
+    A tracker may be slow or unreachable but must never fail the run.
+    """
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record the run's parameters; nested mappings are allowed."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Record `metrics` after optimiser step `step`; a name may be a path such as `held_out/minilm-l6`."""
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record facts known at the end of the run, such as the student's sha256."""
+
+    def close(self) -> None:
+        """Write pending records and close the tracker."""
 
 
 def widened(tensor: Tensor) -> Tensor:

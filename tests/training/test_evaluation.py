@@ -11,9 +11,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from polydistill.contracts import silent
 from polydistill.training.dataset import Batches
-from polydistill.training.tracking import Tracker
 from polydistill.training.trainer import TrainingPlan, train
 from tests.training.tiny_run import DIMS, N_EXAMPLES, PARAMS, make_model, run
 
@@ -51,7 +49,7 @@ def test_the_loop_trains_on_every_row_once_an_epoch_the_last_few_too(tmp_path: P
     rows, params = np.arange(N_EXAMPLES), PARAMS.model_copy(update={"batch_size": 30, "epochs": 3})
     plan = TrainingPlan(params, 0, "float32", tuple(DIMS), tmp_path)
 
-    train(model, watched, (rows[:CUT], rows[CUT:]), plan, tracker=Tracker(), progress=silent)
+    train(model, watched, (rows[:CUT], rows[CUT:]), plan)
 
     order = [row for batch in seen for row in batch]
     assert len(order) == 3 * CUT

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from polydistill.training.tracking import Tracker
+from polydistill.contracts import Tracker
 from tests.jsonl_tracker import JsonlTracker
 
 

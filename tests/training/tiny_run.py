@@ -19,7 +19,6 @@ from polydistill.students import encode
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
 from polydistill.training.dataset import Batches
 from polydistill.training.model import DistillationModel
-from polydistill.training.tracking import Tracker
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
 from polydistill.training.weighting import WEIGHTINGS
 
@@ -79,10 +78,8 @@ def run(
     model, _, batches = make_model(variant=variant)
     rows = np.arange(N_EXAMPLES)
     cut = N_EXAMPLES * 4 // 5
-    plan = TrainingPlan(params, seed, precision, tuple(DIMS), folder)
-    result = train(
-        model, batches, (rows[:cut], rows[cut:]), plan, tracker=Tracker(), progress=progress
-    )
+    plan = TrainingPlan(params, seed, precision, tuple(DIMS), folder, progress=progress)
+    result = train(model, batches, (rows[:cut], rows[cut:]), plan)
     return result, model
 
 

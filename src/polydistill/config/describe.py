@@ -102,6 +102,16 @@ def _setting(
     )
 
 
+def flatten(tree: Mapping[str, Any]) -> dict[str, object]:
+    """Return the leaves of nested mappings by dotted path, without empty mappings.
+
+    Examples:
+        >>> flatten({"seed": 0, "loss": {"name": "mse"}})
+        {'seed': 0, 'loss.name': 'mse'}
+    """
+    return {".".join(map(str, path)): value for path, value in _leaves(tree, ()) if value != {}}
+
+
 def _leaves(tree: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, object]]:
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:

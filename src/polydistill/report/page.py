@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from polydistill.config.describe import flatten
 from polydistill.config.params import ModalityParams, Params
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
@@ -23,7 +24,6 @@ from polydistill.report.tables import (
     shares_of_best_teacher,
     task_scores,
 )
-from polydistill.training.tracking import flatten
 
 DOMAINS = {
     None: "All tasks",

@@ -12,7 +12,7 @@ NOT_FOLLOWED = tuple(
     f"polydistill.{module}"
     for module in (
         "config", "config.params", "contracts", "data.tables", "data.weights", "errors", "plugins", "project",
-        "project.files", "project.layout", "training.tracking",
+        "project.files", "project.layout",
     )
 )  # fmt: skip
 """Modules that every stage imports and that do not affect results; parameters enter the digest by value."""

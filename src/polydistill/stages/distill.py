@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from polydistill.config.params import NOT_AFFECTING_SCORES, Params
-from polydistill.contracts import Progress, silent
+from polydistill.contracts import Progress, Tracker, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
 from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embeddings, set_aside
@@ -15,7 +15,6 @@ from polydistill.project.layout import Layout
 from polydistill.stages.code import stage_code
 from polydistill.training.dataset import held_out_mask, require_both_sides
 from polydistill.training.distillation import Corpus, DistillReport, RunSettings, distill_student
-from polydistill.training.tracking import Tracker
 
 
 def distill(

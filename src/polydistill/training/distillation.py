@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from polydistill.config.training import MethodParams
-from polydistill.contracts import Example, Progress, Student, silent
+from polydistill.contracts import Example, Progress, Student, Tracker, silent
 from polydistill.embeddings.store import StoredEmbeddings
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
@@ -25,7 +25,6 @@ from polydistill.training.guard import Restart
 from polydistill.training.heads_bundle import HeadsBundle, HeadsCard, save_heads
 from polydistill.training.model import DistillationModel
 from polydistill.training.standardise import StandardisedRows, Standardiser
-from polydistill.training.tracking import Tracker
 from polydistill.training.trainer import TrainingPlan, TrainingResult, train
 from polydistill.training.warm_start import WarmStart, begin, open_origin
 from polydistill.training.weighting import WEIGHTINGS, Weighting
@@ -154,13 +153,14 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         run.precision,
         tuple(stored),
         checkpoints,
+        tracker or Tracker(),
+        progress,
         begin(earlier, student, model.heads, corpus.examples) if earlier else None,
         by_geometry=method.loss_weight == 0,
     )
     batches = Batches(corpus.examples, student.collate, targets, present)
     rows = np.flatnonzero(~corpus.held_out), np.flatnonzero(corpus.held_out)
-    tracker = tracker or Tracker()
-    result = train(model, batches, rows, plan, tracker=tracker, progress=progress)
+    result = train(model, batches, rows, plan)
     student.save(outputs / STUDENT)
     scale_is_trained = method.loss_weight > 0 and trains_scale(model.loss)
     calibration = _calibrate(corpus, student, model, batches, scale_is_trained=scale_is_trained)

@@ -1,8 +1,7 @@
 """Standardisation of the teachers' embeddings to mean zero and a common scale."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ class Standardiser:
     rotation: FloatArray | None = None
 
     @classmethod
-    def unchanged(cls, dim: int) -> Standardiser:
+    def unchanged(cls, dim: int) -> Self:
         """Return the statistics that change nothing."""
         return cls(np.zeros(dim, np.float32), np.ones(dim, np.float32))
 

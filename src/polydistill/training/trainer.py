@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,11 @@ from transformers import (
 )
 
 from polydistill.config.training import TrainingParams
-from polydistill.contracts import Progress
+from polydistill.contracts import Progress, Tracker, silent
 from polydistill.errors import DivergedError
 from polydistill.training import guard
 from polydistill.training.dataset import Batches, EpochsSampler
 from polydistill.training.guard import Restart
-from polydistill.training.tracking import Tracker
 
 HELD_OUT_BATCH = 512
 Ints = NDArray[np.int64]
@@ -47,6 +46,8 @@ class TrainingPlan:
         precision: `float32` or `bfloat16`.
         teachers: The teachers' names, in the model's order.
         folder: Folder of checkpoints; a run resumes from the last one in it.
+        tracker: Called after each evaluation.
+        progress: Called after each evaluation.
         callback: A further callback, such as `warm_start.HoldHeads`.
         by_geometry: Whether the best weights are selected by the held-out geometry term, not the teachers' loss.
     """
@@ -56,6 +57,8 @@ class TrainingPlan:
     precision: str
     teachers: tuple[str, ...]
     folder: Path
+    tracker: Tracker = field(default_factory=Tracker)
+    progress: Progress = silent
     callback: TrainerCallback | None = None
     by_geometry: bool = False
 
@@ -78,13 +81,7 @@ class TrainingResult:
 
 
 def train(
-    model: nn.Module,
-    batches: Batches,
-    rows: tuple[Ints, Ints],
-    plan: TrainingPlan,
-    *,
-    tracker: Tracker,
-    progress: Progress,
+    model: nn.Module, batches: Batches, rows: tuple[Ints, Ints], plan: TrainingPlan
 ) -> TrainingResult:
     """Train `model` and load the weights with the lowest held-out loss into it.
 
@@ -93,8 +90,6 @@ def train(
         batches: The collator.
         rows: Row numbers of the training rows and of the held-out rows.
         plan: See `TrainingPlan`. With zero epochs, only the held-out loss is computed.
-        tracker: Called after each evaluation.
-        progress: Called after each evaluation.
 
     Raises:
         DivergedError: Training diverged again after `guard.max_restarts` restarts.
@@ -105,7 +100,6 @@ def train(
     save_model(model, str(first))  # on disk, because a copy in memory would stay for the whole run
     while True:
         trainer = _DistillationTrainer(model, batches, rows, plan, restarts)
-        trainer.tracker, trainer.progress = tracker, progress
         try:
             return trainer.run()
         except guard.UnhealthyError as trouble:
@@ -118,7 +112,7 @@ def train(
             if len(restarts) > plan.params.guard.max_restarts:
                 raise DivergedError(_advice(restarts)) from trouble
             guard.write_restarts(plan.folder, restarts)
-            tracker.log_metrics({"guard/restarts": len(restarts)}, step)
+            plan.tracker.log_metrics({"guard/restarts": len(restarts)}, step)
             load_model(model, first)  # there is no checkpoint yet
 
 
@@ -136,8 +130,6 @@ class _DistillationTrainer(Trainer):
     model: nn.Module
     train_dataset: Any  # a list of row numbers, which the collator turns into examples
     eval_dataset: Any
-    tracker: Tracker
-    progress: Progress
 
     def __init__(
         self,
@@ -256,9 +248,9 @@ class _DistillationTrainer(Trainer):
         self._trained = self._no_losses()
         self.log(dict(metrics))
         step, best = self.state.global_step, min(loss, self.state.best_metric or math.inf)
-        self.progress("steps", step, self.state.max_steps, held_out=loss, best=best)
+        self._plan.progress("steps", step, self.state.max_steps, held_out=loss, best=best)
         named = {("held_out/mean" if key == "eval_loss" else key): v for key, v in metrics.items()}
-        self.tracker.log_metrics(named, step)
+        self._plan.tracker.log_metrics(named, step)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )

@@ -1,7 +1,5 @@
 """Warm start: the student and the heads start with the weights of an earlier version."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,39 +157,6 @@ def open_origin(
     return Origin(version, report, training)
 
 
-def begin(
-    origin: Origin, student: Student, heads: nn.Module, examples: Sequence[Example]
-) -> HoldHeads:
-    """Copy the origin's weights into the newly initialised student and heads, in place.
-
-    Returns:
-        The callback that keeps parts of the heads fixed during training.
-
-    Raises:
-        ParamsError: The origin's student differs from the one in `params.yaml` in width, in the shapes of its
-            weights, or in how it reads examples.
-    """
-    old = load_student(origin.version.folder / "student")
-    _require_same("student", type(student).__name__, type(old).__name__)
-    _require_same("student.dim", student.dim, old.dim)
-    try:
-        student.module.load_state_dict(old.module.state_dict())
-    except RuntimeError as error:  # torch names the weights that differ
-        raise ParamsError(
-            "student must have the weights of the version that the run starts from: "
-            f"{str(error).splitlines()[-1].strip()}"
-        ) from error
-    some = examples[:COMPARED_EXAMPLES]
-    mine, theirs = student.collate(some), old.collate(some)
-    if mine.keys() != theirs.keys() or not all(torch.equal(mine[key], theirs[key]) for key in mine):
-        raise ParamsError(
-            "student must read examples as in the version that the run starts from: give the "
-            "same tokenizer and max_tokens."
-        )
-    inherit(heads, origin.version.heads.module, origin.report.warm)
-    return HoldHeads(heads, origin.report, origin.training)
-
-
 @torch.no_grad()
 def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
     """Copy from `old` to `new` the shared weights, and the weights that belong to one of `teachers` alone.
@@ -273,6 +238,39 @@ class HoldHeads(TrainerCallback):
         waits = state.global_step < self._training.student_start(args.max_steps)
         for weight, before, rows in self._held + (self._waiting if waits else []):
             weight[rows] = before[rows]
+
+
+def begin(
+    origin: Origin, student: Student, heads: nn.Module, examples: Sequence[Example]
+) -> HoldHeads:
+    """Copy the origin's weights into the newly initialised student and heads, in place.
+
+    Returns:
+        The callback that keeps parts of the heads fixed during training.
+
+    Raises:
+        ParamsError: The origin's student differs from the one in `params.yaml` in width, in the shapes of its
+            weights, or in how it reads examples.
+    """
+    old = load_student(origin.version.folder / "student")
+    _require_same("student", type(student).__name__, type(old).__name__)
+    _require_same("student.dim", student.dim, old.dim)
+    try:
+        student.module.load_state_dict(old.module.state_dict())
+    except RuntimeError as error:  # torch names the weights that differ
+        raise ParamsError(
+            "student must have the weights of the version that the run starts from: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error
+    some = examples[:COMPARED_EXAMPLES]
+    mine, theirs = student.collate(some), old.collate(some)
+    if mine.keys() != theirs.keys() or not all(torch.equal(mine[key], theirs[key]) for key in mine):
+        raise ParamsError(
+            "student must read examples as in the version that the run starts from: give the "
+            "same tokenizer and max_tokens."
+        )
+    inherit(heads, origin.version.heads.module, origin.report.warm)
+    return HoldHeads(heads, origin.report, origin.training)
 
 
 def _layer(parameter: str) -> str:

@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from polydistill.config.describe import flatten
+from polydistill.contracts import Tracker
 from polydistill.integrations.mlflow import store
-from polydistill.training.tracking import Tracker, flatten
 
 MAX_VALUE = 6000
 _log = logging.getLogger(__name__)
 
 
 class MlflowTracker(Tracker):
-    """See `tracking.Tracker`. Creates its run at the first call, and stops at the first failure.
+    """See `contracts.Tracker`. Creates its run at the first call, and stops at the first failure.
 
     Args:
         root: The project folder.
@@ -31,19 +32,19 @@ class MlflowTracker(Tracker):
         self.run_id: str | None = None
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """See `tracking.Tracker.log_params`."""
+        """See `contracts.Tracker.log_params`."""
         self._guard(lambda: log_params(*self._run(), params))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """See `tracking.Tracker.log_metrics`: one batch."""
+        """See `contracts.Tracker.log_metrics`: one batch."""
         self._guard(lambda: log_metrics(*self._run(), {step: metrics}))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """See `tracking.Tracker.set_tags`."""
+        """See `contracts.Tracker.set_tags`."""
         self._guard(lambda: set_tags(*self._run(), tags))
 
     def close(self) -> None:
-        """See `tracking.Tracker.close`."""
+        """See `contracts.Tracker.close`."""
         self._end("FINISHED")
 
     def _run(self) -> tuple[Any, str]:
