@@ -51,7 +51,7 @@ def open_student(params: Params, kind: Plugin) -> Student:
     if kind == params.modality("text").student:
         return load_student(Layout(Path(), "text").undistilled)
     generator = torch.Generator().manual_seed(0)
-    student: Student = STUDENTS.get(kind.name).build((), generator, 1, **kind.options)
+    student: Student = STUDENTS.get(kind.name).build((), generator, **kind.options)
     return student
 
 

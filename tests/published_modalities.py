@@ -36,14 +36,14 @@ class Small:
 def _image_encoder(seed: int) -> Student:
     generator = torch.Generator().manual_seed(seed)
     built: Student = STUDENTS.get("image-encoder").build(
-        [], generator, 1, encoder=TINY_RESNET, size=32, dim=8
+        [], generator, encoder=TINY_RESNET, size=32, dim=8
     )
     return built
 
 
 def _gine(seed: int) -> Student:
     generator = torch.Generator().manual_seed(seed)
-    built: Student = STUDENTS.get("gine").build([], generator, 1, layers=2, hidden=8, dim=8)
+    built: Student = STUDENTS.get("gine").build([], generator, layers=2, hidden=8, dim=8)
     return built
 
 

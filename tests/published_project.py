@@ -69,7 +69,7 @@ def retrain(  # noqa: PLR0913 - each test sets a few of them
     for folder in (layout.heads, layout.reports):
         folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
-    (student or BagOfBytesStudent.build([], generator, 1, dim=DIM)).save(layout.student)
+    (student or BagOfBytesStudent.build([], generator, dim=DIM)).save(layout.student)
     load_student(layout.student)
     (layout.heads / "heads.json").write_text("{}")
     rows = [

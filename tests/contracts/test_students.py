@@ -83,7 +83,7 @@ def read_by(name: str) -> list[Example]:
 def build(name: str, checkpoint: Path, seed: int = 0, **changes: object) -> Student:
     generator = torch.Generator().manual_seed(seed)
     student: Student = STUDENTS.get(name).build(
-        read_by(name), generator, 1, **(options(name, checkpoint) | changes)
+        read_by(name), generator, **(options(name, checkpoint) | changes)
     )
     return student
 

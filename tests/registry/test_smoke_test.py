@@ -25,7 +25,7 @@ from polydistill.students.bag_of_bytes import BagOfBytesStudent
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     generator = torch.Generator().manual_seed(0)
-    BagOfBytesStudent.build([], generator, 1, dim=4).save(tmp_path)
+    BagOfBytesStudent.build([], generator, dim=4).save(tmp_path)
     write_smoke_test(tmp_path / "smoke_test.json", tmp_path, MODALITIES.get("text")())
     return tmp_path / "smoke_test.json"
 
@@ -63,7 +63,7 @@ def test_a_smoke_test_keeps_bytes_as_they_are(
 ) -> None:
     monkeypatch.setattr(publication, "sample", lambda _: [b"\x89PNG", "text"])
     generator = torch.Generator().manual_seed(0)
-    BagOfBytesStudent.build([], generator, 1, dim=4).save(tmp_path)
+    BagOfBytesStudent.build([], generator, dim=4).save(tmp_path)
 
     write_smoke_test(tmp_path / "smoke_test.json", tmp_path, MODALITIES.get("text")())
 

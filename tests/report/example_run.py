@@ -187,7 +187,7 @@ def write_measurable_run(root: Path) -> Params:
     (layout.student / "model.safetensors").unlink()
     texts = [f"the text number {number}" for number in range(40)]
     generator = torch.Generator().manual_seed(0)
-    STUDENTS.get("bag-of-bytes").build(texts, generator, 1, dim=8).save(layout.student)
+    STUDENTS.get("bag-of-bytes").build(texts, generator, dim=8).save(layout.student)
     corpus = pd.DataFrame({"id": texts, "text": texts, "source": "made", "group": texts})
     (root / "data").mkdir(exist_ok=True)
     corpus.to_parquet(root / "data" / "corpus.parquet")

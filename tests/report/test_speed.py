@@ -66,7 +66,7 @@ def test_another_student_is_measured_anew(run: tuple[Path, Params]) -> None:
     measure(root, params, "text")
     layout = Layout(root, "text")
     generator = torch.Generator().manual_seed(1)
-    STUDENTS.get("bag-of-bytes").build([], generator, 1, dim=8).save(layout.student)
+    STUDENTS.get("bag-of-bytes").build([], generator, dim=8).save(layout.student)
 
     assert known_speeds(root, params, "text") == []
 

@@ -58,7 +58,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def student() -> BagOfBytesStudent:
-    return BagOfBytesStudent.build([], torch.Generator().manual_seed(0), 1, dim=8)
+    return BagOfBytesStudent.build([], torch.Generator().manual_seed(0), dim=8)
 
 
 def compare(

@@ -95,7 +95,7 @@ def project(tmp_path: Path) -> Path:
         )
     for seed, folder in enumerate((layout.student, layout.undistilled)):
         generator = torch.Generator().manual_seed(seed)
-        STUDENTS.get("bag-of-bytes").build([], generator, 1, dim=8).save(folder)
+        STUDENTS.get("bag-of-bytes").build([], generator, dim=8).save(folder)
     return tmp_path
 
 

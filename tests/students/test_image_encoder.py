@@ -36,7 +36,7 @@ IMAGES = [png(seed) for seed in range(5)]
 
 def build(encoder: dict[str, object], **options: Mapping[str, float]) -> ImageEncoderStudent:
     return ImageEncoderStudent.build(
-        IMAGES, torch.Generator().manual_seed(0), 1, encoder=encoder, size=32, dim=6, **options
+        IMAGES, torch.Generator().manual_seed(0), encoder=encoder, size=32, dim=6, **options
     )
 
 
@@ -67,7 +67,7 @@ def values_of(encoder: dict[str, object]) -> np.ndarray:
 
 def test_the_student_of_the_paper_has_the_published_size() -> None:
     student = ImageEncoderStudent.build(
-        [], torch.Generator(), 1, encoder={"model_type": "pvt_v2"}, size=64, dim=256
+        [], torch.Generator(), encoder={"model_type": "pvt_v2"}, size=64, dim=256
     )
 
     module: Any = student.module

@@ -22,7 +22,7 @@ SMILES = ["CCO", "c1ccccc1", "C", "CC(=O)[O-].[Na+]", "F/C=C/F"]
 
 def build(name: str, **changes: Any) -> Student:
     generator = torch.Generator().manual_seed(0)
-    built: Student = STUDENTS.get(name).build(SMILES, generator, 1, **(SMALL[name] | changes))
+    built: Student = STUDENTS.get(name).build(SMILES, generator, **(SMALL[name] | changes))
     return built
 
 

@@ -27,7 +27,7 @@ def tokenizer(tmp_path: Path) -> str:
 def build(tokenizer: str, seed: int = 0, **options: object) -> StaticStudent:
     generator = torch.Generator().manual_seed(seed)
     corpus = ["often often often seldom"] * 3
-    return StaticStudent.build(corpus, generator, 1, tokenizer=tokenizer, dim=8, **options)  # type: ignore[arg-type]
+    return StaticStudent.build(corpus, generator, tokenizer=tokenizer, dim=8, **options)  # type: ignore[arg-type]
 
 
 def test_an_embedding_is_the_mean_of_its_tokens(tokenizer: str) -> None:
