@@ -172,7 +172,7 @@ def test_is_trainable_and_restores_its_mode(name: str, checkpoint: Path) -> None
 
 
 def test_the_model_card_names_the_student(tmp_path: Path) -> None:
-    STUDENTS.get("bag-of-bytes").build([], torch.Generator(), 1, dim=3).save(tmp_path)
+    STUDENTS.get("bag-of-bytes").build([], torch.Generator(), dim=3).save(tmp_path)
 
     card = json.loads((tmp_path / "student.json").read_text())
 
