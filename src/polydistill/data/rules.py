@@ -9,6 +9,7 @@ import pandas as pd
 
 from polydistill.config.data import TaskParams
 from polydistill.contracts import Modality, Rule
+from polydistill.data.modalities import between, in_set, rule
 from polydistill.data.tables import CLASS_KINDS, NUMBER_KINDS, sides
 from polydistill.errors import DataError
 
@@ -32,13 +33,13 @@ def corpus_rules(frame: pd.DataFrame, path: str, kind: Modality) -> Checked:
     names = frame[kind.column].dropna().map(kind.content_id).reindex(frame.index)
     frame["id_is_content"] = (frame["id"] == names) | names.isna()
     return frame, [
-        _rule("expect_column_to_exist", "group", "the groups are missing"),
+        rule("to_exist", "group", "the groups are missing"),
         _not_null("id", "an id is missing"),
-        _rule("expect_column_values_to_be_unique", "id", "an id occurs twice"),
+        rule("values_to_be_unique", "id", "an id occurs twice"),
         _not_null(kind.column, "an example is missing"),
         _not_null("group", "a group is missing"),
-        _in("id_is_content", [True], "an id is not the hash of its example's content"),
-        _in("n_same_example", [1], "an example occurs twice"),
+        in_set("id_is_content", [True], "an id is not the hash of its example's content"),
+        in_set("n_same_example", [1], "an example occurs twice"),
         *kind.corpus_rules(),
     ]
 
@@ -67,18 +68,18 @@ def task_rules(
     ]
     rules = [
         _not_null("id", "an id is missing"),
-        _rule("expect_column_values_to_be_unique", "id", "an id occurs twice"),
+        rule("values_to_be_unique", "id", "an id occurs twice"),
         _not_null("label", "a label is missing"),
         *kind.task_rules(columns),
-        _in("n_labels_of_example", [1], "the same input has contradictory labels"),
-        _in("n_same_example", [1], "an example occurs twice"),
-        _in("in_corpus", [False], "a benchmark example is in the corpus"),
+        in_set("n_labels_of_example", [1], "the same input has contradictory labels"),
+        in_set("n_same_example", [1], "an example occurs twice"),
+        in_set("in_corpus", [False], "a benchmark example is in the corpus"),
         *(_not_null(column, "an example is missing") for column in columns),
     ]
     if task.label_range is not None:
         low, high = task.label_range
         because = f"a label is outside [{low:g}, {high:g}]"
-        rules.append(_between("label", because, min_value=low, max_value=high))
+        rules.append(between("label", because, min_value=low, max_value=high))
     if "split" in frame and task.kind != "sts":
         rules += _add_splits(frame, task, kind)
     if task.kind == RETRIEVAL:
@@ -118,9 +119,9 @@ def _add_splits(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> list[R
     """Count the splits of each group and, unless every row is its own group, of each of the modality's split keys."""
     frame["n_splits_of_group"] = frame.groupby("group")["split"].transform("nunique")
     rules = [
-        _in("n_splits_of_group", [1], "a group is in both splits"),
+        in_set("n_splits_of_group", [1], "a group is in both splits"),
         _not_null("split", "a split is missing"),
-        _in("split", ["train", "test"], "a split is neither train nor test"),
+        in_set("split", ["train", "test"], "a split is neither train nor test"),
     ]
     keys = frame[kind.column].dropna().map(kind.split_key).reindex(frame.index)
     if task.group != ALONE and keys.notna().any():
@@ -128,7 +129,7 @@ def _add_splits(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> list[R
         n_splits = frame.groupby(keys)["split"].transform("nunique")
         frame["n_splits_of_key"] = n_splits.fillna(1)
         because = f"examples with the same {SPLIT_KEY} are in both splits"
-        rules.append(_in("n_splits_of_key", [1], because))
+        rules.append(in_set("n_splits_of_key", [1], because))
     return rules
 
 
@@ -142,9 +143,9 @@ def _add_answers(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
     frame["has_answer"] = (roles != "query") | answered | labels.isna()
     return [
         _not_null("role", "a role is missing"),
-        _in("role", list(ROLES), "a role is neither query nor corpus"),
-        _in("n_roles", [2], "there are no query rows or no corpus rows"),
-        _in("has_answer", [True], "a query has no corpus row with its label"),
+        in_set("role", list(ROLES), "a role is neither query nor corpus"),
+        in_set("n_roles", [2], "there are no query rows or no corpus rows"),
+        in_set("has_answer", [True], "a query has no corpus row with its label"),
     ]
 
 
@@ -153,28 +154,16 @@ def _add_labels(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
     labels, rules = frame["label"], []
     if task.kind in NUMBER_KINDS:
         frame["label_is_finite"] = pd.to_numeric(labels, errors="coerce").map(math.isfinite)
-        return [_in("label_is_finite", [True], "a label is not a finite number")]
+        return [in_set("label_is_finite", [True], "a label is not a finite number")]
     if task.kind in CLASS_KINDS:
         learnt = labels[frame["split"] == "train"]
         frame["label_is_in_train"] = labels.isin(learnt) | labels.isna()
         because = "a label does not occur in the training split"
-        rules.append(_in("label_is_in_train", [True], because))
+        rules.append(in_set("label_is_in_train", [True], because))
     frame["label_share"] = labels.map(labels.value_counts(normalize=True))
     because = "one class has nearly all rows"
-    return [*rules, _between("label_share", because, max_value=LARGEST_CLASS)]
-
-
-def _rule(expectation: str, column: str, because: str, **kwargs: object) -> Rule:
-    return Rule(expectation, {"column": column, **kwargs}, because)
+    return [*rules, between("label_share", because, max_value=LARGEST_CLASS)]
 
 
 def _not_null(column: str, because: str) -> Rule:
-    return _rule("expect_column_values_to_not_be_null", column, because)
-
-
-def _in(column: str, values: Sequence[object], because: str) -> Rule:
-    return _rule("expect_column_values_to_be_in_set", column, because, value_set=values)
-
-
-def _between(column: str, because: str, **limits: float) -> Rule:
-    return _rule("expect_column_values_to_be_between", column, because, **limits)
+    return rule("values_to_not_be_null", column, because)

@@ -9,23 +9,16 @@ from polydistill.plugins import Plugins
 MODALITIES: Plugins[Callable[..., Any]] = Plugins("modality", __name__)
 
 
-def between(
-    column: str,
-    because: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    of: str = "values",
-) -> Rule:
-    """Return the rule that the values of a column, or their lengths, are in a range.
+def rule(expectation: str, column: str, because: str, **kwargs: object) -> Rule:
+    """Return a rule about a column: `expect_column_<expectation>`; see `contracts.Rule`."""
+    return Rule(f"expect_column_{expectation}", {"column": column, **kwargs}, because)
 
-    Args:
-        column: The column.
-        because: What is wrong when the rule fails.
-        low: The least value; None: unbounded.
-        high: The greatest value; None: unbounded.
-        of: `values`, or `value_lengths`.
-    """
-    limits = {"min_value": low, "max_value": high}
-    given = {name: limit for name, limit in limits.items() if limit is not None}
-    return Rule(f"expect_column_{of}_to_be_between", {"column": column, **given}, because)
+
+def between(column: str, because: str, **limits: float) -> Rule:
+    """Return the rule that the values of a column are at least `min_value` and at most `max_value`."""
+    return rule("values_to_be_between", column, because, **limits)
+
+
+def in_set(column: str, values: list[Any], because: str) -> Rule:
+    """Return the rule that a column has no other values."""
+    return rule("values_to_be_in_set", column, because, value_set=values)

@@ -68,8 +68,8 @@ class MoleculesModality:
     def corpus_rules(self) -> Sequence[Rule]:
         """See `contracts.Modality.corpus_rules`."""
         return (
-            between("n_atoms", "a SMILES is not valid, or empty", low=1),
-            between("n_atoms", f"a molecule has more than {MAX_ATOMS} atoms", high=MAX_ATOMS),
+            between("n_atoms", "a SMILES is not valid, or empty", min_value=1),
+            between("n_atoms", f"a molecule has more than {MAX_ATOMS} atoms", max_value=MAX_ATOMS),
         )
 
     def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:  # noqa: ARG002

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from polydistill.contracts import Example, Rule
-from polydistill.data.modalities import MODALITIES, between
+from polydistill.data.modalities import MODALITIES, between, rule
 from polydistill.errors import DataError
 
 WORD = re.compile(r"[^\W_]+")
@@ -66,17 +66,19 @@ class TextModality:
     def corpus_rules(self) -> Sequence[Rule]:
         """See `contracts.Modality.corpus_rules`."""
         because = f"a text has fewer than 3 or more than {MAX_CHARACTERS:,} characters"
+        limits = {"min_value": 3, "max_value": MAX_CHARACTERS}
+        unprintable = UNPRINTABLE.format("a text")
         return (
-            between(self.column, because, low=3, high=MAX_CHARACTERS, of="value_lengths"),
-            between("printable_ratio", UNPRINTABLE.format("a text"), low=LEAST_PRINTABLE),
+            rule("value_lengths_to_be_between", self.column, because, **limits),
+            between("printable_ratio", unprintable, min_value=LEAST_PRINTABLE),
         )
 
     def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:
         """See `contracts.Modality.task_rules`."""
-        empty = "an example is empty"
+        lengths, unprintable = "value_lengths_to_be_between", UNPRINTABLE.format("an example")
         return (
-            between("printable_ratio", UNPRINTABLE.format("an example"), low=LEAST_PRINTABLE),
-            *(between(column, empty, low=1, of="value_lengths") for column in columns),
+            between("printable_ratio", unprintable, min_value=LEAST_PRINTABLE),
+            *(rule(lengths, column, "an example is empty", min_value=1) for column in columns),
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from polydistill.contracts import Example, Rule
 from polydistill.data.images import as_png, read_image, read_or_none
-from polydistill.data.modalities import MODALITIES, between
+from polydistill.data.modalities import MODALITIES, between, in_set
 from polydistill.errors import DataError, MissingDataError
 
 LEAST_SIDE, GREATEST_SIDE = 8, 4096
@@ -105,12 +105,11 @@ class VisionModality:
         small = f"an image has a side of less than {LEAST_SIDE} pixels"
         large = f"an image has a side of more than {GREATEST_SIDE} pixels"
         blank = "an image is blank: its pixels are nearly equal"
-        readable = {"column": "decodable", "value_set": [1.0]}
         return (
-            Rule("expect_column_values_to_be_in_set", readable, broken),
-            between("shortest_side", small, low=LEAST_SIDE),
-            between("longest_side", large, high=GREATEST_SIDE),
-            between("contrast", blank, low=LEAST_CONTRAST),
+            in_set("decodable", [1.0], broken),
+            between("shortest_side", small, min_value=LEAST_SIDE),
+            between("longest_side", large, max_value=GREATEST_SIDE),
+            between("contrast", blank, min_value=LEAST_CONTRAST),
         )
 
     def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:  # noqa: ARG002
