@@ -10,7 +10,7 @@ from typing import Protocol
 import pandas as pd
 
 from polydistill.contracts import Progress, silent
-from polydistill.data.downloads import Package
+from recipes.downloads import Package
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from polydistill.config.data import TaskParams
 from polydistill.config.params import Params
 from polydistill.contracts import Example, Modality
-from polydistill.data.downloads import Package, fetch
 from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.near_duplicates import near_duplicate_pairs
@@ -25,6 +24,7 @@ from polydistill.errors import ParamsError, StageError, UnknownNameError
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from recipes.contracts import Recipe, ThirdPartyTask
+from recipes.downloads import Package, fetch
 from recipes.modalities import RECIPES
 
 LOG = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from polydistill.data.downloads import Package
+from recipes.downloads import Package
 
 
 def make_tar(path: Path, members: Mapping[str, str | bytes]) -> Path:

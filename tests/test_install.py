@@ -170,7 +170,7 @@ def test_the_wheel_without_extras_installs_no_orchestration(core_python: Path) -
     )
 
     names = {line.partition("==")[0] for line in result.stdout.splitlines()}
-    assert {"polydistill", "torch", "transformers", "filelock", "pooch"} <= names
+    assert {"polydistill", "torch", "transformers", "filelock"} <= names
     assert names.isdisjoint({"dvc", "great-expectations", "mlflow", "mteb", "prefect"})
 
 

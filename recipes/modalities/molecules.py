@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Progress, silent
-from polydistill.data.downloads import Package, fetch
 from polydistill.data.modalities.molecules import MoleculesModality
 from polydistill.data.smiles import (
     MAX_ATOMS,
@@ -22,6 +21,7 @@ from polydistill.data.smiles import (
     scaffold_smiles,
 )
 from recipes.contracts import BuiltData, Origin, ThirdPartyTask
+from recipes.downloads import Package, fetch
 from recipes.modalities import RECIPES
 from recipes.sources import molecules as sources
 

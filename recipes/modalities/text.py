@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Progress, silent
-from polydistill.data.downloads import Package, fetch
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.near_duplicates import (
     Ints,
@@ -19,6 +18,7 @@ from polydistill.data.near_duplicates import (
     near_duplicate_pairs,
 )
 from recipes.contracts import BuiltData, Origin, ThirdPartyTask
+from recipes.downloads import Package, fetch
 from recipes.modalities import RECIPES
 from recipes.sources.text import make_debian_rows, read_apt, read_wordnet
 from recipes.sources.text_third_party import LOCAL_TASKS

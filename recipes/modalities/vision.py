@@ -13,11 +13,11 @@ from pathlib import Path
 import pandas as pd
 
 from polydistill.contracts import Progress, silent
-from polydistill.data.downloads import Package, fetch
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.modalities.vision import LEAST_CONTRAST
 from polydistill.errors import DataError, StageError
 from recipes.contracts import BuiltData, Origin, ThirdPartyTask
+from recipes.downloads import Package, fetch
 from recipes.modalities import RECIPES
 from recipes.sources import images
 from recipes.sources.order import order_of

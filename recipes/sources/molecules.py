@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from polydistill.data.downloads import Package
+from recipes.downloads import Package
 
 CHEMICALS = Package(
     "pypi", "chemicals", "1.5.2", "chemicals-1.5.2-py3-none-any.whl",

