@@ -1,18 +1,24 @@
-"""Classes that the teacher families extend: identity, and batches of texts, images and molecules."""
+"""Classes that the teacher families extend: identity, batches of examples, ONNX Runtime, molecular graphs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.data.images import read_or_none
 from polydistill.data.smiles import MAX_ATOMS, read_molecule
-from polydistill.data.weights import package_version, source_sha256
-from polydistill.errors import ShapeError
+from polydistill.data.weights import locate, package_version, source_sha256
+from polydistill.errors import ShapeError, needs_extra
 
 Identity = Mapping[str, str | int | float | bool | None]
+Graph = dict[str, NDArray[Any]]
+BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
+"""The types of bonds; any other type has a code of its own."""
+FATAL_AND_ERRORS = 3  # of ONNX Runtime's log levels
 
 
 @dataclass(eq=False)
@@ -32,6 +38,8 @@ class NamedTeacher:
     """Attributes that change the embeddings."""
     files: ClassVar[Mapping[str, str]] = {}
     """Attributes that name a file or folder that changes the embeddings, by their keys in the identity."""
+    packages: ClassVar[Mapping[str, str]] = {}
+    """Distributions whose code computes the embeddings, by the keys of their versions in the identity."""
 
     name: str
     threads: int
@@ -45,6 +53,7 @@ class NamedTeacher:
             "version": self.version,
             **{name: getattr(self, name) for name in self.identified_by},
             **{key: commit or source_sha256(getattr(self, of)) for key, of in self.files.items()},
+            **{key: package_version(package) for key, package in self.packages.items()},
         }
 
 
@@ -114,14 +123,60 @@ class ReadsMolecules(ReadsExamples):
     """
 
     batch_rows = 64
+    packages: ClassVar = {"rdkit": "rdkit"}
     max_atoms: int = MAX_ATOMS
-
-    @property
-    def rdkit(self) -> str:
-        """The version of RDKit, whose code computes the features."""
-        return package_version("rdkit")
 
     def _read(self, example: Example) -> Any | None:
         molecule = read_molecule(example)
         fits = molecule is not None and molecule.GetNumAtoms() <= self.max_atoms
         return molecule if fits else None
+
+
+class RunsOnnx(NamedTeacher):
+    """Runs the ONNX file `model` with `threads` threads; `extra` is the pip extra that installs ONNX Runtime."""
+
+    files: ClassVar = {"weights": "model"}
+    extra: ClassVar[str]
+    model: str
+
+    @cached_property
+    def _session(self) -> Any:
+        with needs_extra(f"Teacher {self.name!r}", self.extra):
+            import onnxruntime as ort
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = FATAL_AND_ERRORS
+        # Waiting threads sleep instead of spinning, so that other processes get the cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return ort.InferenceSession(self._graph(), options, providers=["CPUExecutionProvider"])
+
+    def _graph(self) -> str | bytes:
+        """Return the path of the graph, or the serialised graph."""
+        return str(locate(self.model))
+
+
+def one_hot(value: object, choices: Sequence[object]) -> list[float]:
+    """Return `len(choices) + 1` numbers: a one at the value's index, or at the last index for any other value."""
+    row = [0.0] * (len(choices) + 1)
+    row[choices.index(value) if value in choices else -1] = 1.0
+    return row
+
+
+def batch_graphs(graphs: Sequence[Graph], atoms: str) -> Graph:
+    """Combine graphs into one, with each atom's graph index as `batch`.
+
+    Args:
+        graphs: Per molecule, the rows of atoms and bonds by name, and `edge_index`, `(2, directed bonds)`.
+        atoms: The name of an array with one row per atom.
+    """
+    sizes = np.array([len(graph[atoms]) for graph in graphs])
+    first = np.cumsum(sizes) - sizes
+    ends = [graph["edge_index"] + start for graph, start in zip(graphs, first, strict=True)]
+    rows = {
+        name: np.concatenate([graph[name] for graph in graphs]).astype(np.float32)
+        for name in graphs[0]
+        if name != "edge_index"
+    }
+    batch = np.repeat(np.arange(len(graphs)), sizes)
+    return {**rows, "edge_index": np.concatenate(ends, axis=1), "batch": batch}

@@ -18,8 +18,14 @@ from polydistill.data.smiles import MAX_ATOMS, directed_bonds
 from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import DataError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._molecules import BONDS, Graph, batch_graphs, one_hot
-from polydistill.teachers._readers import Identity, ReadsMolecules
+from polydistill.teachers._readers import (
+    BONDS,
+    Graph,
+    Identity,
+    ReadsMolecules,
+    batch_graphs,
+    one_hot,
+)
 
 ELEMENTS = (*range(1, 37), 53)
 CHARGES = (-1, -2, 1, 2, 0)
@@ -47,7 +53,7 @@ class DmpnnTeacher(ReadsMolecules):
     """
 
     family = "dmpnn"
-    identified_by = ("max_atoms", "rdkit", "precision")
+    identified_by = ("max_atoms", "precision")
 
     checkpoints: Sequence[str]
     dim: int

@@ -31,7 +31,7 @@ class FingerprintTeacher(ReadsMolecules):
     """
 
     family = "fingerprint"
-    identified_by = ("kind", "rdkit")
+    identified_by = ("kind",)
 
     kind: str
     dim: int

@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._molecules import BONDS, Graph, batch_graphs, one_hot
-from polydistill.teachers._readers import ReadsMolecules
-from polydistill.teachers._sessions import RunsOnnx
+from polydistill.teachers._readers import (
+    BONDS,
+    Graph,
+    ReadsMolecules,
+    RunsOnnx,
+    batch_graphs,
+    one_hot,
+)
 
 Floats = NDArray[np.float64]
 SYMBOLS = (
@@ -41,7 +46,7 @@ class MinimolTeacher(ReadsMolecules, RunsOnnx):
     """
 
     family, extra = "minimol", "molecules"
-    identified_by = ("max_atoms", "rdkit", "precision")
+    identified_by = ("max_atoms", "precision")
 
     model: str
     dim: int = 512

