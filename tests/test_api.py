@@ -219,7 +219,7 @@ class TestTeachers:
         self, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from polydistill import api
-        from polydistill.embeddings.in_memory import PROBES
+        from polydistill.embeddings.specification import PROBES
 
         teacher = Lengths()
         first = distilled(TEXTS, cache, teachers=teacher)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from polydistill.api import compare, distill, evaluate
     from polydistill.contracts import Teacher
-    from polydistill.embeddings.in_memory import Precomputed
+    from polydistill.embeddings.specification import Precomputed
     from polydistill.errors import PolydistillError
     from polydistill.export.student import Student, load
 
@@ -19,7 +19,7 @@ __all__ = [
 ]  # fmt: skip
 _HOMES = {
     "PolydistillError": "errors",
-    "Precomputed": "embeddings.in_memory",
+    "Precomputed": "embeddings.specification",
     "Student": "export.student",
     "Teacher": "contracts",
     "compare": "api",

@@ -23,13 +23,12 @@ from polydistill.config.data import TaskParams
 from polydistill.config.params import method_params, read_mapping, task_params
 from polydistill.config.training import EvaluationParams, MethodParams, enough_epochs
 from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
-from polydistill.data.completion import as_examples, groups_of
 from polydistill.data.files import read_table
+from polydistill.data.groups import groups_of
 from polydistill.data.inputs import guess_modality, open_source, read_inputs
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import benchmark_inputs, complete_task, groups_by_id
-from polydistill.embeddings.in_memory import Precomputed
-from polydistill.embeddings.specification import TeacherSpec, build_teachers
+from polydistill.data.tables import as_examples, benchmark_inputs, complete_task, groups_by_id
+from polydistill.embeddings.specification import Precomputed, TeacherSpec, build_teachers
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
 from polydistill.errors import DataError, ParamsError
 from polydistill.evaluation.benchmark import (

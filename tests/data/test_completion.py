@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from polydistill.config.data import CorpusParams, TaskParams
-from polydistill.data.completion import Dropped, split_of
+from polydistill.data.groups import split_of
 from polydistill.data.modalities.text import TextModality
-from polydistill.data.tables import complete_task, corpus_table, read_corpus, read_tasks
+from polydistill.data.tables import Dropped, complete_task, corpus_table, read_corpus, read_tasks
 from polydistill.errors import DataError
 from tests.small_data import make_frames
 

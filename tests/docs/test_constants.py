@@ -18,7 +18,7 @@ from flows.notification import MAX_CHARACTERS
 from polydistill.cli.registry import gc
 from polydistill.config.data import CorpusParams, StoreParams
 from polydistill.config.operations import DriftParams, GateParams
-from polydistill.data.completion import TEST_SHARE
+from polydistill.data.groups import TEST_SHARE
 from polydistill.data.images import MAX_PIXELS
 from polydistill.data.modalities import vision
 from polydistill.data.smiles import MAX_ATOMS

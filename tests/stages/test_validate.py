@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from polydistill.data.completion import Dropped
+from polydistill.data.tables import Dropped
 from polydistill.errors import DataError, MissingDataError, ValidationFailedError
 from polydistill.stages.validate import ValidationReport, validate
 from tests.small_data import TEXT, PandasChecker, make_frames, write_project

@@ -9,8 +9,8 @@ import pandas as pd
 
 from polydistill.config.data import CorpusParams, TaskKind, TaskParams
 from polydistill.contracts import Modality, Rule
-from polydistill.data.completion import draw, groups_of
 from polydistill.data.files import require_column
+from polydistill.data.groups import draw, groups_of
 from polydistill.data.inputs import guess_column, guess_kind, guess_label
 from polydistill.data.tables import complete_task, corpus_table, sides
 from polydistill.errors import DataError

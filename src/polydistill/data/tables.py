@@ -1,27 +1,53 @@
 """Tables of the corpus, of the benchmark tasks, and of the distinct inputs of all tasks."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from polydistill.config.data import CorpusParams, TaskParams
 from polydistill.contracts import Example, Modality
-from polydistill.data.completion import (
-    Dropped,
-    as_examples,
-    groups_of,
-    has_content_ids,
-    split_of,
-    usable_rows,
-)
 from polydistill.data.files import read_lines, read_table, require_column
+from polydistill.data.groups import groups_of, split_of
 from polydistill.errors import DataError
 
 CLASS_KINDS = frozenset({"binary-classification", "classification"})
 NUMBER_KINDS = frozenset({"regression", "sts"})
 SPLIT_KINDS = CLASS_KINDS | {"regression"}
 """Kinds of tasks whose probe is fitted on the `train` rows and scored on the `test` rows."""
+
+
+ROWS_TO_CHECK = 100
+"""The number of rows whose ids decide whether the ids of a corpus are content ids."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Numbers of rows of a user's table that cannot be used.
+
+    Attributes:
+        empty: Rows without an example or a label.
+        repeated: Rows with the same example and label as an earlier row.
+        contradictory: Rows whose example has different labels in different rows.
+
+    Examples:
+        >>> print(Dropped(empty=3, repeated=1))
+        3 empty, 1 repeated
+    """
+
+    empty: int = 0
+    repeated: int = 0
+    contradictory: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.empty or self.repeated or self.contradictory)
+
+    def __str__(self) -> str:
+        reasons = ("empty", "repeated", "with several labels")
+        counts = (self.empty, self.repeated, self.contradictory)
+        return ", ".join(f"{n:,} {reason}" for n, reason in zip(counts, reasons, strict=True) if n)
 
 
 def read_examples(path: Path, modality: Modality) -> list[Example]:
@@ -32,6 +58,23 @@ def read_examples(path: Path, modality: Modality) -> list[Example]:
         DataError: The file is empty or not UTF-8, or the modality refuses a line, which the message names.
     """
     return as_examples(read_lines(path), modality, f"{path}, line")
+
+
+def as_examples(
+    values: Iterable[object], modality: Modality, each: str = "Example", *, start: int = 1
+) -> list[Example]:
+    """Convert a user's values to examples of the modality.
+
+    Raises:
+        DataError: The modality refuses a value; the message names it by `each` and its number.
+    """
+    examples = []
+    for number, value in enumerate(values, start):
+        try:
+            examples.append(modality.coerce(value))
+        except DataError as error:
+            raise type(error)(f"{each} {number}: {error}") from error
+    return examples
 
 
 def read_corpus(
@@ -73,9 +116,9 @@ def corpus_table(
         DataError: The column of the examples is missing, or the modality refuses an example.
     """
     frame = _with_examples(frame, params.path, params.column, [modality.column])
-    if has_content_ids(frame, modality.column, modality):
+    if _has_content_ids(frame, modality.column, modality):
         return frame, Dropped()
-    return usable_rows(frame, [modality.column], modality, params.path)
+    return _usable_rows(frame, [modality.column], modality, params.path)
 
 
 def read_tasks(
@@ -121,7 +164,7 @@ def complete_task(
     dropped = Dropped()
     if "id" not in frame:
         label = "" if task.kind == "retrieval" else "label"
-        frame, dropped = usable_rows(frame, shown, modality, task.path, label)
+        frame, dropped = _usable_rows(frame, shown, modality, task.path, label)
     frame = _with_roles(frame, task)
     if task.max_rows is not None:
         frame = frame.sort_values("id").head(task.max_rows)
@@ -159,6 +202,59 @@ def sides(task: TaskParams, modality: Modality) -> list[str]:
     """Return the columns that hold a task's examples."""
     ends = ("1", "2") if task.kind == "sts" else ("",)
     return [f"{modality.column}{end}" for end in ends]
+
+
+def _has_content_ids(frame: pd.DataFrame, column: str, modality: Modality) -> bool:
+    """Return whether the column `id` of a corpus holds content ids; a user's own ids are not content ids."""
+    if "id" not in frame:
+        return False
+    shown = frame.loc[frame[column].notna(), ["id", column]].head(ROWS_TO_CHECK)
+    pairs = shown.itertuples(index=False, name=None)
+    return shown.empty or any(name == modality.content_id(example) for name, example in pairs)
+
+
+def _usable_rows(
+    frame: pd.DataFrame, columns: Sequence[str], modality: Modality, path: str, label: str = ""
+) -> tuple[pd.DataFrame, Dropped]:
+    """Return the usable rows, with a column `id` of content ids, and the numbers of dropped rows.
+
+    Args:
+        frame: The user's table.
+        columns: The columns of examples: one, or two for pairs. Their values are converted to examples.
+        modality: The modality of the examples.
+        path: The path of the table, for messages.
+        label: The column of labels, if the table has one.
+
+    Returns:
+        The rows in their order, with a new index from 0, and the numbers of dropped rows.
+
+    Raises:
+        DataError: The modality refuses a value; the message names it.
+    """
+    labels = [label] if label else []
+    is_empty = frame[[*columns, *labels]].isna().any(axis=1)
+    for column in columns:
+        is_empty |= frame[column].map(
+            lambda cell: isinstance(cell, str | bytes) and not cell.strip()
+        )
+    kept = frame[~is_empty].copy()
+    for column in columns:
+        examples = as_examples(kept[column], modality, f"{path}, column {column!r}, example")
+        kept[column] = pd.Series(examples, index=kept.index, dtype=object)
+    kept["id"] = _content_ids(kept, columns, modality)
+    is_repeated = kept.duplicated(["id", *labels])
+    kept = kept[~is_repeated]
+    is_contradictory = kept.duplicated("id", keep=False)
+    dropped = Dropped(int(is_empty.sum()), int(is_repeated.sum()), int(is_contradictory.sum()))
+    return kept[~is_contradictory].reset_index(drop=True), dropped
+
+
+def _content_ids(frame: pd.DataFrame, columns: Sequence[str], modality: Modality) -> list[str]:
+    names = [[modality.content_id(one) for one in frame[column]] for column in columns]
+    if len(names) == 1:
+        return names[0]
+    pairs = (" ".join(pair) for pair in zip(*names, strict=True))
+    return [hashlib.sha256(pair.encode()).hexdigest()[:32] for pair in pairs]
 
 
 def _with_examples(

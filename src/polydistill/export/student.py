@@ -14,8 +14,8 @@ from rich.progress import track
 
 from polydistill import contracts
 from polydistill.contracts import FloatArray, Modality
-from polydistill.data.completion import as_examples
 from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import as_examples
 from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError
 from polydistill.export.predicted_embeddings import PredictedEmbedding, TeacherPredictor
 from polydistill.project.files import put_in_place

@@ -11,11 +11,16 @@ import pandas as pd
 
 from polydistill.config.params import Params
 from polydistill.contracts import Modality, Rule
-from polydistill.data.completion import Dropped
 from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.rules import SPLIT_KEY, Checked, corpus_rules, task_rules
-from polydistill.data.tables import available_tasks, complete_task, corpus_table, read_corpus
+from polydistill.data.tables import (
+    Dropped,
+    available_tasks,
+    complete_task,
+    corpus_table,
+    read_corpus,
+)
 from polydistill.errors import ValidationFailedError
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout

@@ -14,8 +14,8 @@ import yaml
 
 import polydistill
 from polydistill.contracts import Example, FloatArray, Modality
-from polydistill.data.completion import as_examples
 from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import as_examples
 from polydistill.errors import MissingDataError
 from polydistill.export.bundle import CARD as EXPORT_CARD
 from polydistill.export.bundle import load_export

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
-from polydistill.data.completion import as_examples
 from polydistill.data.modalities import MODALITIES
+from polydistill.data.tables import as_examples
 from polydistill.errors import DataError
 from polydistill.students import encode, load_student
 

@@ -1,5 +1,6 @@
-"""Exact search for near-duplicates by the Jaccard index of their character 5-grams."""
+"""Groups of near-duplicates, found exactly by the Jaccard index of their character 5-grams, and splits by group."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,12 +8,71 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from polydistill.contracts import Example, Modality
+
 N = 5
 THRESHOLD = 0.8
 CHUNK = 5_000  # the number of keys that are compared with all keys at once, to bound memory
 ROUNDING = 1e-9
+TEST_SHARE = 0.2
 
 Ints = NDArray[np.int64]
+
+
+def groups_of(examples: Sequence[Example], modality: Modality) -> list[str]:
+    """Return the group of each example, `(n_examples,)`. A split must keep each group on one side.
+
+    Two examples are in one group if they have equal near keys or equal split keys (such as scaffolds), or, for a
+    modality with a `near_similarity`, if their near keys are at least that similar. The name of a group is the
+    content id of its first example.
+
+    Examples:
+        >>> from polydistill.data.modalities import MODALITIES
+        >>> groups = groups_of(["A cat.", "a cat", "two dogs"], MODALITIES.get("text")())
+        >>> groups[0] == groups[1], groups[0] == groups[2]
+        (True, False)
+    """
+    keys = [modality.near_key(example) for example in examples]
+    split_keys = (modality.split_key(example) for example in examples)
+    own = [f"row {row}" if key is None else key for row, key in enumerate(split_keys)]
+    links = [links_of_equal(keys), links_of_equal(own)]
+    if modality.near_similarity is not None:
+        first = {key: row for row, key in reversed(list(enumerate(keys)))}
+        pairs = near_duplicate_pairs(list(first), modality.near_similarity)
+        links.append(np.array(list(first.values()), dtype=np.int64)[pairs])
+    components = connected_groups(len(keys), *links)
+    names: dict[int, str] = {}
+    return [
+        names.setdefault(int(component), modality.content_id(example))
+        for component, example in zip(components, examples, strict=True)
+    ]
+
+
+def split_of(groups: Sequence[str], labels: Sequence[object] | None = None) -> list[str]:
+    """Return `train` or `test` for each row, `(n_rows,)`; about a fifth of the groups, chosen by hash, is `test`.
+
+    Args:
+        groups: The group of each row, `(n_rows,)`; all rows of a group are on one side.
+        labels: The class of each row; if no training row has a class, all groups with this class move to `train`.
+
+    Examples:
+        >>> split_of(["a", "b", "a", "c", "d"])
+        ['test', 'train', 'test', 'train', 'train']
+    """
+    draws = {group: draw("split", group) for group in groups}
+    test = {group for group, number in draws.items() if number < TEST_SHARE}
+    if not test and len(draws) > 1:
+        test = {min(draws, key=lambda group: draws[group])}
+    if labels is not None:
+        pairs = list(zip(groups, map(str, labels), strict=True))
+        trained = {label for group, label in pairs if group not in test}
+        test -= {group for group, label in pairs if label not in trained}
+    return ["test" if group in test else "train" for group in groups]
+
+
+def draw(purpose: str, group: str) -> float:
+    """Return a number in [0, 1) that depends only on the purpose and the group's name."""
+    return int.from_bytes(hashlib.sha256(f"{purpose} {group}".encode()).digest()[:8], "big") / 2**64
 
 
 def near_duplicate_pairs(keys: Sequence[str], threshold: float = THRESHOLD) -> Ints:
