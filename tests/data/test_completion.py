@@ -9,7 +9,7 @@ import pytest
 from polydistill.config.data import CorpusParams, TaskParams
 from polydistill.data.groups import split_of
 from polydistill.data.modalities.text import TextModality
-from polydistill.data.tables import Dropped, complete_task, corpus_table, read_corpus, read_tasks
+from polydistill.data.tables import complete_task, corpus_table, read_corpus, read_tasks
 from polydistill.errors import DataError
 from tests.small_data import make_frames
 
@@ -35,7 +35,7 @@ def test_a_corpus_of_texts_gets_ids_and_groups_and_loses_unusable_rows(tmp_path:
     assert frame["group"][0] == frame["group"][1] == frame["id"][0]
     assert frame["group"][2] == frame["id"][2]
     _, dropped = corpus_table(pd.read_csv(file, dtype=str), params, TEXT)
-    assert dropped == Dropped(empty=2, repeated=1)
+    assert dropped == {"empty": 2, "repeated": 1, "contradictory": 0}
 
 
 def test_a_corpus_with_content_ids_is_unchanged(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_task_of_texts_and_labels_gets_ids_groups_and_splits() -> None:
         pd.concat([frame, unclear], ignore_index=True), task(column="review", label="stars"), TEXT
     )
 
-    assert dropped == Dropped(empty=2, repeated=1, contradictory=2)
+    assert dropped == {"empty": 2, "repeated": 1, "contradictory": 2}
     assert found["text"].tolist() == texts[1:]
     assert set(found["label"]) == {"1", "02"}
     assert found["id"].is_unique

@@ -62,5 +62,5 @@ def test_a_task_that_has_all_examples_of_the_corpus_is_refused() -> None:
 
 
 def test_a_task_without_labels_is_refused() -> None:
-    with pytest.raises(DataError, match="must have a column of labels, got text"):
+    with pytest.raises(DataError, match="must have a column 'label', got text"):
         take_in(CORPUS, CORPUS.head(3), TEXT, Named())

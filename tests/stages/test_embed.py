@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from polydistill.config.params import Params, parse_params
-from polydistill.embeddings.store import open_embeddings, set_aside
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, StageError, StoreError, UnknownNameError
+from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.stages.embed import EmbedReport, embed
 from polydistill.teachers.hashing import HashingTeacher
@@ -75,7 +76,7 @@ def test_embeddings_that_were_moved_aside_are_reused(tmp_path: Path) -> None:
     before, layout = contents(tmp_path), Layout(tmp_path, "text")
     for part in ("corpus", "benchmark"):
         [(folder, target)] = layout.disabled_embeddings(part, active=())
-        set_aside(folder, target)
+        put_in_place(folder, target)
     assert layout.disabled_embeddings("corpus", active=()) == []
 
     report = run(tmp_path)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from polydistill.data.tables import Dropped
 from polydistill.errors import DataError, MissingDataError, ValidationFailedError
 from polydistill.stages.validate import ValidationReport, validate
 from tests.small_data import TEXT, PandasChecker, make_frames, write_project
@@ -178,8 +177,8 @@ def test_tables_of_texts_and_labels_are_valid_and_dropped_rows_are_reported(tmp_
     report = run(tmp_path, frames)
 
     assert report.dropped == {
-        "corpus": Dropped(empty=1, repeated=2),
-        "topics": Dropped(empty=1, repeated=2),
+        "corpus": {"empty": 1, "repeated": 2, "contradictory": 0},
+        "topics": {"empty": 1, "repeated": 2, "contradictory": 0},
     }
     written = json.loads((tmp_path / "reports/text/validation.json").read_text())
     assert written["dropped"]["corpus"] == {"empty": 1, "repeated": 2, "contradictory": 0}

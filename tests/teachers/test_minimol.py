@@ -7,7 +7,7 @@ import pytest
 
 from polydistill.config.params import load_params
 from polydistill.data.smiles import read_molecule
-from polydistill.teachers._molecules import batch_graphs
+from polydistill.teachers._readers import batch_graphs
 from polydistill.teachers.minimol import MinimolTeacher, graph_of, laplacian, return_probabilities
 
 TRIANGLE = np.ones((3, 3)) - np.eye(3)

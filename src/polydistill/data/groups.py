@@ -147,9 +147,7 @@ def _grams(key: str) -> set[str]:
 
 def _rarest_first(matrix: csr_array) -> csr_array:
     """Return the matrix with its columns in the order of their number of entries."""
-    frequency = np.bincount(matrix.indices)
-    rank = np.empty_like(frequency)
-    rank[np.argsort(frequency, kind="stable")] = np.arange(len(frequency))
-    ordered = csr_array((matrix.data, rank[matrix.indices], matrix.indptr), shape=matrix.shape)
+    order = np.argsort(np.bincount(matrix.indices), kind="stable")
+    ordered = matrix[:, order]
     ordered.sort_indices()
     return ordered

@@ -17,6 +17,8 @@ from polydistill.errors import DataError
 
 MOST_TASK_ROWS = 2_000
 """The greatest number of rows of a labelled corpus that become the task; at most half of the corpus does."""
+REASONS = {"contradictory": "with several labels"}
+"""What a note calls a reason for which `tables` drops rows."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,10 @@ def take_in(
     Raises:
         DataError: A named column is missing, or the corpus or the task has no usable row.
     """
-    notes: list[str] = []
-    source = corpus if task is None else task
-    column, task_column = _columns(corpus, task, modality, named, notes)
-    label = _label(source, task_column, named.label, is_task=task is not None, notes=notes)
+    reading = _Reading(modality, named)
+    source, notes = corpus if task is None else task, reading.notes
+    column, task_column = reading.columns(corpus, task)
+    label = reading.label(source, task_column, is_task=task is not None)
     params = CorpusParams(path="the corpus", column=column)
     usable, dropped = corpus_table(corpus, params, modality)
     made, rest = None, usable[[modality.column]]
@@ -96,65 +98,94 @@ def take_in(
         wanted = TaskParams(
             kind=kind, path="the task", domain="in", column=task_column, label=label
         )
-        made = _task(source, wanted, modality, notes)
+        made = reading.task(source, wanted)
         rest = _without(rest, made.frame[sides(wanted, modality)], modality)
     n_in_task = len(usable) - len(rest)
-    rest = _fit(rest, [modality.column], modality, modality.corpus_rules(), "corpus", notes)
+    rest = reading.fit(rest, [modality.column], modality.corpus_rules(), "corpus")
     if rest.empty:
         raise DataError("The corpus must have usable examples that are not in the task, got none.")
-    if dropped:
-        notes.append(f"Left out of the corpus: {dropped}.")
+    reading.note_dropped("corpus", dropped)
     if n_in_task:
         notes.append(f"Left out of the corpus, because the task has them: {n_in_task:,} examples.")
     return Intake(rest, made, tuple(notes))
 
 
-def _columns(
-    corpus: pd.DataFrame,
-    task: pd.DataFrame | None,
-    modality: Modality,
-    named: Named,
-    notes: list[str],
-) -> tuple[str, str]:
-    """Return the columns of examples of the corpus and of the task; the user's choice may be in either."""
-    source, is_pairs = corpus if task is None else task, named.kind == "sts"
-    in_task = is_pairs or named.column in source
-    own = None if in_task and named.column not in corpus else named.column
-    column = _column(corpus, modality, own, "corpus", notes)
-    if task is None:
-        return column, column
-    if is_pairs:  # two columns, such as text1 and text2
-        return column, named.column or modality.column
-    own = named.column if in_task else None
-    return column, _column(task, modality, own, "task", notes)
+class _Reading:
+    """Reads a user's tables, and notes what is guessed and what is left out."""
 
+    def __init__(self, modality: Modality, named: Named) -> None:
+        self.modality, self.named, self.notes = modality, named, list[str]()
 
-def _column(
-    frame: pd.DataFrame, modality: Modality, named: str | None, what: str, notes: list[str]
-) -> str:
-    if named is not None:
-        require_column(frame, named, f"The {what}")
-        return named
-    found = guess_column(frame, modality)
-    notes.append(f"Column {found!r} of the {what} has the examples.")
-    return found
+    def columns(self, corpus: pd.DataFrame, task: pd.DataFrame | None) -> tuple[str, str]:
+        """Return the columns of examples of the corpus and of the task; the user's choice may be in either."""
+        named, is_pairs = self.named.column, self.named.kind == "sts"
+        in_task = is_pairs or named in (corpus if task is None else task)
+        own = None if in_task and named not in corpus else named
+        column = self._column(corpus, own, "corpus")
+        if task is None:
+            return column, column
+        if is_pairs:  # two columns, such as text1 and text2
+            return column, named or self.modality.column
+        return column, self._column(task, named if in_task else None, "task")
 
+    def _column(self, frame: pd.DataFrame, named: str | None, what: str) -> str:
+        if named is not None:
+            require_column(frame, named, f"The {what}")
+            return named
+        found = guess_column(frame, self.modality)
+        self.notes.append(f"Column {found!r} of the {what} has the examples.")
+        return found
 
-def _label(
-    frame: pd.DataFrame, column: str, named: str | None, *, is_task: bool, notes: list[str]
-) -> str | None:
-    if named is not None:
-        require_column(frame, named, "The task" if is_task else "The corpus")
-        return named
-    found = guess_label(frame, column)
-    if found is None and is_task:
-        raise DataError(
-            f"The task must have a column of labels, got {', '.join(map(str, frame.columns))}: "
-            "name it with --label."
-        )
-    if found is not None and not is_task:
-        notes.append(f"A part of the corpus becomes a task: to predict {found!r}.")
-    return found
+    def label(self, frame: pd.DataFrame, column: str, *, is_task: bool) -> str | None:
+        """Return the column of labels; None if the table is a corpus without labels."""
+        if self.named.label is not None:
+            require_column(frame, self.named.label, "The task" if is_task else "The corpus")
+            return self.named.label
+        found = guess_label(frame, column)
+        if found is None and is_task:
+            require_column(frame, "label", "The task", "Name the column of labels with --label.")
+        if found is not None and not is_task:
+            self.notes.append(f"A part of the corpus becomes a task: to predict {found!r}.")
+        return found
+
+    def task(self, source: pd.DataFrame, params: TaskParams) -> Task:
+        """Return the task: the usable rows of a table of labelled examples."""
+        letters = "".join(c if c.isalnum() else " " for c in params.label.lower())
+        source, shown = source.drop(columns="id", errors="ignore"), sides(params, self.modality)
+        frame, dropped = complete_task(source, params, self.modality)
+        frame = self.fit(frame, shown, self.modality.task_rules(shown), "task")
+        if frame.empty:
+            raise DataError("The task must have rows with an example and a label, got none.")
+        self.note_dropped("task", dropped)
+        n_test = int((frame["split"] == "test").sum()) if "split" in frame else len(frame)
+        columns = [*shown, "label", *(one for one in ("role", "group", "split") if one in source)]
+        return Task("-".join(letters.split()) or "label", params.kind, frame[columns], n_test)
+
+    def fit(
+        self, frame: pd.DataFrame, columns: Sequence[str], rules: Sequence[Rule], what: str
+    ) -> pd.DataFrame:
+        """Return the rows that the modality's rules accept; add a note on the others.
+
+        Only rules about a single row are applied here; validation applies all rules.
+        """
+        shown = [list(row) for row in frame[list(columns)].itertuples(index=False, name=None)]
+        derived = frame.assign(**{k: list(v) for k, v in self.modality.derived(shown).items()})
+        is_fit = pd.Series(data=True, index=frame.index)
+        for rule in rules:
+            meets = ROW_RULES.get(rule.type)
+            if meets is None:
+                continue
+            accepted = meets(derived[str(rule.kwargs["column"])], rule.kwargs)
+            if count := int((is_fit & ~accepted).sum()):
+                self.notes.append(f"Left out of the {what}: {count:,} ({rule.because}).")
+            is_fit &= accepted
+        return frame[is_fit].reset_index(drop=True)
+
+    def note_dropped(self, what: str, dropped: Mapping[str, int]) -> None:
+        """Add a note on the numbers of rows that `tables` dropped."""
+        counts = (f"{n:,} {REASONS.get(reason, reason)}" for reason, n in dropped.items() if n)
+        if any(dropped.values()):
+            self.notes.append(f"Left out of the {what}: {', '.join(counts)}.")
 
 
 def _held_back(
@@ -170,50 +201,10 @@ def _held_back(
     return shown[names.isin(chosen)]
 
 
-def _task(source: pd.DataFrame, params: TaskParams, modality: Modality, notes: list[str]) -> Task:
-    letters = "".join(c if c.isalnum() else " " for c in params.label.lower())
-    complete, dropped = complete_task(source.drop(columns="id", errors="ignore"), params, modality)
-    shown = sides(params, modality)
-    complete = _fit(complete, shown, modality, modality.task_rules(shown), "task", notes)
-    if complete.empty:
-        raise DataError("The task must have rows with an example and a label, got none.")
-    if dropped:
-        notes.append(f"Left out of the task: {dropped}.")
-    n_test = int((complete["split"] == "test").sum()) if "split" in complete else len(complete)
-    columns = [*shown, "label", *(one for one in ("role", "group", "split") if one in source)]
-    return Task("-".join(letters.split()) or "label", params.kind, complete[columns], n_test)
-
-
 def _without(corpus: pd.DataFrame, shown: pd.DataFrame, modality: Modality) -> pd.DataFrame:
     """Return the examples of a corpus that are not near-duplicates of the examples of a task."""
     keys = {modality.near_key(one) for column in shown for one in shown[column].dropna()}
     return corpus[~corpus[modality.column].map(modality.near_key).isin(keys)]
-
-
-def _fit(
-    frame: pd.DataFrame,
-    columns: Sequence[str],
-    modality: Modality,
-    rules: Sequence[Rule],
-    what: str,
-    notes: list[str],
-) -> pd.DataFrame:
-    """Return the rows that the modality's rules accept; add a note on the others.
-
-    Only rules about a single row are applied here; validation applies all rules.
-    """
-    shown = [list(row) for row in frame[list(columns)].itertuples(index=False, name=None)]
-    derived = frame.assign(**{k: list(v) for k, v in modality.derived(shown).items()})
-    is_fit = pd.Series(data=True, index=frame.index)
-    for rule in rules:
-        meets = ROW_RULES.get(rule.type)
-        if meets is None:
-            continue
-        accepted = meets(derived[str(rule.kwargs["column"])], rule.kwargs)
-        if count := int((is_fit & ~accepted).sum()):
-            notes.append(f"Left out of the {what}: {count:,} ({rule.because}).")
-        is_fit &= accepted
-    return frame[is_fit].reset_index(drop=True)
 
 
 def _between(values: pd.Series, limits: Mapping[str, Any]) -> pd.Series:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -23,31 +22,12 @@ ROWS_TO_CHECK = 100
 """The number of rows whose ids decide whether the ids of a corpus are content ids."""
 
 
-@dataclass(frozen=True)
-class Dropped:
-    """Numbers of rows of a user's table that cannot be used.
+Dropped = dict[str, int]
+"""Numbers of rows of a user's table that cannot be used, by reason.
 
-    Attributes:
-        empty: Rows without an example or a label.
-        repeated: Rows with the same example and label as an earlier row.
-        contradictory: Rows whose example has different labels in different rows.
-
-    Examples:
-        >>> print(Dropped(empty=3, repeated=1))
-        3 empty, 1 repeated
-    """
-
-    empty: int = 0
-    repeated: int = 0
-    contradictory: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.empty or self.repeated or self.contradictory)
-
-    def __str__(self) -> str:
-        reasons = ("empty", "repeated", "with several labels")
-        counts = (self.empty, self.repeated, self.contradictory)
-        return ", ".join(f"{n:,} {reason}" for n, reason in zip(counts, reasons, strict=True) if n)
+The reasons are `empty`: without an example or a label; `repeated`: the same example and label as an earlier row;
+`contradictory`: the example has different labels in different rows.
+"""
 
 
 def read_examples(path: Path, modality: Modality) -> list[Example]:
@@ -117,7 +97,7 @@ def corpus_table(
     """
     frame = _with_examples(frame, params.path, params.column, [modality.column])
     if _has_content_ids(frame, modality.column, modality):
-        return frame, Dropped()
+        return frame, {}
     return _usable_rows(frame, [modality.column], modality, params.path)
 
 
@@ -161,7 +141,7 @@ def complete_task(
     shown = sides(task, modality)
     frame = _with_examples(frame, task.path, task.column, shown)
     frame = _with_labels(frame, task)
-    dropped = Dropped()
+    dropped: Dropped = {}
     if "id" not in frame:
         label = "" if task.kind == "retrieval" else "label"
         frame, dropped = _usable_rows(frame, shown, modality, task.path, label)
@@ -245,7 +225,8 @@ def _usable_rows(
     is_repeated = kept.duplicated(["id", *labels])
     kept = kept[~is_repeated]
     is_contradictory = kept.duplicated("id", keep=False)
-    dropped = Dropped(int(is_empty.sum()), int(is_repeated.sum()), int(is_contradictory.sum()))
+    reasons = {"empty": is_empty, "repeated": is_repeated, "contradictory": is_contradictory}
+    dropped = {reason: int(rows.sum()) for reason, rows in reasons.items()}
     return kept[~is_contradictory].reset_index(drop=True), dropped
 
 

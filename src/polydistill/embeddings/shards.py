@@ -156,10 +156,9 @@ def verified(path: Path, sha256: str) -> Path:
     Raises:
         StoreError: The file is missing, or has another checksum.
     """
-    if not path.exists():
-        raise StoreError(f"No file {path}: rerun embed to rebuild it.")
-    if sha256_of(path) != sha256:
-        raise StoreError(f"{path} is damaged: rerun embed to rebuild it.")
+    if not path.exists() or sha256_of(path) != sha256:
+        state = "damaged" if path.exists() else "missing"
+        raise StoreError(f"{path} is {state}: rerun embed to rebuild it.")
     return path
 
 

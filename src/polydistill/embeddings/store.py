@@ -234,17 +234,6 @@ def open_corpus_embeddings(
     return stored
 
 
-def set_aside(folder: Path, target: Path) -> None:
-    """Move the embeddings of a disabled teacher to `target`, from where `write_embeddings` can reuse them.
-
-    Otherwise the folder would change the hash of a stage that does not read it.
-    """
-    if target.exists():  # unfinished work of the same teacher, which the finished shards replace
-        shutil.rmtree(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(folder, target)
-
-
 def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
     """Yield the row indices of each batch; examples are sorted by length, so that batches need little padding."""
     order = np.argsort([len(example) for example in examples], kind="stable")

@@ -9,7 +9,7 @@ from polydistill.config.params import NOT_AFFECTING_SCORES, Params
 from polydistill.contracts import Progress, Tracker, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
-from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embeddings, set_aside
+from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embeddings
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.stages.code import stage_code
@@ -43,7 +43,7 @@ def distill(
     require_both_sides(held_out, block.corpus.held_out)
     active = params.enabled_teachers(modality)
     for folder, target in layout.disabled_embeddings("corpus", active):
-        set_aside(folder, target)
+        put_in_place(folder, target)  # from where the embed stage can reuse them
     stored = open_corpus_embeddings(layout.corpus_embeddings(active), table["id"].tolist())
     work = _work_folder(layout, params, stored, groups)
     named = block.warm_start.sha256

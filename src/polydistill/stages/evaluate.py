@@ -17,7 +17,7 @@ from polydistill.config.params import Params
 from polydistill.contracts import Embeddings, Modality, Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
-from polydistill.embeddings.store import open_embeddings, set_aside
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import StoreError, UnknownNameError
 from polydistill.evaluation.benchmark import BenchmarkRun, build_tasks, run_benchmark
 from polydistill.evaluation.encoder import LookupEncoder
@@ -89,7 +89,7 @@ def evaluate(
     wanted = _wanted(params, modality, models or block.evaluation.models)
     active = params.enabled_teachers(modality)
     for folder, target in layout.disabled_embeddings("benchmark", active):
-        set_aside(folder, target)
+        put_in_place(folder, target)  # from where the embed stage can reuse them
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
     tasks = build_tasks(frames, block.tasks, block.evaluation, kind)

@@ -97,7 +97,7 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
         tables[name] = task_rules(frame, task, kind, keys)
     results = checker.check(tables)
     failed = [result for result in results if not result.success]
-    dropped = {name: rows for name, rows in all_dropped.items() if rows}
+    dropped = {name: rows for name, rows in all_dropped.items() if any(rows.values())}
     unavailable = tuple(name for name in block.tasks if name not in tables)
     summary: dict[str, object] = {
         "success": not failed,
@@ -105,7 +105,7 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
         "unavailable": unavailable,
     }
     if dropped:
-        summary["dropped"] = {name: asdict(rows) for name, rows in dropped.items()}
+        summary["dropped"] = dropped
     write_atomic(layout.validation, json.dumps(summary, indent=1, sort_keys=True) + "\n")
     if failed:
         raise ValidationFailedError(_explain(failed, tables, kind))

@@ -1,18 +1,17 @@
 """Averaged word vectors, with weights that decrease with a word's frequency."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from polydistill.contracts import Embeddings, Example, FloatArray
+from polydistill.contracts import Example, FloatArray
 from polydistill.data.weights import locate
 from polydistill.errors import DataError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import NamedTeacher
+from polydistill.teachers._readers import ReadsExamples
 from polydistill.teachers._texts import unit_length
 
 TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\sa-z0-9]")
@@ -22,7 +21,7 @@ SMOOTHING = 1e-3
 
 @TEACHERS.register("static-vectors")
 @dataclass(eq=False, kw_only=True)
-class StaticVectorsTeacher(NamedTeacher):
+class StaticVectorsTeacher(ReadsExamples):
     """A table of word vectors in decreasing frequency; a text without known words gives a missing row.
 
     Attributes:
@@ -36,6 +35,7 @@ class StaticVectorsTeacher(NamedTeacher):
     """
 
     family, version = "static-vectors", 2
+    batch_rows = 256
     files: ClassVar = {"weights": "vectors", "vocabulary": "vocabulary"}
 
     vocabulary: str
@@ -62,13 +62,9 @@ class StaticVectorsTeacher(NamedTeacher):
         weights = (SMOOTHING / (SMOOTHING + probability)).astype(np.float32)
         return np.asarray(vectors, dtype=np.float32) * weights[:, None]
 
-    def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """See `contracts.Teacher.embed`."""
-        values = np.zeros((len(examples), self.dim), dtype=np.float32)
-        present = np.zeros(len(examples), dtype=np.bool_)
-        for row, example in enumerate(examples):
-            words = TOKEN.findall(str(example).lower())
-            known = [self._rows[word] for word in words if word in self._rows]
-            if known:
-                values[row], present[row] = self._table[known].mean(axis=0), True
-        return Embeddings(unit_length(values), present)
+    def _read(self, example: Example) -> list[int] | None:
+        words = TOKEN.findall(str(example).lower())
+        return [self._rows[word] for word in words if word in self._rows] or None
+
+    def _run(self, batch: list[Any]) -> FloatArray:
+        return unit_length(np.stack([self._table[known].mean(axis=0) for known in batch]))
