@@ -304,7 +304,7 @@ class TestDamage:
         write(tmp_path)
         (tmp_path / "final" / shard_file(1)).unlink()
 
-        with pytest.raises(StoreError, match=r"No file .*shard-00001\.arrow"):
+        with pytest.raises(StoreError, match=r"shard-00001\.arrow is missing: rerun embed"):
             open_embeddings(tmp_path / "final")
         report = write(tmp_path)
 
