@@ -24,7 +24,7 @@ from polydistill.export.predicted_embeddings import TeacherPredictor
 from polydistill.project.layout import Layout
 from polydistill.report.results import read_report, write_results
 from polydistill.students import encode, load_student, weights_digest
-from polydistill.training.dataset import Ints, held_out_mask, require_both_sides, seeded
+from polydistill.training.dataset import held_out_mask, require_both_sides, seeded
 
 NEIGHBOURS = 10
 QUERIES = 1_000
@@ -32,6 +32,7 @@ INDEXED = 50_000
 FLAGGED = 0.05
 """The share of held-out rows whose out-of-distribution score is above the threshold."""
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def predictions(
