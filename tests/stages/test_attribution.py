@@ -18,7 +18,7 @@ from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import write_embeddings
 from polydistill.errors import MissingDataError, ParamsError, StoreError
 from polydistill.project.layout import Layout
-from polydistill.stages.attribution import adds_per_minute, attribution
+from polydistill.stages.attribution import adds_per_minute, attribute_scores
 from tests.our_params import text_params
 
 pytest.importorskip("mteb")
@@ -91,7 +91,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_noise_teacher_is_ranked_last_and_is_the_only_one_flagged(project: Path) -> None:
-    report = attribution(project, make_params(), "text")
+    report = attribute_scores(project, make_params(), "text")
 
     flagged = {one.teacher: one.adds_nothing for one in report.contributions}
     assert flagged == {"colours": False, "shapes": False, "noise": True}
@@ -105,7 +105,7 @@ def test_the_same_embeddings_give_the_same_bytes(project: Path) -> None:
     results = project / "docs" / "results" / "text"
     written = []
     for _ in range(2):
-        attribution(project, make_params(), "text")
+        attribute_scores(project, make_params(), "text")
         written.append({file.name: file.read_bytes() for file in results.iterdir()})
 
     assert written[0] == written[1]
@@ -120,7 +120,7 @@ def test_durations_are_printed_and_not_written_to_files(project: Path) -> None:
     timings.mkdir(parents=True)
     (timings / "colours.json").write_text('{"rows_per_s": 1000.0}\n', encoding="utf-8")
 
-    report = attribution(project, params, "text")
+    report = attribute_scores(project, params, "text")
 
     here = adds_per_minute(project, params, report)
     rows = params.modality("text").corpus.rows
@@ -140,7 +140,7 @@ def test_missing_embeddings_are_reported(project: Path) -> None:
     folder.rename(project / "elsewhere")
 
     with pytest.raises(MissingDataError, match=r"benchmark/shapes: run `dvc repro embed@text-shap"):
-        attribution(project, make_params(), "text")
+        attribute_scores(project, make_params(), "text")
 
 
 def test_an_input_without_an_embedding_is_an_error(project: Path) -> None:
@@ -149,12 +149,12 @@ def test_an_input_without_an_embedding_is_an_error(project: Path) -> None:
     frame.to_csv(project / "data" / "kinds.csv", index=False)
 
     with pytest.raises(StoreError, match="lacks 1 of .*embed stage"):
-        attribution(project, make_params(), "text")
+        attribute_scores(project, make_params(), "text")
 
 
 def test_one_teacher_alone_has_no_marginal_contribution(project: Path) -> None:
     with pytest.raises(ParamsError, match="at least two teachers, got only colours"):
-        attribution(project, make_params(teachers=["colours"]), "text")
+        attribute_scores(project, make_params(teachers=["colours"]), "text")
 
     assert not (project / "docs").exists()
 

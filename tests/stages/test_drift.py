@@ -16,9 +16,9 @@ from polydistill.project.layout import Layout
 from polydistill.stages.drift import (
     DriftReport,
     Reference,
-    drift,
     load_reference,
     make_reference,
+    measure_drift,
     save_reference,
 )
 from polydistill.stages.validate import RuleResult
@@ -64,7 +64,7 @@ def student() -> BagOfBytesStudent:
 def compare(
     root: Path, params: Params, reference: Reference, student: BagOfBytesStudent
 ) -> DriftReport:
-    return drift(root, params, "text", reference, student, MeansChecker(), champion=3)
+    return measure_drift(root, params, "text", reference, student, MeansChecker(), champion=3)
 
 
 def rewrite(root: Path, **columns: object) -> None:

@@ -80,8 +80,7 @@ def compare(
 @commands.command(epilog="Example: polydistill attribution text")
 def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
     """Estimate what each teacher adds to the others."""
-    from polydistill.stages.attribution import adds_per_minute
-    from polydistill.stages.attribution import attribution as attribute_scores
+    from polydistill.stages.attribution import adds_per_minute, attribute_scores
 
     params, progress = project_params(), ProgressLines("attribution")
     report = attribute_scores(ROOT, params, modality, progress=progress)

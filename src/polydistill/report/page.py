@@ -9,21 +9,12 @@ from polydistill.config.describe import flatten
 from polydistill.config.params import ModalityParams, Params
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
+from polydistill.report import tables
 from polydistill.report.costs import Measured, Size, measure, model_sizes
 from polydistill.report.figures import Picture, quality_scatter, score_bars, training_curves
 from polydistill.report.gate import NAMES, gate_tables
 from polydistill.report.results import TEMPLATES, Inputs, read_inputs
 from polydistill.report.summary import verdict_line
-from polydistill.report.tables import (
-    MEAN,
-    STUDENT,
-    best_teacher,
-    known,
-    mean_scores,
-    require_known,
-    shares_of_best_teacher,
-    task_scores,
-)
 
 DOMAINS = {
     None: "All tasks",
@@ -50,7 +41,7 @@ def write_report(root: Path, params: Params, modality: str, *, speed: bool = Tru
     """
     layout = Layout(root, modality)
     inputs = read_inputs(layout)
-    require_known(inputs.scores, params.modality(modality).tasks)
+    tables.require_known(inputs.scores, params.modality(modality).tasks)
     speeds = measure(root, params, modality) if speed else None
     html = _render(layout, params, inputs, model_sizes(root, params, modality), speeds)
     write_atomic(layout.page, html)
@@ -67,11 +58,11 @@ def _render(
     modality, block = layout.modality, params.modality(layout.modality)
     teachers = list(block.enabled_teachers)
     sections = {
-        title: mean_scores(inputs.scores, block.tasks, teachers, domain)
+        title: tables.mean_scores(inputs.scores, block.tasks, teachers, domain)
         for domain, title in DOMAINS.items()
     }
     means = sections[DOMAINS[None]]
-    overall = known(means[MEAN]) if MEAN in means else {}
+    overall = tables.known(means[tables.MEAN]) if tables.MEAN in means else {}
     megabytes = {name: size.megabytes for name, size in sizes.items() if size.megabytes}
     rates = {one.model: one.examples_per_s for one in speeds or () if one.examples_per_s}
     return TEMPLATES.get_template("page.html.jinja").render(
@@ -82,22 +73,22 @@ def _render(
         gate=gate_tables((inputs.verdict or {}).get("rules", ())),
         rule_names=NAMES,
         overall=overall,
-        best_teacher=best_teacher(means),
-        n_parameters=sizes[STUDENT].n_parameters,
+        best_teacher=tables.best_teacher(means),
+        n_parameters=sizes[tables.STUDENT].n_parameters,
         megabytes=megabytes,
         rates=rates,
         sections=[
-            (title, table, shares_of_best_teacher(table).loc[STUDENT])
+            (title, table, tables.shares_of_best_teacher(table).loc[tables.STUDENT])
             for title, table in sections.items()
             if not table.empty
         ],
-        task_scores=task_scores(inputs.scores, block.tasks, teachers),
+        task_scores=tables.task_scores(inputs.scores, block.tasks, teachers),
         labels_seen=params.labels_seen(modality),
         absent=[name for name in teachers if name not in inputs.scores],
         bars=_bars(means),
         curves=_curves(inputs, block),
         scatters=_scatters(overall, megabytes, rates),
-        unknown_sizes=[name for name in (STUDENT, *teachers) if name not in megabytes],
+        unknown_sizes=[name for name in (tables.STUDENT, *teachers) if name not in megabytes],
         speeds=speeds,
         threads=params.threads,
         failed_rules=[r for r in (inputs.validation or {}).get("rules", []) if not r["success"]],
@@ -110,8 +101,8 @@ def _render(
 
 def _bars(means: pd.DataFrame) -> list[Picture]:
     return [
-        score_bars(f"bars-{number}", known(means[kind]), str(kind))
-        for number, kind in enumerate(means.columns.drop(MEAN, errors="ignore"))
+        score_bars(f"bars-{number}", tables.known(means[kind]), str(kind))
+        for number, kind in enumerate(means.columns.drop(tables.MEAN, errors="ignore"))
     ]
 
 

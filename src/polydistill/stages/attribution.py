@@ -15,16 +15,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, groups_by_id, read_tasks
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import MissingDataError, ParamsError
-from polydistill.evaluation.attribution import (
-    GB,
-    AttributionReport,
-    ByExample,
-    Members,
-    attribute,
-    ensembles,
-    join,
-    make_block,
-)
+from polydistill.evaluation import attribution
 from polydistill.evaluation.benchmark import build_tasks, run_tasks
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES
@@ -35,9 +26,9 @@ from polydistill.report.results import TEMPLATES, write_results
 from polydistill.stages.evaluate import stored_embeddings
 
 
-def attribution(
+def attribute_scores(
     root: Path, params: Params, modality: str, *, progress: Progress = silent
-) -> AttributionReport:
+) -> attribution.AttributionReport:
     """Score ensembles of teachers and write `docs/results/<modality>/attribution.*`.
 
     The ensembles are all teachers, all without each one, and each alone. Tasks, probes and scores are those of the
@@ -69,12 +60,15 @@ def attribution(
     tasks = build_tasks(frames, block.tasks, block.evaluation, kind)
     ids = benchmark_inputs(frames, block.tasks, kind)["id"].tolist()
     with threadpool_limits(params.threads, "blas"), threadpool_limits(1, "openmp"):
-        blocks = {name: make_block(stored_embeddings(layout, name, ids)[0]) for name in teachers}
-    runs: dict[Members, dict[str, ByExample]] = {}
-    planned = ensembles(teachers)
+        blocks = {
+            name: attribution.make_block(stored_embeddings(layout, name, ids)[0])
+            for name in teachers
+        }
+    runs: dict[attribution.Members, dict[str, attribution.ByExample]] = {}
+    planned = attribution.ensembles(teachers)
     for number, members in enumerate(planned, 1):
         name = "+".join(members)
-        together = join([blocks[teacher] for teacher in members])
+        together = attribution.join([blocks[teacher] for teacher in members])
         encoder = LookupEncoder(name, "stored", ids, together)
         runs[members] = {
             run.task: run.predictions.groupby("example", sort=True)["score"].mean()  # over seeds
@@ -82,7 +76,7 @@ def attribution(
         }
         progress(f"attribution {name}", number, len(planned))
     sizes = model_sizes(root, params, modality)
-    report = attribute(
+    report = attribution.attribute(
         modality,
         runs,
         block.tasks,
@@ -94,15 +88,20 @@ def attribution(
     return report
 
 
-def markdown(report: AttributionReport) -> str:
+def markdown(report: attribution.AttributionReport) -> str:
     """Return the report as two tables: one row per teacher, and one row per task."""
     template = TEMPLATES.get_template("attribution.md.jinja")
-    named = {"confidence": CONFIDENCE, "resamples": RESAMPLES, "gigabyte": GB, "overall": OVERALL}
+    named = {
+        "confidence": CONFIDENCE,
+        "resamples": RESAMPLES,
+        "gigabyte": attribution.GB,
+        "overall": OVERALL,
+    }
     return template.render(report=report, **named)
 
 
 def adds_per_minute(
-    root: Path, params: Params, report: AttributionReport
+    root: Path, params: Params, report: attribution.AttributionReport
 ) -> dict[str, dict[str, float | None]]:
     """Return each teacher's `minutes` to embed the corpus on this machine, and its contribution `adds_per_minute`.
 

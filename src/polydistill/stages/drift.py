@@ -15,14 +15,7 @@ from polydistill.contracts import Example, FloatArray, Modality, Student
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
 from polydistill.errors import DataError, MissingDataError, ShapeError
-from polydistill.evaluation.drift import (
-    ColumnRange,
-    allowed_ranges,
-    choose_columns,
-    derive,
-    means,
-    mmd_test,
-)
+from polydistill.evaluation import drift
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.stages.validate import RuleChecker
@@ -46,7 +39,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Column(ColumnRange):
+class Column(drift.ColumnRange):
     """A column of the incoming corpus beside its allowed range.
 
     Attributes:
@@ -91,8 +84,8 @@ def make_reference(root: Path, params: Params, modality: str, student: Student) 
     corpus = read_corpus(root, block.corpus, kind, with_groups=False)
     rows = block.retrain.drift.rows
     examples = draw(corpus, kind, rows, params.seed, "drift: reference")
-    table = derive(corpus, kind, choose_columns(corpus, kind))
-    return Reference(encode(student, examples), means(table))
+    table = drift.derive(corpus, kind, drift.choose_columns(corpus, kind))
+    return Reference(encode(student, examples), drift.means(table))
 
 
 def save_reference(reference: Reference, folder: Path) -> None:
@@ -115,7 +108,7 @@ def load_reference(folder: Path) -> Reference:
     return Reference(load_file(folder / EMBEDDINGS)["embeddings"], columns)
 
 
-def drift(  # noqa: PLR0913 - two corpora with their settings
+def measure_drift(  # noqa: PLR0913 - two corpora with their settings
     root: Path,
     params: Params,
     modality: str,
@@ -148,15 +141,15 @@ def drift(  # noqa: PLR0913 - two corpora with their settings
         )
     corpus = read_corpus(root, block.corpus, kind, with_groups=False)
     examples = draw(corpus, kind, policy.rows, params.seed, "drift: incoming")
-    test = mmd_test(
+    test = drift.mmd_test(
         reference.embeddings,
         encode(student, examples),
         permutations=policy.permutations,
         generator=seeded(params.seed, "drift: labels"),
     )
-    table = derive(corpus, kind, list(reference.columns))
-    incoming = means(table)
-    ranges = allowed_ranges(reference.columns, tolerance=policy.tolerance)
+    table = drift.derive(corpus, kind, list(reference.columns))
+    incoming = drift.means(table)
+    ranges = drift.allowed_ranges(reference.columns, tolerance=policy.tolerance)
     results = checker.check({"corpus": (table, [one.rule for one in ranges])})
     columns = tuple(
         Column(**vars(one), incoming=incoming[one.column], drifted=not result.success)

@@ -10,20 +10,11 @@ from torch import Tensor, nn
 from polydistill.contracts import Example
 from polydistill.data.weights import locate
 from polydistill.errors import ParamsError
-from polydistill.students import STUDENTS
-from polydistill.students._bundle import (
-    SavedStudent,
-    as_texts,
-    drawn_from,
-    read_json,
-    remove_keys,
-    write_json,
-    write_modules,
-)
+from polydistill.students import STUDENTS, _bundle
 
 
 @STUDENTS.register("transformer")
-class TransformerStudent(SavedStudent):
+class TransformerStudent(_bundle.SavedStudent):
     """See `contracts.Student`. Its bundle loads as a sentence-transformers `Transformer` and `Pooling`.
 
     Args:
@@ -83,7 +74,7 @@ class TransformerStudent(SavedStudent):
             encoder = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         else:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, **dict(fresh))
-            with drawn_from(generator):
+            with _bundle.drawn_from(generator):
                 encoder = AutoModel.from_config(config, dtype=torch.float32)
         if layers is not None:
             _keep_layers(encoder, layers)
@@ -96,15 +87,15 @@ class TransformerStudent(SavedStudent):
 
         encoder = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        pooling = read_json(folder / "1_Pooling/config.json")
+        pooling = _bundle.read_json(folder / "1_Pooling/config.json")
         mode = "cls" if pooling["pooling_mode_cls_token"] else "mean"
-        max_tokens = read_json(folder / "sentence_bert_config.json")["max_seq_length"]
+        max_tokens = _bundle.read_json(folder / "sentence_bert_config.json")["max_seq_length"]
         return cls(encoder, tokenizer, mode, max_tokens)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.Student.collate`."""
         features = self._tokenizer(
-            as_texts(examples),
+            _bundle.as_texts(examples),
             padding=True,
             truncation=True,
             max_length=self._max_tokens,
@@ -124,7 +115,7 @@ class TransformerStudent(SavedStudent):
     def _write(self, folder: Path) -> None:
         self.module.save_pretrained(folder)
         # equal students give equal bytes
-        remove_keys(folder / "config.json", "transformers_version", "_name_or_path")
+        _bundle.remove_keys(folder / "config.json", "transformers_version", "_name_or_path")
         self._tokenizer.save_pretrained(folder)
         (folder / "1_Pooling").mkdir(exist_ok=True)
         pooling = {
@@ -132,10 +123,10 @@ class TransformerStudent(SavedStudent):
             "pooling_mode_cls_token": self._pooling == "cls",
             "pooling_mode_mean_tokens": self._pooling == "mean",
         }
-        write_json(folder / "1_Pooling/config.json", pooling)
+        _bundle.write_json(folder / "1_Pooling/config.json", pooling)
         settings = {"do_lower_case": False, "max_seq_length": self._max_tokens}
-        write_json(folder / "sentence_bert_config.json", settings)
-        write_modules(folder, [("Transformer", ""), ("Pooling", "1_Pooling")])
+        _bundle.write_json(folder / "sentence_bert_config.json", settings)
+        _bundle.write_modules(folder, [("Transformer", ""), ("Pooling", "1_Pooling")])
 
 
 def _keep_layers(encoder: Any, layers: Sequence[int]) -> None:

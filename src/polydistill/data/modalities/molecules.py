@@ -4,15 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from polydistill.contracts import Example, Rule
+from polydistill.data import smiles
 from polydistill.data.modalities import MODALITIES, between
-from polydistill.data.smiles import (
-    MAX_ATOMS,
-    as_smiles,
-    canonical_smiles,
-    count_atoms,
-    parent_smiles,
-    scaffold_smiles,
-)
 from polydistill.errors import DataError
 
 
@@ -35,18 +28,18 @@ class MoleculesModality:
 
     def content_id(self, example: Example) -> str:
         """See `contracts.Modality.content_id`: the hash of the canonical SMILES, or of an invalid SMILES as written."""
-        canonical = canonical_smiles(example)
-        content = f"invalid {as_smiles(example)}" if canonical is None else canonical
+        canonical = smiles.canonical_smiles(example)
+        content = f"invalid {smiles.as_smiles(example)}" if canonical is None else canonical
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def near_key(self, example: Example) -> str:
         """See `contracts.Modality.near_key`: the parent, which salts and stereoisomers of a compound share."""
-        parent = parent_smiles(example)
-        return as_smiles(example) if parent is None else parent
+        parent = smiles.parent_smiles(example)
+        return smiles.as_smiles(example) if parent is None else parent
 
     def split_key(self, example: Example) -> str | None:
         """See `contracts.Modality.split_key`: the Bemis-Murcko scaffold; the parent of a molecule without rings."""
-        scaffold = scaffold_smiles(example)
+        scaffold = smiles.scaffold_smiles(example)
         if scaffold is None:
             return None
         return f"scaffold {scaffold}" if scaffold else f"compound {self.near_key(example)}"
@@ -54,7 +47,7 @@ class MoleculesModality:
     def coerce(self, value: object) -> Example:
         """See `contracts.Modality.coerce`: a valid SMILES is returned unchanged."""
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-        if not isinstance(text, str) or canonical_smiles(text) is None:
+        if not isinstance(text, str) or smiles.canonical_smiles(text) is None:
             raise DataError(
                 f"A molecule must be a valid SMILES with at least one atom, got {value!r}."
             )
@@ -62,14 +55,18 @@ class MoleculesModality:
 
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
         """See `contracts.Modality.derived`: the number of heavy atoms, 0 if a SMILES is invalid."""
-        counts = ([count_atoms(example) for example in examples] for examples in shown)
+        counts = ([smiles.count_atoms(example) for example in examples] for examples in shown)
         return {"n_atoms": [max(row, default=0) if all(row) else 0 for row in counts]}
 
     def corpus_rules(self) -> Sequence[Rule]:
         """See `contracts.Modality.corpus_rules`."""
         return (
             between("n_atoms", "a SMILES is not valid, or empty", min_value=1),
-            between("n_atoms", f"a molecule has more than {MAX_ATOMS} atoms", max_value=MAX_ATOMS),
+            between(
+                "n_atoms",
+                f"a molecule has more than {smiles.MAX_ATOMS} atoms",
+                max_value=smiles.MAX_ATOMS,
+            ),
         )
 
     def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:  # noqa: ARG002

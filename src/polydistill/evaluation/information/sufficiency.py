@@ -7,13 +7,7 @@ from numpy.typing import ArrayLike
 
 from polydistill.contracts import FloatArray
 from polydistill.errors import DataError
-from polydistill.evaluation.information._density import (
-    Mask,
-    conditional_nll,
-    fit_mixture,
-    linear_view,
-    marginal_nll,
-)
+from polydistill.evaluation.information import _density
 from polydistill.evaluation.statistics.bootstrap import interval, resampled_means
 from polydistill.training.dataset import seeded
 
@@ -46,7 +40,7 @@ class Sufficiency:
 def estimate_sufficiency(
     x: FloatArray,
     y: FloatArray,
-    held_out: Mask,
+    held_out: _density.Mask,
     *,
     groups: ArrayLike | None = None,
     seed: int = 0,
@@ -102,9 +96,9 @@ def estimate_sufficiency(
             f"Information about {y.shape[1]} dimensions needs at least {needed} rows to fit on and "
             f"{MIN_ROWS} to validate on, got {fit.sum()} and {validation.sum()}: give more rows."
         )
-    view = linear_view(x, y, fit, validation)
-    alone = marginal_nll(fit_mixture(view.y, fit, validation, seed), view.y)
-    given = conditional_nll(view, fit, validation, seed)
+    view = _density.linear_view(x, y, fit, validation)
+    alone = _density.marginal_nll(_density.fit_mixture(view.y, fit, validation, seed), view.y)
+    given = _density.conditional_nll(view, fit, validation, seed)
     if given[validation].mean() >= alone[validation].mean():
         given = alone
     gains = (alone - given)[held_out]

@@ -209,7 +209,7 @@ def run_smoke_test(
 def champion_drift(
     root: Path, params: Params, modality: str, name: str, checker: RuleChecker
 ) -> drift.DriftReport:
-    """Compare the project's corpus with the champion's; see `stages.drift.drift`.
+    """Compare the project's corpus with the champion's; see `stages.drift.measure_drift`.
 
     Raises:
         MissingDataError: There is no champion, or it was published before references were kept.
@@ -231,4 +231,4 @@ def champion_drift(
             )
         reference = drift.load_reference(version.download(DRIFT_FOLDER, Path(folder)))
         student = load_student(version.bundle(Path(folder)))
-    return drift.drift(root, params, modality, reference, student, checker, champion=number)
+    return drift.measure_drift(root, params, modality, reference, student, checker, champion=number)

@@ -11,13 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polydistill.errors import (
-    InfrastructureError,
-    MissingDataError,
-    PolydistillError,
-    StageError,
-    needs_extra,
-)
+from polydistill import errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -104,7 +98,7 @@ def import_mlflow() -> Any:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    with needs_extra("The tracking store", "mlflow"):
+    with errors.needs_extra("The tracking store", "mlflow"):
         import mlflow
     for library in ("mlflow", "alembic"):
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -142,7 +136,7 @@ def errors_translated(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except PolydistillError:  # some are `OSError`s too
+    except errors.PolydistillError:  # some are `OSError`s too
         raise
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise _explain(uri, error) from error
@@ -159,7 +153,7 @@ def missing_explained(uri: str) -> Iterator[None]:
         known = error.error_code in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
         if not known and "alias" not in str(error):  # MLflow calls that an invalid value
             raise
-        raise MissingDataError(
+        raise errors.MissingDataError(
             f"No {uri} in the registry: {str(error).splitlines()[0]}\n"
             "`polydistill publish` and `polydistill promote` create it."
         ) from error
@@ -208,12 +202,12 @@ def shown(text: str, root: Path = Path()) -> str:
     return re.sub(r"//[^@/]*@", "//", text.replace(f"{root.resolve()}/", ""))
 
 
-def _explain(uri: str, error: Exception) -> StageError:
+def _explain(uri: str, error: Exception) -> errors.StageError:
     """Return an error of a few lines: what is wrong with the store, and what to do."""
     first = next((one for one in str(error).splitlines() if one.strip()), type(error).__name__)
     symptoms = f"{uri.partition(':')[0]} {getattr(error, 'error_code', '')} {error}"
     pattern, advice = next(one for one in ADVICE.items() if re.search(one[0], symptoms))
     path = uri.removeprefix(SQLITE)
     advice = advice.format(uri=uri, path=path, folder=Path(path).parent)
-    kind = InfrastructureError if pattern == LOCKED else StageError
+    kind = errors.InfrastructureError if pattern == LOCKED else errors.StageError
     return kind(f"The tracking store {shown(uri)} failed: {shown(first)[:300]}\n{advice}")
