@@ -21,7 +21,8 @@ from experiments.paired import PairedScores
 from experiments.scratch import task_groups
 from experiments.trials import trial_code
 from polydistill.config.overrides import changed
-from polydistill.config.params import NOT_AFFECTING_SCORES, Params
+from polydistill.config.params import Params
+from polydistill.config.tree import NOT_AFFECTING_SCORES
 from polydistill.contracts import Progress, silent
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
 from polydistill.evaluation.statistics.kinds import OVERALL

@@ -14,7 +14,8 @@ from statistics import fmean
 import pandas as pd
 
 from experiments.scratch import PARTS, borrow_project
-from polydistill.config.params import NOT_AFFECTING_SCORES, Params
+from polydistill.config.params import Params
+from polydistill.config.tree import NOT_AFFECTING_SCORES
 from polydistill.contracts import Progress
 from polydistill.embeddings.shards import read_index
 from polydistill.errors import DivergedError

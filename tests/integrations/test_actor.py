@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from polydistill.integrations.actor import ACTOR_VARIABLE, CI_VARIABLES, actor
+from polydistill.integrations.mlflow.ledger import ACTOR_VARIABLE, CI_VARIABLES, actor
 
 
 def test_who_is_the_variable_then_ci_then_the_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from polydistill.cli.app import app
 from polydistill.config.params import load_params
 from polydistill.errors import LedgerError
 from polydistill.integrations.garbage import RWLOCK, Garbage, find_files
-from polydistill.integrations.housekeeping import Sweep, sweep
 from polydistill.integrations.mlflow.bundle import load_model
+from polydistill.integrations.mlflow.garbage import Sweep, sweep
 from polydistill.integrations.mlflow.promotion import promote
 from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.store import connected

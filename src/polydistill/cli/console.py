@@ -33,9 +33,8 @@ class ProgressLines:
         if done < self._done.get(what, done):  # the operation starts again, as in the next trial
             del self._started[what]
         self._done[what] = done
-        started, before = self._started.setdefault(
-            what, (now, done)
-        )  # a resumed stage starts above 0
+        # a resumed stage starts above 0
+        started, before = self._started.setdefault(what, (now, done))
         if done < total and now - self._shown.get(what, float("-inf")) < INTERVAL_S:
             return
         self._shown[what] = now

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from polydistill.config.params import load_params
 from polydistill.errors import PolydistillError
-from polydistill.project.template import flow_files, flow_folder
+from polydistill.integrations.new_project import flow_files, flow_folder
 
 NEEDED_BYTES = 3 * 2**30
 LIBRARIES = ("torch", "transformers", "sentence-transformers", "mteb", "great-expectations", "dvc",

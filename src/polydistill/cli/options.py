@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,18 +47,11 @@ class CommandGroup(TyperGroup):
         with report_errors():
             return super().invoke(ctx)
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write only the commands: the only option is `--help`."""
-        self.format_commands(ctx, formatter)
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
-        """Write the list of commands, in the order in which they were added."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for name, command in self.commands.items():
-            heading = str(getattr(command, "rich_help_panel", None) or "Commands")
-            line = command.get_short_help_str(limit=formatter.width)
-            groups.setdefault(heading, []).append((name, line))
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Write only the commands, in the order in which they were added: the only option is `--help`."""
         width = max(map(len, self.commands))
-        for heading, rows in groups.items():
+        commands: list[Any] = list(self.commands.values())
+        for heading, members in groupby(commands, attrgetter("rich_help_panel")):
             with formatter.section(heading):
-                formatter.write_dl([(name.ljust(width), line) for name, line in rows])
+                lines = ((one.name, one.get_short_help_str(formatter.width)) for one in members)
+                formatter.write_dl([(name.ljust(width), line) for name, line in lines])

@@ -180,7 +180,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """List unused files; --yes removes them."""
-    from polydistill.integrations.housekeeping import sweep
+    from polydistill.integrations.mlflow.garbage import sweep
 
     params = project_params(modality=modality)
     modalities = list(params.modalities) if modality is None else [modality]

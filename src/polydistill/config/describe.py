@@ -87,9 +87,7 @@ def _setting(
         default = field.get_default(call_default_factory=True)
     block = _at(own, tuple(parents))
     named = isinstance(block, Mapping) and bool(PLUGIN_KEYS & block.keys())
-    if (
-        last in PLUGIN_KEYS or not named
-    ):  # a plug-in that is named in `params.yaml` has no defaults of ours
+    if last in PLUGIN_KEYS or not named:  # a plug-in named in `params.yaml` has no default options
         default = _at(defaults, path, default)
     return Setting(
         key=".".join(path),

@@ -17,18 +17,12 @@ from pydantic import BaseModel, ValidationError
 from polydistill.config.data import TaskParams
 from polydistill.config.nodes import Plugin
 from polydistill.config.training import MethodParams
-from polydistill.config.tree import (
-    MODALITIES,
-    NOT_AFFECTING_SCORES,
-    ModalityParams,
-    Params,
-    node_class,
-)
+from polydistill.config.tree import MODALITIES, ModalityParams, Params, node_class
 from polydistill.errors import ParamsError, UnknownNameError
 from polydistill.plugins import names_in
 
 __all__ = [
-    "NOT_AFFECTING_SCORES", "PARAMS_FILE", "RESOLVED_FILE", "ModalityParams", "Params", "is_resolved", "load_params",
+    "PARAMS_FILE", "RESOLVED_FILE", "ModalityParams", "Params", "is_resolved", "load_params",
     "method_params", "parse_params", "read_mapping", "read_tree", "resolved_text", "task_params", "write_resolved",
 ]  # fmt: skip
 PARAMS_FILE = Path("params.yaml")
@@ -273,10 +267,8 @@ def _explained(error: ValidationError, node: type[BaseModel], source: str) -> It
         if finding["type"] == "extra_forbidden":
             *path, key = map(str, finding["loc"])
             parent = node
-            for part in path:
-                parent = (
-                    node_class(parent, part) or parent
-                )  # None: `part` is a key of a mapping of nodes
+            for part in path:  # `node_class` gives None for a key of a mapping of nodes
+                parent = node_class(parent, part) or parent
             yield str(UnknownNameError(f"key in {source}: {where},", key, parent.model_fields))
         elif finding["type"] == "value_error":
             yield str(finding["ctx"]["error"])

@@ -22,7 +22,8 @@ RWLOCK = Path(".dvc") / "tmp" / "rwlock"
 EXPERIMENTS = Path(".dvc") / "tmp" / "exps" / "standalone"
 """The working folder of `dvc exp run --temp`."""
 PARTS = ("corpus", "benchmark")
-HOUR_S = 3600.0
+HOUR = 3600.0
+"""In seconds."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def find_files(root: Path, modality: str, older_than_h: float) -> list[Garbage]:
     if stage_is_running(root):
         return []
     found = [*_work(root, modality), *_scratch(root), *_embeddings(root, modality)]
-    limit = time.time() - older_than_h * HOUR_S
+    limit = time.time() - older_than_h * HOUR
     return [one for one in found if newest(root / one.what) <= limit]
 
 

@@ -15,12 +15,7 @@ from typing import Any
 from polydistill.errors import MissingDataError, PolydistillError, StageError
 from polydistill.integrations import git
 from polydistill.integrations.dvc import stages as dvc
-from polydistill.integrations.dvc.stages import StageState, lock_entries
-from polydistill.integrations.mlflow.stamp import (
-    REQUIREMENTS_FILE,
-    Attachments,
-    download_attachments,
-)
+from polydistill.integrations.mlflow import stamp
 from polydistill.integrations.mlflow.store import SQLITE, URI_VARIABLE
 from polydistill.integrations.processes import run_command, stopped_on_failure
 from polydistill.project.layout import Layout
@@ -36,7 +31,7 @@ PINNED = re.compile(r"^([\w.-]+)(?:\[.*?\])?==([\w.!]+)", re.MULTILINE)
 """A line of a requirements file: name and version, without extras and local version."""
 WHERE = ("python", "-c", "import polydistill; print(polydistill.__file__)")
 WHERE_TIMEOUT_S = 120.0
-Listener = Callable[[StageState], object]
+Listener = Callable[[dvc.StageState], object]
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ class Reproduction:
     version: int
     commit: str
     comparison: Comparison
-    stages: tuple[StageState, ...]
+    stages: tuple[dvc.StageState, ...]
     same_outputs: Mapping[str, bool]
     packages: tuple[str, ...]
     seconds: float
@@ -95,11 +90,11 @@ def reproduce_version(
     """
     started = time.monotonic()
     with TemporaryDirectory() as folder:
-        what = download_attachments(root, uri, Path(folder))
+        what = stamp.download_attachments(root, uri, Path(folder))
         git.require_commit(project_of(root), what.commit)
         place = root.resolve() / PLACES / f"{what.model}-{what.version}-{os.getpid()}"
         with _place(root, what, place) as project:
-            expected = lock_entries(project, what.modality)
+            expected = dvc.lock_entries(project, what.modality)
             _bring_data(project, what)
             reused = INPUTS + (EMBEDDINGS if reuse_embeddings else ())
             graph = dvc.stage_graph(project, {stage.rpartition("@")[2] for stage in expected})
@@ -114,12 +109,12 @@ def reproduce_version(
                 "scores.json": read_report(made.scores, "evaluate"),
             }
             comparison = compare({name: what.read(name) for name in reports}, reports, tolerance)
-            found = lock_entries(project, what.modality)
+            found = dvc.lock_entries(project, what.modality)
             same = {
                 one.stage: _outputs(expected[one.stage]) == _outputs(found.get(one.stage, {}))
                 for one in states
             }
-        packages = other_packages(what.folder / "project" / REQUIREMENTS_FILE)
+        packages = other_packages(what.folder / "project" / stamp.REQUIREMENTS_FILE)
     kept = keep or comparison.outcome == "different"
     if not kept:
         git.remove_worktree(project_of(root), place)
@@ -152,7 +147,7 @@ def other_packages(lock: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def _place(root: Path, what: Attachments, place: Path) -> Iterator[Path]:
+def _place(root: Path, what: stamp.Attachments, place: Path) -> Iterator[Path]:
     """Yield the project folder in a new worktree, which an error of a stage names."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -193,7 +188,7 @@ def _require_own_code(project: Path) -> None:
         )
 
 
-def _bring_data(project: Path, what: Attachments) -> None:
+def _bring_data(project: Path, what: stamp.Attachments) -> None:
     try:
         dvc.sync_data(project)
     except StageError as error:

@@ -158,17 +158,11 @@ def budget_rules(policy: GateParams, evidence: Evidence, *, first: bool) -> Iter
     """
     ratios = [(one.ratio, one.batch) for one in evidence.latency if one.ratio is not None]
     worst, batch = max(ratios, key=lambda one: one[0], default=(None, 0))
+    times = f"it takes {{:.2f}} times the champion's time (batches of {batch})."
+    one_ms = next((one.ms for one in evidence.latency if one.batch == 1), None)
     budgets = {
-        "latency-ratio": (
-            policy.max_latency_ratio,
-            worst,
-            f"it takes {{:.2f}} times the champion's time (batches of {batch}).",
-        ),
-        "latency": (
-            policy.max_latency_ms,
-            next((one.ms for one in evidence.latency if one.batch == 1), None),
-            "one example takes {:.3f} ms.",
-        ),
+        "latency-ratio": (policy.max_latency_ratio, worst, times),
+        "latency": (policy.max_latency_ms, one_ms, "one example takes {:.3f} ms."),
         "size": (policy.max_size_mb, evidence.size_mb, "the bundle has {:.1f} MB."),
         "memory": (policy.max_memory_mb, evidence.memory_mb, "a new process grows by {:.0f} MB."),
     }

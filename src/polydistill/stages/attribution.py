@@ -91,13 +91,8 @@ def attribute_scores(
 def markdown(report: attribution.AttributionReport) -> str:
     """Return the report as two tables: one row per teacher, and one row per task."""
     template = TEMPLATES.get_template("attribution.md.jinja")
-    named = {
-        "confidence": CONFIDENCE,
-        "resamples": RESAMPLES,
-        "gigabyte": attribution.GB,
-        "overall": OVERALL,
-    }
-    return template.render(report=report, **named)
+    numbers = {"confidence": CONFIDENCE, "resamples": RESAMPLES, "gigabyte": attribution.GB}
+    return template.render(report=report, overall=OVERALL, **numbers)
 
 
 def adds_per_minute(

@@ -5,7 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
-from polydistill.config.params import NOT_AFFECTING_SCORES, Params
+from polydistill.config.params import Params
+from polydistill.config.tree import NOT_AFFECTING_SCORES
 from polydistill.contracts import Progress, Tracker, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus

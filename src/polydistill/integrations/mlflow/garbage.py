@@ -1,4 +1,4 @@
-"""Runs, bundles and versions in the registry that nothing needs."""
+"""Finds and removes what nothing needs: entries of the registry, and files of the project."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polydistill.errors import MissingDataError
 from polydistill.integrations.dvc.stages import lock_digest, lock_entries
-from polydistill.integrations.garbage import HOUR_S, Garbage, Kind, size_of
+from polydistill.integrations.garbage import HOUR, Garbage, Kind, find_files, remove_files, size_of
 from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.ledger import MlflowLedger
 from polydistill.project.layout import Layout
@@ -22,6 +23,52 @@ from polydistill.report.results import read_report
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+IN_REGISTRY = ("version", "run", "bundle")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The unused things that were found.
+
+    Attributes:
+        garbage: The unused things.
+        size_bytes: Their total size on this disk.
+        removed: Whether they were removed.
+    """
+
+    garbage: tuple[Garbage, ...]
+    size_bytes: int
+    removed: bool
+
+
+def sweep(
+    root: Path, modalities: Sequence[str], limits: tuple[float, int], *, remove: bool
+) -> Sweep:
+    """List what no alias, lock or ledger entry needs, and remove it with `remove`.
+
+    Args:
+        root: The project folder.
+        modalities: Blocks of `params.yaml`.
+        limits: The age in hours below which files are kept, and the number of newest versions that are kept.
+        remove: Whether to remove what is listed.
+
+    Raises:
+        LedgerError: A ledger was tampered with.
+        StageError: The tracking store does not answer.
+    """
+    root, (older_than_h, keep_versions) = root.resolve(), limits
+    found: dict[tuple[str, str], Garbage] = {}
+    for modality in modalities:
+        listed = find_files(root, modality, older_than_h)
+        if store.has_store(root):
+            listed += find_in_registry(root, modality, older_than_h, keep_versions)
+        found |= {(one.kind, one.what): one for one in listed}
+    if remove:
+        for one in found.values():
+            (remove_in_registry if one.kind in IN_REGISTRY else remove_files)(root, one)
+    total = sum(one.size_bytes for one in found.values())
+    return Sweep(tuple(found.values()), total, remove)
 
 
 def find_in_registry(
@@ -43,7 +90,7 @@ def find_in_registry(
         StageError: The tracking store does not answer.
     """
     name = store.model_name(modality)
-    limit = (time.time() - older_than_h * HOUR_S) * 1000
+    limit = (time.time() - older_than_h * HOUR) * 1000
     with store.connected(root) as client:
         entries = MlflowLedger(root, client, name).read().entries
         versions = store.import_mlflow().search_model_versions(filter_string=f"name = '{name}'")

@@ -8,6 +8,7 @@ again, of a run that holds nothing else, because versions and their runs may be 
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,6 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING
 
 from polydistill.errors import InfrastructureError, LedgerError
-from polydistill.integrations.actor import actor
 from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.registry import MlflowRegistry
 from polydistill.project.files import write_atomic
@@ -32,6 +32,9 @@ HEAD_TAG, APPLIED_TAG, RUN_TAG = "ledger_head", "ledger_applied", "ledger_run"
 EXPERIMENT = "ledger"
 ENTRIES = "entries"
 LOCK_TIMEOUT_S = 600.0  # the gate may load two models meanwhile, and wait for its smoke test
+ACTOR_VARIABLE = "POLYDISTILL_ACTOR"
+CI_VARIABLES = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID")
+"""The user who started a job on GitHub, GitLab and Jenkins."""
 RESTORE = "If MLflow is right, move the file away, and `polydistill history` writes it again."
 
 
@@ -198,6 +201,18 @@ def _store_lock(root: Path) -> AbstractContextManager[None]:
     what = f"The registry in {store.shown(uri, root)}"
     advice = "Wait for it or stop it, then run this again."
     return held(path, actor(), what, wait_s=LOCK_TIMEOUT_S, advice=advice)
+
+
+def actor() -> str:
+    """Return who acts, for the ledger: `POLYDISTILL_ACTOR`, or the user who started the CI job, or the user of the operating system."""
+    for variable in (ACTOR_VARIABLE, *CI_VARIABLES):
+        name = os.environ.get(variable, "").strip()
+        if name:
+            return name
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"uid-{os.getuid()}"
 
 
 def ledger_file(root: Path, name: str) -> Path:
