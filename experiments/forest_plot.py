@@ -59,7 +59,7 @@ def _standalone(svg: Markup) -> str:
     """Return an inline figure as a file, with the SVG namespace and colours for light and dark themes."""
     light, dark = (_rules(INKS[theme]) for theme in ("light", "dark"))
     style = (
-        f"<style>svg{{font-family:{FONT};font-size:{SETTINGS['font.size']}px;{light}}}"
+        f"<style>svg{{font-family:{FONT};font-size:{SETTINGS['font.size']:g}px;{light}}}"
         f"@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
     )
     head, _, rest = str(svg).partition(">")

@@ -31,24 +31,13 @@ from polydistill.data.tables import as_examples, benchmark_inputs, complete_task
 from polydistill.embeddings.specification import Precomputed, TeacherSpec, build_teachers
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
 from polydistill.errors import DataError, ParamsError
-from polydistill.evaluation.benchmark import (
-    build_tasks,
-    difference_table,
-    run_benchmark,
-    score_table,
-)
+from polydistill.evaluation import benchmark
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.export.student import Student
 from polydistill.project.code_version import code_version
 from polydistill.project.files import put_in_place
+from polydistill.training import distillation
 from polydistill.training.dataset import held_out_mask, require_both_sides
-from polydistill.training.distillation import (
-    HEADS_FOLDER,
-    STUDENT,
-    Corpus,
-    RunSettings,
-    distill_student,
-)
 from polydistill.training.plug_ins import check_method, method_modules
 from polydistill.training.student_defaults import student_plugin
 
@@ -132,8 +121,10 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
     with _reporting(progress) as report:
         store = _Cache(folder, kind.name, report)
         stored = store.embeddings(sources, corpus)
-        made = store.student(training, stored, method, RunSettings(seed, threads))
-        distilled = Student(made / STUDENT, kind.name, made / HEADS_FOLDER)
+        made = store.student(training, stored, method, distillation.RunSettings(seed, threads))
+        distilled = Student(
+            made / distillation.STUDENT, kind.name, made / distillation.HEADS_FOLDER
+        )
     distilled.sources = tuple(sources.values())
     return distilled
 
@@ -184,9 +175,9 @@ def evaluate(
         >>> bool((table["low"] <= table["score"]).all() and (table["score"] <= table["high"]).all())
         True
     """
-    benchmark = _Benchmark.read(tasks, student.modality)
+    suite = _Benchmark.read(tasks, student.modality)
     threads = threads or torch.get_num_threads()
-    inputs = benchmark.inputs
+    inputs = suite.inputs
     if teachers is None:
         sources = {one.name: one for one in student.sources if not isinstance(one, Precomputed)}
     else:
@@ -196,8 +187,8 @@ def evaluate(
         stored = store.embeddings(sources, inputs)
         models = {"student": inputs.embedded(student)}
         models |= {name: one.take(np.arange(len(inputs.ids))) for name, one in stored.items()}
-        predictions = benchmark.run(models, threads, report)
-    return score_table(predictions, benchmark.rows, groups_by_id(benchmark.frames))
+        predictions = suite.run(models, threads, report)
+    return benchmark.score_table(predictions, suite.rows, groups_by_id(suite.frames))
 
 
 def compare(
@@ -229,13 +220,13 @@ def compare(
         raise ParamsError(
             f"Both students must have the same modality, got {student.modality!r} and {baseline.modality!r}."
         )
-    benchmark = _Benchmark.read(tasks, student.modality)
+    suite = _Benchmark.read(tasks, student.modality)
     with _reporting(progress) as report:
         students = {"student": student, "baseline": baseline}
-        models = {name: benchmark.inputs.embedded(one) for name, one in students.items()}
-        predictions = benchmark.run(models, threads or torch.get_num_threads(), report)
-    return difference_table(
-        predictions, benchmark.rows, groups_by_id(benchmark.frames), one="student", other="baseline"
+        models = {name: suite.inputs.embedded(one) for name, one in students.items()}
+        predictions = suite.run(models, threads or torch.get_num_threads(), report)
+    return benchmark.difference_table(
+        predictions, suite.rows, groups_by_id(suite.frames), one="student", other="baseline"
     )
 
 
@@ -276,14 +267,14 @@ def _read_corpus(source: object, kind: Modality, column: str | None) -> _Rows:
     return _Rows(list(kept), all_ids, list(kept.values()))
 
 
-def _split(corpus: _Rows, kind: Modality, held_out: float) -> Corpus:
+def _split(corpus: _Rows, kind: Modality, held_out: float) -> distillation.Corpus:
     """Return the corpus with a share of the groups of near-duplicates held out."""
     if not 0 < held_out < 1:
         raise ParamsError(f"`held_out` must be in (0, 1), got {held_out}.")
     groups = groups_of(corpus.examples, kind)
     mask = held_out_mask(groups, held_out)
     require_both_sides(mask, held_out)
-    return Corpus(corpus.examples, groups, mask)
+    return distillation.Corpus(corpus.examples, groups, mask)
 
 
 @dataclass(frozen=True)
@@ -316,12 +307,12 @@ class _Benchmark:
         self, models: Mapping[str, Embeddings], threads: int, progress: Progress
     ) -> pd.DataFrame:
         """Return the predictions of every model on every task."""
-        built = build_tasks(self.frames, self.rows, EvaluationParams(), self.kind)
+        built = benchmark.build_tasks(self.frames, self.rows, EvaluationParams(), self.kind)
         encoders = (
             LookupEncoder(name, "in-memory", self.inputs.ids, embeddings)
             for name, embeddings in models.items()
         )
-        return run_benchmark(encoders, built, self.rows, threads, progress).predictions
+        return benchmark.run_benchmark(encoders, built, self.rows, threads, progress).predictions
 
 
 def _method(
@@ -360,9 +351,9 @@ class _Cache:
         """Return every teacher's embeddings of the corpus."""
         stored = {}
         for name, teacher in sources.items():
-            source = (
-                teacher.aligned(corpus.all_ids) if isinstance(teacher, Precomputed) else teacher
-            )
+            source = teacher
+            if isinstance(teacher, Precomputed):
+                source = teacher.aligned(corpus.all_ids)
             key = _digest([self.modality, dict(source.identity), corpus.ids])
             readable = "".join(mark if mark.isalnum() or mark in "-_." else "-" for mark in name)
             target = self.folder / "embeddings" / f"{readable[:60]}-{key}"
@@ -374,10 +365,10 @@ class _Cache:
 
     def student(
         self,
-        training: Corpus,
+        training: distillation.Corpus,
         stored: Mapping[str, StoredEmbeddings],
         method: MethodParams,
-        run: RunSettings,
+        run: distillation.RunSettings,
     ) -> Path:
         """Return the folder of the trained student and its heads."""
         key = _digest(
@@ -391,7 +382,9 @@ class _Cache:
         )
         target, work = self.folder / "students" / key, self.folder / "work" / f"student-{key}"
         if not target.exists():
-            report = distill_student(training, stored, method, run, work, progress=self.progress)
+            report = distillation.distill_student(
+                training, stored, method, run, work, progress=self.progress
+            )
             self.progress("steps", report.steps, report.steps)  # it may have stopped early
             put_in_place(work / "outputs", target)
             shutil.rmtree(work)

@@ -18,19 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, Example, Progress, Teacher, silent
-from polydistill.embeddings.shards import (
-    find_shards,
-    full_disk_as_error,
-    next_folder,
-    plan_shards,
-    read_index,
-    read_shard,
-    require_space,
-    seal,
-    swap_in,
-    verified,
-    write_shard,
-)
+from polydistill.embeddings import shards
 from polydistill.errors import ShapeError, StoreError
 from polydistill.project.files import sha256_of
 
@@ -98,15 +86,15 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
             f"`ids` must have length {len(examples)}, one per example, got {len(ids)}."
         )
     identity = {**teacher.identity, "dim": teacher.dim, "dtype": dtype}
-    shards = plan_shards(ids, identity, shard_rows)
-    files, damaged = find_shards(shards, [folder, work, next_folder(folder)])
-    missing = [shard for shard in shards if shard.file not in files]
+    plan = shards.plan_shards(ids, identity, shard_rows)
+    files, damaged = shards.find_shards(plan, [folder, work, shards.next_folder(folder)])
+    missing = [shard for shard in plan if shard.file not in files]
     rows_computed = sum(len(shard.ids) for shard in missing)
-    require_space(work, needed_bytes(rows_computed, teacher.dim, dtype))
+    shards.require_space(work, needed_bytes(rows_computed, teacher.dim, dtype))
     if missing:
         _require_order(teacher, examples)
     done = len(ids) - rows_computed
-    with full_disk_as_error(work):
+    with shards.full_disk_as_error(work):
         work.mkdir(parents=True, exist_ok=True)
         for shard in missing:
             values = np.zeros((len(shard.ids), teacher.dim), dtype=dtype)
@@ -117,7 +105,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
                 values[rows], present[rows] = _embed(teacher, batch_ids, batch, dtype)
                 done += len(rows)
                 progress(teacher.name, done, len(ids))
-            files[shard.file] = write_shard(work, shard, values, present)
+            files[shard.file] = shards.write_shard(work, shard, values, present)
         entries = [
             {
                 "file": shard.file,
@@ -126,7 +114,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
                 "rows": len(shard.ids),
                 "sha256": sha256_of(files[shard.file]),
             }
-            for shard in shards
+            for shard in plan
         ]
         index = {
             "dim": teacher.dim,
@@ -136,10 +124,11 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
             "shards": entries,
             "teacher": teacher.name,
         }
-        swap_in(folder, {shard.file: files[shard.file] for shard in shards}, seal(index))
-    for finished in (work, next_folder(folder)):
+        complete = {shard.file: files[shard.file] for shard in plan}
+        shards.swap_in(folder, complete, shards.seal(index))
+    for finished in (work, shards.next_folder(folder)):
         shutil.rmtree(finished, ignore_errors=True)
-    return WriteReport(len(missing), len(shards) - len(missing), tuple(damaged), rows_computed)
+    return WriteReport(len(missing), len(plan) - len(missing), tuple(damaged), rows_computed)
 
 
 class StoredEmbeddings:
@@ -198,9 +187,9 @@ class StoredEmbeddings:
                 f"got {indices.min()} … {indices.max()}."
             )
         out = np.zeros((len(indices), self.dim), dtype=np.float32)
-        shards = np.searchsorted(self._ends, indices, side="right")
-        for shard in np.unique(shards):
-            where = shards == shard
+        shard_numbers = np.searchsorted(self._ends, indices, side="right")
+        for shard in np.unique(shard_numbers):
+            where = shard_numbers == shard
             matrix = self._matrices[shard]
             out[where] = matrix[indices[where] - (self._ends[shard] - len(matrix))]
         return Embeddings(out, self.present[indices])
@@ -212,9 +201,9 @@ def open_embeddings(folder: Path) -> StoredEmbeddings:
     Raises:
         StoreError: The folder is missing or incomplete, or a file's bytes have changed.
     """
-    index = read_index(folder)
-    paths = [verified(folder / entry["file"], entry["sha256"]) for entry in index["shards"]]
-    return StoredEmbeddings(index, [read_shard(path) for path in paths])
+    index = shards.read_index(folder)
+    paths = [shards.verified(folder / entry["file"], entry["sha256"]) for entry in index["shards"]]
+    return StoredEmbeddings(index, [shards.read_shard(path) for path in paths])
 
 
 def open_corpus_embeddings(

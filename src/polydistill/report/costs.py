@@ -8,7 +8,7 @@ import platform
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -139,30 +139,27 @@ def enabled_teachers(params: Params, modality: str) -> dict[str, Teacher]:
 def _measure_in_turn(models: dict[str, Answer], examples: Sequence[Example]) -> list[Measured]:
     """Warm up every model, then time all of them in turn, so that other load on the machine affects all of them."""
     share_s = BUDGET_S / len(models)
-    problems: dict[str, str] = {}
-    counts: dict[str, int] = {}
+    measured, best_s = {}, dict.fromkeys(models, math.inf)
     for name, embed in models.items():
         try:
             embed(examples[:2])  # loads the weights
             once_s = seconds(embed, examples[:FEWEST], time.perf_counter)
         except (PolydistillError, ImportError, OSError) as error:
-            problems[name] = next(iter(str(error).splitlines()), type(error).__name__)
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            measured[name] = Measured(name, None, 0, reason)
             continue
         affordable = int((share_s - once_s) / REPETITIONS / (once_s / FEWEST))
-        counts[name] = max(FEWEST, min(affordable, len(examples)))
-    best_s = dict.fromkeys(counts, float("inf"))
+        count = max(FEWEST, min(affordable, len(examples)))
+        measured[name] = Measured(name, None, count, "")
     for _ in range(REPETITIONS):
-        for name, count in counts.items():
-            if share_s < best_s[name] < float("inf"):
+        for name, one in measured.items():
+            if one.problem or share_s < best_s[name] < math.inf:
                 continue  # slower than the warm-up: one repetition suffices
-            taken_s = seconds(models[name], examples[:count], time.perf_counter)
+            taken_s = seconds(models[name], examples[: one.n_examples], time.perf_counter)
             best_s[name] = min(best_s[name], taken_s)
-    return [
-        Measured(name, None, 0, problems[name])
-        if name in problems
-        else Measured(name, round(counts[name] / best_s[name], 1), counts[name], "")
-        for name in models
-    ]
+            rate = round(one.n_examples / best_s[name], 1)
+            measured[name] = replace(one, examples_per_s=rate)
+    return list(measured.values())
 
 
 def _key(layout: Layout, params: Params) -> str:

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -23,19 +24,9 @@ from polydistill.report.tables import STUDENT, UNDISTILLED
 INK, FAINT, GRID, ACCENT, SECOND, OTHER = (f"#0102{number:02x}" for number in range(1, 7))
 NAMES = ("--ink", "--muted", "--line", "--accent", "--second", "--other")
 VARIABLES = dict(zip((INK, FAINT, GRID, ACCENT, SECOND, OTHER), NAMES, strict=True))
-SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",  # the page's own font
-    "svg.hashsalt": "polydistill",
-    "font.size": 9,
-    "text.parse_math": False,  # a name may contain a dollar sign
-    "text.color": INK,
-    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), GRID),
-    **dict.fromkeys(("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), FAINT),
-    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
-    "axes.labelsize": 8.5,
-    "axes.axisbelow": True,
-    "grid.linewidth": 0.7,
-}
+SETTINGS = mpl.rc_params_from_file(
+    Path(__file__).with_name("figures.mplstyle"), use_default_template=False
+)
 OFFSETS = (
     *((7, 0), (0, 7), (0, -7), (-7, 0)),
     *((6, 6), (6, -6), (-6, 6), (-6, -6)),

@@ -1,6 +1,6 @@
 """The report: one HTML file that loads nothing from the network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +10,7 @@ from polydistill.config.params import ModalityParams, Params
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.report import tables
-from polydistill.report.costs import Measured, Size, measure, model_sizes
+from polydistill.report.costs import measure, model_sizes
 from polydistill.report.figures import Picture, quality_scatter, score_bars, training_curves
 from polydistill.report.gate import NAMES, gate_tables
 from polydistill.report.results import TEMPLATES, Inputs, read_inputs
@@ -39,24 +39,11 @@ def write_report(root: Path, params: Params, modality: str, *, speed: bool = Tru
         MissingDataError: There is no `scores.json`; with `speed`, no student or no corpus.
         DataError: A file is damaged, or does not belong to these parameters.
     """
-    layout = Layout(root, modality)
-    inputs = read_inputs(layout)
-    tables.require_known(inputs.scores, params.modality(modality).tasks)
+    layout, block = Layout(root, modality), params.modality(modality)
+    inputs, teachers = read_inputs(layout), list(block.enabled_teachers)
+    tables.require_known(inputs.scores, block.tasks)
     speeds = measure(root, params, modality) if speed else None
-    html = _render(layout, params, inputs, model_sizes(root, params, modality), speeds)
-    write_atomic(layout.page, html)
-    return layout.page
-
-
-def _render(
-    layout: Layout,
-    params: Params,
-    inputs: Inputs,
-    sizes: Mapping[str, Size],
-    speeds: Sequence[Measured] | None,
-) -> str:
-    modality, block = layout.modality, params.modality(layout.modality)
-    teachers = list(block.enabled_teachers)
+    sizes = model_sizes(root, params, modality)
     sections = {
         title: tables.mean_scores(inputs.scores, block.tasks, teachers, domain)
         for domain, title in DOMAINS.items()
@@ -65,7 +52,7 @@ def _render(
     overall = tables.known(means[tables.MEAN]) if tables.MEAN in means else {}
     megabytes = {name: size.megabytes for name, size in sizes.items() if size.megabytes}
     rates = {one.model: one.examples_per_s for one in speeds or () if one.examples_per_s}
-    return TEMPLATES.get_template("page.html.jinja").render(
+    html = TEMPLATES.get_template("page.html.jinja").render(
         modality=modality,
         block=block,
         inputs=inputs,
@@ -77,11 +64,8 @@ def _render(
         n_parameters=sizes[tables.STUDENT].n_parameters,
         megabytes=megabytes,
         rates=rates,
-        sections=[
-            (title, table, tables.shares_of_best_teacher(table).loc[tables.STUDENT])
-            for title, table in sections.items()
-            if not table.empty
-        ],
+        sections=sections,
+        shares_of_best_teacher=tables.shares_of_best_teacher,
         task_scores=tables.task_scores(inputs.scores, block.tasks, teachers),
         labels_seen=params.labels_seen(modality),
         absent=[name for name in teachers if name not in inputs.scores],
@@ -91,12 +75,12 @@ def _render(
         unknown_sizes=[name for name in (tables.STUDENT, *teachers) if name not in megabytes],
         speeds=speeds,
         threads=params.threads,
-        failed_rules=[r for r in (inputs.validation or {}).get("rules", []) if not r["success"]],
         has_data_docs=(layout.data_docs / "index.html").exists(),
-        unavailable=(inputs.local_status or {}).get("unavailable", {}),
         is_sentence_transformer=(layout.student / "modules.json").exists(),
         settings=_settings(params, modality),
     )
+    write_atomic(layout.page, html)
+    return layout.page
 
 
 def _bars(means: pd.DataFrame) -> list[Picture]:

@@ -17,15 +17,7 @@ from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
 from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import DataError
-from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import (
-    BONDS,
-    Graph,
-    Identity,
-    ReadsMolecules,
-    batch_graphs,
-    one_hot,
-)
+from polydistill.teachers import TEACHERS, _readers
 
 ELEMENTS = (*range(1, 37), 53)
 CHARGES = (-1, -2, 1, 2, 0)
@@ -35,7 +27,7 @@ LAYERS = ("W_i.weight", "W_h.weight", "W_o.weight", "W_o.bias")
 
 @TEACHERS.register("dmpnn")
 @dataclass(eq=False, kw_only=True)
-class DmpnnTeacher(ReadsMolecules):
+class DmpnnTeacher(_readers.ReadsMolecules):
     """The concatenated molecule vectors of one or more chemprop networks.
 
     A checkpoint is a pickle, read by `torch.load(weights_only=True)`. An empty class replaces the classes that its
@@ -60,7 +52,7 @@ class DmpnnTeacher(ReadsMolecules):
     max_atoms: int = MAX_ATOMS
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> _readers.Identity:
         """See `contracts.Teacher.identity`."""
         weights = "".join(source_sha256(one) for one in self.checkpoints)
         return {**super().identity, "weights": hashlib.sha256(weights.encode()).hexdigest()}
@@ -77,7 +69,7 @@ class DmpnnTeacher(ReadsMolecules):
     @torch.inference_mode()
     def _run(self, batch: list[Any]) -> FloatArray:
         torch.set_num_threads(self.threads)
-        combined = batch_graphs([graph_of(molecule) for molecule in batch], "atoms")
+        combined = _readers.batch_graphs([graph_of(molecule) for molecule in batch], "atoms")
         graph = {name: torch.from_numpy(rows) for name, rows in combined.items()}
         vectors = [molecule_vectors(network, graph, len(batch)) for network in self._networks]
         return np.asarray(torch.cat(vectors, dim=1))
@@ -153,7 +145,7 @@ class _Unread:
         """Ignore the state."""
 
 
-def graph_of(molecule: Any) -> Graph:
+def graph_of(molecule: Any) -> _readers.Graph:
     """Return a molecule's `atoms`, `(n, 72)`, and directed `bonds`, `(m, 14)`, with their ends as `edge_index`, `(2, m)`.
 
     The two directions of a bond are adjacent.
@@ -168,12 +160,12 @@ def graph_of(molecule: Any) -> Graph:
 
 def _atom_features(atom: Any) -> list[float]:
     return [
-        *one_hot(atom.GetAtomicNum(), ELEMENTS),
-        *one_hot(atom.GetTotalDegree(), range(6)),
-        *one_hot(atom.GetFormalCharge(), CHARGES),
-        *one_hot(int(atom.GetChiralTag()), range(4)),
-        *one_hot(atom.GetTotalNumHs(), range(5)),
-        *one_hot(str(atom.GetHybridization()), HYBRIDISATIONS),
+        *_readers.one_hot(atom.GetAtomicNum(), ELEMENTS),
+        *_readers.one_hot(atom.GetTotalDegree(), range(6)),
+        *_readers.one_hot(atom.GetFormalCharge(), CHARGES),
+        *_readers.one_hot(int(atom.GetChiralTag()), range(4)),
+        *_readers.one_hot(atom.GetTotalNumHs(), range(5)),
+        *_readers.one_hot(str(atom.GetHybridization()), HYBRIDISATIONS),
         float(atom.GetIsAromatic()),
         0.01 * atom.GetMass(),
     ]
@@ -182,10 +174,10 @@ def _atom_features(atom: Any) -> list[float]:
 def _bond_features(bond: Any) -> list[float]:
     return [
         0.0,  # chemprop's flag for a missing bond
-        *one_hot(str(bond.GetBondType()), BONDS)[:-1],
+        *_readers.one_hot(str(bond.GetBondType()), _readers.BONDS)[:-1],
         float(bond.GetIsConjugated()),
         float(bond.IsInRing()),
-        *one_hot(int(bond.GetStereo()), range(6)),
+        *_readers.one_hot(int(bond.GetStereo()), range(6)),
     ]
 
 

@@ -8,15 +8,7 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
-from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import (
-    BONDS,
-    Graph,
-    ReadsMolecules,
-    RunsOnnx,
-    batch_graphs,
-    one_hot,
-)
+from polydistill.teachers import TEACHERS, _readers
 
 Floats = NDArray[np.float64]
 SYMBOLS = (
@@ -32,7 +24,7 @@ N_EIGENVECTORS, N_STEPS = 8, 16
 
 @TEACHERS.register("minimol")
 @dataclass(eq=False, kw_only=True)
-class MinimolTeacher(ReadsMolecules, RunsOnnx):
+class MinimolTeacher(_readers.ReadsMolecules, _readers.RunsOnnx):
     """MiniMol's fingerprint of a molecule; RDKit and scipy compute its graph features.
 
     Attributes:
@@ -53,12 +45,12 @@ class MinimolTeacher(ReadsMolecules, RunsOnnx):
     max_atoms: int = MAX_ATOMS
 
     def _run(self, batch: list[Any]) -> FloatArray:
-        graph = batch_graphs([graph_of(molecule) for molecule in batch], "feat")
+        graph = _readers.batch_graphs([graph_of(molecule) for molecule in batch], "feat")
         slots = np.zeros(len(batch), dtype=np.float32)
         return np.asarray(self._session.run(None, {**graph, "graph_slots": slots})[0])
 
 
-def graph_of(molecule: Any) -> Graph:
+def graph_of(molecule: Any) -> _readers.Graph:
     """Return one molecule's graph features, in the half precision of the network's training.
 
     Atoms are in RDKit's canonical order, because eigenvectors of symmetric molecules depend on the order.
@@ -131,18 +123,18 @@ def _atom_features(atom: Any) -> list[float]:
         float(atom.GetNumRadicalElectrons()),
         float(atom.GetIsAromatic()),
         float(atom.IsInRing()),
-        *one_hot(atom.GetSymbol(), SYMBOLS),
-        *one_hot(group, range(1, NO_GROUP + 1)),
-        *one_hot(period, range(1, 8)),
-        *one_hot(atom.GetTotalValence(), range(7)),
+        *_readers.one_hot(atom.GetSymbol(), SYMBOLS),
+        *_readers.one_hot(group, range(1, NO_GROUP + 1)),
+        *_readers.one_hot(period, range(1, 8)),
+        *_readers.one_hot(atom.GetTotalValence(), range(7)),
     ]
 
 
 def _bond_features(bond: Any) -> list[float]:
     """Return 13 numbers: type and stereo as one-hot codes, and whether the bond is in a ring."""
     return [
-        *one_hot(str(bond.GetBondType()), BONDS),
-        *one_hot(str(bond.GetStereo()), STEREO),
+        *_readers.one_hot(str(bond.GetBondType()), _readers.BONDS),
+        *_readers.one_hot(str(bond.GetStereo()), STEREO),
         float(bond.IsInRing()),
     ]
 

@@ -38,7 +38,8 @@ class VisionModality:
         """See `contracts.Modality.content_id`: the hash of size and RGB pixels, or of bytes that cannot be read."""
         image = read_or_none(example)
         if image is None:
-            content = b"unreadable " + _raw(example)
+            raw = example if isinstance(example, bytes) else example.encode(errors="surrogatepass")
+            content = b"unreadable " + raw
         else:
             content = f"{image.width} {image.height} ".encode() + image.tobytes()
         return hashlib.sha256(content).hexdigest()[:32]
@@ -153,7 +154,3 @@ def _from_array(values: np.ndarray) -> bytes:
     if not values.size:
         raise DataError(f"An image must have pixels, got shape {values.shape}.")
     return as_png(Image.fromarray(values[..., 0] if values.ndim == 3 and channels == 1 else values))
-
-
-def _raw(example: Example) -> bytes:
-    return example if isinstance(example, bytes) else example.encode("utf-8", "surrogatepass")
