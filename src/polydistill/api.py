@@ -371,15 +371,10 @@ class _Cache:
         run: distillation.RunSettings,
     ) -> Path:
         """Return the folder of the trained student and its heads."""
-        key = _digest(
-            [
-                code_version(method_modules(method, self.modality)),
-                method.model_dump(mode="json"),
-                [run.seed, run.threads, run.precision],
-                {name: one.identity_sha256 for name, one in stored.items()},
-                training.held_out.tolist(),
-            ]
-        )
+        code = code_version(method_modules(method, self.modality))
+        options, settings = method.model_dump(mode="json"), [run.seed, run.threads, run.precision]
+        teachers = {name: one.identity_sha256 for name, one in stored.items()}
+        key = _digest([code, options, settings, teachers, training.held_out.tolist()])
         target, work = self.folder / "students" / key, self.folder / "work" / f"student-{key}"
         if not target.exists():
             report = distillation.distill_student(

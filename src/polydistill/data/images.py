@@ -97,9 +97,8 @@ def on_white(image: Any) -> Any:
     from PIL import Image
 
     if image.mode.startswith("I"):  # 16 bits per pixel: Pillow would clip them
-        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)).convert(
-            "RGB"
-        )
+        grey = (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
     if "A" in image.mode or "transparency" in image.info:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

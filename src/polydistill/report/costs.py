@@ -187,14 +187,9 @@ def _processor() -> str:
 def model_sizes(root: Path, params: Params, modality: str) -> dict[str, Size]:
     """Return the size of the student, of the undistilled student, and of each enabled teacher."""
     layout, rows = Layout(root, modality), params.enabled_teachers(modality)
-    return {
-        STUDENT: weights_size(layout.student),
-        UNDISTILLED: weights_size(layout.undistilled),
-        **{
-            name: teacher_size(rows[name], teacher)
-            for name, teacher in enabled_teachers(params, modality).items()
-        },
-    }
+    sizes = {STUDENT: weights_size(layout.student), UNDISTILLED: weights_size(layout.undistilled)}
+    teachers = enabled_teachers(params, modality)
+    return sizes | {name: teacher_size(rows[name], one) for name, one in teachers.items()}
 
 
 def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:

@@ -58,16 +58,12 @@ def summarise(root: Path, params: Params, modality: str) -> Summary:
     speeds = {one.model: one.examples_per_s for one in known_speeds(root, params, modality)}
     sizes = model_sizes(root, params, modality)
     rows, best = [], []
-    for (model, scores), mark in zip(
-        means.iterrows(), (means == means.max()).to_numpy(), strict=True
-    ):
+    is_best = (means == means.max()).to_numpy()
+    for (model, scores), mark in zip(means.iterrows(), is_best, strict=True):
         size = sizes.get(str(model), Size())
         shown = [None if pd.isna(score) else round(score, 4) for score in scores]
-        costs = (
-            size.n_parameters,
-            size.megabytes and round(size.megabytes, 1),
-            speeds.get(str(model)),
-        )
+        megabytes = size.megabytes and round(size.megabytes, 1)
+        costs = (size.n_parameters, megabytes, speeds.get(str(model)))
         rows.append((str(model), *shown, *costs))
         best.append((False, *mark.tolist(), False, False, False))
     columns = ("model", *means.columns, *FORMATS)
