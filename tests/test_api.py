@@ -218,14 +218,16 @@ class TestTeachers:
     def test_a_second_call_computes_nothing(
         self, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from polydistill import api
         from polydistill.embeddings.specification import PROBES
 
         teacher = Lengths()
         first = distilled(TEXTS, cache, teachers=teacher)
         n_encoded = teacher.n_encoded
         assert n_encoded > len(TEXTS)
-        monkeypatch.setattr(api, "distill_student", lambda *_args, **_named: pytest.fail("trained"))
+        monkeypatch.setattr(
+            "polydistill.training.distillation.distill_student",
+            lambda *_args, **_named: pytest.fail("trained"),
+        )
 
         second = distilled(TEXTS, cache, teachers=teacher)
 
