@@ -6,14 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polydistill.contracts import (
-    DistillationLoss,
-    GeometryTerm,
-    Prediction,
-    Student,
-    widened,
-    without_autocast,
-)
+from polydistill import contracts
 from polydistill.training.weighting import Weighting
 
 
@@ -36,10 +29,10 @@ class DistillationModel(nn.Module):
 
     def __init__(  # noqa: PLR0913 - the module's parts
         self,
-        student: Student,
+        student: contracts.Student,
         heads: nn.Module,
-        loss: DistillationLoss,
-        geometry: GeometryTerm | None,
+        loss: contracts.DistillationLoss,
+        geometry: contracts.GeometryTerm | None,
         geometry_weight: float,
         weighting: Weighting | None = None,
         *,
@@ -74,9 +67,9 @@ class DistillationModel(nn.Module):
         self, embedded: Tensor, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> dict[str, Any]:
         """Return the result of `forward` for the student's embeddings, `(batch, dim)`."""
-        predictions: Mapping[str, Prediction] = self.heads(embedded, masks)
-        embedded = widened(embedded)
-        with without_autocast(embedded):
+        predictions: Mapping[str, contracts.Prediction] = self.heads(embedded, masks)
+        embedded = contracts.widened(embedded)
+        with contracts.without_autocast(embedded):
             targets = self.rescaled(targets, masks)
             total = torch.stack(
                 [self.loss(predictions[n], t, masks[n]).sum() for n, t in targets.items()]

@@ -10,19 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import (
-    EarlyStoppingCallback,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
 
 from polydistill.config.training import TrainingParams
 from polydistill.contracts import Progress, Tracker, silent
@@ -59,7 +53,7 @@ class TrainingPlan:
     folder: Path
     tracker: Tracker = field(default_factory=Tracker)
     progress: Progress = silent
-    callback: TrainerCallback | None = None
+    callback: transformers.TrainerCallback | None = None
     by_geometry: bool = False
 
 
@@ -124,7 +118,7 @@ def _advice(restarts: Sequence[Restart]) -> str:
     )
 
 
-class _DistillationTrainer(Trainer):
+class _DistillationTrainer(transformers.Trainer):
     """Trainer with this project's sampler, the divergence guard, and evaluation per teacher."""
 
     model: nn.Module
@@ -145,7 +139,7 @@ class _DistillationTrainer(Trainer):
         optimizer = make_optimizer(model, params)
         super().__init__(
             model=model,
-            args=TrainingArguments(
+            args=transformers.TrainingArguments(
                 output_dir=str(plan.folder),
                 max_steps=n_steps,
                 per_device_train_batch_size=params.batch_size,
@@ -168,12 +162,12 @@ class _DistillationTrainer(Trainer):
             eval_dataset=rows[1].tolist(),
             optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts)),
             callbacks=[
-                EarlyStoppingCallback(params.patience),
+                transformers.EarlyStoppingCallback(params.patience),
                 guard.LossWatch(params.guard.spike),
                 guard.RatesOfTheSchedule(),
             ],
         )
-        self.remove_callback(PrinterCallback)
+        self.remove_callback(transformers.PrinterCallback)
         if plan.callback is not None:
             self.add_callback(plan.callback)
         self._plan, self._restarts = plan, tuple(restarts)

@@ -6,20 +6,14 @@ import numpy as np
 import pandas as pd
 
 from polydistill.errors import DataError
+from polydistill.evaluation import task
 from polydistill.evaluation.statistics.influence import auroc_scores
-from polydistill.evaluation.task import (
-    NETWORK,
-    BenchmarkTask,
-    TaskSource,
-    local_task,
-    prediction_frame,
-)
 from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.evaluation.tasks.classification import INVERSE_PENALTY
 
 
 @BENCHMARKS.register("binary-classification")
-def binary_classification(source: TaskSource) -> BenchmarkTask:
+def binary_classification(source: task.TaskSource) -> task.BenchmarkTask:
     """Return a task that measures the area under the ROC curve on the test split.
 
     A prediction is the log-odds of the positive class, which is the last label in sorted order. The area does not
@@ -69,15 +63,15 @@ def binary_classification(source: TaskSource) -> BenchmarkTask:
         odds = [float(value) for value in saved[0]]
         truth = list(map(float, is_positive(test["label"])))
         scores = auroc_scores(truth, odds)
-        return prediction_frame(test["id"], source.seeds[0], odds, truth, scores)
+        return task.prediction_frame(test["id"], source.seeds[0], odds, truth, scores)
 
     linear = LogOdds(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
-    return local_task(
+    return task.local_task(
         source,
         LocalBinaryClassification,
         source.splits("value", is_positive),
         predictions,
-        model=source.probe_on_standardised(linear, NetworkLogOdds(**NETWORK)),
+        model=source.probe_on_standardised(linear, NetworkLogOdds(**task.NETWORK)),
         type="Regression",
         main_score="auroc",
         description="Log-odds of a logistic regression on the whole training split.",

@@ -6,13 +6,7 @@ import numpy as np
 import pandas as pd
 
 from polydistill.errors import DataError
-from polydistill.evaluation.task import (
-    NETWORK,
-    BenchmarkTask,
-    TaskSource,
-    local_task,
-    prediction_frame,
-)
+from polydistill.evaluation import task
 from polydistill.evaluation.tasks import BENCHMARKS
 
 INVERSE_PENALTY = 0.01
@@ -23,7 +17,7 @@ instead of .436 with 0.2)."""
 
 
 @BENCHMARKS.register("classification")
-def classification(source: TaskSource) -> BenchmarkTask:
+def classification(source: task.TaskSource) -> task.BenchmarkTask:
     """Return a task that measures accuracy on the test split.
 
     One probe on all rows replaces mteb's default of ten probes with eight rows per label. A correct prediction scores 1
@@ -55,15 +49,15 @@ def classification(source: TaskSource) -> BenchmarkTask:
     def predictions(saved: Any) -> pd.DataFrame:
         predicted = [names[int(number)] for number in saved[0]]
         scores = [float(a == b) for a, b in zip(predicted, targets, strict=True)]
-        return prediction_frame(test["id"], source.seeds[0], predicted, targets, scores)
+        return task.prediction_frame(test["id"], source.seeds[0], predicted, targets, scores)
 
     linear = LogisticRegression(C=INVERSE_PENALTY, max_iter=500, tol=1e-3)
-    return local_task(
+    return task.local_task(
         source,
         LocalClassification,
         source.splits("label", lambda labels: [numbers[str(label)] for label in labels]),
         predictions,
-        model=source.probe_on_standardised(linear, MLPClassifier(**NETWORK)),
+        model=source.probe_on_standardised(linear, MLPClassifier(**task.NETWORK)),
         type="Classification",
         main_score="accuracy",
         description="Logistic regression on the whole training split.",

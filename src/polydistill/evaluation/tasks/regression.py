@@ -5,14 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from polydistill.evaluation import task
 from polydistill.evaluation.statistics.influence import pearson_scores, spearman_scores
-from polydistill.evaluation.task import (
-    NETWORK,
-    BenchmarkTask,
-    TaskSource,
-    local_task,
-    prediction_frame,
-)
 from polydistill.evaluation.tasks import BENCHMARKS
 
 PENALTIES = tuple(10.0 ** np.arange(0, 6))
@@ -20,7 +14,7 @@ PENALTIES = tuple(10.0 ** np.arange(0, 6))
 
 
 @BENCHMARKS.register("regression")
-def regression(source: TaskSource) -> BenchmarkTask:
+def regression(source: task.TaskSource) -> task.BenchmarkTask:
     """Return a task that measures Pearson's correlation of predictions and labels on the test split.
 
     A correlation is in [-1, 1], as for similarity tasks; R² has no lower bound and would dominate the means. mteb's own
@@ -50,10 +44,10 @@ def regression(source: TaskSource) -> BenchmarkTask:
     def predictions(saved: Any) -> pd.DataFrame:
         predicted, targets = [float(value) for value in saved[0]], test["label"].astype(float)
         scores = pearson_scores(predicted, targets)
-        return prediction_frame(test["id"], source.seeds[0], predicted, targets, scores)
+        return task.prediction_frame(test["id"], source.seeds[0], predicted, targets, scores)
 
-    network = TransformedTargetRegressor(MLPRegressor(**NETWORK), transformer=StandardScaler())
-    return local_task(
+    network = TransformedTargetRegressor(MLPRegressor(**task.NETWORK), transformer=StandardScaler())
+    return task.local_task(
         source,
         LocalRegression,
         source.splits("value", lambda labels: labels.astype(float).tolist()),
