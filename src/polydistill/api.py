@@ -37,7 +37,7 @@ from polydistill.export.student import Student
 from polydistill.project.code_version import code_version
 from polydistill.project.files import put_in_place
 from polydistill.training import distillation
-from polydistill.training.dataset import held_out_mask, require_both_sides
+from polydistill.training.dataset import held_out_mask
 from polydistill.training.plug_ins import check_method, method_modules
 from polydistill.training.student_defaults import student_plugin
 

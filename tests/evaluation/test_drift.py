@@ -93,7 +93,7 @@ def test_moving_all_rows_together_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("incoming", "says"),
     [
-        (np.ones((3, 5)), "width 4, got 5"),
+        (np.ones((3, 5)), "width 5, as `incoming`, got 4"),
         (np.ones((1, 4)), r"2 or more, dim\) and finite"),
         (np.full((3, 4), np.nan), "finite"),
     ],

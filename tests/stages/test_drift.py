@@ -130,7 +130,7 @@ def test_a_student_of_another_width_is_refused(
 ) -> None:
     reference = Reference(np.zeros((5, 3), dtype=np.float32), {})
 
-    with pytest.raises(ShapeError, match="width 8, got 3"):
+    with pytest.raises(ShapeError, match="width 8, as `incoming`, got 3"):
         compare(project, params, reference, student)
 
 

@@ -11,8 +11,7 @@ import torch
 from polydistill.data.images import UnreadableImageError
 from polydistill.errors import ParamsError
 from polydistill.students import encode, load_student
-from polydistill.students._augmentation import Augmentation
-from polydistill.students.image_encoder import ImageEncoderStudent
+from polydistill.students.image_encoder import Augmentation, ImageEncoderStudent
 from tests.made_images import TINY_RESNET, png, truncated
 
 VIT = {

@@ -186,7 +186,9 @@ def mmd_test(
     """
     first, second = _sample("reference", reference), _sample("incoming", incoming)
     if first.shape[1] != second.shape[1]:
-        raise ShapeError(f"`incoming` must have width {first.shape[1]}, got {second.shape[1]}.")
+        raise ShapeError(
+            f"`reference` must have width {second.shape[1]}, as `incoming`, got {first.shape[1]}."
+        )
     distances = squared_distances(np.concatenate([first, second]))
     bandwidth = median_distance(distances)
     kernel = np.exp(distances / (-2.0 * bandwidth**2))

@@ -52,10 +52,8 @@ def latencies(
         examples: One or more examples, repeated to fill a batch.
         clock: A monotonic clock, in seconds.
     """
-    return tuple(
-        _latency(challenger, champion, list(islice(cycle(examples), batch)), clock)
-        for batch in BATCHES
-    )
+    models = [challenger] if champion is None else [challenger, champion]
+    return tuple(_latency(models, list(islice(cycle(examples), n)), clock) for n in BATCHES)
 
 
 def size_mb(bundle: Path) -> float:
@@ -64,10 +62,7 @@ def size_mb(bundle: Path) -> float:
     return round(sum(path.stat().st_size for path in files) / 1e6, 3)
 
 
-def _latency(
-    challenger: Answer, champion: Answer | None, batch: Sequence[Example], clock: Clock
-) -> Latency:
-    models = [challenger] if champion is None else [challenger, champion]
+def _latency(models: Sequence[Answer], batch: Sequence[Example], clock: Clock) -> Latency:
     for model in models:
         model(batch)  # warm-up: the first call includes initialisation
     once_s = sum(seconds(model, batch, clock) for model in models)
@@ -78,7 +73,7 @@ def _latency(
         for index in order:
             times[index].append(seconds(models[index], batch, clock))
     ratio = None
-    if champion is not None:
+    if len(models) > 1:
         ratio = round(median(new / old for new, old in zip(*times, strict=True)), 3)
     return Latency(len(batch), round(median(times[0]) * 1e3, 4), ratio)
 

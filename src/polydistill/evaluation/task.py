@@ -82,15 +82,12 @@ class TaskSource:
         """Return the splits `train` and `test` for mteb, with converted labels in the column `label`."""
         from datasets import Dataset, DatasetDict
 
-        tables = {name: self.rows("split", name) for name in ("train", "test")}
-        return DatasetDict(
-            {
-                name: Dataset.from_dict(
-                    {"text": self.contents(rows), label: convert(rows["label"])}
-                )
-                for name, rows in tables.items()
-            }
-        )
+        splits = DatasetDict()
+        for name in ("train", "test"):
+            rows = self.rows("split", name)
+            columns = {"text": self.contents(rows), label: convert(rows["label"])}
+            splits[name] = Dataset.from_dict(columns)
+        return splits
 
     def probe_on_standardised(self, linear: Any, network: Any) -> Any:
         """Return the task's probe, preceded by standardisation of the columns."""

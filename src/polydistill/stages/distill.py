@@ -14,7 +14,7 @@ from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embedding
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.stages.code import stage_code
-from polydistill.training.dataset import held_out_mask, require_both_sides
+from polydistill.training.dataset import held_out_mask
 from polydistill.training.distillation import Corpus, DistillReport, RunSettings, distill_student
 
 
@@ -41,7 +41,6 @@ def distill(
     table = read_corpus(root, block.corpus, kind)
     groups = table["group"].tolist()
     held_out = held_out_mask(groups, block.corpus.held_out)
-    require_both_sides(held_out, block.corpus.held_out)
     active = params.enabled_teachers(modality)
     for folder, target in layout.disabled_embeddings("corpus", active):
         put_in_place(folder, target)  # from where the embed stage can reuse them

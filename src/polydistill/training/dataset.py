@@ -27,24 +27,16 @@ def seeded(seed: int, purpose: str) -> np.random.Generator:
 def held_out_mask(groups: Sequence[str], share: float) -> NDArray[np.bool_]:
     """Return a mask of the held-out rows, `(n_rows,)`, chosen by the hash of their group.
 
-    Examples:
-        >>> held_out_mask(["a", "b", "a"], 1.0).tolist()
-        [True, True, True]
-    """
-    return group_mask(groups, share, "held-out")
-
-
-def require_both_sides(held_out: NDArray[np.bool_], share: float) -> None:
-    """Check that the corpus has both training rows and held-out rows.
-
     Raises:
-        DataError: All rows of `held_out`, `(n_rows,)`, are on one side.
+        DataError: All rows are held out, or none.
     """
+    held_out = group_mask(groups, share, "held-out")
     if held_out.all() or not held_out.any():
         raise DataError(
             f"corpus.held_out: {share} holds out {held_out.sum():,} of the corpus' {len(held_out):,} rows, by groups; "
             "some must be held out and some left to train on: set it between 0 and 1, or take more rows."
         )
+    return held_out
 
 
 def group_mask(groups: Sequence[str], share: float, purpose: str) -> NDArray[np.bool_]:

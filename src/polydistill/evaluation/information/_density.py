@@ -174,10 +174,8 @@ def _start(view: LinearView, mixture: Mixture, seed: int) -> LowRankHeads:
     )
     middle, reach = (MAX_LOG_SCALE + MIN_LOG_SCALE) / 2, (MAX_LOG_SCALE - MIN_LOG_SCALE) / 2
     clamped = np.clip((mixture.log_scale - middle) / reach, -REACH, REACH)
-    log_scale, slopes = (
-        middle + reach * np.arctanh(clamped),
-        np.tile(view.coefficients.T, (modes, 1)),
-    )
+    log_scale = middle + reach * np.arctanh(clamped)
+    slopes = np.tile(view.coefficients.T, (modes, 1))
     heads.mean.weight.zero_()
     heads.log_scale.weight.zero_()
     heads.mean.weight[:, : slopes.shape[1]] = torch.from_numpy(slopes)
