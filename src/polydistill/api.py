@@ -272,9 +272,7 @@ def _split(corpus: _Rows, kind: Modality, held_out: float) -> distillation.Corpu
     if not 0 < held_out < 1:
         raise ParamsError(f"`held_out` must be in (0, 1), got {held_out}.")
     groups = groups_of(corpus.examples, kind)
-    mask = held_out_mask(groups, held_out)
-    require_both_sides(mask, held_out)
-    return distillation.Corpus(corpus.examples, groups, mask)
+    return distillation.Corpus(corpus.examples, groups, held_out_mask(groups, held_out))
 
 
 @dataclass(frozen=True)
