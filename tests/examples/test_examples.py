@@ -41,6 +41,7 @@ def test_text(printed: str) -> None:
     assert found["glove-50d"] < found["student"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("printed", ["images.py"], indirect=True)
 def test_images(printed: str) -> None:
     found = scores(printed)
@@ -49,6 +50,7 @@ def test_images(printed: str) -> None:
     assert found["student"] > found["eigendigits"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("printed", ["molecules.py"], indirect=True)
 def test_molecules(printed: str) -> None:
     assert "most similar to aspirin: " in printed

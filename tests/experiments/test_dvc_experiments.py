@@ -33,6 +33,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_an_experiment_changes_adds_and_removes_parameters_and_keeps_the_baseline(
     tmp_path: Path,
 ) -> None:

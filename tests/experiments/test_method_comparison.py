@@ -32,6 +32,7 @@ def results(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (root / "docs" / "results" / "text").glob("*")}
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_resumes_and_a_finished_one_runs_nothing(tmp_path: Path) -> None:
     params = make_comparison_project(tmp_path)
     chosen = chosen_methods(params, "text", ["mse", "compress", "only second"])

@@ -14,6 +14,7 @@ from polydistill.integrations.planning import Plan
 N_LATE = 12
 
 
+@pytest.mark.slow
 def test_of_many_late_runs_of_a_schedule_only_the_newest_executes(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,7 +169,8 @@ def test_molecules_are_taken_as_smiles_and_a_wrong_one_is_named(
             model.predict(["CCO", wrong])
 
 
-@pytest.mark.parametrize("modality", ["vision", pytest.param("molecules", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", ["vision", "molecules"])
 def test_the_whole_gate_finds_its_evidence_and_the_champion_serves_the_sample(
     project: Callable[[str], Path], modality: str
 ) -> None:
