@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from polydistill.project.code_version import code_version
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "madeup"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
@@ -18,8 +20,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     (folder / "below.py").write_text('def two():\n    """Return two."""\n    return 2  # yes\n')
     (folder / "apart.py").write_text("THREE = 3\n")
-    monkeypatch.setattr(module, "PACKAGE", folder)
-    return folder
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(module, "PACKAGE", "madeup")
+    yield folder
+    for name in [name for name in sys.modules if name.startswith("madeup")]:
+        del sys.modules[name]
 
 
 def test_comments_and_docstrings_do_not_change_the_version(package: Path) -> None:

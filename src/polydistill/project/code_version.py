@@ -3,9 +3,10 @@
 import ast
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = __name__.partition(".")[0]
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -36,9 +37,11 @@ def code_version(modules: Iterable[str], without: Collection[str] = ()) -> str:
 
 def _file_of(module: str) -> Path | None:
     """Return the file of a module of this package; None if there is none."""
-    path = PACKAGE.parent.joinpath(*module.split("."))
-    files = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in files if PACKAGE in file.parents and file.is_file()), None)
+    try:
+        spec = find_spec(module) if module.split(".", 1)[0] == PACKAGE else None
+    except ModuleNotFoundError:  # the part before the last dot is a module, not a package
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

@@ -12,7 +12,6 @@ from polydistill.config.params import modality_defaults
 from polydistill.contracts import Example, Teacher
 from polydistill.errors import ParamsError
 from polydistill.project.files import write_atomic
-from polydistill.students._bundle import as_texts, read_json
 
 VOCABULARY = 20_000
 """The greatest number of tokens of a tokenizer trained on the corpus."""
@@ -59,7 +58,7 @@ def _static(
     """Return a static student that starts from the first transformer teacher, or from random vectors."""
     if (folder := _checkpoint(teachers)) is None:
         return {"tokenizer": str(_trained_tokenizer(examples, cache)), "dim": 256}
-    config = read_json(folder / "config.json")
+    config = json.loads((folder / "config.json").read_bytes())
     width = int(config.get("hidden_size") or config.get("dim") or 256)
     tokenizer = str(folder / "tokenizer.json")
     return {"tokenizer": tokenizer, "initial": str(folder), "dim": min(dim, width)}
@@ -72,7 +71,7 @@ def _transformer(teachers: Mapping[str, Teacher]) -> dict[str, Any]:
             "student='transformer' needs a checkpoint to start from, and no teacher provides one: give "
             "student={'name': 'transformer', 'model': <folder>}."
         )
-    depth = read_json(folder / "config.json").get("num_hidden_layers", 1)
+    depth = json.loads((folder / "config.json").read_bytes()).get("num_hidden_layers", 1)
     return {"model": str(folder), "layers": list(range(0, depth, 2))}
 
 
@@ -88,7 +87,7 @@ def _checkpoint(teachers: Mapping[str, Teacher]) -> Path | None:
 
 def _trained_tokenizer(examples: Sequence[Example], cache: Path) -> Path:
     """Return the path of a WordPiece tokenizer trained on the examples; equal examples give an equal file."""
-    texts = as_texts(examples)
+    texts = list(map(str, examples))
     digest = hashlib.sha256("\x1e".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:24]
     target = cache / "tokenizers" / digest / "tokenizer.json"
     if not target.exists():
