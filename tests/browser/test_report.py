@@ -52,7 +52,7 @@ def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("width", [360, pytest.param(1200, marks=pytest.mark.slow)])
 def test_a_browser_draws_the_page_without_horizontal_scrolling(
     page: Path, tmp_path: Path, width: int
 ) -> None:

@@ -226,7 +226,11 @@ def test_a_second_run_with_a_warm_start_gives_the_same_bytes(
     assert outputs(Layout(project, "text")) == outputs(Layout(other, "text"))
 
 
-@pytest.mark.parametrize("start", [{}, {"head_steps": 6, "epochs": 3}], ids=["later", "held"])
+@pytest.mark.parametrize(
+    "start",
+    [pytest.param({}, marks=pytest.mark.slow), {"head_steps": 6, "epochs": 3}],
+    ids=["later", "held"],
+)
 def test_a_killed_run_with_a_warm_start_resumes_to_the_same_bytes(
     project: Path, warm: Callable[..., Params], tmp_path: Path, start: dict[str, object]
 ) -> None:

@@ -272,6 +272,7 @@ def test_another_machine_at_the_same_server_is_found_out(root: Path) -> None:
     assert len(entries(root)) == 2
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_one_chain(root: Path) -> None:
     code = (
         "import sys\n"
