@@ -1,4 +1,4 @@
-"""The score of each method, its difference from a baseline, and the best method, with intervals."""
+"""Scores of methods, their differences from a baseline, and the best method, with intervals."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class MethodScore:
     Attributes:
         mean: The mean main score over tasks and seeds.
         seed_spread: The standard deviation of the main score over seeds; None with one seed.
-        gain: The method minus the baseline, with a bootstrap interval over examples; None for the baseline itself,
-            and for a method that has no seed in common with the baseline.
+        gain: The method's score minus the baseline's, with a bootstrap interval over examples; None for the baseline
+            itself, and for a method that has no seed in common with the baseline.
         gain_by_seed: The gain of each seed.
-        gain_spread: The standard deviation of these gains; None with fewer than two seeds.
+        gain_spread: The standard deviation of `gain_by_seed`; None with fewer than two seeds.
     """
 
     mean: float
@@ -36,8 +36,8 @@ class Best:
 
     Attributes:
         method: The method with the highest mean.
-        indistinguishable: The methods whose difference from the best one has an interval that contains zero.
-        lead: The best method minus each other method.
+        indistinguishable: The methods for which the interval of `lead` is not entirely above zero.
+        lead: The best method's score minus that of each other method, with an interval.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Best:
 def method_scores(
     paired: PairedScores, domain: str, methods: Sequence[str], baseline: str
 ) -> dict[str, dict[str, MethodScore]]:
-    """Return the score of each method, by task kind of a domain; the last kind is the mean over kinds."""
+    """Return each method's scores in a domain, by task kind; the last kind, `mean`, is the mean over kinds."""
     return {
         method: {
             kind: _score(paired, (domain, kind), method, baseline) for kind in paired.kinds(domain)
@@ -58,7 +58,7 @@ def method_scores(
 
 
 def best_methods(paired: PairedScores, domain: str, methods: Sequence[str]) -> dict[str, Best]:
-    """Return the best method of each task kind of a domain; of equal methods, the first."""
+    """Return the best method in each task kind of a domain; ties go to the first method."""
     found = {}
     for kind in paired.kinds(domain):
         leader = max(methods, key=lambda method: paired.mean(domain, kind, method))
@@ -96,11 +96,13 @@ def _spread(values: Sequence[float]) -> float | None:
 
 
 def shares(of: Mapping[str, float], among: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return, for each task kind, a score divided by the best score among some models.
+    """Return, for each task kind, a model's score divided by the best score of other models.
+
+    Task kinds without a positive best score are left out.
 
     Args:
-        of: The scores by task kind.
-        among: The scores of each of the other models by task kind.
+        of: The model's scores by task kind.
+        among: The scores of the other models, by model and task kind.
     """
     return {
         kind: score / best

@@ -1,6 +1,6 @@
-"""Quality of the predicted embeddings, measured on held-out rows: intervals, search, out-of-distribution scores.
+"""Quality of predicted embeddings on held-out rows: intervals, search and out-of-distribution scores.
 
-It is not a DVC stage. It reads the student, the heads, the embeddings and the report of the distillation.
+This experiment is not a DVC stage. It reads the student, the heads, the embeddings and the report of the distillation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NEIGHBOURS = 10
 QUERIES = 1_000
 INDEXED = 50_000
 FLAGGED = 0.05
-"""The share of held-out rows whose out-of-distribution score is above the threshold."""
+"""The share of held-out rows with an out-of-distribution score above the threshold; it defines the threshold."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -119,7 +119,7 @@ def _distilled(layout: Layout) -> dict[str, Any]:
 
 
 def _require_same_rows(unseen: NDArray[np.bool_], distilled: dict[str, Any]) -> None:
-    """Check that the split is that of the distillation; otherwise training rows would count as held out."""
+    """Check that the split has the same sizes as in the distillation; else training rows could count as held out."""
     found = {"n_train": int((~unseen).sum()), "n_held_out": int(unseen.sum())}
     expected = {key: distilled[key] for key in found}
     if found != expected:
@@ -136,10 +136,10 @@ def _search(
     encoded: tuple[Ints, FloatArray, int],
     seed: int,
 ) -> Search:
-    """Compare the searches with queries and an index that the teacher has embedded.
+    """Compare the searches on rows for which the teacher's embeddings are stored.
 
-    `encoded` holds rows of the corpus, `(n,)`, the student's embeddings of them, `(n, dim)`, and how many of them
-    form the index; the index comes first.
+    `encoded` has three items: row numbers in the corpus, `(n,)`; the student's embeddings of these rows, `(n, dim)`;
+    and the size of the index. The rows of the index come first, then those of the queries.
     """
     rows, own, n_index = encoded
     present = np.flatnonzero(embeddings.present[rows])
@@ -171,7 +171,10 @@ def compare_search(
     student: tuple[FloatArray, FloatArray],
     predicted: FloatArray,
 ) -> Search:
-    """Return the share of a teacher's neighbours that the predicted queries and the student find.
+    """Return the share of a teacher's nearest neighbours that searches with other embeddings find.
+
+    One search uses predicted embeddings of the queries in the teacher's index; the other uses the student's
+    embeddings of both.
 
     Args:
         teacher: The teacher's embeddings of the index, `(n, teacher_dim)`, and of the queries, `(m, teacher_dim)`.
@@ -188,7 +191,7 @@ def compare_search(
 
 
 def nearest(index: FloatArray, queries: FloatArray, count: int) -> Ints:
-    """Return the indices of the `count` rows of `index`, `(n, dim)`, with the highest cosines, `(m, count)`."""
+    """Return the indices of the `count` rows of `index`, `(n, dim)`, nearest by cosine, `(m, count)`."""
     from sklearn.neighbors import NearestNeighbors
 
     found = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(index)

@@ -1,6 +1,6 @@
-"""Quality over seeds: the gain of the distilled student over the undistilled one, with intervals.
+"""Quality of the student over several seeds: its gain over the undistilled student, with intervals.
 
-It is not a DVC stage. It shares the default's trials with the method comparison.
+This experiment is not a DVC stage. It shares the trials of the default method with the method comparison.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ class QualityReport:
         tasks: The tasks of each kind that were available.
         means: The mean main score over tasks and seeds, by domain (`all`, `in-domain`, `out-of-domain`), model and
             task kind; the kind `mean` is the mean over kinds.
-        gains: Student minus undistilled, with a paired-bootstrap interval, by domain and task kind.
-        gap_closed: The share of the best teacher's lead over the undistilled student that distillation closes, by
-            domain and task kind; kinds in which no teacher leads are left out.
+        gains: The student's score minus the undistilled student's, with a paired-bootstrap interval, by domain and
+            task kind.
+        gap_closed: The share of the gap between the undistilled student and the best teacher that distillation closes,
+            by domain and task kind; kinds in which no teacher is better than the undistilled student are left out.
         by_seed: The student's mean main score, by seed and task kind.
     """
 
@@ -62,7 +63,7 @@ def quality(
     *,
     progress: Progress = silent,
 ) -> QualityReport:
-    """Distil and evaluate once per seed, compare, and write `docs/results/<modality>/quality.{json,md}`.
+    """Distil and evaluate a student per seed, compare them, and write `docs/results/<modality>/quality.{json,md}`.
 
     Raises:
         MissingDataError: A teacher's embeddings are missing.
@@ -91,7 +92,7 @@ def _predictions(store: TrialStore, trial: Trial) -> pd.DataFrame:
 
 
 def _with_teachers(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Add the teachers' predictions, which were made once, to the students' of every seed."""
+    """Add the teachers' predictions, which are computed only once, to the table of every seed."""
     students_only = [table[table["model"].isin(STUDENTS)] for table in tables]
     teachers = [table[~table["model"].isin(STUDENTS)] for table in tables]
     return [pd.concat([students, *teachers], ignore_index=True) for students in students_only]
@@ -143,7 +144,7 @@ def write_quality(report: QualityReport, folder: Path) -> None:
 
 
 def markdown(report: QualityReport) -> str:
-    """Return the whole page, with one table per domain."""
+    """Return the report as Markdown, with one table per domain."""
     lines = [
         f"# Quality of the {report.modality} student",
         "",
@@ -172,7 +173,7 @@ def markdown(report: QualityReport) -> str:
 
 
 def _gap_closed(means: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return, by task kind, the share of the best teacher's lead that the student has closed."""
+    """Return the values of `QualityReport.gap_closed` for one domain, by task kind."""
     teachers = [by_kind for model, by_kind in means.items() if model not in STUDENTS]
     closed = {}
     for kind, start in means["undistilled"].items():

@@ -1,4 +1,4 @@
-"""Settings of corpora, benchmark tasks, teachers, and the store of embeddings."""
+"""Settings of corpora, benchmark tasks, teachers and stored embeddings."""
 
 from typing import Literal
 
@@ -12,20 +12,20 @@ TaskKind = Literal[
 
 
 class TeacherParams(BaseModel):
-    """A teacher: its family and the options of the family's factory.
+    """A teacher: its family, which is a plug-in in `teachers/`, and the options of the plug-in's factory.
 
-    A row of `params.yaml` without `family` is a known teacher: `config/weights/<modality>.yaml` has its
-    family, licence and pinned weights, and the keys of the row replace them.
+    An entry of `params.yaml` without `family` is a known teacher. `config/weights/<modality>.yaml` defines its
+    family, licence and pinned weights; keys of the entry override these values.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
     family: str
     enabled: bool = True
-    """Whether the student learns from it."""
+    """Whether the student learns from this teacher."""
     licence: str | None = None
-    """Licence of the weights, as an SPDX expression: Apache-2.0, or several joined by AND or OR."""
+    """Licence of the weights: an SPDX identifier such as Apache-2.0, or several with AND or OR."""
     saw_labels_of: tuple[str, ...] = ()
-    """Tasks whose labels the weights were trained on."""
+    """Tasks whose labels were used to train the weights."""
 
     @property
     def options(self) -> dict[str, object]:
@@ -39,10 +39,10 @@ class TeacherParams(BaseModel):
 
 
 class CorpusParams(Node):
-    """The unlabelled corpus, and the rows of it that a run uses."""
+    """The unlabelled corpus, and which of its rows a run uses."""
 
     path: str
-    """A table, a text file, a folder or a glob: data/text/*.csv."""
+    """A table, a text file, a folder or a glob, such as data/text/*.csv."""
     rows: Rows | None = None
     """Use the first N rows; null: all rows."""
     column: str | None = None
@@ -62,23 +62,23 @@ class TaskParams(Node):
     path: str
     """A table, a text file, a folder or a glob."""
     domain: Literal["in", "out"]
-    """Whether the task is in the corpus' domain or out of it."""
+    """`in`: the examples come from the same sources as the corpus; `out`: they do not."""
     redistributable: bool = True
     """Whether the data may be redistributed; if not, `fetch-data` fetches them."""
     label_range: tuple[float, float] | None = None
     """The smallest and greatest valid label; a label out of range is an error."""
     max_rows: Rows | None = None
-    """Use at most N rows, in the order of ids."""
+    """Use the first N rows, ordered by id; null: all rows."""
     column: str | None = None
-    """Column of the examples; for `sts` without its final 1 or 2; null: as for the corpus."""
+    """Column of the examples; for `sts` the prefix of both columns; null: as for the corpus."""
     label: str = "label"
     """The column of the labels."""
     split: str = "split"
-    """Column that says train or test; if it is missing, a fifth of the groups is the test set."""
+    """Column with the values train and test; if it is missing, a fifth of the groups is the test set."""
     group: str = "group"
-    """Column of groups that a split keeps together; if it is missing, near-duplicates are groups."""
+    """Column of groups that are not split across train and test; default: near-duplicates."""
     probe: Literal["linear", "mlp"] = "linear"
-    """Head that is fitted to frozen embeddings, if the kind of task fits one."""
+    """Model that is fitted to the frozen embeddings, in kinds of task that fit one."""
 
 
 class StoreParams(Node):

@@ -18,52 +18,52 @@ NoticeEvent = Literal["refused", "promoted", "failed", "diverged"]
 
 
 class GateParams(Node):
-    """Rules that a challenger must pass to become the champion. A rule whose bound is null is off."""
+    """Rules that a challenger must pass to become the champion. A null bound disables its rule."""
 
     min_gain: Score = -0.002
-    """Least gain in the mean score over the champion; another seed changes it by 0.001."""
+    """Minimum gain in mean score over the champion; another seed alone changes it by 0.001."""
     max_regression_per_task: ScoreMargin | None = 0.02
-    """Greatest loss on one task against the champion; a larger loss needs to be significant."""
+    """Maximum loss on a task against the champion; only a significantly lower score fails."""
     min_gain_over_undistilled: Score | None = 0.0
-    """Least gain in the mean score over the untrained student."""
+    """Minimum gain in mean score over the undistilled student."""
     max_harm_per_task: ScoreMargin | None = 0.02
-    """Greatest loss on one task against the untrained student; a larger loss needs to be significant."""
+    """Maximum loss on a task against the undistilled student; only a significantly lower score fails."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Confidence of the intervals, and the probability that no unchanged task counts as a regression."""
+    """Confidence level of the intervals, and probability of no false regression on any task."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
-    """Bootstrap resamples of the examples."""
+    """Number of bootstrap resamples of the examples."""
     max_latency_ratio: Ratio | None = 1.25
-    """Latency relative to the champion's in one process: the greater ratio of batch 1 and batch 64."""
+    """Maximum latency divided by the champion's, in batches of 1 and of 64, in one process."""
     max_latency_ms: Milliseconds | None = None
-    """Latency of one example, on the machine that promotes."""
+    """Maximum latency of one example, on the machine that promotes."""
     max_size_mb: Megabytes | None = 64.0
-    """Size of the bundle on disk."""
+    """Maximum size of the bundle on disk."""
     max_memory_mb: Megabytes | None = 512.0
-    """Growth of a fresh process's peak memory."""
+    """Maximum growth of peak memory in a new process that loads the student."""
     max_contamination: Share | None = 0.0
-    """Share of a task's examples that the corpus may contain."""
+    """Maximum share of a task's examples that are also in the corpus."""
     data_validated: bool = True
-    """Require a validation of exactly the data that trained the student."""
+    """Require that exactly the data that trained the student were validated."""
     reproducible: Literal["required", "unless-refuted", "any"] = "unless-refuted"
-    """Required value of the version's stamp; `unless-refuted`: any but `false`."""
+    """Required value of the version's tag `reproducible`; `unless-refuted`: not `false`."""
     licence_policy: Literal["any", "commercial"] = "commercial"
     """`commercial`: every teacher's licence must be known to allow commercial use."""
     commercial_licences: tuple[str, ...] = COMMERCIAL_LICENCES
     """SPDX identifiers that allow commercial use."""
     smoke_test: bool = Field(default=True, validation_alias=AliasChoices("smoke_test", "canary"))
-    """Load the published bundle in a fresh process, and compare its embeddings."""
+    """Load the published bundle in a new process and compare its embeddings with the expected ones."""
 
 
 class DriftParams(Node):
-    """The test whether an incoming corpus has drifted from the champion's."""
+    """The test for drift between an incoming corpus and the champion's corpus."""
 
     rows: Annotated[int, Field(ge=10, json_schema_extra={"unit": "rows"})] = 1000
-    """Rows drawn from each corpus for the test."""
+    """Number of rows drawn from each corpus for the test."""
     permutations: Annotated[int, Field(ge=99)] = 499
     level: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """Greatest p-value that counts as drift: the rate of false alarms."""
+    """Significance level: the largest p-value that counts as drift, and the false-alarm rate."""
     tolerance: Annotated[float, Field(gt=0)] = 0.1
-    """Greatest change of a column: relative for lengths, absolute for shares."""
+    """Maximum change of a column's mean: relative for measures, absolute for shares of rows."""
 
 
 class RetrainParams(Node):
@@ -72,13 +72,13 @@ class RetrainParams(Node):
     policy: RetrainPolicy = "always"
     """When a scheduled run trains a student."""
     catch_up: Literal["skip", "latest", "all"] = "latest"
-    """Missed runs of a schedule that are run later."""
+    """Which missed runs of a schedule are run later."""
     grace_s: Annotated[float, Field(ge=0, json_schema_extra={"unit": "s"})] = 900.0
     """Delay after which a run counts as missed."""
     approval: Literal["none", "manual"] = "none"
     """`manual`: a person approves each promotion."""
     approval_timeout_s: Annotated[int, Field(ge=1, json_schema_extra={"unit": "s"})] = 86_400
-    """Time to wait for approval; after it the champion stays."""
+    """Time to wait for approval; without approval by then, the champion stays."""
     drift: DriftParams = DriftParams()
 
     @model_validator(mode="after")
@@ -109,9 +109,9 @@ class NotifyParams(Node):
 
 
 class QuickParams(Node):
-    """Settings that a quick run of a modality changes: the same pipeline, in minutes."""
+    """Settings that a quick run of a modality overrides, so that the pipeline takes minutes."""
 
     teachers: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Teachers that are enabled."""
+    """Teachers that a quick run enables."""
     put: dict[str, object] = Field({})
-    """Values by dotted key in the modality's block; they replace its values."""
+    """Values that override those of the modality's block, by dotted key."""

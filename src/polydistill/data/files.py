@@ -15,13 +15,13 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif"})
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table: Parquet, CSV, TSV, JSON lines, a text file, a folder or glob of them, or a folder of images.
 
-    Cells of text formats are read as text, without conversion: `01` and `NA` are texts, and only an empty cell is
-    missing. A text file has one example per line and gives a column `text`. A folder of images gives the columns
-    `image` (bytes) and `name`, and `label`, the subfolder's name, if every image is in a subfolder.
+    Cells of CSV and TSV files are read as strings, so `01` and `NA` are kept; only an empty cell is missing. A text
+    file has one example per line and gives a column `text`. A folder of images gives the columns `image` (bytes)
+    and `name`. If every image is in a subfolder, the column `label` has the subfolders' names.
 
     Raises:
         MissingDataError: There is no such file.
-        DataError: A file is damaged or has an unknown format, or files of one table have different columns.
+        DataError: A file is damaged or has an unknown format, or the files of one table have different columns.
     """
     files = _table_files(path)
     if not files:
@@ -41,8 +41,8 @@ def require_column(columns: Iterable[object], wanted: str, table: str, hint: str
     Args:
         columns: The table, or the names of its columns.
         wanted: The column's name.
-        table: What the message calls the table, such as its path.
-        hint: A sentence that says how to name another column.
+        table: The table's name in the error message, such as its path.
+        hint: A sentence of the error message on how to choose another column.
 
     Raises:
         DataError: The table has no such column.
@@ -53,7 +53,7 @@ def require_column(columns: Iterable[object], wanted: str, table: str, hint: str
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file with one example per line: the example itself, or the path of its file.
+    """Return the lines of a text file. Each line is an example, or the path of a file with one.
 
     Raises:
         MissingDataError: There is no such file.
@@ -71,7 +71,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the images in a folder and its subfolders, sorted by path; none if it is no folder."""
+    """Return the images in a folder and its subfolders, sorted by path; empty if it is not a folder."""
     return sorted(one for one in folder.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)
 
 
@@ -80,7 +80,7 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def _table_files(path: Path) -> Sequence[Path]:
-    """Return the files of a table, sorted by name; none for a folder without tables."""
+    """Return the files of a table, sorted by name; empty for a folder without tables."""
     if path.is_file():
         return [path]
     if path.is_dir():

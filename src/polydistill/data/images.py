@@ -14,20 +14,20 @@ from polydistill.contracts import Example
 from polydistill.errors import DataError, needs_extra
 
 MAX_PIXELS = 2**25
-"""The greatest number of pixels. It is checked before decoding: a file of a few bytes can decode to gigabytes."""
+"""The maximum number of pixels. It is checked before decoding, because a tiny file can decode to gigabytes."""
 FORMATS = ("PNG", "JPEG", "GIF")
 DATA_URI = "data:image/"
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error)
-"""Errors that Pillow raises for bytes that are not an image or a truncated image."""
+"""Errors that Pillow raises for truncated images and for bytes that are not an image."""
 Pixels = NDArray[np.uint8]
 
 
 class UnreadableImageError(DataError):
-    """The bytes are not an image, or a truncated or too large image."""
+    """The bytes are not an image, or the image is truncated or too large."""
 
 
 def as_bytes(example: Example) -> bytes:
-    """Return an image's bytes; a string must be a data URI, the form of images in JSON.
+    """Return an image's bytes. A string must be a data URI, which represents an image in JSON.
 
     Raises:
         UnreadableImageError: The string is not a data URI.
@@ -48,11 +48,11 @@ def as_bytes(example: Example) -> bytes:
 def read_image(example: Example) -> Any:
     """Return an RGB Pillow image.
 
-    The image is rotated as its EXIF data say, transparent pixels are put on white, and only the first of several
-    frames is read.
+    The image is rotated according to its EXIF orientation and composited onto a white background. Only the first
+    frame is read.
 
     Raises:
-        UnreadableImageError: The bytes are no PNG, JPEG or GIF, are damaged, or have more than `MAX_PIXELS`.
+        UnreadableImageError: The bytes are not a PNG, JPEG or GIF, are damaged, or have more than `MAX_PIXELS` pixels.
         MissingExtraError: Pillow is not installed.
     """
     with needs_extra("Reading images", "vision"):
@@ -85,7 +85,7 @@ def _require_few_pixels(width: int, height: int) -> None:
 
 
 def read_or_none(example: Example) -> Any | None:
-    """Return an RGB Pillow image; None if it cannot be read: see `read_image`."""
+    """Return an RGB Pillow image as `read_image` does, or None if it cannot be read."""
     try:
         return read_image(example)
     except UnreadableImageError:
@@ -93,10 +93,10 @@ def read_or_none(example: Example) -> Any | None:
 
 
 def on_white(image: Any) -> Any:
-    """Return a Pillow image of any mode as RGB, with transparent pixels on white."""
+    """Convert a Pillow image of any mode to RGB, composited onto a white background."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits per pixel: Pillow would clip them
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip the values
         grey = (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if "A" in image.mode or "transparency" in image.info:
@@ -106,7 +106,7 @@ def on_white(image: Any) -> Any:
 
 
 def square(image: Any, size: int) -> Pixels:
-    """Return the pixels, `(size, size, 3)`, of the image in the middle of a white square, resized bicubically."""
+    """Pad an image to a white square, resize it bicubically, and return its pixels, `(size, size, 3)`."""
     from PIL import Image
 
     if image.width != image.height:

@@ -1,4 +1,4 @@
-"""Corpus and benchmark task of a new project, made from a user's files, with no example in common."""
+"""Build a new project's corpus and benchmark task from a user's files, without examples in common."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +16,9 @@ from polydistill.data.tables import complete_task, corpus_table, sides
 from polydistill.errors import DataError
 
 MOST_TASK_ROWS = 2_000
-"""The greatest number of rows of a labelled corpus that become the task; at most half of the corpus does."""
+"""The approximate maximum number of rows of a labelled corpus that become the task, at most half of the corpus."""
 REASONS = {"contradictory": "with several labels"}
-"""What a note calls a reason for which `tables` drops rows."""
+"""The text in a note for each reason why `data.tables` drops rows; other reasons are shown unchanged."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Task:
     Attributes:
         name: The name in `params.yaml`.
         kind: The kind of task.
-        frame: The rows of the file that will be written.
-        n_test: The number of rows that the score is computed on.
+        frame: The rows to write to the task's file.
+        n_test: The number of rows on which the score is computed.
     """
 
     name: str
@@ -43,9 +43,9 @@ class Intake:
     """The data of a new project.
 
     Attributes:
-        corpus: The rows of the corpus file that will be written: one column.
+        corpus: The rows to write to the corpus file; the table has one column.
         task: The benchmark task; None without labels.
-        notes: Sentences that tell the user what was guessed and what was left out.
+        notes: Messages for the user: what was guessed and which rows were left out.
     """
 
     corpus: pd.DataFrame
@@ -55,7 +55,7 @@ class Intake:
 
 @dataclass(frozen=True)
 class Named:
-    """Choices that the user has made; the others are guessed.
+    """The user's explicit choices; a field that is None is guessed.
 
     Attributes:
         column: The column of examples.
@@ -71,13 +71,14 @@ class Named:
 def take_in(
     corpus: pd.DataFrame, task: pd.DataFrame | None, modality: Modality, named: Named
 ) -> Intake:
-    """Find the examples and the labels, and divide them into a corpus and a task.
+    """Find the columns of examples and labels, and divide the rows into a corpus and a task.
 
     Args:
         corpus: The user's table of examples.
-        task: The user's table of labelled examples; None: a part of a labelled corpus becomes the task.
+        task: The user's table of labelled examples. If it is None and the corpus has labels, a part of the corpus
+            becomes the task.
         modality: The modality of the examples.
-        named: The choices that the user has made.
+        named: The user's explicit choices.
 
     Raises:
         DataError: A named column is missing, or the corpus or the task has no usable row.
@@ -111,20 +112,20 @@ def take_in(
 
 
 class _Reading:
-    """Reads a user's tables, and notes what is guessed and what is left out."""
+    """Reads a user's tables and collects notes on guesses and on rows that are left out."""
 
     def __init__(self, modality: Modality, named: Named) -> None:
         self.modality, self.named, self.notes = modality, named, list[str]()
 
     def columns(self, corpus: pd.DataFrame, task: pd.DataFrame | None) -> tuple[str, str]:
-        """Return the columns of examples of the corpus and of the task; the user's choice may be in either."""
+        """Return the corpus's and the task's column of examples; the user's choice may be a column of either table."""
         named, is_pairs = self.named.column, self.named.kind == "sts"
         in_task = is_pairs or named in (corpus if task is None else task)
         own = None if in_task and named not in corpus else named
         column = self._column(corpus, own, "corpus")
         if task is None:
             return column, column
-        if is_pairs:  # two columns, such as text1 and text2
+        if is_pairs:  # a common prefix: text for text1 and text2
             return column, named or self.modality.column
         return column, self._column(task, named if in_task else None, "task")
 
@@ -149,7 +150,7 @@ class _Reading:
         return found
 
     def task(self, source: pd.DataFrame, params: TaskParams) -> Task:
-        """Return the task: the usable rows of a table of labelled examples."""
+        """Return a task made from the usable rows of a table of labelled examples."""
         letters = "".join(c if c.isalnum() else " " for c in params.label.lower())
         source, shown = source.drop(columns="id", errors="ignore"), sides(params, self.modality)
         frame, dropped = complete_task(source, params, self.modality)
@@ -164,7 +165,7 @@ class _Reading:
     def fit(
         self, frame: pd.DataFrame, columns: Sequence[str], rules: Sequence[Rule], what: str
     ) -> pd.DataFrame:
-        """Return the rows that the modality's rules accept; add a note on the others.
+        """Return the rows that satisfy the modality's rules, and add a note on each rule that rejects rows.
 
         Only rules about a single row are applied here; validation applies all rules.
         """
@@ -182,7 +183,7 @@ class _Reading:
         return frame[is_fit].reset_index(drop=True)
 
     def note_dropped(self, what: str, dropped: Mapping[str, int]) -> None:
-        """Add a note on the numbers of rows that `tables` dropped."""
+        """Add a note with the number of rows that `data.tables` dropped, by reason."""
         counts = (f"{n:,} {REASONS.get(reason, reason)}" for reason, n in dropped.items() if n)
         if any(dropped.values()):
             self.notes.append(f"Left out of the {what}: {', '.join(counts)}.")
@@ -218,4 +219,4 @@ ROW_RULES: dict[str, Callable[[pd.Series, Mapping[str, Any]], pd.Series]] = {
     ),
     "expect_column_values_to_be_in_set": lambda values, limits: values.isin(limits["value_set"]),
 }
-"""The rules about a single row: whether each value of a column keeps the rule."""
+"""The functions that check each value of a column, by expectation type; only for rules about a single row."""
