@@ -19,9 +19,10 @@ class Outputs(nn.Module):
     Args:
         teacher_dims: Width of each teacher's embeddings, by name.
         modes: The number of modes of the mixture.
-        covariance: `diagonal`; `low-rank`, a diagonal plus a factor of `rank` columns; or `triangular`, full.
+        covariance: `diagonal`; `low-rank`, a diagonal plus a low-rank factor with `rank` columns; or `triangular`,
+            a full covariance with a triangular factor of the precision.
         rank: Number of columns of the low-rank factor.
-        bounds: Soft lower and upper bound of a standard deviation's logarithm.
+        bounds: Soft lower and upper bounds of a standard deviation's logarithm.
 
     Raises:
         UnknownNameError: `covariance` is not a known name.
@@ -64,7 +65,7 @@ class Outputs(nn.Module):
         return torch.tensor([name == teacher for name in self.dims] * self.modes)
 
     def covariance_of(self, teacher: str) -> list[str]:
-        """Return the names of the parameters that belong to one teacher as a whole."""
+        """Return the names of one teacher's covariance parameters; no other teacher uses them."""
         index = str(list(self.dims).index(teacher))
         return [name for name, _ in self.named_parameters() if name.endswith(f".{index}")]
 
@@ -108,7 +109,7 @@ class Outputs(nn.Module):
 
 
 class TeacherHeads(nn.Module):
-    """Heads whose outputs pass through `outputs`, which may add a covariance of each teacher's own."""
+    """Base class of heads; `outputs` computes the predictions and may add a covariance per teacher."""
 
     outputs: Outputs
 
@@ -124,7 +125,7 @@ class TeacherHeads(nn.Module):
         return self._rows_of(teacher) | own
 
     def mean_rows(self, teacher: str) -> dict[str, Tensor]:
-        """See `contracts.Heads.mean_rows`: the rows of all layers with the name `mean`."""
+        """See `contracts.Heads.mean_rows`: the rows of all layers named `mean`."""
         own = self.own_rows(teacher).items()
         return {name: rows for name, rows in own if "mean" in name.split(".")}
 
@@ -142,15 +143,15 @@ class TeacherHeads(nn.Module):
             self.outputs.initialise(generator)
 
     def _initialise(self, generator: torch.Generator) -> None:
-        """Draw the initial weights of all but `outputs`."""
+        """Draw the initial weights of all modules except `outputs`."""
         raise NotImplementedError
 
 
 class _SoftClamp(torch.autograd.Function):
     """A smooth clamp to `middle ± reach`, which is nearly the identity near `middle`.
 
-    It saves only its output for the backward pass, and the losses save the same tensor. A chain of torch's own
-    operations would write four more arrays.
+    Only the output is saved for the backward pass, and the losses save the same tensor. The same computation with
+    built-in torch operations would write four more arrays.
     """
 
     @staticmethod
@@ -170,7 +171,7 @@ class _SoftClamp(torch.autograd.Function):
 
 
 def require_at_least_one(**options: int | None) -> None:
-    """Check that every option is at least one; None stands for the default.
+    """Check that every option is at least one; None is allowed and means the default.
 
     Raises:
         ParamsError: An option is below one.

@@ -16,13 +16,13 @@ Parts = tuple[Tensor, ...]
 
 @HEADS.register("batch-norm-mlp")
 class BatchNormMlpHeads(TeacherHeads):
-    """Linear maps, batch normalisation and ReLU; with the loss `cosine` this is SimReg.
+    """Linear layers with batch normalisation and ReLU; with the loss `cosine` this is SimReg.
 
-    SimReg minimises `2 - 2 cos` between the output and the teacher's embedding, which is twice `cosine`: the
-    minimum is the same, and so are the steps of an optimiser that ignores the gradient's size. With
-    `weighting: none` the teachers' losses keep their scale, as in SimReg. In training, batch statistics are
-    taken over the rows that the teacher has, so only a row's norm relative to the batch affects the outputs.
-    In evaluation the running statistics are used; they are part of every checkpoint and bundle.
+    SimReg minimises `2 - 2 cos` between the output and the teacher's embedding, which is twice `cosine`. Both
+    have the same minimum, and an optimiser that is invariant to the gradient's scale takes the same steps. With
+    `weighting: none` the targets keep their scale, as in SimReg. In training, batch statistics are computed over
+    the rows for which the teacher has an embedding, so the outputs depend on a row's norm only relative to the
+    batch. In evaluation the running statistics are used; they are part of every checkpoint and bundle.
 
     Args:
         student_dim: Width of the student's embeddings.
@@ -34,18 +34,18 @@ class BatchNormMlpHeads(TeacherHeads):
         covariance: See `_outputs.Outputs`.
         rank: The rank of a low-rank covariance.
         min_log_scale: Soft lower bound of a standard deviation's logarithm.
-        max_log_scale: Soft upper bound of it.
-        max_params: The greatest number of parameters allowed. None: no limit.
+        max_log_scale: Soft upper bound of a standard deviation's logarithm.
+        max_params: Maximum number of parameters. None: no limit.
 
     Raises:
-        ParamsError: A width, rank or depth is below one, the scale's bounds are not in order, or the heads have
-            more than `max_params` parameters.
+        ParamsError: A width, rank or depth is below one, `min_log_scale` is not below `max_log_scale`, or the
+            heads have more than `max_params` parameters.
         UnknownNameError: `covariance` is not a known name.
 
     References:
         Navaneet, Koohpayegani, Tejankar, Pirsiavash 2021, "SimReg: regression as a simple yet effective tool
-        for self-supervised knowledge distillation", arXiv:2201.05131. In SimReg the widths follow the
-        student's. Predicting scales and mode weights, which a likelihood needs, is our addition.
+        for self-supervised knowledge distillation", arXiv:2201.05131. In SimReg the widths depend on
+        the student's width. The outputs for scales and mode weights, which a likelihood needs, are added here.
     """
 
     def __init__(  # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -73,7 +73,7 @@ class BatchNormMlpHeads(TeacherHeads):
         self._finish(generator, max_params)
 
     def _initialise(self, generator: torch.Generator) -> None:
-        """Draw small weights; normalisation starts as torch makes it."""
+        """Draw small weights; batch normalisation keeps torch's initial values."""
         for layer in self.perceptrons.modules():
             if isinstance(layer, nn.Linear):
                 layer.weight.normal_(0.0, layer.in_features**-0.5, generator=generator)
@@ -83,7 +83,7 @@ class BatchNormMlpHeads(TeacherHeads):
                 perceptron.get_parameter("mean.bias").normal_(0.0, 0.5, generator=generator)
 
     def _rows_of(self, teacher: str) -> dict[str, Tensor]:
-        """See `TeacherHeads._rows_of`: nothing is shared."""
+        """See `TeacherHeads._rows_of`: teachers share no parameters."""
         index = self.teachers.index(teacher)
         return {
             f"perceptrons.{index}.{name}": torch.ones(len(weight), dtype=torch.bool)
@@ -107,7 +107,10 @@ class BatchNormMlpHeads(TeacherHeads):
 
 
 class _Perceptron(nn.Module):
-    """Maps the student to one teacher's outputs: two `(batch, modes, teacher_dim)` and one `(batch, modes)`."""
+    """Maps student embeddings to one teacher's outputs.
+
+    The means and log scales are `(batch, modes, teacher_dim)`, the mode-weight logits `(batch, modes)`.
+    """
 
     def __init__(
         self, student_dim: int, teacher_dim: int, hidden: int, depth: int, modes: int
@@ -124,7 +127,7 @@ class _Perceptron(nn.Module):
         self.log_weights = nn.Linear(hidden, modes)
 
     def forward(self, student: Tensor, mask: Tensor | None) -> Parts:
-        """In training mode, missing rows have outputs of zero and do not enter the batch statistics."""
+        """Return the outputs; in training mode, missing rows get zeros and do not enter the batch statistics."""
         is_masked = mask is not None and self.training
         rows = student[mask] if is_masked else student
         for layer, norm in zip(self.layers, self.norms, strict=True):
@@ -140,7 +143,7 @@ class _Perceptron(nn.Module):
 
 
 class _RowsNorm(nn.BatchNorm1d):
-    """Batch normalisation that uses running statistics for fewer than two rows, which have no variance."""
+    """Batch normalisation that uses the running statistics if a batch has fewer than two rows."""
 
     def forward(self, rows: Tensor) -> Tensor:
         rows = widened(rows)  # a variance is a difference of large numbers

@@ -6,6 +6,9 @@ from polydistill.heads.shared_trunk import SharedTrunkHeads
 
 @HEADS.register("low-rank")
 class LowRankHeads(SharedTrunkHeads):
-    """See `SharedTrunkHeads`; the means are also linear in the student, and the non-linear part passes through `hidden` units shared by all teachers."""
+    """Heads whose means are a linear map of the student plus a non-linear part.
+
+    The non-linear part passes through `hidden` units that all teachers share. See `SharedTrunkHeads`.
+    """
 
     default_depth, has_linear_map = 1, True

@@ -10,20 +10,20 @@ from polydistill.heads import HEADS
 from polydistill.heads._outputs import Outputs, TeacherHeads, require_at_least_one
 
 SMALL = 0.1
-"""Initial scale of the parts that start small: the trunk beside a linear map, residual layers and log scales."""
+"""Initial scale of residual layers, of log scales, and of the trunk's part of the means beside a linear map."""
 
 
 @HEADS.register("shared-trunk")
 class SharedTrunkHeads(TeacherHeads):
-    """From the student to each teacher's mean and scale; nothing normalises, so the student's norm reaches the end.
+    """A shared trunk, then linear layers per teacher; without normalisation, so outputs depend on the student's norm.
 
     Args:
         student_dim: Width of the student's embeddings.
         teacher_dims: Width of each teacher's embeddings, by name.
         generator: Random generator for the initial weights.
         hidden: Width of the trunk.
-        mean_rank: Width of a bottleneck between the trunk and all the means. None: no bottleneck. It does not
-            apply to a linear map from the student to the means.
+        mean_rank: Width of a bottleneck between the trunk and all the means. None: no bottleneck. A
+            linear map from the student to the means bypasses the bottleneck.
         scale_rank: Width of a bottleneck between the trunk and all the scales. The size of an error is simpler
             to predict than the embedding, so a small width is enough.
         depth: Number of hidden layers of the trunk. None: the default of the class.
@@ -31,12 +31,12 @@ class SharedTrunkHeads(TeacherHeads):
         covariance: See `_outputs.Outputs`.
         rank: The rank of a low-rank covariance.
         min_log_scale: Soft lower bound of a standard deviation's logarithm.
-        max_log_scale: Soft upper bound of it.
-        max_params: The greatest number of parameters allowed. None: no limit.
+        max_log_scale: Soft upper bound of a standard deviation's logarithm.
+        max_params: Maximum number of parameters. None: no limit.
 
     Raises:
-        ParamsError: A width, rank or depth is below one, the scale's bounds are not in order, or the heads have
-            more than `max_params` parameters.
+        ParamsError: A width, rank or depth is below one, `min_log_scale` is not below `max_log_scale`, or the
+            heads have more than `max_params` parameters.
         UnknownNameError: `covariance` is not a known name.
     """
 
@@ -78,7 +78,7 @@ class SharedTrunkHeads(TeacherHeads):
         self._finish(generator, max_params)
 
     def _initialise(self, generator: torch.Generator) -> None:
-        """Initialise a map with small weights and unit scales, from `generator` alone."""
+        """Draw initial weights that give scales near one, from `generator` alone."""
         narrow = [layer for layer in (self.to_mean, self.to_scale) if layer is not None]
         for layer in (self.hidden, *narrow):
             _draw(layer.weight, 1.0, generator)
@@ -95,7 +95,7 @@ class SharedTrunkHeads(TeacherHeads):
             self.mean.bias.normal_(0.0, 0.5, generator=generator)
 
     def _rows_of(self, teacher: str) -> dict[str, Tensor]:
-        """See `TeacherHeads._rows_of`: the trunk is shared, the layers after it are not."""
+        """See `TeacherHeads._rows_of`: the trunk is shared, the output layers are not."""
         rows, logits = self.outputs.rows_of(teacher), self.outputs.weights_of(teacher)
         layers = {"mean": rows, "log_scale": rows, "log_weights": logits}
         return {f"{n}.{part}": layers[n] for n in layers for part in ("weight", "bias")}

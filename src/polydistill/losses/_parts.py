@@ -1,4 +1,4 @@
-"""Parts of the losses: shape checks, masks, and the mixture's mean and density, with a closed-form gradient."""
+"""Functions shared by the losses: shape checks, masks, and the mixture's mean and density, with a closed-form gradient."""
 
 import math
 from typing import Any
@@ -54,7 +54,7 @@ def log_densities(prediction: Prediction, target: Tensor) -> Tensor:
     """Return the log density of `target` under each mode, `(batch, modes)`."""
     if prediction.factor is None:
         return reweighted_log_densities(prediction, target, 0.0)
-    # The distance is a difference of two large numbers, so float32 would lose its digits.
+    # The squared distance is a difference of two large numbers, so float32 would lose precision.
     factor = prediction.factor.double().expand(len(target), -1, -1, -1)
     scales = torch.exp(2 * prediction.log_scale.double())
     with without_autocast(scales):
@@ -68,8 +68,8 @@ def log_densities(prediction: Prediction, target: Tensor) -> Tensor:
 def reweighted_log_densities(prediction: Prediction, target: Tensor, beta: float) -> Tensor:
     r"""Return `log_densities`, with each dimension's gradient multiplied by :math:`\sigma^{2\beta}`.
 
-    With a triangular precision the dimensions are those of the decorrelated residuals; the factor's determinant
-    is one.
+    With a triangular covariance, the dimensions are those of the decorrelated residuals. The determinant of the
+    triangular factor is one, so the density needs no further term.
 
     Raises:
         ParamsError: The covariance is low-rank, so its dimensions cannot be separated.
@@ -89,8 +89,8 @@ def reweighted_log_densities(prediction: Prediction, target: Tensor, beta: float
 class _LogDensity(torch.autograd.Function):
     r"""Log density of independent Gaussians: :math:`-\sum_j \tfrac{1}{2} z_j^2 + \log \sigma_j + \tfrac{1}{2} \log 2\pi`, :math:`z = r / \sigma`.
 
-    A chain of torch's own operations would write more arrays of the size of the teachers' embeddings, forward and
-    backward, which takes longer than small heads do; `python -m bench heads` measures it.
+    Built-in torch operations would write more arrays of the size of the teachers' embeddings in the forward and
+    backward passes. This takes longer than computing small heads; `python -m bench heads` measures the time.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The Gaussian likelihood with reweighted gradients, which keeps learning dimensions that are hard to predict."""
+"""The Gaussian likelihood with reweighted gradients, so that dimensions that are hard to predict are still learned."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from polydistill.losses._parts import masked, mixture_nll, require_shapes, rewei
 
 @LOSSES.register("beta-nll")
 def beta_nll(prediction: Prediction, target: Tensor, mask: Tensor, *, beta: float = 0.5) -> Tensor:
-    r"""Return the value of `gaussian-nll`, with each dimension's gradient multiplied by its variance.
+    r"""Return the value of `gaussian-nll`, with each dimension's gradient multiplied by a power of its variance.
 
     The likelihood divides a dimension's error by its predicted variance. Where the student predicts badly, the
     scale grows and the mean stops learning. This loss multiplies the gradient by :math:`\sigma^{2\beta}` and
@@ -30,8 +30,8 @@ def beta_nll(prediction: Prediction, target: Tensor, mask: Tensor, *, beta: floa
         ParamsError: `beta` is not in [0, 1].
 
     References:
-        Seitzer, Tavakoli, Antic, Martius 2022, arXiv:2203.09168, equation 5, for one mode; with several,
-        each mode's gradient is multiplied by its own variance.
+        Seitzer, Tavakoli, Antic, Martius 2022, arXiv:2203.09168, equation 5, for one mode. With several
+        modes, the gradient of each mode is multiplied by the same power of its own variance.
     """
     require_shapes(prediction, target, mask)
     if not 0 <= beta <= 1:

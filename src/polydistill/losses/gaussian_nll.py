@@ -11,7 +11,7 @@ from polydistill.losses._parts import log_densities, masked, mixture_nll, requir
 def gaussian_nll(prediction: Prediction, target: Tensor, mask: Tensor) -> Tensor:
     r"""Return the negative log-likelihood of a teacher's embedding given the student's.
 
-    Its mean bounds the teacher's conditional entropy given the student from above.
+    Its mean is an upper bound of the teacher's conditional entropy given the student.
 
     .. math:: \ell = -\tfrac{1}{d} \log \sum_m w_m(s)\, \mathcal{N}\bigl(t;\ \mu_m(s),\ \sigma_m^2(s)\bigr)
 

@@ -1,4 +1,4 @@
-"""Plug-in package of the geometry terms; one file per plug-in: a function, or a module if it has state."""
+"""Plug-in package of the geometry terms; one file per plug-in, a function or a stateful module."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

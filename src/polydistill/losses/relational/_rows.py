@@ -1,4 +1,4 @@
-"""Checks, masks of pairs and means shared by the relational terms."""
+"""Checks, pair masks and means that the geometry terms share."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,7 +23,7 @@ def require_rows(student: Tensor, targets: Sequence[Tensor], masks: Sequence[Ten
 
 
 def other_pairs(mask: Tensor) -> Tensor:
-    """Return `(batch, batch)`: true for two different rows that the teacher both has."""
+    """Return `(batch, batch)`: true for two different rows if the teacher has both."""
     return (
         mask[:, None] & mask[None, :] & ~torch.eye(len(mask), dtype=torch.bool, device=mask.device)
     )
@@ -42,13 +42,13 @@ def mean_over_pairs(
     scale: float,
     differences: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """Return `(batch,)`: the mean of a row's scaled differences over other rows, then over teachers.
+    """Return `(batch,)`: the mean of each row's scaled differences over the other rows, then over the teachers.
 
     Args:
         student: `(batch, dim)`.
         targets: One `(batch, teacher_dim)` per teacher.
         masks: One `(batch,)` per teacher.
-        scale: The factor of the differences.
+        scale: Factor that multiplies the differences.
         differences: Maps a teacher's targets, and the mask of its pairs of rows, to differences `(batch, batch)`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Geometry term: the student's cosine similarities in a batch follow the mean of the teachers'."""
+"""Geometry term: the student's cosine similarities in a batch match the mean of the teachers' similarities."""
 
 from collections.abc import Sequence
 
@@ -22,16 +22,16 @@ def consensus_similarity(
     """Compare each row of the student's cosine matrix with the mean of the teachers'.
 
     Mutual information does not change under invertible maps of the student, so the likelihood alone does not
-    determine cosine similarities, on which clustering and similarity tasks depend. Targets are standardised, hence
-    centred, so a teacher whose embeddings share one direction does not raise the mean.
+    determine cosine similarities, on which clustering and similarity tasks depend. Targets are standardised and
+    therefore centred, so a teacher whose embeddings share one direction does not raise the mean similarity.
 
     Args:
         student: `(batch, dim)`.
         targets: One `(batch, teacher_dim)` per teacher, standardised.
         masks: One `(batch,)` per teacher, false where the teacher has no embedding.
-        scale: Factor of the mean squared difference, which brings it near the size of the losses.
-        width_power: A teacher's weight in the mean is its width to this power. 0: equal weights. 1: weights by
-            width, as if all embeddings were concatenated; narrow teachers distinguish fewer examples.
+        scale: Factor that multiplies the mean squared difference, so that it is about as large as the losses.
+        width_power: A teacher's weight in the mean is its width to this power. 0: equal weights. 1: weights
+            proportional to width, as if all embeddings were concatenated. Narrow teachers distinguish fewer examples.
 
     Returns:
         `(batch,)`: the scaled mean squared difference between each row's similarities to all other rows.

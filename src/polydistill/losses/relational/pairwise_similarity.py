@@ -1,4 +1,4 @@
-"""Baseline geometry term: the student's similarities in a batch follow those of each teacher, not their mean."""
+"""Baseline geometry term: the student's similarities in a batch match those of each teacher, not their mean."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def pairwise_similarity(
         student: `(batch, dim)`.
         targets: One `(batch, teacher_dim)` per teacher, standardised.
         masks: One `(batch,)` per teacher, false where the teacher has no embedding.
-        scale: Factor of the mean squared difference, which brings it near the size of the losses.
+        scale: Factor that multiplies the mean squared difference, so that it is about as large as the losses.
 
     Returns:
         `(batch,)`: each row's scaled mean squared difference, averaged over teachers.

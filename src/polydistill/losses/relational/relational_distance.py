@@ -1,4 +1,4 @@
-"""Baseline geometry term: relational knowledge distillation of distances in units of their mean."""
+"""Baseline geometry term: relational knowledge distillation of pairwise distances, divided by their mean."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def relational_distance(
         student: `(batch, dim)`.
         targets: One `(batch, teacher_dim)` per teacher, standardised.
         masks: One `(batch,)` per teacher, false where the teacher has no embedding.
-        scale: Factor of the Huber loss of the differences.
+        scale: Factor that multiplies the Huber loss of the differences.
 
     Returns:
         `(batch,)`: each row's scaled mean Huber loss, averaged over teachers.
@@ -41,7 +41,7 @@ def relational_distance(
 
 def _relative_distances(values: Tensor, pairs: Tensor) -> Tensor:
     """Return `(batch, batch)` distances in units of their mean over `pairs`; zero elsewhere."""
-    # Matrix products would be faster but inaccurate for near rows; differences of all pairs need too much memory.
+    # Matrix products are faster but inaccurate for similar rows; an array of all differences needs too much memory.
     distances = torch.cdist(values, values, compute_mode="donot_use_mm_for_euclid_dist") * pairs
     mean = distances.sum() / pairs.sum().clamp(min=1)
     return distances / torch.where(mean > 0, mean, torch.ones_like(mean))

@@ -12,9 +12,10 @@ from polydistill.losses.relational._rows import mean_over_teachers, other_pairs,
 
 @GEOMETRY.register("similarity-distribution")
 class SimilarityDistribution(nn.Module):
-    """The divergence between softmaxes of cosines to the batch and to a queue of earlier examples.
+    """The Kullback-Leibler divergence between each teacher's and the student's distributions of similarities.
 
-    The queue is filled during training and is part of every checkpoint.
+    A distribution is the softmax of an example's cosines to the batch and to a queue of earlier examples. The queue
+    is filled during training and is part of every checkpoint.
 
     Args:
         student_dim: Width of the student's embeddings.
@@ -78,7 +79,7 @@ class SimilarityDistribution(nn.Module):
     def _remember(
         self, student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> None:
-        """Replace the oldest rows of the queue by the newest."""
+        """Replace the oldest rows of the queue with the last rows of the batch."""
         rows = min(len(student), self._size)
         at = (int(self.place) + torch.arange(rows, device=self.place.device)) % self._size
         self.student_queue[at] = student[-rows:].to(self.student_queue.dtype)
@@ -90,7 +91,7 @@ class SimilarityDistribution(nn.Module):
 
 
 def _divergence(theirs: Tensor, own: Tensor, known: Tensor) -> Tensor:
-    """Return the Kullback-Leibler divergence, `(batch,)`, over the columns where `known`; zero if there are none."""
+    """Return the Kullback-Leibler divergence, `(batch,)`, over the columns that are `known`; zero without any."""
     nothing = ~known.any(dim=-1, keepdim=True)
     open_ = known | nothing  # a softmax needs at least one column
     log_theirs, log_own = (
