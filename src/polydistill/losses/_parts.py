@@ -1,4 +1,4 @@
-"""Functions shared by the losses: shape checks, masks, and the mixture's mean and density, with a closed-form gradient."""
+"""Functions shared by the losses: shape checks, masks, and the mixture's mean and density with its gradient."""
 
 import math
 from typing import Any

@@ -16,7 +16,7 @@ from polydistill.training.dataset import group_mask
 COVERAGE = 0.9
 HALF_WIDTH = NormalDist().inv_cdf(0.5 + COVERAGE / 2)
 """Half-width of a Gaussian's central 90 % interval, in standard deviations."""
-LEAST_SCALE = 1e-6  # in standard deviations; an exact prediction would have scale zero
+LEAST_SCALE = 1e-6  # in standard deviations; errors of exactly zero would give a scale of zero
 BATCH = 512
 Moments = dict[str, tuple[FloatArray, FloatArray]]
 
@@ -24,7 +24,7 @@ Moments = dict[str, tuple[FloatArray, FloatArray]]
 class NoveltyScale(Node):
     """Mean and standard deviation of `mean_log_scale` over held-out rows.
 
-    They are the zero and the unit of the out-of-distribution score, which is stored under the name `novelty`.
+    The out-of-distribution score is standardised by them. Files store it under the name `novelty`.
     """
 
     mean: float
@@ -38,7 +38,7 @@ class Calibration:
     Attributes:
         residual: Each teacher's constant scale, `(teacher_dim,)`, if the loss trains no scale; otherwise empty.
         factors: The factor that multiplies each teacher's scale.
-        novelty: The zero and the unit of the out-of-distribution score. None if the scale is constant.
+        novelty: Mean and standard deviation that standardise the out-of-distribution score. None if the scale is constant.
         coverage_before: Share of values inside their 90 % interval before calibration, on rows not used to fit.
         coverage_after: The same share after calibration.
     """
@@ -60,15 +60,15 @@ def calibrate(
 ) -> Calibration:
     """Fit each teacher's factor on one half of held-out rows, and measure coverage on the other.
 
-    The factor makes the central 90 % Gaussian interval hold 90 % of the values: split conformal prediction
-    with normalised residuals. The maximum-likelihood factor, the root mean squared residual, is dominated by a
-    few outliers, so its intervals would be too wide.
+    With the factor, the central 90 % Gaussian interval contains 90 % of the values. This is split conformal
+    prediction with normalised residuals. The maximum-likelihood factor is the root mean squared residual; a few
+    outliers dominate it, so its intervals would be too wide.
 
     Args:
-        moments: The heads' mean and scale, each `(n, teacher_dim)`, standardised.
+        moments: Each teacher's predicted mean and standard deviation, each `(n, teacher_dim)`, standardised.
         targets: The teachers' standardised embeddings, `(n, teacher_dim)`.
-        present: `(n,)`, false where a teacher lacks the row; such rows are left out.
-        groups: `(n,)`; the hash of a group puts all its rows in the same half.
+        present: By teacher, `(n,)`: false where the teacher has no embedding; such rows are ignored.
+        groups: The group of each row, `(n,)`. All rows of a group are in the same half, chosen by the group's hash.
         scale_is_trained: Whether the loss trains the scales. If not, a constant scale per dimension is fitted.
 
     References:
@@ -100,7 +100,7 @@ def calibrate(
 
 
 def fit_factor(standardised: FloatArray) -> float:
-    """Return the factor that gives 90 % coverage; residuals are in predicted standard deviations."""
+    """Return the factor that gives 90 % coverage of residuals, which are in predicted standard deviations."""
     return max(float(np.quantile(np.abs(standardised), COVERAGE)) / HALF_WIDTH, LEAST_SCALE)
 
 
@@ -116,7 +116,7 @@ def residual_scale(errors: FloatArray) -> FloatArray:
 
 
 def mean_log_scale(scales: Sequence[FloatArray]) -> NDArray[np.float64]:
-    """Return the mean over all dimensions of all teachers, `(n,)`, in nats.
+    """Return the mean log scale over all dimensions of all teachers, `(n,)`, in nats.
 
     Up to a constant this is the entropy of the predicted Gaussian, in nats per dimension: the uncertainty about the
     teachers' embeddings given the student's. Every dimension counts equally, so wide teachers weigh more.
@@ -162,7 +162,7 @@ def mixture_moments(prediction: Prediction) -> tuple[Tensor, Tensor]:
 
 
 def _own_variances(prediction: Prediction) -> Tensor:
-    """Return each mode's variances, `(batch, modes, teacher_dim)`: the covariances' diagonals."""
+    """Return each mode's variances, `(batch, modes, teacher_dim)`: the diagonal of its covariance."""
     scales = (2 * prediction.log_scale).exp()
     if prediction.factor is not None:
         return scales + prediction.factor.square().sum(dim=-1)
@@ -176,7 +176,7 @@ def _own_variances(prediction: Prediction) -> Tensor:
 
 
 def trains_scale(loss: DistillationLoss) -> bool:
-    """Return whether a loss trains the heads' scales, found from its gradient."""
+    """Return whether the gradient of a loss trains the heads' scales."""
     generator = torch.Generator().manual_seed(0)
     mean, target = (torch.randn(4, 1, 3, generator=generator) for _ in range(2))
     log_scale = torch.zeros_like(mean, requires_grad=True)

@@ -28,7 +28,7 @@ def held_out_mask(groups: Sequence[str], share: float) -> NDArray[np.bool_]:
     """Return a mask of the held-out rows, `(n_rows,)`, chosen by the hash of their group.
 
     Raises:
-        DataError: All rows are held out, or none.
+        DataError: All rows or no rows are held out.
     """
     held_out = group_mask(groups, share, "held-out")
     if held_out.all() or not held_out.any():
@@ -40,19 +40,19 @@ def held_out_mask(groups: Sequence[str], share: float) -> NDArray[np.bool_]:
 
 
 def group_mask(groups: Sequence[str], share: float, purpose: str) -> NDArray[np.bool_]:
-    """Return a mask, `(n_rows,)`, of the rows in a share of the groups; each purpose has its own share."""
+    """Return a mask, `(n_rows,)`, of the rows in a share of the groups, chosen separately for each purpose."""
     limit = int(share * 2**64)
     hashes = [hashlib.sha256(f"{purpose} {group}".encode()).digest()[:8] for group in groups]
     return np.array([int.from_bytes(one, "big") < limit for one in hashes], dtype=np.bool_)
 
 
 class EpochsSampler(Sampler[int]):
-    """Samples all epochs in one pass; each epoch has every example once, in its own order.
+    """Samples all epochs in one pass; each epoch contains every example once, in a new random order.
 
     Args:
         n_examples: Number of examples per epoch.
         epochs: Number of epochs.
-        seed: Seed of the orders.
+        seed: Seed of the random orders.
     """
 
     def __init__(self, n_examples: int, epochs: int, seed: int) -> None:
@@ -68,13 +68,13 @@ class EpochsSampler(Sampler[int]):
 
 
 class Batches:
-    """Collates row numbers to features, targets and masks.
+    """Collates the rows with given numbers into features, targets and masks.
 
     Args:
         examples: The corpus.
-        collate: The student's `collate`.
+        collate: The student's method `collate`.
         targets: Standardised embeddings of all rows, by teacher.
-        present: By teacher, `(n_rows,)`, bool: false where it lacks the row.
+        present: By teacher, `(n_rows,)`, bool: false where the teacher has no embedding.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Batches:
         return {"features": features, **self.targets_of(rows)}
 
     def targets_of(self, rows: Sequence[int]) -> dict[str, dict[str, Tensor]]:
-        """Return only the `targets` and `masks`."""
+        """Return the `targets` and `masks` of the rows, without features."""
         at = torch.tensor(rows)
         return {
             "targets": {name: values[at] for name, values in self._targets.items()},

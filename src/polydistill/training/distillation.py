@@ -39,7 +39,7 @@ class Corpus:
 
     Attributes:
         examples: One per row.
-        groups: `(n_rows,)`: rows of one group are on the same side of every split.
+        groups: The group of each row, `(n_rows,)`. Rows of one group are on the same side of every split.
         held_out: `(n_rows,)`, bool: rows used only to select the best weights and to calibrate.
     """
 
@@ -53,8 +53,8 @@ class RunSettings:
     """Settings of a run that are not part of its method.
 
     Attributes:
-        seed: Seed of the initial weights, the orders and all other random draws.
-        threads: Number of torch's threads; floating-point sums depend on it.
+        seed: Seed of the initial weights, the order of examples and all other random draws.
+        threads: Number of torch's threads, which affects the rounding of floating-point sums.
         precision: Precision of training, `float32` or `bfloat16`.
     """
 
@@ -68,11 +68,11 @@ class DistillReport:
     """The content of `reports/<modality>/distill.json`.
 
     Attributes:
-        student: The student's registry name.
-        student_sha256: The sha256 of its weights, which identifies the student.
-        undistilled_sha256: The sha256 of its weights before the first step.
+        student: The student's plug-in name.
+        student_sha256: The sha256 of the student's weights, which identifies the student.
+        undistilled_sha256: The sha256 of the student's weights before the first step.
         n_parameters: Number of parameters of the student, without heads.
-        dim: Width of its embeddings.
+        dim: Width of the student's embeddings.
         n_train: Number of training rows.
         n_held_out: Number of held-out rows.
         steps: Number of optimiser steps.
@@ -83,8 +83,8 @@ class DistillReport:
             on one half of the held-out groups and measured on the other.
         coverage_90_before: The same share before calibration.
         warm_start: The version that the run started from. None: it started from scratch.
-        restarts: Each time the divergence guard went back to the last good state, and why.
-        diverged: Whether the guard gave up; such a run raises and is never published.
+        restarts: The restarts by the divergence guard, with their reasons.
+        diverged: Whether the guard gave up. Such a run raises an error and is never published.
     """
 
     student: str
@@ -134,7 +134,7 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
 
     Raises:
         MissingDataError: The earlier version does not exist.
-        ParamsError: This run cannot start from it; see `warm_start.open_origin`.
+        ParamsError: This run cannot start from that version; see `warm_start.open_origin`.
         DivergedError: See `trainer.train`.
     """
     torch.set_num_threads(run.threads)
@@ -229,7 +229,7 @@ def standardised_targets(
         else:
             values = embeddings.take(np.arange(len(embeddings))).values
             standardiser = weighting.fit(values, trained & embeddings.present)
-            del values  # it is as large as everything else in training
+            del values  # as large as all other data of the training
         targets[name] = StandardisedRows(embeddings, standardiser)
     return targets
 

@@ -18,9 +18,9 @@ from polydistill.config.training import GuardParams
 from polydistill.project.files import write_atomic
 
 LEAST_STEPS = 16
-"""Least number of losses from which their spread can be estimated."""
+"""Minimum number of losses for an estimate of their spread."""
 MOST_STEPS = 128
-"""Number of preceding losses with which a loss is compared."""
+"""Maximum number of preceding losses with which a loss is compared."""
 LEAST_SPREAD = 0.05
 """Lower bound of the losses' interquartile range, in the loss' unit."""
 LEAST_SHARE = 0.5
@@ -49,7 +49,7 @@ class Restart:
 class LossWatch(TrainerCallback, ExportableState):
     """Checks the training loss of every step.
 
-    Its state is part of every checkpoint, so a resumed run behaves as one that was not interrupted.
+    Its state is part of every checkpoint, so a resumed run behaves like an uninterrupted run.
 
     Args:
         spike: See `params.GuardParams`.
@@ -72,7 +72,7 @@ class LossWatch(TrainerCallback, ExportableState):
                 a jump.
 
         Raises:
-            UnhealthyError: The loss is not finite, or far above the preceding losses.
+            UnhealthyError: The loss is not finite, or is far above the preceding losses.
         """
         if not math.isfinite(loss):
             raise UnhealthyError(f"the loss is {loss}")
@@ -89,8 +89,8 @@ class LossWatch(TrainerCallback, ExportableState):
 class RatesOfTheSchedule(TrainerCallback):
     """Sets the learning rate of the first step from the schedule.
 
-    A checkpoint stores the learning rate of its next step. After the guard has gone back to a checkpoint, the learning
-    rate must be half of that.
+    A checkpoint stores the learning rate of its next step. After the guard has gone back to a checkpoint, training
+    must continue with half of that learning rate.
     """
 
     def on_train_begin(self, *_: Any, **parts: Any) -> None:

@@ -33,12 +33,12 @@ class HeadsCard(BaseModel):
         student_sha256: The sha256 of the weights of the student that the heads were trained with.
         teachers: The teachers' names, in the heads' order.
         teacher_dims: Width of each teacher's embeddings.
-        identities: Each teacher's `StoredEmbeddings.identity_sha256`; missing in heads that an older version of this
+        identities: Each teacher's `StoredEmbeddings.identity_sha256`; empty in heads that an older version of this
             package wrote.
-        scale: `predicted` if the loss trained the heads' scales; `residual` if not, in which case a constant
-            scale per dimension, fitted to held-out residuals, replaces them.
+        scale: `predicted` if the loss trained the heads' scales. Otherwise `residual`: a constant scale per
+            dimension, fitted to held-out residuals, replaces the heads' scales.
         factors: The factor that multiplies each teacher's scale; a teacher without held-out rows has none.
-        novelty: The zero and the unit of the out-of-distribution score. None if the scale is constant.
+        novelty: Mean and standard deviation that standardise the out-of-distribution score. None if the scale is constant.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,7 +74,7 @@ class HeadsBundle:
 
 
 def save_heads(bundle: HeadsBundle, folder: Path) -> None:
-    """Write `heads.safetensors` and `heads.json`; the same heads write the same bytes."""
+    """Write `heads.safetensors` and `heads.json`; equal heads give identical files."""
     folder.mkdir(parents=True)
     tensors = dict(bundle.module.state_dict())
     if bundle.weighting is not None:
@@ -91,7 +91,7 @@ def save_heads(bundle: HeadsBundle, folder: Path) -> None:
 
 
 def load_heads(folder: Path) -> HeadsBundle:
-    """Load what `save_heads` wrote, in eval mode.
+    """Load heads that `save_heads` wrote, in eval mode.
 
     Raises:
         MissingDataError: The folder holds no heads.
@@ -107,7 +107,7 @@ def load_heads(folder: Path) -> HeadsBundle:
     try:
         return _assemble(card, load_file(folder / WEIGHTS))
     except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
-        # torch names a wrong tensor; Python names an option that no longer exists
+        # the message from torch names a wrong tensor, the one from Python an option that no longer exists
         raise _damaged(folder / WEIGHTS, error) from error
 
 

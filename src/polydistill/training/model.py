@@ -66,7 +66,7 @@ class DistillationModel(nn.Module):
     def losses_of(
         self, embedded: Tensor, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> dict[str, Any]:
-        """Return the result of `forward` for the student's embeddings, `(batch, dim)`."""
+        """Return the result of `forward`, given the student's embeddings, `(batch, dim)`."""
         predictions: Mapping[str, contracts.Prediction] = self.heads(embedded, masks)
         embedded = contracts.widened(embedded)
         with contracts.without_autocast(embedded):
@@ -79,7 +79,7 @@ class DistillationModel(nn.Module):
             geometry = nats.new_zeros(())
             if self._geometry is not None and self._weight > 0:
                 of_rows = self._geometry(embedded, list(targets.values()), list(masks.values()))
-                known = torch.stack(list(masks.values())).any(dim=0).sum()  # others are dropped
+                known = torch.stack(list(masks.values())).any(dim=0).sum()  # rows of any teacher
                 geometry = of_rows.sum() / known.clamp(min=1)
             loss = self._loss_weight * self.weighting(nats, count > 0) + self._weight * geometry
             return {

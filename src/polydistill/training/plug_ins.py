@@ -18,7 +18,7 @@ PLUGINS: Mapping[str, Plugins[Any]] = {
     "geometry": GEOMETRY,
     "weighting": WEIGHTINGS,
 }
-"""The plug-in registries by the key of a modality's block that names a plug-in."""
+"""The plug-in registries, by the key under which a modality's block names the plug-in."""
 
 
 def check_method(method: MethodParams) -> None:

@@ -31,14 +31,14 @@ class Standardiser:
 
     @classmethod
     def unchanged(cls, dim: int) -> Self:
-        """Return the statistics that change nothing."""
+        """Return statistics that leave embeddings unchanged."""
         return cls(np.zeros(dim, np.float32), np.ones(dim, np.float32))
 
     def apply(self, values: FloatArray) -> FloatArray:
         """Return standardised embeddings, `(n, teacher_dim)`."""
         centred = values - self.mean
         turned = centred if self.rotation is None else centred @ self.rotation.T
-        turned /= self.std  # in place: a corpus of a wide teacher is large
+        turned /= self.std  # in place, to save memory for wide teachers
         return np.asarray(turned, dtype=np.float32)
 
     def invert(self, standardised: FloatArray) -> FloatArray:
@@ -48,7 +48,7 @@ class Standardiser:
         return np.asarray(turned + self.mean, dtype=np.float32)
 
     def invert_variance(self, variance: FloatArray) -> FloatArray:
-        """Return the variances of independent standardised errors in the teacher's own space, `(n, teacher_dim)`."""
+        """Map variances of independent standardised errors to the teacher's own space, `(n, teacher_dim)`."""
         scaled = variance * self.std**2
         turned = scaled if self.rotation is None else scaled @ self.rotation**2
         return np.asarray(turned, dtype=np.float32)
@@ -78,6 +78,6 @@ class StandardisedRows:
         self._embeddings, self.standardiser = embeddings, standardiser
 
     def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return standardised rows, `(n, teacher_dim)`, float32, of row numbers `(n,)`."""
+        """Return the standardised rows with numbers `rows`, `(n,)`: `(n, teacher_dim)`, float32."""
         values = self._embeddings.take(rows.numpy()).values
         return torch.from_numpy(self.standardiser.apply(values))

@@ -14,7 +14,7 @@ from polydistill.errors import ParamsError
 from polydistill.project.files import write_atomic
 
 VOCABULARY = 20_000
-"""The greatest number of tokens of a tokenizer trained on the corpus."""
+"""Maximum number of tokens of a tokenizer trained on the corpus."""
 SPECIAL_TOKENS = ("[PAD]", "[UNK]")
 TRANSFORMER_TRAINING = {"learning_rate": 1e-4, "head_warmup_steps": 0}
 """A transformer needs a lower learning rate than a table of embeddings."""
@@ -34,7 +34,7 @@ def student_plugin(
         modality: The modality.
         teachers: The teachers by name; the first transformer provides the tokenizer and initial weights.
         examples: Examples on which a tokenizer is trained if no teacher has one.
-        cache: The folder for that tokenizer.
+        cache: The folder in which a trained tokenizer is stored.
 
     Raises:
         ParamsError: A transformer student has no checkpoint to start from.
@@ -99,7 +99,7 @@ def _train_tokenizer(texts: Sequence[str]) -> str:
     """Return the JSON of a WordPiece tokenizer trained on texts.
 
     The trainer numbers continuations such as `##a` in the random order of a hash map and breaks ties between merges
-    by these numbers. It numbers special tokens first and in order, so continuations are given to it as such.
+    by these numbers. It numbers special tokens first and in order, so continuations are passed as special tokens.
     """
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106  no password
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -36,13 +36,13 @@ class TrainingPlan:
 
     Attributes:
         params: The training parameters.
-        seed: Seed of the orders and of everything that Trainer seeds.
+        seed: Seed of the order of examples and of everything that Trainer seeds.
         precision: `float32` or `bfloat16`.
         teachers: The teachers' names, in the model's order.
         folder: Folder of checkpoints; a run resumes from the last one in it.
         tracker: Called after each evaluation.
         progress: Called after each evaluation.
-        callback: A further callback, such as `warm_start.HoldHeads`.
+        callback: An additional callback, such as `warm_start.HoldHeads`.
         by_geometry: Whether the best weights are selected by the held-out geometry term, not the teachers' loss.
     """
 
@@ -91,7 +91,7 @@ def train(
     restarts = guard.read_restarts(plan.folder)
     first = plan.folder / FIRST
     first.parent.mkdir(parents=True, exist_ok=True)
-    save_model(model, str(first))  # on disk, because a copy in memory would stay for the whole run
+    save_model(model, str(first))  # on disk: a copy would use memory during the whole run
     while True:
         trainer = _DistillationTrainer(model, batches, rows, plan, restarts)
         try:
@@ -107,7 +107,7 @@ def train(
                 raise DivergedError(_advice(restarts)) from trouble
             guard.write_restarts(plan.folder, restarts)
             plan.tracker.log_metrics({"guard/restarts": len(restarts)}, step)
-            load_model(model, first)  # there is no checkpoint yet
+            load_model(model, first)  # used if there is no checkpoint yet
 
 
 def _advice(restarts: Sequence[Restart]) -> str:
@@ -220,7 +220,7 @@ class _DistillationTrainer(transformers.Trainer):
 
     @torch.no_grad()
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Compute each teacher's held-out loss, log it with the training loss, and report it."""
+        """Compute each teacher's held-out loss, log it with the training loss, and report it to the tracker."""
         self.model.eval()
         held_out, geometry, n_batches = self._no_losses(), 0.0, 0
         for batch in DataLoader(self.eval_dataset, HELD_OUT_BATCH, collate_fn=self.data_collator):
@@ -290,7 +290,7 @@ def make_optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
 def _schedule(
     optimizer: AdamW, params: TrainingParams, n_steps: int, restarts: Sequence[Restart] = ()
 ) -> LambdaLR:
-    """Return a schedule with linear warm-up and cosine decay; the student starts after the heads' warm-up."""
+    """Return a schedule with linear warm-up and cosine decay; the student is trained after the heads' warm-up."""
 
     def from_step(first: int) -> Callable[[int], float]:
         steps = max(n_steps - first, 1)

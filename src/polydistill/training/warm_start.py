@@ -65,11 +65,11 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class Origin:
-    """The version that a run starts from, and what follows for the run.
+    """The version that a run starts from, and the resulting training parameters.
 
     Attributes:
         version: An earlier student and its heads.
-        report: Which version it is, and how its teachers differ from those of the run.
+        report: The version, and the differences between its teachers and those of the run.
         training: The training parameters of the run.
     """
 
@@ -126,10 +126,10 @@ def open_origin(
 
     Raises:
         MissingDataError: The version does not exist.
-        StoreError: Its files have another sha256, or a teacher has another width or other weights than when its head
-            was trained.
-        ParamsError: The heads or the weighting have another name or other options, no teacher is in both, or a
-            teacher is new and `epochs` is zero.
+        StoreError: The version's files have another sha256, or a teacher has another width or other weights than
+            when its head was trained.
+        ParamsError: The version's heads or weighting differ in name, the heads differ in options, the version and the
+            run have no teacher in common, or a teacher is new and `epochs` is zero.
         DataError: See `open_version`.
     """
     version = _open_named(folder, str(method.warm_start.sha256))
@@ -161,13 +161,13 @@ def open_origin(
 def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
     """Copy from `old` to `new` the shared weights, and the weights that belong to one of `teachers` alone.
 
-    Both are heads of one kind and shape, but may have different teachers in a different order. Afterwards `new`
-    predicts the copied teachers as `old` does.
+    Both modules have the same class and options, but may have different teachers in a different order. Afterwards
+    `new` gives the same predictions as `old` for the copied teachers.
 
     Args:
         new: Newly initialised heads.
         old: Trained heads.
-        teachers: Teachers of both.
+        teachers: Names of the copied teachers, which both modules have.
     """
     mine, theirs = dict(new.named_parameters()), dict(old.named_parameters())
     owned = rows_of_all(new, cast("Heads", new).teachers)
@@ -180,15 +180,15 @@ def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
             mine[name][rows] = theirs[source][there]
             layers = new.get_submodule(_layer(name)), old.get_submodule(_layer(source))
             for buffer, learned in zip(*(layer.buffers() for layer in layers), strict=True):
-                buffer.copy_(learned)  # such as running means: the layer belongs to one teacher
+                buffer.copy_(learned)  # such as running means; the layer belongs to one teacher
 
 
 def rows_of_all(
     heads: nn.Module, teachers: Iterable[str], *, means_only: bool = False
 ) -> dict[str, Tensor]:
-    """Return, by parameter, which rows belong to one of the teachers alone: bool, `(rows,)`.
+    """Return, by parameter, a mask of the rows that belong to a single one of `teachers`: bool, `(rows,)`.
 
-    With `means_only`, only the rows that produce the teachers' means.
+    With `means_only`, the mask contains only the rows that produce the teachers' means.
     """
     rows_of = cast("Heads", heads).mean_rows if means_only else cast("Heads", heads).own_rows
     found: dict[str, Tensor] = {}
@@ -201,15 +201,15 @@ def rows_of_all(
 class HoldHeads(TrainerCallback):
     """Restores the frozen rows of the heads after each step.
 
-    Known heads have already been trained on the rows. If their scales were trained further, they would fit the
-    student's errors on memorised rows, and the held-out loss would jump within a few steps. Their means must follow
-    the student, so they are trained when the student is.
+    The heads of known teachers have already been trained on the training rows. If their scales were trained further,
+    they would fit the student's errors on memorised rows, and the held-out loss would jump within a few steps. Their
+    means must follow the student, so the means are trained together with the student.
 
     Args:
         heads: The heads before the first step.
-        report: The new teachers, whose rows are trained from the first step, and the known teachers, of whose rows
-            only those that produce the means are trained. Rows that belong to no teacher alone are frozen.
-        training: The training parameters; the means of known teachers are frozen as long as the student.
+        report: Names the new and the known teachers. All rows of new teachers are trained from the first step. Of
+            known teachers, only the rows that produce the means are trained. Shared rows are frozen.
+        training: The training parameters; the means of known teachers are frozen until the student is trained.
     """
 
     def __init__(self, heads: nn.Module, report: WarmStart, training: TrainingParams) -> None:

@@ -15,7 +15,7 @@ WEIGHTINGS: Plugins[Callable[..., Any]] = Plugins("weighting", __name__)
 
 
 class Weighting(nn.Module):
-    """Base class: standardises each teacher by its own statistics and gives all the same weight.
+    """Base class: standardises each teacher by its own statistics and gives all teachers the same weight.
 
     The buffers and parameters of a subclass are in every checkpoint; the parameters have the heads' learning rate.
 
@@ -45,8 +45,8 @@ class Weighting(nn.Module):
     def resume(self, teacher_index: int, settled: Standardiser) -> Standardiser:  # noqa: ARG002
         """Return the standardiser from one teacher's embeddings to the targets of an earlier head.
 
-        `settled` is the result of the method `settled` at the end of the earlier training. After this call the
-        method returns it again.
+        `settled` is the result of the method `settled` at the end of the earlier training. After this
+        call, the method `settled` returns the same standardiser.
         """
         return settled
 
@@ -55,15 +55,15 @@ class Weighting(nn.Module):
 
         Args:
             losses: `(n_teachers,)`; zero where a teacher has no row in the batch.
-            seen: `(n_teachers,)`, bool: false for such a teacher.
+            seen: `(n_teachers,)`, bool: false where a teacher has no row in the batch.
 
         Returns:
-            A scalar of the size of the losses.
+            A scalar, about as large as the losses.
         """
         return losses.sum() / seen.sum().clamp(min=1)
 
 
 def weighted_mean(losses: Tensor, weights: Tensor, seen: Tensor) -> Tensor:
-    """Return the weighted mean of the seen losses; the weights are scaled to a mean of one."""
+    """Return the weighted mean of the losses where `seen` is true; the weights need not sum to one."""
     weights = weights * seen
     return (losses * weights).sum() / weights.sum().clamp(min=1e-12)

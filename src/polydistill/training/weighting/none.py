@@ -13,5 +13,5 @@ class NoWeighting(Weighting):
     """Baseline: targets keep their scale, so a teacher with small values has little influence."""
 
     def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
-        """See `Weighting.fit`: nothing is changed."""
+        """See `Weighting.fit`; embeddings are not changed."""
         return Standardiser.unchanged(values.shape[1])

@@ -1,4 +1,4 @@
-"""PHI-S: rotates a teacher's embeddings to equal variances, then scales them by one number."""
+"""PHI-S: rotates a teacher's embeddings to equal variances, then divides them by one common scale."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ Matrix = NDArray[np.float64]
 
 @WEIGHTINGS.register("phi-s")
 class PhiS(Weighting):
-    """Gives errors in all directions of a teacher's space the same weight, whatever the variance there.
+    """Gives errors in all directions of a teacher's space the same weight, whatever the variance in them.
 
     References:
         Ranzinger et al. 2024, "PHI-S: distribution balancing for label-free multi-teacher distillation",

@@ -31,11 +31,11 @@ class Running(Weighting):
         self.register_buffer("known", torch.zeros(n_teachers))
 
     def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
-        """See `Weighting.fit`: nothing is known yet."""
+        """See `Weighting.fit`; embeddings are not changed before training."""
         return Standardiser.unchanged(values.shape[1])
 
     def rescale(self, teacher_index: int, target: Tensor, mask: Tensor) -> Tensor:
-        """See `Weighting.rescale`; learns from the batch while the model trains."""
+        """See `Weighting.rescale`; updates the statistics in training mode."""
         if self.training and bool(mask.any()):
             self._learn(teacher_index, target[mask])
         return (target - self.mean[teacher_index]) / self._deviation(teacher_index)

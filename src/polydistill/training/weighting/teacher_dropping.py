@@ -14,7 +14,7 @@ class TeacherDropping(Weighting):
 
     Args:
         n_teachers: Number of teachers.
-        keep: Probability of keeping each other teacher.
+        keep: Probability of keeping each teacher except the one with the highest loss.
 
     References:
         Sariyildiz et al. 2024, "UNIC: universal classification models via multi-teacher distillation",

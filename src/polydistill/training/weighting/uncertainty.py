@@ -12,8 +12,8 @@ class Uncertainty(Weighting):
 
     Args:
         n_teachers: Number of teachers.
-        reach: Bound on the absolute value of the log variances. Without it a negative likelihood would drive them
-            to minus infinity.
+        reach: Bound on the absolute value of the log variances. Without this bound, a negative loss would drive
+            the log variances to minus infinity.
 
     References:
         Kendall, Gal, Cipolla 2018, "Multi-task learning using uncertainty to weigh losses", equation 10.
