@@ -109,7 +109,7 @@ class Outputs(nn.Module):
 
 
 class TeacherHeads(nn.Module):
-    """Base class of heads; `outputs` computes the predictions and may add a covariance per teacher."""
+    """Base class of heads; `outputs` computes each teacher's `Prediction` and may add a covariance per teacher."""
 
     outputs: Outputs
 

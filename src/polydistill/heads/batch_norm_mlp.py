@@ -20,9 +20,9 @@ class BatchNormMlpHeads(TeacherHeads):
 
     SimReg minimises `2 - 2 cos` between the output and the teacher's embedding, which is twice `cosine`. Both
     have the same minimum, and an optimiser that is invariant to the gradient's scale takes the same steps. With
-    `weighting: none` the targets keep their scale, as in SimReg. In training, batch statistics are computed over
-    the rows for which the teacher has an embedding, so the outputs depend on a row's norm only relative to the
-    batch. In evaluation the running statistics are used; they are part of every checkpoint and bundle.
+    `weighting: none` the teachers' losses keep their scale, as in SimReg. In training, batch statistics are computed
+    over the rows for which the teacher has an embedding, so the outputs depend on a row's norm only relative to
+    the batch. In evaluation the running statistics are used; they are part of every checkpoint and bundle.
 
     Args:
         student_dim: Width of the student's embeddings.

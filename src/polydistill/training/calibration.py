@@ -24,7 +24,7 @@ Moments = dict[str, tuple[FloatArray, FloatArray]]
 class NoveltyScale(Node):
     """Mean and standard deviation of `mean_log_scale` over held-out rows.
 
-    The out-of-distribution score is standardised by them. Files store it under the name `novelty`.
+    They standardise the out-of-distribution score, which files store under the name `novelty`.
     """
 
     mean: float
@@ -38,7 +38,8 @@ class Calibration:
     Attributes:
         residual: Each teacher's constant scale, `(teacher_dim,)`, if the loss trains no scale; otherwise empty.
         factors: The factor that multiplies each teacher's scale.
-        novelty: Mean and standard deviation that standardise the out-of-distribution score. None if the scale is constant.
+        novelty: Mean and standard deviation that standardise the out-of-distribution score. None if the scale is
+            constant.
         coverage_before: Share of values inside their 90 % interval before calibration, on rows not used to fit.
         coverage_after: The same share after calibration.
     """

@@ -38,7 +38,8 @@ class HeadsCard(BaseModel):
         scale: `predicted` if the loss trained the heads' scales. Otherwise `residual`: a constant scale per
             dimension, fitted to held-out residuals, replaces the heads' scales.
         factors: The factor that multiplies each teacher's scale; a teacher without held-out rows has none.
-        novelty: Mean and standard deviation that standardise the out-of-distribution score. None if the scale is constant.
+        novelty: Mean and standard deviation that standardise the out-of-distribution score. None if the scale is
+            constant.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

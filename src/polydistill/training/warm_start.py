@@ -162,7 +162,7 @@ def inherit(new: nn.Module, old: nn.Module, teachers: Iterable[str]) -> None:
     """Copy from `old` to `new` the shared weights, and the weights that belong to one of `teachers` alone.
 
     Both modules have the same class and options, but may have different teachers in a different order. Afterwards
-    `new` gives the same predictions as `old` for the copied teachers.
+    `new` gives the same predicted embeddings as `old` for the copied teachers.
 
     Args:
         new: Newly initialised heads.

@@ -91,7 +91,7 @@ class SimilarityDistribution(nn.Module):
 
 
 def _divergence(theirs: Tensor, own: Tensor, known: Tensor) -> Tensor:
-    """Return the Kullback-Leibler divergence, `(batch,)`, over the columns that are `known`; zero without any."""
+    """Return the Kullback-Leibler divergence, `(batch,)`, over `known` columns; zero if a row has none."""
     nothing = ~known.any(dim=-1, keepdim=True)
     open_ = known | nothing  # a softmax needs at least one column
     log_theirs, log_own = (

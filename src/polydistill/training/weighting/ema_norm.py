@@ -13,9 +13,9 @@ LEAST = 0.05
 class EmaNorm(Weighting):
     """Weights are the inverse of an exponential moving average of the losses' absolute values, at least `LEAST`.
 
-    Use it with positive losses. A likelihood loss may cross zero, where its size is unrelated to its gradients. A teacher
-    with a loss near zero would get up to `1 / LEAST` times the weight of a teacher with a loss of one nat. With
-    likelihood losses use `per-dimension` or `uncertainty`.
+    Use it with positive losses. A likelihood loss may cross zero, where its size is unrelated to its gradients. A
+    teacher with a loss near zero would get up to `1 / LEAST` times the weight of a teacher with a loss of one nat.
+    With likelihood losses use `per-dimension` or `uncertainty`.
 
     Args:
         n_teachers: Number of teachers.

@@ -31,7 +31,7 @@ class Running(Weighting):
         self.register_buffer("known", torch.zeros(n_teachers))
 
     def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
-        """See `Weighting.fit`; embeddings are not changed before training."""
+        """See `Weighting.fit`; embeddings are standardised later, by `rescale`."""
         return Standardiser.unchanged(values.shape[1])
 
     def rescale(self, teacher_index: int, target: Tensor, mask: Tensor) -> Tensor:
