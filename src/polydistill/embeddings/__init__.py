@@ -1,1 +1,1 @@
-"""The store of teacher embeddings on disk, and the extraction that fills it."""
+"""The store of teacher embeddings on disk, and the functions that compute and write embeddings."""

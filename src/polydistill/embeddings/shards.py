@@ -1,8 +1,8 @@
-"""Files of embedding shards: keys, checksums, and the atomic replacement of a folder.
+"""Reads and writes embedding shards: keys, checksums, and the atomic replacement of a folder.
 
-A shard is an Arrow IPC file of consecutive rows, uncompressed so that it can be memory-mapped. It has the columns
-`id` and `embedding` (null for a missing embedding), and its key in the metadata of the schema. Other packages use
-`store`.
+A shard is an Arrow IPC file of consecutive rows. It is not compressed, so that it can be memory-mapped. The columns are
+`id` and `embedding` (null for a missing embedding), and the metadata of the schema holds the key of the shard. Other
+packages use the module `store` instead of this one.
 """
 
 import errno
@@ -24,16 +24,16 @@ from polydistill.project.files import is_full_disk, put_in_place, sha256_of, wri
 
 INDEX = "index.json"
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
-"""Error numbers of file systems that do not support hard links."""
+"""Error numbers after which a file is copied, because it cannot be hard-linked."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A range of rows.
+    """A range of consecutive rows that is stored in one file.
 
     Attributes:
         file: The name of the shard's file.
-        key: The hash of the teacher's identity, the number type and the row ids.
+        key: The hash of the teacher's identity, the width, the dtype and the row ids.
         ids: The ids of the rows.
         start: The index of the first row among all rows.
     """
@@ -45,7 +45,7 @@ class Shard:
 
     @property
     def rows(self) -> slice:
-        """The shard's rows among all rows."""
+        """The indices of the shard's rows among all rows."""
         return slice(self.start, self.start + len(self.ids))
 
 
@@ -63,13 +63,13 @@ def plan_shards(ids: Sequence[str], identity: Mapping[str, object], shard_rows: 
 def write_shard(
     folder: Path, shard: Shard, values: NDArray[np.floating], present: NDArray[np.bool_]
 ) -> Path:
-    """Write a shard and a file with its checksum, each atomically, and return the shard's path.
+    """Write a shard and a file with its checksum, each atomically, and return the path of the shard.
 
     Args:
-        folder: The folder of unfinished work.
-        shard: The shard's name, key and ids.
-        values: `(rows, dim)`.
-        present: `(rows,)`, bool; rows where it is false become null.
+        folder: The folder of the shards of an incomplete run.
+        shard: The file name, key and ids of the shard.
+        values: The embeddings, `(rows, dim)`.
+        present: Whether each embedding is present, `(rows,)`, bool; missing embeddings become null.
     """
     numbers = pa.array(np.where(present[:, None], values, 0).astype(values.dtype).reshape(-1))
     mask = None if present.all() else pa.array(~present)
@@ -94,7 +94,7 @@ def read_shard(path: Path) -> pa.Table:
 def find_shards(
     shards: Sequence[Shard], folders: Sequence[Path]
 ) -> tuple[dict[str, Path], list[str]]:
-    """Search folders for finished shards.
+    """Search folders for the finished files of shards.
 
     Returns:
         The path of each intact shard, by file name, and the names of damaged files.
@@ -120,14 +120,14 @@ def _known_sums(folder: Path) -> dict[str, str]:
         note.with_suffix(".arrow").name: note.read_text(encoding="utf-8")
         for note in folder.glob("*.sha256")
     }
-    # The checksums of a missing or damaged index are not trusted: its shards are recomputed.
+    # Checksums of a damaged index are not used; the shards that only this index lists are recomputed.
     with suppress(StoreError):
         sums |= {entry["file"]: entry["sha256"] for entry in read_index(folder)["shards"]}
     return sums
 
 
 def seal(index: Mapping[str, Any]) -> str:
-    """Return an index as JSON text that includes the checksum of its own content."""
+    """Return an index as JSON text, with the checksum of its content under the key `checksum`."""
     body = {key: value for key, value in index.items() if key != "checksum"}
     checksum = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     return json.dumps({**body, "checksum": checksum}, indent=1, sort_keys=True) + "\n"
@@ -137,7 +137,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     """Read and verify a folder's index.
 
     Raises:
-        StoreError: The index is missing, or its bytes have changed.
+        StoreError: The index is missing, or its content has changed.
     """
     path = folder / INDEX
     if not path.exists():
@@ -163,9 +163,10 @@ def verified(path: Path, sha256: str) -> Path:
 
 
 def swap_in(folder: Path, files: Mapping[str, Path], index: str) -> None:
-    """Replace `folder` by a new folder with exactly `files` and the index.
+    """Replace `folder` with a new folder that contains only `files` and the index.
 
-    While `folder` is replaced, `next_folder` is complete, so a run that is killed then loses no shard.
+    `next_folder` is complete before `folder` is replaced. Therefore a run that is killed during the replacement loses
+    no shards.
     """
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     in_place = names == {INDEX, *files} and all(path.parent == folder for path in files.values())
@@ -186,7 +187,7 @@ def swap_in(folder: Path, files: Mapping[str, Path], index: str) -> None:
 
 
 def next_folder(folder: Path) -> Path:
-    """Return the temporary path of a complete folder that is about to replace `folder`."""
+    """Return the temporary path of the complete folder that will replace `folder`."""
     return folder.with_name(f".{folder.name}.next")
 
 
@@ -214,14 +215,14 @@ def require_space(folder: Path, needed: int) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return the free bytes of the disk of `folder`, which need not exist yet."""
+    """Return the number of free bytes on the disk of `folder`; the folder need not exist."""
     folders = [folder, *folder.absolute().parents]
     return shutil.disk_usage(next(one for one in folders if one.exists())).free
 
 
 @contextmanager
 def full_disk_as_error(work: Path) -> Iterator[None]:
-    """Convert the error of a full disk to `DiskSpaceError`."""
+    """Raise `DiskSpaceError` instead of the `OSError` of a full disk."""
     try:
         yield
     except OSError as error:

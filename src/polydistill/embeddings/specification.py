@@ -1,4 +1,4 @@
-"""Teachers from a Python caller's specifications: hub names, folders, ONNX files, tables, objects with `encode`."""
+"""Builds teachers from a Python caller's arguments: hub names, folders, ONNX files, tables, objects with `encode`."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ FAMILIES = {
     ("folder", True): {"family": "transformers-image"},
     ("folder", False): {"family": "sentence-transformers", "pooling": "own"},
 }
-"""The family of a model file or folder, and whether it is one for images."""
+"""The teacher family and its options, by the kind of model (file or folder) and whether the model embeds images."""
 NOT_OPTIONS = ("family", "licence", "saw_labels_of", "enabled")
 PROBES = 8
 """The number of inputs whose embeddings identify an encoder without an `identity`."""
@@ -28,7 +28,7 @@ PROBES = 8
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Anything that embeds a list of examples: a `SentenceTransformer`, a client of a service, a student."""
+    """An object that embeds a list of examples, such as a `SentenceTransformer`, a client of a service, a student."""
 
     def encode(self, examples: list[Any], /) -> ArrayLike:
         """Return `(n_examples, dim)`, one row per example, in order."""
@@ -38,7 +38,7 @@ class Precomputed:
     """A teacher whose embeddings are already computed: one row per example, in the order of the examples.
 
     Args:
-        embeddings: `(n_examples, dim)`. A row with NaN means that the teacher has no embedding of this example.
+        embeddings: `(n_examples, dim)`. A row with NaN is a missing embedding.
         name: The teacher's name in reports.
         ids: The content id of each row, `(n_examples,)`; `polydistill.distill` computes them. If two rows have equal
             ids, the first row is used.
@@ -76,10 +76,10 @@ class Precomputed:
         self.name, self.dim = name, int(values.shape[1])
 
     def aligned(self, ids: Sequence[str]) -> "Precomputed":
-        """Return this table with these content ids of its rows, `(n_examples,)`.
+        """Return a copy of this table whose rows have these content ids, `(n_examples,)`.
 
         Raises:
-            ShapeError: The numbers of ids and of rows differ.
+            ShapeError: The number of ids differs from the number of rows.
         """
         if len(ids) != len(self._values):
             raise ShapeError(
@@ -108,7 +108,7 @@ class EncoderTeacher:
     as the object returns the same embeddings.
 
     Args:
-        encoder: The object: see `Encoder`.
+        encoder: The object that embeds examples; see `Encoder`.
         name: The teacher's name in reports.
         probes: Examples whose embeddings identify the object; at least one.
     """
@@ -148,18 +148,18 @@ def build_teachers(
     threads: int,
     probes: Sequence[Example],
 ) -> dict[str, Teacher]:
-    """Return the teachers by name. Equal names get a number as suffix.
+    """Return the teachers by name. A number is appended to a name that already occurs.
 
-    No weights are loaded, except by an object that has no identity: it embeds `probes`.
+    No weights are loaded, with one exception: an object without an identity embeds `probes`.
 
     Args:
         specs: One or several specifications; see `TeacherSpec` and `polydistill.distill`.
-        modality: The modality of the examples; names of its known teachers are valid specifications.
-        threads: The number of threads of a teacher that polydistill runs itself.
+        modality: The modality of the examples; the names of its known teachers are valid specifications.
+        threads: The number of threads of each teacher that polydistill runs itself.
         probes: Examples whose embeddings identify an object with `encode`.
 
     Raises:
-        ParamsError: There is no teacher, or a specification has an unknown type.
+        ParamsError: `specs` is empty, or a specification has an unknown type.
         UnknownNameError: A family or an option is unknown.
     """
     several = isinstance(specs, Sequence) and not isinstance(specs, str)
@@ -202,7 +202,7 @@ def _named(spec: str, modality: str, threads: int) -> Teacher:
     kind = "onnx" if spec.endswith(".onnx") else "folder"
     row = {**FAMILIES[kind, modality == "vision"], "model": spec}
     if kind == "folder" and not spec.startswith(PACKAGE) and not Path(spec).exists():
-        row["revision"] = snapshot(spec).name  # a name on the hub
+        row["revision"] = snapshot(spec).name  # the model is on the hub
     return _of_family(name, row, threads)
 
 

@@ -1,8 +1,8 @@
-"""The store of embeddings on disk: content-addressed Arrow IPC shards, whose checksums are verified on reading.
+"""The store of embeddings on disk: content-addressed Arrow IPC shards, with checksums that are verified on reading.
 
-A folder holds one teacher's embeddings of consecutive rows in `shard-00000.arrow` … and `index.json`. The key of a
-shard is the hash of the teacher's identity and of the shard's row ids. Therefore a rerun computes only missing
-shards, and an interrupted run gives the same bytes as an uninterrupted one.
+A folder holds the embeddings of one teacher: the shards `shard-00000.arrow` … of consecutive rows, and `index.json`.
+The key of a shard is the hash of the teacher's identity and of the shard's row ids. Therefore a rerun computes only
+missing shards, and an interrupted run that is resumed writes the same bytes as an uninterrupted run.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ from polydistill.embeddings import shards
 from polydistill.errors import ShapeError, StoreError
 from polydistill.project.files import sha256_of
 
-ROW_OVERHEAD_BYTES = 40  # an id of 32 characters, its offset, and Arrow's framing
+ROW_OVERHEAD_BYTES = 40  # an id of 32 characters, its offset, and the overhead of Arrow
 HEADROOM = 1.1
-NAMED = 3  # the number of rows that an error names
-ORDER_TOLERANCE = 1e-3  # embeddings with a smaller distance do not show a wrong order
+NAMED = 3  # the maximum number of row ids in an error message
+ORDER_TOLERANCE = 1e-3  # smaller differences in distance are no evidence of a wrong order
 Ints = NDArray[np.int64]
 
 
@@ -63,22 +63,23 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
     batch_size: int = 256,
     progress: Progress = silent,
 ) -> WriteReport:
-    """Write the teacher's embeddings of `examples` to `folder`, in order; compute only missing shards.
+    """Write a teacher's embeddings of `examples` to `folder`, in order, and compute only the missing shards.
 
     Args:
-        folder: The folder of the result; it is replaced by one rename after all shards are complete.
-        work: The folder of finished shards of an unfinished run; it is removed at the end.
-        ids: One id per example; the shards' keys are made from the ids and the teacher's identity.
-        examples: The inputs.
+        folder: The folder of the result; it is replaced with one rename after all shards are complete.
+        work: The folder that keeps the finished shards while a run is incomplete; it is removed at the end.
+        ids: One id per example; the keys of the shards are computed from the ids and the teacher's identity.
+        examples: The examples to embed.
         teacher: The teacher that embeds the examples of missing shards.
         dtype: `float16` or `float32`.
-        shard_rows: The number of rows per shard; no batch crosses a shard.
-        batch_size: The number of rows per call of the teacher; a batch has examples of similar length.
-        progress: It is called after each batch.
+        shard_rows: The number of rows per shard; all rows of a batch are in the same shard.
+        batch_size: The number of rows per call of the teacher; examples in a batch have similar lengths.
+        progress: A function that is called after each batch.
 
     Raises:
-        ShapeError: The teacher returns another shape than `(n, dim)`.
-        StoreError: The teacher returns NaN, infinity, a number that `dtype` cannot hold, or rows in another order.
+        ShapeError: `ids` and `examples` have different lengths, or the teacher returns a shape other than `(n, dim)`.
+        StoreError: The teacher returns NaN, infinity, a number that `dtype` cannot represent, or rows in a
+            wrong order.
         DiskSpaceError: There is not enough disk space; partial files are removed.
     """
     if len(ids) != len(examples):
@@ -132,14 +133,14 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
 
 
 class StoredEmbeddings:
-    """A memory-mapped folder of embeddings. `open_embeddings` opens it.
+    """The memory-mapped embeddings in a folder, as returned by `open_embeddings`.
 
     Attributes:
         ids: The examples' ids, `(n_examples,)`, str, in order.
-        present: `(n_examples,)`, bool; false where the embedding is missing.
+        present: Whether each embedding is present, `(n_examples,)`, bool.
         dim: The width of the embeddings.
         teacher: The name of the teacher.
-        identity: The identity of the teacher: see `contracts.Teacher.identity`.
+        identity: The identity of the teacher; see `contracts.Teacher.identity`.
     """
 
     def __init__(self, index: Mapping[str, Any], tables: Sequence[pa.Table]) -> None:
@@ -209,10 +210,10 @@ def open_embeddings(folder: Path) -> StoredEmbeddings:
 def open_corpus_embeddings(
     folders: Mapping[str, Path], ids: Sequence[str]
 ) -> dict[str, StoredEmbeddings]:
-    """Open the folder of each teacher, and check that its rows have these ids in this order.
+    """Open the folder of each teacher, and check that its rows have the ids `ids`, in order.
 
     Raises:
-        StoreError: A folder is missing, incomplete or damaged, or its rows have other ids.
+        StoreError: A folder is missing, incomplete or damaged, or its rows have different ids.
     """
     stored = {teacher: open_embeddings(folder) for teacher, folder in folders.items()}
     for teacher, embeddings in stored.items():
@@ -224,7 +225,7 @@ def open_corpus_embeddings(
 
 
 def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
-    """Yield the row indices of each batch; examples are sorted by length, so that batches need little padding."""
+    """Yield the row indices of each batch. Examples are sorted by length to reduce padding."""
     order = np.argsort([len(example) for example in examples], kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
@@ -233,7 +234,7 @@ def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
 def _embed(
     teacher: Teacher, ids: Sequence[str], examples: Sequence[Example], dtype: str
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Embed examples; check and return the values, `(n, dim)` as `dtype`, and the presence, `(n,)`."""
+    """Embed examples and check the result; return the values as `dtype`, `(n, dim)`, and the presence mask, `(n,)`."""
     result = _checked(teacher, examples)
     with np.errstate(over="ignore"):
         stored: NDArray[np.floating] = result.values.astype(dtype)
@@ -250,7 +251,7 @@ def _embed(
 
 
 def _checked(teacher: Teacher, examples: Sequence[Example]) -> Embeddings:
-    """Embed examples; check the shapes and types of the result."""
+    """Embed examples, and check the shapes and types of the result."""
     result, expected = teacher.embed(examples), (len(examples), teacher.dim)
     values, present = result.values, result.present
     if values.shape != expected or present.shape != expected[:1]:
@@ -267,10 +268,10 @@ def _checked(teacher: Teacher, examples: Sequence[Example]) -> Embeddings:
 
 
 def _require_order(teacher: Teacher, examples: Sequence[Example]) -> None:
-    """Refuse a teacher that does not return rows in the order of its examples, but for instance sorted by length.
+    """Raise `StoreError` if the teacher returns rows in another order than its examples, such as sorted by length.
 
-    The longest example is embedded alone and together with the shortest, in both orders. Its row in the pair must
-    be closer to its embedding alone than the other row is.
+    The longest example is embedded alone, and together with the shortest example in both orders. In each pair, the row
+    of the longest example must be closer to its embedding alone than the row of the shortest example.
     """
     pair = [max(examples, key=len), min(examples, key=len)]
     alone = _checked(teacher, pair[:1])

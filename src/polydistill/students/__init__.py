@@ -1,4 +1,4 @@
-"""Students: a plug-in package with one file per student, and functions that load a bundle and encode examples."""
+"""Plug-in package of the students, one file per student; functions that load a bundle and encode examples."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ CARD, WEIGHTS = "student.json", "model.safetensors"
 
 
 def load_student(folder: Path) -> Student:
-    """Return the student in a bundle.
+    """Return the student that is saved in a bundle, the folder that `Student.save` writes.
 
     Raises:
         MissingDataError: The folder holds no bundle.

@@ -1,4 +1,4 @@
-"""Base classes of students, which save and load bundles; many bundles also load as sentence-transformers models."""
+"""Base classes of students, which save and load bundles; sentence-transformers can load many of the bundles too."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from polydistill.students import CARD, WEIGHTS
 
 
 class SavedStudent:
-    """A student with a module, whose bundle holds its weights, its settings and a card with its name."""
+    """A student with a torch module; its bundle holds the weights, the settings and a card with the student's name."""
 
     name: ClassVar[str]
     module: nn.Module
@@ -40,7 +40,7 @@ class SavedStudent:
 
 
 class NetworkStudent(SavedStudent):
-    """A student whose bundle holds the settings of its network, and the network's weights.
+    """A student whose bundle holds the settings and the weights of a network.
 
     Args:
         module: The network.
@@ -49,7 +49,7 @@ class NetworkStudent(SavedStudent):
 
     settings_file: ClassVar[str]
     network: ClassVar[Callable[..., nn.Module]]
-    """The class of the network, whose arguments are the settings; it draws random weights."""
+    """The class of the network. Its constructor takes the settings as arguments and draws random weights."""
 
     def __init__(self, module: nn.Module, settings: Mapping[str, Any]) -> None:
         self.module, self.dim, self.settings = module, int(settings["dim"]), dict(settings)
@@ -98,7 +98,7 @@ class BagStudent(SavedStudent):
 
 
 def bag_features(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-    """Return the tokens of all examples, concatenated, as `input_ids`, and the start of each example as `offsets`."""
+    """Return `input_ids`, the concatenated tokens of all examples, and `offsets`, the start of each example."""
     lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     tokens = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=int(lengths.sum()))
     offsets = torch.from_numpy(np.cumsum(lengths) - lengths)
@@ -109,7 +109,7 @@ def bag_features(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
 def drawn_from(generator: torch.Generator) -> Iterator[None]:
     """Seed torch's global random state from `generator` inside the block, and restore it afterwards.
 
-    Layers of libraries draw their weights from the global state.
+    The layers of torch and other libraries draw their initial weights from the global state.
     """
     seed = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
@@ -148,7 +148,12 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def write_modules(folder: Path, modules: Sequence[tuple[str, str]]) -> None:
-    """Write `modules.json`: the sentence-transformers modules, each with the folder of its settings."""
+    """Write `modules.json` and the configuration of sentence-transformers.
+
+    Args:
+        folder: The folder of the bundle.
+        modules: The class name of each module, and the folder of its settings.
+    """
     kinds = "sentence_transformers.models"
     rows = [
         {"idx": number, "name": str(number), "path": path, "type": f"{kinds}.{kind}"}

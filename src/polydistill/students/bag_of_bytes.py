@@ -15,12 +15,12 @@ from polydistill.students._bundle import BagStudent, bag_features
 
 N_BYTES = 256
 TOKENIZER = Path(__file__).with_name("byte_tokenizer.json")
-"""A byte-level tokenizer of Hugging Face, whose tokens are single bytes; a token's id is the byte's value."""
+"""A Hugging Face tokenizer whose tokens are single bytes; the id of a token is the value of the byte."""
 
 
 @STUDENTS.register("bag-of-bytes")
 class BagOfBytesStudent(BagStudent):
-    """See `contracts.Student`. It has one embedding for each of the 256 bytes."""
+    """See `contracts.Student`. The student has one embedding per byte value, 256 in total."""
 
     name = "bag-of-bytes"
 

@@ -1,4 +1,4 @@
-"""A graph neural network over atoms and bonds: GINE, with a readout that depends on a molecule's size."""
+"""GINE, a graph neural network over atoms and bonds, with a readout that depends on the size of the molecule."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -25,17 +25,17 @@ ATOM_CODES = {
     "GetIsAromatic": 2,
     "IsInRing": 2,
 }
-"""The methods of RDKit's atoms that give an atom's codes, and the number of different codes of each."""
+"""The methods of an RDKit atom that return its codes, and the number of different codes per method."""
 BOND_CODES = {"GetBondType": 22, "GetStereo": 6, "GetIsConjugated": 2, "IsInRing": 2}
-"""The same for bonds."""
+"""The methods of an RDKit bond that return its codes, and the number of different codes per method."""
 OFFSETS = {"GetFormalCharge": 5}
-"""Added to a value that may be negative."""
+"""The number added to the values of a method that can return negative values."""
 TYPICAL_ATOMS = 20.0
-"""A typical number of atoms, which scales the sum in the readout."""
+"""A typical number of atoms per molecule; the readout divides the sum over atoms by this number."""
 
 
 class GineNetwork(nn.Module):
-    """Embeds atoms and bonds, passes messages, and maps the states' mean, sum and maximum to an embedding.
+    """Message passing over atoms and bonds; the mean, sum and maximum of the atom states are mapped to an embedding.
 
     The arguments are those of `GineStudent.build`.
     """

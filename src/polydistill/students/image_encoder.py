@@ -1,4 +1,4 @@
-"""An image encoder of the transformers library, with random initial weights and augmentation of its inputs."""
+"""An image encoder of the transformers library, with random initial weights and augmented input images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -15,7 +15,7 @@ from polydistill.students._bundle import NetworkStudent
 
 
 class Augmentation(nn.Module):
-    """Random zoom, shift, flip and colour change of each image in a batch. In eval mode images are unchanged.
+    """Random zoom, shift, flip and colour change of each image in a batch. In eval mode, images are unchanged.
 
     Teachers, the held-out loss and the evaluation use unchanged images. Checkpoints contain torch's random state, so
     that a resumed run draws the same augmentations as an uninterrupted one.
@@ -71,7 +71,7 @@ class Augmentation(nn.Module):
 
 
 class PooledEncoder(nn.Module):
-    """An encoder of pixels, the mean over positions or tokens, and a linear map.
+    """An image encoder, followed by the mean over positions or tokens and a linear map.
 
     Args:
         encoder: See `ImageEncoderStudent.build`.
@@ -136,20 +136,20 @@ class ImageEncoderStudent(NetworkStudent):
             examples: Unused.
             generator: The random generator of the weights.
             encoder: A configuration of the transformers library: `model_type` (`pvt_v2`, `vit`, `resnet`, …) and
-                the options that differ from the defaults of this type.
+                the options that differ from the defaults of this model type.
             size: The side of an input image in pixels; images are padded to a square with white.
             dim: The width of the embeddings.
             augmentation: The options of `Augmentation`; None: no augmentation.
 
         Raises:
-            ParamsError: The transformers library has no such type, or an option of the augmentation is out of bounds.
+            ParamsError: The transformers library has no such model type, or an augmentation option is out of bounds.
         """
         settings = {"encoder": dict(encoder), "size": size, "dim": dim}
         settings["augmentation"] = dict(augmentation or {})
         return cls.from_settings(settings, generator)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """See `contracts.Student.collate`: `(batch, 3, side, side)` in [0, 1].
+        """See `contracts.Student.collate`; `pixels` is `(batch, 3, side, side)` in [0, 1].
 
         Raises:
             UnreadableImageError: An example cannot be decoded.

@@ -1,4 +1,4 @@
-"""A transformer over the atoms of SMILES, with a tokenizer that is built from the corpus."""
+"""A transformer whose tokens are the atoms and marks of a SMILES; the tokenizer is built from the corpus."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ from polydistill.students._bundle import drawn_from, remove_keys
 from polydistill.students.transformer import TransformerStudent
 
 ATOM_OR_MARK = r"\[[^\]]*\]|Br|Cl|%\d\d|[A-Za-z]|\d|[^A-Za-z\d]"
-"""A token: an atom in brackets, an element (aromatic atoms are lower-case letters), a ring number, or one mark."""
+"""A token: an atom in brackets, an element (lower case if aromatic), a ring number, or one other character, a mark."""
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 
 
 @STUDENTS.register("smiles-transformer")
 class SmilesTransformerStudent(TransformerStudent):
-    """See `contracts.Student`. Every SMILES is converted to the molecule's canonical SMILES."""
+    """See `contracts.Student`. The student converts every SMILES to its canonical form."""
 
     name = "smiles-transformer"
 
@@ -38,7 +38,7 @@ class SmilesTransformerStudent(TransformerStudent):
         max_tokens: int = 160,
         min_count: int = 3,
     ) -> Self:
-        """Return a student with random weights, and a vocabulary of the corpus' atoms and marks.
+        """Return a student with random weights, and a vocabulary of the atoms and marks in the corpus.
 
         Args:
             examples: The corpus, from which the vocabulary is built.
@@ -48,7 +48,7 @@ class SmilesTransformerStudent(TransformerStudent):
             heads: The number of attention heads.
             pooling: `mean` over the tokens, or `cls`.
             max_tokens: The number of tokens after which a SMILES is truncated.
-            min_count: The least count in the corpus of a token in the vocabulary.
+            min_count: The minimum number of occurrences in the corpus; rarer tokens are not in the vocabulary.
         """
         from transformers import BertConfig, BertModel
 
@@ -84,12 +84,12 @@ class SmilesTransformerStudent(TransformerStudent):
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)
-        # these keys describe the loading, not the tokenizer
+        # these keys describe how the tokenizer was loaded, not the tokenizer
         remove_keys(folder / "tokenizer_config.json", "is_local", "local_files_only")
 
 
 def make_tokenizer(examples: Sequence[Example], min_count: int, max_tokens: int) -> Any:
-    """Return a fast tokenizer whose vocabulary is the frequent tokens of the examples, the most frequent first."""
+    """Return a fast tokenizer whose vocabulary holds the frequent tokens of the examples, most frequent first."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

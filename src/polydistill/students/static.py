@@ -1,4 +1,4 @@
-"""A table of token embeddings, whose mean is the embedding of a text: the fastest student."""
+"""A table of token embeddings; the embedding of a text is the mean over its tokens. This is the fastest student."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from polydistill.students import STUDENTS, WEIGHTS
 from polydistill.students._bundle import BagStudent, as_texts, bag_features
 
 SCALE_EXAMPLES = 4096
-"""The number of examples that set the scale of the table."""
+"""The number of examples from which the scale of the table is computed."""
 BATCH_TOKENS = 512
 
 
@@ -53,11 +53,11 @@ class StaticStudent(BagStudent):
         """Return an untrained student.
 
         Args:
-            examples: The corpus: tokens that are frequent in it get smaller embeddings.
+            examples: The corpus; its frequent tokens get smaller embeddings.
             generator: The random generator of the embeddings, if `initial` is None.
             tokenizer: The path of a `tokenizer.json`; see `data.weights.locate`.
-            initial: A transformer whose embeddings of single tokens, reduced to their `dim` principal components,
-                become the initial table; None: random embeddings.
+            initial: A transformer that initialises the table. It embeds each token alone, and the embeddings are
+                reduced to `dim` principal components. None: random embeddings.
             revision: The full commit of `initial`, if it is on the hub.
             dim: The width of the embeddings.
             frequency_smoothing: The number `a` in the weight `a / (a + p)` of a token with probability `p`.
@@ -65,7 +65,7 @@ class StaticStudent(BagStudent):
 
         Raises:
             ParamsError: `initial` has fewer tokens than `tokenizer`, or fewer dimensions than `dim`.
-            MissingDataError: There is no such file or folder.
+            MissingDataError: The file `tokenizer` or the folder `initial` does not exist.
 
         References:
             Arora, Liang, Ma 2017, "A simple but tough-to-beat baseline for sentence embeddings", for the weight.
@@ -111,7 +111,7 @@ class StaticStudent(BagStudent):
 def _frequency_weights(
     tokenizer: Tokenizer, examples: Sequence[Example], size: int, smoothing: float
 ) -> Tensor:
-    """Return the weight of each token, `(n_tokens,)` in (0, 1]; it is smaller for frequent tokens."""
+    """Return the weight of each token, `(n_tokens,)` in (0, 1]; frequent tokens have smaller weights."""
     counts = np.zeros(size, dtype=np.int64)
     for encoding in tokenizer.encode_batch(as_texts(examples), add_special_tokens=False):
         np.add.at(counts, np.asarray(encoding.ids, dtype=np.int64), 1)
@@ -141,7 +141,7 @@ def _embed_tokens(tokenizer: Tokenizer, folder: Path, size: int) -> FloatArray:
 
 
 def _principal_components(vectors: FloatArray, dim: int) -> FloatArray:
-    """Return the centred vectors, projected on their `dim` directions of greatest variance."""
+    """Return the centred vectors, projected on the `dim` directions of greatest variance."""
     if dim > vectors.shape[1]:
         raise ParamsError(f"student.dim must be at most {vectors.shape[1]}, got {dim}.")
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)

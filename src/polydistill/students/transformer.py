@@ -31,7 +31,7 @@ class TransformerStudent(_bundle.SavedStudent):
         if pooling not in ("mean", "cls"):
             raise ParamsError(f"student.pooling must be 'mean' or 'cls', got {pooling!r}.")
         if getattr(module, "pooler", None) is not None:
-            module.pooler = None  # not used, and random if a checkpoint lacks it
+            module.pooler = None  # the pooler is not used, and its weights are random if the checkpoint lacks them
         self.module, self.dim = module, int(module.config.hidden_size)
         self._tokenizer, self._pooling, self._max_tokens = tokenizer, pooling, max_tokens
 
@@ -48,7 +48,7 @@ class TransformerStudent(_bundle.SavedStudent):
         pooling: str = "mean",
         max_tokens: int = 64,
     ) -> Self:
-        """Return a student that no teacher has trained yet.
+        """Return a student before distillation.
 
         Args:
             examples: Unused.
@@ -62,8 +62,8 @@ class TransformerStudent(_bundle.SavedStudent):
             max_tokens: The number of tokens after which an example is truncated.
 
         Raises:
-            ParamsError: There is no such layer, or no such pooling.
-            MissingDataError: There is no such folder.
+            ParamsError: A layer does not exist, or the pooling is unknown.
+            MissingDataError: The folder `model` does not exist.
         """
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -114,7 +114,7 @@ class TransformerStudent(_bundle.SavedStudent):
 
     def _write(self, folder: Path) -> None:
         self.module.save_pretrained(folder)
-        # equal students give equal bytes
+        # without these keys, equal students are saved as equal bytes
         _bundle.remove_keys(folder / "config.json", "transformers_version", "_name_or_path")
         self._tokenizer.save_pretrained(folder)
         (folder / "1_Pooling").mkdir(exist_ok=True)
@@ -130,7 +130,7 @@ class TransformerStudent(_bundle.SavedStudent):
 
 
 def _keep_layers(encoder: Any, layers: Sequence[int]) -> None:
-    """Remove all but some layers of a transformer, in place."""
+    """Keep only the layers with these indices, in place."""
     depth = encoder.config.num_hidden_layers
     if not layers or not set(layers) <= set(range(depth)):
         raise ParamsError(f"student.layers must be among 0 to {depth - 1}, got {list(layers)}.")

@@ -1,4 +1,4 @@
-"""Classes that the teacher families extend: identity, batches of examples, ONNX Runtime, molecular graphs."""
+"""Base classes and helpers of the teacher families: identity, batching, ONNX Runtime and molecular graphs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from polydistill.errors import ShapeError, needs_extra
 Identity = Mapping[str, str | int | float | bool | None]
 Graph = dict[str, NDArray[Any]]
 BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
-"""The types of bonds; any other type has a code of its own."""
-FATAL_AND_ERRORS = 3  # of ONNX Runtime's log levels
+"""The bond types of the one-hot codes; all other types share one further code."""
+FATAL_AND_ERRORS = 3  # a log level of ONNX Runtime
 
 
 @dataclass(eq=False)
@@ -27,26 +27,26 @@ class NamedTeacher:
 
     Attributes:
         name: The teacher's name in the settings.
-        threads: Number of threads that its library may use.
+        threads: Number of threads that the teacher's library may use.
     """
 
     family: ClassVar[str]
-    version: ClassVar[int] = 1  # increase it when a change of the class changes embeddings
+    version: ClassVar[int] = 1  # increase the version when a change of the class changes embeddings
     by_id: ClassVar[bool] = False
     precision: ClassVar[str] = "float32"
     identified_by: ClassVar[tuple[str, ...]] = ()
-    """Attributes that change the embeddings."""
+    """Names of the attributes that change the embeddings."""
     files: ClassVar[Mapping[str, str]] = {}
-    """Attributes that name a file or folder that changes the embeddings, by their keys in the identity."""
+    """Names of the attributes whose files or folders change the embeddings, by their keys in the identity."""
     packages: ClassVar[Mapping[str, str]] = {}
-    """Distributions whose code computes the embeddings, by the keys of their versions in the identity."""
+    """Names of the distributions that compute the embeddings, by the keys of their versions in the identity."""
 
     name: str
     threads: int
 
     @property
     def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`; the commit of a hub model identifies its files."""
+        """See `contracts.Teacher.identity`; the files of a hub model are identified by its commit."""
         commit = getattr(self, "revision", None)
         return {
             "family": self.family,
@@ -58,7 +58,7 @@ class NamedTeacher:
 
 
 class ReadsExamples(NamedTeacher):
-    """Embeds the examples that can be read; unreadable ones and non-finite results become missing rows."""
+    """Embeds the examples that can be read; unreadable examples and non-finite embeddings become missing rows."""
 
     dim: int
     batch_rows: ClassVar[int]
@@ -88,7 +88,7 @@ class ReadsExamples(NamedTeacher):
         return Embeddings(values, present)
 
     def _read(self, example: Example) -> Any | None:
-        """Return one example as `_run` takes it, or None if it cannot be read."""
+        """Return one example in the form that `_run` expects, or None if the example cannot be read."""
         raise NotImplementedError
 
     def _run(self, batch: list[Any]) -> FloatArray:
@@ -97,7 +97,7 @@ class ReadsExamples(NamedTeacher):
 
 
 class ReadsTexts(ReadsExamples):
-    """Passes texts to `_run`, each with the prompt before it; the store refuses a non-finite embedding."""
+    """Prepends the prompt to each text and passes the texts to `_run`; the store rejects non-finite embeddings."""
 
     batch_rows = 32
     may_lack_rows = False
@@ -108,7 +108,7 @@ class ReadsTexts(ReadsExamples):
 
 
 class ReadsImages(ReadsExamples):
-    """Passes RGB Pillow images to `_run`; a damaged or too large image gives a missing row."""
+    """Passes RGB Pillow images to `_run`; an image that is damaged or too large gets a missing row."""
 
     batch_rows = 16
 
@@ -117,9 +117,9 @@ class ReadsImages(ReadsExamples):
 
 
 class ReadsMolecules(ReadsExamples):
-    """Passes RDKit molecules to `_run`; an invalid SMILES or too large a molecule gives a missing row.
+    """Passes RDKit molecules to `_run`; an invalid SMILES or a molecule that is too large gets a missing row.
 
-    A molecule is too large if it has more than `max_atoms` atoms, without hydrogens.
+    A molecule is too large if it has more than `max_atoms` atoms, not counting hydrogens.
     """
 
     batch_rows = 64
@@ -164,10 +164,10 @@ def one_hot(value: object, choices: Sequence[object]) -> list[float]:
 
 
 def batch_graphs(graphs: Sequence[Graph], atoms: str) -> Graph:
-    """Combine graphs into one, with each atom's graph index as `batch`.
+    """Combine graphs into one graph; its array `batch` holds the graph index of each atom.
 
     Args:
-        graphs: Per molecule, the rows of atoms and bonds by name, and `edge_index`, `(2, directed bonds)`.
+        graphs: One graph per molecule: arrays of atoms and bonds by name, and `edge_index`, `(2, directed bonds)`.
         atoms: The name of an array with one row per atom.
     """
     sizes = np.array([len(graph[atoms]) for graph in graphs])

@@ -1,4 +1,4 @@
-"""Tokenisation, pooling and unit length, shared by the teachers of texts."""
+"""Tokenisation, pooling and normalisation, shared by the text teachers."""
 
 import json
 from collections.abc import Sequence
@@ -16,23 +16,24 @@ from polydistill.teachers._readers import ReadsTexts
 
 OWN = "own"
 WIDTHS = ("out_features", "embedding_dimension", "word_embedding_dimension", "hidden_size", "dim")
-"""Keys for a module's width in its settings: those of Dense, Pooling (two spellings) and Transformer."""
+"""Keys of a module's settings that state its width: for Dense, Pooling (two spellings) and Transformer."""
 Ints = NDArray[np.int64]
 
 
 class TransformerFolder(ReadsTexts):
-    """Options and identity of teachers that run a transformer from a hub, a folder or a package.
+    """Options and identity of teachers that run a transformer from the hub, a folder or a package.
 
     Args:
         name: The teacher's name.
         threads: Number of threads that torch uses.
-        model: A hub name (with `revision`), a folder, or `package:<folder>/<path>`.
-        dim: Width of its embeddings. Default: read from the folder's settings.
-        revision: The full commit of a hub name.
-        max_tokens: Longer texts are truncated. Default: 128; with the pooling `own`, the folder's setting.
-        pooling: `mean` over the tokens; `cls`, the first one; or, for sentence-transformers, `own`: every
-            module that the folder lists, with its prompts.
-        prompt: Text put before every example.
+        model: A model name on the hub (with `revision`), a folder, or `package:<folder>/<path>`.
+        dim: Width of the embeddings. Default: read from the folder's settings, or measured on one text.
+        revision: The full commit of a model on the hub.
+        max_tokens: Maximum number of tokens; longer texts are truncated. Default: 128; with the pooling `own`, the
+            folder's setting.
+        pooling: `mean` over the tokens, or `cls`, the first token. The family sentence-transformers also has `own`: it
+            runs every module that the folder lists and uses the folder's prompts.
+        prompt: Text prepended to every example.
         normalize: Whether to scale embeddings to length one. Default: true; with the pooling `own`, the folder's
             setting.
     """
@@ -71,18 +72,18 @@ class TransformerFolder(ReadsTexts):
 
     @cached_property
     def dim(self) -> int:  # type: ignore[override]
-        """Width of the embeddings: as given, from the folder's settings, or measured on one text."""
+        """Width of the embeddings: the option, the width in the folder's settings, or that measured on one text."""
         stated = self._dim or stated_width(self.folder, every_module=self.pooling == OWN)
         return stated or self._run([""]).shape[1]
 
 
 def stated_width(folder: Path, *, every_module: bool) -> int | None:
-    """Return the width that a model's settings state, or None.
+    """Return the embedding width from a model's settings, or None if they do not state a width.
 
     Args:
         folder: The model's folder.
-        every_module: Whether to read the settings of all modules in `modules.json`, if the file exists; the last
-            width stated is returned. Otherwise only the transformer's settings are read.
+        every_module: Whether to read the settings of all modules in `modules.json`, if the file exists, and to
+            return the width of the last module that states one. Otherwise only the transformer's settings are read.
     """
     listed = folder / "modules.json"
     paths = [""]
@@ -103,11 +104,11 @@ def stated_width(folder: Path, *, every_module: bool) -> int | None:
 
 
 class Tokens:
-    """A fast tokenizer file, with truncation and padding.
+    """A fast tokenizer with truncation and padding, loaded from a file.
 
     Args:
         file: A `tokenizer.json`.
-        max_tokens: Longer texts are truncated. None: the file's setting.
+        max_tokens: Maximum number of tokens; longer texts are truncated. None: the setting in the file.
     """
 
     def __init__(self, file: Path, max_tokens: int | None) -> None:
@@ -128,12 +129,12 @@ class Tokens:
 
 
 def mean_over_tokens(tokens: FloatArray, mask: Ints) -> FloatArray:
-    """Average `tokens`, `(batch, tokens, dim)`, where `mask`, `(batch, tokens)`, is one."""
+    """Return the mean of `tokens`, `(batch, tokens, dim)`, over positions where `mask`, `(batch, tokens)`, is one."""
     weights = mask[..., None].astype(np.float32)  # (batch, tokens, 1)
     return np.asarray((tokens * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1))
 
 
 def unit_length(values: FloatArray) -> FloatArray:
-    """Divide each row by its length; a row of zeros stays."""
+    """Divide each row by its length; a row of zeros is unchanged."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Directed message passing networks from chemprop checkpoints, run with torch alone."""
+"""Directed message passing networks from chemprop checkpoints, run by torch without chemprop."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ LAYERS = ("W_i.weight", "W_h.weight", "W_o.weight", "W_o.bias")
 class DmpnnTeacher(_readers.ReadsMolecules):
     """The concatenated molecule vectors of one or more chemprop networks.
 
-    A checkpoint is a pickle, read by `torch.load(weights_only=True)`. An empty class replaces the classes that its
-    hyperparameters name, so chemprop is not imported and no code from the file runs.
+    A checkpoint is a pickle file, which is read by `torch.load(weights_only=True)`. A placeholder replaces the classes
+    that its hyperparameters name. Therefore chemprop is not imported, and no code from the file runs.
 
     Attributes:
         checkpoints: Checkpoint files of chemprop 2; see `weights.locate`.
-        dim: The sum of the networks' widths.
-        max_atoms: A larger molecule gives a missing row.
+        dim: Width of the embeddings, the sum of the networks' widths.
+        max_atoms: The maximum number of atoms; a larger molecule gets a missing row.
 
     References:
         Yang et al. 2019, "Analyzing learned molecular representations for property prediction",
@@ -79,9 +79,10 @@ class Network(NamedTuple):
     """The message passing of one network.
 
     Attributes:
-        weights: By name in the checkpoint: `W_i`, `(dim, atoms + bonds)`; `W_h`, `(dim, dim)`; `W_o`, `(dim, atoms + dim)`, and its bias.
-        depth: Number of message steps; the first one uses the features alone.
-        norm: Divisor of the sum over atoms.
+        weights: Weights by their names in the checkpoint: `W_i`, `(dim, atoms + bonds)`; `W_h`, `(dim, dim)`; `W_o`,
+            `(dim, atoms + dim)`, and the bias of `W_o`. `atoms` and `bonds` are numbers of features.
+        depth: Number of message passing steps; the first step uses only the features.
+        norm: Number by which the sum over atoms is divided.
     """
 
     weights: Mapping[str, Tensor]
@@ -94,7 +95,7 @@ def molecule_vectors(network: Network, graph: Mapping[str, Tensor], n_molecules:
 
     Args:
         network: The network.
-        graph: All molecules as one graph: see `graph_of` and `batch_graphs`.
+        graph: All molecules as one graph; see `graph_of` and `batch_graphs`.
         n_molecules: The number of molecules.
     """
     atoms, (start, end), weights = graph["atoms"], graph["edge_index"], network.weights
@@ -114,7 +115,7 @@ def read_checkpoint(path: str) -> Network:
     """Return the message passing of a chemprop checkpoint.
 
     Raises:
-        DataError: The file is no chemprop checkpoint, or its network is not supported.
+        DataError: The file is not a chemprop checkpoint, or its network is not supported.
     """
     named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     stand_ins: list[Any] = [
@@ -136,7 +137,7 @@ def read_checkpoint(path: str) -> Network:
 
 
 class _Unread:
-    """Placeholder for the classes in a checkpoint's hyperparameters; ignores its arguments and state."""
+    """Placeholder for the classes in the hyperparameters of a checkpoint; it ignores its arguments and state."""
 
     def __init__(self, *_: object, **__: object) -> None:
         """Accept and ignore any arguments."""
@@ -146,9 +147,11 @@ class _Unread:
 
 
 def graph_of(molecule: Any) -> _readers.Graph:
-    """Return a molecule's `atoms`, `(n, 72)`, and directed `bonds`, `(m, 14)`, with their ends as `edge_index`, `(2, m)`.
+    """Return the features of a molecule's atoms and directed bonds.
 
-    The two directions of a bond are adjacent.
+    Returns:
+        `atoms`, `(n, 72)`; `bonds`, `(m, 14)`; and `edge_index`, `(2, m)`, the two atoms of each directed bond. The two
+        directions of a bond are adjacent.
     """
     bonds = [_bond_features(bond) for bond in molecule.GetBonds()]
     return {

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, trained on ImageNet: weights from a pinned file, run by torch."""
+"""EfficientNet-Lite0, trained on ImageNet, with weights from a pinned file; torch runs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,19 +19,20 @@ from polydistill.teachers import TEACHERS
 from polydistill.teachers._readers import Identity, ReadsImages
 
 STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
-"""Per stage: the number of blocks and the stride of the first. The rest follows from the weights' shapes."""
+"""The number of blocks and the stride of the first block, per stage. The shapes of the weights define the rest."""
 EPSILON = 1e-3
 
 
 def run_network(weights: Mapping[str, Tensor], pixels: Tensor) -> Tensor:
-    """Return the mean over positions of the last layer, `(batch, 1280)`.
+    """Return the output of the last convolution, averaged over positions, `(batch, 1280)`.
 
     Args:
         weights: Weights by their names in the file.
         pixels: Scaled pixels, `(batch, 3, side, side)`.
 
     References:
-        Tan and Le 2019, arXiv:1905.11946; "Lite" has no squeeze-and-excitation and replaces Swish by ReLU6.
+        Tan and Le 2019, arXiv:1905.11946; the "Lite" variant has no squeeze-and-excitation and uses ReLU6
+        instead of Swish.
     """
 
     def layer(seen: Tensor, conv: str, norm: str, stride: int = 1) -> Tensor:
@@ -57,7 +58,7 @@ def run_network(weights: Mapping[str, Tensor], pixels: Tensor) -> Tensor:
 
 
 def _padded(pixels: Tensor, kernel: int, stride: int) -> Tensor:
-    """Pad as TensorFlow does: an odd pixel is added at the right or bottom."""
+    """Pad as TensorFlow does: if the padding is odd, the extra pixel is added at the right or bottom."""
     pads: list[int] = []
     for length in reversed(pixels.shape[-2:]):
         total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
@@ -72,7 +73,7 @@ class EfficientNetLiteTeacher(ReadsImages):
 
     Attributes:
         weights: The `.pth` file; see `weights.locate`.
-        sha256: The file's sha256; a file with another one is refused.
+        sha256: The expected sha256 of the file; a file with another sha256 is rejected.
         dim: Width of the embeddings, 1280.
         size: Side of the input in pixels; images are padded to a white square.
     """
@@ -102,7 +103,7 @@ class EfficientNetLiteTeacher(ReadsImages):
 
     @property
     def n_parameters(self) -> int:
-        """Number of parameters of the encoder; the file's classifier is not used."""
+        """Number of parameters of the encoder; the classifier in the file is not counted."""
         runs = (key for key in self._state if not key.startswith("_fc."))
         return sum(self._state[key].numel() for key in runs if key.endswith(("weight", "bias")))
 

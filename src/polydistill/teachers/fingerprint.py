@@ -15,14 +15,14 @@ from polydistill.teachers._readers import Identity, ReadsMolecules
 @TEACHERS.register("fingerprint")
 @dataclass(eq=False, kw_only=True)
 class FingerprintTeacher(ReadsMolecules):
-    """Fixed descriptions of a molecule, none of which depends on a label.
+    """Fixed molecular features that do not depend on any labels.
 
-    Counts and descriptors are compressed to sign(x) log(1 + |x|): some descriptors span ten decades. A
-    descriptor that is not defined for a molecule, such as a partial charge beside a metal, is zero.
+    Counts and descriptors are compressed to sign(x) log(1 + |x|), because some descriptors span ten orders of
+    magnitude. A descriptor that is undefined for a molecule, such as a partial charge next to a metal, is set to zero.
 
     Attributes:
         kind: `descriptors` (RDKit 2D), `morgan` (counts) or `maccs`.
-        dim: Number of descriptors, buckets or keys.
+        dim: Number of descriptors, hash buckets or MACCS keys, depending on `kind`.
         radius: Radius of the Morgan environments, in bonds.
 
     References:

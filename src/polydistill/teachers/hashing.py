@@ -32,7 +32,7 @@ class HashingTeacher(NamedTeacher):
 
     @property
     def salt(self) -> str:
-        """The name, under the key that it has in the identity."""
+        """The teacher's name, which the identity contains under the key `salt`."""
         return self.name
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:

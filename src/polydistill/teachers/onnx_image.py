@@ -1,4 +1,4 @@
-"""Image models in ONNX files, run by ONNX Runtime up to any of their nodes."""
+"""Image models in ONNX files, run by ONNX Runtime; the output of any node can be used."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,14 +28,15 @@ class OnnxImageTeacher(ReadsImages, RunsOnnx):
 
     Attributes:
         model: The `.onnx` file; see `weights.locate`.
-        output: Name of the output of any node, including one inside the graph.
+        output: Name of a node's output; the node may be inside the graph.
         dim: Width of the embeddings.
         size: Side of the input in pixels; images are padded to a white square.
-        mean: Subtracted from each channel of pixels in [0, 255], in the model's order.
-        scale: Divisor of each channel after the mean is subtracted.
-        channels: `rgb` or `bgr`.
-        layout: `nchw` or `nhwc`.
-        pooling: `none`; `mean` or `mean-max` over tokens `(batch, tokens, dim)`.
+        mean: Values that are subtracted from the channels of pixels in [0, 255], in the channel order of the model.
+        scale: Number by which all channels are divided after the mean is subtracted.
+        channels: Channel order of the input, `rgb` or `bgr`.
+        layout: Axis order of the input, `nchw` or `nhwc`.
+        pooling: `none` flattens the output of each image; `mean` and `mean-max` pool over tokens,
+            `(batch, tokens, dim)`.
     """
 
     family, extra = "onnx-image", "vision"

@@ -1,4 +1,4 @@
-"""A black-box teacher: precomputed embeddings with the ids of their examples."""
+"""A black-box teacher: a table of precomputed embeddings and the ids of the examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from polydistill.teachers._readers import NamedTeacher
 @TEACHERS.register("precomputed")
 @dataclass(eq=False, kw_only=True)
 class PrecomputedTeacher(NamedTeacher):
-    """Embeddings looked up by id; an example with an unknown id gives a missing row.
+    """Embeddings that are looked up by id; an example with an unknown id gets a missing row.
 
     Attributes:
-        folder: Parquet files with the columns `id` and `embedding` (a list of numbers); or
-            `embeddings.npy`, `(n, dim)`, beside `ids.txt`, one id per line. An id is the `id` of a
-            corpus row, or the `contracts.Modality.content_id` of a benchmark example.
+        folder: A folder with Parquet files whose columns are `id` and `embedding` (a list of numbers); or with
+            `embeddings.npy`, `(n, dim)`, and `ids.txt`, one id per line. An id is the `id` of a corpus row, or the
+            `contracts.Modality.content_id` of a benchmark example.
         dim: Width of the embeddings.
     """
 

@@ -1,4 +1,4 @@
-"""Models saved by sentence-transformers, from a hub revision, a folder or a package."""
+"""Models in the format of sentence-transformers, from a hub revision, a folder or a package."""
 
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from polydistill.teachers._texts import OWN, TransformerFolder
 
 @TEACHERS.register("sentence-transformers")
 class SentenceTransformersTeacher(TransformerFolder):
-    """A transformer with pooling, or all modules of a folder (`pooling: own`), run by sentence-transformers."""
+    """A transformer with pooling, or all modules of a folder (`pooling: own`). sentence-transformers runs them."""
 
     family = "sentence-transformers"
     batch_rows = sys.maxsize  # the library batches texts of similar length itself
@@ -39,7 +39,7 @@ class SentenceTransformersTeacher(TransformerFolder):
             return SentenceTransformer(modules=modules, device="cpu").eval()
         own = SentenceTransformer(folder, device="cpu", local_files_only=True).float()
         if self.prompt:
-            own.default_prompt_name = None  # the prompt option replaces it
+            own.default_prompt_name = None  # the option `prompt` replaces the model's own prompt
         if self.max_tokens is not None:
             own.max_seq_length = self.max_tokens
         if self.normalize is not None:

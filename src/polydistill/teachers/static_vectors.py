@@ -16,22 +16,22 @@ from polydistill.teachers._texts import unit_length
 
 TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\sa-z0-9]")
 SMOOTHING = 1e-3
-"""The `a` of smooth inverse frequency (SIF): words with a higher probability get a lower weight."""
+"""The parameter `a` of smooth inverse frequency (SIF): more probable words get a lower weight."""
 
 
 @TEACHERS.register("static-vectors")
 @dataclass(eq=False, kw_only=True)
 class StaticVectorsTeacher(ReadsExamples):
-    """A table of word vectors in decreasing frequency; a text without known words gives a missing row.
+    """A table of word vectors, sorted by decreasing word frequency; a text without known words gets a missing row.
 
     Attributes:
-        vocabulary: A Parquet file with a column `index` of words, as a path or `package:…`.
-        vectors: A `.npy` file, one row per word.
+        vocabulary: A Parquet file whose column `index` holds the words: a path, or `package:…`.
+        vectors: A `.npy` file with one row per word.
         dim: Width of the vectors.
 
     References:
         Arora, Liang and Ma 2017, "A simple but tough-to-beat baseline for sentence embeddings"; word
-        probabilities follow Zipf's law in the vocabulary's order.
+        probabilities are estimated by Zipf's law from the order of the vocabulary.
     """
 
     family, version = "static-vectors", 2

@@ -20,13 +20,13 @@ POOLINGS = ("mean", "cls", "pooler")
 @TEACHERS.register("transformers-image")
 @dataclass(eq=False, kw_only=True)
 class TransformersImageTeacher(ReadsImages):
-    """An image encoder; Pillow resizes and scales images as its `preprocessor_config.json` states.
+    """An image encoder. Images are resized and scaled with Pillow, as the model's `preprocessor_config.json` states.
 
     Attributes:
-        model: A hub name (with `revision`), a folder, or `package:<folder>/<path>`.
-        dim: Width of its embeddings.
-        revision: The full commit of a hub name.
-        pooling: `mean` over positions or tokens; `cls`, the first token; or `pooler`, the model's own.
+        model: A model name on the hub (with `revision`), a folder, or `package:<folder>/<path>`.
+        dim: Width of the embeddings.
+        revision: The full commit of a model on the hub.
+        pooling: `mean` over positions or tokens; `cls`, the first token; or `pooler`, the model's own pooling layer.
     """
 
     family = "transformers-image"

@@ -16,10 +16,10 @@ from polydistill.teachers._readers import ReadsTexts
 @TEACHERS.register("universal-sentence-encoder")
 @dataclass(eq=False, kw_only=True)
 class UniversalSentenceEncoderTeacher(ReadsTexts):
-    """A transformer for 16 languages, run by numpy.
+    """A transformer for 16 languages that runs in numpy.
 
-    It always uses one thread and ignores `threads`: numpy's threads spin while they wait, and on a busy machine two
-    threads were six times slower than one (`bench/extraction.py`).
+    The teacher always uses one thread and ignores `threads`. Waiting numpy threads spin: on a busy machine, two threads
+    were six times slower than one (`bench/extraction.py`).
     """
 
     family = "universal-sentence-encoder"
