@@ -1,1 +1,1 @@
-"""Promotion: the gate and its policy; pure, with the registry behind a protocol."""
+"""Promotion of registered students: the gate, its rules and the ledger. The registry is accessed through a protocol."""

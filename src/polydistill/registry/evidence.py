@@ -1,4 +1,4 @@
-"""Inputs and results of the gate's rules: scores by example, measurements of a version, and outcomes."""
+"""Inputs and results of the gate's rules: scores per example, measurements of a version, and rule outcomes."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ STUDENT, UNDISTILLED = "student", "undistilled"
 
 @dataclass(frozen=True, eq=False)
 class TaskExamples:
-    """The scores on one benchmark task by example, in the order of the examples' ids.
+    """The scores per example of one benchmark task, sorted by example id.
 
     Attributes:
         kind: The kind of the task.
         digest: The sha256 of the examples' ids and targets; tasks with equal digests can be compared.
-        student: The student's scores, `(n_examples,)`, means over the evaluation's seeds.
+        student: The student's scores, `(n_examples,)`, averaged over the seeds of the evaluation.
         undistilled: Scores of the student before its first training step. None: it was not evaluated.
-        groups: Groups of dependent examples, `(n_examples,)`. None: each example is a group.
+        groups: Groups of dependent examples, `(n_examples,)`. None: each example is its own group.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Candidate:
         student_sha256: The sha256 of its weights.
         scores: Main scores by task kind and task.
         diverged: Whether its training diverged.
-        examples: Scores by example, by task.
+        examples: Scores per example, by task.
     """
 
     version: int
@@ -64,14 +64,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Measurements of a challenger; None: not measured.
+    """Measurements of a challenger. None: not measured.
 
     Attributes:
         contamination: The overlap between the training corpus and the benchmark.
         validation: Whether the corpus and the tasks were validated.
         licences: Licence of the weights by teacher. None: the licence is not recorded.
-        reproducible: Whether the attached files suffice to make the version again.
-        latency: One measurement per batch size.
+        reproducible: Whether the attached files suffice to reproduce the version. None: the version is not tagged.
+        latency: One measurement per batch size; empty if it was not measured.
         size_mb: Size of the bundle on disk, in 10^6 bytes.
         memory_mb: Growth of the peak memory of a fresh process that loads the bundle and answers, in 10^6 bytes.
         smoke_test: Whether the bundle gives the same answers in a fresh process as when it was published.
@@ -96,10 +96,10 @@ class RuleOutcome:
         passed: Whether the challenger passes the rule.
         because: A sentence that explains the outcome.
         value: The measured number. None: there is none.
-        bound: The least or the greatest value that passes.
+        bound: The smallest or largest value that passes.
         interval: The confidence interval of `value`.
-        bound_is: Whether `bound` is the `least` or the greatest (`most`) value.
-        task: The benchmark task, for a rule that is applied to each task.
+        bound_is: Whether `bound` is the smallest (`least`) or the largest (`most`) value that passes.
+        task: The benchmark task, if the rule is applied per task.
         skipped: Whether the rule passed because there was nothing to compare with.
     """
 
@@ -117,12 +117,12 @@ class RuleOutcome:
 def task_examples(
     predictions: pd.DataFrame, kinds: Mapping[str, str], groups: pd.DataFrame | None = None
 ) -> dict[str, TaskExamples]:
-    """Return the scores by task and example from the predictions of the evaluate stage.
+    """Return the scores per example of each task, from the predictions of the evaluate stage.
 
     Args:
         predictions: Columns `task`, `example`, `seed`, `model`, `target` and `score`.
-        kinds: Kind by task; other tasks are left out.
-        groups: Columns `task`, `id` and `group`: the group of an example.
+        kinds: Kind by task. Tasks without a kind are left out.
+        groups: Columns `task`, `id` and `group`, one row per example. None: examples have no groups.
     """
     rows = predictions[predictions["model"].isin([STUDENT, UNDISTILLED])]
     rows = rows[rows["task"].isin(list(kinds))]

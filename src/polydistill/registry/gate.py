@@ -1,4 +1,4 @@
-"""The gate decides whether a challenger may replace the champion; its verdict is written to `promotion.json`."""
+"""The gate, which decides whether a challenger may replace the champion. `promotion.json` stores its verdict."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Verdict:
 
     Attributes:
         outcome: `promoted`, `refused`, or `unchanged` if the challenger is the champion already.
-        promoted: Whether the champion changed; in a dry run, whether it would have.
+        promoted: Whether the challenger became champion. In a dry run: whether it would have become champion.
         refused: Whether a rule refused the challenger.
         reason: A sentence that explains the outcome.
-        rules: The outcome of every rule, passed or not, in order.
+        rules: The outcomes of all rules, in order of application.
         challenger: The version of the challenger.
-        champion: The version of the champion that it was compared with. None: there was no champion.
+        champion: The version of the champion that the challenger was compared with. None: there was no champion.
         student_sha256: The sha256 of the challenger's weights.
         dry_run: Whether no alias was moved.
     """
@@ -49,7 +49,7 @@ class Verdict:
     dry_run: bool = False
 
     def changed_to(self, outcome: Outcome, reason: str) -> Verdict:
-        """Return the verdict with another outcome, decided by a person or by the ledger."""
+        """Return a copy with another outcome, which a person or the ledger decided."""
         promoted, refused = outcome == "promoted", outcome == "refused"
         return replace(self, outcome=outcome, promoted=promoted, refused=refused, reason=reason)
 
@@ -60,7 +60,7 @@ class Promotion(Verdict):
 
     Attributes:
         format: The version of the file format.
-        policy: The gate's bounds at that time.
+        policy: The gate's bounds when the verdict was made.
     """
 
     format: Literal[1] = 1
@@ -68,17 +68,17 @@ class Promotion(Verdict):
 
 
 def promotion_json(verdict: Verdict, policy: GateParams) -> str:
-    """Return the text of `promotion.json`. The same verdict gives the same bytes: no time, host or path."""
+    """Return the text of `promotion.json`. It is deterministic: it contains no time, host or path."""
     promotion = Promotion(**vars(verdict), policy=policy)
     tree = TypeAdapter(Promotion).dump_python(promotion, mode="json")
     return json.dumps(tree, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_promotion(text: str) -> Promotion:
-    """Return the content of a `promotion.json`.
+    """Parse the text of `promotion.json`.
 
     Raises:
-        DataError: The file is damaged, or has another format.
+        DataError: The text is damaged or has another format.
     """
     try:
         return TypeAdapter(Promotion).validate_json(text)
@@ -97,15 +97,15 @@ def judge(
     champion: Candidate | None,
     evidence: Evidence | None = None,
 ) -> Verdict:
-    """Compare a challenger with the champion.
+    """Decide whether a challenger may replace the champion.
 
-    Every rule of the policy is applied, so that a refusal names all its reasons.
+    Every rule of the policy is applied, so that a refusal lists all of its reasons.
 
     Args:
         policy: The gate's bounds.
         challenger: The version that may become champion.
-        champion: The present champion. None: there is no champion.
-        evidence: Measurements of the challenger; a rule without its measurement is broken.
+        champion: The current champion. None: there is no champion.
+        evidence: Measurements of the challenger. A rule fails if its measurement is missing.
     """
     version = challenger.version
     verdict = Verdict(
@@ -136,7 +136,7 @@ def judge(
 
 
 def _finite(challenger: Candidate) -> RuleOutcome:
-    """Refuse a diverged student, and one without a finite score."""
+    """Refuse a student whose training diverged, or whose scores are missing or not finite."""
     scores = [score for tasks in challenger.scores.values() for score in tasks.values()]
     finite = bool(scores) and all(map(math.isfinite, scores))
     if challenger.diverged:
@@ -149,12 +149,12 @@ def _finite(challenger: Candidate) -> RuleOutcome:
 
 
 def budget_rules(policy: GateParams, evidence: Evidence, *, first: bool) -> Iterator[RuleOutcome]:
-    """Apply the limits on time, size and memory that the policy sets.
+    """Apply the limits on latency, size and memory that the policy sets.
 
     Args:
         policy: The gate's bounds.
         evidence: Measurements of the challenger.
-        first: Whether there is no champion whose time could be compared.
+        first: Whether there is no champion to compare the latency with.
     """
     ratios = [(one.ratio, one.batch) for one in evidence.latency if one.ratio is not None]
     worst, batch = max(ratios, key=lambda one: one[0], default=(None, 0))
@@ -194,7 +194,7 @@ def stamp_rules(policy: GateParams, evidence: Evidence) -> Iterator[RuleOutcome]
 
 
 def allows(expression: str, known: Collection[str]) -> bool:
-    """Return whether all licences of an SPDX expression are in `known`, or those of one alternative.
+    """Return whether `known` contains every licence of at least one alternative (OR) of an SPDX expression.
 
     AND has precedence over OR, as in SPDX. Expressions with brackets or exceptions count as unknown.
 
@@ -219,7 +219,7 @@ def _found(name: str, finding: Finding | None) -> RuleOutcome:
 
 
 def _contamination(bound: float, evidence: Evidence) -> RuleOutcome:
-    """Bound the share of a task that the corpus contains, for the task with the largest share."""
+    """Limit the share of a task's examples that the corpus contains. The task with the largest share decides."""
     found, name = evidence.contamination, "not-contaminated"
     if found is None or not found.tasks:
         because = UNKNOWN if found is None else "there is no benchmark task to look for."
@@ -249,7 +249,7 @@ def _reproducible(policy: GateParams, mark: bool | None) -> RuleOutcome:  # noqa
 
 
 def _licences(policy: GateParams, licences: Mapping[str, str | None] | None) -> RuleOutcome:
-    """Require that the policy allows the licence of every teacher."""
+    """Require that the policy allows the licences of all teachers."""
     if licences is None:
         return RuleOutcome("licence", passed=False, because=UNKNOWN)
     broken = [

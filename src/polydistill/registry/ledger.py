@@ -1,6 +1,6 @@
 """The ledger: one entry per move of a model's aliases, each with the hash of the entry before it.
 
-This module holds pure functions of the entries. `recorded` writes entries, and the integrations store them.
+This module contains pure functions on entries. `recorded` writes the entries, and the integrations store them.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ Action = Literal[
 Moves = Mapping[str, tuple[int | None, int | None]]
 """Old and new version by alias. None: the alias does not exist."""
 FINDINGS: tuple[Action, ...] = ("first", "external", "heal")
-"""Actions of entries that record observed moves: the registry has them already."""
+"""Actions of entries that record moves which the registry has already made."""
 WITHDRAWN = "withdrawn"
-"""Verdict tag of a version that a person took back; only force promotes it again."""
+"""Verdict tag of a version that was rejected or rolled back. It can only be promoted again with `force`."""
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 
 
 class Ids(BaseModel):
-    """What the version of an entry was made of; None if it is unknown."""
+    """Identifiers of an entry's version and of its origin. None: unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,15 +43,15 @@ class Ids(BaseModel):
 
 
 class Entry(BaseModel):
-    """One line of the ledger, which never changes once it is written."""
+    """One line of the ledger. An entry never changes once it is written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     schema_version: Literal[1] = 1
     number: PositiveInt
-    """1, 2, 3 …: the order of the chain, whatever the clocks say."""
+    """Position in the chain, from 1. It determines the order of the entries, regardless of their times."""
     when: str
-    """UTC, ISO 8601, by the clock of the writer."""
+    """Time in UTC, ISO 8601, by the clock of the machine that wrote the entry."""
     who: str
     """A person or a service, never a host."""
     model: str
@@ -63,13 +63,13 @@ class Entry(BaseModel):
     reason: str
     ids: Ids
     previous_sha256: str
-    """The `sha256` of the entry before."""
+    """The `sha256` of the previous entry."""
     sha256: str
     """The hash of this entry's canonical JSON without this field."""
 
     @property
     def moment(self) -> datetime:
-        """`when` as a time that can be compared."""
+        """`when` as a `datetime`."""
         return datetime.fromisoformat(self.when)
 
     @property
@@ -104,15 +104,15 @@ def digest(entry: Entry) -> str:
 def read_chain(lines: Sequence[str], model: str, where: str) -> tuple[Entry, ...]:
     """Return the entries of a ledger after checking them.
 
-    Entries that are missing at the end are not detected here: the registry stores the last entry's hash for that.
+    This function does not detect missing entries at the end. The registry stores the hash of the last entry for that.
 
     Args:
         lines: One entry per line, in order.
         model: The name of the registered model.
-        where: The name of the ledger in messages.
+        where: The name of the ledger in error messages.
 
     Raises:
-        LedgerError: An entry, which the message names, was edited, removed, inserted or moved.
+        LedgerError: An entry was edited, removed, inserted or moved. The message names the entry.
     """
     entries: list[Entry] = []
     state: dict[str, int] = {}
@@ -126,10 +126,10 @@ def read_chain(lines: Sequence[str], model: str, where: str) -> tuple[Entry, ...
 
 
 def read_entry(line: str, number: int, where: str) -> Entry:
-    """Return the entry of one line; its hashes are not checked.
+    """Parse one line as an entry. Its hashes are not checked.
 
     Raises:
-        LedgerError: The line is no entry of this schema version.
+        LedgerError: The line is not a valid entry of this schema version.
     """
     try:
         return Entry.model_validate_json(line)
@@ -144,7 +144,7 @@ def read_entry(line: str, number: int, where: str) -> Entry:
 def _problem(
     entry: Entry, line: str, before: Sequence[Entry], model: str, state: Mapping[str, int]
 ) -> str | None:
-    """Return a message if an entry is not what has to come after the entries before it."""
+    """Return a message if an entry is not a valid successor of the entries before it."""
     number, here, found = entry.number, len(before) + 1, digest(entry)
     last = before[-1].sha256 if before else NOTHING_BEFORE
     if found != entry.sha256 or entry.line != line:
@@ -166,43 +166,44 @@ def _problem(
 
 
 def shown(version: int | None) -> str:
-    """Return a version as text for messages."""
+    """Return a version as text for messages; `none` for None."""
     return "none" if version is None else str(version)
 
 
 def describe_moves(moves: Moves) -> str:
-    """Return moves as text: `champion 2 → 3, previous 1 → 2`."""
+    """Return moves as text, such as `champion 2 → 3, previous 1 → 2`."""
     return ", ".join(
         f"{alias} {shown(old)} → {shown(new)}" for alias, (old, new) in sorted(moves.items())
     )
 
 
 def moved(state: Mapping[str, int], moves: Moves) -> dict[str, int]:
-    """Return the aliases after some moves."""
+    """Return the aliases after the moves are applied to `state`."""
     after: dict[str, int | None] = {**state, **{a: new for a, (_, new) in moves.items()}}
     return {alias: version for alias, version in after.items() if version is not None}
 
 
 def replay(entries: Sequence[Entry]) -> dict[str, int]:
-    """Return the aliases after all moves of the entries, starting from none."""
+    """Return the aliases after all moves of the entries are applied, starting without aliases."""
     state: dict[str, int] = {}
     return reduce(moved, (entry.moves for entry in entries), state)
 
 
 def as_of(entries: Sequence[Entry], moment: datetime) -> tuple[Entry, ...]:
-    """Return the entries up to a moment, that moment included.
+    """Return the entries up to and including a moment.
 
-    Clocks differ between machines, but the order of the chain is reliable: an entry counts from the latest time that
-    it or an earlier entry has.
+    Clocks differ between machines, but the order of the chain is reliable. The effective time of an entry is therefore
+    the latest time among itself and all earlier entries.
     """
     latest = accumulate((entry.moment for entry in entries), max)
     return tuple(entry for entry, time in zip(entries, latest, strict=True) if time <= moment)
 
 
 def champions(entries: Sequence[Entry]) -> list[int]:
-    """Return the versions that were champion, the present champion last.
+    """Return the versions that were champion, with the current champion last.
 
-    A rollback removes the versions that it skipped back over, so that a second rollback goes further back.
+    A rollback removes the displaced version and those between it and the restored version, so that a second rollback
+    restores a still earlier champion.
     """
     line: list[int] = []
     for entry in entries:
@@ -230,7 +231,10 @@ def was_champion(entries: Sequence[Entry], version: int) -> bool:
 
 
 def withdrawn(entries: Sequence[Entry], version: int) -> Entry | None:
-    """Return the entry of the rollback or rejection that withdrew a version; None if it was champion again since."""
+    """Return the entry that withdrew a version: a rollback or rejection.
+
+    None: the version was never withdrawn, or has become champion again since.
+    """
     found = None
     for entry in entries:
         old, new = entry.moves.get(CHAMPION, (None, None))

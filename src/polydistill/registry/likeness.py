@@ -1,4 +1,4 @@
-"""Comparison of a reproduced student with the published one: identical bytes, or the differences of their figures."""
+"""Comparison of a reproduced student with the published one: their weights, scores and held-out losses."""
 
 import math
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ DISTILL, SCORES = "distill.json", "scores.json"
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure that differs.
+    """A score or held-out loss that differs.
 
     Attributes:
-        metric: `scores/<model>/<kind>/<task>`, or `held_out/<teacher>` in nats per dimension.
+        metric: The name, `scores/<model>/<kind>/<task>` or `held_out/<teacher>` (in nats per dimension).
         published: The published student's value; None if it is missing.
         reproduced: The reproduced student's value; None if it is missing.
-        difference: `reproduced` minus `published`; None if one of them is missing.
+        difference: `reproduced` minus `published`; None if either is missing.
     """
 
     metric: str
@@ -33,11 +33,11 @@ class Comparison:
     """The result of a comparison.
 
     Attributes:
-        outcome: `identical bytes` if the weights of both students and every figure are the same.
-        student_identical: Whether the student's weights are the same, bit for bit.
-        undistilled_identical: Whether the weights before the first training step are the same.
-        n_metrics: Number of compared figures.
-        differences: The figures that differ, the largest difference first.
+        outcome: `identical bytes` if the weights before and after training and all compared values are equal.
+        student_identical: Whether the weights of the students are bitwise identical.
+        undistilled_identical: Whether the weights before the first training step are bitwise identical.
+        n_metrics: Number of compared values.
+        differences: The values that differ, sorted by decreasing difference.
     """
 
     outcome: Outcome
@@ -57,7 +57,7 @@ def compare(
     Args:
         published: `distill.json` and `scores.json` of the published student, by file name.
         reproduced: The same files of the reproduced student.
-        tolerance: Largest difference of a figure that counts as the same, in the figure's unit.
+        tolerance: Largest absolute difference that counts as equal, in the unit of each value.
     """
     student, undistilled = (
         bool(published[DISTILL].get(key))

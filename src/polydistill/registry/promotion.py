@@ -1,4 +1,4 @@
-"""Moves of a model's aliases: challenge, promote, reject, roll back."""
+"""Functions that move a model's aliases: challenge, promote, reject and roll back."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,11 +14,12 @@ from polydistill.registry.recorded import RecordedRegistry
 
 @dataclass(frozen=True)
 class Hooks:
-    """Functions that are called around the gate.
+    """Functions that `promote` and `reject` call before and after the gate judges.
 
     Attributes:
         gather: Returns the evidence about a challenger, compared with the champion if there is one.
-        keep: Stores the verdict with the challenger before any alias moves, so that a crash loses no reason.
+        keep: Stores the verdict with the challenger. Called before any alias moves, so that the reason survives a
+            crash.
     """
 
     gather: Callable[[Candidate, Candidate | None], Evidence | None] = lambda *_: None
@@ -34,11 +35,11 @@ class Rollback:
 
     Attributes:
         model: The name of the registered model.
-        champion: The version that is champion now.
-        displaced: The version that was champion and is `previous` now. None: there was no champion.
-        skipped: Champions in between that do not exist any more, the latest first.
-        entry: The number of the ledger's entry.
-        reason: A sentence for people.
+        champion: The new champion.
+        displaced: The former champion, which has the alias `previous` now. None: there was no champion.
+        skipped: Later champions that were passed over because they do not exist any more, the latest first.
+        entry: The number of the rollback's entry in the ledger.
+        reason: A human-readable explanation.
     """
 
     model: str
@@ -50,11 +51,11 @@ class Rollback:
 
 
 def challenge(recorded: RecordedRegistry, version: int) -> Entry | None:
-    """Make a version the challenger; if it already is, nothing is written and nothing repaired."""
+    """Make a version the challenger. If it is the challenger already, nothing is written or repaired."""
     if recorded.registry.aliases().get(CHALLENGER) == version:
         return None
     recorded.reconcile()
-    if recorded.aliases.get(CHALLENGER) == version:  # by a move that was repaired just now
+    if recorded.aliases.get(CHALLENGER) == version:  # `reconcile` has just repaired this move
         return None
     reason = f"Version {version} is published."
     return recorded.move("challenge", {CHALLENGER: version}, about=version, reason=reason)
@@ -69,17 +70,17 @@ def promote(
     force: str | None = None,
     expect: int | None = None,
 ) -> Verdict:
-    """Let the gate judge the challenger; if it passes it becomes champion, and the old champion `previous`.
+    """Let the gate judge the challenger. If it passes, it becomes champion and the old champion becomes `previous`.
 
-    A version that was withdrawn by a rollback or a rejection is refused, whatever its scores are.
+    A version that was withdrawn by a rollback or a rejection is refused regardless of its scores.
 
     Args:
         recorded: The registry of one model.
         policy: The gate's bounds.
         hooks: Functions that gather the evidence and keep the verdict.
-        dry_run: Return the verdict, and write nothing.
+        dry_run: Return the verdict without writing anything.
         force: The reason why the challenger is promoted even if it is refused.
-        expect: The only version that may be judged.
+        expect: The expected version of the challenger. None: any version.
 
     Raises:
         MissingDataError: There is no challenger, or it is not the expected one.
@@ -103,7 +104,7 @@ def promote(
     if verdict.outcome == "unchanged":
         healed = recorded.healed
         if healed and healed.ids.version == version and CHAMPION in healed.moves:
-            # The process that promoted it had stopped before the alias was moved.
+            # A previous process recorded the promotion, but stopped before it moved the alias.
             verdict = verdict.changed_to("promoted", healed.reason)
         return replace(verdict, dry_run=dry_run)
     forced = verdict.refused and force is not None
@@ -119,11 +120,11 @@ def promote(
 def reject(
     recorded: RecordedRegistry, policy: GateParams, hooks: Hooks = NO_HOOKS, *, by: str, reason: str
 ) -> Verdict:
-    """Refuse the challenger in the name of a person; only force promotes it from now on.
+    """Refuse the challenger by the decision of a person. From then on, it can only be promoted with `force`.
 
     Raises:
         ParamsError: There is no name or no reason.
-        MissingDataError: There is no challenger, or it is champion already.
+        MissingDataError: There is no challenger, or it is the champion.
         LedgerError: The ledger was tampered with.
     """
     if not by.strip() or not reason.strip():
@@ -145,19 +146,19 @@ def rollback(
     reason: str | None = None,
     force: bool = False,
 ) -> Rollback:
-    """Make an earlier champion champion again, and the version that it displaces `previous`.
+    """Restore an earlier champion. The current champion becomes `previous`.
 
-    The challenger stays. A second rollback goes further back, never to the version that was displaced.
+    The challenger does not change. A second rollback restores a still earlier champion, never the displaced version.
 
     Args:
         recorded: The registry of one model.
-        to: The version. None: the latest earlier champion that still exists.
-        reason: The reason, for the ledger.
+        to: The version to restore. None: the latest earlier champion that still exists.
+        reason: The reason, which is recorded in the ledger.
         force: Allow a version that was never champion.
 
     Raises:
         MissingDataError: There is no such version, or no earlier champion that exists.
-        ParamsError: The version is champion already, or never was and `force` is not set.
+        ParamsError: The version is champion already, or it was never champion and `force` is not set.
         LedgerError: The ledger was tampered with.
     """
     recorded.reconcile()
@@ -182,9 +183,9 @@ def rollback(
 
 
 def _judged(recorded: RecordedRegistry, policy: GateParams, version: int, hooks: Hooks) -> Verdict:
-    """Return the verdict of the gate; a version that was withdrawn is refused."""
+    """Return the verdict of the gate. A withdrawn version is refused."""
     old = recorded.aliases.get(CHAMPION)
-    if old is None:  # its alias or version was deleted: compare with the champion before
+    if old is None:  # the alias or the version was deleted: use the latest existing champion
         old = _latest_champion(recorded, version)[0]
     champion = None if old is None else recorded.registry.candidate(old)
     challenger = recorded.registry.candidate(version)
@@ -201,7 +202,7 @@ def _judged(recorded: RecordedRegistry, policy: GateParams, version: int, hooks:
 
 
 def _record(recorded: RecordedRegistry, verdict: Verdict, *, forced: bool) -> None:
-    """Make the moves that follow from a verdict."""
+    """Record the verdict in the ledger, and move the aliases accordingly."""
     version = verdict.challenger
     action: Action = "refuse" if verdict.refused else "force" if forced else "promote"
     targets = {} if verdict.refused else _crowned(recorded, version)
@@ -212,7 +213,7 @@ def _record(recorded: RecordedRegistry, verdict: Verdict, *, forced: bool) -> No
 def _latest_champion(
     recorded: RecordedRegistry, but: int | None
 ) -> tuple[int | None, tuple[int, ...]]:
-    """Return the latest existing champion other than `but`, and the later ones that do not exist any more."""
+    """Return the latest existing champion other than `but`, and later champions that do not exist any more."""
     existing = recorded.registry.versions()
     line = [one for one in reversed(ledger.champions(recorded.entries)) if one != but]
     version = next((one for one in line if one in existing), None)
@@ -237,6 +238,6 @@ def _require_candidate(
 
 
 def _crowned(recorded: RecordedRegistry, version: int) -> dict[str, int | None]:
-    """Return the aliases after a version became champion."""
+    """Return the alias changes that make a version the champion."""
     old = recorded.aliases.get(CHAMPION)
     return {CHAMPION: version} if old is None else {PREVIOUS: old, CHAMPION: version}

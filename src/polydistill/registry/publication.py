@@ -1,4 +1,4 @@
-"""The files that are published with a version for the gate, made from the data that it was trained on."""
+"""Files for the gate that are published with a version, computed from the data of its training and evaluation."""
 
 import hashlib
 import json
@@ -27,25 +27,25 @@ from polydistill.students import encode, load_student
 
 EVIDENCE, GROUPS, SMOKE_TEST = "evidence.json", "groups.parquet", "smoke_test.json"
 FORMER_SMOKE_TEST = "canary.json"
-"""The name of `smoke_test.json` in versions of earlier releases."""
+"""Name of the smoke test file in versions that earlier releases published."""
 FORMAT = 1
 SAMPLES = Path(modalities.__file__).parent / "samples"
 N_EXAMPLES = 8
-"""Number of examples in a smoke test: a published bundle must give the embeddings that were stored with it."""
+"""Number of examples in a smoke test, which compares a bundle's embeddings with those stored at publication."""
 TOLERANCE = 1e-4
-"""Relative to the largest number in the embeddings; greater than the float32 rounding differences of processors."""
+"""Tolerance relative to the largest absolute value; greater than float32 rounding differences between processors."""
 
 
 def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[str, Any]) -> None:
     """Write `evidence.json`, `groups.parquet`, `smoke_test.json` and a copy of `validation.json`.
 
-    The same project gives the same bytes, without a time, host or path.
+    The files are deterministic: they contain no time, host or path.
 
     Args:
         folder: An existing folder.
         params: The parameters of the run.
         layout: The layout of the modality's files.
-        lock: The modality's stages in `dvc.lock`, which record the data that each stage has read.
+        lock: The modality's stages in `dvc.lock`, with the hashes of the data that each stage read.
 
     Raises:
         MissingDataError: The corpus, a task or the student is missing.
@@ -79,7 +79,7 @@ def read_evidence(path: Path) -> Evidence:
     """Return the content of `evidence.json`.
 
     Raises:
-        DataError: The file has another format.
+        DataError: The file has an unsupported format version.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     if content.get("format") != FORMAT:
@@ -88,7 +88,7 @@ def read_evidence(path: Path) -> Evidence:
 
 
 def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
-    """Return whether the data that the student was trained and evaluated on was validated."""
+    """Check whether the data for training and evaluating the student was validated."""
     path = layout.validation.relative_to(layout.root).as_posix()
     if not layout.validation.exists():
         return Finding(holds=False, because=f"there is no {path}: the data was not validated.")
@@ -115,21 +115,21 @@ def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
 
 
 def hashes(lock: Mapping[str, Any], stage: str, side: str) -> dict[str, str]:
-    """Return the hash by path of the `deps` or `outs` of a stage in `dvc.lock`."""
+    """Return the md5 hash by path of a stage's `deps` or `outs` in `dvc.lock`."""
     rows = lock.get(stage, {}).get(side, ())
     return {row["path"]: row["md5"] for row in rows if "md5" in row}
 
 
 def sample(kind: Modality) -> list[Example]:
-    """Return the sample of a modality: `samples/<name>.csv`, or `<name>.parquet` if the examples are bytes."""
+    """Return the sample examples of a modality, from `samples/<name>.csv`, or `<name>.parquet` for bytes."""
     path = next(SAMPLES.glob(f"{kind.name}.*"), SAMPLES / f"{kind.name}.csv")
     return [kind.coerce(example) for example in read_table(path)[kind.column]]
 
 
 def write_smoke_test(path: Path, bundle: Path, kind: Modality) -> None:
-    """Write the first examples of a modality's sample and a bundle's embeddings of them, as JSON.
+    """Write the first examples of a modality's sample, and their embeddings by a bundle, as JSON.
 
-    Bytes are written in base64.
+    Examples that are bytes are encoded in base64.
     """
     examples = sample(kind)[:N_EXAMPLES]
     tree = {
@@ -143,7 +143,7 @@ def write_smoke_test(path: Path, bundle: Path, kind: Modality) -> None:
 
 
 def same_answers(path: Path, answers: FloatArray) -> Finding:
-    """Compare a bundle's answers with those that `write_smoke_test` wrote when it was published."""
+    """Compare a bundle's embeddings with those that `write_smoke_test` wrote when the bundle was published."""
     content = json.loads(path.read_text(encoding="utf-8"))
     expected = np.asarray(content["embeddings"], dtype=np.float32)
     if answers.shape != expected.shape:

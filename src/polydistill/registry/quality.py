@@ -1,6 +1,6 @@
-"""Rules on quality: the challenger's scores against the champion's, and against those of the undistilled student.
+"""Quality rules: they compare the challenger's scores with those of the champion and of the undistilled student.
 
-Two models are compared by a paired bootstrap: the change of the mean score and of each task's score, with intervals.
+A paired bootstrap gives confidence intervals for the change of the mean score and of the score of each task.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ GAIN, REGRESSION = "gain", "no-regression"
 GAIN_OVER_UNDISTILLED, HARM = "gain-over-undistilled", "no-harm"
 DECIMALS = 6
 Bounds = Mapping[str, float | None]
-"""The rule on the mean and its bound, then the rule on each task and its bound. None: the rule is off."""
+"""Bound by rule: first the rule on the mean score, then the rule on each task. None: the rule is disabled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,8 @@ class Pair:
     Attributes:
         kind: The kind of the task.
         before: Scores of the reference model, `(n_examples,)`.
-        after: Scores of the model that is compared with it, `(n_examples,)`.
-        groups: Groups of examples that are drawn together, `(n_examples,)`; see `bootstrap.resampled_means`.
+        after: Scores of the model that is compared with the reference model, `(n_examples,)`.
+        groups: Groups of examples that are resampled together, `(n_examples,)`. See `bootstrap.resampled_means`.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class TaskChange:
 
     Attributes:
         change: The mean of `after` minus the mean of `before`.
-        p_worse: The p-value of "the score has become lower", in (0, 1], adjusted by `holm`.
+        p_worse: One-sided p-value of a decrease of the score, in (0, 1], adjusted by `holm`.
     """
 
     change: Interval
@@ -54,13 +54,13 @@ class TaskChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The changes of all scores.
+    """The changes of the scores between two models.
 
     Attributes:
-        mean: The change of the mean over task kinds.
-        before: The mean of the reference model.
-        after: The mean of the other model.
-        tasks: The change by task.
+        mean: The change of the mean score over task kinds.
+        before: The mean score of the reference model.
+        after: The mean score of the other model.
+        tasks: The change of the score by task.
     """
 
     mean: Interval
@@ -72,7 +72,7 @@ class Comparison:
 def champion_rules(
     policy: GateParams, challenger: Candidate, champion: Candidate | None
 ) -> list[RuleOutcome]:
-    """Compare the challenger with the champion, on the tasks that both were evaluated on with the same data."""
+    """Compare the challenger with the champion on the tasks that both were evaluated on with the same data."""
     bounds = {GAIN: policy.min_gain, REGRESSION: _negative(policy.max_regression_per_task)}
     if champion is None:
         return _not_compared(bounds, "there is no champion yet.", passed=True)
@@ -90,7 +90,7 @@ def champion_rules(
 
 
 def undistilled_rules(policy: GateParams, challenger: Candidate) -> list[RuleOutcome]:
-    """Compare the challenger with the student before its first training step: distillation must do no harm."""
+    """Compare the challenger with the undistilled student, to detect scores that distillation made worse."""
     bounds = {
         GAIN_OVER_UNDISTILLED: policy.min_gain_over_undistilled,
         HARM: _negative(policy.max_harm_per_task),
@@ -109,9 +109,9 @@ def undistilled_rules(policy: GateParams, challenger: Candidate) -> list[RuleOut
 def compare(
     pairs: Mapping[str, Pair], *, confidence: float = 0.95, resamples: int = 10_000
 ) -> Comparison:
-    """Compare two models by a paired bootstrap of each task's examples.
+    """Compare two models by a paired bootstrap over the examples of each task.
 
-    The random numbers of a task are seeded by its name, so that its interval does not depend on the other tasks.
+    The task's name seeds its random numbers, so that its interval does not depend on the other tasks.
 
     Raises:
         ShapeError: `before` and `after` of a task differ in length, or hold no finite numbers.
@@ -146,7 +146,7 @@ def compare(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for multiple tests, in the given order.
+    """Adjust p-values for multiple tests by the Holm method. The order is kept.
 
     Examples:
         >>> holm([0.01, 0.5, 0.03])
@@ -195,7 +195,7 @@ def _compared(
 def _gain(
     rule: str, least: float, found: Comparison, name: str, apart: Sequence[str]
 ) -> RuleOutcome:
-    """Require that the mean over task kinds rises by `least`; a negative `least` allows a fall."""
+    """Require that the mean score over task kinds rises by at least `least`. A negative `least` allows a decrease."""
     gain = round(found.mean.mean, DECIMALS)
     because = (
         f"its mean score is {found.after:.4f}, {name} has {found.before:.4f}: "
@@ -209,7 +209,7 @@ def _gain(
 def _task(
     rule: str, task: str, one: TaskChange, limits: tuple[float, float], name: str
 ) -> RuleOutcome:
-    """Refuse a fall below `limits[0]` that is significant at the level `limits[1]`."""
+    """Refuse a change of the score that is below `limits[0]` and significant at the level `limits[1]`."""
     (lowest, level), change = limits, round(one.change.mean, DECIMALS)
     p, beyond, significant = f"p = {one.p_worse:.2g}", change < lowest, one.p_worse <= level
     if change >= 0:

@@ -1,4 +1,7 @@
-"""A registry whose moves are written to a ledger first, so that crashes and foreign moves are detected and repaired."""
+"""A registry that writes each move to a ledger first.
+
+The ledger makes it possible to complete interrupted moves, and to detect and record moves by other tools.
+"""
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,7 +14,7 @@ from polydistill.registry.evidence import Candidate
 from polydistill.registry.ledger import CHAMPION, WITHDRAWN, Action, Entry, Ids, Moves
 
 SKEW = timedelta(seconds=1)
-"""Difference to the last entry by which a clock may be behind without a warning."""
+"""How far the clock may be behind the latest entry without a warning."""
 VERDICTS: Mapping[Action, str] = {
     "promote": "promoted",
     "refuse": "refused",
@@ -31,19 +34,19 @@ class ModelRegistry(Protocol):
         """Return every alias and the version that it points to."""
 
     def versions(self) -> set[int]:
-        """Return the versions that exist; deleted ones do not."""
+        """Return the existing versions, without deleted ones."""
 
     def candidate(self, version: int) -> Candidate:
         """Return the scores of a version for the gate."""
 
     def ids(self, version: int) -> Ids:
-        """Return the ids of what a version was made of."""
+        """Return the identifiers of a version and of its origin."""
 
     def set_alias(self, alias: str, version: int | None) -> None:
-        """Let an alias point to a version; None removes the alias."""
+        """Point an alias to a version. None removes the alias."""
 
     def set_tags(self, version: int, tags: Mapping[str, str]) -> None:
-        """Set tags of a version; other tags stay."""
+        """Set tags of a version. Its other tags do not change."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class LedgerContent:
     """The content of a ledger.
 
     Attributes:
-        entries: All entries, checked.
+        entries: All entries, after validation.
         applied: The number of the last entry whose moves are known to be in the registry.
     """
 
@@ -63,23 +66,23 @@ class LedgerStore(Protocol):
     """The storage of a ledger."""
 
     def read(self) -> LedgerContent:
-        """Return the ledger; change nothing.
+        """Return the ledger without changing anything.
 
         Raises:
-            LedgerError: It was tampered with.
+            LedgerError: The ledger was tampered with.
         """
 
     def settle(self, entries: Sequence[Entry]) -> list[str]:
-        """Complete every copy of the ledger, and return a message per repair."""
+        """Add missing entries to every copy of the ledger. Return one message per repair."""
 
     def append(self, entry: Entry) -> None:
         """Store an entry durably, completely or not at all."""
 
     def mark_applied(self, number: int) -> None:
-        """Record that the registry has the moves of all entries up to this one."""
+        """Record that the moves of all entries up to this number are made in the registry."""
 
     def verify(self) -> None:
-        """Check every copy, also those that `read` did not need.
+        """Check every copy, including those that `read` did not need.
 
         Raises:
             LedgerError: A copy was tampered with.
@@ -88,17 +91,17 @@ class LedgerStore(Protocol):
 
 @dataclass
 class RecordedRegistry:
-    """The registry of one model together with its ledger. Only one process at a time may use it.
+    """The registry of one model and its ledger. Only one process may use it at a time.
 
     Attributes:
         registry: The model's registry.
         store: The storage of its ledger.
         who: The author of the entries that this process writes.
-        now: The clock.
+        now: Returns the current time.
         notify: Called with a message about each repair.
         entries: The ledger, after `reconcile`.
-        aliases: The aliases, after `reconcile`; in a dry run as they would be.
-        healed: The entry of a stopped process whose moves `reconcile` completed.
+        aliases: The aliases, after `reconcile`. In a dry run: the aliases that it would leave.
+        healed: The entry of an interrupted process whose moves `reconcile` completed. None: there is none.
     """
 
     registry: ModelRegistry
@@ -117,14 +120,14 @@ class RecordedRegistry:
         return self.registry.name
 
     def reconcile(self, *, dry_run: bool = False) -> None:
-        """Read registry and ledger and make them agree: every command begins with this.
+        """Make the registry and the ledger agree. Every command calls this first.
 
-        If a process was stopped before it had made all moves of its entry, the missing moves are made. All other
-        differences were made outside of polydistill: they stay, and are recorded as `external`. A registry without a
-        ledger gets one, which begins with the present aliases.
+        If a process stopped before it had made all moves of its last entry, the missing moves are made. All other
+        differences were made outside of polydistill. They are kept, and recorded as `external`. If there is no ledger,
+        one is created that begins with the current aliases.
 
         Args:
-            dry_run: Write nothing, and report what would be done.
+            dry_run: Report what would be done, without writing anything.
 
         Raises:
             LedgerError: The ledger was tampered with.
@@ -170,14 +173,14 @@ class RecordedRegistry:
         reason: str,
         verdict: str | None = None,
     ) -> Entry:
-        """Write an entry, make its moves, and mark it as applied; in this order, so that a crash can be repaired.
+        """Write an entry, make its moves, and mark it as applied. This order allows repair after a crash.
 
         Args:
             action: The action of the entry.
-            targets: New version by alias; an alias that has it already is left out.
+            targets: New version by alias. An alias that has its version already is not moved.
             about: The version that the entry is about.
-            reason: A sentence for people.
-            verdict: The gate's verdict.
+            reason: A human-readable explanation.
+            verdict: The gate's verdict. None: the gate did not judge.
         """
         moves = {
             alias: (self.aliases.get(alias), new)
@@ -218,7 +221,7 @@ class RecordedRegistry:
         return entry
 
     def _apply(self, entry: Entry, moves: Moves) -> None:
-        """Make the moves, the champion's last, set the verdict tags, and mark the entry as applied."""
+        """Make the moves (`champion` last), set the verdict tags, and mark the entry as applied."""
         for alias in sorted(moves, key=lambda alias: (alias == CHAMPION, alias)):
             self.registry.set_alias(alias, moves[alias][1])
         verdicts = {entry.ids.version: VERDICTS.get(entry.action)}
@@ -235,7 +238,7 @@ class RecordedRegistry:
 def _pending(
     content: LedgerContent, actual: Mapping[str, int], existing: Collection[int]
 ) -> tuple[Entry | None, Moves]:
-    """Return the last entry if it may not be applied, and those of its moves that the registry lacks."""
+    """Return the last entry if it is not marked as applied, and its moves that the registry lacks."""
     last = content.entries[-1] if content.entries else None
     if last is None or last.number <= content.applied:
         return None, {}
