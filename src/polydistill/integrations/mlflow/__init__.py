@@ -1,1 +1,1 @@
-"""MLflow: the tracking store, the model registry, and the ledger stored in it."""
+"""Integration of MLflow: the tracking store, the model registry, and the ledger of the registry."""

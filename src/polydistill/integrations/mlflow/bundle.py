@@ -1,4 +1,4 @@
-"""The student as a registered model: its code, safetensors, pinned requirements, and no pickle."""
+"""Registered models of students. They consist of code, safetensors and pinned requirements, without pickle files."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
@@ -26,14 +26,14 @@ PACKAGE = Path(polydistill.__file__).parent
 CODE = Path(__file__).with_name("pyfunc_student.py")
 ARTIFACT = "student"
 REQUIREMENTS = ("huggingface-hub", "mlflow", "numpy", "safetensors", "torch", "transformers")
-"""Requirements of every student; its modality adds more."""
+"""Requirements of every student. Modalities add more."""
 REGISTRY_SCHEMES = ("models:/", "runs:/")
 
 
 def pinned_requirements(kind: Modality) -> list[str]:
-    """Return the requirements of a modality's students, at the installed versions.
+    """Return the requirements of a modality's students, pinned to the installed versions.
 
-    The local part of a version is left out: `torch==2.13.0` for the builds for CPU and CUDA.
+    Local version identifiers are omitted: CPU and CUDA builds of PyTorch both give `torch==2.13.0`.
     """
     pins = []
     for name in sorted({*REQUIREMENTS, *kind.requirements}):
@@ -49,13 +49,13 @@ def register_student(
 ) -> int:
     """Log a bundle to the active run, register it, and return its version.
 
-    Only strings get an input schema: MLflow converts inputs with a schema to tables, whose columns cannot hold arrays
-    such as images.
+    Only models of strings have an input schema. MLflow converts inputs with a schema to tables, whose columns cannot
+    store arrays such as images.
 
     Args:
-        mlflow: The connected module.
-        bundle: The student's folder.
-        kind: The modality, which reads the examples.
+        mlflow: The `mlflow` module, connected to the tracking store.
+        bundle: The folder of the student's bundle.
+        kind: The modality of the student.
         example: An example that is stored with the model.
         name: The name of the registered model.
         tags: Tags of the version.
@@ -77,18 +77,22 @@ def register_student(
         input_example=[example],
         pip_requirements=pinned_requirements(kind),
     )
-    with redirect_stderr(StringIO()):  # MLflow prints what we return; errors are raised
+    with redirect_stderr(StringIO()):  # MLflow prints the version; errors are still raised
         return int(mlflow.register_model(info.model_uri, name, tags=dict(tags)).version)
 
 
 def load_model(root: Path, uri: str) -> Callable[[Sequence[Any]], FloatArray]:
-    """Return the function that embeds with a student from the registry (`models:/student-text@champion`), or from a folder.
+    """Return a function that embeds examples with a student.
 
-    A folder holds a bundle or an export. The function returns embeddings, `(n_examples, dim)`, not normalised. A
-    registered student accepts everything that its modality can read, a student in a folder `contracts.Example`.
+    The function returns embeddings, `(n_examples, dim)`, not normalised. A registered student accepts all examples that
+    its modality can read. A student in a folder accepts `contracts.Example`.
 
-    A registered student is loaded with the installed code. `mlflow.pyfunc.load_model` uses the code that was published
-    with it, which may be older.
+    This function loads a registered student with the installed code. `mlflow.pyfunc.load_model` uses the code that was
+    published with the student, which may be older.
+
+    Args:
+        root: The project folder.
+        uri: A registered student, such as `models:/student-text@champion`, or a folder with a bundle or an export.
 
     Raises:
         MissingDataError: There is no such version, alias, or bundle.
@@ -108,11 +112,11 @@ def load_model(root: Path, uri: str) -> Callable[[Sequence[Any]], FloatArray]:
 
 
 def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
-    """Download the bundle of a registered student, which also loads as a `SentenceTransformer`.
+    """Download the bundle of a registered student. `SentenceTransformer` can also load it.
 
     Args:
         root: The project folder.
-        uri: `models:/student-text@champion`.
+        uri: The URI of a registered student, such as `models:/student-text@champion`.
         destination: An existing folder for the model.
 
     Raises:
@@ -126,15 +130,15 @@ def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
 
 
 def version_folder(root: Path, uri: str, destination: Path) -> Path:
-    """Download a registered student and the heads of its run into the folders `student` and `heads`.
+    """Download a registered student and its heads into the folders `student` and `heads`.
 
     Args:
         root: The project folder.
-        uri: `models:/student-text@champion`.
-        destination: An existing, empty folder for both; it is returned.
+        uri: The URI of a registered student, such as `models:/student-text@champion`.
+        destination: An existing, empty folder for both folders. It is returned.
 
     Raises:
-        MissingDataError: There is no such version or alias, or its run holds no heads.
+        MissingDataError: There is no such version or alias, or its run has no heads.
         StageError: The tracking store does not answer.
     """
     bundle_folder(root, uri, destination / "model").rename(destination / "student")

@@ -1,4 +1,4 @@
-"""Finds and removes what nothing needs: entries of the registry, and files of the project."""
+"""Garbage collection: finds and removes unused versions and runs of the registry, and unused files of the project."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ IN_REGISTRY = ("version", "run", "bundle")
 
 @dataclass(frozen=True)
 class Sweep:
-    """The unused things that were found.
+    """The result of a garbage collection.
 
     Attributes:
-        garbage: The unused things.
-        size_bytes: Their total size on this disk.
-        removed: Whether they were removed.
+        garbage: The unused items.
+        size_bytes: The total size of the items on the local disk.
+        removed: Whether the items were removed.
     """
 
     garbage: tuple[Garbage, ...]
@@ -45,13 +45,13 @@ class Sweep:
 def sweep(
     root: Path, modalities: Sequence[str], limits: tuple[float, int], *, remove: bool
 ) -> Sweep:
-    """List what no alias, lock or ledger entry needs, and remove it with `remove`.
+    """List unused items of the registry and the project, and optionally remove them.
 
     Args:
         root: The project folder.
-        modalities: Blocks of `params.yaml`.
-        limits: The age in hours below which files are kept, and the number of newest versions that are kept.
-        remove: Whether to remove what is listed.
+        modalities: Names of modalities in `params.yaml`.
+        limits: The minimum age of removed items in hours, and the number of newest versions that are kept.
+        remove: Whether to remove the listed items.
 
     Raises:
         LedgerError: A ledger was tampered with.
@@ -74,16 +74,16 @@ def sweep(
 def find_in_registry(
     root: Path, modality: str, older_than_h: float, keep_versions: int
 ) -> list[Garbage]:
-    """List runs and bundles of no version, and, if there is a ledger, versions that nothing needs.
+    """List unused versions, and runs and bundles that belong to no version.
 
-    Nothing is listed that an alias or the project's lock names, that was champion once according to the ledger, or that
-    was created in the last `older_than_h` hours. Without a ledger, no version is listed.
+    A version is in use if an alias or the project's `dvc.lock` names it, or if it was champion according to the ledger.
+    Items that were created in the last `older_than_h` hours are not listed. Without a ledger, no version is listed.
 
     Args:
         root: The project folder.
-        modality: A block of `params.yaml`.
-        older_than_h: Least age, in hours.
-        keep_versions: The number of newest versions that are kept in any case.
+        modality: The name of a modality in `params.yaml`.
+        older_than_h: Minimum age of listed items, in hours.
+        keep_versions: The number of newest versions that are never listed.
 
     Raises:
         LedgerError: The ledger was tampered with.
@@ -122,7 +122,7 @@ def _named(
     versions: Sequence[ModelVersion],
     entries: Sequence[Entry],
 ) -> set[int]:
-    """Return the versions that an alias or the project's lock names, or that were champion once."""
+    """Return the versions that an alias or the project's `dvc.lock` names, or that were champion."""
     model = store.registered_model(client, store.model_name(modality))
     named = set() if model is None else {int(one) for one in model.aliases.values()}
     moved = {one for entry in entries for move in entry.moves.values() for one in move if one}
@@ -135,7 +135,7 @@ def _named(
 
 
 def remove_in_registry(root: Path, garbage: Garbage) -> None:
-    """Remove one item of `find_in_registry`: its files at once; MLflow keeps the row of a run until `mlflow gc`.
+    """Remove one item of `find_in_registry`. Its files are removed; MLflow keeps the row of a run until `mlflow gc`.
 
     Raises:
         StageError: The tracking store does not answer.
@@ -154,16 +154,16 @@ def remove_in_registry(root: Path, garbage: Garbage) -> None:
     ours = store.folder(root) / "artifacts"  # a server removes its own files
     if place is not None and place.exists() and place.resolve().is_relative_to(ours):
         shutil.rmtree(place)
-        with suppress(OSError):  # the folder holds other files
+        with suppress(OSError):  # the folder contains other files
             os.removedirs(place.parent)
 
 
 def _of_no_version(
     root: Path, client: MlflowClient, modality: str, needed: Collection[str], limit: float
 ) -> Iterator[Garbage]:
-    """List runs, and models that an interrupted publish has logged or whose version is removed.
+    """List unused runs, and models that an interrupted publish logged or whose version was removed.
 
-    The run of the student in the project is kept, because it may still be published.
+    The run of the project's current student is not listed, because the student may still be published.
     """
     experiment = client.get_experiment_by_name(modality)
     if experiment is None:

@@ -1,9 +1,12 @@
-"""The ledger of a registered model in MLflow, and its copy as JSON lines for people and git.
+"""The ledger of a registered model in MLflow, and its copy as JSON lines for reading and for git.
 
-It is stored in three places. The registered model's tag `ledger_head` is the number and sha256 of the last entry: it
-is set in one transaction, and decides which entries belong to the ledger. Each entry is an artifact, never written
-again, of a run that holds nothing else, because versions and their runs may be deleted.
-`mlruns/exports/<model>.ledger.jsonl` is a copy, which is restored from MLflow if a workspace was deleted.
+The ledger is stored in three places:
+
+- The tag `ledger_head` of the registered model contains the number and sha256 of the last entry. The tag is set in one
+  transaction, and determines which entries belong to the ledger.
+- Each entry is an artifact, which is never changed. The artifacts belong to a run of their own, because versions and
+  their runs may be deleted.
+- `mlruns/exports/<model>.ledger.jsonl` is a copy. It is restored from MLflow if a workspace was deleted.
 """
 
 from __future__ import annotations
@@ -31,15 +34,15 @@ if TYPE_CHECKING:
 HEAD_TAG, APPLIED_TAG, RUN_TAG = "ledger_head", "ledger_applied", "ledger_run"
 EXPERIMENT = "ledger"
 ENTRIES = "entries"
-LOCK_TIMEOUT_S = 600.0  # the gate may load two models meanwhile, and wait for its smoke test
+LOCK_TIMEOUT_S = 600.0  # the holder may load two models and run a smoke test
 ACTOR_VARIABLE = "POLYDISTILL_ACTOR"
 CI_VARIABLES = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_USER_ID")
-"""The user who started a job on GitHub, GitLab and Jenkins."""
+"""Variables with the user who started a CI job, on GitHub, GitLab and Jenkins."""
 RESTORE = "If MLflow is right, move the file away, and `polydistill history` writes it again."
 
 
 class MlflowLedger:
-    """See `registry.recorded.LedgerStore`.
+    """The ledger of one model in MLflow. See `registry.recorded.LedgerStore`.
 
     Args:
         root: The project folder.
@@ -55,7 +58,7 @@ class MlflowLedger:
     def read(self) -> LedgerContent:
         """See `registry.recorded.LedgerStore.read`."""
         tags, in_file = self._tags(), self._read_file()
-        if HEAD_TAG not in tags:  # a new store: `settle` copies the file's entries to it
+        if HEAD_TAG not in tags:  # a new store: `settle` copies the entries of the file into it
             return LedgerContent(in_file, len(in_file))
         applied = int(tags.get(APPLIED_TAG, 0))
         if _head_of(in_file) == tags[HEAD_TAG]:
@@ -92,7 +95,7 @@ class MlflowLedger:
         return notices
 
     def append(self, entry: Entry) -> None:
-        """See `registry.recorded.LedgerStore.append`: the entry counts once the tag names it."""
+        """See `registry.recorded.LedgerStore.append`. The entry is valid once the tag `ledger_head` names it."""
         self._require_head(entry.previous_sha256)
         self._keep(entry)
         self._set_tag(HEAD_TAG, _head_of([entry]))
@@ -104,7 +107,7 @@ class MlflowLedger:
         self._set_tag(APPLIED_TAG, str(number))
 
     def verify(self) -> None:
-        """See `registry.recorded.LedgerStore.verify`: the artifacts, unless the ledger is only in the file."""
+        """See `registry.recorded.LedgerStore.verify`. Checks the artifacts, unless only the file has the ledger."""
         if HEAD_TAG in self._tags():
             self._read_artifacts()
 
@@ -116,7 +119,7 @@ class MlflowLedger:
         self._client.set_registered_model_tag(self._name, key, value)
 
     def _require_head(self, sha256: str) -> None:
-        """Raise if a process of another machine, which our lock does not stop, has written an entry."""
+        """Raise an error if a process on another machine, where the lock has no effect, has written an entry."""
         number, _, found = self._tags().get(HEAD_TAG, f"0 {NOTHING_BEFORE}").partition(" ")
         if found != sha256:
             raise InfrastructureError(
@@ -137,7 +140,7 @@ class MlflowLedger:
         write_atomic(self.file, "".join(f"{entry.line}\n" for entry in entries), durable=True)
 
     def _read_artifacts(self) -> tuple[Entry, ...]:
-        """Return the entries from the head back to the first; entries of stopped processes do not count."""
+        """Return the entries from the first to the head. Artifacts that interrupted processes left are ignored."""
         where, tags = f"MLflow's ledger of {self._name}", self._tags()
         last, _, sha256 = tags[HEAD_TAG].partition(" ")
         if RUN_TAG not in tags or not last.isdigit():
@@ -164,7 +167,7 @@ class MlflowLedger:
         _onto_disk(str(self._client.get_run(run_id).info.artifact_uri), path)
 
     def _run(self) -> str:
-        """Return the run that holds the entries; it is created if it is missing."""
+        """Return the id of the run that stores the entries. A missing run is created."""
         if run_id := self._tags().get(RUN_TAG):
             return run_id
         experiment = store.experiment_id(self._client, self._root, EXPERIMENT)
@@ -178,10 +181,10 @@ class MlflowLedger:
 def recorded(
     root: Path, client: MlflowClient, name: str, *, dry_run: bool = False
 ) -> Iterator[RecordedRegistry]:
-    """Open one model's registry with its ledger for this process alone; a dry run needs no lock.
+    """Open a model's registry and ledger under a lock, for exclusive use. A dry run takes no lock.
 
     Raises:
-        InfrastructureError: Another process of this machine holds the lock for too long.
+        InfrastructureError: Another process on this machine holds the lock for too long.
     """
     registry, ledger = MlflowRegistry(client, name), MlflowLedger(root, client, name)
     with nullcontext() if dry_run else _store_lock(root):
@@ -191,7 +194,7 @@ def recorded(
 def _store_lock(root: Path) -> AbstractContextManager[None]:
     """Return the lock of a tracking store on this machine.
 
-    `MlflowLedger.append` detects processes of other machines that use the same server.
+    The lock does not exclude other machines that use the same server. `MlflowLedger.append` detects these.
     """
     uri = store.tracking_uri(root)
     path = Path(f"{uri.removeprefix(store.SQLITE)}.ledger.lock")
@@ -204,7 +207,10 @@ def _store_lock(root: Path) -> AbstractContextManager[None]:
 
 
 def actor() -> str:
-    """Return who acts, for the ledger: `POLYDISTILL_ACTOR`, or the user who started the CI job, or the user of the operating system."""
+    """Return the author of ledger entries.
+
+    This is `POLYDISTILL_ACTOR` if it is set, else the user who started the CI job, else the operating system's user.
+    """
     for variable in (ACTOR_VARIABLE, *CI_VARIABLES):
         name = os.environ.get(variable, "").strip()
         if name:
@@ -216,12 +222,12 @@ def actor() -> str:
 
 
 def ledger_file(root: Path, name: str) -> Path:
-    """Return the path of the ledger's copy."""
+    """Return the path of the copy of the ledger."""
     return store.folder(root) / "exports" / f"{name}.ledger.jsonl"
 
 
 def _head_of(entries: Sequence[Entry]) -> str:
-    """Return the content of the tag `ledger_head`."""
+    """Return the value of the tag `ledger_head`."""
     return f"{entries[-1].number} {entries[-1].sha256}" if entries else ""
 
 
@@ -230,7 +236,7 @@ def _file_name(entry: Entry) -> str:
 
 
 def _onto_disk(artifact_uri: str, path: str) -> None:
-    """Write a file of a local artifact store to the disk, so that it survives a power failure."""
+    """Flush a file of a local artifact store to the disk, so that it survives a power failure."""
     if folder := store.local_path(artifact_uri):
         with (folder / path).open("rb") as stream:
             os.fsync(stream.fileno())

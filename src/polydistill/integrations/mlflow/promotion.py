@@ -1,4 +1,4 @@
-"""Commands on MLflow's registry: promote, reject, roll back, show the history, and dump."""
+"""Operations on MLflow's registry: promote, reject, roll back, show the history, and write the registry dump."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def promote(
     force: str | None = None,
     expect: int | None = None,
 ) -> gate.Verdict:
-    """Let the gate judge the challenger, move the aliases, and write the verdict.
+    """Let the gate judge the challenger, move the aliases accordingly, and write the verdict.
 
     Args:
         root: The project folder.
-        params: The parameters, with the gate's policy.
+        params: The parameters, including the gate's policy.
         modality: The modality of the model.
-        dry_run: Write nothing.
+        dry_run: Return the verdict without writing anything.
         force: The reason why the challenger is promoted even if the gate refuses it.
-        expect: The only version that may be judged.
+        expect: The expected version of the challenger. None: any version.
 
     Raises:
         MissingDataError: There is no challenger, or it is not the expected one.
@@ -59,7 +59,7 @@ def promote(
     with opened(root, modality, dry_run=dry_run) as (client, registry):
 
         def keep(verdict: gate.Verdict) -> None:
-            """Attach `promotion.json` to the challenger's run; a tag of the version is its path."""
+            """Attach `promotion.json` to the challenger's run, and store its path in a tag of the version."""
             path, version = f"{GATE_FOLDER}/{gate.FILE}", verdict.challenger
             run_id = str(Version(client, registry.name, version).info.run_id)
             client.log_text(run_id, gate.promotion_json(verdict, policy), path)
@@ -75,11 +75,11 @@ def promote(
 
 
 def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -> gate.Verdict:
-    """Refuse the challenger in the name of a person; ledger, tags and verdict record the name and the reason.
+    """Refuse the challenger by the decision of a person. The ledger, tags and verdict record the name and reason.
 
     Raises:
         ParamsError: There is no name or no reason.
-        MissingDataError: There is no challenger, or it is champion already.
+        MissingDataError: There is no challenger, or it is the champion.
         StageError: The tracking store does not answer.
     """
     policy = params.modality(modality).gate
@@ -91,7 +91,7 @@ def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -
 
 
 def last_verdict(root: Path, modality: str) -> gate.Promotion | None:
-    """Return the last verdict on the challenger; None if there is none, or this release cannot read it.
+    """Return the last verdict on the challenger. None: there is no verdict, or this release cannot read it.
 
     Raises:
         StageError: The tracking store does not answer.
@@ -105,18 +105,18 @@ def last_verdict(root: Path, modality: str) -> gate.Promotion | None:
         path = client.download_artifacts(version.run_id, attached, folder)
         try:
             return gate.read_promotion(Path(path).read_text(encoding="utf-8"))
-        except DataError:  # of another release: the gate must judge again
+        except DataError:  # written by another release: the gate must judge again
             return None
 
 
 def rollback(
     root: Path, modality: str, to: int | None = None, *, reason: str | None, force: bool = False
 ) -> moves.Rollback:
-    """Make an earlier champion champion again; see `registry.promotion.rollback`.
+    """Restore an earlier champion. See `registry.promotion.rollback`.
 
     Raises:
         MissingDataError: There is no such version, or no earlier champion.
-        ParamsError: The version is champion already, or never was and `force` is not set.
+        ParamsError: The version is champion already, or it was never champion and `force` is not set.
         LedgerError: The model's ledger was tampered with.
         StageError: The tracking store does not answer.
     """
@@ -125,11 +125,11 @@ def rollback(
 
 
 def history(root: Path, modality: str, at: datetime | None = None) -> tuple[ledger.Entry, ...]:
-    """Return the ledger up to a moment, after registry and ledger are made to agree.
+    """Return the entries of the ledger up to a moment. The ledger is first brought up to date with the registry.
 
     Raises:
         MissingDataError: Nothing was published yet.
-        LedgerError: The model's ledger was tampered with, in MLflow or in its file.
+        LedgerError: The model's ledger was tampered with, in MLflow or in its copy on disk.
         StageError: The tracking store does not answer.
     """
     with opened(root, modality) as (_, registry):
@@ -141,8 +141,8 @@ def history(root: Path, modality: str, at: datetime | None = None) -> tuple[ledg
 def dump(root: Path, modality: str) -> list[Path]:
     """Write the registry dump for git: `mlruns/exports/<model>/{run,model}.json`.
 
-    The same registry gives the same bytes, without a path, time, host or run id. The ledger's copy, which has times and
-    run ids, is brought up to date first, so that it agrees with `model.json`.
+    Both files are deterministic: they contain no path, time, host or run id. The copy of the ledger, which does contain
+    times and run ids, is updated first, so that it agrees with `model.json`.
 
     Raises:
         MissingDataError: There is no champion.
@@ -173,7 +173,7 @@ def dump(root: Path, modality: str) -> list[Path]:
 
 
 def _dumped(client: MlflowClient, run: Run) -> dict[str, Any]:
-    """Return a run; each metric as `[step, value]`, with the last value of each step."""
+    """Return the content of a run for `run.json`. Metrics are lists of `[step, value]`, the last value per step."""
     metrics: dict[str, list[list[float]]] = {}
     for name in sorted(run.data.metrics):
         if not name.startswith("system/"):
@@ -193,7 +193,7 @@ def _dumped(client: MlflowClient, run: Run) -> dict[str, Any]:
 def opened(
     root: Path, modality: str, *, dry_run: bool = False
 ) -> Iterator[tuple[MlflowClient, RecordedRegistry]]:
-    """Yield a client and the model's registry with its ledger; a missing model or store is not created."""
+    """Yield a client, and the model's registry with its ledger. A missing model or store is not created."""
     name = store.model_name(modality)
     missing = MissingDataError(f"No model {name} in the registry: publish a student first.")
     if not store.has_store(root):

@@ -1,4 +1,4 @@
-"""Publish: complete a student's run from its files, and register the student as challenger exactly once."""
+"""Publish a student: log its files to its run, and register it as challenger exactly once."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LAST_TAG = "files"
-"""Tag of a run that has everything except the model."""
+"""Tag of a run to which everything except the model has been logged."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A student in the registry.
+    """A published student.
 
     Attributes:
         model: The name of the registered model.
         version: The student's version.
-        created: Whether this call registered it.
-        run_id: Its run.
-        student_sha256: The sha256 of its weights.
+        created: Whether this call registered the version.
+        run_id: The id of the student's run.
+        student_sha256: The sha256 of the student's weights.
         lock_sha256: The sha256 of the modality's entries in `dvc.lock`.
-        reproducible: Whether `polydistill reproduce` can make it again.
-        reasons: The reasons why it cannot.
-        detail: The output of a tool that failed.
+        reproducible: Whether `polydistill reproduce` can reproduce the student.
+        reasons: The reasons why the student cannot be reproduced.
+        detail: The output of DVC, if the push of the data failed.
     """
 
     model: str
@@ -79,10 +79,10 @@ class _Student:
 def publish(root: Path, params: Params, modality: str) -> Published:
     """Register the student of the project as challenger.
 
-    Its run is the one that training logged to, or a new one made from the files. A student is identified by its
-    weights and its entries in `dvc.lock`: publishing it again finds its version. Everything that a rerun needs is
-    attached to it, and its data is pushed to DVC's remote; if something is missing, the version is marked
-    `reproducible: false` until it is published again.
+    The student's run is the run that training logged to, or a new run that is created from the files. A student is
+    identified by its weights and its entries in `dvc.lock`, so that publishing it again finds the existing version. The
+    files that reproducing the student requires are attached to the run, and its data is pushed to DVC's remote. If
+    something is missing, the version has the tag `reproducible: false` until it is published again.
 
     Raises:
         MissingDataError: A stage has not run yet.
@@ -103,7 +103,7 @@ def publish(root: Path, params: Params, modality: str) -> Published:
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
         found = max((int(one.version) for one in versions), default=None)
         version = found or _complete(client, student, params, run_id)
-        stamped = stamp(client, root, (name, version), student.lock)  # before its alias moves
+        stamped = stamp(client, root, (name, version), student.lock)  # before the alias is moved
         with recorded(root, client, name) as registry:
             challenge(registry, version)
     return Published(
@@ -143,7 +143,7 @@ def _read(layout: Layout) -> _Student:
 
 
 def _find_run(client: MlflowClient, student: _Student) -> str | None:
-    """Return the student's run: one with both tags, else a run of training, which has no tag of the lock."""
+    """Return the student's run: a run with both tags, else the run of its training, which has no lock tag."""
     experiment = client.get_experiment_by_name(student.layout.modality)
     if experiment is None:
         return None
@@ -157,7 +157,7 @@ def _find_run(client: MlflowClient, student: _Student) -> str | None:
 
 
 def _complete(client: MlflowClient, student: _Student, params: Params, run_id: str) -> int:
-    """Log everything to the run, register the model, and return its version."""
+    """Log the files, metrics and data to the run, register the model, and return its version."""
     layout = student.layout
     tracker.set_tags(client, run_id, student.tags)
     if LAST_TAG not in client.get_run(run_id).data.tags:  # an interrupted publish may have set it
@@ -186,7 +186,7 @@ def _complete(client: MlflowClient, student: _Student, params: Params, run_id: s
 
 
 def _log_history(client: MlflowClient, layout: Layout, run_id: str) -> None:
-    """Log the points of the training history that the run lacks."""
+    """Log the points of the training history that are missing in the run."""
     by_step: dict[int, dict[str, float]] = {}
     groups = pd.read_parquet(layout.history).groupby(["split", "teacher"], sort=True)
     for (split, teacher), rows in groups:
@@ -199,7 +199,7 @@ def _log_history(client: MlflowClient, layout: Layout, run_id: str) -> None:
 
 
 def _score_metrics(student: _Student) -> dict[str, float]:
-    """Return the scores as `scores/<model>/<kind>/<task>`, their means, and figures of the training."""
+    """Return the scores as `scores/<model>/<kind>/<task>`, their means, and metrics of the training."""
     flat = pd.json_normalize({"scores": student.scores}, sep="/").iloc[0]
     metrics = {str(name): float(score) for name, score in flat.items()}
     for model, kinds_mean in kind_means(student.scores).items():
@@ -211,7 +211,7 @@ def _score_metrics(student: _Student) -> dict[str, float]:
 
 
 def _log_data(client: MlflowClient, root: Path, run_id: str, params: Params, modality: str) -> None:
-    """Log the data as the run's input, with DVC's hash of `data/` as its digest."""
+    """Log the data as a dataset input of the run, with DVC's hash of `data/` as its digest."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     block, digest = params.modality(modality), dvc.data_hash(root)

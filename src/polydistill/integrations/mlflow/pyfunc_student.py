@@ -1,6 +1,6 @@
 """The code of the registered model: MLflow copies this file and runs the copy when it loads the model.
 
-It is a script for MLflow ("models from code", so that nothing is pickled), which no module imports.
+It is a script for MLflow's "models from code", so that nothing is pickled. No module imports it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,10 @@ from polydistill.students import encode, load_student
 
 
 class StudentModel(PythonModel):
-    """Embeds examples with the student in the artifact `student`."""
+    """MLflow model that embeds examples with the student in the artifact `student`."""
 
     def load_context(self, context: Any) -> None:
-        """Load the bundle and its modality, which reads the examples."""
+        """Load the bundle, and the modality that reads the examples."""
         self._kind = MODALITIES.get(context.model_config["modality"])()
         self._student = load_student(Path(context.artifacts["student"]))
 
@@ -34,18 +34,18 @@ class StudentModel(PythonModel):
     ) -> np.ndarray[Any, Any]:
         """Return embeddings, `(n_examples, dim)`, float32, not normalised.
 
-        `model_input` is one example, a list of examples, or a table with the examples in the modality's column or in its
-        only column. An example is anything that `contracts.Modality.coerce` can read.
+        `model_input` is one example, a list of examples, or a table. A table has its examples in the modality's
+        column, or in its only column. An example is anything that `contracts.Modality.coerce` can read.
 
         Raises:
-            DataError: `model_input` is none of these, or the modality cannot read an example, which the message names.
+            DataError: `model_input` is none of these, or the modality cannot read an example. The message names it.
         """
         values = _values(model_input, self._kind.column)
         return encode(self._student, as_examples(values, self._kind))
 
 
 def _values(given: object, column: str) -> Sequence[object]:
-    """Return the examples in the input of MLflow; of a table, the examples in one column."""
+    """Return the examples in the input from MLflow. If it is a table, they are in one column."""
     if isinstance(given, pd.DataFrame | Mapping):
         names = list(given)
         name = column if column in names or len(names) != 1 else names[0]

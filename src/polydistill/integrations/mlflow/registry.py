@@ -1,4 +1,4 @@
-"""MLflow's model registry: versions, aliases and tags, and what is measured of a version: evidence and drift."""
+"""MLflow's model registry: versions, aliases and tags. Also collects a version's evidence and measures drift."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from polydistill.stages.validate import RuleChecker
 
 GATE_FOLDER, DRIFT_FOLDER = "gate", "drift"
-"""The folders of a run for files that the gate reads and writes, and for the reference of drift."""
+"""Artifact folders of a run: for files that the gate reads and writes, and for the drift reference."""
 SMOKE_TEST_SCRIPT = Path(__file__).with_name("smoke_test.py")
 SMOKE_TEST_TIMEOUT_S = 300.0
 
@@ -51,27 +51,27 @@ class Version:
 
     @property
     def uri(self) -> str:
-        """The address that MLflow loads."""
+        """The URI of the model in MLflow."""
         return f"models:/{self.name}/{self.number}"
 
     @cached_property
     def info(self) -> ModelVersion:
-        """The registry's entry."""
+        """The version's entity in MLflow."""
         with store.missing_explained(self.uri):
             return self.client.get_model_version(self.name, str(self.number))
 
     def download(self, artifact: str, folder: Path) -> Path:
-        """Download a file or folder of its run."""
+        """Download an artifact (a file or folder) of the version's run, and return its path."""
         return Path(self.client.download_artifacts(str(self.info.run_id), artifact, str(folder)))
 
     def published(self, folder: Path) -> Mapping[str, Path]:
-        """Download the files that were published for the gate, by name; earlier releases published none."""
+        """Download the files for the gate, and return their paths by name. Empty for versions of earlier releases."""
         if not self.client.list_artifacts(str(self.info.run_id), GATE_FOLDER):
             return {}
         return {path.name: path for path in self.download(GATE_FOLDER, folder).iterdir()}
 
     def bundle(self, folder: Path) -> Path:
-        """Download the student's bundle, unless `folder` has it already."""
+        """Download the student's bundle, unless `folder` contains it already, and return its path."""
         target = folder / f"version-{self.number}"
         if not target.exists():
             target.mkdir()
@@ -98,7 +98,7 @@ class MlflowRegistry:
         return {int(version.version) for version in found}
 
     def candidate(self, version: int) -> Candidate:
-        """See `registry.recorded.ModelRegistry.candidate`: read from the version's run."""
+        """See `registry.recorded.ModelRegistry.candidate`. The scores are read from the version's run."""
         found = Version(self._client, self.name, version)
         with TemporaryDirectory() as scratch:
             folder = Path(scratch)
@@ -152,7 +152,7 @@ def gather(
     challenger: Candidate,
     champion: Candidate | None,
 ) -> Evidence:
-    """Return the evidence that the modality's policy needs: published with the challenger, or measured now."""
+    """Return the evidence that the policy requires. It was published with the version, or is measured now."""
     policy, name = params.modality(modality).gate, store.model_name(modality)
     version = Version(client, name, challenger.version)
     with TemporaryDirectory() as scratch:
@@ -167,7 +167,7 @@ def gather(
             finding, memory_mb = run_smoke_test(version, asked, folder)
             found = replace(found, smoke_test=finding, memory_mb=memory_mb)
             if memory_mb is None:
-                return found  # a bundle that does not answer has no latency
+                return found  # a bundle that returns no embeddings has no latency
         if policy.max_size_mb is not None:
             found = replace(found, size_mb=size_mb(version.bundle(folder)))
         if policy.max_latency_ms is not None or policy.max_latency_ratio is not None:
@@ -185,10 +185,10 @@ def gather(
 def run_smoke_test(
     version: Version, smoke_test: Path | None, folder: Path
 ) -> tuple[Finding, float | None]:
-    """Load a version in a fresh process, and compare its answers with the published ones.
+    """Load a version in a fresh process, and compare its embeddings with the published ones.
 
     Returns:
-        The finding, and the growth of the process's memory in MB; None if it did not answer.
+        The finding, and the growth of the process's peak memory in MB (None if it returned no embeddings).
     """
     if smoke_test is None:
         because = "no smoke test was published with the version: publish it again."
@@ -209,10 +209,10 @@ def run_smoke_test(
 def champion_drift(
     root: Path, params: Params, modality: str, name: str, checker: RuleChecker
 ) -> drift.DriftReport:
-    """Compare the project's corpus with the champion's; see `stages.drift.measure_drift`.
+    """Compare the project's corpus with the champion's. See `stages.drift.measure_drift`.
 
     Raises:
-        MissingDataError: There is no champion, or it was published before references were kept.
+        MissingDataError: There is no champion, or an earlier release published it without a drift reference.
         StageError: The tracking store does not answer.
     """
     uri = f"models:/{name}@{CHAMPION}"

@@ -1,7 +1,7 @@
-"""The smoke test: load a published model in a fresh process with MLflow alone, and embed examples.
+"""Smoke test: load a published model in a fresh process with MLflow alone, and embed examples.
 
-This is a script for `python -P`, which no module imports. Like a server that loads the model, it imports nothing of
-`polydistill` before MLflow loads the code in the bundle.
+This is a script for `python -P`. No module imports it. Like a model server, it does not import `polydistill` before
+MLflow loads the code in the bundle.
 
     python -P smoke_test.py models:/student-text/3 smoke_test.json answers.npz
 """
@@ -23,7 +23,7 @@ PEAK = "VmHWM:"
 def peak_mb() -> float:
     """Return the peak of this process's resident memory, in 10^6 bytes.
 
-    On Linux, `ru_maxrss` of a child process starts at the peak of its parent; /proc does not.
+    On Linux, `ru_maxrss` of a child process starts at the peak of its parent. The value in /proc does not.
     """
     if STATUS.exists():
         line = next(one for one in STATUS.read_text().splitlines() if one.startswith(PEAK))
@@ -33,7 +33,7 @@ def peak_mb() -> float:
 
 
 def main(uri: str, examples: Path, answers: Path) -> None:
-    """Write the embeddings and the growth of the process's memory to an `.npz` file."""
+    """Write the embeddings, and the growth of the process's peak memory in MB, to an `.npz` file."""
     torch.zeros(1)
     before = peak_mb()
     model = mlflow.pyfunc.load_model(uri)

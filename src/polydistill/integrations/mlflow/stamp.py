@@ -1,4 +1,4 @@
-"""Reproducibility of a version: its code in a commit, its data in DVC's remote, and files and tags attached to it."""
+"""Reproducibility of a version. Checks its code and data, pushes the data, and attaches files and tags."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 PACKAGE = Path(polydistill.__file__).parent
 REQUIREMENTS_FILE = "requirements.lock"
 NAMED = 5
-"""The number of files that a reason names; the others are counted."""
+"""Largest number of files that a reason names. Further files are only counted."""
 ATTACHED = "project"
-"""The folder of these files in the run's artifacts."""
+"""The artifact folder of a run for the attached project files."""
 NEEDED = (PARAMS_FILE.name, dvc.DATA_FILE.name, dvc.LOCK_FILE.name, "dvc.yaml")
 REPRODUCIBLE, REASON = "reproducible", "reproducible_reason"
 COMMIT, DATA = "git_commit", "data_md5"
@@ -44,8 +44,8 @@ class Provenance:
         commit: The git commit of the code; None outside a repository.
         data_md5: DVC's hash of `data/`.
         requirements_sha256: The sha256 of `requirements.lock`; None without this file.
-        reasons: The reasons why the student cannot be reproduced, without paths of this machine; empty if it can.
-        detail: The output of a tool that failed.
+        reasons: The reasons why the student cannot be reproduced, without local paths; empty if it can be reproduced.
+        detail: The output of DVC, if the push of the data failed.
     """
 
     commit: str | None
@@ -67,9 +67,9 @@ class Attachments:
     Attributes:
         model: The name of the registered model.
         version: The number of the version.
-        modality: The modality of its run.
-        commit: The git commit of the code that made it.
-        folder: The folder with its files: `project/…`, `distill.json`, `scores.json`.
+        modality: The modality of the student.
+        commit: The git commit of the code that trained the student.
+        folder: The folder with the downloaded files: `project/…`, `distill.json`, `scores.json`.
     """
 
     model: str
@@ -80,11 +80,11 @@ class Attachments:
 
     @property
     def files(self) -> list[Path]:
-        """The files of the project."""
+        """The attached files of the project."""
         return sorted((self.folder / ATTACHED).iterdir())
 
     def read(self, name: str) -> dict[str, Any]:
-        """Return a JSON file of the run."""
+        """Return the content of a downloaded JSON file, such as `distill.json`."""
         content: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
         return content
 
@@ -92,9 +92,9 @@ class Attachments:
 def stamp(
     client: MlflowClient, root: Path, version: tuple[str, int], entries: Mapping[str, Any]
 ) -> Provenance:
-    """Attach the files that a rerun needs to a version, push its data, and tag it as reproducible or not.
+    """Attach the files that reproducing a version requires, push its data, and tag it as reproducible or not.
 
-    A version that is tagged as reproducible does not change.
+    A version that is already tagged as reproducible is not changed.
 
     Args:
         client: A client of the tracking store.
@@ -142,7 +142,7 @@ def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
 
     Raises:
         ParamsError: `uri` has another form.
-        MissingDataError: There is no such version, or it is not reproducible.
+        MissingDataError: There is no such version, it is not reproducible, or an attached file is missing.
         StageError: The tracking store does not answer.
     """
     match = URI.fullmatch(uri)
@@ -198,7 +198,7 @@ def examine(root: Path, entries: Mapping[str, Any]) -> Provenance:
 
 
 def _of_code(root: Path, commit: str | None) -> list[str]:
-    """Return a reason if the code in `root`, or the installed package, differs from the commit."""
+    """Return a list with one reason if the code in `root` or the installed package differs from the commit."""
     if commit is None:
         return ["code: no git repository with a commit"]
     folders = {root / place: place for place in git.CODE if (root / place).exists()}
@@ -213,7 +213,7 @@ def _of_code(root: Path, commit: str | None) -> list[str]:
 
 
 def _of_state(root: Path, entries: Mapping[str, Any]) -> list[str]:
-    """Return reasons if `data/` differs from `data.dvc`, or stages are stale."""
+    """Return reasons if `data/` differs from `data.dvc`, or if stages are out of date."""
     try:
         stale = dvc.status(root)
     except StageError:
@@ -227,7 +227,7 @@ def _of_state(root: Path, entries: Mapping[str, Any]) -> list[str]:
 
 
 def _push(root: Path) -> tuple[list[str], str]:
-    """Push the data to the remote; return the reasons why that failed, and the output of DVC."""
+    """Push the data to the remote. Return the reasons why the push failed, and the output of DVC."""
     try:
         dvc.push_data(root)
     except StageError as error:

@@ -1,4 +1,4 @@
-"""The tracking store of MLflow: its address, connections, and explanations of its errors."""
+"""The tracking store of MLflow: its URI, connections to it, and explanations of its errors."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ ADVICE = {
     "schema": "Another version of MLflow made it. `mlflow db upgrade {uri}` upgrades it.",
     "": "Check that {folder} is writable and that its disk has space.",
 }
-"""What to do about an error of the store, by a pattern of its scheme and error; the first that matches counts."""
+"""Advice by regular expression, which is matched with the URI scheme and the error. The first match is used."""
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # `--json` prints one object and nothing else
-    # MLflow tries a server that is down for many minutes; these are 10 to 20 seconds.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the output of `--json` must be one object only
+    # By default, MLflow retries for many minutes if a server is down. These settings limit that to 10 to 20 seconds.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
@@ -51,29 +51,29 @@ def folder(root: Path) -> Path:
 
 
 def model_name(modality: str) -> str:
-    """Return the registered model's name."""
+    """Return the name of a modality's registered model."""
     return f"student-{modality}"
 
 
 def tracking_uri(root: Path) -> str:
-    """Return `MLFLOW_TRACKING_URI` if it is set, else the project's own SQLite database."""
+    """Return `MLFLOW_TRACKING_URI` if it is set, else the URI of the project's own SQLite database."""
     return os.environ.get(URI_VARIABLE) or f"{SQLITE}{folder(root) / 'mlflow.db'}"
 
 
 def has_store(root: Path) -> bool:
-    """Return whether the tracking store exists; MLflow creates a missing database when it connects."""
+    """Return whether the tracking store exists. If the database is missing, MLflow creates it when it connects."""
     uri = tracking_uri(root)
     return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
 
 
 @contextmanager
 def connected(root: Path) -> Iterator[MlflowClient]:
-    """Yield a client, and point MLflow's fluent functions to the same store while the block runs.
+    """Yield a client. Inside the context, MLflow's fluent functions use the same store.
 
     Raises:
         MissingExtraError: MLflow is not installed.
-        InfrastructureError: Another process holds the lock of the database; try again later.
-        StageError: The store is damaged, of another version of MLflow, or does not answer.
+        InfrastructureError: Another process holds the lock of the database. Try again later.
+        StageError: The store is damaged, was created by another version of MLflow, or does not answer.
     """
     mlflow = import_mlflow()
     uri, before = tracking_uri(root), os.environ.get(URI_VARIABLE)
@@ -91,10 +91,10 @@ def connected(root: Path) -> Iterator[MlflowClient]:
 
 
 def import_mlflow() -> Any:
-    """Import MLflow without its log messages; takes seconds.
+    """Import MLflow without its log messages. The import takes seconds.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: MLflow is not installed.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -106,11 +106,11 @@ def import_mlflow() -> Any:
 
 
 def require_sound(uri: str) -> None:
-    """Check an SQLite file; MLflow would try to open a damaged one for an hour.
+    """Check that an SQLite file is a database. MLflow would retry opening a damaged file for an hour.
 
     Raises:
-        InfrastructureError: Another process holds its lock.
-        StageError: The file is no database.
+        InfrastructureError: Another process holds the lock of the database.
+        StageError: The file is not a database.
     """
     if not uri.startswith(SQLITE):
         return
@@ -129,14 +129,14 @@ def require_sound(uri: str) -> None:
 
 @contextmanager
 def errors_translated(uri: str) -> Iterator[None]:
-    """Replace errors of MLflow and its database by `StageError`s."""
+    """Convert errors of MLflow and its database to `StageError`."""
     import_mlflow()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except errors.PolydistillError:  # some are `OSError`s too
+    except errors.PolydistillError:  # some are also subclasses of `OSError`
         raise
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise _explain(uri, error) from error
@@ -144,7 +144,7 @@ def errors_translated(uri: str) -> Iterator[None]:
 
 @contextmanager
 def missing_explained(uri: str) -> Iterator[None]:
-    """Replace MLflow's errors for a missing version or alias by `MissingDataError`."""
+    """Convert MLflow's errors for a missing version or alias to `MissingDataError`."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -160,10 +160,10 @@ def missing_explained(uri: str) -> Iterator[None]:
 
 
 def check_store(root: Path) -> str:
-    """Return the address of the tracking store after a test request; creates nothing.
+    """Send a test request to the tracking store, and return its URI. A missing store is not created.
 
     Raises:
-        StageError: It does not answer.
+        StageError: The tracking store does not answer.
     """
     uri = tracking_uri(root)
     if not has_store(root):
@@ -174,12 +174,12 @@ def check_store(root: Path) -> str:
 
 
 def registered_model(client: MlflowClient, name: str) -> RegisteredModel | None:
-    """Return a registered model with its aliases and tags; None if it does not exist."""
+    """Return a registered model with its aliases and tags. None: it does not exist."""
     return next(iter(client.search_registered_models(f"name = '{name}'")), None)
 
 
 def experiment_id(client: MlflowClient, root: Path, modality: str) -> str:
-    """Return the id of a modality's experiment; it is created if it is missing."""
+    """Return the id of a modality's experiment. A missing experiment is created."""
     experiment = client.get_experiment_by_name(modality)
     if experiment is not None:
         return str(experiment.experiment_id)
@@ -189,7 +189,7 @@ def experiment_id(client: MlflowClient, root: Path, modality: str) -> str:
 
 
 def local_path(uri: str) -> Path | None:
-    """Return the path of artifacts on this disk; None if a server stores them."""
+    """Return the local path of an artifact URI. None: the artifacts are stored on a server."""
     if not uri.startswith(("/", "file:")):  # `mlflow-artifacts:/…`, `s3://…`
         return None
     from mlflow.utils.file_utils import local_file_uri_to_path
@@ -198,12 +198,12 @@ def local_path(uri: str) -> Path | None:
 
 
 def shown(text: str, root: Path = Path()) -> str:
-    """Return a text without the user and password of a URI, and without the path of the project."""
+    """Return a text without the user name and password of URIs, and without the path of the project."""
     return re.sub(r"//[^@/]*@", "//", text.replace(f"{root.resolve()}/", ""))
 
 
 def _explain(uri: str, error: Exception) -> errors.StageError:
-    """Return an error of a few lines: what is wrong with the store, and what to do."""
+    """Return an error with a short message, which describes the problem of the store and a solution."""
     first = next((one for one in str(error).splitlines() if one.strip()), type(error).__name__)
     symptoms = f"{uri.partition(':')[0]} {getattr(error, 'error_code', '')} {error}"
     pattern, advice = next(one for one in ADVICE.items() if re.search(one[0], symptoms))

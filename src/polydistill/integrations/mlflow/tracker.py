@@ -1,4 +1,4 @@
-"""Live logs of a training run in MLflow. A failing store causes a warning, never a failed training."""
+"""Live tracking of training in MLflow. If the tracking store fails, a warning is logged and training continues."""
 
 import atexit
 import logging
@@ -17,7 +17,9 @@ _log = logging.getLogger(__name__)
 
 
 class MlflowTracker(Tracker):
-    """See `contracts.Tracker`. Creates its run at the first call, and stops at the first failure.
+    """Tracker for MLflow. See `contracts.Tracker`.
+
+    The first call creates the run. After the first failure, nothing more is logged.
 
     Args:
         root: The project folder.
@@ -36,7 +38,7 @@ class MlflowTracker(Tracker):
         self._guard(lambda: log_params(*self._run(), params))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """See `contracts.Tracker.log_metrics`: one batch."""
+        """See `contracts.Tracker.log_metrics`. The metrics are logged in one batch."""
         self._guard(lambda: log_metrics(*self._run(), {step: metrics}))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -48,7 +50,7 @@ class MlflowTracker(Tracker):
         self._end("FINISHED")
 
     def _run(self) -> tuple[Any, str]:
-        """Return the client and the run, which are created at the first call."""
+        """Return the client and the id of the run. The first call creates both."""
         if self.run_id is None:
             uri = store.tracking_uri(self._root)
             store.require_sound(uri)
@@ -74,7 +76,7 @@ class MlflowTracker(Tracker):
             self.run_id, self._down = None, True
 
     def _guard(self, call: Callable[[], object]) -> None:
-        """Call a function, unless the store has failed before; log the first failure as a warning."""
+        """Call a function, unless the store has failed before. Log the first failure as a warning."""
         if self._down:
             return
         try:
@@ -86,7 +88,7 @@ class MlflowTracker(Tracker):
 
 
 def log_params(client: Any, run_id: str, params: Mapping[str, object]) -> None:
-    """Log the leaves of nested parameters."""
+    """Log nested parameters, flattened."""
     from mlflow.entities import Param
 
     leaves = [Param(_name(key), str(value)[:MAX_VALUE]) for key, value in flatten(params).items()]
@@ -94,7 +96,7 @@ def log_params(client: Any, run_id: str, params: Mapping[str, object]) -> None:
 
 
 def log_metrics(client: Any, run_id: str, by_step: Mapping[int, Mapping[str, float]]) -> None:
-    """Log metrics by step."""
+    """Log metrics of one or more steps in one batch."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -114,5 +116,5 @@ def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
 
 
 def _name(name: str) -> str:
-    """Replace characters that MLflow does not allow in a name, such as the `@` of a mteb metric."""
+    """Replace characters that MLflow does not allow in a name, such as the `@` in a metric of MTEB."""
     return re.sub(r"[^\w\-. :/]", "_", name)
