@@ -30,10 +30,12 @@ class ProgressLines:
     def __call__(self, what: str, done: int, total: int, **figures: float) -> None:
         """See `contracts.Progress`."""
         now = time.monotonic()
-        if done < self._done.get(what, done):  # the operation starts again, as in the next trial
+        if done < self._done.get(
+            what, done
+        ):  # the operation has restarted, for example in the next trial
             del self._started[what]
         self._done[what] = done
-        # a resumed stage starts above 0
+        # the count of a resumed stage starts above 0
         started, before = self._started.setdefault(what, (now, done))
         if done < total and now - self._shown.get(what, float("-inf")) < INTERVAL_S:
             return
@@ -60,8 +62,8 @@ def show(report: object, *, as_json: bool, human: object = None) -> None:
     Args:
         report: A dataclass or a mapping.
         as_json: Whether to print JSON.
-        human: What is printed for people, if it is not `report`: a table of rich, or a mapping. The fields of a
-            mapping are printed as an aligned list.
+        human: A rich table or a mapping that is printed for people instead of `report`. The fields of a mapping
+            are printed as an aligned list.
     """
     if as_json:
         typer.echo(json.dumps(plain(report), sort_keys=True))
@@ -78,7 +80,7 @@ def show(report: object, *, as_json: bool, human: object = None) -> None:
 
 
 def _print_rich(table: object) -> None:
-    """Print a table of rich; without a terminal it is `PIPED_WIDTH` characters wide, so that no column is cut."""
+    """Print a rich table; without a terminal it is `PIPED_WIDTH` characters wide, so that no column is cut."""
     from rich.console import Console
 
     console = Console(markup=False, highlight=False)
@@ -117,7 +119,7 @@ def _text(value: object) -> str:
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """Print the errors of polydistill as short messages and exit with their codes; other errors keep their trace."""
+    """Print the errors of polydistill as short messages and exit with their codes; keep the traceback of others."""
     try:
         yield
     except Exception as error:
@@ -132,6 +134,6 @@ def report_errors() -> Iterator[None]:
 
 
 def relative(path: Path) -> str:
-    """Return a path relative to the current folder, if it is inside this folder."""
+    """Return a path relative to the current folder if it is inside that folder."""
     here, full = Path.cwd(), path.resolve()
     return str(full.relative_to(here) if full.is_relative_to(here) else path)

@@ -1,4 +1,4 @@
-"""Checks of everything that a run needs, with advice about what is missing."""
+"""Checks everything that a run needs, and gives advice about failed checks."""
 
 import platform
 import shutil
@@ -23,7 +23,7 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        what: The name of the checked thing.
+        what: The name of the checked item.
         ok: Whether a run can use it.
         found: The version, size or error that the check found.
         advice: What to do if the check failed; otherwise empty.
@@ -107,4 +107,4 @@ CHECKS: dict[str, tuple[Callable[[Path], str], str]] = {
     "dvc remote": (_dvc_remote, "See docs/guides/remotes.md, and `dvc remote list`."),
     "tracking store": (_tracking_store, "Start the server, or unset MLFLOW_TRACKING_URI."),
 }
-"""The checks by name, and the advice if they fail. A check returns what it found, or raises it as an error."""
+"""The checks by name, and the advice if they fail. A check returns its finding as text, or raises an error."""

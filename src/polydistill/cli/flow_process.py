@@ -1,4 +1,4 @@
-"""The process that runs the whole pipeline: the flow module, in the project folder or in a workspace."""
+"""Runs the whole pipeline in a new process: the flow module, in the project folder or in a workspace."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from polydistill.project.workspace import make_workspace
 from polydistill.stages.resolve import resolve
 
 ALL = "all"
-"""An argument instead of a modality: all modalities that `params.yaml` lists, one after the other."""
+"""The argument that selects all modalities in `params.yaml`, one after the other."""
 
 
 def run_flows(
@@ -30,7 +30,7 @@ def run_flows(
         to_stderr: Whether the flows write to standard error, so that standard output holds only the result.
 
     Raises:
-        UnknownNameError: There is no such block, or no plug-in of a name in it.
+        UnknownNameError: There is no such block, or the block names an unknown plug-in.
         ParamsError: A quick run is requested, and a block has no `quick`.
         StageError: `root` is not a project folder.
     """
@@ -48,7 +48,7 @@ def run_flows(
 
 
 def _run_flow(folder: Path, modality: str, stream: TextIO | None) -> int:
-    """Run the flow to its end. On an error or an interrupt, terminate it; it then stops its stages first."""
+    """Run the flow to its end. On an error or an interrupt, terminate it; the flow stops its stages before it ends."""
     command = [sys.executable, "-m", "flows.retrain", modality]
     with subprocess.Popen(command, cwd=folder, stdout=stream) as flow:
         try:
@@ -61,10 +61,10 @@ def _run_flow(folder: Path, modality: str, stream: TextIO | None) -> int:
 def quick_overrides(params: Params, modality: str) -> dict[str, object]:
     """Return the overrides of the workspace of quick runs.
 
-    They do not depend on `modality`: the workspace contains every modality that has a `quick`.
+    They do not depend on `modality`: the workspace contains every modality that has a `quick` section.
 
     Raises:
-        UnknownNameError: There is no such block, or it has no such teacher.
+        UnknownNameError: There is no such block, or the block has no such teacher.
         ParamsError: The block, or for `all` one of the blocks, has no `quick`.
     """
     quick = {name: params.modality(name).quick for name in params.modalities}

@@ -1,4 +1,4 @@
-"""Arguments and options of several commands, the settings that they read, and the list of commands in `--help`."""
+"""Arguments and options that commands share, access to the settings, and the list of commands in `--help`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CommandGroup(TyperGroup):
             return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
-        """Write only the commands, in the order in which they were added: the only option is `--help`."""
+        """Write only the commands, in the order in which they were added; `--help` is the only option."""
         width = max(map(len, self.commands))
         commands: list[Any] = list(self.commands.values())
         for heading, members in groupby(commands, attrgetter("rich_help_panel")):

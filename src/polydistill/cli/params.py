@@ -1,4 +1,4 @@
-"""`polydistill params`: show the effective settings, or write the file of them that DVC compares."""
+"""`polydistill params`: show the effective settings, or write them to the file that DVC compares."""
 
 from __future__ import annotations
 

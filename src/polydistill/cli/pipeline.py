@@ -1,4 +1,4 @@
-"""Commands that create a project and run the pipeline, whole or stage by stage. They import large libraries themselves."""
+"""Commands that create a project and run the pipeline or single stages. Each command imports its large libraries."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -195,10 +195,10 @@ def gc(
 
 
 def moment(text: str) -> datetime:
-    """Return a time in UTC; a day means the end of the day, and a time without a zone is in UTC.
+    """Return a time in UTC; a date means the end of that day, and a time without a zone is in UTC.
 
     Raises:
-        ParamsError: `text` is neither a day nor a time.
+        ParamsError: `text` is neither a date nor a time.
 
     Examples:
         >>> print(moment("2026-01-31"))

@@ -1,1 +1,1 @@
-"""Integrations with outside services, each behind a protocol of the core."""
+"""Integrations with external services, each behind a protocol of the core."""

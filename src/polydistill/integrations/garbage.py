@@ -23,7 +23,7 @@ EXPERIMENTS = Path(".dvc") / "tmp" / "exps" / "standalone"
 """The working folder of `dvc exp run --temp`."""
 PARTS = ("corpus", "benchmark")
 HOUR = 3600.0
-"""In seconds."""
+"""The number of seconds in an hour."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Garbage:
     """An unused file, folder or entry of the registry.
 
     Attributes:
-        kind: The kind of thing.
+        kind: The kind of file, folder or entry.
         what: A path in the project folder, or an id in the registry.
         why: The reason why it is unused.
-        size_bytes: The space that it takes on this disk.
+        size_bytes: The disk space that it takes.
     """
 
     kind: Kind
@@ -46,8 +46,8 @@ class Garbage:
 def find_files(root: Path, modality: str, older_than_h: float) -> list[Garbage]:
     """List the unused files and folders of a modality.
 
-    The list has no files that were written in the last `older_than_h` hours or that `dvc.lock` names. It is empty
-    while a stage is running.
+    Files that were written in the last `older_than_h` hours or that `dvc.lock` names are not listed. The list is
+    empty while a stage is running.
     """
     if stage_is_running(root):
         return []
@@ -62,7 +62,7 @@ def remove_files(root: Path, garbage: Garbage) -> None:
     if path.parent == root / PLACES:
         try:
             git.remove_worktree(project_of(root), path)
-        except StageError:  # not a worktree any more
+        except StageError:  # no longer a worktree
             shutil.rmtree(path)
     elif path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -81,12 +81,12 @@ def stage_is_running(root: Path) -> bool:
         readers = [one for ones in lock.get("read", {}).values() for one in ones]
         pids = {int(holder["pid"]) for holder in [*writers, *readers]}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return True  # do not ignore a lock that cannot be read
+        return True  # treat an unreadable lock as held
     return any(map(psutil.pid_exists, pids))
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder; a link counts as nothing."""
+    """Return the size in bytes of a file, or of all files below a folder; links are not followed."""
     return sum(file.lstat().st_size for file in _below(path) if not file.is_dir())
 
 
@@ -106,7 +106,7 @@ def _garbage(root: Path, kind: Kind, path: Path, why: str) -> Garbage:
 
 
 def _work(root: Path, modality: str) -> Iterator[Garbage]:
-    """Yield unfinished work of stages that were interrupted or had other settings."""
+    """Yield unfinished work of stages that were interrupted or ran with other settings."""
     why = "unfinished work: a stage with these settings and inputs would resume it"
     for path in sorted(Layout(root, modality).scratch.glob("work/*/*")):
         of_modality = path.name == modality or path.name.startswith(f"{modality}-")
@@ -127,7 +127,7 @@ def _embeddings(root: Path, modality: str) -> Iterator[Garbage]:
     """Yield embeddings that `dvc.lock` does not name, and folders left by an interrupted swap."""
     try:
         entries = lock_entries(root, modality)
-    except MissingDataError:  # nothing is known about what is used
+    except MissingDataError:  # the used embeddings are unknown
         return
     named = {row["path"] for entry in entries.values() for row in entry.get("outs", ())}
     for part in PARTS:

@@ -1,4 +1,4 @@
-"""Commands of git, which is never imported: the state of the code, and a worktree at another commit."""
+"""Runs git as a command: reports the state of the code, and makes worktrees at other commits."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,12 @@ from polydistill.errors import MissingDataError, StageError
 
 CODE = ("src", "flows", "recipes")
 NOT_CODE = "__pycache__"
-NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # DVC's hook would check out data in a worktree
+NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # otherwise DVC's hook checks out data in a worktree
 TIMEOUT_S = 300.0
 
 
 def head_commit(root: Path) -> str | None:
-    """Return the commit that is checked out; None without git, repository or commit."""
+    """Return the commit that is checked out, or None if there is no git, no repository or no commit."""
     try:
         return _git(root, "rev-parse", "--verify", "HEAD^{commit}").strip()
     except StageError:
@@ -26,11 +26,11 @@ def code_differences(project: Path, commit: str, folders: Mapping[Path, str]) ->
     Args:
         project: The project folder, inside the repository.
         commit: The commit to compare with.
-        folders: Folders of code, and the folder of the project that each is a copy of: `src` of a workspace is
-            the project's `src`, an installed package is `src/polydistill`.
+        folders: For each folder of code, the project folder that it is a copy of. A workspace's `src` is a copy of
+            the project's `src`, and an installed package is a copy of `src/polydistill`.
 
     Returns:
-        Their paths in the project, sorted, without files that git ignores.
+        The sorted paths of these files, relative to the project, without files that git ignores.
     """
     lines = _git(project, "ls-tree", "-r", "-z", commit, "--", *CODE).split("\0")
     entries = (line.split("\t", 1) for line in lines if line)
@@ -52,10 +52,10 @@ def code_differences(project: Path, commit: str, folders: Mapping[Path, str]) ->
 
 
 def require_identity() -> None:
-    """Check that git knows the name of the author of commits.
+    """Check that an author name for commits is configured in git.
 
     Raises:
-        StageError: It does not, or it is not installed.
+        StageError: No name is configured, or git is not installed.
     """
     try:
         _git(Path(), "var", "GIT_COMMITTER_IDENT")
@@ -77,7 +77,7 @@ def commit_all(folder: Path, message: str) -> None:
 
 
 def init(folder: Path) -> None:
-    """Make a folder a repository.
+    """Initialize a git repository in a folder.
 
     Raises:
         StageError: Git failed.
@@ -86,10 +86,10 @@ def init(folder: Path) -> None:
 
 
 def require_commit(project: Path, commit: str) -> None:
-    """Check that this clone has a commit.
+    """Check that this clone contains a commit.
 
     Raises:
-        MissingDataError: It does not.
+        MissingDataError: The commit is not in this clone.
     """
     try:
         _git(project, "cat-file", "-e", f"{commit}^{{commit}}")
@@ -101,7 +101,7 @@ def require_commit(project: Path, commit: str) -> None:
 
 
 def add_worktree(project: Path, commit: str, folder: Path) -> Path:
-    """Check a commit out into a new folder, on no branch, and return the project folder in it.
+    """Check out a commit in a new worktree without a branch, and return the project folder in it.
 
     Raises:
         StageError: Git failed.

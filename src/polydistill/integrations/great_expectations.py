@@ -16,7 +16,7 @@ class GreatExpectationsChecker:
     """See `stages.validate.RuleChecker`.
 
     Args:
-        data_docs: The folder of the pages, which is replaced.
+        data_docs: The folder for the Data Docs pages; an existing folder is replaced.
     """
 
     def __init__(self, data_docs: Path) -> None:
@@ -26,7 +26,7 @@ class GreatExpectationsChecker:
         """See `stages.validate.RuleChecker.check`.
 
         Raises:
-            UnknownNameError: A rule's type is not an expectation.
+            UnknownNameError: A rule's type is not an expectation of Great Expectations.
         """
         try:
             import great_expectations as gx
@@ -36,7 +36,7 @@ class GreatExpectationsChecker:
         variables: Any = context.variables
         variables.progress_bars = {"globally": False}
         source = context.data_sources.add_pandas("tables")
-        suites = {  # all of them first: an unknown rule is an error before any check
+        suites = {  # build all suites first, so that an unknown rule raises before any check runs
             name: [_expectation(gx, rule, number) for number, rule in enumerate(rules)]
             for name, (_, rules) in tables.items()
         }

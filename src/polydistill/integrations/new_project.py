@@ -1,4 +1,4 @@
-"""Makes a project from a user's files: data, settings, stage graph, flows, a git and a DVC repository."""
+"""Creates a project from a user's files, with data, settings, stage graph, flows, and git and DVC repositories."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from polydistill.integrations import git
 from polydistill.integrations.dvc import stages as dvc
 
 SHIPPED = Path(project.__file__).parent / "template"
-"""The template files; a wheel also has `flows/` and `dvc.yaml` here, an editable install uses its repository's."""
+"""The template files. A wheel also has `flows/` and `dvc.yaml` here; an editable install uses the repository's."""
 REPOSITORY = Path(__file__).parents[3]
 NOT_OF_A_PROJECT = (
     "src/",
@@ -30,10 +30,10 @@ NOT_OF_A_PROJECT = (
     "artifacts/${item}/local",
     "artifacts/${item.modality}/local",
 )
-"""Dependencies that only this repository's stages have: its own code, and data that its recipes fetch."""
+"""Dependencies of stages in this repository only: its own code, and the data that its recipes fetch."""
 SLOW_TEACHERS = frozenset({"e5-small"})
 LEAST_BATCH, BATCHES = 32, 16
-"""The least batch size, and the number of batches per epoch that smaller batches are to give for a small corpus."""
+"""The minimum batch size, and the target number of batches per epoch for a small corpus."""
 PATIENCE = 4
 """Training stops after `epochs // PATIENCE` epochs without a lower held-out loss."""
 HELD_OUT_ROWS = 100
@@ -46,7 +46,7 @@ HEADER = """\
 
 @dataclass(frozen=True)
 class NewProject:
-    """A project that was made.
+    """A newly created project.
 
     Attributes:
         folder: The project folder.
@@ -55,7 +55,7 @@ class NewProject:
         task: The task's name; None without a task.
         n_task: The number of rows of the task.
         n_test: The number of rows that the task's score is computed on.
-        notes: Sentences about guesses and dropped rows.
+        notes: Messages about guessed settings and dropped rows.
     """
 
     folder: Path
@@ -75,14 +75,14 @@ def create_project(
     Args:
         folder: The project folder.
         corpus: A table, a text file, a folder or a glob.
-        task: The same, with labelled examples; None: see `data.intake.take_in`.
-        modality: The modality of the examples; None: it is guessed.
-        named: The columns and the kind of task that the user has named.
+        task: Labelled examples, in the same forms as `corpus`. If None, see `data.intake.take_in`.
+        modality: The modality of the examples. If None, it is guessed.
+        named: The columns and the kind of task that the user specified.
 
     Raises:
         ParamsError: The folder is not empty, or the modality is unknown.
         DataError: A file is missing or damaged, or has no examples.
-        StageError: Git or DVC failed, or git has no name for the author of commits.
+        StageError: Git or DVC failed, or no author name is configured in git.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ParamsError(f"{folder} must be a new or an empty folder: name another.")
@@ -125,7 +125,7 @@ def create_project(
 
 
 def _write_table(folder: Path, name: Path, frame: pd.DataFrame) -> str:
-    """Write texts as CSV and images as Parquet; return the path in the project."""
+    """Write texts as CSV and images as Parquet, and return the path relative to the project."""
     is_binary = any(isinstance(value, bytes) for value in frame.head(1).to_numpy().ravel())
     path = name.with_suffix(".parquet" if is_binary else ".csv")
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def _write_table(folder: Path, name: Path, frame: pd.DataFrame) -> str:
 
 
 def _installed() -> str:
-    """Return the packages that are installed here, in the format of a requirements file."""
+    """Return the installed packages, in the format of a requirements file."""
     found = {
         (one.metadata["Name"] or "").lower().replace("_", "-"): one.version
         for one in distributions()
@@ -160,7 +160,7 @@ def tool_files() -> dict[str, bytes]:
 
 
 def stage_graph() -> str:
-    """Return `dvc.yaml` of a project: the stages without dependencies on this repository's code and recipes."""
+    """Return a project's `dvc.yaml`: the stages, without dependencies on this repository's code and recipes."""
     graph = yaml.safe_load(_shipped("dvc.yaml").read_text(encoding="utf-8"))
     del graph["stages"]["fetch-data"]
     for stage in graph["stages"].values():
@@ -178,7 +178,7 @@ def settings(
         modality: The modality of the examples.
         corpus: The path of the corpus.
         n_corpus: The number of rows of the corpus.
-        task: The settings of the task by its name; empty without a task.
+        task: The settings of the task, keyed by its name; empty without a task.
         n_test: The number of rows that the task's score is computed on. The gate tolerates a loss of two standard
             errors of such a score.
     """
@@ -205,7 +205,7 @@ def settings(
 
 
 def scaled_training(modality: str, n_rows: int) -> dict[str, int]:
-    """Return the training settings that give a small corpus enough steps; empty if the defaults do.
+    """Return training settings with enough steps for a small corpus; empty if the defaults suffice.
 
     Examples:
         >>> scaled_training("text", 250)

@@ -1,6 +1,6 @@
-"""Decides whether a run has anything to do, from the stages that are stale, the champion and the retrain policy.
+"""Decides whether a run has anything to do, based on stale stages, the champion and the retrain policy.
 
-The gate, drift and Great Expectations import torch, so they are imported only if the decision depends on them.
+The gate, drift and Great Expectations import torch. They are imported only if the decision depends on them.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class Registered:
         lock_sha256: The sha256 of the modality's entries in `dvc.lock` when the version was made.
         data_md5: DVC's hash of the data that the version was made from; None if it is not recorded.
         verdict: The verdict of the gate or of a person, from the version's tag.
-        refused: Whether the gate or a person refused the version, and nothing has changed since.
+        refused: Whether the gate or a person refused the version and nothing has changed since.
     """
 
     version: int
@@ -43,7 +43,7 @@ class Facts:
     """The state of a project that a plan depends on.
 
     Attributes:
-        stale: The stages and files that are not up to date according to DVC.
+        stale: The stages and files that DVC reports as not up to date.
         lock_sha256: The sha256 of the modality's entries in `dvc.lock`; None before the first run.
         data_md5: DVC's hash of the data; None if `data/` has edits that `dvc add` has not saved.
         champion: The champion; None if there is none.
@@ -62,7 +62,7 @@ class Plan:
     """The decision about a run.
 
     Attributes:
-        action: `run`: make a student; `unchanged`: nothing has changed; `waiting`: the policy's condition is not met.
+        action: `run` (make a student), `unchanged` (nothing has changed) or `waiting` (policy condition not met).
         reason: A sentence that explains the decision to a person.
     """
 
@@ -73,13 +73,13 @@ class Plan:
 def make_plan(
     root: Path, params: Params, modality: str, policy: RetrainPolicy | None = None
 ) -> Plan:
-    """Return whether a run of the project would have anything to do; starts no stage and changes nothing.
+    """Return whether a run of the project would have anything to do, without starting a stage or changing anything.
 
     Args:
         root: The project folder.
         params: The project's parameters.
         modality: A block of `params.yaml`.
-        policy: Replaces the policy in `params.yaml`.
+        policy: A policy that replaces the one in `params.yaml`.
 
     Raises:
         StageError: DVC or the tracking store does not answer.
@@ -150,9 +150,9 @@ def _registered(root: Path, modality: str) -> dict[str, Registered]:
 def _is_refused(
     root: Path, params: Params, modality: str, verdict: str | None, champion: Registered | None
 ) -> bool:
-    """Return whether a person or the gate refuses the challenger, whose last verdict is `verdict`.
+    """Return whether a person or the gate refuses the challenger; `verdict` is its last recorded verdict.
 
-    The gate judges it again only if its policy or the champion has changed.
+    The gate is applied again only if its last verdict is missing, or if its policy or the champion has changed.
     """
     if verdict != "refused":
         return verdict == WITHDRAWN

@@ -1,4 +1,4 @@
-"""Commands in process groups of their own: output is shown as it comes, and no child survives a stop."""
+"""Runs each command in its own process group, shows output immediately, and leaves no child after a stop."""
 
 import os
 import shutil
@@ -19,16 +19,16 @@ from polydistill.errors import StageError
 GRACE_S = 5.0
 KEPT_LINES = 200
 _running: dict[subprocess.Popen[str], bool] = {}
-"""The commands that run, and whether they were stopped by this process."""
+"""The running commands, and whether this process has stopped each of them."""
 _lock = threading.RLock()
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that ended by itself.
+    """The result of a command that was not stopped by this process.
 
     Attributes:
-        exit_code: The exit code; minus the signal's number if a signal ended it.
+        exit_code: The exit code; the negative signal number if a signal ended the command.
         lines: The last lines of its output.
         seconds: The duration.
     """
@@ -46,16 +46,16 @@ def run_command(
     hidden: Container[str] | None = (),
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a command in `root` and copy its lines to standard output as they come.
+    """Run a command in `root` and copy each line of its output to standard output immediately.
 
-    Its PATH begins with the folder of this interpreter, so that it finds the commands installed there.
+    The folder of this interpreter is first on its PATH, so that it finds the commands installed there.
 
     Args:
         command: Program and arguments.
         root: The working folder.
         timeout_s: Seconds after which the whole process group is killed.
-        hidden: Lines that are not copied; None: all lines.
-        environment: Variables that are added to ours or replace them.
+        hidden: Lines that are not copied. If None, no line is copied.
+        environment: Environment variables that are added to, or replace, those of this process.
 
     Raises:
         StageError: The command could not start, exceeded the timeout, or was stopped by `stop_all`.
@@ -102,7 +102,7 @@ def run_command(
 
 
 def stop_all() -> None:
-    """Kill every command that `run_command` is running in this process, children included."""
+    """Kill every command that `run_command` is running in this process, including child processes."""
     with _lock:
         running = list(_running)
     for process in running:
@@ -120,14 +120,14 @@ def stopped_on_failure() -> Iterator[None]:
 
 
 def child_environment() -> Mapping[str, str]:
-    """Return the environment of a child process: this interpreter's commands first, lines unbuffered."""
+    """Return the environment of a child process: this interpreter's folder first on PATH, unbuffered output."""
     columns = str(shutil.get_terminal_size().columns)
     own = {"PATH": path_of_commands(), "PYTHONUNBUFFERED": "1", "COLUMNS": columns}
     return {**os.environ, **own}
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Ask the process group to end, and kill what is left of it after `GRACE_S`."""
+    """Ask the process group to end, and kill the remaining processes after `GRACE_S`."""
     with _lock:
         if process not in _running:
             return

@@ -1,4 +1,4 @@
-"""Reproduces a registered student from its commit, its files and its data, and compares the two."""
+"""Reproduces a registered student from its commit, files and data, and compares it with the published student."""
 
 import os
 import re
@@ -25,7 +25,7 @@ from polydistill.report.results import read_report
 
 PLACES = Path(".polydistill") / "reproductions"
 INPUTS = ("fetch-data@",)
-"""Stages that fetch inputs: they are restored from DVC's cache, which needs no network."""
+"""Stages that fetch inputs. They are restored from DVC's cache, which needs no network."""
 EMBEDDINGS = ("validate@", "embed@")
 PINNED = re.compile(r"^([\w.-]+)(?:\[.*?\])?==([\w.!]+)", re.MULTILINE)
 """A line of a requirements file: name and version, without extras and local version."""
@@ -43,9 +43,9 @@ class Reproduction:
         version: The number of the version.
         commit: The git commit of the code.
         comparison: The comparison with the published student.
-        stages: The stages in the order of their runs, each run or restored from the cache.
-        same_outputs: By stage, whether every output has the hash in the version's `dvc.lock`.
-        packages: Packages whose versions here differ from the version's `requirements.lock`.
+        stages: The stages, run or restored from the cache, in the order of execution.
+        same_outputs: By stage, whether the hash of every output equals that in the version's `dvc.lock`.
+        packages: Packages whose installed versions differ from the version's `requirements.lock`.
         seconds: The duration.
         place: The folder of the reproduction, if it is kept.
     """
@@ -72,8 +72,8 @@ def reproduce_version(
 ) -> Reproduction:
     """Run a version's stages again in a worktree at its commit, and compare the results.
 
-    Code, parameters, stage graph and data are the version's; the installed packages are ours. Nothing is added to
-    DVC's cache or to the project's tracking store.
+    Code, parameters, stage graph and data are those of the version; packages are those installed here. Nothing is
+    added to DVC's cache or to the project's tracking store.
 
     Args:
         root: The project folder.
@@ -118,7 +118,7 @@ def reproduce_version(
     kept = keep or comparison.outcome == "different"
     if not kept:
         git.remove_worktree(project_of(root), place)
-        with suppress(OSError):  # others are there
+        with suppress(OSError):  # the folder holds other reproductions
             place.parent.rmdir()
     return Reproduction(
         model=what.model,
@@ -134,7 +134,7 @@ def reproduce_version(
 
 
 def other_packages(lock: Path) -> tuple[str, ...]:
-    """Return the packages whose versions here differ from those in a lock file: `torch 2.12.0 → 2.13.0`."""
+    """Return the packages whose installed versions differ from those in a lock file: `torch 2.12.0 → 2.13.0`."""
     if not lock.exists():
         return ()
     different = []
@@ -148,7 +148,7 @@ def other_packages(lock: Path) -> tuple[str, ...]:
 
 @contextmanager
 def _place(root: Path, what: stamp.Attachments, place: Path) -> Iterator[Path]:
-    """Yield the project folder in a new worktree, which an error of a stage names."""
+    """Yield the project folder in a new worktree; errors raised in the block name the worktree."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with stopped_on_failure():
@@ -167,7 +167,7 @@ def _place(root: Path, what: stamp.Attachments, place: Path) -> Iterator[Path]:
 
 
 def _environment(project: Path) -> dict[str, str]:
-    """Return the variables with which stages use the worktree's code and a tracking store in it."""
+    """Return environment variables that make stages use the worktree's code and a tracking store inside it."""
     paths = [str(project / "src"), os.environ.get("PYTHONPATH", "")]
     return {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
@@ -176,7 +176,7 @@ def _environment(project: Path) -> dict[str, str]:
 
 
 def _require_own_code(project: Path) -> None:
-    """Check that the stages will run the commit's code and not an installed package."""
+    """Check that the stages run the commit's code and not an installed package."""
     finished = run_command(
         WHERE, project, timeout_s=WHERE_TIMEOUT_S, hidden=None, environment=_environment(project)
     )

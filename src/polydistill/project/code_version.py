@@ -1,4 +1,4 @@
-"""A checksum of the code of some modules that ignores comments, docstrings and formatting."""
+"""Computes a checksum of the code of modules, without comments, docstrings and formatting."""
 
 import ast
 import hashlib
@@ -45,7 +45,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """Yield the names that a module imports, at its top or inside functions, which may be modules."""
+    """Yield the names, possibly of modules, that a module imports at its top level or inside functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -1,4 +1,4 @@
-"""Atomic writing and checksums of files, moving of finished folders across file systems, and detection of a full disk."""
+"""Writes files atomically, computes checksums, moves finished folders across file systems, and detects a full disk."""
 
 import errno
 import hashlib
@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 FULL_DISK = ("No space left on device", "PytorchStreamWriter failed", "database or disk is full")
-"""Messages of libraries that hide the error number."""
+"""Messages about a full disk from libraries that do not pass on the error number."""
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> None:
-    """Write a file by one rename: a reader sees either the old content or the new content.
+    """Write a file atomically, with one rename: a reader sees either the old or the new content.
 
     Args:
         path: The file; its folder is created if it is missing.
@@ -28,20 +28,20 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> 
                 os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError:
-        unfinished.unlink(missing_ok=True)  # left over if the disk is full
+        unfinished.unlink(missing_ok=True)  # a full disk leaves it behind
         raise
 
 
 def sha256_of(path: Path) -> str:
-    """Return a file's sha256, as 64 hexadecimal digits."""
+    """Return the sha256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def put_in_place(made: Path, target: Path) -> None:
-    """Move a finished file or folder to `target`, and replace what is there.
+    """Move a finished file or folder to `target`, and replace an existing one.
 
-    A folder cannot replace another in one step: between the two steps a reader finds no folder, never a partial one.
+    Replacing a folder takes two steps. Between them a reader finds no folder, but never a partial one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if _device(made) != _device(target.parent):
@@ -58,7 +58,7 @@ def put_in_place(made: Path, target: Path) -> None:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Return whether an error, or one of its causes, is a full disk."""
+    """Return whether an error, or one of its causes, reports a full disk."""
     cause: BaseException | None = error
     while cause is not None:
         if getattr(cause, "errno", None) == errno.ENOSPC or any(

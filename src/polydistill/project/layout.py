@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def modality_of(root: Path, folder: Path, known: Sequence[str]) -> str | None:
-    """Return the modality of the student in `folder`, one of the project's modalities `known`; None if unclear.
+    """Return the modality of the student in `folder`, or None if unclear; `known` are the project's modalities.
 
     Examples:
         >>> modality_of(Path("a"), Path("a/artifacts/text/student"), ["text", "vision"])
@@ -38,29 +38,29 @@ class Layout:
         self.history = self.artifacts / "history.parquet"  # losses: step, teacher, split, nats
         # Predictions: task, example, seed, model, prediction, target, score.
         self.predictions = self.artifacts / "predictions.parquet"
-        self.mteb = self.artifacts / "mteb"  # the results of mteb: `<model>/<task>.json`
-        # Third-party tasks, which are fetched on each machine and not redistributed; in `status.json`, a list of
-        # them and the reasons why others are missing.
+        self.mteb = self.artifacts / "mteb"  # results of mteb, as `<model>/<task>.json`
+        # Third-party tasks, which are fetched on each machine and not redistributed. `status.json` lists the fetched
+        # tasks, and the missing tasks with the reasons.
         self.local = self.artifacts / "local"
         self.local_status = self.local / "status.json"
 
         # Files for people to read.
         self.reports = root / "reports" / modality
         self.validation = self.reports / "validation.json"  # results of the rules about the data
-        self.data_docs = self.reports / "data_docs"  # the same as HTML pages
+        self.data_docs = self.reports / "data_docs"  # the same results as HTML pages
         self.distillation = self.reports / "distill.json"  # metrics of the distill stage
         self.scores = self.reports / "scores.json"  # main scores by model, type of task, and task
         self.page = self.reports / "index.html"  # the report page
         self.results = root / "docs" / "results" / modality  # committed comparisons and estimates
-        # The drift of the incoming corpus from the champion's, and the rules about its columns as HTML pages. Local
-        # to this machine, not an output of DVC.
+        # Drift of the incoming corpus from the champion's corpus, and the column rules as HTML pages. These files are
+        # local to this machine and not outputs of DVC.
         self.drift = self.reports / "drift.json"
         self.drift_docs = self.reports / "drift_docs"
 
         # Times, run ids and unfinished work, local to this machine; no rerun needs them.
         self.scratch = root / ".polydistill"
         self.verdict = self.scratch / "gate" / f"{modality}.json"  # the gate's last verdict
-        self.watched = self.scratch / "watch" / f"{modality}.json"  # last reported by flows.watch
+        self.watched = self.scratch / "watch" / f"{modality}.json"  # the last report of flows.watch
         self.run_lock = self.scratch / "run.lock"  # the project lock, held by the current run
         self.downloads = self.scratch / "downloads"  # files of package registries
 
@@ -77,7 +77,7 @@ class Layout:
         return self.work("embed", f"{self.modality}-{teacher}-{part}")
 
     def disabled_embeddings(self, part: str, active: Container[str]) -> list[tuple[Path, Path]]:
-        """Return the embedding folders of teachers that are not active, each with its new path."""
+        """Return the embedding folders of teachers that are not active, each with the path to move it to."""
         folders = sorted((self.artifacts / "embeddings" / part).glob("*"))
         return [
             (folder, self.embedding_work(part, folder.name))
@@ -86,7 +86,7 @@ class Layout:
         ]
 
     def warm_start(self, sha256: str) -> Path:
-        """Return the folder of an imported version with `student` and `heads`; its name is the start of `sha256`."""
+        """Return the folder of an imported version, with `student` and `heads`; its name is the start of `sha256`."""
         return self.root / "adopted" / self.modality / sha256[:16]
 
     def timing(self, teacher: str) -> Path:

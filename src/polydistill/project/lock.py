@@ -1,4 +1,4 @@
-"""Lock files that name their holder in the error of a process that cannot acquire the lock."""
+"""Lock files; a process that cannot acquire the lock gets an error that names the holder."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def project_lock(lock: Path, who: str, *, wait_s: float = 0.0) -> Iterator[None]
 def held(lock: Path, who: str, what: str, *, wait_s: float, advice: str) -> Iterator[None]:
     """Hold a lock file while the block runs.
 
-    The operating system releases the lock when the holder ends, also when it is killed. The lock file remains.
+    The operating system releases the lock when the holding process ends, even if it is killed. The lock file remains.
 
     Args:
         lock: The lock file; it is created if it is missing. The file `<lock>.holder` names the holder.
@@ -43,7 +43,7 @@ def held(lock: Path, who: str, what: str, *, wait_s: float, advice: str) -> Iter
         advice: A sentence for the error that tells the user what to do.
 
     Raises:
-        InfrastructureError: Another process, which the message names, holds the lock for longer than `wait_s`.
+        InfrastructureError: Another process holds the lock for longer than `wait_s`; the message names that process.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     holder = lock.with_name(f"{lock.name}.holder")

@@ -18,7 +18,7 @@ from polydistill.project.files import write_atomic
 WORKSPACES = Path(".polydistill") / "workspaces"
 FOLDERS = ("flows",)
 OPTIONAL = ("src", "recipes")
-"""Folders that this repository has, and not every project."""
+"""Folders of this repository that other projects may lack."""
 FILES = ("dvc.yaml", ".dvcignore", "requirements.lock", "pyproject.toml", "prefect.yaml")
 DATA_FILE, LOCK_FILE = "data.dvc", "dvc.lock"
 IGNORED = "__pycache__"
@@ -26,7 +26,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 def project_of(root: Path) -> Path:
-    """Return the project that a workspace belongs to; the project of any other folder is the folder itself.
+    """Return the project that a workspace belongs to; for any other folder, return the folder itself.
 
     Examples:
         >>> project_of(Path("/home/me/project/.polydistill/workspaces/quick")).as_posix()
@@ -49,8 +49,8 @@ def make_workspace(
         root: The project folder.
         name: Lower-case letters, digits and hyphens.
         overrides: Dotted keys of the settings and their values; see `config.overrides.override`.
-        own_data: Whether `data.dvc` and `dvc.lock` are copied from the project only once. Scheduled runs then take
-            in new data in the workspace without a change of the project's git repository.
+        own_data: Whether `data.dvc` and `dvc.lock` are copied from the project only once. Scheduled runs can then add
+            new data in the workspace without changing the project's git repository.
 
     Raises:
         ParamsError: A key is unknown, a value is out of bounds, or `name` is invalid.
@@ -102,7 +102,7 @@ def _mirror(source: Path, target: Path) -> None:
         copy_function=lambda file, copy: _write(Path(copy), Path(file).read_bytes()),
         dirs_exist_ok=True,
     )
-    for path in sorted(target.rglob("*"), reverse=True):  # a folder after its content
+    for path in sorted(target.rglob("*"), reverse=True):  # visit a folder after its content
         if (source / path.relative_to(target)).exists() or IGNORED in path.parts:
             continue
         if path.is_dir():
@@ -112,7 +112,7 @@ def _mirror(source: Path, target: Path) -> None:
 
 
 def _point_to_data(root: Path, folder: Path) -> None:
-    """Copy `data.dvc`, and remove data of another version, so that the next pull downloads this one."""
+    """Copy `data.dvc`, and remove data of another version, so that the next pull downloads this version."""
     changed = _write(folder / DATA_FILE, (root / DATA_FILE).read_bytes())
     if changed and (folder / "data").exists():
         shutil.rmtree(folder / "data")

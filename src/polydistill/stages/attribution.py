@@ -1,8 +1,8 @@
-"""Teacher attribution: what each teacher adds to the others, on the benchmark, without training a student.
+"""Teacher attribution: each teacher's contribution to the benchmark scores of an ensemble, without training a student.
 
 This is not a DVC stage: it reads existing embeddings. `docs/results/<modality>/attribution.{json,md}` holds scores and
 sizes of weights, which are the same on every machine. The contribution per minute of embedding depends on the machine,
-so `adds_per_minute` computes it on request and it is not stored.
+so `adds_per_minute` computes it on request and does not store it.
 """
 
 import json
@@ -31,8 +31,8 @@ def attribute_scores(
 ) -> attribution.AttributionReport:
     """Score ensembles of teachers and write `docs/results/<modality>/attribution.*`.
 
-    The ensembles are all teachers, all without each one, and each alone. Tasks, probes and scores are those of the
-    evaluate stage. The same inputs write the same bytes.
+    The ensembles are all teachers, all teachers except one, and each teacher alone. Tasks, probes and scores are
+    those of the evaluate stage. The same inputs produce the same bytes.
 
     Raises:
         ParamsError: Fewer than two teachers are enabled.
@@ -100,7 +100,7 @@ def adds_per_minute(
 ) -> dict[str, dict[str, float | None]]:
     """Return each teacher's `minutes` to embed the corpus on this machine, and its contribution `adds_per_minute`.
 
-    They are None if the embed stage has recorded no speed.
+    A value is None if the embed stage has not recorded the teacher's speed.
     """
     layout, found = Layout(root, report.modality), {}
     for one in report.contributions:

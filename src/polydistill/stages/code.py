@@ -1,4 +1,4 @@
-"""Digest of the code and libraries that a stage's results depend on."""
+"""Computes a digest of the code and libraries that a stage's results depend on."""
 
 import importlib.metadata
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ NOT_FOLLOWED = tuple(
         "project.files", "project.layout",
     )
 )  # fmt: skip
-"""Modules that every stage imports and that do not affect results; parameters enter the digest by value."""
+"""Modules that every stage imports and that do not affect results. Callers hash parameter values separately."""
 
 
 def stage_code(stages: Sequence[str], params: Sequence[Params], modality: str) -> str:
-    """Return a digest of the code and libraries that these stages run with each of these parameters.
+    """Return a digest of the code and libraries that the stages use with each set of parameters.
 
     Args:
         stages: Names of modules in this package.
-        params: Parameters, whose plug-ins are part of the digest.
+        params: Sets of parameters. The digest includes the plug-ins that they name.
         modality: The block of the parameters.
     """
     blocks = [one.modality(modality) for one in params]

@@ -32,7 +32,7 @@ def distill(
 
     Raises:
         DataError: There are no held-out rows or no training rows.
-        StoreError: Embeddings are missing, damaged, or belong to rows that are not the corpus's.
+        StoreError: Embeddings are missing, damaged, or belong to rows other than those of the corpus.
         PolydistillError: See `distillation.distill_student`.
     """
     tracker = tracker or Tracker()
@@ -43,7 +43,7 @@ def distill(
     held_out = held_out_mask(groups, block.corpus.held_out)
     active = params.enabled_teachers(modality)
     for folder, target in layout.disabled_embeddings("corpus", active):
-        put_in_place(folder, target)  # where the embed stage can reuse them
+        put_in_place(folder, target)  # the embed stage can reuse them from there
     stored = open_corpus_embeddings(layout.corpus_embeddings(active), table["id"].tolist())
     work = _work_folder(layout, params, stored, groups)
     named = block.warm_start.sha256
@@ -68,7 +68,7 @@ def distill(
 def _work_folder(
     layout: Layout, params: Params, stored: dict[str, StoredEmbeddings], groups: list[str]
 ) -> Path:
-    """Return the folder of an unfinished run; its name has a hash of everything that affects the result."""
+    """Return the folder of an unfinished run; its name contains a hash of everything that affects the result."""
     block = params.modality(layout.modality)
     inputs = {
         name: [one.identity, hashlib.sha256("".join(one.ids).encode()).hexdigest()]

@@ -27,7 +27,7 @@ EMBEDDINGS, COLUMNS = "embeddings.safetensors", "columns.json"
 
 @dataclass(frozen=True)
 class Reference:
-    """A summary of a corpus to compare others with. It holds no text, so it can be shipped with the student.
+    """A summary of a corpus, for comparison with other corpora. It holds no text, so it can ship with the student.
 
     Attributes:
         embeddings: The student's embeddings of randomly drawn rows, `(n_rows, dim)`.
@@ -40,10 +40,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Column(drift.ColumnRange):
-    """A column of the incoming corpus beside its allowed range.
+    """A column of the incoming corpus and its allowed range.
 
     Attributes:
-        incoming: Its mean in the incoming corpus.
+        incoming: The column's mean in the incoming corpus.
         drifted: Whether the mean is outside the range.
     """
 
@@ -57,7 +57,7 @@ class DriftReport:
 
     Attributes:
         champion: The champion's version.
-        drifted: Names of what has drifted: `embeddings` or columns; empty if nothing has.
+        drifted: `embeddings` and the names of columns, if they have drifted; empty without drift.
         mmd2: The unbiased squared maximum mean discrepancy of the embeddings.
         p: The p-value of the permutation test, in (0, 1].
         level: The highest p-value that counts as drift.
@@ -89,14 +89,14 @@ def make_reference(root: Path, params: Params, modality: str, student: Student) 
 
 
 def save_reference(reference: Reference, folder: Path) -> None:
-    """Write a reference into an existing folder; the same reference writes the same bytes."""
+    """Write a reference into an existing folder; the same reference produces the same bytes."""
     save_file({"embeddings": np.ascontiguousarray(reference.embeddings)}, folder / EMBEDDINGS)
     text = json.dumps(reference.columns, indent=1) + "\n"
     (folder / COLUMNS).write_text(text, encoding="utf-8")
 
 
 def load_reference(folder: Path) -> Reference:
-    """Read what `save_reference` wrote.
+    """Read a reference that `save_reference` wrote.
 
     Raises:
         MissingDataError: The folder holds no reference.
@@ -126,7 +126,7 @@ def measure_drift(  # noqa: PLR0913 - two corpora with their settings
         modality: A block of `params.yaml`.
         reference: The champion's reference.
         student: The champion, which embeds the incoming corpus.
-        checker: Checks the rules of the columns.
+        checker: The checker of the column rules.
         champion: The champion's version.
 
     Raises:
@@ -168,7 +168,7 @@ def measure_drift(  # noqa: PLR0913 - two corpora with their settings
 def draw(
     corpus: pd.DataFrame, kind: Modality, rows: int, seed: int, purpose: str
 ) -> Sequence[Example]:
-    """Return `rows` readable examples, or all if there are fewer, drawn with a seed and a purpose.
+    """Return `rows` readable examples, or all if there are fewer, drawn at random, seeded by `seed` and `purpose`.
 
     The two corpora of a comparison use different purposes. With the same purpose an unchanged corpus would give the
     same rows twice instead of two independent samples.

@@ -18,7 +18,7 @@ from polydistill.project.layout import Layout
 from polydistill.teachers import TEACHERS
 
 TIMED_ROWS = 1_000
-"""Least number of rows for a speed; with fewer, the time is mostly that of loading weights."""
+"""Minimum number of rows for measuring speed; with fewer rows, loading the weights takes most of the time."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class EmbedReport:
         disk_bytes: Estimated size of the embeddings on disk.
         shards_computed: Number of shards embedded in this run.
         shards_reused: Number of shards that existed already.
-        rebuilt: Damaged files that were embedded again.
+        rebuilt: Damaged files that were recomputed.
     """
 
     teacher: str
@@ -106,5 +106,5 @@ def embed(
 def _report_part(
     progress: Progress, part: str, what: str, done: int, total: int, **figures: float
 ) -> None:
-    """Report progress with the name of the part, corpus or benchmark."""
+    """Report progress under the name of the part: corpus or benchmark."""
     progress(f"{what} {part}", done, total, **figures)

@@ -41,8 +41,8 @@ class EvaluateReport:
         scores: Main scores by model, task kind and task, to four decimals.
         means: Mean scores by model and task kind.
         skipped: Third-party tasks that are missing, with the reason.
-        labels_seen: By task, the teachers whose weights were trained on its labels. The gate ignores the scores
-            on that task of students distilled from them.
+        labels_seen: By task, the teachers whose weights were trained on its labels. For students distilled from
+            these teachers, the gate ignores the score on that task.
         missing: By model, the number of inputs without an embedding; they count as zero vectors.
         n_inputs: Number of distinct inputs of all tasks.
         n_predictions: Number of rows of `predictions.parquet`.
@@ -68,14 +68,14 @@ def evaluate(
 ) -> EvaluateReport:
     """Score every model on every available task and save its prediction for each example.
 
-    The same inputs write the same bytes; no output contains a time.
+    The same inputs produce the same bytes; no output contains a time.
 
     Args:
         root: The project folder.
         params: The project's parameters.
         modality: A block of the parameters.
-        models: The models to score, among `student`, `undistilled` and the enabled teachers. None: those of
-            `evaluation.models`.
+        models: The models to score, from `student`, `undistilled` and the enabled teachers. If None, the models in
+            `evaluation.models` are scored.
         progress: Called after each task of each model.
 
     Raises:
@@ -89,7 +89,7 @@ def evaluate(
     wanted = _wanted(params, modality, models or block.evaluation.models)
     active = params.enabled_teachers(modality)
     for folder, target in layout.disabled_embeddings("benchmark", active):
-        put_in_place(folder, target)  # from where the embed stage can reuse them
+        put_in_place(folder, target)  # the embed stage can reuse them from there
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
     tasks = build_tasks(frames, block.tasks, block.evaluation, kind)
@@ -123,7 +123,7 @@ def _wanted(params: Params, modality: str, models: Collection[str] | None) -> li
 def _encoders(
     layout: Layout, params: Params, wanted: Sequence[str], kind: Modality, inputs: pd.DataFrame
 ) -> Iterator[LookupEncoder]:
-    """Yield the models one at a time; students are encoded here, teachers are read from the store."""
+    """Yield the models one at a time; student embeddings are computed, teacher embeddings are read from the store."""
     import torch
 
     torch.set_num_threads(params.threads)

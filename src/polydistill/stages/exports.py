@@ -1,4 +1,4 @@
-"""Exports the student with a map that improves cosine similarities.
+"""Exports the student together with a map that improves cosine similarities.
 
 This is not a DVC stage: it reads the outputs of the stages.
 """
@@ -24,7 +24,7 @@ from polydistill.students import encode, load_student
 from polydistill.training.dataset import held_out_mask, seeded
 
 ROWS = 20_000
-"""Maximum number of rows that an export is fitted to, enough for a covariance of a few hundred dimensions."""
+"""Maximum number of rows for fitting an export; enough for a covariance of a few hundred dimensions."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def export_student(
 
 
 def fit_export(layout: Layout, plugin: Plugin, embeddings: FloatArray) -> Export:
-    """Fit an export to the student's embeddings, `(n, dim)`; the heads are read only if it needs them."""
+    """Fit an export to the student's embeddings, `(n, dim)`; the heads are read only if the export needs them."""
     entry = EXPORTS.get(plugin.name)
     heads = heads_for(entry, layout.heads, layout.student)
     export: Export = entry.build(embeddings, **heads, **plugin.options)

@@ -11,13 +11,13 @@ from polydistill.training.warm_start import PARTS, open_version
 
 @dataclass(frozen=True)
 class ImportedVersion:
-    """A version that `<modality>.warm_start` can name.
+    """An imported version, which `<modality>.warm_start` can refer to.
 
     Attributes:
         sha256: The sha256 of its files, the value for `warm_start.sha256`.
         student_sha256: The sha256 of its student's weights.
         student_dim: Width of the student's embeddings.
-        teachers: The teachers of its heads.
+        teachers: The teachers that its heads predict.
         folder: Its folder in the project.
     """
 
@@ -29,7 +29,7 @@ class ImportedVersion:
 
 
 def import_version(root: Path, modality: str, source: Path) -> ImportedVersion:
-    """Copy a version into the project, to a folder named after its content. Repeating it changes nothing.
+    """Copy a version into the project, to a folder named after its checksum. A repeated import changes nothing.
 
     Args:
         root: The project folder.

@@ -28,7 +28,7 @@ from polydistill.training.dataset import held_out_mask, seeded
 
 MILLION = 1e6
 POINTS = 100
-"""Number of benchmark points in a mean score of one."""
+"""Number of benchmark points that a mean score of 1 corresponds to."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class InformationReport:
     Attributes:
         modality: The models' modality.
         n_rows: Number of rows that the estimators were fitted on, including validation rows.
-        n_held_out: Number of rows of the estimates, which the student was not trained on.
+        n_held_out: Number of held-out rows for the estimates; the student was not trained on them.
         sufficiency: By model and teacher, the model's information about the teacher.
-        density: By model, the summed information relative to its size.
+        density: By model, the summed information relative to the model's size.
     """
 
     modality: str
@@ -77,7 +77,7 @@ def information(
     """Estimate each model's information about each teacher; write `docs/results/<modality>/information.{json,md}`.
 
     Estimators are fitted on at most `rows` of the student's training rows and evaluated on its held-out rows. All
-    models use the same rows, those that every teacher has.
+    models use the same rows: those for which every teacher has an embedding.
 
     Raises:
         MissingDataError: The corpus, the student or the undistilled student is missing.
@@ -129,7 +129,7 @@ def measure(
     seed: int,
     progress: Progress = silent,
 ) -> dict[str, dict[str, Sufficiency]]:
-    """Return, by model and teacher, the information of a model's table `(n, dim)` about a teacher's."""
+    """Return, by model and teacher, the information of the model's `(n, dim)` embeddings about the teacher's."""
     tables = {**students, **teachers}
     pairs = [(model, teacher) for model in tables for teacher in teachers if model != teacher]
     found: dict[str, dict[str, Sufficiency]] = {model: {} for model in tables}
@@ -146,7 +146,7 @@ def densities(
     n_parameters: Mapping[str, int | None],
     points: Mapping[str, float],
 ) -> dict[str, Density]:
-    """Return each model's summed nats and points, and their ratios to its size if that is known."""
+    """Return each model's summed nats and points, and their ratios to the model's size if it is known."""
     result = {}
     for model, by_teacher in found.items():
         size, score = n_parameters.get(model), points.get(model)

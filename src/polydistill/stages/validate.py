@@ -37,10 +37,10 @@ class RuleResult:
     Attributes:
         table: The table's name.
         type: The expectation's type.
-        column: The column that it checks; empty if none.
-        success: Whether the rule holds.
+        column: The column that the rule checks; empty if there is none.
+        success: Whether the table satisfies the rule.
         count: Number of rows that break it.
-        because: What is wrong when it fails.
+        because: A description of the problem if the rule fails.
         rows: Index labels of the first rows that break it.
     """
 
@@ -68,7 +68,7 @@ class ValidationReport:
         tables: Number of tables.
         rules: Number of rules, all of which hold.
         unavailable: Third-party tasks that are missing.
-        dropped: By table, the user's rows that are not used, and why; only tables with such rows are listed.
+        dropped: By table, the user's rows that are not used, with the reason; only for tables with such rows.
     """
 
     tables: int
@@ -81,7 +81,7 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
     """Check all tables, write `validation.json`, and stop the pipeline if a rule fails.
 
     Raises:
-        ValidationFailedError: Names table, expectation, column, count and three example rows.
+        ValidationFailedError: A rule fails; the message names table, expectation, column, count and three example rows.
         DataError: A file is missing, damaged, or lacks a column.
     """
     layout, block = Layout(root, modality), params.modality(modality)
@@ -89,7 +89,7 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
     path, all_dropped = block.corpus.path, dict[str, Dropped]()
     corpus = read_corpus(root, block.corpus, kind)
     tables = {"corpus": corpus_rules(corpus, path, kind)}
-    # A later run may use more rows of the corpus, so no task may have any of them.
+    # A later run may use more rows of the corpus, so no task may contain any row of the whole corpus.
     whole, all_dropped["corpus"] = corpus_table(read_table(root / path), block.corpus, kind)
     keys = set(whole[kind.column].dropna().map(kind.near_key))
     for name, task in available_tasks(root, block.tasks).items():

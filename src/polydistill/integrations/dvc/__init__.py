@@ -1,1 +1,1 @@
-"""DVC, called as a command and never imported."""
+"""Integration with DVC, which is run as a command and never imported."""

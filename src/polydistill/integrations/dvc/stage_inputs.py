@@ -14,7 +14,7 @@ from polydistill.config.params import PARAMS_FILE, RESOLVED_FILE, Params, is_res
 from polydistill.errors import ParamsError, StageError
 
 STAGE_VARIABLE = "DVC_STAGE"
-"""Set by DVC for a stage's command: the name of the stage."""
+"""The environment variable in which DVC passes the stage's name to its command."""
 CODE = ("src/", "recipes")
 PACKAGE = Path(__file__).parents[1]
 ITEM = re.compile(r"\$\{item(?:\.(\w+))?\}")
@@ -24,12 +24,12 @@ ITEM = re.compile(r"\$\{item(?:\.(\w+))?\}")
 def steady_inputs(root: Path) -> Iterator[None]:
     """Fail a stage whose code or parameters were edited while it ran; do nothing without DVC.
 
-    DVC reads the dependencies when the stage has ended. It would store the result as that of code and parameters
-    that the stage never used, and a later run would take it from the cache. Data are not compared: the flow pulls
-    them before its first stage, and reading them twice would take long.
+    DVC reads the dependencies when the stage has ended. After an edit it would store the result under code and
+    parameters that the stage never used, and a later run would restore that result from the cache. Data are not
+    compared: the flow pulls them before its first stage, and reading them twice would take a long time.
 
     Raises:
-        StageError: One of them has changed.
+        StageError: Code or a parameter has changed.
     """
     stage = os.environ.get(STAGE_VARIABLE, "").rpartition(":")[2]
     code, keys = _named(root, stage) if stage else ([], [])
@@ -45,9 +45,9 @@ def steady_inputs(root: Path) -> Iterator[None]:
 
 
 def stage_params(root: Path) -> Params:
-    """Return the settings that a stage runs with; under DVC they are those that DVC compares.
+    """Return the settings that a stage runs with; under DVC, the settings that DVC compares.
 
-    Call it inside `steady_inputs`, which detects a change before the stage's end.
+    Call this inside `steady_inputs`, which detects a change before the stage ends.
 
     Raises:
         ParamsError: `params.yaml` is not valid or, under DVC, `params.resolved.yaml` is out of date.
@@ -62,7 +62,7 @@ def stage_params(root: Path) -> Params:
 
 
 def _named(root: Path, stage: str) -> tuple[list[str], list[str]]:
-    """Return the code and the keys of the parameters that `dvc.yaml` names for the stage."""
+    """Return the code paths and the parameter keys that `dvc.yaml` lists for the stage."""
     name, _, key = stage.partition("@")
     graph = yaml.safe_load((root / "dvc.yaml").read_bytes())["stages"]
     entry: Mapping[str, Any] = graph[name].get("do", graph[name])
@@ -80,7 +80,7 @@ def _snapshot(root: Path, code: Sequence[str], keys: Sequence[str]) -> dict[str,
     """Return the digests of the code and the values of the parameters, by name."""
     found: dict[str, object] = {}
     for name in code:
-        # A workspace has a copy of the code, which DVC compares; the installed package is what runs.
+        # DVC compares the workspace's copy of the code, but the stage runs the installed package.
         places = {(root / name).resolve(), PACKAGE.parent / name.removeprefix("src/")}
         found[name] = [_digests(place) for place in sorted(places)]
     params = _params(root)

@@ -1,4 +1,4 @@
-"""Commands of DVC, which is never imported: the state of the stages, and runs of single stages."""
+"""Runs DVC as a command: reports the state of the stages, and runs single stages."""
 
 import hashlib
 import json
@@ -21,12 +21,12 @@ DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 DATA_FILE = Path("data.dvc")
 LOCK_FILE = Path("dvc.lock")
 PARAMS_STAGE = "params"
-"""The stage that writes `params.resolved.yaml`, for all modalities."""
+"""The stage that writes `params.resolved.yaml` for all modalities."""
 STAGE_TIMEOUT_S = 4 * 3600.0
 PULL_TIMEOUT_S = 3600.0
 QUERY_TIMEOUT_S = 300.0
 SHOWN_LINES = 24
-LAST_EXIT_CODE = 6  # a stage of ours ends with 1 to 6: the table in errors.py
+LAST_EXIT_CODE = 6  # stages of polydistill exit with 1 to 6; see the table in errors.py
 CHATTER = frozenset(
     {
         "",
@@ -42,7 +42,7 @@ CHATTER = frozenset(
     }
 )
 BLOCKED = ("Unable to acquire lock", "is busy, it is being blocked by", "database is locked")
-"""Messages of DVC or SQLite when another process holds a lock."""
+"""Messages that DVC or SQLite prints when another process holds a lock."""
 EDGE = re.compile(r'^\s*"([^"]+)" -> "([^"]+)";$', re.MULTILINE)
 NODE = re.compile(r'^\s*"([^"]+)";$', re.MULTILINE)
 EXITED = re.compile(r"failed to reproduce .*exited with (-?\d+)$")
@@ -71,9 +71,9 @@ class StageState:
 
 
 def stage_groups(root: Path, modality: str) -> list[list[str]]:
-    """Return the stages of a modality in graph order; those of one group may run side by side.
+    """Return groups of a modality's stages in graph order; the stages of one group can run in parallel.
 
-    `params.resolved.yaml`, from which DVC makes its graph, is brought up to date first.
+    First updates `params.resolved.yaml`, from which DVC makes its graph.
 
     Raises:
         ParamsError: `params.yaml` is not valid, or lacks the modality.
@@ -107,11 +107,11 @@ def stage_graph(root: Path, keys: Container[str]) -> TopologicalSorter[str]:
 
 
 def reproduce(root: Path, stage: str, timeout_s: float = STAGE_TIMEOUT_S) -> StageState:
-    """Bring one stage up to date, in a process group that ends with this process.
+    """Bring one stage up to date in a process group that ends with this process.
 
     Raises:
         InfrastructureError: Another process holds a lock, or a signal from outside ended the stage.
-        StageError: The stage failed, or exceeded `timeout_s`; the message has its last lines.
+        StageError: The stage failed, or exceeded `timeout_s`; the message contains the last lines of its output.
     """
     return _repro(root, [stage], timeout_s, hidden=CHATTER)
 
@@ -150,10 +150,10 @@ def add(root: Path, path: Path) -> Path:
 
 
 def push_data(root: Path) -> None:
-    """Push the data that `data.dvc` names to DVC's remote, unless it has them.
+    """Push the data that `data.dvc` names to DVC's remote, unless they are already there.
 
     Raises:
-        StageError: There is no remote, it does not answer, or the cache lacks the data.
+        StageError: There is no remote, the remote does not answer, or the cache lacks the data.
     """
     finished = _run(root, "push", str(DATA_FILE))
     if finished.exit_code:
@@ -161,15 +161,15 @@ def push_data(root: Path) -> None:
 
 
 def rerun(root: Path, stage: str, environment: Mapping[str, str], *, reuse: bool) -> StageState:
-    """Run one stage again without use of DVC's cache, and add nothing to it.
+    """Run one stage again without DVC's cache, and add nothing to the cache.
 
-    If the result differs, a copy in the cache would be restored in later runs with the same inputs.
+    Otherwise DVC would restore a differing result from the cache in later runs with the same inputs.
 
     Args:
         root: The project folder.
         stage: DVC's name of the stage.
-        environment: Variables that are added to ours.
-        reuse: Whether to restore the stage from the cache if that has it.
+        environment: Environment variables that are added to those of this process.
+        reuse: Whether to restore the stage from the cache if its result is there.
 
     Raises:
         StageError: See `reproduce`.
@@ -181,7 +181,7 @@ def rerun(root: Path, stage: str, environment: Mapping[str, str], *, reuse: bool
 def status(root: Path) -> list[str]:
     """Return the names of stages and `.dvc` files that are not up to date.
 
-    `params.resolved.yaml`, which DVC compares, is brought up to date first.
+    First updates `params.resolved.yaml`, which DVC compares.
     """
     _refreshed(root)
     return sorted(json.loads(_ask(root, ["status", "--json"])))
@@ -202,7 +202,7 @@ def lock_entries(root: Path, modality: str) -> dict[str, Any]:
     """Return the stages of `dvc.lock` that end with `@<modality>` or `@<modality>-…`.
 
     Raises:
-        MissingDataError: There are none.
+        MissingDataError: `dvc.lock` has no such stage.
     """
     path = root / LOCK_FILE
     lock = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -223,7 +223,7 @@ def lock_digest(entries: dict[str, Any]) -> str:
 
 
 def _refreshed(root: Path) -> Params:
-    """Return the settings, after `params.resolved.yaml` is brought up to date."""
+    """Update `params.resolved.yaml`, and return the settings."""
     params = load_params(root)
     write_resolved(root, params)
     return params
@@ -237,7 +237,7 @@ def _require_data_file(root: Path) -> None:
 
 
 def _ask(root: Path, arguments: Sequence[str]) -> str:
-    """Return the output of a command that takes seconds."""
+    """Return the output of a command that takes only seconds."""
     try:
         result = subprocess.run(
             [*DVC, *arguments],
@@ -259,7 +259,7 @@ def _ask(root: Path, arguments: Sequence[str]) -> str:
 
 
 def _run(root: Path, *arguments: str) -> Finished:
-    """Run a command that may take long, such as a transfer of data."""
+    """Run a command that may take a long time, such as a data transfer."""
     return run_command([*DVC, *arguments], root, timeout_s=PULL_TIMEOUT_S, hidden=None)
 
 
@@ -271,10 +271,10 @@ def _repro(
     hidden: Container[str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> StageState:
-    """Run `dvc repro` of one stage, the last of the arguments.
+    """Run `dvc repro` for one stage, which is the last argument.
 
     Raises:
-        StageError: It failed; see `_failure`.
+        StageError: The stage failed; see `_failure`.
     """
     stage, command = arguments[-1], [*DVC, "repro", "--single-item", *arguments]
     finished = run_command(
@@ -291,7 +291,7 @@ def _repro(
 
 
 def _failure(stage: str, finished: Finished) -> StageError:
-    """Return an error with the exit code and the last lines of the stage."""
+    """Return an error with the stage's exit code and the last lines of its output."""
     codes = [int(match[1]) for line in finished.lines if (match := EXITED.search(line))]
     code = codes[-1] if codes else finished.exit_code
     said = [line for line in finished.lines if line not in CHATTER][-SHOWN_LINES:]
