@@ -1,6 +1,6 @@
 """polydistill: distil many pretrained embedding models into one small student.
 
-The public API; each name is imported when it is first used, so that `import polydistill` is fast.
+This module is the public API. Each name is imported when it is first used, so that `import polydistill` is fast.
 """
 
 from importlib import import_module

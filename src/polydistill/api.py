@@ -71,8 +71,8 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
             `datasets.Dataset`; or the path of a Parquet, CSV, JSONL or text file, or of a folder of such files.
         teachers: One or several teachers. Each is a name on the Hugging Face hub, a folder with a
             sentence-transformers or transformers model, an `.onnx` file, the name of a known teacher (`minilm-l6`,
-            `rdkit-2d`), a mapping with `family` and its options, a `Precomputed` table, or any object with
-            `encode(list) -> array`, which receives texts and SMILES as strings, and images as bytes.
+            `rdkit-2d`), a mapping with `family` and its options, a `Precomputed` table, or any object with a method
+            `encode(list) -> array`. The method receives texts and SMILES as strings, and images as bytes.
         student: `static` or `transformer` for texts, or a mapping with `name` and its options; None: the default
             student of the modality.
         modality: `text`, `vision` or `molecules`; None: guessed from the first example, or from the columns of a
@@ -81,19 +81,19 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
         held_out: The share of groups that are held out, in (0, 1).
         settings: Values for keys of a modality's block in `params.yaml`, such as `{"training": {"epochs": 8}}`.
             Without `epochs`, a small corpus is trained on for more epochs than the default.
-        seed: The seed of all random numbers.
-        threads: The number of threads of torch; None: torch's current number. The weights depend on it, because
-            sums do.
+        seed: The seed of all random number generators.
+        threads: The number of torch threads; None: torch's current number. The trained weights depend on this
+            number, because it changes the rounding of floating-point sums.
         cache: The folder of embeddings and students; None: `$POLYDISTILL_CACHE`, or `~/.cache/polydistill`.
-        progress: Whether to show progress bars, or a function that is called instead.
+        progress: Whether to show progress bars, or a callback that replaces them.
 
     Returns:
-        The student with its heads: see `Student.encode`, `similarity`, `teacher` and `save`.
+        The student with its heads. See `Student.encode`, `similarity`, `teacher` and `save`.
 
     Raises:
         DataError: There are no usable examples, or an example cannot be read.
         ParamsError: A name, option or setting is unknown or out of bounds.
-        ShapeError: A teacher returns another shape than `(n, dim)`.
+        ShapeError: A teacher returns an array whose shape is not `(n, dim)`.
         DivergedError: Training diverged: a loss is not finite, or the embeddings are unusable.
 
     References:
@@ -138,7 +138,7 @@ def evaluate(
     cache: str | Path | None = None,
     progress: bool | Progress = True,
 ) -> pd.DataFrame:
-    """Score a student on benchmark tasks, beside its teachers, with 95 % bootstrap intervals.
+    """Score a student and its teachers on benchmark tasks, with 95 % bootstrap intervals.
 
     Args:
         student: A student from `distill` or `load`.
@@ -147,13 +147,13 @@ def evaluate(
             `path` (a table, relative to the YAML file) or `frame` (a DataFrame). It may name its columns: see
             `TaskParams`.
         teachers: The teachers that are also scored; None: the teachers that `distill` used. A `Precomputed` table
-            of `distill` is left out, because it has no embeddings of other inputs.
+            that was passed to `distill` is skipped, because it has no embeddings of the task inputs.
         threads: See `distill`.
         cache: See `distill`.
         progress: See `distill`.
 
     Returns:
-        One row per task and model: `task, kind, model, score, low, high, n`. Scores are in [-1, 1], higher is
+        One row per task and model: `task, kind, model, score, low, high, n`. Scores are in [-1, 1], and higher is
         better; `n` is the number of test examples.
 
     Raises:
@@ -209,7 +209,7 @@ def compare(
         progress: See `distill`.
 
     Returns:
-        One row per task, and a last row `mean`, in which each kind of task has the same weight:
+        One row per task, and a last row `mean`, which weights all task kinds equally. The columns are
         `task, kind, difference, low, high, n`. A difference is significant if its interval excludes zero.
 
     Raises:
@@ -231,17 +231,17 @@ def compare(
 
 
 def default_cache() -> Path:
-    """Return the default folder of embeddings and students: `$POLYDISTILL_CACHE` or `~/.cache/polydistill`."""
+    """Return the default cache folder for embeddings and students: `$POLYDISTILL_CACHE` or `~/.cache/polydistill`."""
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "polydistill")
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """The usable examples."""
+    """The usable examples with their ids."""
 
     ids: list[str]
     all_ids: list[str]
-    """The ids of all rows that the caller passed, to align precomputed tables; an empty row has none."""
+    """The ids of all rows that the caller passed, used to align precomputed tables; empty rows have an empty id."""
     examples: list[Example]
 
     def embedded(self, student: Student) -> Embeddings:
@@ -319,7 +319,7 @@ def _method(
     settings: Mapping[str, Any],
     n_examples: int,
 ) -> MethodParams:
-    """Return the settings of the method: the defaults, for student and training in `default`, changed by the caller's."""
+    """Return the method settings: the defaults, including those in `default`, overridden by the caller's settings."""
     student, training = default
     own = {
         **settings,
@@ -337,7 +337,7 @@ def _method(
 
 @dataclass(frozen=True)
 class _Cache:
-    """The folder of embeddings and students; what it lacks is computed, and reported to `progress`."""
+    """A cache folder of embeddings and students. Missing entries are computed, and reported to `progress`."""
 
     folder: Path
     modality: str
@@ -391,7 +391,7 @@ def _digest(content: object) -> str:
 
 @contextmanager
 def _reporting(progress: bool | Progress) -> Iterator[Progress]:  # noqa: FBT001
-    """Return a context with the progress function: bars, the caller's own, or none. Bars of libraries are hidden."""
+    """Yield the progress function: bars, the caller's callback, or none. Progress bars of libraries are hidden."""
     from transformers.utils import logging
 
     level, shows_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

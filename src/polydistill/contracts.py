@@ -16,37 +16,37 @@ Example = str | bytes
 
 
 class Progress(Protocol):
-    """What a long operation calls after each piece of work."""
+    """A callback that a long operation calls after each unit of work."""
 
     def __call__(self, what: str, done: int, total: int, **figures: float) -> None:
         """Report that `done` of `total` units of `what` are finished; `figures` are shown beside them."""
 
 
 def silent(what: str, done: int, total: int, **figures: float) -> None:
-    """Report nothing: the default progress of every operation."""
+    """Do nothing. This is the default progress callback of every operation."""
 
 
 class Tracker:
-    """Records a run while it happens; this one, the default of every stage, records nothing.
+    """Records a run while it is in progress. This base class records nothing and is the default of every stage.
 
-    A tracker may be slow or unreachable but must never fail the run.
+    A tracker may be slow or unreachable, but it must never make the run fail.
     """
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record the run's parameters; nested mappings are allowed."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record `metrics` after optimiser step `step`; a name may be a path such as `held_out/minilm-l6`."""
+        """Record `metrics` after optimiser step `step`. A metric name may contain slashes: `held_out/minilm-l6`."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Record facts known at the end of the run, such as the student's sha256."""
+        """Record tags that are known at the end of the run, such as the student's sha256."""
 
     def close(self) -> None:
         """Write pending records and close the tracker."""
 
 
 def widened(tensor: Tensor) -> Tensor:
-    """Return half-precision numbers as float32, and all others unchanged.
+    """Convert a half-precision tensor to float32; return any other tensor unchanged.
 
     Sums, exponentials and factorisations need float32.
 
@@ -59,7 +59,7 @@ def widened(tensor: Tensor) -> Tensor:
 
 
 def without_autocast(tensor: Tensor) -> torch.autocast:
-    """Return a context, on the device of `tensor`, in which products keep the precision of their factors."""
+    """Return a context that disables autocast on the device of `tensor`: products keep their inputs' precision."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
@@ -68,7 +68,7 @@ class Embeddings:
     """A teacher's embeddings of some examples.
 
     Attributes:
-        values: `(n_examples, dim)`, float32; a missing row holds zeros.
+        values: `(n_examples, dim)`, float32; a missing row is all zeros.
         present: `(n_examples,)`, bool; false where the teacher cannot embed the example.
     """
 
@@ -84,18 +84,19 @@ class Teacher(Protocol):
 
     @property
     def by_id(self) -> bool:
-        """Whether `embed` takes the examples' ids instead of the examples, as a precomputed table does."""
+        """Whether `embed` takes the examples' ids instead of the examples; true for a precomputed table."""
 
     @property
     def identity(self) -> Mapping[str, str | int | float | bool | None]:
         """Everything that changes the embeddings, and nothing else.
 
-        The sha256 of the weights (or a hub revision), the version of the family's code, the prompt, pooling,
-        preprocessing and precision. The store derives its keys from it. Reads files, but loads no model.
+        It holds the sha256 of the weights (or a hub revision), the version of the family's code, the prompt, pooling,
+        preprocessing and precision. The store derives its keys from the identity. Computing it reads files, but loads
+        no model.
         """
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
-        """Embed examples, in order. Equal inputs give equal rows, whatever else is in the batch."""
+        """Embed examples, in order. Equal inputs give equal rows, regardless of the rest of the batch."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Rule:
     Attributes:
         type: The expectation's type in snake case, such as `expect_column_values_to_be_unique`.
         kwargs: Its arguments, such as `{"column": "id"}`.
-        because: One sentence for a person that says what is wrong when the expectation fails.
+        because: One sentence that explains to a person what is wrong when the expectation fails.
     """
 
     type: str
@@ -120,25 +121,25 @@ class Modality(Protocol):
     column: str
     """The column of a corpus or a task that holds the example."""
     near_similarity: float | None
-    """The Jaccard index of two near keys' character 5-grams from which their examples are near-duplicates.
+    """The smallest Jaccard index of two near keys' character 5-grams at which their examples are near-duplicates.
 
-    None if only equal keys count, because similar characters of a hash or a formula do not mean similar content.
+    None if only equal near keys count, because similar characters of a hash or a formula do not mean similar content.
     """
 
     @property
     def requirements(self) -> Sequence[str]:
-        """Python distributions that a served model needs to read its examples, besides those of every student."""
+        """Python distributions that a served model needs to read examples, besides those that every student needs."""
 
     def content_id(self, example: Example) -> str:
-        """Return the id of the content, 32 hexadecimal digits: equal content has equal ids."""
+        """Return the id of the content, 32 hexadecimal digits. Equal contents have equal ids."""
 
     def near_key(self, example: Example) -> str:
         """Return a key shared by examples that differ trivially (in case, spacing or punctuation)."""
 
     def split_key(self, example: Example) -> str | None:
-        """Return a key, such as a scaffold, whose examples must be on one side of every split.
+        """Return a key, such as a scaffold; examples with the same key must be on the same side of every split.
 
-        It applies besides a table's own groups, except where a task declares every row its own group (`group: id`).
+        The key applies in addition to a table's own groups, unless a task declares each row a group (`group: id`).
         None if the modality has no such key.
         """
 
@@ -150,14 +151,14 @@ class Modality(Protocol):
         """
 
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
-        """Return the columns that the rules need and a table lacks, with one number per row.
+        """Return computed columns, which the rules need in addition to a table's columns, with one number per row.
 
-        `shown` holds the examples of each row: one, or the two of a pair. It never raises: an example that
+        `shown` holds the examples of each row: one, or the two of a pair. This method never raises: an example that
         cannot be read gets a number that a rule rejects.
         """
 
     def corpus_rules(self) -> Sequence[Rule]:
-        """Return the rules for a corpus, over its own and the derived columns."""
+        """Return the rules for a corpus. They use the columns of the corpus and the `derived` columns."""
 
     def task_rules(self, columns: Sequence[str]) -> Sequence[Rule]:
         """Return the rules for a task, whose examples are in `columns`."""
@@ -173,29 +174,30 @@ class Student(Protocol):
         """The module that the optimiser trains."""
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Convert examples to the features that `forward` takes."""
+        """Convert examples to the input features of `forward`."""
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return embeddings, `(batch, dim)`, not normalised."""
 
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors) and settings. The same student writes the same bytes."""
+        """Write weights (safetensors) and settings. The bytes depend only on the student."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """A head's distribution of one teacher's embedding, given the student's: a mixture of Gaussians.
 
-    All tensors have the precision of the targets, and at least float32: see `widened`.
+    All tensors have the precision of the targets, but at least float32 (see `widened`).
 
     Attributes:
         mean: `(batch, modes, teacher_dim)`.
         log_scale: Logarithm of the standard deviation, `(batch, modes, teacher_dim)`.
         log_weights: Logarithm of the modes' weights, `(batch, modes)`; the weights sum to one over the modes.
-        factor: Factor of a low-rank covariance, `(modes, teacher_dim, rank)`: the covariance is the diagonal of
+        factor: Factor of a low-rank covariance, `(modes, teacher_dim, rank)`. The covariance is the diagonal matrix of
             squared scales plus the factor times its transpose.
-        triangle: Unit lower-triangular factor of a full precision matrix, `(modes, teacher_dim, teacher_dim)`: the
-            precision is the triangle, times the diagonal of inverse squared scales, times its transpose.
+        triangle: Unit lower-triangular factor of a full precision matrix, `(modes, teacher_dim, teacher_dim)`. The
+            precision matrix is the factor, times the diagonal matrix of inverse squared scales, times the factor's
+            transpose.
     """
 
     mean: Tensor
@@ -206,9 +208,9 @@ class Prediction:
 
 
 class Heads(Protocol):
-    """A module that predicts every teacher from the student; options are keyword arguments of its class.
+    """A module that predicts every teacher's embedding from the student's; options are keyword arguments of its class.
 
-    It can tell which of its parameters belong to which teacher, so that a later run can start from them.
+    The methods `own_rows` and `mean_rows` map parameters to teachers, so that a later run can start from them.
     """
 
     @property
@@ -216,39 +218,39 @@ class Heads(Protocol):
         """The teachers' names, in order."""
 
     def own_rows(self, teacher: str) -> dict[str, Tensor]:
-        """Return the rows of each parameter that belong to one teacher alone: bool, `(rows,)`, by name.
+        """Return a bool mask `(rows,)` per parameter name: the rows that belong only to this teacher.
 
-        The order of names is the same for every teacher. All teachers share a parameter that is not named.
+        The order of the names is the same for every teacher. A parameter that is not named is shared by all teachers.
         """
 
     def mean_rows(self, teacher: str) -> dict[str, Tensor]:
-        """Return the part of `own_rows` that produces the teacher's means, without scales and mode weights."""
+        """Return the subset of `own_rows` that produces the teacher's means, without scales and mode weights."""
 
     def __call__(
         self, student: Tensor, masks: Mapping[str, Tensor] | None = None
     ) -> dict[str, Prediction]:
-        """Predict each teacher from student embeddings `(batch, student_dim)`.
+        """Predict each teacher's embeddings from student embeddings `(batch, student_dim)`.
 
-        `masks`, `(batch,)` per teacher, are false for rows that the teacher lacks: their predictions are finite
-        but meaningless, and batch statistics leave them out. Without masks every row is present. In eval mode a
-        row does not depend on the others in the batch.
+        `masks`, `(batch,)` per teacher, are false for rows without an embedding of the teacher. The predictions of
+        these rows are finite but meaningless, and batch statistics exclude them. Without masks, every row is
+        present. In eval mode, the prediction of a row does not depend on the other rows of the batch.
         """
 
 
 class DistillationLoss(Protocol):
-    """One objective for one teacher, unreduced. Options are keyword arguments of the function."""
+    """A loss for one teacher, without reduction. Options are keyword arguments of the function."""
 
     def __call__(self, prediction: Prediction, target: Tensor, mask: Tensor) -> Tensor:
-        """Return `(batch,)`; zero where `mask` (`(batch,)`, bool) is false.
+        """Return the loss of each row, `(batch,)`; zero where `mask` (`(batch,)`, bool) is false.
 
         `target` is the teacher's standardised embeddings, `(batch, teacher_dim)`.
         """
 
 
 class GeometryTerm(Protocol):
-    """A relational objective: it compares similarities among the student's embeddings with the teachers'."""
+    """A loss that compares the similarities among the student's embeddings with those among the teachers'."""
 
     def __call__(
         self, student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> Tensor:
-        """Return `(batch,)` for `student`, `(batch, dim)`, and one target `(batch, teacher_dim)` per teacher."""
+        """Return losses `(batch,)` of `student`, `(batch, dim)`, given a target `(batch, teacher_dim)` per teacher."""

@@ -1,7 +1,7 @@
 """The errors that polydistill raises on purpose.
 
 PolydistillError                      exit 1
-├── ParamsError(ValueError)           exit 2   params.yaml: an unknown key, name, option or a value out of bounds
+├── ParamsError(ValueError)           exit 2   params.yaml: an unknown key, name or option, or a value out of bounds
 │   └── UnknownNameError              exit 2   a plug-in, task or teacher that does not exist
 ├── MissingExtraError(ImportError)    exit 2   an optional dependency is not installed
 ├── DataError(ValueError)             exit 3   data that cannot be used
@@ -13,9 +13,9 @@ PolydistillError                      exit 1
 │   └── LedgerError                   exit 4   the ledger was tampered with, or does not match the registry
 ├── StageError(RuntimeError)          exit 5   a stage or an outside tool (DVC, MLflow, Prefect) failed
 │   ├── DivergedError                 exit 5   training diverged
-│   └── InfrastructureError           exit 5   a lock or a signal stopped it: a retry may work
+│   └── InfrastructureError           exit 5   a lock or a signal stopped the operation: a retry may work
 ├── GateRefusedError(RuntimeError)    exit 6   the challenger did not pass the gate
-└── DriftFoundError(RuntimeError)     exit 7   the incoming corpus has drifted from the champion's
+└── DriftFoundError(RuntimeError)     exit 7   the incoming corpus has drifted from the champion's corpus
 """
 
 from collections.abc import Iterable, Iterator
@@ -66,10 +66,10 @@ class MissingExtraError(PolydistillError, ImportError):
 
 @contextmanager
 def needs_extra(what: str, extra: str) -> Iterator[None]:
-    """Wrap the import of an optional dependency.
+    """Return a context that wraps the import of an optional dependency.
 
     Args:
-        what: What needs the dependency, for the message.
+        what: The feature that needs the dependency, for the message.
         extra: The pip extra that installs it.
 
     Raises:
@@ -106,7 +106,7 @@ class StoreError(PolydistillError, OSError):
 
 
 class DiskSpaceError(StoreError):
-    """There is not enough disk space for what is about to be written."""
+    """There is not enough disk space for the files to be written."""
 
 
 class LedgerError(StoreError):
@@ -134,6 +134,6 @@ class GateRefusedError(PolydistillError, RuntimeError):
 
 
 class DriftFoundError(PolydistillError, RuntimeError):
-    """The incoming corpus has drifted from the champion's."""
+    """The incoming corpus has drifted from the champion's corpus."""
 
     exit_code = 7

@@ -1,8 +1,8 @@
-"""Plug-in registries: one file in a package adds one plug-in, and nothing else has to change.
+"""Plug-in registries. To add a plug-in, add one file to a plug-in package; nothing else has to change.
 
-The package's `__init__.py` holds `LOSSES = Plugins[...]("loss", __name__)`; its file `gaussian_nll.py` registers
-`gaussian-nll`. The names are the file names, so listing them imports nothing. Files that start with an underscore,
-and sub-packages, are not plug-ins.
+For example, `losses/__init__.py` defines `LOSSES = Plugins[...]("loss", __name__)`, and `losses/gaussian_nll.py`
+registers `gaussian-nll`. Plug-in names are file names, so listing them imports nothing. Sub-packages, and files whose
+names start with an underscore, are not plug-ins.
 """
 
 import inspect
@@ -24,7 +24,7 @@ class Plugins(Generic[Entry]):
     """The plug-ins of one package, by their public kebab-case names.
 
     Args:
-        kind: What a plug-in is called in messages, in the singular, such as `loss`.
+        kind: The singular noun for a plug-in in messages, such as `loss`.
         package: The package's dotted name, such as `polydistill.losses`.
     """
 
@@ -59,15 +59,15 @@ class Plugins(Generic[Entry]):
         return self._entries[name]
 
     def check(self, name: str, options: Mapping[str, object]) -> None:
-        """Validate a plug-in's name and options, which are its keyword-only arguments, before anything runs.
+        """Validate a plug-in's name and options before anything runs. Options are keyword-only arguments.
 
         Args:
-            name: The plug-in.
-            options: The options given in `params.yaml` beside the name.
+            name: The plug-in's name.
+            options: The options that `params.yaml` gives together with the name.
 
         Raises:
             UnknownNameError: `name`, or a key of `options`, is not known.
-            ParamsError: A required option is missing, or an option has another type than annotated.
+            ParamsError: A required option is missing, or an option does not have the annotated type.
         """
         made_by = self._made_by(name)
         known = _options_of(made_by)
@@ -89,7 +89,7 @@ class Plugins(Generic[Entry]):
                 ) from error
 
     def option_defaults(self, name: str) -> dict[str, object]:
-        """Return the options of a plug-in that have a default."""
+        """Return the default values of a plug-in's options; options without a default are omitted."""
         return defaults_of(self._made_by(name))
 
     def _made_by(self, name: str) -> Callable[..., object]:
@@ -112,6 +112,6 @@ def _options_of(entry: Callable[..., object]) -> dict[str, inspect.Parameter]:
 
 
 def defaults_of(entry: Callable[..., object]) -> dict[str, object]:
-    """Return the options of a plug-in that have a default, by name."""
+    """Return the default values of a plug-in's options by name; options without a default are omitted."""
     options = _options_of(entry)
     return {name: one.default for name, one in options.items() if one.default is not one.empty}

@@ -1,7 +1,7 @@
-"""Teacher attribution: ensembles of teachers, and what each teacher contributes to the score of all of them.
+"""Teacher attribution: ensembles of teachers, and the contribution of each teacher to the ensemble's score.
 
-An ensemble has one block of columns per teacher, all with the same weight. A teacher's contribution is the score of all
-teachers minus the score without this one.
+The embedding of an ensemble has one block of columns per teacher, and all blocks have the same weight. A teacher's
+contribution is the score of the ensemble of all teachers minus the score of the ensemble without this teacher.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from polydistill.training.dataset import seeded
 
 GB = 1e9
 WIDTH = 128
-"""Maximum number of columns per teacher. For the three wide teachers of the default run, the reduction costs .010 to
-.017 in the mean over kinds."""
+"""Maximum number of columns per teacher. For the three wide teachers of the default run, the reduction lowers the mean
+score over kinds by .010 to .017."""
 FLAT = 1e-6
-"""Differences between unit-length rows below this are rounding errors."""
+"""Differences between unit-length rows below this value count as rounding errors."""
 Members = tuple[str, ...]
 """The teachers of one ensemble."""
 ByExample = pd.Series
@@ -35,14 +35,14 @@ class Contribution:
     """The contribution of one teacher to the ensemble of all teachers.
 
     Attributes:
-        teacher: Its name.
+        teacher: The teacher's name.
         adds_nothing: Whether the lower end of the interval of `adds` is at most zero.
         adds: The ensemble's score minus the score without this teacher, averaged over task kinds.
-        by_kind: The same difference by task kind, averaged over its tasks.
+        by_kind: The same difference by task kind, averaged over the tasks of the kind.
         by_task: The same difference by task.
-        alone: The score of the teacher's block alone, by task kind, and `mean` over all kinds.
-        weight_bytes: Size of its weights on disk, in bytes. None if unknown.
-        adds_per_gb: `adds` per gigabyte (10⁹ bytes) of weights.
+        alone: The score of the teacher's block alone, by task kind, and with the key `mean` over all kinds.
+        weight_bytes: Size of the teacher's weights on disk, in bytes. None if unknown.
+        adds_per_gb: Mean of `adds` per gigabyte (10⁹ bytes) of weights. None if the size is unknown.
     """
 
     teacher: str
@@ -62,7 +62,7 @@ class AttributionReport:
     Attributes:
         modality: The teachers' modality.
         tasks: The available tasks by task kind.
-        ensemble: The score of all teachers together by task kind, and `mean` over all kinds.
+        ensemble: The score of all teachers together by task kind, and with the key `mean` over all kinds.
         contributions: One contribution per teacher, the largest first; ties are sorted by name.
     """
 
@@ -73,7 +73,7 @@ class AttributionReport:
 
 
 def ensembles(teachers: Sequence[str]) -> list[Members]:
-    """Return the ensembles of all teachers, without each one, and of each alone, without duplicates.
+    """Return the ensembles to score, without duplicates: all teachers, all except one, and each teacher alone.
 
     Examples:
         >>> ensembles(["a", "b", "c"])
@@ -90,11 +90,11 @@ def make_block(embeddings: Embeddings, width: int = WIDTH) -> Embeddings:
     """Return a teacher's part of an ensemble, `(n_examples, min(width, dim))`.
 
     Rows are scaled to unit length, centred (otherwise a direction common to all embeddings would dominate), projected
-    on their first principal axes, and scaled to unit length again. The cosine of an ensemble is therefore the mean of
-    its teachers' cosines, and a wide teacher has no more columns for a probe to fit than others. The axes are computed
-    from the inputs without labels.
+    onto their first principal axes, and scaled to unit length again. The cosine of an ensemble is therefore the mean of
+    its teachers' cosines, and no teacher has more than `width` columns for a probe to fit. The axes are computed
+    from the inputs, without labels.
 
-    Missing rows are zeros, and so are all rows of a teacher with a constant embedding.
+    Missing rows are zeros. All rows are zeros if the teacher's embedding is constant.
     """
     from sklearn.decomposition import PCA
 
@@ -111,7 +111,7 @@ def make_block(embeddings: Embeddings, width: int = WIDTH) -> Embeddings:
 
 
 def join(blocks: Sequence[Embeddings]) -> Embeddings:
-    """Return the concatenated blocks, `(n_examples, sum of widths)`; a row is present if it is in any block."""
+    """Return the concatenated blocks, `(n_examples, sum of widths)`; a row is present if it is present in any block."""
     values = np.hstack([block.values for block in blocks])
     return Embeddings(values, np.any([block.present for block in blocks], axis=0))
 
@@ -131,19 +131,19 @@ def attribute(
     weight_bytes: Mapping[str, int | None],
     seed: int,
 ) -> AttributionReport:
-    """Compare the ensembles of `ensembles(teachers)` and rank the teachers.
+    """Compare the scores of the ensembles from `ensembles(teachers)`, and rank the teachers.
 
     The groups of each task are resampled independently of other tasks, with the same draws for all teachers. The score
-    of a kind is the mean of its tasks, and the total is the mean of the kinds. The intervals describe the choice of
-    examples, not the starts of clusterings.
+    of a kind is the mean of its tasks, and the total is the mean of the kinds. The intervals cover the sampling of
+    examples, not the random initialisation of clusterings.
 
     Args:
         modality: The teachers' modality.
-        runs: Scores of each ensemble.
+        runs: Scores per example, by ensemble and task.
         tasks: The tasks with their kinds.
-        groups: For a task with groups, the group of each example by its id; whole groups are drawn.
+        groups: For each task with groups, the group of each example by its id. Whole groups are resampled.
         weight_bytes: Size of each teacher's weights, in bytes.
-        seed: Seed of the resampling.
+        seed: Random seed of the resampling.
     """
     everyone, found = max(runs, key=len), []
     kinds = {task: tasks[task].kind for task in runs[everyone]}
@@ -183,6 +183,6 @@ def _without(everyone: Members, teacher: str) -> Members:
 
 
 def _means(by_task: Mapping[str, ByExample], kinds: Mapping[str, str]) -> dict[str, float]:
-    """Return mean scores by task kind, and `mean` over all kinds."""
+    """Return mean scores by task kind, and with the key `mean` over all kinds."""
     means = over_kinds({task: scores.mean() for task, scores in by_task.items()}, kinds)
     return {kind: float(mean) for kind, mean in means.items()}

@@ -25,7 +25,7 @@ from polydistill.evaluation.tasks import BENCHMARKS
 
 TIMES = {"date", "evaluation_phases", "kg_co2_emissions"}
 REQUIRED_BY_MTEB = ("evaluation_time", "mteb_version")
-"""Keys that `TaskResult` requires; their values are null."""
+"""Keys that mteb's `TaskResult` requires; they are set to null."""
 LOOKUP_BATCH = 1024
 
 
@@ -55,14 +55,14 @@ def build_tasks(
     """Return benchmark tasks built from tables.
 
     Args:
-        frames: Table of each task that is available, by name.
-        tasks: Kind and probe of each task.
-        evaluation: Evaluation settings with the seeds.
+        frames: The table of each available task, by name.
+        tasks: The settings of each task, with its kind and probe.
+        evaluation: The evaluation settings, with the seeds.
         kind: The modality of the examples.
 
     Raises:
         MissingExtraError: mteb is not installed.
-        DataError: No task is available, or a task's rows cannot be probed.
+        DataError: No task is available, or a task's rows are not suitable for its kind.
     """
     if find_spec("mteb") is None:
         raise MissingExtraError("The benchmark", "text")
@@ -79,7 +79,7 @@ def build_tasks(
 def run_tasks(
     encoder: LookupEncoder, tasks: Sequence[BenchmarkTask], n_threads: int
 ) -> Iterator[TaskRun]:
-    """Yield a model's result on each task; the threads of the linear algebra are limited for reproducible sums."""
+    """Yield a model's result on each task. BLAS and OpenMP threads are limited, so that results are reproducible."""
     from threadpoolctl import threadpool_limits
 
     for task in tasks:
@@ -91,7 +91,7 @@ def run_task(encoder: LookupEncoder, task: BenchmarkTask) -> TaskRun:
     """Evaluate one model on one task.
 
     Raises:
-        StageError: mteb's score is not the mean of the scores of its predictions.
+        StageError: mteb's main score differs from the mean of the scores per prediction.
     """
     import mteb
     from mteb.models import EncoderProtocol
@@ -133,7 +133,7 @@ def quiet_libraries() -> Iterator[None]:
     datasets.disable_progress_bars()
     try:
         with warnings.catch_warnings():
-            # mteb's other metrics warn that a label without predictions has no precision.
+            # mteb computes other metrics too, which warn if a label is never predicted.
             warnings.simplefilter("ignore", UndefinedMetricWarning)
             yield
     finally:
@@ -159,9 +159,9 @@ class BenchmarkRun:
 
     Attributes:
         scores: Main scores by model, task kind and task, to four decimals.
-        predictions: One row per task, model, seed and example.
+        predictions: Table with one row per task, model, seed and example.
         results: mteb's results by model and task, without times.
-        missing: By model, the number of inputs without an embedding; they count as zero vectors.
+        missing: By model, the number of inputs without an embedding. Their embeddings are zero vectors.
     """
 
     scores: Scores
@@ -180,10 +180,10 @@ def run_benchmark(
     """Score every model on every task.
 
     Args:
-        encoders: The models; each is released before the next is created.
+        encoders: The models. A generator creates each model only after the previous one is scored.
         built: The tasks, from `build_tasks`.
-        tasks: Kind of each task.
-        n_threads: Number of threads of the linear algebra.
+        tasks: The settings of each task, with its kind.
+        n_threads: Number of BLAS threads.
         progress: Called after each task of each model.
     """
     scores: Scores = {}
@@ -207,12 +207,12 @@ def score_table(
     """Return each model's score on each task, with a bootstrap interval over the task's groups.
 
     Args:
-        predictions: One row per `task`, `model`, `example` and seed, with `score`.
-        tasks: Kind of each task.
+        predictions: Table with one row per `task`, `model`, `example` and seed, and the column `score`.
+        tasks: The settings of each task, with its kind.
         groups: See `statistics.bootstrap.Groups`.
 
     Returns:
-        Columns `task, kind, model, score, low, high, n`, models in the order of `predictions`.
+        A table with the columns `task, kind, model, score, low, high, n`. Models are in the order of `predictions`.
     """
     rows = []
     models = dict.fromkeys(predictions["model"])
@@ -235,10 +235,11 @@ def difference_table(
     one: str,
     other: str,
 ) -> pd.DataFrame:
-    """Return the score difference of two models on each task, with paired intervals.
+    """Return the difference of two models' scores on each task, with paired intervals.
 
     Returns:
-        Columns `task, kind, difference, low, high, n`; the last row is the mean over task kinds, each counted once.
+        A table with the columns `task, kind, difference, low, high, n`. The last row is the mean over task kinds, which
+        have equal weights.
     """
     points, draws, counts = {}, {}, {}
     for task, frame in predictions.groupby("task"):

@@ -1,4 +1,4 @@
-"""Contamination: the share of the benchmark examples that the corpus contains."""
+"""Contamination: the share of benchmark examples that also occur in the corpus."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,16 +36,16 @@ def contamination(
 ) -> Contamination:
     """Search the corpus for every benchmark example, by content and by near key.
 
-    A pair counts if both its sides are in the corpus. Paraphrases, translations and sentences inside longer texts have
-    other near keys and are not found. The training data of the *teachers* is not searched either; `labels_seen` lists
-    what is known about it.
+    A pair counts if both of its examples are in the corpus. Paraphrases, translations and sentences inside longer texts
+    have different near keys and are not found. The training data of the *teachers* is not searched; `labels_seen`
+    lists the teachers that are known to have been trained on a task's labels.
 
     Args:
         corpus: The examples that the student was trained on.
         frames: The tables of the available benchmark tasks.
-        tasks: The tasks' rows in `params.yaml`.
-        kind: The modality, which computes content ids and near keys.
-        labels_seen: See `params.Params.labels_seen`.
+        tasks: The tasks' settings in `params.yaml`.
+        kind: The modality, whose methods compute content ids and near keys.
+        labels_seen: By task, the teachers whose weights were trained on its labels; see `params.Params.labels_seen`.
     """
     examples = list(corpus)
     ids, keys = set(map(kind.content_id, examples)), set(map(kind.near_key, examples))

@@ -1,8 +1,8 @@
 """Drift between two corpora: a test on embeddings, and allowed ranges for the means of columns.
 
-The test is that of the maximum mean discrepancy. The columns are the modality's measures, empty and repeated examples, and shares of sources. A column's name states what
-it counts: `n_characters`, `n_characters>120`, `is_empty`, `source=wordnet`. So only its name and its mean in the
-champion's corpus have to be stored.
+The test uses the maximum mean discrepancy. The columns are the modality's measures, and indicators of thresholds, empty
+examples, repeated examples and sources. A column's name defines its content: `n_characters`, `n_characters>120`,
+`is_empty`, `source=wordnet`. So only its name and its mean in the champion's corpus are stored.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ EMPTY, REPEATED, NEW_SOURCE = "is_empty", "is_repeated", "is_new_source"
 ABOVE, SOURCE = ">", "source="
 QUANTILES = (0.1, 0.5, 0.9)
 MAX_SOURCES = 20
-"""Rarer sources count as new; otherwise a corpus with one source per row would have one column per row."""
+"""Maximum number of source columns. Rarer sources count as new, to limit the columns if each row has its own source."""
 LABELINGS_AT_A_TIME = 250
-"""Number of labellings computed at once, which bounds the memory: with 2,000 pooled rows, 4 MB per matrix."""
+"""Number of labellings computed at once, to limit memory: with 2,000 pooled rows, each matrix takes 4 MB."""
 Means = Mapping[str, float]
 
 
@@ -35,7 +35,7 @@ class ColumnRange:
 
     Attributes:
         column: The column's name.
-        champion: Mean in the champion's corpus, of a measure or as a share in [0, 1].
+        champion: Mean in the champion's corpus: the mean of a measure, or a share of rows in [0, 1].
         low: Lowest mean that does not count as drift.
         high: Highest mean that does not count as drift.
     """
@@ -47,7 +47,7 @@ class ColumnRange:
 
     @property
     def rule(self) -> Rule:
-        """The range as a rule for the table that `derive` returns."""
+        """A rule that checks this range on the table that `derive` returns."""
         kwargs = {"column": self.column, "min_value": self.low, "max_value": self.high}
         because = f"{self.column} has moved from the champion's {self.champion:.4g}"
         return Rule("expect_column_mean_to_be_between", kwargs, because)
@@ -57,8 +57,8 @@ def choose_columns(corpus: pd.DataFrame, kind: Modality) -> list[str]:
     """Return the names of the columns that describe a corpus.
 
     Args:
-        corpus: Holds the modality's column, and `source` if its rows have one.
-        kind: Its `derived` columns are measured.
+        corpus: A table with the modality's column, and optionally a column `source`.
+        kind: The modality; the measures are its `derived` columns.
     """
     names = []
     for measure, values in _measures(corpus, kind).items():
@@ -78,7 +78,7 @@ def derive(corpus: pd.DataFrame, kind: Modality, names: Sequence[str]) -> pd.Dat
     """Return a table with the columns `names`, one number per row.
 
     Raises:
-        DataError: The modality does not have the measure of a column.
+        DataError: A name refers to a measure that the modality does not have.
     """
     sources, measures = _sources(corpus), _measures(corpus, kind)
     known = [name.removeprefix(SOURCE) for name in names if name.startswith(SOURCE)]
@@ -113,7 +113,7 @@ def allowed_ranges(champion: Means, *, tolerance: float) -> list[ColumnRange]:
 
     Args:
         champion: The means of the champion's corpus; see `means`.
-        tolerance: Relative for the modality's measures, absolute for shares of rows.
+        tolerance: Allowed deviation from a mean: relative for the modality's measures, absolute for shares of rows.
     """
     ranges = []
     for name, mean in champion.items():
@@ -144,8 +144,9 @@ class MmdTest:
     """The result of `mmd_test`, on the maximum mean discrepancy (MMD).
 
     Attributes:
-        mmd2: The unbiased estimate of the squared discrepancy, dimensionless; it may be negative if there is none.
-        p: The share of random labellings with at least this discrepancy, in (0, 1].
+        mmd2: The unbiased estimate of the squared discrepancy, dimensionless. It may be negative if there is no
+            difference between the distributions.
+        p: The p-value, in (0, 1]: the fraction of random labellings with at least this discrepancy.
         bandwidth: Bandwidth of the Gaussian kernel, in the embeddings' unit.
     """
 
@@ -161,28 +162,30 @@ def mmd_test(
     permutations: int = 499,
     generator: np.random.Generator,
 ) -> MmdTest:
-    r"""Test whether two samples come from one distribution, with a Gaussian kernel.
+    r"""Test whether two samples come from the same distribution, with a Gaussian kernel.
 
     .. math:: \widehat{\mathrm{MMD}}^2_u = \frac{\sum_{i \ne j} k(x_i, x_j)}{m(m-1)}
         + \frac{\sum_{i \ne j} k(y_i, y_j)}{n(n-1)} - \frac{2}{mn} \sum_{i,j} k(x_i, y_j)
 
-    Under the null hypothesis all rows are exchangeable, so the labels of *both* samples, pooled, are permuted, and :math:`p = (1 + \#\{\mathrm{MMD}^2_\pi \ge \mathrm{MMD}^2\}) / (1 + P)`
-    is valid whatever the sample size. Resampling the reference alone would ignore the variance of
-    the incoming rows and find drift where there is none. The bandwidth is the median distance in the pooled sample,
-    which does not depend on the labelling, so the test is exact.
+    Under the null hypothesis all rows are exchangeable. The test therefore pools both samples and permutes
+    their labels, so :math:`p = (1 + \#\{\mathrm{MMD}^2_\pi \ge \mathrm{MMD}^2\}) / (1 + P)` is valid for any sample
+    size. Resampling the reference alone would ignore the variance of the incoming rows and detect drift where there is
+    none. The bandwidth is the median distance in the pooled sample. It does not depend on the labelling, so
+    the test is exact.
 
     Args:
         reference: `(m, dim)`, at least two rows.
         incoming: `(n, dim)`, at least two rows.
-        permutations: Number of random labellings.
-        generator: Random generator of the labellings.
+        permutations: Number of random labellings, :math:`P`.
+        generator: Random number generator of the labellings.
 
     Raises:
-        ShapeError: The samples differ in width, have fewer than two rows, or are not finite.
+        ShapeError: The samples differ in width, or one has fewer than two rows or is not finite.
 
     References:
-        Gretton et al. 2012, "A kernel two-sample test", JMLR 13: equation 3 and section 8 (the median); Phipson and
-        Smyth 2010, "Permutation p-values should never be zero", doi:10.2202/1544-6115.1585: the ones in `p`.
+        Gretton et al. 2012, "A kernel two-sample test", JMLR 13, equation 3 and section 8 (the median distance).
+        Phipson and Smyth 2010, "Permutation p-values should never be zero", doi:10.2202/1544-6115.1585 (the ones in
+        `p`).
     """
     first, second = _sample("reference", reference), _sample("incoming", incoming)
     if first.shape[1] != second.shape[1]:
@@ -199,14 +202,14 @@ def mmd_test(
     for start in range(0, permutations, LABELINGS_AT_A_TIME):
         size = min(LABELINGS_AT_A_TIME, permutations - start)
         drawn = generator.permuted(np.repeat(labels, size, axis=0), axis=1)
-        tie = 1e-12  # tolerance for the same labelling summed in another order
+        tie = 1e-12  # tolerance for rounding: the same labelling may be summed in another order
         at_least += int((labelled_mmd2(kernel, drawn) >= mmd2 - tie).sum())
     return MmdTest(mmd2, (1 + at_least) / (1 + permutations), bandwidth)
 
 
 def squared_distances(rows: Floats) -> Floats:
-    """Return squared distances, `(n, n)`, non-negative and exactly zero on the diagonal."""
-    centred = rows - rows.mean(axis=0)  # reduces cancellation
+    """Return the squared distances between rows, `(n, n)`, non-negative and exactly zero on the diagonal."""
+    centred = rows - rows.mean(axis=0)  # reduces rounding errors by cancellation
     norms = (centred**2).sum(axis=1)
     distances = norms[:, None] + norms[None, :] - 2.0 * centred @ centred.T
     np.fill_diagonal(distances, 0.0)
@@ -217,7 +220,7 @@ def median_distance(distances: Floats) -> float:
     """Return the median distance between different rows, or one if more than half of the pairs are equal.
 
     Args:
-        distances: Squared, `(n, n)`.
+        distances: Squared distances, `(n, n)`.
     """
     pairs = distances[np.triu_indices(len(distances), k=1)]
     median = float(np.median(np.sqrt(pairs)))
@@ -225,11 +228,11 @@ def median_distance(distances: Floats) -> float:
 
 
 def labelled_mmd2(kernel: Floats, labels: Floats) -> Floats:
-    """Return the unbiased estimate for each labelling, `(n_labelings,)`.
+    """Return the unbiased estimate of the squared discrepancy for each labelling, `(n_labelings,)`.
 
     Args:
-        kernel: `(n, n)`, symmetric, ones on the diagonal.
-        labels: `(n_labelings, n)`: one for rows of the first sample, zero for the second's.
+        kernel: Kernel matrix, `(n, n)`, symmetric, with ones on the diagonal.
+        labels: Labels, `(n_labelings, n)`: one for rows of the first sample, zero for rows of the second.
     """
     n_first = labels.sum(axis=1)
     n_second = labels.shape[1] - n_first

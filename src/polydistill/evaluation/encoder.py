@@ -1,6 +1,6 @@
 """An encoder for mteb that looks up embeddings computed elsewhere.
 
-In every modality mteb sees only the content id of an example; see docs/decisions/0006.
+In every modality, mteb sees only the content ids of examples; see docs/decisions/0006.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,13 +13,14 @@ from polydistill.errors import DataError, ShapeError
 
 
 class LookupEncoder:
-    """Implements mteb's `EncoderProtocol`; rows are scaled to unit length for every model.
+    """Implements mteb's `EncoderProtocol` with stored embeddings, which are scaled to unit length.
 
-    A missing embedding is the zero vector, whose cosine with every vector is zero, and is counted in `n_missing`.
+    A missing embedding is replaced by the zero vector, whose cosine with every vector is zero. `n_missing` counts the
+    missing embeddings.
 
     Args:
         name: The model's name.
-        revision: The revision that pins the model.
+        revision: The revision that identifies the model's version.
         ids: The content ids of the embedded examples, `(n_examples,)`.
         embeddings: The embeddings, in the same order.
 
@@ -68,7 +69,7 @@ class LookupEncoder:
             ) from None
 
     def encode(self, inputs: Iterable[Mapping[str, Sequence[str]]], **_: object) -> FloatArray:
-        """See mteb's `EncoderProtocol.encode`."""
+        """Implement mteb's `EncoderProtocol.encode`: the column `text` of a batch holds content ids."""
         return self.look_up(content for batch in inputs for content in batch["text"])
 
     def similarity(self, embeddings1: FloatArray, embeddings2: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Latency and size of a student, compared with another student in the same process."""
+"""Latency and size of a student. The latency may be compared with that of another student in the same process."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,12 +20,12 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Latency:
-    """The time that a batch takes.
+    """The time to embed one batch.
 
     Attributes:
         batch: Number of examples in the batch.
         ms: Median time in milliseconds.
-        ratio: Median of the ratios to the champion's paired times. None without a champion.
+        ratio: Median over the pairs of the challenger's time divided by the champion's. None without a champion.
     """
 
     batch: int
@@ -40,17 +40,17 @@ def latencies(
     *,
     clock: Clock = time.perf_counter,
 ) -> tuple[Latency, ...]:
-    """Time a student on batches of 1 and 64, alone or alternating with the champion.
+    """Measure a student's latency on batches of 1 and 64, alone or in alternation with the champion.
 
     After a warm-up, both are called once per pair, one directly after the other, in alternating order, for up to 201
-    pairs. The ratio is the median of the pairs' ratios. Single calls are so short that another process usually
-    affects both or neither; with blocks of 10 ms, equal students differed by a factor of two.
+    pairs. The ratio is the median of the pairs' ratios. Single calls are so short that another process usually slows
+    both or neither. With blocks of 10 ms, equal students differed by a factor of two.
 
     Args:
-        challenger: The student's function that embeds examples.
-        champion: The same function of the student to compare with.
-        examples: One or more examples, repeated to fill a batch.
-        clock: A monotonic clock, in seconds.
+        challenger: The function that embeds examples with the student.
+        champion: The function that embeds examples with the champion. None: the student is timed alone.
+        examples: One or more examples, which are repeated to fill a batch.
+        clock: A monotonic clock that returns seconds.
     """
     models = [challenger] if champion is None else [challenger, champion]
     return tuple(_latency(models, list(islice(cycle(examples), n)), clock) for n in BATCHES)
@@ -79,7 +79,7 @@ def _latency(models: Sequence[Answer], batch: Sequence[Example], clock: Clock) -
 
 
 def seconds(model: Answer, batch: Sequence[Example], clock: Clock) -> float:
-    """Return the seconds that a model takes for a batch, at least 1e-9."""
+    """Return the time in seconds that a model needs for a batch, at least 1e-9."""
     started = clock()
     model(batch)
     return max(clock() - started, 1e-9)

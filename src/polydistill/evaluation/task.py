@@ -1,4 +1,4 @@
-"""What the task kinds share: the rows of a task, its probe, and the mteb task that is made of both."""
+"""Code shared by the task kinds: the rows of a task, its probe, and the mteb task built from them."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -23,22 +23,22 @@ NETWORK = {
 }
 """scikit-learn's options for a network with one hidden layer and early stopping.
 
-Part of the training split is used for validation. With `early_stopping` scikit-learn returns the weights of the best
-validation score, not the last ones; `tests/evaluation/test_probe.py` checks this.
+Part of the training split is used for validation. With `early_stopping`, scikit-learn returns the weights with
+the best validation score, not those of the last epoch; `tests/evaluation/test_probe.py` checks this.
 """
 
 
 @dataclass(frozen=True)
 class TaskSource:
-    """A task's rows and the settings to read them.
+    """A task's rows, and the settings for using them.
 
     Attributes:
         name: The task's name in `params.yaml`.
-        frame: Its rows, with `id`, the example, `label` and, for probes, `split`.
-        column: The column of the example; pairs are in `<column>1` and `<column>2`.
-        content_id: The modality's `contracts.Modality.content_id`; mteb sees only these ids.
-        seeds: Seeds of clusterings; fits in closed form or to convergence do not use them.
-        probe: The probe of classifications and regressions: `linear`, or `mlp`, a small network.
+        frame: The task's rows, with the columns `id` and `label`, those of the examples and, for probes, `split`.
+        column: The column with the example; pairs use the columns `<column>1` and `<column>2`.
+        content_id: The modality's method `contracts.Modality.content_id`; mteb sees only these ids.
+        seeds: Seeds of clusterings. Fits of other task kinds do not depend on them.
+        probe: The probe for classification and regression: `linear`, or `mlp`, a small neural network.
     """
 
     name: str
@@ -50,7 +50,7 @@ class TaskSource:
 
     @property
     def revision(self) -> str:
-        """The sha256 of the rows, which pins the data of a score."""
+        """The sha256 of the rows, which identifies the data that a score was computed on."""
         digest = hashlib.sha256()
         for column in sorted(self.frame.columns):
             digest.update(f"\x1e{column}".encode())
@@ -62,14 +62,14 @@ class TaskSource:
         return digest.hexdigest()
 
     def contents(self, rows: pd.DataFrame, side: str = "") -> list[str]:
-        """Return the content ids of the examples in `rows`; for pairs `side` is 1 or 2."""
+        """Return the content ids of the examples in `rows`; for pairs, `side` is 1 or 2."""
         return [self.content_id(example) for example in rows[f"{self.column}{side}"]]
 
     def rows(self, column: str, value: str) -> pd.DataFrame:
-        """Return the rows of a split or of a role.
+        """Return the rows whose `column` (`split` or `role`) has this value.
 
         Raises:
-            DataError: There are none.
+            DataError: The column is missing, or no row has this value.
         """
         if column not in self.frame:
             raise DataError(f"Task {self.name!r} must have a column {column!r}, got none.")
@@ -104,8 +104,8 @@ class BenchmarkTask:
     Attributes:
         name: The task's name in `params.yaml`.
         mteb: An instance of one of mteb's AbsTask classes, with its data loaded.
-        predictions: Converts mteb's saved predictions to a table `example, seed, prediction, target,
-            score`; the mean of `score` is the main score (see `statistics.influence`).
+        predictions: Converts mteb's saved predictions to a table with the columns `example, seed, prediction, target,
+            score`. The mean of `score` is the main score (see `statistics.influence`).
     """
 
     name: str
@@ -124,12 +124,12 @@ def local_task(
 ) -> BenchmarkTask:
     """Return an mteb task with its data loaded, so that mteb downloads nothing.
 
-    For mteb every modality is text, because it sees content ids.
+    mteb treats every modality as text, because it sees only content ids.
 
     Args:
         source: The task's rows.
         task_class: One of mteb's AbsTask classes, or a subclass.
-        dataset: The data that `load_data` would load.
+        dataset: The data that mteb's `load_data` would load.
         predictions: See `BenchmarkTask`.
         model: The probe, for tasks that fit a probe.
         metadata: `type`, `main_score` and `description`.

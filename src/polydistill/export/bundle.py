@@ -1,4 +1,4 @@
-"""The folder of an export: the student, a map of its embeddings, and a card. No pickle."""
+"""Export folders: a student, a fitted map of its embeddings, and a card. They contain no pickle files."""
 
 import shutil
 from collections.abc import Sequence
@@ -23,14 +23,15 @@ CARD, ARRAYS, STUDENT, HEADS = "export.json", "export.safetensors", "student", "
 class Export(Protocol):
     """A fixed map of a student's embeddings: a dataclass whose attributes are the fitted arrays.
 
-    Its classmethod `build(embeddings, …)` fits it to the student's embeddings of training rows, `(n, student_dim)`;
-    options are keyword arguments. If it `needs_heads`, `build` takes the heads as `heads`, and so does the constructor.
+    The classmethod `build(embeddings, …)` fits the map to the student's embeddings of training rows,
+    `(n, student_dim)`. Options are keyword arguments of `build`. If `needs_heads` is true, `build` and the constructor
+    take the argument `heads`.
     """
 
     needs_heads: ClassVar[bool]
 
     def apply(self, embeddings: FloatArray) -> FloatArray:
-        """Map the student's embeddings `(n, student_dim)` to `(n, dim)`, row by row."""
+        """Map the student's embeddings, `(n, student_dim)`, to `(n, dim)`. Each row is mapped independently."""
 
 
 class ExportCard(Node):
@@ -48,19 +49,19 @@ class ExportCard(Node):
 
 
 class ExportedStudent:
-    """A student followed by an export's map, with one method `encode`."""
+    """A student whose embeddings are transformed by an export's map."""
 
     def __init__(self, card: ExportCard, student: Student, export: Export) -> None:
         self.card, self.dim = card, card.dim
         self._student, self._export = student, export
 
     def encode(self, examples: Sequence[Example]) -> FloatArray:
-        """Return embeddings to compare by cosine, in order: `(n_examples, dim)`, float32."""
+        """Return the embeddings of the examples, `(n_examples, dim)`, float32. Compare them by cosine similarity."""
         return self._export.apply(encode(self._student, examples))
 
 
 def save_export(folder: Path, plugin: Plugin, export: Export, student: Path, heads: Path) -> None:
-    """Write the folder; the same student, heads and options write the same bytes.
+    """Write an export folder. The bytes depend only on the student, the heads and the options.
 
     Args:
         folder: A folder that does not exist yet.
@@ -82,12 +83,12 @@ def save_export(folder: Path, plugin: Plugin, export: Export, student: Path, hea
 
 
 def load_export(folder: Path) -> ExportedStudent:
-    """Load what `save_export` wrote.
+    """Load an export folder that `save_export` wrote.
 
     Raises:
         MissingDataError: The folder holds no export.
         DataError: A file is damaged.
-        StoreError: Student, heads and export do not belong together.
+        StoreError: The student, the heads and the export do not belong together.
         UnknownNameError: The export is not a known plug-in.
     """
     for file in (CARD, ARRAYS):
@@ -104,7 +105,7 @@ def load_export(folder: Path) -> ExportedStudent:
         entry = EXPORTS.get(card.export.name)
         export = entry(**arrays, **heads_for(entry, folder / HEADS, student))
     except (ValidationError, SafetensorError, TypeError) as error:
-        # a TypeError names the array that is missing
+        # the message of a TypeError names the missing array
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(
             f"The export in {folder} is damaged: {first}. Export the student again."

@@ -27,10 +27,11 @@ class PredictionReport:
         teacher: The teacher whose embeddings are predicted.
         rows: Number of rows, one per example.
         dim: Width of the teacher's embeddings.
-        scale: `predicted` for each example; or `residual`, the same for all, because the loss trains no scale.
+        scale: `predicted` if the heads predict a scale for each example; `residual` if all examples have the same
+            scale, because the loss trains no scale.
         novelty: The median out-of-distribution score. None if the scale is `residual`.
-        file: The file with `mean` and `std`, `(rows, dim)`, and with the out-of-distribution scores `novelty`,
-            `(rows,)`, if there are any.
+        file: The file with `mean` and `std`, `(rows, dim)`, and, if available, the out-of-distribution
+            scores `novelty`, `(rows,)`.
     """
 
     teacher: str
@@ -45,9 +46,9 @@ class PredictedEmbedding(NamedTuple):
     """A teacher's embeddings of some examples, predicted by the student's heads.
 
     Attributes:
-        mean: `(n_examples, teacher_dim)`, in the teacher's own scale.
-        std: `(n_examples, teacher_dim)`, calibrated: on inputs like the corpus, `mean ± 1.645 std` contains about
-            90 % of the values.
+        mean: The expected embeddings, `(n_examples, teacher_dim)`, in the teacher's own scale.
+        std: The calibrated standard deviations, `(n_examples, teacher_dim)`. On inputs similar to the
+            corpus, `mean ± 1.645 std` contains about 90 % of the values.
     """
 
     mean: FloatArray
@@ -55,11 +56,11 @@ class PredictedEmbedding(NamedTuple):
 
 
 class TeacherPredictor:
-    """Predicts teachers' embeddings from the student's, through the heads that were trained with it.
+    """Predicts teachers' embeddings from the student's, with the heads that were trained with the student.
 
     Args:
         heads: The folder of the heads.
-        student: The folder of the student whose embeddings will be passed.
+        student: The folder of the student that computes the embeddings passed to `predict` and `novelty`.
 
     Raises:
         MissingDataError: The heads or the student are missing.
@@ -74,7 +75,7 @@ class TeacherPredictor:
 
     @property
     def scores_novelty(self) -> bool:
-        """Whether the heads have a scale, which `novelty` needs."""
+        """Whether the method `novelty` is available; it needs heads with a trained scale."""
         return self._bundle.card.novelty is not None
 
     def predict(self, embeddings: FloatArray, teacher: str) -> PredictedEmbedding:
@@ -102,11 +103,11 @@ class TeacherPredictor:
         return PredictedEmbedding(standardiser.invert(mean), std)
 
     def novelty(self, embeddings: FloatArray) -> NDArray[np.float64]:
-        """Return out-of-distribution scores, `(n,)`: the higher, the less an input resembles the corpus.
+        """Return out-of-distribution scores, `(n,)`. A higher score means that an input resembles the corpus less.
 
-        The score is the logarithm of the predicted scale, averaged over all dimensions of all teachers, which
-        is the entropy of the prediction up to a constant. Its unit is standard deviations from the mean on
-        held-out rows, so 0 is a typical row of the corpus. Inputs score high if their embedding determines the
+        The score is the logarithm of the predicted scale, averaged over all dimensions of all teachers. It
+        equals the entropy of the prediction up to a constant. It is standardised with the mean and standard deviation
+        on held-out rows, so 0 is a typical row of the corpus. Inputs score high if their embedding determines the
         teachers' embeddings poorly. Calibration does not change the score.
 
         Args:
@@ -126,10 +127,12 @@ class TeacherPredictor:
         return (mean_log_scale([scale for _, scale in moments.values()]) - zero.mean) / zero.std
 
     def require(self, teacher: str, identity: str | None = None) -> None:
-        """Check that `predict` supports a teacher; see its errors.
+        """Check that `predict` supports a teacher.
 
         Raises:
-            StoreError: `identity` is given and differs from that of the teacher that the head was trained for.
+            UnknownNameError: See `predict`.
+            DataError: See `predict`.
+            StoreError: `identity` is given, and the head was trained for a teacher with another identity.
         """
         if teacher not in self.teachers:
             raise UnknownNameError("teacher of these heads", teacher, self.teachers)
@@ -159,8 +162,8 @@ def predict_teacher(
     """Write a teacher's predicted embeddings of some examples to an `.npz` file without pickles.
 
     Args:
-        model: A folder that holds `student` and `heads`.
-        teacher: A teacher of the heads.
+        model: A folder with the sub-folders `student` and `heads`.
+        teacher: The name of one of the heads' teachers.
         examples: The examples, in order.
         output: The file to write.
 

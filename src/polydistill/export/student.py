@@ -1,4 +1,4 @@
-"""The student for users: encode, compare, save, and predict teacher embeddings."""
+"""The public class `Student`: encode, compare, save, and predict teacher embeddings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STUDENT, HEADS, MODALITY = "student", "heads", "modality"
 
 
 class PredictedTeacher:
-    """One teacher, predicted from the student; `Student.teacher` returns it."""
+    """One teacher, whose embeddings are predicted from the student's. `Student.teacher` returns an instance."""
 
     def __init__(self, student: Student, predictor: TeacherPredictor, name: str) -> None:
         predictor.require(name)
@@ -33,7 +33,7 @@ class PredictedTeacher:
         self._student, self._predictor = student, predictor
 
     def predict(self, examples: Iterable[object]) -> PredictedEmbedding:
-        """Return the predicted embedding and its calibrated scale for each example.
+        """Return the predicted embedding and its calibrated standard deviation for each example.
 
         Raises:
             DataError: An example cannot be read.
@@ -50,8 +50,8 @@ class Student:
 
     Args:
         folder: The folder of a student's bundle.
-        modality: The kind of its examples: `text`, `vision` or `molecules`.
-        heads: The folder of the heads that were trained with it. None: `heads` in `folder`, if it exists.
+        modality: The kind of the student's examples: `text`, `vision` or `molecules`.
+        heads: The folder of the heads that were trained with the student. None: `heads` in `folder`, if it exists.
 
     Raises:
         MissingDataError: The folder holds no student.
@@ -109,7 +109,7 @@ class Student:
 
         Args:
             examples: A list or column of texts, SMILES or images; a single string, path or bytes is one example.
-            normalize: Whether to scale each row to length one.
+            normalize: Whether to scale each row to unit length.
             batch_size: Number of examples per batch.
             truncate_dim: Number of leading dimensions to keep. None: all.
             progress: Whether to show a progress bar.
@@ -118,7 +118,7 @@ class Student:
             `(n_examples, dim)`, float32; `(dim,)` for a single example.
 
         Raises:
-            DataError: An example cannot be read; the message says which.
+            DataError: An example cannot be read. The message identifies the example.
             ParamsError: `truncate_dim` or `batch_size` is out of bounds.
         """
         if batch_size < 1:
@@ -144,7 +144,7 @@ class Student:
         """Return the cosine similarities of two sets of embeddings, `(n_one, n_other)`.
 
         Raises:
-            ShapeError: They are not two-dimensional, or differ in width.
+            ShapeError: The arrays are not two-dimensional, or differ in width.
         """
         one, other = np.atleast_2d(one), np.atleast_2d(other)
         if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
@@ -154,7 +154,7 @@ class Student:
         return _unit(one) @ _unit(other).T
 
     def teacher(self, name: str) -> PredictedTeacher:
-        """Return one teacher as the heads predict it.
+        """Return an object that predicts one teacher's embeddings with the heads.
 
         Raises:
             MissingDataError: The student was saved without heads.
@@ -207,7 +207,7 @@ def load(folder: str | Path, *, modality: str | None = None) -> Student:
     Args:
         folder: A folder written by `Student.save`; the folder `artifacts/<modality>` of a project, with
             `student` and `heads`; or a student's bundle alone.
-        modality: The kind of its examples, if the folder does not record it.
+        modality: The kind of the student's examples, if the folder does not record it.
 
     Raises:
         MissingDataError: The folder holds no student.
@@ -234,6 +234,6 @@ def load(folder: str | Path, *, modality: str | None = None) -> Student:
 
 
 def _unit(values: FloatArray) -> FloatArray:
-    """Divide each row by its length; a row of zeros stays."""
+    """Divide each row by its length; rows of zeros are unchanged."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.maximum(lengths, 1e-12), dtype=np.float32)

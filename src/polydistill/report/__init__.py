@@ -1,1 +1,1 @@
-"""The page that a person reads after a run, and the tables of committed results."""
+"""The HTML report of a run, and the tables of committed results."""

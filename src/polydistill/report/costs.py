@@ -1,4 +1,4 @@
-"""Sizes of the student and its teachers, read from their files, and their speeds, measured in turn on this machine."""
+"""Sizes of the student and its teachers, read from files, and their speeds, measured on this machine."""
 
 import hashlib
 import json
@@ -34,18 +34,18 @@ N_EXAMPLES = 256
 FEWEST = 16
 REPETITIONS = 2
 BUDGET_S = 12.0
-"""Time for measuring all models, in seconds, without loading them."""
+"""Time limit for measuring all models, in seconds, without the time for loading them."""
 FORMAT = 3
 WEIGHT_OPTIONS = ("model", "vectors", "weights", "checkpoints")
 """Options of a teacher family that name its weights."""
 SUFFIXES = (".safetensors", ".onnx", ".npy", ".npz", ".bin", ".pth", ".pt")
-"""Weight formats in order of preference, for folders with several formats of the same weights."""
+"""Weight formats in order of preference: a folder may hold the same weights in several formats."""
 BY_ID = "its embeddings are looked up, not computed."
 
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a model; None if its files do not state it.
+    """The size of a model. An attribute is None if the model's files do not state it.
 
     Attributes:
         weight_bytes: Size of the weights on disk, in bytes.
@@ -67,9 +67,9 @@ class Measured:
 
     Attributes:
         model: `student`, or a teacher's name.
-        examples_per_s: The best of two repetitions, or of one that took long; None if it could not be measured.
+        examples_per_s: The best speed of two repetitions, or of one for a slow model; None if not measured.
         n_examples: Number of examples per repetition; smaller for a slow model.
-        problem: Why it could not be measured; empty if it could.
+        problem: The reason why the speed was not measured; empty if it was.
     """
 
     model: str
@@ -82,9 +82,9 @@ CACHED = TypeAdapter(list[Measured])
 
 
 def measure(root: Path, params: Params, modality: str) -> list[Measured]:
-    """Measure the student and every enabled teacher, or return known measurements.
+    """Measure the speeds of the student and every enabled teacher, or return stored measurements.
 
-    Known measurements belong to these weights, parameters and this machine, and are stored in `.polydistill/`.
+    Measurements are stored in `.polydistill/`. They are valid for the same weights, parameters and machine.
 
     Raises:
         MissingDataError: There is no student, or no corpus.
@@ -137,7 +137,7 @@ def enabled_teachers(params: Params, modality: str) -> dict[str, Teacher]:
 
 
 def _measure_in_turn(models: dict[str, Answer], examples: Sequence[Example]) -> list[Measured]:
-    """Warm up every model, then time all of them in turn, so that other load on the machine affects all of them."""
+    """Warm up every model, then time the models in turn, so that other load on the machine affects all of them."""
     share_s = BUDGET_S / len(models)
     measured, best_s = {}, dict.fromkeys(models, math.inf)
     for name, embed in models.items():
@@ -193,10 +193,10 @@ def model_sizes(root: Path, params: Params, modality: str) -> dict[str, Size]:
 
 
 def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:
-    """Return the size of a teacher's weights, found by an option or by the `weights` of its class.
+    """Return the size of a teacher's weights, which are named by an option or by the teacher's attribute `weights`.
 
-    A teacher without local weights (precomputed or not installed, for example) has no size. A teacher that uses only a
-    part of a file may state its number of parameters in an attribute `n_parameters`.
+    The size is unknown for a teacher without local weights (for example, precomputed or not installed). A teacher that
+    uses only a part of a file may state its number of parameters in an attribute `n_parameters`.
     """
     options = row.options
     named = [options[key] for key in WEIGHT_OPTIONS if options.get(key)]
@@ -247,7 +247,7 @@ def _n_parameters(file: Path) -> int | None:
 def _n_initialised(file: Path) -> int | None:
     """Count the floating-point numbers in an ONNX graph; None if onnx is missing or cannot read the file.
 
-    Some exporters write weights as initializers, others as constants.
+    Both initializers and constants are counted, because exporters differ in where they write weights.
     """
     try:
         import onnx

@@ -1,4 +1,4 @@
-"""Figures as inline SVG: the same numbers give the same bytes, and the page's colours apply."""
+"""Figures as inline SVG. The same numbers give the same bytes, and colours are the page's CSS variables."""
 
 import io
 import re
@@ -20,7 +20,7 @@ from matplotlib.transforms import Bbox
 
 from polydistill.report.tables import STUDENT, UNDISTILLED
 
-# Placeholders for CSS variables, so that a dark page has light ink. No other colour of a figure equals one of them.
+# Placeholders for CSS variables, so that a dark page has light text. No other colour in a figure may equal one.
 INK, FAINT, GRID, ACCENT, SECOND, OTHER = (f"#0102{number:02x}" for number in range(1, 7))
 NAMES = ("--ink", "--muted", "--line", "--accent", "--second", "--other")
 VARIABLES = dict(zip((INK, FAINT, GRID, ACCENT, SECOND, OTHER), NAMES, strict=True))
@@ -32,7 +32,7 @@ OFFSETS = (
     *((6, 6), (6, -6), (-6, 6), (-6, -6)),
     *((4, -10), (4, 10), (-4, -10), (-4, 10)),
 )
-"""Offsets of a label from its point, in points; the first one without overlap is used."""
+"""Candidate offsets of a label from its data point, in typographic points; the first without overlap is used."""
 ALIGNMENTS = {-1: ("right", "top"), 0: ("center", "center"), 1: ("left", "bottom")}
 """Horizontal and vertical alignment of a label, by the sign of its offset."""
 
@@ -97,11 +97,11 @@ def score_bars(name: str, scores: Mapping[str, float], kind: str) -> Picture:
 def quality_scatter(
     name: str, points: Mapping[str, tuple[float, float]], axis: str, caption: str
 ) -> Picture:
-    """Return a plot of scores against costs on a logarithmic axis, with the model's name at each point.
+    """Return a plot of scores against costs on a logarithmic axis, with each point labelled by the model's name.
 
     Args:
-        name: The figure's name, the prefix of its ids.
-        points: The cost, above zero, and the mean score of each model.
+        name: The figure's name, which is the prefix of its element ids.
+        points: The cost (above zero) and the mean score of each model.
         axis: The label of the cost axis.
         caption: The text below the figure.
     """
@@ -132,7 +132,7 @@ def draw_axes(
 
 
 def _svg(name: str, figure: Figure, label: str) -> Markup:
-    """Return a figure as an `<svg>` element without a date, with its own ids, and with variables for colours."""
+    """Return a figure as an `<svg>` element without a date, with unique ids, and with CSS variables for colours."""
     buffer = io.StringIO()
     with mpl.rc_context(SETTINGS):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -157,7 +157,7 @@ def _svg(name: str, figure: Figure, label: str) -> Markup:
 
 
 def _label_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    """Write each point's name where it overlaps neither another name nor a point."""
+    """Label each point at an offset where the label overlaps neither another label nor a point."""
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     taken = [
         Bbox.from_bounds(x - 5, y - 5, 10, 10)
@@ -169,7 +169,7 @@ def _label_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None
         text = axes.annotate(
             _short(model), point, OFFSETS[0], textcoords="offset points", size=8.5, weight=weight
         )
-        for dx, dy in (*OFFSETS, OFFSETS[0]):  # if every offset overlaps: to the right
+        for dx, dy in (*OFFSETS, OFFSETS[0]):  # the last offset is used if every offset overlaps
             across, up = ALIGNMENTS[np.sign(dx)][0], ALIGNMENTS[np.sign(dy)][1]
             text.set(position=(dx, dy), ha=across, va=up)
             box = text.get_window_extent()

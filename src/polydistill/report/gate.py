@@ -1,4 +1,4 @@
-"""What the gate found, as rows of text that the page and the terminal show."""
+"""The findings of the gate, as rows of text for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PASSED, BROKEN, SKIPPED = "passed", "broken", "skipped"
 SIGNS = {"least": "\N{GREATER-THAN OR EQUAL TO}", "most": "\N{LESS-THAN OR EQUAL TO}"}
 STYLES = {PASSED: "", BROKEN: "red", SKIPPED: "dim"}
 NAMES = {"no-regression": "against the champion", "no-harm": "against the undistilled student"}
-"""Rules that are applied to each task, and what they compare it with."""
+"""Rules that are applied to each task, with the model that they compare the student with."""
 Rule = Mapping[str, Any]
-"""A rule of the gate with its finding, as in `promotion.json`."""
+"""A rule of the gate with its result, as stored in `promotion.json`."""
 
 
 class RuleRow(NamedTuple):
@@ -26,9 +26,9 @@ class RuleRow(NamedTuple):
         name: The name of the rule.
         value: The number that the rule examined.
         interval: The confidence interval of the number.
-        bound: The least or greatest allowed number.
+        bound: The smallest or largest allowed number.
         verdict: `passed`, `broken` or `skipped`.
-        because: The finding, in a sentence.
+        because: The finding, as a sentence.
     """
 
     name: str

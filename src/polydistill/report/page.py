@@ -1,4 +1,4 @@
-"""The report: one HTML file that loads nothing from the network."""
+"""The report: one self-contained HTML file, which loads nothing from the network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,16 +24,17 @@ DOMAINS = {
 
 
 def write_report(root: Path, params: Params, modality: str, *, speed: bool = True) -> Path:
-    """Write the page of a finished run.
+    """Write the HTML report of a finished run.
 
     Args:
         root: The project folder.
         params: The run's parameters.
-        modality: A block of `params.yaml`.
-        speed: Measure student and teachers on this machine; without it the same files give the same bytes.
+        modality: The modality, which is a block of `params.yaml`.
+        speed: Whether to measure the speeds of student and teachers on this machine. If false, the page depends only
+            on the run's files.
 
     Returns:
-        The page, which replaces an earlier one with one rename.
+        The path of the page. An earlier page is replaced atomically.
 
     Raises:
         MissingDataError: There is no `scores.json`; with `speed`, no student or no corpus.

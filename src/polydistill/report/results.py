@@ -1,4 +1,4 @@
-"""Files of results: the reports that the stages write, and JSON and pages with the same bytes each time."""
+"""Files of results: reads the reports of the stages, and writes reproducible JSON files and pages."""
 
 import json
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def write_results(
 
 
 def read_report(path: Path, stage: str) -> Json:
-    """Return the JSON object that a stage has written.
+    """Return the JSON object in a report that a stage has written.
 
     Raises:
         MissingDataError: There is no such file.
@@ -58,15 +58,15 @@ def read_report(path: Path, stage: str) -> Json:
 
 
 class Inputs(NamedTuple):
-    """The files of a finished run; None if a file is missing.
+    """The contents of the files of a finished run. An attribute is None if the file is missing.
 
     Attributes:
-        scores: See `scores.Scores`.
+        scores: See `statistics.kinds.Scores`.
         verdict: The last verdict of the gate.
         validation: The results of the expectations about the data.
         local_status: The available and unavailable third-party tasks.
         distillation: The metrics of the distill stage.
-        history: Columns `step`, `teacher`, `split`, `nats`.
+        history: The training curves, with the columns `step`, `teacher`, `split` and `nats`.
     """
 
     scores: Scores

@@ -1,4 +1,4 @@
-"""The table at the end of a run: plain data, and how a terminal shows it."""
+"""The summary table at the end of a run: the data, and its rendering in a terminal."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Summary:
     """The results of a run.
 
     Attributes:
-        modality: A block of `params.yaml`.
-        columns: `model`, each task kind, `mean`, `parameters`, `MB`, `examples/s`.
+        modality: The modality, which is a block of `params.yaml`.
+        columns: Names of the columns: `model`, each task kind, `mean`, `parameters`, `MB`, `examples/s`.
         rows: One list per model, in the order of the columns; None for an unknown number.
-        best: Whether a cell is the best score of its column.
+        best: Whether each cell of `rows` is the best score of its column.
         verdict: The verdict of the gate, in one line.
     """
 
@@ -46,7 +46,7 @@ class Summary:
 
 
 def summarise(root: Path, params: Params, modality: str) -> Summary:
-    """Collect scores, sizes, the measured speeds, and the verdict.
+    """Collect the scores, sizes, stored speed measurements and the verdict of a run.
 
     Raises:
         MissingDataError: There is no `scores.json`.
@@ -71,7 +71,7 @@ def summarise(root: Path, params: Params, modality: str) -> Summary:
 
 
 def verdict_line(inputs: Inputs) -> str:
-    """Return the verdict in one line."""
+    """Return the verdict of the gate in one line."""
     if inputs.verdict is None:
         return "The gate has not run."
     outcome = inputs.verdict.get("outcome", "unknown")

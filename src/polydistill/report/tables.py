@@ -1,4 +1,4 @@
-"""Scores as tables: a missing score is NaN."""
+"""Tables of scores, in which a missing score is NaN."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -33,7 +33,7 @@ def require_known(scores: Scores, tasks: Mapping[str, TaskParams]) -> None:
 
 
 def model_order(scores: Scores, teachers: Sequence[str]) -> list[str]:
-    """Return the models of `scores`: student, undistilled, teachers as in `params.yaml`, then any other."""
+    """Return the models of `scores` in order: student, undistilled, teachers as in `params.yaml`, then others."""
     known = [name for name in (STUDENT, UNDISTILLED, *teachers) if name in scores]
     return [*known, *sorted(set(scores) - set(known))]
 
@@ -44,7 +44,7 @@ def task_scores(
     teachers: Sequence[str],
     domain: str | None = None,
 ) -> pd.DataFrame:
-    """Return one row per task that a model has a score on, in the order of `params.yaml`, and one column per model."""
+    """Return a table with one row per scored task, in the order of `params.yaml`, and one column per model."""
     models = model_order(scores, teachers)
     rows = {
         name: [scores[model].get(task.kind, {}).get(name) for model in models]
@@ -61,10 +61,10 @@ def mean_scores(
     teachers: Sequence[str],
     domain: str | None = None,
 ) -> pd.DataFrame:
-    """Return one row per model, one column per task kind with the mean over its tasks, and the mean over kinds.
+    """Return mean scores: one row per model, one column per task kind, and a column `mean` over the kinds.
 
-    A model without a score on a task that another model has a score on has no mean over this task: means over
-    different tasks cannot be compared. Without a task there is no column.
+    If another model has a score on a task and this model does not, the means that include the task are missing for this
+    model, because means over different tasks cannot be compared. Without any scored task, there are no columns.
     """
     by_task = task_scores(scores, tasks, teachers, domain)
     if by_task.empty:
@@ -82,11 +82,11 @@ def best_teacher(means: pd.DataFrame) -> str | None:
 
 
 def shares_of_best_teacher(means: pd.DataFrame) -> pd.DataFrame:
-    """Return the means divided by the best teacher's; NaN where this one is not above 0."""
+    """Return the means divided by the highest teacher's mean in each column; NaN if that is not above 0."""
     best = means.drop(index=[STUDENT, UNDISTILLED], errors="ignore").max()
     return means / best.where(best > 0)
 
 
 def known(scores: pd.Series) -> dict[str, float]:
-    """Return the scores of a row or column by name, without missing scores."""
+    """Return the scores of a row or column by name, and omit missing scores."""
     return {str(name): float(score) for name, score in scores.dropna().items()}

@@ -1,7 +1,8 @@
 """Marginal and conditional densities of a table.
 
-`linear_view` gives coordinates in which diagonal Gaussians suffice, and the linear part of the conditional mean. A
-Gaussian mixture is the marginal; heads that start from a mixture and the linear part are the conditional.
+`linear_view` computes coordinates in which diagonal Gaussians suffice, and the linear part of the conditional mean. The
+marginal density is a Gaussian mixture. The conditional density is modelled by heads, which are initialised with a
+mixture and the linear part.
 """
 
 import copy
@@ -30,7 +31,7 @@ PENALTIES = np.array([*np.geomspace(1e-7, 1e2, 19), np.inf])
 MODES = (1, 2, 4)
 MIN_LOG_SCALE, MAX_LOG_SCALE = -6.0, 4.0
 REACH = 0.999
-"""Maximum initial position of a scale within the soft clamp, as a share of its half-width."""
+"""Maximum distance of an initial log scale from the middle of the soft clamp, as a share of the clamp's half-width."""
 VARIANCE_FLOOR = 1e-4
 """Minimum variance of a mode, as a share of the total variance."""
 HIDDEN = 128
@@ -43,13 +44,13 @@ NAME = "y"
 
 @dataclass(frozen=True)
 class LinearView:
-    """Both tables in fitted coordinates, and a linear regression of the second on the first.
+    """Two tables in fitted coordinates, and a linear regression of the second table on the first.
 
     Attributes:
-        x: The columns and the norm, standardised, `(n, x_dim + 1)`.
-        y: Whitened, and rotated so that the regression's residuals are uncorrelated, `(n, rank)`.
-        coefficients: Regression coefficients of `y` on `x`, `(x_dim + 1, rank)`; zero where validation rows show
-            no relation.
+        x: The first table's columns and row norm, standardised, `(n, x_dim + 1)`.
+        y: The second table, whitened and rotated so that the regression's residuals are uncorrelated, `(n, rank)`.
+        coefficients: Regression coefficients of `y` on `x`, `(x_dim + 1, rank)`; zero where the validation rows show
+            no linear relation.
     """
 
     x: FloatArray
@@ -60,21 +61,21 @@ class LinearView:
 def linear_view(x: FloatArray, y: FloatArray, fit: Mask, validation: Mask) -> LinearView:
     """Fit coordinates and a ridge regression on the rows `fit`, and choose penalties on the rows `validation`.
 
-    Mutual information does not change under invertible maps of `y`, nor when the norm of `x` is added as a column. A
-    small network would need many rows to learn the norm.
+    Neither an invertible map of `y` nor adding the norm of `x` as a column changes the mutual information. The norm is
+    added because a small network would need many rows to learn it.
 
     Args:
-        x: `(n, x_dim)`.
-        y: `(n, y_dim)`.
-        fit: `(n,)`.
-        validation: `(n,)`, disjoint from `fit`.
+        x: The first table, `(n, x_dim)`.
+        y: The second table, `(n, y_dim)`.
+        fit: Mask of the rows for the fit, `(n,)`.
+        validation: Mask of the rows for validation, `(n,)`, disjoint from `fit`.
     """
     with_norm = np.column_stack([x, np.linalg.norm(x, axis=1)]).astype(np.float32)
     standard = fit_standardiser(with_norm, fit).apply(with_norm)
     white = _whiten(fit_standardiser(y, fit).apply(y).astype(np.float64), fit)
     known = standard.astype(np.float64)
     first = white - known @ _ridge(known, white, fit, validation)
-    # (rank, rank); a rotation keeps the columns white
+    # (rank, rank); the columns stay white under a rotation
     rotation = np.linalg.eigh(first[fit].T @ first[fit])[1]
     rotated = white @ rotation
     return LinearView(standard, rotated, _ridge(known, rotated, fit, validation))
@@ -89,7 +90,7 @@ def _whiten(values: Floats, fit: Mask) -> Floats:
 
 
 def _ridge(x: Floats, y: Floats, fit: Mask, validation: Mask) -> Floats:
-    """Return coefficients, `(x_dim, y_dim)`; each column uses the penalty that validates best."""
+    """Return coefficients, `(x_dim, y_dim)`; each column of `y` has the penalty with the lowest validation error."""
     spread, directions = np.linalg.eigh(x[fit].T @ x[fit] / fit.sum())
     spread = np.maximum(spread, 0.0)[:, None]
     moments = directions.T @ (x[fit].T @ y[fit]) / fit.sum()  # (x_dim, y_dim)
@@ -107,9 +108,9 @@ class Mixture:
     """A mixture of diagonal Gaussians.
 
     Attributes:
-        log_weights: Logarithms of the weights, `(modes,)`.
+        log_weights: Logarithms of the modes' weights, `(modes,)`.
         mean: Means, `(modes, dim)`.
-        log_scale: Logarithm of the standard deviations, `(modes, dim)`.
+        log_scale: Logarithms of the standard deviations, `(modes, dim)`.
     """
 
     log_weights: Floats
@@ -118,10 +119,10 @@ class Mixture:
 
 
 def fit_mixture(values: Floats, fit: Mask, validation: Mask, seed: int) -> Mixture:
-    """Fit a mixture to `values`, `(n, dim)`, with the number of modes that validates best.
+    """Fit a mixture to `values`, `(n, dim)`, and select the number of modes with the best validation likelihood.
 
     The scales are adjusted to the spread of the validation rows, because whitening or regression on the rows `fit`
-    makes those rows narrower than others.
+    makes the spread of these rows smaller than that of other rows.
     """
     floor = math.exp(MIN_LOG_SCALE)
     there = np.maximum(np.sqrt((values[fit] ** 2).mean(axis=0)), floor)
@@ -129,7 +130,7 @@ def fit_mixture(values: Floats, fit: Mask, validation: Mask, seed: int) -> Mixtu
     options = {
         "covariance_type": "diag",
         "reg_covar": VARIANCE_FLOOR,
-        "init_params": "k-means++",  # the result of k-means depends on the order of its threads
+        "init_params": "k-means++",  # with k-means, the default, the result depends on the order of threads
         "random_state": seed,
     }
     fitted = [GaussianMixture(modes, **options).fit(values[fit] / there) for modes in MODES]
@@ -150,7 +151,11 @@ def marginal_nll(mixture: Mixture, y: Floats) -> Floats:
 
 
 def conditional_nll(view: LinearView, fit: Mask, validation: Mask, seed: int) -> Floats:
-    """Fit q(y | x), starting from the ridge and a mixture of its residuals; return -log q, `(n,)`, in nats."""
+    """Fit q(y | x), starting from the ridge regression and a mixture of its residuals.
+
+    Returns:
+        -log q(y | x) of each row, `(n,)`, in nats.
+    """
     residuals = view.y - view.x @ view.coefficients
     heads = _start(view, fit_mixture(residuals, fit, validation, seed), seed)
     x, y = torch.from_numpy(view.x), torch.from_numpy(view.y).float()
@@ -161,7 +166,7 @@ def conditional_nll(view: LinearView, fit: Mask, validation: Mask, seed: int) ->
 
 @torch.no_grad()
 def _start(view: LinearView, mixture: Mixture, seed: int) -> LowRankHeads:
-    """Return heads that reproduce the ridge and the mixture of its residuals."""
+    """Return heads that reproduce the ridge regression and the mixture of its residuals."""
     modes, dim = mixture.mean.shape
     heads = LowRankHeads(
         view.x.shape[1],
@@ -188,7 +193,7 @@ def _start(view: LinearView, mixture: Mixture, seed: int) -> LowRankHeads:
 def _train(
     heads: LowRankHeads, fit: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], seed: int
 ) -> None:
-    """Minimise -log q(y | x) and keep the weights that validate best, possibly the initial ones.
+    """Minimise -log q(y | x) and keep the weights with the best validation loss, possibly the initial ones.
 
     After `PATIENCE` epochs without improvement, training resumes from the best weights with a lower learning rate. It
     stops after `FALLS` such reductions.

@@ -13,22 +13,22 @@ from polydistill.training.dataset import seeded
 
 VALIDATION_SHARE = 0.15
 ROWS_PER_DIM = 2
-"""Minimum number of fitted rows per dimension of `y`; with fewer, its covariance cannot be estimated."""
+"""Minimum number of rows for the fit per dimension of `y`. With fewer, the covariance of `y` cannot be estimated."""
 MIN_ROWS = 20
-"""Of the validation."""
+"""Minimum number of validation rows."""
 
 
 @dataclass(frozen=True)
 class Sufficiency:
     """An estimate of the mutual information between two tables, with its 95 % bootstrap interval, in nats.
 
-    The interval covers the choice of held-out rows, not the choice of rows for the fit.
+    The interval covers the sampling of held-out rows, not the sampling of rows for the fit.
 
     Attributes:
-        nats: Mean over the held-out rows of log q(y | x) - log q(y).
-        low: Lower end.
-        high: Upper end.
-        n_held_out: Number of rows of the mean.
+        nats: The estimate: the mean of log q(y | x) - log q(y) over the held-out rows.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        n_held_out: Number of held-out rows.
     """
 
     nats: float
@@ -48,40 +48,43 @@ def estimate_sufficiency(
 ) -> Sufficiency:
     r"""Estimate :math:`\hat I(X; Y) = \hat h(Y) - \hat h(Y \mid X)`, in nats.
 
-    Each entropy is a cross-entropy on held-out rows and thus an upper bound, but their difference is not a bound.
-    Properties that keep it accurate, and remaining errors:
+    Each entropy is estimated by a cross-entropy on held-out rows, which is an upper bound. The difference of two upper
+    bounds is not a bound. Properties that keep the estimate accurate, and remaining errors:
 
     - **The family is closed.** `y` is whitened and rotated so that a ridge regression's residuals
       are uncorrelated. For jointly Gaussian tables a diagonal Gaussian is then exact, for the
       marginal and the conditional. In other coordinates a diagonal marginal misses correlations that the regression
-      explains away, and the difference grows with the width of `y`, even if `x` is independent.
+      explains, and the estimate grows with the width of `y`, even if `x` is independent.
     - **The marginal is nested in the conditional.** Both are mixtures of one, two or four diagonal
-      Gaussians, fitted in the same way to `y` and to the ridge's residuals. Heads then make mean,
-      scale and weights functions of `x` while the validation loss improves; if the marginal validates
-      better, the conditional *is* the marginal. The error of estimating a covariance from few rows (tens
-      of nats in hundreds of dimensions) thus cancels, and independent tables give about zero.
-    - **Few rows make it too low**, by about `x_dim · y_dim / (2 n)` nats for n fitted rows if
-      all columns are related; the estimate grows with n.
-    - **A marginal of many more than four clusters** is modelled too coarsely, and the estimate is too
+      Gaussians, fitted in the same way to `y` and to the residuals of the ridge regression. Heads are then
+      trained to predict mean, scale and weights from `x` until the validation loss stops improving. If
+      the marginal has the lower validation loss, it replaces the conditional. The error of estimating a
+      covariance from few rows (tens of nats in hundreds of dimensions) thus cancels, and the estimate for
+      independent tables is about zero.
+    - **Few rows make the estimate too low**, by about `x_dim · y_dim / (2 n)` nats for n fitted rows if
+      all columns are related. The estimate grows with n.
+    - **A marginal with many more than four clusters** is modelled too coarsely, and the estimate is too
       high if `x` determines the cluster.
-    - A `y` that `x` determines has infinite information: scales are softly bounded at exp(-6) standard
-      deviations, which is six nats per dimension.
+    - **If `x` determines `y`, the mutual information is infinite.** Scales are softly bounded at exp(-6)
+      standard deviations, which limits the estimate to about six nats per dimension.
 
     Args:
         x: The given table, `(n, x_dim)`, finite.
         y: The predicted table with the same rows, `(n, y_dim)`, finite.
-        held_out: Mask of the rows of the estimate, `(n,)`; the others are used for the fit.
-        groups: Groups of rows, `(n,)`, which are kept together in the fit, the validation and the bootstrap.
+        held_out: Mask of the rows that the estimate is averaged over, `(n,)`; other rows are used for the fit.
+        groups: The group of each row, `(n,)`. A group is not split between fit and validation, and the bootstrap draws
+            whole groups.
         seed: Seed of the validation rows, the fit and the bootstrap.
         resamples: Number of bootstrap resamples.
 
     Raises:
-        DataError: There are no held-out rows, or too few others for the width of `y`.
+        DataError: There are no held-out rows, or too few other rows for the width of `y`.
 
     References:
         Darrin et al. 2024, arXiv:2406.07640 (information sufficiency); Pichler et al. 2022,
-        arXiv:2202.06618 (KNIFE: the difference of two learned entropies). The coordinates, the
-        ridge and the nested start are additions; the papers' code gives -2.46 for a known 4.087 nats.
+        arXiv:2202.06618 (KNIFE: the difference of two learned entropies). The
+        coordinates, the ridge regression and the nested initialisation are additions. The papers' code returns
+        -2.46 nats where the known value is 4.087 nats.
     """
     names = np.arange(len(y)) if groups is None else np.asarray(groups)
     if not held_out.any():

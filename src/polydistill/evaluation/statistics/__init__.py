@@ -1,1 +1,1 @@
-"""Bootstrap, paired differences and per-example influence: every interval of the project."""
+"""The statistics behind every interval of the project: bootstrap, paired differences and per-example influence."""

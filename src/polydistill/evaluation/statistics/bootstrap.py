@@ -12,21 +12,21 @@ from polydistill.errors import ShapeError
 
 Floats = NDArray[np.float64]
 Groups = Mapping[str, pd.Series]
-"""For a task with groups, the group of each example by its id; whole groups are drawn."""
+"""For each task with groups, the group of each example by its id. Whole groups are resampled."""
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 DRAWS_AT_A_TIME = 4_000_000
-"""Number of random numbers in memory at once: 32 MB."""
+"""Maximum number of random numbers in memory at once, which take 32 MB."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference with its bootstrap interval, in the scores' unit.
+    """A score, or a difference of scores, with its bootstrap interval.
 
     Attributes:
-        mean: The difference on the given examples.
-        low: Lower end.
-        high: Upper end.
+        mean: The value on the given examples.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
     """
 
     mean: float
@@ -46,10 +46,11 @@ def resampled_means(
     resamples: int = RESAMPLES,
     generator: np.random.Generator,
 ) -> Floats:
-    """Return bootstrap means of whole groups drawn with replacement, `(resamples,)` or `(resamples, n_columns)`.
+    """Return bootstrap means of the scores, `(resamples,)` or `(resamples, n_columns)`.
 
-    Each resample draws as many groups as there are. All columns have the same draws, so the difference of two columns
-    is a paired bootstrap. Resampled means of several tasks may be averaged before they are passed to `interval`.
+    Each resample draws whole groups with replacement, as many as there are groups. All columns share the same draws, so
+    the difference of two columns is a paired bootstrap. Resampled means of several tasks may be averaged before they
+    are passed to `interval`.
 
     Args:
         scores: Scores per example, `(n_examples,)`, or `(n_examples, n_columns)` with one column per model.
@@ -57,10 +58,10 @@ def resampled_means(
             together, so that correlated examples do not make the interval too narrow. None: each example is a
             group.
         resamples: Number of resamples.
-        generator: Random generator of the resamples.
+        generator: Random number generator of the resamples.
 
     Raises:
-        ShapeError: `scores` has another shape, is empty, or holds NaN; or `groups` has another length.
+        ShapeError: `scores` has a wrong shape, is empty, or is not finite; or `groups` has a wrong length.
 
     References:
         Davison and Hinkley 1997, "Bootstrap methods and their application", section 3.8: the cluster bootstrap.
@@ -95,11 +96,11 @@ def resampled_means(
 def resampled_columns(
     task: str, by_example: pd.DataFrame, groups: Groups | None = None, resamples: int = RESAMPLES
 ) -> Floats:
-    """Return `resampled_means` of a task, whose name seeds the draws.
+    """Return `resampled_means` of a task. The draws are seeded with the task's name.
 
     Args:
         task: The task's name.
-        by_example: One row per example with its id as index, one column per model.
+        by_example: Scores with one row per example, indexed by its id, and one column per model.
         groups: See `Groups`.
         resamples: Number of resamples.
     """
@@ -113,7 +114,7 @@ def resampled_columns(
 
 
 def interval(mean: float, resampled: ArrayLike, *, confidence: float = CONFIDENCE) -> Interval:
-    """Return the central interval that contains the share `confidence`, in (0, 1), of the resampled means."""
+    """Return the central interval that contains a fraction `confidence`, in (0, 1), of the resampled means."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.asarray(resampled, dtype=np.float64), (tail, 1 - tail))
     return Interval(float(mean), float(low), float(high))

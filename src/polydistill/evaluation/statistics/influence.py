@@ -1,9 +1,9 @@
 r"""Scores per example whose mean is the task's main score.
 
-A statistic :math:`T` of a whole sample becomes numbers per example through its empirical influence:
+A statistic :math:`T` of a whole sample is converted to one number per example by its empirical influence:
 :math:`s_i = T + \mathrm{IF}_i` with :math:`\sum_i \mathrm{IF}_i = 0`. Their mean is :math:`T` exactly, and the mean
-over resampled examples is, to first order, :math:`T` of the resampled sample. Therefore one paired
-bootstrap serves accuracies, correlations and clusterings.
+over resampled examples is, to first order, :math:`T` of the resampled sample. Therefore the same paired
+bootstrap is used for accuracies, correlations and clusterings.
 
 References:
     Hampel 1974, "The influence curve and its role in robust estimation"; Efron 1982, "The jackknife,
@@ -20,11 +20,11 @@ Floats = NDArray[np.float64]
 
 
 def pearson_scores(first: ArrayLike, second: ArrayLike) -> Floats:
-    r"""Return scores, `(n,)`, whose mean is Pearson's :math:`r`; all zero if one side is constant.
+    r"""Return scores, `(n,)`, whose mean is Pearson's :math:`r`; all zero if one input is constant.
 
     .. math:: s_i = r + z_i w_i - \tfrac{r}{2} (z_i^2 + w_i^2)
 
-    with :math:`z, w` the two sides, standardised.
+    where :math:`z` and :math:`w` are the two standardised inputs.
 
     Examples:
         >>> pearson_scores([1, 2, 3, 4], [2, 4, 6, 8]).mean().round(12)
@@ -40,7 +40,7 @@ def pearson_scores(first: ArrayLike, second: ArrayLike) -> Floats:
 def spearman_scores(first: ArrayLike, second: ArrayLike) -> Floats:
     """Return scores, `(n,)`, whose mean is Spearman's rank correlation: `pearson_scores` of the ranks.
 
-    The change of ranks under resampling is ignored.
+    The scores ignore that resampling changes the ranks.
     """
     return pearson_scores(rankdata(np.asarray(first)), rankdata(np.asarray(second)))
 
@@ -48,11 +48,13 @@ def spearman_scores(first: ArrayLike, second: ArrayLike) -> Floats:
 def auroc_scores(positive: ArrayLike, decisions: ArrayLike) -> Floats:
     r"""Return scores, `(n,)`, whose mean is the area under the ROC curve.
 
-    A positive's placement :math:`a_i` is the share of negatives below it, a negative's the share of positives
-    above it, with ties counted as one half; both average to the area :math:`A`. With :math:`p_i` the share of the example's own
-    class,
+    The placement :math:`a_i` of a positive example is the fraction of negatives with a lower decision value. That of a
+    negative example is the fraction of positives with a higher value. Ties count as one half. The mean placement of
+    either class is the area :math:`A`. The scores are
 
     .. math:: s_i = A + (a_i - A) / p_i
+
+    where :math:`p_i` is the fraction of examples in the same class as example :math:`i`.
 
     Args:
         positive: `(n,)`, bool; both classes must occur.
@@ -81,8 +83,8 @@ def auroc_scores(positive: ArrayLike, decisions: ArrayLike) -> Floats:
 def v_measure_scores(labels: Sequence[object], clusters: Sequence[object]) -> Floats:
     r"""Return scores, `(n,)`, whose mean is the V-measure of a clustering.
 
-    :math:`V = 2 I(C; K) / (H(C) + H(K))`, and :math:`I` and :math:`H` are means over examples:
-    of :math:`\log \frac{p(c_i, k_i)}{p(c_i) p(k_i)}` and of :math:`-\log p(c_i)`.
+    The V-measure is :math:`V = 2 I(C; K) / (H(C) + H(K))`. Here :math:`I` is the mean over examples of
+    :math:`\log \frac{p(c_i, k_i)}{p(c_i) p(k_i)}`, and :math:`H(C)` is the mean of :math:`-\log p(c_i)`.
 
     References:
         Rosenberg and Hirschberg 2007, "V-measure"; Becker 2011 shows that it is the mutual
@@ -96,7 +98,7 @@ def v_measure_scores(labels: Sequence[object], clusters: Sequence[object]) -> Fl
     entropies = -label - cluster
     total = float(entropies.mean())
     if total == 0.0:
-        return np.ones(len(joint))  # one class and one cluster agree
+        return np.ones(len(joint))  # one class and one cluster: perfect agreement
     v = 2.0 * float(information.mean()) / total
     return np.asarray(v + (2.0 * information - v * entropies) / total)
 
@@ -105,14 +107,14 @@ def _standardise(values: ArrayLike) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     centred = array - array.mean()
     spread = float(np.sqrt((centred**2).mean()))
-    # Deviations of a constant are rounding errors of its mean.
+    # The deviations of a constant column from its computed mean are rounding errors.
     if spread <= 1e-12 * max(1.0, float(np.abs(array).max())):
         return np.zeros_like(array)
     return np.asarray(centred / spread)
 
 
 def _log_share(values: Sequence[object]) -> Floats:
-    """Return, for each example, the log share of the examples with the same value."""
+    """Return, for each example, the logarithm of the fraction of examples with the same value."""
     numbers: dict[object, int] = {}
     codes = np.array([numbers.setdefault(value, len(numbers)) for value in values])
     return np.asarray(np.log(np.bincount(codes)[codes] / len(codes)))

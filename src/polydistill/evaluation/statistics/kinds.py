@@ -1,4 +1,4 @@
-"""Means over tasks and task kinds; each kind has the same weight however many tasks it has."""
+"""Means over tasks and task kinds. Each kind has the same weight, regardless of its number of tasks."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 OVERALL = "mean"
-"""Key of the mean over all kinds, beside the kinds."""
+"""Key of the mean over all kinds, in mappings whose other keys are the kinds."""
 Scores = dict[str, dict[str, dict[str, float]]]
 """Main scores by model, task kind and task, in [-1, 1]: the content of `scores.json`."""
 
@@ -40,12 +40,12 @@ def group_by_kind(kind_of: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def over_kinds(by_task: Mapping[str, Any], kind_of: Mapping[str, str]) -> dict[str, NDArray[Any]]:
-    """Return the mean of the tasks' values by task kind, and `mean`, the mean over the kinds.
+    """Return the mean of the tasks' values by task kind, and with the key `mean` the mean over the kinds.
 
     The values may be scores or the arrays that `resampled_means` returns.
 
     Args:
-        by_task: A number for each task, or an array of one shape.
+        by_task: A number for each task, or an array; all arrays have the same shape.
         kind_of: The kind of each task; tasks without a kind are ignored.
 
     Examples:

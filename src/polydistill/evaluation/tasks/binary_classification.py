@@ -16,12 +16,12 @@ from polydistill.evaluation.tasks.classification import INVERSE_PENALTY
 def binary_classification(source: task.TaskSource) -> task.BenchmarkTask:
     """Return a task that measures the area under the ROC curve on the test split.
 
-    A prediction is the log-odds of the positive class, which is the last label in sorted order. The area does not
-    depend on the class frequencies. The task uses mteb's regression, because mteb's classification does not save
-    log-odds.
+    A prediction is the log-odds of the positive class, which is the second label in sorted order. The score does not
+    depend on the class frequencies. The task subclasses mteb's regression task, because mteb's classification task
+    does not save log-odds.
 
     Raises:
-        DataError: A split is empty or does not have exactly two labels.
+        DataError: A split is empty, or the splits do not have the same two labels.
     """
     from mteb.abstasks import AbsTaskRegression
     from sklearn.linear_model import LogisticRegression

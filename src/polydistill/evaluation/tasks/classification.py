@@ -10,10 +10,12 @@ from polydistill.evaluation import task
 from polydistill.evaluation.tasks import BENCHMARKS
 
 INVERSE_PENALTY = 0.01
-"""Regularisation for standardised columns, the same for all models. It was chosen among 0.002, 0.01, 0.05 and 0.2 by
-grouped 3-fold validation on the training splits. It is the best for each teacher with at least 384 dimensions on
-WordNet and Debian, and second to 0.002 on Brown (by .015 to .025). GloVe with 50 dimensions loses up to .05 (Debian: .386
-instead of .436 with 0.2)."""
+"""scikit-learn's `C` for standardised columns, the same for all models.
+
+It was chosen among 0.002, 0.01, 0.05 and 0.2 by grouped 3-fold validation on the training splits. It is the best value
+for each teacher with at least 384 dimensions on WordNet and Debian, and second to 0.002 on Brown (by .015 to .025).
+GloVe with 50 dimensions loses up to .05 (Debian: .386 instead of .436 with 0.2).
+"""
 
 
 @BENCHMARKS.register("classification")
@@ -43,7 +45,7 @@ def classification(source: task.TaskSource) -> task.BenchmarkTask:
             return dataset, [], list(range(len(dataset)))
 
         def _calculate_scores(self, y_test: Any, y_pred: Any) -> Any:
-            # Otherwise datasets would decode the column row by row for each of mteb's eight metrics.
+            # Convert the column once; otherwise `datasets` decodes it row by row for each of mteb's eight metrics.
             return super()._calculate_scores(np.asarray(y_test), y_pred)
 
     def predictions(saved: Any) -> pd.DataFrame:

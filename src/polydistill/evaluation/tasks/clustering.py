@@ -1,4 +1,4 @@
-"""Clustering: k-means on frozen embeddings, with as many clusters as labels; no label is used in the fit."""
+"""Clustering: k-means on frozen embeddings, with as many clusters as labels; labels are not used in the fit."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ from polydistill.evaluation.tasks import BENCHMARKS
 def clustering(source: TaskSource) -> BenchmarkTask:
     """Return a task that measures the V-measure of all rows, averaged over seeds.
 
-    Each seed is one of mteb's cluster sets: all rows in the seed's own order, which determines the result of mini-batch
-    k-means. A prediction is the most frequent label of the example's cluster.
+    Each seed defines one of mteb's cluster sets: all rows, in an order drawn with the seed. The order determines the
+    result of mini-batch k-means. A prediction is the most frequent label of the example's cluster.
     """
     from datasets import Dataset, DatasetDict
     from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy

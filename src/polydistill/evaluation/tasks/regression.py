@@ -10,15 +10,15 @@ from polydistill.evaluation.statistics.influence import pearson_scores, spearman
 from polydistill.evaluation.tasks import BENCHMARKS
 
 PENALTIES = tuple(10.0 ** np.arange(0, 6))
-"""Ridge penalties for standardised columns; leave-one-out validation selects one, so that no width is favoured."""
+"""Ridge penalties for standardised columns. Leave-one-out validation selects one, to suit embeddings of any width."""
 
 
 @BENCHMARKS.register("regression")
 def regression(source: task.TaskSource) -> task.BenchmarkTask:
     """Return a task that measures Pearson's correlation of predictions and labels on the test split.
 
-    A correlation is in [-1, 1], as for similarity tasks; R² has no lower bound and would dominate the means. mteb's own
-    metrics are reported too.
+    A correlation is in [-1, 1], as in similarity tasks. R² has no lower bound and would dominate the means. mteb's own
+    metrics are also reported.
 
     Raises:
         DataError: A split is empty.

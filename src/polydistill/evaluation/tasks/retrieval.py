@@ -1,4 +1,4 @@
-"""Retrieval: ranks examples by cosine and checks whether the nearest have the query's label; nothing is fitted."""
+"""Retrieval: ranks examples by cosine and checks whether the nearest have the query's label, without a probe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,18 +11,18 @@ from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, p
 from polydistill.evaluation.tasks import BENCHMARKS
 
 DEPTH = 10
-"""Number of top ranks that are scored."""
+"""Number of ranks that are scored."""
 
 
 @BENCHMARKS.register("retrieval")
 def retrieval(source: TaskSource) -> BenchmarkTask:
     """Return a task that measures nDCG@10 of the corpus ranked by cosine with each query.
 
-    Relevant to a row with the `role` `query` are the rows with the `role` `corpus` and the same label. A prediction is
-    the label of the nearest row; its score is the query's nDCG.
+    Each row with the `role` `query` is a query. The rows with the `role` `corpus` and the same label are relevant to
+    it. A prediction is the label of the nearest row, and its score is the query's nDCG.
 
     Raises:
-        DataError: The column `role` is missing, has no query or no corpus, or a query has no relevant row.
+        DataError: The column `role` is missing, no row is a query or in the corpus, or a query has no relevant row.
 
     References:
         Järvelin and Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques".
@@ -49,8 +49,8 @@ def retrieval(source: TaskSource) -> BenchmarkTask:
 
     class LocalRetrieval(AbsTaskRetrieval):
         def task_specific_scores(self, *given: Any, **_: Any) -> Any:
-            results = given[2]  # cosines by query and row of the corpus
-            # mteb rounds its score to five digits, but the score must be the mean over the queries.
+            results = given[2]  # cosines by query id and corpus id
+            # mteb rounds its score to five digits; `run_task` needs the exact mean over the queries.
             ranks = [_ndcg(results.get(query, {}), relevant[query]) for query in wanted]
             return {main_score: float(np.mean(ranks))}
 
@@ -77,12 +77,12 @@ def retrieval(source: TaskSource) -> BenchmarkTask:
 
 
 def _ranking(cosines: Mapping[str, float]) -> list[str]:
-    """Return ids, the nearest first; ties are sorted by id."""
+    """Return the corpus ids by decreasing cosine; ties are sorted by id."""
     return sorted(cosines, key=lambda one: (-cosines[one], one))
 
 
 def _ndcg(cosines: Mapping[str, float], relevant: Mapping[str, int]) -> float:
-    """Return the discounted gain of the top ranks divided by that of the ideal ranking, in [0, 1]."""
+    """Return the discounted cumulative gain of the top ranks, divided by that of the ideal ranking, in [0, 1]."""
     discounts = 1 / np.log2(np.arange(DEPTH) + 2)
     gains = np.array([relevant.get(one, 0) for one in _ranking(cosines)[:DEPTH]], dtype=float)
     best = discounts[: min(len(relevant), DEPTH)].sum()

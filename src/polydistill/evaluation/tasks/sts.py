@@ -1,4 +1,4 @@
-"""Semantic similarity: cosines of pairs of embeddings, compared with human ratings; nothing is fitted."""
+"""Semantic similarity: cosines of pairs of embeddings, compared with human ratings, without a probe."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from polydistill.evaluation.tasks import BENCHMARKS
 
 @BENCHMARKS.register("sts")
 def sts(source: TaskSource) -> BenchmarkTask:
-    """Return a task that measures Spearman's correlation of cosines and ratings over all pairs."""
+    """Return a task that measures Spearman's correlation between the cosines and the ratings of all pairs."""
     from datasets import Dataset, DatasetDict
     from mteb.abstasks import AbsTaskSTS
 

@@ -1,4 +1,4 @@
-"""Plug-in package of the exports, one file per plug-in: maps of a student's embeddings for its users."""
+"""Plug-in package of the exports, one file per plug-in: maps that are applied to a student's embeddings."""
 
 from typing import Any
 

@@ -20,14 +20,14 @@ from polydistill.training.heads_bundle import HeadsBundle
 class PredictedConsensus:
     r"""Embeddings whose cosines approximate the mean of the teachers' predicted cosines.
 
-    Each teacher's predicted embedding is scaled to unit length in the teacher's own space. Concatenated and divided by
-    :math:`\sqrt{K}`, they have inner products equal to the mean of the :math:`K` cosines. Principal components about
-    the origin are the best approximation of those inner products in `dim` dimensions.
+    Each teacher's predicted embedding is scaled to unit length in the teacher's own space. The :math:`K` scaled
+    embeddings are concatenated and divided by :math:`\sqrt{K}`, so that inner products equal the mean of the :math:`K`
+    cosines. Uncentred principal components are the best approximation of these inner products in `dim` dimensions.
 
     Attributes:
         heads: The student's heads.
-        directions: `(sum of teacher dims, dim)`, orthonormal columns.
-        standardised: The option of `build`, `(1,)`: zero or one.
+        directions: Principal directions, `(sum of teacher dims, dim)`, with orthonormal columns.
+        standardised: The option `standardised` of `build` as an array, `(1,)`: zero or one.
     """
 
     needs_heads: ClassVar = True
@@ -48,11 +48,11 @@ class PredictedConsensus:
 
         Args:
             embeddings: The student's embeddings of training rows, `(n, student_dim)`.
-            heads: The heads that were trained with it.
+            heads: The heads that were trained with the student.
             dim: Width of the export. None: the student's width, or the sum of the teachers' widths if that is
                 smaller.
             standardised: Whether to use the teachers' standardised embeddings instead of the original ones, so
-                that a direction common to all embeddings does not raise all cosines.
+                that a direction common to all embeddings does not increase all cosines.
 
         Raises:
             ParamsError: `dim` is out of bounds.

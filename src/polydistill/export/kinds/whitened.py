@@ -12,7 +12,7 @@ from polydistill.contracts import FloatArray
 from polydistill.errors import DataError, ParamsError
 from polydistill.export.kinds import EXPORTS
 
-LEAST_VARIANCE = 1e-9  # as a share of the mean variance; below it a direction is noise
+LEAST_VARIANCE = 1e-9  # as a share of the mean variance; directions with less count as noise
 
 
 @EXPORTS.register("whitened")
@@ -22,11 +22,11 @@ class Whitened:
 
     Attributes:
         mean: The mean embedding, `(student_dim,)`.
-        matrix: `(student_dim, dim)`, applied after the mean is subtracted.
+        matrix: Whitening matrix, `(student_dim, dim)`, applied after the mean is subtracted.
 
     References:
         Su, Cao, Liu, Ou 2021, "Whitening sentence representations for better semantics and faster retrieval",
-        arXiv:2103.15316. Shrinkage of the covariance: Ledoit, Wolf 2004; here the share is an option.
+        arXiv:2103.15316. Shrinkage of the covariance: Ledoit, Wolf 2004; here the amount is an option.
     """
 
     needs_heads: ClassVar = False
@@ -41,7 +41,8 @@ class Whitened:
 
         Args:
             embeddings: The student's embeddings of training rows, `(n, student_dim)`, at least two rows.
-            shrinkage: Share of the mean variance in the covariance. 0 whitens fully; 1 only centres.
+            shrinkage: Weight of the mean variance in the shrunk covariance. 0 whitens fully; 1 only centres and
+                scales by a constant.
             dim: Number of directions of largest variance to keep. None: all, rotated back to the student's axes.
 
         Raises:
@@ -73,7 +74,7 @@ class Whitened:
 
 
 def with_one_sign(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make each column's largest entry positive: an eigenvector's sign is arbitrary."""
+    """Make each column's largest entry positive, because the sign of an eigenvector is arbitrary."""
     largest = np.abs(columns).argmax(axis=0)
     signs = np.where(columns[largest, np.arange(columns.shape[1])] < 0, -1.0, 1.0)
     return np.asarray(columns * signs)
