@@ -15,7 +15,7 @@ from polydistill.evaluation.statistics.kinds import OVERALL
 
 DOMAIN = "all"
 LEAST_SHOWN = 0.0005
-"""A smaller gain rounds to zero at three decimals, and is reported as none."""
+"""Smaller absolute gains round to zero at three decimals, and are reported as indistinguishable from the default."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class AblationReport:
         tasks: The tasks of each kind that were available.
         default: The default's score by task kind; the last kind is `mean`.
         factors: The scores by factor, level and task kind; gains are relative to the default.
-        failed: The trials that failed. They enter no mean.
+        failed: The trials that failed. They are excluded from every mean.
         missing: The number of trials that have not run yet.
     """
 
@@ -46,7 +46,7 @@ class AblationReport:
 def compare_levels(
     paired: PairedScores, levels: Sequence[Level]
 ) -> tuple[dict[str, MethodScore], dict[str, dict[str, dict[str, MethodScore]]]]:
-    """Return the default's scores, and those of every other level by factor, over all tasks."""
+    """Return the default's scores, and the scores of every other level by factor, over all tasks."""
     finished = [level for level in levels if level.name in paired.models]
     scores = method_scores(paired, DOMAIN, [level.name for level in finished], DEFAULT)
     factors: dict[str, dict[str, dict[str, MethodScore]]] = {}
@@ -98,7 +98,7 @@ def markdown(report: AblationReport) -> str:
 
 
 def _summary(report: AblationReport) -> list[str]:
-    """Return the levels that are better than the default, worse, and indistinguishable from it."""
+    """Return lines that list the levels better than, worse than and indistinguishable from the default."""
     gains = {
         f"{factor} {level}": by_kind[OVERALL].gain
         for factor, levels in report.factors.items()

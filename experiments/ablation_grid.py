@@ -1,4 +1,4 @@
-"""The ablation as DVC experiments in a workspace. It runs trial by trial and resumes after an interruption."""
+"""The ablation as DVC experiments in a workspace. Trials run one by one, and an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Ablation:
 
     Args:
         root: The project folder.
-        params: Its parameters.
+        params: The parameters of the project.
         modality: A block of `params.yaml`.
         setting: The small setting, by dotted key in the modality's block; None uses `SMALL`.
         seeds: The seeds of each level.
@@ -120,7 +120,7 @@ class Ablation:
         return [trial for trial in self.trials if not self.predictions(*trial).exists()]
 
     def _version(self) -> str:
-        """Return a digest of what the trials depend on: code, data and the default's parameters."""
+        """Return a digest of everything that the trials depend on: code, data and the default's parameters."""
         pointer = self.root / "data.dvc"
         if not pointer.exists():
             raise MissingDataError(f"No data.dvc in {self.root}: run in a project folder.")
@@ -142,7 +142,7 @@ class Ablation:
 def prepare_workspace(ablation: Ablation) -> Path:
     """Make the workspace, unless it already holds this version of the project, and return its folder.
 
-    The project's embeddings of the first corpus rows are copied to where the embed stage finds them.
+    The project's embeddings of the first corpus rows are copied to the folder where the embed stage finds them.
     """
     from experiments.dvc_experiments import DvcExperiments
     from polydistill.integrations.dvc.stages import reproduce, stage_groups, sync_data
@@ -176,7 +176,7 @@ def run_missing(
     at_most: int | None = None,
     progress: Progress = silent,
 ) -> list[str]:
-    """Run the missing trials, at most `at_most` of them, and return those that failed.
+    """Run the missing trials, at most `at_most` of them, and return the failed ones.
 
     Raises:
         InfrastructureError: A lock or a signal stopped a trial: run again.
@@ -191,7 +191,7 @@ def run_missing(
             break
         if (
             name in finished
-        ):  # it was killed before its predictions were copied; DVC's cache has the rest
+        ):  # the trial was killed before its predictions were copied; DVC's cache has its other outputs
             experiments.remove(name)
         started, n_run = time.monotonic(), n_run + 1
         try:
@@ -251,7 +251,7 @@ def summarise(ablation: Ablation, failed: Sequence[str] = ()) -> AblationReport:
 
 
 def write_ablation(report: AblationReport, folder: Path) -> None:
-    """Write the results; the same report gives the same bytes."""
+    """Write the results. Equal reports give identical files."""
     gains = {
         factor: {
             level: gain

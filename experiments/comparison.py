@@ -18,12 +18,12 @@ GOAL = 0.9
 
 @dataclass(frozen=True)
 class Completion:
-    """How many trials of the comparison are finished.
+    """The progress of the comparison: finished, total and diverged trials.
 
     Attributes:
         finished: The number of finished trials.
         trials: The number of all trials: methods times seeds.
-        diverged: The trials whose training diverged. They count as finished and enter no mean.
+        diverged: The trials whose training diverged. They count as finished and are excluded from every mean.
     """
 
     finished: int
@@ -38,11 +38,11 @@ class Completion:
 
 @dataclass(frozen=True)
 class Single:
-    """All teachers together, compared with the best single teacher.
+    """The default, which uses all teachers, compared with the best single-teacher method.
 
     Attributes:
         method: The single-teacher method with the highest mean.
-        gain: The default minus that method.
+        gain: The score of the default minus the score of that method.
     """
 
     method: str
@@ -51,15 +51,15 @@ class Single:
 
 @dataclass(frozen=True)
 class Domain:
-    """The comparison on the tasks of one domain. The inner key is the task kind; its last value is `mean`.
+    """The comparison on the tasks of one domain. The innermost key is the task kind; the last kind is `mean`.
 
     Attributes:
         tasks: The tasks of each kind that were available.
         scores: The `MethodScore` of each method; gains are relative to the default.
         teachers: The score of each teacher.
-        best: The best of the distillation methods.
+        best: The best distillation method.
         share_of_best_teacher: The score of each method divided by the best teacher's score.
-        over_teachers: The default minus each teacher.
+        over_teachers: The score of the default minus the score of each teacher.
         singles: See `Single`; empty if no single-teacher method was compared.
     """
 
@@ -79,7 +79,7 @@ class MethodComparison:
     Attributes:
         modality: The students' modality.
         seeds: The seeds of the distillations.
-        completion: How many trials are finished.
+        completion: The numbers of finished and of all trials, and the diverged trials.
         methods: The description of each method.
         domains: The results for `all`, `in-domain` and `out-of-domain` tasks.
         students: The sha256 of the student's weights, by method and seed.
@@ -146,7 +146,7 @@ def goals(domain: Domain) -> Mapping[str, Mapping[str, bool]]:
     """Return, for each task kind, whether the default meets each goal.
 
     - `best`: the default has the highest mean, or is indistinguishable from the method that has it.
-    - `all teachers`: the default minus the best single-teacher method is not below zero with its whole interval.
+    - `all teachers`: the interval of the default minus the best single-teacher method is not entirely below zero.
     - `90 %`: the default reaches this share of the best teacher's score.
     """
     share = domain.share_of_best_teacher[DEFAULT]

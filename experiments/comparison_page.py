@@ -41,7 +41,7 @@ def markdown(report: MethodComparison) -> str:
 
 
 def _partial(report: MethodComparison) -> list[str]:
-    """Return a line on missing trials and a line on diverged ones, each if there are any."""
+    """Return a line about unfinished trials and a line about diverged trials, if there are any."""
     completion, lines = report.completion, []
     if not completion.is_complete:
         lines += [

@@ -28,9 +28,9 @@ class Costs:
     Attributes:
         model: `student`, or the name of a teacher.
         n_parameters: The number of parameters; None if it is unknown or the model has no weights.
-        megabytes: The size of the weight files; None without any.
-        examples_per_s: The throughput on this machine, models measured in turn; None if it could not be measured.
-        shares: The score divided by the best teacher's, by task kind; the last kind is `mean`.
+        megabytes: The size of the weight files; None if there are none.
+        examples_per_s: The throughput on this machine, with the models measured in turn; None if not measurable.
+        shares: The score divided by the best teacher's score, by task kind; the last kind is `mean`.
     """
 
     model: str

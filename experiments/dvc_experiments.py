@@ -44,7 +44,7 @@ class DvcExperiments:
             self._git("commit", "--quiet", "--message", message)
 
     def restore(self) -> None:
-        """Restore the files of the baseline, if there is one. Files that git ignores stay."""
+        """Restore the files of the baseline, if there is one. Files that git ignores are kept."""
         if self._has_baseline:
             self._git("reset", "--quiet", "--hard")
             self._git("clean", "--quiet", "--force", "-d")

@@ -25,7 +25,7 @@ from polydistill.stages.exports import fit_export, trained_embeddings
 from polydistill.students import encode, load_student, weights_digest
 
 KINDS = ("clustering", "retrieval", "sts")
-"""The task kinds that depend on cosine similarity alone. In others, a probe can undo what an export does."""
+"""The task kinds that depend on cosine similarity alone. In other kinds, a probe can undo the effect of an export."""
 VARIANTS: tuple[Mapping[str, object], ...] = (
     {"name": "plain"},
     {"name": "whitened", "shrinkage": 1.0},
@@ -68,10 +68,11 @@ def compare_exports(
 ) -> ExportsReport:
     """Score every export in `VARIANTS`; write `docs/results/<modality>/exports.{json,md}`.
 
-    `kinds` are the task kinds to score; without any, the `KINDS` that the modality has are scored.
+    `kinds` are the task kinds to score. If it is empty, the kinds in `KINDS` for which the modality has tasks are
+    scored.
 
     Raises:
-        UnknownNameError: No task in `params.yaml` has a kind in `kinds`.
+        UnknownNameError: A kind in `kinds` has no task in `params.yaml`.
         ParamsError: `kinds` is empty, and no task has a kind in `KINDS`.
         PolydistillError: See `evaluate` and `export_student`.
     """

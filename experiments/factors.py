@@ -44,8 +44,8 @@ class Level:
 def levels(params: Params, modality: str) -> Sequence[Level]:
     """Return the default and its variants: at most twenty levels with four teachers.
 
-    A factor's level in the default is not repeated. `beta-nll` with 1.0 is left out to limit the number of levels;
-    docs/experiments.md reports it.
+    The level that a factor has in the default is not repeated. `beta-nll` with 1.0 is left out to limit the number of
+    levels; docs/experiments.md reports it.
     """
     block = params.modality(modality)
 

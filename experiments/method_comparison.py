@@ -1,6 +1,6 @@
 """The method comparison: distil with each method and seed, evaluate, and compare.
 
-It is not a DVC stage. Each trial runs in a scratch project, and its predictions are stored.
+The comparison is not a DVC stage. Each trial runs in a scratch project, and its predictions are stored.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def compare_methods(  # noqa: PLR0913 - methods and seeds are there for smaller 
 
     Args:
         root: The project folder, whose embeddings are up to date.
-        params: Its parameters; they define the default method.
+        params: The parameters of the project, which define the default method.
         modality: A block of `params.yaml`.
         methods: The methods to compare, the default first; None compares all `compared_methods`.
         seeds: The seeds of each method.
@@ -94,7 +94,7 @@ def method_trials(
 
 
 def write_comparison(report: MethodComparison, folder: Path) -> None:
-    """Write the results; the same report gives the same bytes."""
+    """Write the results. Equal reports give identical files."""
     scores = report.domains["all"].scores
     gains = {
         kind: {
@@ -147,7 +147,7 @@ def _report(
 def _tables(finished: Sequence[Trial], store: TrialStore) -> dict[int, pd.DataFrame]:
     """Return the predictions by seed, with the names of methods, `undistilled` and teachers as models.
 
-    Teachers have no seed: their predictions, made once, are added to every seed.
+    Teachers have no seed: their predictions are computed once and added to every seed.
     """
     by_seed: dict[int, list[pd.DataFrame]] = {}
     teachers: list[pd.DataFrame] = []

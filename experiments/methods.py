@@ -20,7 +20,7 @@ class Method:
 
     Attributes:
         name: The name in tables.
-        about: A description of one line.
+        about: A one-line description.
         overrides: The new values, by dotted key of `params.yaml`.
     """
 
@@ -32,7 +32,8 @@ class Method:
 def compared_methods(params: Params, modality: str) -> Sequence[Method]:
     """Return the default, published baselines, and the default with each teacher alone.
 
-    All methods share the student, the targets, the steps and the seeds. All except SimReg and CompRess also share the heads.
+    All methods share the student, the targets, the steps and the seeds. All except SimReg and CompRess also share the
+    heads.
     """
 
     def method(name: str, about: str, **changes: object) -> Method:
@@ -73,7 +74,7 @@ def chosen_methods(params: Params, modality: str, names: Sequence[str] | None) -
     """Return the default and the named methods, in the order of the tables; all methods if `names` is None.
 
     Raises:
-        UnknownNameError: A name is not that of a method.
+        UnknownNameError: A name is not the name of a method.
     """
     methods = compared_methods(params, modality)
     if names is None:

@@ -22,12 +22,13 @@ DOMAINS = {"all": None, "in-domain": "in", "out-of-domain": "out"}
 class PairedScores:
     """Main scores by domain and task kind, with the same resampled examples for every model.
 
-    The groups of each task are resampled independently of other tasks. The score of a kind is the mean of its tasks, and
-    `mean` is the mean of the kinds. Two tasks on the same rows (classification and clustering) are treated as
+    The groups of each task are resampled independently of other tasks. The score of a kind is the mean of its tasks,
+    and `mean` is the mean of the kinds. Two tasks on the same rows (classification and clustering) are treated as
     independent.
 
     Args:
-        tables: By seed, a table with `task`, `model`, `example` and `score`. A model may lack a seed.
+        tables: One table per seed, with columns `task`, `model`, `example` and `score`. A model may be
+            missing for some seeds.
         tasks: Kind and domain of each task.
         groups: See `statistics.bootstrap.Groups`.
         resamples: Number of bootstrap resamples.
@@ -81,14 +82,14 @@ class PairedScores:
         return sorted(self._columns[one].keys() & self._columns[other].keys())
 
     def mean(self, domain: str, kind: str, model: str, seeds: Sequence[int] | None = None) -> float:
-        """Return a model's mean main score over tasks and over `seeds`. None: all its seeds."""
+        """Return a model's mean main score over tasks and over `seeds`; over all its seeds if `seeds` is None."""
         chosen = [self._columns[model][seed] for seed in seeds or self.seeds(model)]
         return float(self._points[domain][kind][chosen].mean())
 
     def difference(self, domain: str, kind: str, one: str, other: str) -> Interval:
         """Return the score difference `one` minus `other` over their common seeds, with a paired interval.
 
-        The interval describes the choice of examples; the seeds are fixed.
+        The interval reflects the sampling of examples only; the seeds are fixed.
         """
         seeds = self.common_seeds(one, other)
         mine, theirs = ([self._columns[model][seed] for seed in seeds] for model in (one, other))

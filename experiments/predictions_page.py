@@ -10,9 +10,9 @@ class Search:
     """The share of a query's ten nearest neighbours by the teacher's embeddings that cheaper searches find.
 
     Attributes:
-        predicted: With the predicted embedding of the query, in the teacher's index.
-        student: With the student's embeddings of query and index.
-        chance: By drawing ten rows at random.
+        predicted: The share found with the predicted embedding of the query, in the teacher's index.
+        student: The share found with the student's embeddings of query and index.
+        chance: The share found by drawing ten rows at random.
     """
 
     predicted: float
@@ -25,7 +25,7 @@ class OutOfDistribution:
     """How well the out-of-distribution score separates a task's inputs from held-out rows of the corpus.
 
     Attributes:
-        domain: The domain of the task: `in` the corpus' domain, or `out`.
+        domain: The domain of the task: `in` (the domain of the corpus) or `out`.
         n_inputs: The number of inputs of the task.
         auroc: The AUROC of the task's inputs against the held-out rows; 0.5 means no separation.
         flagged: The share of the task's inputs above the threshold.

@@ -1,4 +1,4 @@
-"""Scratch projects: folders that share a project's data and teacher embeddings, to distil and evaluate in."""
+"""Scratch projects: folders that share a project's data and teacher embeddings, for distillation and evaluation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def require_embeddings(root: Path, params: Params, modality: str) -> None:
     """Check that the embeddings of every enabled teacher exist, for the corpus and the benchmark.
 
     Raises:
-        MissingDataError: Some are missing.
+        MissingDataError: The embeddings of a teacher are missing.
     """
     for teacher in params.enabled_teachers(modality):
         for part in PARTS:

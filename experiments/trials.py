@@ -65,7 +65,7 @@ class TrialStore:
 
     def folder(self, trial: Trial) -> Path:
         """Return the folder of the finished trial."""
-        if trial.label not in self._keys:  # computed once: a process keeps the code that it loaded
+        if trial.label not in self._keys:  # computed once, because loaded code stays the same
             content = json.dumps(self._key_content(trial), sort_keys=True)
             self._keys[trial.label] = hashlib.sha256(content.encode()).hexdigest()[:16]
         name = f"{trial.name.replace(' ', '-')}-s{trial.params.seed}"
@@ -78,8 +78,8 @@ class TrialStore:
     def run(self, trial: Trial, progress: Progress) -> None:
         """Distil and evaluate in a scratch project, then store the predictions with one rename.
 
-        A trial that was killed resumes from its last checkpoint. A trial that diverges is stored as diverged: it
-        would diverge again.
+        A trial that was killed resumes from its last checkpoint. A trial that diverges is stored as diverged,
+        because it would diverge again.
         """
         target = self.folder(trial)
         scratch = self._work / target.name

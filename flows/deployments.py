@@ -89,7 +89,7 @@ def make_trigger(modality: str, event: str) -> DeploymentEventTrigger:
 def make_deployments(
     modality: str, schedule: Schedule, watch_s: float | None = None
 ) -> list[RunnerDeployment]:
-    """Return the deployments to serve. Each has one run at a time; further runs queue."""
+    """Return the deployments to serve. Each deployment has one run at a time; further runs wait in a queue."""
     events = () if watch_s is None else (DATA_CHANGED, DRIFT_FOUND)
     made = [
         retrain.to_deployment(

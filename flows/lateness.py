@@ -1,4 +1,4 @@
-"""How late the current run is, according to Prefect, and whether it is skipped for that."""
+"""The delay of the current run according to Prefect, and the decision whether to skip a late run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Lateness:
 
 
 def current_lateness() -> Lateness | None:
-    """Return how late the current run is; None if no schedule started it."""
+    """Return the lateness of the current run; None if the run was not started by a schedule."""
     context = FlowRunContext.get()
     run = None if context is None else context.flow_run
     if run is None or not run.auto_scheduled or run.deployment_id is None:
@@ -70,8 +70,8 @@ def current_lateness() -> Lateness | None:
 def reason_to_skip(params: RetrainParams, lateness: Lateness) -> str | None:
     """Return the reason why a late run is skipped; None if it is not skipped.
 
-    With `catch_up: all`, every missed run is run later; with `latest`, only the newest one; with `skip`, none whose
-    delay exceeds `grace_s`.
+    With `catch_up: all`, every missed run is started later. With `latest`, only the newest missed run is started. With
+    `skip`, runs whose delay exceeds `grace_s` are skipped.
 
     Examples:
         >>> from datetime import UTC, timedelta

@@ -31,7 +31,7 @@ LOGGING_URLS = ("httpx", "httpcore", "slack_sdk", "apprise")
 
 
 def send_notice(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's names
-    """Send a notice about the outcome of a run to the receivers in `params.yaml`. It never fails the run."""
+    """Send a notice of the outcome of a run to the receivers in `params.yaml`. Failing to send never fails the run."""
     message = state.message or ""
     event = EVENTS.get(state.name or "") if state.is_completed() else event_of_failure(message)
     if event is None:

@@ -1,4 +1,4 @@
-"""Notices: their content and receivers. The functions that send them are arguments."""
+"""Content and receivers of notices. Callers pass the functions that send a notice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOGGER = logging.getLogger(__name__)
 CREDENTIALS = re.compile(r"//[^@/\s]+@")
 Payload = dict[str, str | int | None]
 Send = Callable[[str, Payload], None]
-"""Sends a payload to a URL, or through the Prefect block of that name."""
+"""Sends a payload. The first argument is a URL or the name of a Prefect block."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def reproduce(stage: str) -> StageState:
 def pipeline(modality: str) -> list[StageState]:
     """Validate, embed with all teachers in parallel, distill, evaluate.
 
-    A failed teacher does not stop the other teachers, whose embeddings are kept. It stops the later stages.
+    If the stage of a teacher fails, the stages of the other teachers still run, and their embeddings are kept. Later
+    stages do not run.
     """
     states: list[StageState] = []
     try:

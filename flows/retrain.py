@@ -51,7 +51,7 @@ def sync_data() -> DataState:
 
 @task(name="plan", cache_policy=NO_CACHE)
 def make_plan(modality: str, policy: RetrainPolicy | None) -> Plan:
-    """Return whether there is work to do, and why."""
+    """Return the plan: whether there is work to do, and the reason."""
     options = () if policy is None else ("--policy", policy)
     plan = Plan(**commands.call_json("plan", modality, *options))
     typer.echo(plan.reason)
@@ -74,7 +74,7 @@ def promote(modality: str, *, dry_run: bool = False, expect: int | None = None) 
 
 @task(cache_policy=NO_CACHE)
 def reject(modality: str, by: str, reason: str) -> dict[str, Any]:
-    """Refuse the challenger in a person's name and return the verdict."""
+    """Refuse the challenger on behalf of a person and return the verdict."""
     return commands.call_json("reject", modality, "--by", by, "--reason", reason)
 
 
@@ -90,7 +90,8 @@ def report(modality: str) -> None:
 def retrain(modality: str, policy: RetrainPolicy | None = None, wait_s: float = 0.0) -> State[str]:
     """Retrain a modality's student and promote it if it passes the gate.
 
-    A run without work, or with a refused challenger, completes successfully; the name of its final state says which.
+    A run without work, or with a refused challenger, completes successfully. Its final state is named after the
+    outcome.
 
     Args:
         modality: A block of `params.yaml`.

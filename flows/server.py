@@ -39,7 +39,7 @@ def require_reachable_api() -> None:
 def lost_server_explained() -> Iterator[None]:
     """Turn a lost connection to the server during a flow into one short error.
 
-    Prefect has retried for some minutes by then.
+    Prefect retries for some minutes before it raises the error.
 
     Raises:
         InfrastructureError: The connection was lost.

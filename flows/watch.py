@@ -54,7 +54,7 @@ def watch(modality: str, drift: bool = False, wait_s: float = 0.0) -> State[str]
 
 
 def new_data(layout: Layout) -> str | None:
-    """Return DVC's hash of the data, if no event has been emitted for it yet.
+    """Return DVC's hash of the data; None if an event has already been emitted for this hash.
 
     Raises:
         MissingDataError: `data.dvc` does not exist.

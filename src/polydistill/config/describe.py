@@ -13,7 +13,7 @@ from polydistill.config.tree import Params, node_class
 
 Path = tuple[str, ...]
 OptionDefaults = Callable[[str, str], Mapping[str, object]]
-"""Returns the options of a plug-in that have a default, given a key (`student`, `teachers`) and its name."""
+"""Returns the default options of a plug-in, given its key (such as `student` or `teachers`) and its name."""
 COMPARISONS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 REQUIRED = "(required)"
 
@@ -27,7 +27,7 @@ class Setting:
         value: The effective value.
         default: The value without the key in `params.yaml`; `(required)` if the key has no default.
         is_set: Whether `params.yaml` has the key.
-        bound: The allowed values: `≥ 1`, or the choices.
+        bound: The allowed range, such as `≥ 1`, or the allowed choices.
         unit: The unit, such as `rows`, `s` or `MB`; empty for a plain number or a name.
         description: One sentence, or an empty string.
     """
@@ -50,7 +50,7 @@ def describe(
         params: The effective settings.
         own: The content of `params.yaml`, from `read_tree`.
         modality: The modality whose settings are returned.
-        option_defaults: Gives defaults of options that neither `params.yaml` nor `config/defaults` has.
+        option_defaults: Returns the defaults of options that are in neither `params.yaml` nor `config/defaults`.
 
     Raises:
         UnknownNameError: `params.yaml` has no such modality.
@@ -119,9 +119,9 @@ def _leaves(tree: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, object]
 
 
 def _node_of(path: Path) -> tuple[type[BaseModel], str]:
-    """Return the class that has the last key of a path, and that key.
+    """Return the class that defines the last key of a path, and that key.
 
-    For a key inside a mapping of free form, return the class that has the mapping, and the mapping's key.
+    For a key inside a free-form mapping, return the class that defines the mapping, and the key of the mapping.
     """
     kind: type[BaseModel] = Params
     for key in path[:-1]:

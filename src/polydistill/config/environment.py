@@ -27,7 +27,7 @@ DEFAULTS = {
 def prepare(root: Path = Path()) -> None:
     """Set environment variables that the user has not set, for this process and its children.
 
-    The folder of this environment's commands comes first in `PATH`, so that DVC starts this `polydistill`.
+    The folder of this environment's commands comes first in `PATH`, so that DVC runs this `polydistill`.
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
@@ -42,5 +42,5 @@ def path_of_commands() -> str:
 
 
 def exit_on_sigterm() -> None:
-    """Convert SIGTERM to `SystemExit`, so that `finally` blocks stop the processes that this one started."""
+    """Convert SIGTERM to `SystemExit`, so that `finally` blocks stop the child processes."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Node(BaseModel):
-    """A node of the settings tree: frozen, and without unknown keys.
+    """A node of the settings tree. It is frozen and refuses unknown keys.
 
     The docstring under an attribute is the description of the setting, which `polydistill params` shows.
     """
@@ -30,7 +30,7 @@ class Plugin(BaseModel):
 
     @property
     def options(self) -> dict[str, object]:
-        """The options beside the name."""
+        """All keys except `name`."""
         return dict(self.model_extra or {})
 
 

@@ -46,7 +46,7 @@ def only_teachers(params: Params, modality: str, names: Collection[str]) -> dict
     """Return the overrides that enable these teachers of a modality and disable all others.
 
     Raises:
-        UnknownNameError: The modality has no teacher of such a name.
+        UnknownNameError: The modality has no teacher with one of these names.
     """
     teachers = params.modality(modality).teachers
     for name in names:

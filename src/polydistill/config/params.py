@@ -1,7 +1,8 @@
 """Reading of `params.yaml`, its completion with defaults, and writing of the effective values that DVC compares.
 
-The user's values replace the modality's defaults in `defaults/<modality>.yaml`, and those replace the defaults of
-the classes. A teacher row without `family` names a known teacher, whose weights `weights/<modality>.yaml` pins.
+The user's values replace the modality's defaults in `defaults/<modality>.yaml`, which replace the defaults of
+the classes. A teacher row without `family` names a known teacher, whose weights are pinned in
+`weights/<modality>.yaml`.
 """
 
 import re
@@ -205,7 +206,7 @@ def _packaged(folder: str, modality: str) -> dict[str, Any]:
 def resolved_text(params: Params) -> str:
     """Return the content of `params.resolved.yaml`: every effective value, and the block `enabled`.
 
-    `enabled` lists the enabled modalities and, per modality, the enabled teachers in order. `dvc.yaml` makes one
+    `enabled` lists the enabled modalities and, per modality, the enabled teachers in order. `dvc.yaml` defines one
     stage per entry, and a student depends on its modality's list. Teacher rows therefore have no key `enabled`.
     """
     enabled = {
@@ -267,7 +268,7 @@ def _explained(error: ValidationError, node: type[BaseModel], source: str) -> It
         if finding["type"] == "extra_forbidden":
             *path, key = map(str, finding["loc"])
             parent = node
-            for part in path:  # `node_class` gives None for a key of a mapping of nodes
+            for part in path:  # `node_class` returns None for a key of a mapping of nodes
                 parent = node_class(parent, part) or parent
             yield str(UnknownNameError(f"key in {source}: {where},", key, parent.model_fields))
         elif finding["type"] == "value_error":

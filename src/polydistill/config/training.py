@@ -8,7 +8,7 @@ from polydistill.config.nodes import Epochs, Node, Plugin, Positive, Rate, Ratio
 from polydistill.errors import ParamsError
 
 LEAST_STEPS, MOST_EPOCHS = 600, 40
-"""A run on a small corpus has more epochs, at most `MOST_EPOCHS`, until it has about `LEAST_STEPS` steps."""
+"""On a small corpus, the number of epochs is raised to reach about `LEAST_STEPS` steps, up to `MOST_EPOCHS`."""
 
 
 def enough_epochs(n_rows: int, batch_size: int, epochs: int) -> int:
@@ -23,7 +23,7 @@ def enough_epochs(n_rows: int, batch_size: int, epochs: int) -> int:
 
 
 class GuardParams(Node):
-    """Signs of unstable training; the guard then restores the last good state and halves the learning rate."""
+    """Thresholds of unstable training, at which the guard restores the last good state and halves the learning rate."""
 
     max_restarts: Annotated[int, Field(ge=0)] = 3
     """Restarts after which the run has diverged; it is then not published."""
@@ -57,12 +57,12 @@ class TrainingParams(Node):
     guard: GuardParams = GuardParams()
 
     def student_start(self, n_steps: int) -> int:
-        """Return the first of `n_steps` steps that trains the student."""
+        """Return the index of the first step that trains the student, in a run of `n_steps` steps."""
         return min(self.head_warmup_steps, n_steps // 2)
 
 
 class WarmStartParams(Node):
-    """The version that a run starts from, and the settings that then replace those of `training`."""
+    """The version that a run starts from, and the settings that replace those of `training` in this run."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Checksum of an imported version's weights; null: train from scratch."""

@@ -15,7 +15,7 @@ from polydistill.errors import ParamsError, UnknownNameError
 from polydistill.plugins import names_in
 
 MODALITIES = "polydistill.data.modalities"
-"""The package whose file names are the names of modalities. It is a higher layer: list it, never import it."""
+"""The package whose file names are the names of modalities. It is in a higher layer: never import it here."""
 NOT_AFFECTING_SCORES = frozenset({"gate", "quick", "retrain"})
 """Keys of a modality's block that affect neither the student nor its scores."""
 

@@ -1,4 +1,4 @@
-"""Groups of near-duplicates, found exactly by the Jaccard index of their character 5-grams, and splits by group."""
+"""Groups of near-duplicates by an exact search on the Jaccard index of character 5-grams, and splits by group."""
 
 import hashlib
 from collections.abc import Sequence
@@ -83,7 +83,7 @@ def near_duplicate_pairs(keys: Sequence[str], threshold: float = THRESHOLD) -> I
 
     Args:
         keys: Distinct keys, such as those of `Modality.near_key`.
-        threshold: The least Jaccard index, in (0, 1].
+        threshold: The minimum Jaccard index of a pair, in (0, 1].
 
     Returns:
         `(n_pairs, 2)`: sorted pairs of indices into `keys`, the smaller index first.
@@ -135,7 +135,7 @@ def connected_groups(n: int, *links: Ints) -> Ints:
 
 
 def links_of_equal(values: Sequence[str]) -> Ints:
-    """Return `(n, 2)`: the index of the first equal value, and the value's own index."""
+    """Return one link per value, `(n, 2)`: the index of the first equal value, and the index of the value itself."""
     first: dict[str, int] = {}
     links = [(first.setdefault(value, index), index) for index, value in enumerate(values)]
     return np.array(links, dtype=np.int64).reshape(-1, 2)
@@ -146,7 +146,7 @@ def _grams(key: str) -> set[str]:
 
 
 def _rarest_first(matrix: csr_array) -> csr_array:
-    """Return the matrix with its columns in the order of their number of entries."""
+    """Return the matrix with its columns sorted by their number of entries, the fewest first."""
     order = np.argsort(np.bincount(matrix.indices), kind="stable")
     ordered = matrix[:, order]
     ordered.sort_indices()

@@ -16,17 +16,17 @@ EXAMPLES = (
     "smiles", "canonical_smiles", "text", "texts", "sentence", "review", "comment", "content", "body", "document",
     "description", "question", "query", "utterance", "title", "image",
 )  # fmt: skip
-"""Usual names of a column of examples, in order of preference, in lower case."""
+"""Common names of a column of examples, in lower case and in order of preference."""
 RATED = ("stars", "rating", "ratings", "score", "value", "target")
-"""Usual names of numeric labels, whose order matters."""
+"""Common names of a column of ratings: numeric labels whose order matters."""
 LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic", "tag", *RATED)
-"""Usual names of a column of labels."""
+"""Common names of a column of labels."""
 FEW_CLASSES = 100
-"""The greatest number of different whole numbers that are taken for classes."""
+"""The maximum number of distinct whole numbers that are treated as classes."""
 
 
 def open_source(source: object) -> object:
-    """Return the content of a path: the paths of a folder's images, or a table.
+    """For a path, return the paths of its images or, if there are none, its table.
 
     An iterator becomes a list, because it can be read only once. Everything else is returned unchanged.
 
@@ -43,12 +43,13 @@ def read_inputs(source: Any, modality: Modality, *, column: str | None = None) -
     """Return the examples of a source as a list of values that the modality can read.
 
     Args:
-        source: From `open_source`: a list, tuple, array or Series of examples; a DataFrame or a `datasets.Dataset`.
+        source: The value that `open_source` returned: a list, tuple, array or Series of examples, a DataFrame or a
+            `datasets.Dataset`.
         modality: The modality of the examples.
         column: The column of examples, if the source is a table.
 
     Returns:
-        One value per row; None for a missing or blank one.
+        One value per row; None for a missing or blank value.
 
     Raises:
         DataError: The table has no such column, or the source has no example.
@@ -74,12 +75,12 @@ def read_inputs(source: Any, modality: Modality, *, column: str | None = None) -
 def guess_modality(source: Any) -> str:
     """Return the modality of examples.
 
-    It is `vision` for arrays, bytes, Pillow images and image files, and for a table with a column `image`;
-    `molecules` for a table with a column `smiles`; and `text` for everything else. A list of SMILES is a list of
-    strings: pass `modality="molecules"` for it.
+    The modality is `vision` for arrays, bytes, Pillow images and image files, and for a table with a column `image`;
+    `molecules` for a table with a column `smiles`; and `text` for everything else. A list of SMILES strings
+    is treated as `text`: pass `modality="molecules"` for it.
 
     Args:
-        source: From `open_source`.
+        source: The value that `open_source` returned.
 
     Examples:
         >>> guess_modality(["a text"]), guess_modality([b"..."]), guess_modality(["photo.png"])
@@ -101,7 +102,7 @@ def guess_modality(source: Any) -> str:
 
 
 def guess_column(frame: pd.DataFrame, modality: Modality) -> str:
-    """Return the column of examples: the column with a usual name, or else the one with the longest texts.
+    """Return the column of examples: the column with a common name, or else the column with the longest texts.
 
     Raises:
         DataError: No column holds texts or images.
@@ -127,7 +128,7 @@ def guess_column(frame: pd.DataFrame, modality: Modality) -> str:
 
 
 def guess_label(frame: pd.DataFrame, column: str) -> str | None:
-    """Return the column with a usual name of labels and several values; None if there is no such column.
+    """Return the column that has a common name of labels and at least two distinct values; None if there is none.
 
     Examples:
         >>> guess_label(pd.DataFrame({"text": ["a", "b"], "Stars": ["4", "5"]}), "text")
@@ -138,7 +139,7 @@ def guess_label(frame: pd.DataFrame, column: str) -> str | None:
 
 
 def guess_kind(labels: pd.Series, name: str) -> TaskKind:
-    """Return `regression` for measurements, `classification` for all other labels.
+    """Return `regression` for ratings and measurements, `classification` for all other labels.
 
     Whole numbers are classes, unless their column has the name of a rating or has more than `FEW_CLASSES` values.
 
@@ -155,13 +156,13 @@ def guess_kind(labels: pd.Series, name: str) -> TaskKind:
 
 
 def _usual(names: Iterable[str], usual: Sequence[str]) -> list[str]:
-    """Return the names of columns that are usual, whatever their case, in the order of `usual`."""
+    """Return the names that are in `usual`, ignoring case, in the order of `usual`."""
     known = {name.strip().lower(): name for name in names}
     return [known[name] for name in usual if name in known]
 
 
 def _column_names(source: object) -> list[str] | None:
-    """Return the names of a table's columns; None if it is no DataFrame and no `datasets.Dataset`."""
+    """Return the column names of a DataFrame or a `datasets.Dataset`; None for any other source."""
     if isinstance(source, pd.DataFrame):
         return [str(name) for name in source.columns]
     names = getattr(source, "column_names", None)

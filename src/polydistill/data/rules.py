@@ -1,4 +1,4 @@
-"""The rules about the corpus and the tasks, and the columns that these rules need."""
+"""Validation rules for the corpus and the tasks, and the derived columns that the rules need."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ROLES = ("query", "corpus")
 LARGEST_CLASS = 0.8
 RETRIEVAL = "retrieval"
 ALONE = "id"
-"""As the group column of a task, it makes every row its own group."""
+"""The group column of a task in which every row is its own group."""
 Checked = tuple[pd.DataFrame, list[Rule]]
 """A table with the columns that the rules need, and the rules."""
 
 
 def corpus_rules(frame: pd.DataFrame, path: str, kind: Modality) -> Checked:
-    """Return the corpus and its rules.
+    """Return the corpus with the columns that its rules need, and the rules.
 
     Raises:
         DataError: A value is not an example.
@@ -47,12 +47,12 @@ def corpus_rules(frame: pd.DataFrame, path: str, kind: Modality) -> Checked:
 def task_rules(
     frame: pd.DataFrame, task: TaskParams, kind: Modality, corpus_keys: Collection[str]
 ) -> Checked:
-    """Return a task's table and its rules.
+    """Return a task's table with the columns that its rules need, and the rules.
 
     Args:
         frame: The table that `tables.complete_task` returns.
-        task: Its settings.
-        kind: The modality of its examples.
+        task: The settings of the task.
+        kind: The modality of the task's examples.
         corpus_keys: The `near_key` of every example of the corpus.
 
     Raises:
@@ -93,7 +93,7 @@ def _with_derived(
     """Return a copy with the columns that the rules of every table need."""
     frame = frame.copy()
     for column in columns:
-        filled = frame[column].dropna()  # numbers, for example, from a CSV file
+        filled = frame[column].dropna()  # a CSV file, for example, may hold numbers
         wrong = filled[[not isinstance(value, str | bytes) for value in filled]]
         if len(wrong):
             raise DataError(
@@ -116,7 +116,10 @@ def _numbered(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[int]:
 
 
 def _add_splits(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> list[Rule]:
-    """Count the splits of each group and, unless every row is its own group, of each of the modality's split keys."""
+    """Add the number of splits of each group and of each split key, and return the rules about them.
+
+    Split keys are not checked if the modality has none, or if every row is its own group.
+    """
     frame["n_splits_of_group"] = frame.groupby("group")["split"].transform("nunique")
     rules = [
         in_set("n_splits_of_group", [1], "a group is in both splits"),
@@ -134,7 +137,7 @@ def _add_splits(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> list[R
 
 
 def _add_answers(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
-    """Add the number of roles, and whether the corpus of a retrieval task has an answer for each query."""
+    """Add the number of roles, and whether each query of a retrieval task has an answer; return their rules."""
     if "role" not in frame:
         raise DataError(f"{task.path} must have a column 'role': {' or '.join(ROLES)}.")
     roles, labels = frame["role"], frame["label"]
@@ -150,7 +153,7 @@ def _add_answers(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
 
 
 def _add_labels(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
-    """Add what the kind of task requires of its labels."""
+    """Add the columns that the rules about labels need, and return these rules. They depend on the kind of task."""
     labels, rules = frame["label"], []
     if task.kind in NUMBER_KINDS:
         frame["label_is_finite"] = pd.to_numeric(labels, errors="coerce").map(math.isfinite)

@@ -32,7 +32,7 @@ def read_molecule(example: Example) -> Any | None:
     with needs_extra("Reading a SMILES", "molecules"):
         from rdkit import Chem, rdBase
     text = as_smiles(example)
-    if not text or len(text) > MAX_CHARACTERS or "\0" in text:  # a null ends a string in C++
+    if not text or len(text) > MAX_CHARACTERS or "\0" in text:  # in C++, NUL ends a string
         return None
     with rdBase.BlockLogs():
         molecule: Any = Chem.MolFromSmiles(text)
@@ -97,7 +97,7 @@ def parent_smiles(example: Example) -> str | None:
         with rdBase.BlockLogs():
             molecule = _uncharger().uncharge(molecule)
     flat = str(Chem.MolToSmiles(molecule, isomericSmiles=False))
-    # An edited molecule's SMILES is canonical only after it is parsed again.
+    # The SMILES of an edited molecule is canonical only after it has been parsed again.
     again = read_molecule(flat)
     return flat if again is None else str(Chem.MolToSmiles(again, isomericSmiles=False))
 
@@ -130,7 +130,7 @@ def _uncharger() -> Any:
 
 
 def _organic_size(fragment: Any) -> tuple[bool, int, str]:
-    """Return a sort key of fragments: carbon before size, and the SMILES to break ties."""
+    """Return the sort key of a fragment: whether it has carbon, its number of atoms, and its SMILES to break ties."""
     from rdkit import Chem
 
     organic = any(atom.GetAtomicNum() == 6 for atom in fragment.GetAtoms())

@@ -19,19 +19,19 @@ SPLIT_KINDS = CLASS_KINDS | {"regression"}
 
 
 ROWS_TO_CHECK = 100
-"""The number of rows whose ids decide whether the ids of a corpus are content ids."""
+"""The number of rows that are checked to decide whether the ids of a corpus are content ids."""
 
 
 Dropped = dict[str, int]
-"""Numbers of rows of a user's table that cannot be used, by reason.
+"""The number of unusable rows of a user's table, by reason.
 
-The reasons are `empty`: without an example or a label; `repeated`: the same example and label as an earlier row;
-`contradictory`: the example has different labels in different rows.
+The reasons are `empty` (the example or the label is missing), `repeated` (an earlier row has the same example and
+label) and `contradictory` (the example has different labels in different rows).
 """
 
 
 def read_examples(path: Path, modality: Modality) -> list[Example]:
-    """Return the examples in a text file with one example, or the path of one, per line.
+    """Return the examples in a text file. Each line holds an example or the path of an example.
 
     Raises:
         MissingDataError: There is no such file.
@@ -68,7 +68,7 @@ def read_corpus(
         root: The project folder.
         params: The file of the corpus and the number of rows.
         modality: The modality of the examples.
-        with_groups: Whether a missing `group` is computed; near-duplicates of 100,000 texts take half a minute.
+        with_groups: Whether to compute a missing column `group`; for 100,000 texts, this takes half a minute.
 
     Raises:
         DataError: A column is missing, or there are fewer than `params.rows` usable rows.
@@ -90,7 +90,7 @@ def corpus_table(
 ) -> tuple[pd.DataFrame, Dropped]:
     """Return the usable rows of a corpus, with columns `id` and the example, and the numbers of dropped rows.
 
-    A corpus with content ids is returned unchanged. From any other, empty and repeated examples are dropped.
+    A corpus with content ids is returned unchanged. From any other corpus, empty and repeated examples are dropped.
 
     Raises:
         DataError: The column of the examples is missing, or the modality refuses an example.
@@ -118,7 +118,7 @@ def read_tasks(
 
 
 def available_tasks(root: Path, params: Mapping[str, TaskParams]) -> dict[str, TaskParams]:
-    """Return the tasks without the third-party ones whose files are missing."""
+    """Return all tasks except third-party tasks whose files are missing."""
     return {
         name: task
         for name, task in params.items()
@@ -131,9 +131,9 @@ def complete_task(
 ) -> tuple[pd.DataFrame, Dropped]:
     """Return the usable rows of a task, at most `max_rows`, and the numbers of dropped rows.
 
-    From a task without ids, rows that are empty, repeated or contradictory are dropped, and the others get content
-    ids. If `group` is missing, near-duplicates form the groups. If `split` is missing, a fifth of the groups is the
-    test set.
+    From a task without ids, rows that are empty, repeated or contradictory are dropped, and the remaining rows get
+    content ids. If `group` is missing, near-duplicates form the groups. If `split` is missing, a fifth of the groups
+    is the test set.
 
     Raises:
         DataError: A column is missing, or the modality refuses an example.
@@ -206,7 +206,7 @@ def _usable_rows(
         label: The column of labels, if the table has one.
 
     Returns:
-        The rows in their order, with a new index from 0, and the numbers of dropped rows.
+        The rows in their original order, with a new index from 0, and the numbers of dropped rows.
 
     Raises:
         DataError: The modality refuses a value; the message names it.
@@ -243,7 +243,8 @@ def _with_examples(
 ) -> pd.DataFrame:
     """Copy the examples to the columns `wanted`.
 
-    They come from the column that `column` names, or from the columns of these names, or from the only column.
+    The source is the column `column`; for pairs, the two columns with this prefix. If `column` is None, the source is
+    the table's only column, or else the columns with the names `wanted`.
 
     Raises:
         DataError: The table has no such column.
@@ -276,7 +277,7 @@ def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
 
 
 def _with_roles(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
-    """Copy the columns that a task names for its split and groups to `split` and `group`."""
+    """Copy the columns that a task's settings name for splits and groups to `split` and `group`."""
     for role, column in (("split", task.split), ("group", task.group)):
         if column != role:
             require_column(frame, column, task.path)

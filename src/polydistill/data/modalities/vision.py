@@ -20,9 +20,9 @@ HASH_SIDE = 16
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
 """The first bytes of PNG, JPEG and GIF files."""
 SHOWN = 80
-"""The number of characters of a value that a message shows."""
+"""The maximum number of characters of a value in a message."""
 STEP = 6
-"""The least difference of neighbouring grey levels that counts, so that compression does not change the key."""
+"""Smaller differences between neighbouring grey levels are ignored, so that compression does not change the key."""
 
 
 @MODALITIES.register("vision")
@@ -35,7 +35,7 @@ class VisionModality:
     requirements = ("pillow",)
 
     def content_id(self, example: Example) -> str:
-        """See `contracts.Modality.content_id`: the hash of size and RGB pixels, or of bytes that cannot be read."""
+        """See `contracts.Modality.content_id`: the hash of size and RGB pixels; of the bytes if unreadable."""
         image = read_or_none(example)
         if image is None:
             raw = example if isinstance(example, bytes) else example.encode(errors="surrogatepass")
@@ -47,7 +47,8 @@ class VisionModality:
     def near_key(self, example: Example) -> str:
         """See `contracts.Modality.near_key`: the signs of grey-level differences at 16 x 16, and four mean colours.
 
-        Size and compression hardly change it. The key of an unreadable image is its data URI or the hash of its bytes.
+        Image size and compression hardly change the key. The key of an unreadable image is its data URI or the hash of
+        its bytes.
         """
         image = read_or_none(example)
         if image is None:
@@ -131,7 +132,7 @@ def _measures(example: Example) -> tuple[float, float, float, float]:
 
 
 def _from_path(value: str | Path) -> bytes:
-    """Return the bytes of a file, or the bytes that a string encodes in base64, the form of bytes in MLflow's JSON."""
+    """Return the bytes of a file or of a base64 string, which is how MLflow's JSON represents bytes."""
     if os.path.isfile(value):  # noqa: PTH113  unlike `Path.is_file`, it accepts names that are too long
         return Path(value).read_bytes()
     with suppress(ValueError):
