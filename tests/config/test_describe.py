@@ -39,7 +39,7 @@ def test_a_value_that_is_set_stands_beside_its_default() -> None:
 
     assert (found.value, found.default, found.is_set) == (8.0, 64.0, True)
     assert (found.bound, found.unit) == ("> 0", "MB")
-    assert found.description == "Size of the bundle on disk."
+    assert found.description == "Maximum size of the bundle on disk."
 
 
 def test_a_choice_lists_what_is_allowed() -> None:
