@@ -38,7 +38,7 @@ PLUG_INS = {
 
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph("polydistill", "recipes")
+    return grimp.build_graph("polydistill", "recipes", cache_dir=None)
 
 
 def code_deps(stage: str) -> list[Path]:
