@@ -295,6 +295,9 @@ class TestTeachers:
             (np.zeros((3, 0)), ShapeError, r"got \(3, 0\)"),
             (np.full((2, 2), np.inf), DataError, "must be finite"),
             (np.full((2, 2), np.nan), DataError, "every row holds NaN"),
+            ([["a"], ["b"]], DataError, "must be numbers"),
+            ([[1.0], [1.0, 2.0]], DataError, "must be numbers"),
+            ([[{}]], DataError, "must be numbers"),
         ],
     )
     def test_what_is_no_table_is_refused(

@@ -45,7 +45,7 @@ class Precomputed:
 
     Raises:
         ShapeError: The array is not two-dimensional, or is empty.
-        DataError: Every row contains NaN, or a value is infinite.
+        DataError: Every row contains NaN, or a value is infinite or not a number.
 
     Examples:
         >>> Precomputed(np.eye(3), name="one-hot").dim
@@ -57,7 +57,12 @@ class Precomputed:
     def __init__(
         self, embeddings: ArrayLike, name: str = "precomputed", ids: Sequence[str] = ()
     ) -> None:
-        values = np.asarray(embeddings, dtype=np.float32)
+        try:
+            values = np.asarray(embeddings, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"Precomputed {name!r}: embeddings must be numbers: {error}."
+            ) from error
         if values.ndim != 2 or 0 in values.shape:
             raise ShapeError(
                 f"Precomputed {name!r}: embeddings must have shape (n_examples, dim), got {values.shape}."

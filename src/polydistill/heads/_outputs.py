@@ -1,5 +1,6 @@
 """The last part of every head: means, softly bounded scales, and covariance parameters independent of the student."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,7 +109,7 @@ class Outputs(nn.Module):
         return None, free.tril(-1) + identity
 
 
-class TeacherHeads(nn.Module):
+class TeacherHeads(nn.Module, ABC):
     """Base class of heads; `outputs` computes each teacher's `Prediction` and may add a covariance per teacher."""
 
     outputs: Outputs
@@ -129,9 +130,9 @@ class TeacherHeads(nn.Module):
         own = self.own_rows(teacher).items()
         return {name: rows for name, rows in own if "mean" in name.split(".")}
 
+    @abstractmethod
     def _rows_of(self, teacher: str) -> dict[str, Tensor]:
         """Return `own_rows` without the covariance."""
-        raise NotImplementedError
 
     def _finish(self, generator: torch.Generator, max_params: int | None) -> None:
         """Check the number of parameters, then draw the initial weights from `generator` alone."""
@@ -142,9 +143,9 @@ class TeacherHeads(nn.Module):
             self._initialise(generator)
             self.outputs.initialise(generator)
 
+    @abstractmethod
     def _initialise(self, generator: torch.Generator) -> None:
         """Draw the initial weights of all modules except `outputs`."""
-        raise NotImplementedError
 
 
 class _SoftClamp(torch.autograd.Function):

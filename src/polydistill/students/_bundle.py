@@ -1,6 +1,7 @@
 """Base classes of students, which save and load bundles; sentence-transformers can load many of the bundles too."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -16,7 +17,7 @@ from polydistill.contracts import Example
 from polydistill.students import CARD, WEIGHTS
 
 
-class SavedStudent:
+class SavedStudent(ABC):
     """A student with a torch module; its bundle holds the weights, the settings and a card with the student's name."""
 
     name: ClassVar[str]
@@ -34,9 +35,9 @@ class SavedStudent:
         self._write(folder)
         write_json(folder / CARD, {"dim": self.dim, "name": self.name})
 
+    @abstractmethod
     def _write(self, folder: Path) -> None:
         """Write all files of the bundle except the card."""
-        raise NotImplementedError
 
 
 class NetworkStudent(SavedStudent):

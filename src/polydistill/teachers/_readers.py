@@ -1,5 +1,6 @@
 """Base classes and helpers of the teacher families: identity, batching, ONNX Runtime and molecular graphs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,7 +58,7 @@ class NamedTeacher:
         }
 
 
-class ReadsExamples(NamedTeacher):
+class ReadsExamples(NamedTeacher, ABC):
     """Embeds the examples that can be read; unreadable examples and non-finite embeddings become missing rows."""
 
     dim: int
@@ -87,13 +88,13 @@ class ReadsExamples(NamedTeacher):
         values[~present] = 0.0
         return Embeddings(values, present)
 
+    @abstractmethod
     def _read(self, example: Example) -> Any | None:
         """Return one example in the form that `_run` expects, or None if the example cannot be read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _run(self, batch: list[Any]) -> FloatArray:
         """Return the embeddings of a non-empty batch, `(batch, dim)`."""
-        raise NotImplementedError
 
 
 class ReadsTexts(ReadsExamples):
