@@ -73,6 +73,14 @@ def init(*options: str) -> str:
     return result.output
 
 
+def test_the_next_command_works_for_a_folder_with_blanks(file: Path) -> None:
+    result = CliRunner().invoke(app, ["init", "my ünü project", "--corpus", "reviews.csv"])
+
+    last = result.output.rstrip().splitlines()[-2]
+    moved = subprocess.run(f"{last} && ls", shell=True, capture_output=True, text=True, check=True)  # noqa: S602
+    assert "params.yaml" in moved.stdout
+
+
 def test_a_corpus_with_stars_becomes_a_project_with_a_task(file: Path) -> None:
     said = init("--corpus", "reviews.csv")
 

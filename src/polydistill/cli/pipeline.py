@@ -1,6 +1,7 @@
 """Commands that create a project and run the pipeline or single stages. Each command imports its large libraries."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 import typer
@@ -62,9 +63,9 @@ def init(  # noqa: PLR0913, PLR0917  each argument is an option of the command
         typer.echo(f"  {note}")
     if made.task is None:
         typer.echo(NO_TASK)
-        typer.echo(f"\n  cd {folder} && dvc repro distill@{made.modality}")
+        typer.echo(f"\n  cd {quote(str(folder))} && dvc repro distill@{made.modality}")
     else:
-        typer.echo(f"Next:\n\n  cd {folder}\n  polydistill run")
+        typer.echo(f"Next:\n\n  cd {quote(str(folder))}\n  polydistill run")
 
 
 @commands.command(epilog="Example: polydistill run text --quick")

@@ -89,7 +89,7 @@ def _table_files(path: Path) -> Sequence[Path]:
     found = sorted(one for one in Path(path.anchor).glob(pattern) if one.is_file())
     if not found:
         raise MissingDataError(
-            f"No file {path}. `dvc pull data.dvc` downloads a project's data from its remote."
+            f"No file {path}: correct the path. In a project, `dvc pull data.dvc` downloads the data."
         )
     return found
 
@@ -104,8 +104,8 @@ def _read_file(path: Path) -> pd.DataFrame:
         raise
     except (ValueError, OSError) as error:  # the base classes of errors in pyarrow and pandas
         raise DataError(
-            f"{path} cannot be read: {str(error).rstrip('.')}. A text file must be UTF-8. "
-            "Correct it, or restore the version in DVC's cache with `dvc checkout data.dvc`."
+            f"{path} cannot be read: {str(error).rstrip('.')}. A text file must be UTF-8: "
+            "correct the file and run this again."
         ) from error
 
 
