@@ -13,7 +13,7 @@ INKS = {
     "light": ("#1f2328", "#59636e", "#d1d9e0", "#0969da", "#9a6700", "#6e7781"),
     "dark": ("#f0f6fc", "#9198a1", "#3d444d", "#4493f8", "#d29922", "#9198a1"),
 }
-"""The colours of the report page's CSS variables, in the order of `VARIABLES`, for a file without that page."""
+"""The values of the CSS variables `VARIABLES`, in their order. A standalone file has no access to the report page."""
 FONT = "system-ui, sans-serif"
 ROW_INCHES, WIDTH_INCHES = 0.24, 6.6
 

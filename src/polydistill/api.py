@@ -43,7 +43,7 @@ from polydistill.training.student_defaults import student_plugin
 
 CACHE_VARIABLE = "POLYDISTILL_CACHE"
 PROBES = 8
-"""The number of examples whose embeddings identify an encoder without an `identity`."""
+"""The number of examples whose embeddings are hashed to identify an encoder that has no attribute `identity`."""
 
 
 def distill(  # noqa: PLR0913  each keyword is a choice of the user
@@ -88,7 +88,8 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
         progress: Whether to show progress bars, or a callback that replaces them.
 
     Returns:
-        The student with its heads. See `Student.encode`, `similarity`, `teacher` and `save`.
+        The student with its heads, which predict each teacher's embedding from the student's. See `Student.encode`,
+        `similarity`, `teacher` and `save`.
 
     Raises:
         DataError: There are no usable examples, or an example cannot be read.

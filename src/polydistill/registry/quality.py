@@ -19,7 +19,7 @@ GAIN, REGRESSION = "gain", "no-regression"
 GAIN_OVER_UNDISTILLED, HARM = "gain-over-undistilled", "no-harm"
 DECIMALS = 6
 Bounds = Mapping[str, float | None]
-"""Bound by rule: first the rule on the mean score, then the rule on each task. None: the rule is disabled."""
+"""The bound of each rule: first the rule on the mean score, then the rule on each task. None: the rule is disabled."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,7 +57,7 @@ class DriftReport:
 
     Attributes:
         champion: The champion's version.
-        drifted: `embeddings` and the names of columns, if they have drifted; empty without drift.
+        drifted: `embeddings` if the embeddings have drifted, and the names of the columns that have drifted.
         mmd2: The unbiased squared maximum mean discrepancy of the embeddings.
         p: The p-value of the permutation test, in (0, 1].
         level: The highest p-value that counts as drift.

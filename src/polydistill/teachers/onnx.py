@@ -29,11 +29,12 @@ class OnnxTeacher(ReadsTexts, RunsOnnx):
     Args:
         name: The teacher's name.
         threads: Number of threads that ONNX Runtime uses.
-        model: The `.onnx` file: a path, or `package:<folder>/<path>`.
-        tokenizer: The `tokenizer.json`: a path, or `package:<folder>/<path>`. Default: the `tokenizer.json` in the
-            model's folder or in the parent of that folder.
+        model: The `.onnx` file: a path, or `package:<folder>/<path>` for a file inside an installed Python
+            package.
+        tokenizer: The `tokenizer.json`: a path, or `package:<folder>/<path>`, as for `model`. Default: the
+            `tokenizer.json` in the model's folder or in the parent of that folder.
         output: The output node's name, or its index among the outputs (-1 is the last).
-        dim: Width of that output. Default: read from the graph.
+        dim: Width of that output. Default: measured by embedding an empty text.
         max_tokens: Maximum number of tokens; longer texts are truncated.
         pooling: `none` if the output has one vector per text; `mean` or `cls` if the output has one vector per token;
             `auto` selects `none` or `mean` by the rank of the output.

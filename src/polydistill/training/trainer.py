@@ -43,7 +43,8 @@ class TrainingPlan:
         tracker: Called after each evaluation.
         progress: Called after each evaluation.
         callback: An additional callback, such as `warm_start.HoldHeads`.
-        by_geometry: Whether the best weights are selected by the held-out geometry term, not the teachers' loss.
+        by_geometry: Whether the best weights are selected by the held-out geometry term (see
+            `contracts.GeometryTerm`) and not by the teachers' loss.
     """
 
     params: TrainingParams
@@ -199,7 +200,7 @@ class _DistillationTrainer(transformers.Trainer):
 
     @property
     def _watch(self) -> guard.LossWatch:
-        """The guard's loss watch; resuming from a checkpoint replaces it."""
+        """The guard's loss watch. Not stored, because Trainer replaces it when it resumes from a checkpoint."""
         return next(c for c in self.callback_handler.callbacks if isinstance(c, guard.LossWatch))
 
     def _no_losses(self) -> Tensor:
@@ -290,7 +291,11 @@ def make_optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
 def _schedule(
     optimizer: AdamW, params: TrainingParams, n_steps: int, restarts: Sequence[Restart] = ()
 ) -> LambdaLR:
-    """Return a schedule with linear warm-up and cosine decay; the student is trained after the heads' warm-up."""
+    """Return a schedule with linear warm-up and cosine decay.
+
+    The heads and the weighting are trained from the first step. The student is trained from `params.student_start`,
+    and its warm-up begins there.
+    """
 
     def from_step(first: int) -> Callable[[int], float]:
         steps = max(n_steps - first, 1)
