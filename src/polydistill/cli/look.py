@@ -79,7 +79,7 @@ def compare(
 
 @commands.command(epilog="Example: polydistill attribution text")
 def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Estimate what each teacher adds to the others."""
+    """Estimate how much each teacher raises the scores."""
     from polydistill.stages.attribution import adds_per_minute, attribute_scores
 
     params, progress = project_params(), ProgressLines("attribution")
@@ -106,10 +106,10 @@ def attribution(modality: Modality, *, as_json: AsJson = False) -> None:
 def information(
     modality: Modality,
     *,
-    rows: Annotated[int, typer.Option(min=1, help="Rows to fit on, at most.")] = 8_000,
+    rows: Annotated[int, typer.Option(min=1, help="Maximum number of rows to fit on.")] = 8_000,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate the mutual information with each teacher, in nats."""
+    """Estimate the student-teacher mutual information, in nats."""
     from polydistill.stages.information import information as measure_information
 
     progress = ProgressLines("information")
@@ -119,7 +119,7 @@ def information(
 
 @commands.command(epilog="Example: polydistill drift text")
 def drift(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Compare the corpus with the champion's; exit 7 on drift."""
+    """Compare corpus and champion's corpus; exit 7 on drift."""
     from polydistill.errors import DriftFoundError
     from polydistill.integrations.great_expectations import GreatExpectationsChecker
     from polydistill.integrations.mlflow.registry import champion_drift

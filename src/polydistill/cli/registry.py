@@ -25,7 +25,7 @@ commands = typer.Typer()
 
 @commands.command(epilog="Example: polydistill publish text")
 def publish(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Register the student as challenger; once per student."""
+    """Register the student as challenger, if it is new."""
     from polydistill.integrations.mlflow.publish import publish as publish_student
 
     published = publish_student(ROOT, project_params(), modality)
@@ -101,7 +101,9 @@ def rollback(
 
 @commands.command(epilog="Example: polydistill history student-text --at 2026-01-31")
 def history(
-    model: Annotated[str, typer.Argument(help="A registered model, or its block: student-text.")],
+    model: Annotated[
+        str, typer.Argument(help="Modality or registered model: text or student-text.")
+    ],
     *,
     at: Annotated[
         str | None,
@@ -143,10 +145,12 @@ def reproduce(
         bool, typer.Option(help="Use embeddings in DVC's cache: faster, but not recomputed.")
     ] = False,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Largest difference of a score or of nats per dimension.")
+        float, typer.Option(min=0, help="Allowed difference of a score or of a held-out loss.")
     ] = 0.01,
     exact: Annotated[bool, typer.Option(help="Exit 1 unless the bytes are identical.")] = False,
-    keep: Annotated[bool, typer.Option(help="Keep the folder on success too.")] = False,
+    keep: Annotated[
+        bool, typer.Option(help="Keep the folder of the rerun, also on success.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rebuild a version and compare it; exit 1 if it differs."""
