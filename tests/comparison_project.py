@@ -23,28 +23,33 @@ ROWS = 120
 def make_comparison_project(root: Path) -> Params:
     """Write data, embeddings and `params.yaml`; return the parameters."""
     kind, generator = TextModality(), np.random.default_rng(0)
-    texts = ["".join(generator.choice(list("abcdefgh "), 20)) + str(n) for n in range(ROWS)]
+    texts = ["".join(generator.choice(list("abcdefgh "), 20)) + str(n) for n in range(2 * ROWS)]
     frame = pd.DataFrame({"id": [kind.content_id(text) for text in texts], "text": texts})
-    frame["group"] = [str(row // 2) for row in range(ROWS)]
-    (root / "data").mkdir(parents=True)
-    frame.to_csv(root / "data" / "corpus.csv", index=False)
-    split = ["test", "train", "train"] * (ROWS // 3)
-    letters = frame.assign(label=[text.count("a") for text in texts], split=split)
-    letters.to_csv(root / "data" / "letters.csv", index=False)
-    starts = frame.assign(label=["ab"[text[0] > "e"] for text in texts], split=split)
-    starts.to_csv(root / "data" / "starts.csv", index=False)
+    frame["group"] = [str(row // 2) for row in range(2 * ROWS)]
+    corpus, benchmark = frame[:ROWS], frame[ROWS:]
+    (root / "data/text").mkdir(parents=True)
+    corpus.to_csv(root / "data/text/corpus.csv", index=False)
+    split = ["test", "test", "train", "train", "train", "train"] * (ROWS // 6)
+    letters = benchmark.assign(label=[text.count("a") for text in benchmark["text"]], split=split)
+    letters.to_csv(root / "data/text/letters.csv", index=False)
+    starts = benchmark.assign(
+        label=["ab"[text[0] > "e"] for text in benchmark["text"]], split=split
+    )
+    starts.to_csv(root / "data/text/starts.csv", index=False)
     for name, dim in TEACHERS.items():
-        for part in ("corpus", "benchmark"):
+        for part, rows in (("corpus", corpus), ("benchmark", benchmark)):
             folder = Layout(root, "text").embeddings(part, name)
             teacher = HashingTeacher(name, 1, dim=dim)
-            write_embeddings(folder, root / "work", frame["id"].tolist(), texts, teacher)
+            write_embeddings(
+                folder, root / "work", rows["id"].tolist(), rows["text"].tolist(), teacher
+            )
     tree = text_params()
     tree["threads"] = 1
     tree["text"].update(
-        corpus={"path": "data/corpus.csv", "rows": ROWS, "held_out": 0.2},
+        corpus={"path": "data/text/corpus.csv", "rows": ROWS, "held_out": 0.2},
         tasks={
-            "letters": {"kind": "regression", "path": "data/letters.csv", "domain": "out"},
-            "starts": {"kind": "classification", "path": "data/starts.csv", "domain": "in"},
+            "letters": {"kind": "regression", "path": "data/text/letters.csv", "domain": "out"},
+            "starts": {"kind": "classification", "path": "data/text/starts.csv", "domain": "in"},
         },
         teachers={name: {"family": "hashing", "dim": dim} for name, dim in TEACHERS.items()},
         student={"name": "bag-of-bytes", "dim": 8},

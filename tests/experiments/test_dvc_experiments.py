@@ -10,6 +10,7 @@ import yaml
 
 from experiments.ablation_grid import Ablation, prepare_workspace, run_missing, summarise
 from experiments.dvc_experiments import DvcExperiments
+from polydistill.config.params import write_resolved
 from polydistill.errors import StageError
 from tests.comparison_project import make_comparison_project
 from tests.toy_project import REPOSITORY, SHORT, make_toy_project
@@ -77,6 +78,7 @@ def test_a_trial_of_the_ablation_is_a_dvc_experiment(tmp_path: Path) -> None:
         )
     for file in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copyfile(REPOSITORY / file, root / file)
+    write_resolved(root, params)
     (root / ".dvc").mkdir()
     (root / ".dvc" / "config").write_text(
         "[core]\n    no_scm = true\n    remote = store\n['remote \"store\"']\n    url = ../store\n"
