@@ -48,8 +48,8 @@ class ThirdPartyTask:
 
     Attributes:
         package: The pinned file that contains the task.
-        extract: Returns the task's table from that file: the modality's column (for pairs, two columns that end with
-            1 and 2), `label`, and `group` and `split` if the task's kind needs them. Pairs also have an `id`.
+        extract: Returns the task's table from that file: the modality's column (for pairs, two columns whose names end
+            with 1 and 2), `label`, and `group` and `split` if the task's kind needs them. Pairs also have an `id`.
     """
 
     package: Package

@@ -24,9 +24,9 @@ STANZA_FIELD = re.compile(r"^(Package|Source|Section|Description(?:-en)?): (.*)$
 
 
 def read_wordnet(archive: Path) -> tuple[str, pd.DataFrame]:
-    """Return the licence, and a table of definitions and examples; definitions of nouns have a label.
+    """Return the licence, and a table of definitions and examples.
 
-    The label is the lexicographer file.
+    Only definitions of nouns have a label, the name of the noun's lexicographer file.
     """
     licence, found = [], []
     with tarfile.open(archive) as package:
@@ -58,7 +58,7 @@ def read_apt() -> pd.DataFrame:
     client = shutil.which("apt-cache")
     if client is None:
         raise StageError(
-            "Reading Debian's package lists needs `apt-cache`. `dvc pull data.dvc` fetches a frozen copy."
+            "Reading Debian's package lists needs `apt-cache`. `dvc pull data.dvc` downloads a frozen copy of them."
         )
     command = [client, "dumpavail"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -70,7 +70,10 @@ def read_apt() -> pd.DataFrame:
 
 
 def parse_stanzas(text: str) -> dict[str, tuple[str, str, str, str]]:
-    """Return, by package name: name, source package, section and short description of the last version."""
+    """Return name, source package, section and short description by package name.
+
+    If a package has several stanzas, the last one counts. Stanzas without section or description are ignored.
+    """
     found = {}
     for stanza in text.split("\n\n"):
         fields: dict[str, str] = dict(STANZA_FIELD.findall(stanza))

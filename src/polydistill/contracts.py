@@ -59,7 +59,7 @@ def widened(tensor: Tensor) -> Tensor:
 
 
 def without_autocast(tensor: Tensor) -> torch.autocast:
-    """Return a context that disables autocast on the device of `tensor`: products keep their inputs' precision."""
+    """Return a context that disables autocast on the device of `tensor`, so matrix products keep the inputs' dtype."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
@@ -121,9 +121,10 @@ class Modality(Protocol):
     column: str
     """The column of a corpus or a task that holds the example."""
     near_similarity: float | None
-    """The smallest Jaccard index of two near keys' character 5-grams at which their examples are near-duplicates.
+    """Minimum Jaccard index of the character 5-grams of two near keys, for the examples to count as near-duplicates.
 
-    None if only equal near keys count, because similar characters of a hash or a formula do not mean similar content.
+    None: only examples with equal near keys are near-duplicates. This is for keys such as a hash or a formula, in
+    which similar characters do not mean similar content.
     """
 
     @property
@@ -139,8 +140,8 @@ class Modality(Protocol):
     def split_key(self, example: Example) -> str | None:
         """Return a key, such as a scaffold; examples with the same key must be on the same side of every split.
 
-        The key applies in addition to a table's own groups, unless a task declares each row a group (`group: id`).
-        None if the modality has no such key.
+        The key applies in addition to a table's own groups, unless a task states that each row is its own group
+        (`group: id`). None if the modality has no such key.
         """
 
     def coerce(self, value: object) -> Example:
@@ -185,7 +186,7 @@ class Student(Protocol):
 
 @dataclass(frozen=True)
 class Prediction:
-    """A head's distribution of one teacher's embedding, given the student's: a mixture of Gaussians.
+    """A head's output for one teacher: a mixture of Gaussians over its embedding, given the student's embedding.
 
     All tensors have the precision of the targets, but at least float32 (see `widened`).
 
@@ -210,7 +211,8 @@ class Prediction:
 class Heads(Protocol):
     """A module that predicts every teacher's embedding from the student's; options are keyword arguments of its class.
 
-    The methods `own_rows` and `mean_rows` map parameters to teachers, so that a later run can start from them.
+    The methods `own_rows` and `mean_rows` map parameters to teachers, so that a later run can reuse the parameters of
+    the teachers that it keeps.
     """
 
     @property
@@ -224,7 +226,7 @@ class Heads(Protocol):
         """
 
     def mean_rows(self, teacher: str) -> dict[str, Tensor]:
-        """Return the subset of `own_rows` that produces the teacher's means, without scales and mode weights."""
+        """Return the part of `own_rows` that produces the teacher's means: not the scales, not the mode weights."""
 
     def __call__(
         self, student: Tensor, masks: Mapping[str, Tensor] | None = None

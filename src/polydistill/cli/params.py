@@ -24,14 +24,14 @@ settings = typer.Typer()
 @settings.command(epilog="Example: polydistill params text")
 def params(
     modality: Annotated[
-        str | None, typer.Argument(help="A block of params.yaml: text [all of them].")
+        str | None, typer.Argument(help="A block of params.yaml, such as text [all].")
     ] = None,
     *,
     every: Annotated[
-        bool, typer.Option("--all", help="Also the rows of tasks, teachers and quick runs.")
+        bool, typer.Option("--all", help="Also show settings of tasks, teachers and quick runs.")
     ] = False,
     write: Annotated[
-        bool, typer.Option("--write", help="Only bring params.resolved.yaml up to date.")
+        bool, typer.Option("--write", help="Update params.resolved.yaml, and show nothing.")
     ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Fail if params.resolved.yaml is out of date.")
@@ -112,8 +112,8 @@ def _table(modality: str, rows: Sequence[Setting], hidden: int) -> Table:
             one.unit,
             one.description,
         )
-    more = f" {hidden} values of tasks, teachers and quick runs: --all." if hidden else ""
-    table.caption = f"Bold: set in params.yaml. =: the default.{more}"
+    more = f" --all shows {hidden} more, of tasks, teachers and quick runs." if hidden else ""
+    table.caption = f"Bold: set in params.yaml. =: the same as the value.{more}"
     return table
 
 

@@ -1,4 +1,4 @@
-"""Commands that create a project and run the pipeline or single stages. Each command imports its large libraries."""
+"""Commands that create a project and run the pipeline or single stages. They import large libraries when they run."""
 
 from pathlib import Path
 from shlex import quote
@@ -23,7 +23,7 @@ def init(  # noqa: PLR0913, PLR0917  each argument is an option of the command
     corpus: Annotated[
         Path,
         typer.Option(
-            help="Examples: CSV, TSV, JSONL, Parquet, text or images; a folder or glob too."
+            help="File, folder or glob of examples: CSV, TSV, JSONL, Parquet, text or images."
         ),
     ],
     task: Annotated[

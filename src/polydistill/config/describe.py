@@ -25,7 +25,7 @@ class Setting:
     Attributes:
         key: The dotted key, such as `text.training.epochs`.
         value: The effective value.
-        default: The value without the key in `params.yaml`; `(required)` if the key has no default.
+        default: The value that applies if `params.yaml` does not set the key; `(required)` if the key has no default.
         is_set: Whether `params.yaml` has the key.
         bound: The allowed range, such as `≥ 1`, or the allowed choices.
         unit: The unit, such as `rows`, `s` or `MB`; empty for a plain number or a name.
@@ -87,7 +87,8 @@ def _setting(
         default = field.get_default(call_default_factory=True)
     block = _at(own, tuple(parents))
     named = isinstance(block, Mapping) and bool(PLUGIN_KEYS & block.keys())
-    if last in PLUGIN_KEYS or not named:  # a plug-in named in `params.yaml` has no default options
+    # A plug-in that `params.yaml` names gets no options from the modality's defaults.
+    if last in PLUGIN_KEYS or not named:
         default = _at(defaults, path, default)
     return Setting(
         key=".".join(path),

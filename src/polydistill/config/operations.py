@@ -21,15 +21,15 @@ class GateParams(Node):
     """Rules that a challenger must pass to become the champion. A null bound disables its rule."""
 
     min_gain: Score = -0.002
-    """Minimum gain in mean score over the champion; another seed alone changes it by 0.001."""
+    """Minimum gain in mean score over the champion; between seeds, the mean has a standard deviation of 0.001."""
     max_regression_per_task: ScoreMargin | None = 0.02
-    """Maximum loss on a task against the champion; only a significantly lower score fails."""
+    """Maximum decrease of a task's score below the champion's; a larger one fails only if significant."""
     min_gain_over_undistilled: Score | None = 0.0
     """Minimum gain in mean score over the undistilled student."""
     max_harm_per_task: ScoreMargin | None = 0.02
-    """Maximum loss on a task against the undistilled student; only a significantly lower score fails."""
+    """Maximum decrease of a task's score below the undistilled student's; a larger one fails only if significant."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Confidence level of the intervals, and probability of no false regression on any task."""
+    """Confidence level of the intervals; also the least probability that no task fails by chance alone."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
     """Number of bootstrap resamples of the examples."""
     max_latency_ratio: Ratio | None = 1.25
@@ -43,9 +43,9 @@ class GateParams(Node):
     max_contamination: Share | None = 0.0
     """Maximum share of a task's examples that are also in the corpus."""
     data_validated: bool = True
-    """Require that exactly the data that trained the student were validated."""
+    """Require that the validated data are exactly the data that the student was trained on."""
     reproducible: Literal["required", "unless-refuted", "any"] = "unless-refuted"
-    """Required value of the version's tag `reproducible`; `unless-refuted`: not `false`."""
+    """Required value of the version's tag `reproducible`. `required`: `true`; `unless-refuted`: any but `false`."""
     licence_policy: Literal["any", "commercial"] = "commercial"
     """`commercial`: every teacher's licence must be known to allow commercial use."""
     commercial_licences: tuple[str, ...] = COMMERCIAL_LICENCES
@@ -63,7 +63,7 @@ class DriftParams(Node):
     level: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Significance level: the largest p-value that counts as drift, and the false-alarm rate."""
     tolerance: Annotated[float, Field(gt=0)] = 0.1
-    """Maximum change of a column's mean: relative for measures, absolute for shares of rows."""
+    """Maximum change of a column's mean: relative for a measure such as text length, absolute for a share of rows."""
 
 
 class RetrainParams(Node):
@@ -104,7 +104,7 @@ class NotifyParams(Node):
     @model_validator(mode="after")
     def _one_receiver(self) -> NotifyParams:
         if (self.block is None) == (self.url_env is None):
-            raise ParamsError("Each row of notify needs either `block` or `url_env`.")
+            raise ParamsError("Each row of notify needs exactly one of `block` and `url_env`.")
         return self
 
 

@@ -1,7 +1,7 @@
-"""Reading of `params.yaml`, its completion with defaults, and writing of the effective values that DVC compares.
+"""Read `params.yaml`, complete it with the defaults, and write the effective values that DVC compares.
 
 The user's values replace the modality's defaults in `defaults/<modality>.yaml`, which replace the defaults of
-the classes. A teacher row without `family` names a known teacher, whose weights are pinned in
+the classes in this package. A teacher row without `family` names a known teacher, whose weights are pinned in
 `weights/<modality>.yaml`.
 """
 
@@ -85,7 +85,7 @@ def read_tree(root: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2, as DVC reads it: only `true` and `false` are booleans, so that `on:` is a key."""
+    """YAML 1.2, as DVC reads it: only `true` and `false` are booleans, so the key `on:` is a string."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -145,7 +145,7 @@ def compose(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def modality_defaults(modality: str) -> dict[str, Any]:
-    """Return the default block of a modality; default plug-ins are complete."""
+    """Return the default block of a modality: its packaged YAML file, and the default plug-ins that the file omits."""
     plugins = {
         key: field.default.model_dump()
         for key, field in ModalityParams.model_fields.items()
@@ -184,7 +184,11 @@ def _composed_teacher(modality: str, name: str, row: object) -> object:
 def merged(
     node: type[BaseModel], default: Mapping[str, Any], own: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Replace defaults of a node by a user's values; a plug-in with a name replaces the default plug-in."""
+    """Replace defaults of a node by a user's values.
+
+    A plug-in with a `name` replaces the default plug-in with all its options; without a `name`, only the given
+    options replace the defaults.
+    """
     both = {**default, **own}
     for key in default.keys() & own.keys():
         below, value = node_class(node, key), own[key]
@@ -255,7 +259,11 @@ def is_resolved(root: Path, params: Params) -> bool:
 
 
 def _validated(node: type[Model], tree: Mapping[str, Any], source: str) -> Model:
-    """Return the validated node, or raise one line per finding of pydantic, with a suggestion for an unknown key."""
+    """Return the validated node.
+
+    Raises:
+        ParamsError: The values are invalid. The message has one line per error, and suggests a name for an unknown key.
+    """
     try:
         return node.model_validate(tree)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Standardises by running statistics of the batches, without a pass over the data before training."""
+"""Standardises each teacher by running statistics of the batches, without a pass over the data before training."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 @WEIGHTINGS.register("running")
 class Running(Weighting):
-    """One running mean and one running scale per teacher.
+    """One running mean and one running standard deviation per teacher, the same for all dimensions.
 
     Args:
         n_teachers: Number of teachers.
@@ -61,8 +61,8 @@ class Running(Weighting):
     def _learn(self, teacher_index: int, values: Tensor) -> None:
         """Update the statistics with a batch; the first batch sets them.
 
-        The variance equals the running mean square minus the squared running mean, computed without subtracting two
-        large numbers.
+        The variance equals the running mean square minus the squared running mean, but this formula avoids the
+        rounding error of subtracting two large numbers.
         """
         share = self._momentum if self.known[teacher_index] > 0 else 1.0
         apart = values.mean() - self.mean[teacher_index]
