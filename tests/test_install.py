@@ -28,6 +28,8 @@ BUILD_FILES = (
     "requirements.lock",
     "scripts",
     "src",
+    "flows",
+    "dvc.yaml",
 )
 STOCK = {"PIP_CONFIG_FILE": os.devnull}
 """Changes that make `environment` that of a machine without a local wheel folder."""
