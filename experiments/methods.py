@@ -42,7 +42,7 @@ def compared_methods(params: Params, modality: str) -> Sequence[Method]:
 
     loss = params.modality(modality).loss.name
     return [
-        Method(DEFAULT, f"`{loss}` and the geometry term, as in `params.yaml`", {}),
+        Method(DEFAULT, f"`{loss}` and the relational term, as in `params.yaml`", {}),
         method(
             "paper",
             "`gaussian-nll` alone (arXiv:2510.18680)",

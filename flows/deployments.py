@@ -73,7 +73,7 @@ def make_schedule(
         raise ParamsError("--timezone belongs to --cron: an interval has no time zone.")
     if interval_s is not None and cron is None:
         return Interval(interval_s)
-    raise ParamsError("A schedule needs either --cron or --interval-s.")
+    raise ParamsError("A schedule needs exactly one of --cron and --interval-s.")
 
 
 def make_trigger(modality: str, event: str) -> DeploymentEventTrigger:

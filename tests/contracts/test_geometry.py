@@ -1,4 +1,4 @@
-"""Contract of every registered geometry term."""
+"""Contract of every registered relational term."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Algebraic properties of every registered geometry term: masks, order, repetition."""
+"""Algebraic properties of every registered relational term: masks, order, repetition."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.predictions import random_prediction
 GIVEN = {
     "loss": {"prediction", "target", "mask"},
     "head": {"student_dim", "teacher_dims", "generator"},
-    "geometry term": {"student", "student_dim", "teacher_dims", "targets", "masks"},
+    "relational term": {"student", "student_dim", "teacher_dims", "targets", "masks"},
     "weighting": {"n_teachers"},
 }
 OTHER: dict[str, Any] = {

@@ -19,7 +19,10 @@ def test_lines_are_read_in_order_and_an_empty_one_is_an_example(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "got an empty file"), (b"\xd0\xff\x00", "must be UTF-8 text, one example per line")],
+    [
+        (b"", "is empty. Expected one example per line"),
+        (b"\xd0\xff\x00", "must be UTF-8 text, one example per line"),
+    ],
     ids=["empty", "binary"],
 )
 def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -47,5 +50,5 @@ def test_a_line_that_the_modality_refuses_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="give a text file"):
+    with pytest.raises(MissingDataError, match="Pass a text file"):
         read_lines(tmp_path)

@@ -27,7 +27,7 @@ def test_a_schedule_is_made_from_a_cron_line_or_an_interval() -> None:
 def test_a_schedule_needs_exactly_one_of_cron_and_interval(
     both: tuple[str | None, float | None],
 ) -> None:
-    with pytest.raises(ParamsError, match="either --cron or --interval-s"):
+    with pytest.raises(ParamsError, match="exactly one of --cron and --interval-s"):
         make_schedule(*both)
 
 

@@ -111,7 +111,7 @@ def test_a_diverged_training_is_recognised_by_the_name_of_its_error() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"on": ["refused"]}, "either `block` or `url_env`"),
+        ({"on": ["refused"]}, "exactly one of `block` and `url_env`"),
         ({"on": ["refused"], "url_env": URL}, "url_env"),
         ({"on": ["refused"], "block": "team"}, "block"),
         ({"on": ["exploded"], "url_env": "CHAT_URL"}, "on"),

@@ -29,7 +29,7 @@ def test_the_default_params_resolve(tree: dict[str, Any]) -> None:
         (("loss", "name"), "gausian-nll", "Did you mean 'gaussian-nll'"),
         (("heads", "hiden"), 3, "Did you mean 'hidden'"),
         (("student", "dims"), 3, "Did you mean 'dim'"),
-        (("geometry", "name"), "consensus", "Unknown geometry term 'consensus'"),
+        (("geometry", "name"), "consensus", "Unknown relational term 'consensus'"),
         (("teachers", "minilm-l6", "poolin"), "cls", "Did you mean 'pooling'"),
         (("teachers", "minilm-l6", "family"), "onyx", "Unknown teacher family 'onyx'"),
     ],

@@ -201,7 +201,9 @@ def test_numbers_in_place_of_examples_are_refused(tmp_path: Path) -> None:
     frames = make_frames()
     frames["topics"]["text"] = range(8)
 
-    with pytest.raises(DataError, match=r"topics.parquet: column 'text' must hold examples, got "):
+    with pytest.raises(
+        DataError, match=r"topics.parquet: column 'text' must contain examples, got "
+    ):
         run(tmp_path, frames)
 
 

@@ -1,4 +1,4 @@
-"""Algebraic properties of the whole training loss, with every loss, head, weighting and geometry term."""
+"""Algebraic properties of the whole training loss, with every loss, head, weighting and relational term."""
 
 from __future__ import annotations
 

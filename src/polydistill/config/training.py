@@ -98,7 +98,7 @@ class MethodParams(Node):
     heads: Plugin = Plugin.model_validate({"name": "low-rank", "hidden": 512})
     loss: Plugin = Plugin(name="beta-nll")
     loss_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the teachers' losses; 0: the geometry term is the only objective."""
+    """Weight of the teachers' losses; 0: the relational term is the only objective."""
     geometry: Plugin | None = Plugin(name="consensus-similarity")
     geometry_weight: Annotated[float, Field(ge=0)] = 3.0
     weighting: Plugin = Plugin(name="per-dimension")
@@ -109,6 +109,6 @@ class MethodParams(Node):
     def _student_has_an_objective(self) -> Self:
         if self.loss_weight == 0 and (self.geometry is None or self.geometry_weight == 0):
             raise ParamsError(
-                "loss_weight must be above 0, got 0: without a geometry term nothing trains the student."
+                "loss_weight must be above 0, got 0: without a relational term nothing trains the student."
             )
         return self

@@ -60,13 +60,13 @@ def read_lines(path: Path) -> list[str]:
         DataError: The file is not UTF-8, or is empty.
     """
     if not path.is_file():
-        raise MissingDataError(f"No file {path}: give a text file, one example per line.")
+        raise MissingDataError(f"No file {path}. Pass a text file with one example per line.")
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} must be UTF-8 text, one example per line: {error}.") from error
     if lines == [""]:
-        raise DataError(f"{path} must hold one example per line, got an empty file.")
+        raise DataError(f"{path} is empty. Expected one example per line.")
     return lines
 
 

@@ -71,7 +71,7 @@ def read_image(example: Example) -> Any:
         raise UnreadableImageError(f"An image is too large: {str(error).rstrip('.')}.") from error
     except BROKEN as error:
         is_other = isinstance(error, UnidentifiedImageError)  # its message has a memory address
-        reason = f"it is no {', '.join(FORMATS)}" if is_other else str(error).rstrip(".")
+        reason = f"its format is not {' or '.join(FORMATS)}" if is_other else str(error).rstrip(".")
         raise UnreadableImageError(
             f"An image of {len(content):,} bytes cannot be read: {reason}."
         ) from error

@@ -97,7 +97,7 @@ def _with_derived(
         wrong = filled[[not isinstance(value, str | bytes) for value in filled]]
         if len(wrong):
             raise DataError(
-                f"{path}: column {column!r} must hold examples, got {wrong.iloc[0]!r} in "
+                f"{path}: column {column!r} must contain examples, got {wrong.iloc[0]!r} in "
                 f"row {wrong.index[0]} ({len(wrong)} such rows)."
             )
     rows = frame[list(columns)].itertuples(index=False, name=None)

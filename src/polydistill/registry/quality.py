@@ -215,7 +215,7 @@ def _task(
     if change >= 0:
         because = "not lower"
     elif not significant:
-        because = f"lower, which chance explains ({p})"
+        because = f"lower, but not significantly ({p})"
     elif beyond:
         because = f"it falls by more than {-lowest:g}, and not by chance ({p})"
     else:

@@ -53,7 +53,7 @@ def read_report(path: Path, stage: str) -> Json:
     except ValueError as error:
         raise DataError(f"{path} is damaged: {error}. Run the {stage} stage again.") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}.")
+        raise DataError(f"{path} must contain a JSON object, got {type(content).__name__}.")
     return content
 
 

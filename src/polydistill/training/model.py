@@ -1,4 +1,4 @@
-"""The student, heads, losses and geometry term as one module for the trainer."""
+"""The student, heads, losses and relational term as one module for the trainer."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from polydistill.training.weighting import Weighting
 
 
 class DistillationModel(nn.Module):
-    """Computes the weighted mean losses of the teachers plus the weighted geometry term.
+    """Computes the weighted mean losses of the teachers plus the weighted relational term.
 
     The teachers are not part of the module: their embeddings are part of the batch and are in no checkpoint. Under
     autocast the student and the heads compute in half precision; losses, geometry and weighting use float32.
@@ -21,9 +21,9 @@ class DistillationModel(nn.Module):
         heads: A module that implements `contracts.Heads`.
         loss: An unreduced loss, applied to each teacher.
         geometry: A relational term, or None.
-        geometry_weight: Weight of the geometry term.
+        geometry_weight: Weight of the relational term.
         weighting: The teacher weighting. None: all teachers have the same weight.
-        loss_weight: Weight of the teachers' losses. 0: only the geometry term trains the student, and the heads
+        loss_weight: Weight of the teachers' losses. 0: only the relational term trains the student, and the heads
             are not trained.
     """
 

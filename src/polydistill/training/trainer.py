@@ -43,7 +43,7 @@ class TrainingPlan:
         tracker: Called after each evaluation.
         progress: Called after each evaluation.
         callback: An additional callback, such as `warm_start.HoldHeads`.
-        by_geometry: Whether the best weights are selected by the held-out geometry term (see
+        by_geometry: Whether the best weights are selected by the held-out relational term (see
             `contracts.GeometryTerm`) and not by the teachers' loss.
     """
 

@@ -1,4 +1,4 @@
-"""Checks, pair masks and means that the geometry terms share."""
+"""Checks, pair masks and means that the relational terms share."""
 
 from collections.abc import Callable, Sequence
 

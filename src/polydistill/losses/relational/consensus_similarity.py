@@ -1,4 +1,4 @@
-"""Geometry term: the student's cosine similarities in a batch match the mean of the teachers' similarities."""
+"""Relational term: the student's cosine similarities in a batch match the mean of the teachers' similarities."""
 
 from collections.abc import Sequence
 

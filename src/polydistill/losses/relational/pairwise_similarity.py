@@ -1,4 +1,4 @@
-"""Baseline geometry term: the student's similarities in a batch match those of each teacher, not their mean."""
+"""Baseline relational term: the student's similarities in a batch match those of each teacher, not their mean."""
 
 from collections.abc import Sequence
 

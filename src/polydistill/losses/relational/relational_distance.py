@@ -1,4 +1,4 @@
-"""Baseline geometry term: relational knowledge distillation of pairwise distances, divided by their mean."""
+"""Baseline relational term: relational knowledge distillation of pairwise distances, divided by their mean."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Baseline geometry term (CompRess): the student matches the distribution of each example's similarities."""
+"""Baseline relational term (CompRess): the student matches the distribution of each example's similarities."""
 
 from collections.abc import Sequence
 
