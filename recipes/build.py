@@ -29,7 +29,8 @@ class DataReport:
     Attributes:
         modality: The modality of the folder.
         rows: The number of rows of each table.
-        left_out: The number of rows that are in no table, by source and reason.
+        left_out: The numbers of rows left out, by source or table, and by reason. A row left out of one table may be
+            in another.
         data_bytes: The size of all of `data/`, in bytes.
     """
 

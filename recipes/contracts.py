@@ -34,7 +34,8 @@ class BuiltData:
         frames: The tables by their paths in `data/<modality>`: `corpus.parquet`, `tasks/<task>.parquet`, and frozen
             copies of changing sources.
         texts: Text files by their paths in `data/`: licences that must accompany the tables.
-        left_out: The number of source rows that are left out of all tables, by source and reason.
+        left_out: The numbers of rows left out, by source or table, and by reason. A row left out of one table may be
+            in another.
     """
 
     frames: Mapping[str, pd.DataFrame]

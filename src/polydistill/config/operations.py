@@ -23,11 +23,11 @@ class GateParams(Node):
     min_gain: Score = -0.002
     """Minimum gain in mean score over the champion; between seeds, the mean has a standard deviation of 0.001."""
     max_regression_per_task: ScoreMargin | None = 0.02
-    """Maximum decrease of a task's score below the champion's; a larger decrease fails only if significant."""
+    """Maximum decrease of a score below the champion's; a larger one fails only if it is significant."""
     min_gain_over_undistilled: Score | None = 0.0
     """Minimum gain in mean score over the undistilled student."""
     max_harm_per_task: ScoreMargin | None = 0.02
-    """Maximum decrease of a task's score below the undistilled student's; a larger decrease fails only if significant."""
+    """Maximum decrease of a score below the undistilled student's; a larger one fails only if it is significant."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Confidence level of the intervals; also the least probability that no task fails by chance alone."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
