@@ -88,4 +88,5 @@ def _heading(command: str, finished: Finished) -> str:
     if finished.exit_code >= 0:
         return f"polydistill {command} failed with exit code {finished.exit_code}:"
     name = signal.Signals(-finished.exit_code).name
-    return f"polydistill {command} was killed by {name}; the next run resumes from there. Its last lines:"
+    said = " Last lines of this command:" if finished.lines else ""
+    return f"polydistill {command} was killed by {name}. The next run resumes from there.{said}"

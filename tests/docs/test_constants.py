@@ -67,7 +67,7 @@ CONSTANTS = [
     ("docs/guides/reproduce.md", r"in the last (\d+) hours", defaults(gc)["older_than_h"]),
     ("docs/guides/reproduce.md", r"`--keep-versions (\d+)`", defaults(gc)["keep_versions"]),
     ("docs/guides/notifications.md", r"has at most ([\d,]+) characters", MAX_CHARACTERS),
-    ("docs/guides/your-own-data.md", r"it shows (\w+) rows", EXAMPLES),
+    ("docs/guides/your-own-data.md", r"shows up to (\w+) rows", EXAMPLES),
     ("docs/guides/your-own-data.md", r"without it, (a fifth) of the groups", TEST_SHARE),
     ("docs/guides/your-own-data.md", r"held_out: ([\d.]+)", CorpusParams.model_fields["held_out"].default),
     ("docs/guides/predicting-teachers.md", r"should contain (\d+) %", COVERAGE * 100),

@@ -24,11 +24,15 @@ settings = typer.Typer()
 @settings.command(epilog="Example: polydistill params text")
 def params(
     modality: Annotated[
-        str | None, typer.Argument(help="A block of params.yaml, such as text [all].")
+        str | None, typer.Argument(help="A block of params.yaml, such as text. Default: all.")
     ] = None,
     *,
     every: Annotated[
-        bool, typer.Option("--all", help="Also show settings of tasks, teachers and quick runs.")
+        bool,
+        typer.Option(
+            "--all",
+            help="Also show settings of tasks, teachers and quick runs; --json always does.",
+        ),
     ] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Update params.resolved.yaml, and show nothing.")
@@ -38,7 +42,7 @@ def params(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show every setting with its default, bound and unit."""
+    """Show the effective settings, defaults, bounds and units."""
     from polydistill.config.params import RESOLVED_FILE, is_resolved
     from polydistill.errors import ParamsError
 
@@ -84,7 +88,7 @@ def _show(effective: Params, modality: str | None, *, every: bool, as_json: bool
 
 
 def _is_row(setting: Setting) -> bool:
-    """Return whether a setting belongs to a task, a teacher or quick runs, which `params.yaml` lists in full."""
+    """Return whether only `--all` shows the setting: one of a task, a teacher or quick runs, but not `enabled`."""
     block = setting.key.split(".")[1:2]
     return block in (["tasks"], ["teachers"], ["quick"]) and not setting.key.endswith(".enabled")
 

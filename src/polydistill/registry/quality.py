@@ -199,7 +199,7 @@ def _gain(
     gain = round(found.mean.mean, DECIMALS)
     because = (
         f"its mean score is {found.after:.4f}, {name} has {found.before:.4f}: "
-        f"a gain of {gain:+.4f} {_shown(found.mean)}, and {least:+.4f} is needed."
+        f"a gain of {gain:+.4f} {_shown(found.mean)}; at least {least:+.4f} is needed."
     )
     if apart:
         because += f" Not compared, because only one has it or its data differ: {', '.join(apart)}."
