@@ -27,7 +27,7 @@ def silent(what: str, done: int, total: int, **figures: float) -> None:
 
 
 class Tracker:
-    """Records a run while it is in progress. This base class records nothing and is the default of every stage.
+    """Records a run while it is in progress. This base class records nothing.
 
     A tracker may be slow or unreachable, but it must never make the run fail.
     """
@@ -121,9 +121,9 @@ class Modality(Protocol):
     column: str
     """The column of a corpus or a task that holds the example."""
     near_similarity: float | None
-    """Minimum Jaccard index of the character 5-grams of two near keys, for the examples to count as near-duplicates.
+    """Minimum Jaccard index of the character 5-grams of two near keys, for a split to keep both examples on one side.
 
-    None: only examples with equal near keys are near-duplicates. This is for keys such as a hash or a formula, in
+    None: only examples with equal near keys are kept together. This is for keys such as a hash or a formula, in
     which similar characters do not mean similar content.
     """
 
@@ -188,7 +188,7 @@ class Student(Protocol):
 class Prediction:
     """A head's output for one teacher: a mixture of Gaussians over its embedding, given the student's embedding.
 
-    All tensors have the precision of the targets, but at least float32 (see `widened`).
+    All tensors have the precision in which the head computes, but at least float32 (see `widened`).
 
     Attributes:
         mean: `(batch, modes, teacher_dim)`.
@@ -255,4 +255,7 @@ class GeometryTerm(Protocol):
     def __call__(
         self, student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> Tensor:
-        """Return losses `(batch,)` of `student`, `(batch, dim)`, given a target `(batch, teacher_dim)` per teacher."""
+        """Return one loss per example, `(batch,)`.
+
+        `student` is `(batch, dim)`. Each teacher has a target, `(batch, teacher_dim)`, and a mask, `(batch,)`.
+        """

@@ -139,7 +139,7 @@ def embed(
 
 @commands.command(epilog="Example: polydistill distill text")
 def distill(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Train the student on the embeddings of all teachers."""
+    """Train the student on the embeddings of all enabled teachers."""
     from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
 
     with steady_inputs(ROOT):
@@ -165,7 +165,7 @@ def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
         progress = ProgressLines("evaluate")
         report = plain(run_evaluation(ROOT, stage_params(ROOT), modality, progress=progress))
         if not as_json:
-            report.pop("scores")  # the report has a table of all scores
+            report.pop("scores")  # the HTML report shows all scores; here the summary is enough
         show(report, as_json=as_json)
 
 

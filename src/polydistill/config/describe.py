@@ -13,7 +13,7 @@ from polydistill.config.tree import Params, node_class
 
 Path = tuple[str, ...]
 OptionDefaults = Callable[[str, str], Mapping[str, object]]
-"""Returns the default options of a plug-in, given its key (such as `student` or `teachers`) and its name."""
+"""Returns the default options of a plug-in, given its key (such as `student`) and its name or, for teachers, its family."""
 COMPARISONS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 REQUIRED = "(required)"
 
@@ -50,10 +50,11 @@ def describe(
         params: The effective settings.
         own: The content of `params.yaml`, from `read_tree`.
         modality: The modality whose settings are returned.
-        option_defaults: Returns the defaults of options that are in neither `params.yaml` nor `config/defaults`.
+        option_defaults: Returns a plug-in's default options in code. They apply if neither `params.yaml` nor
+            `config/defaults` sets them.
 
     Raises:
-        UnknownNameError: `params.yaml` has no such modality.
+        UnknownNameError: The modality is not enabled in `params.yaml`.
     """
     block = params.modality(modality).model_dump(mode="json")
     tree = params.model_dump(mode="json", include={*Params.model_fields}) | {modality: block}

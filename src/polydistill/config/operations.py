@@ -21,7 +21,7 @@ class GateParams(Node):
     """Rules that a challenger must pass to become the champion. A null bound disables its rule."""
 
     min_gain: Score = -0.002
-    """Minimum gain in mean score over the champion; between seeds, the mean has a standard deviation of 0.001."""
+    """Minimum gain in mean score over the champion; a negative value allows a decrease."""
     max_regression_per_task: ScoreMargin | None = 0.02
     """Maximum decrease of a score below the champion's; a larger one fails only if it is significant."""
     min_gain_over_undistilled: Score | None = 0.0
@@ -29,23 +29,23 @@ class GateParams(Node):
     max_harm_per_task: ScoreMargin | None = 0.02
     """Maximum decrease of a score below the undistilled student's; a larger one fails only if it is significant."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Confidence level of the intervals; also the least probability that no task fails by chance alone."""
+    """Confidence level of the intervals. Each per-task rule has the significance level 1 - `confidence`."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
     """Number of bootstrap resamples of the examples."""
     max_latency_ratio: Ratio | None = 1.25
-    """Maximum latency divided by the champion's, in batches of 1 and of 64, in one process."""
+    """Maximum ratio of latencies, challenger to champion, in one process; for batches of 1 and of 64."""
     max_latency_ms: Milliseconds | None = None
     """Maximum latency of one example, on the machine that promotes."""
     max_size_mb: Megabytes | None = 64.0
     """Maximum size of the bundle on disk."""
     max_memory_mb: Megabytes | None = 512.0
-    """Maximum growth of peak memory in a new process that loads the student."""
+    """Maximum growth of peak memory in a new process that loads the student and embeds a few examples."""
     max_contamination: Share | None = 0.0
-    """Maximum share of a task's examples that are also in the corpus."""
+    """Maximum share of a task's examples that are in the corpus too, exactly or with trivial differences."""
     data_validated: bool = True
     """Require that the validated data are exactly the data that the student was trained on."""
     reproducible: Literal["required", "unless-refuted", "any"] = "unless-refuted"
-    """Required value of the version's tag `reproducible`. `required`: `true`; `unless-refuted`: any but `false`."""
+    """`required`: the version's tag `reproducible` must be true; `unless-refuted`: it must not be false."""
     licence_policy: Literal["any", "commercial"] = "commercial"
     """`commercial`: every teacher's licence must be known to allow commercial use."""
     commercial_licences: tuple[str, ...] = COMMERCIAL_LICENCES
@@ -58,10 +58,10 @@ class DriftParams(Node):
     """The test for drift between an incoming corpus and the champion's corpus."""
 
     rows: Annotated[int, Field(ge=10, json_schema_extra={"unit": "rows"})] = 1000
-    """Number of rows drawn from each corpus for the test."""
+    """Number of rows drawn from each corpus for the test on embeddings."""
     permutations: Annotated[int, Field(ge=99)] = 499
     level: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """Significance level: the largest p-value that counts as drift, and the false-alarm rate."""
+    """Significance level of the test on embeddings: the largest p-value that counts as drift."""
     tolerance: Annotated[float, Field(gt=0)] = 0.1
     """Maximum change of a column's mean: relative for a measure such as text length, absolute for a share of rows."""
 
@@ -70,7 +70,7 @@ class RetrainParams(Node):
     """When a scheduled run trains, and whether it may promote without approval."""
 
     policy: RetrainPolicy = "always"
-    """When a scheduled run trains a student."""
+    """`always`, or only if `data.dvc` differs from the champion's (`on-new-data`), or only after drift (`on-drift`)."""
     catch_up: Literal["skip", "latest", "all"] = "latest"
     """Which missed runs of a schedule are run later."""
     grace_s: Annotated[float, Field(ge=0, json_schema_extra={"unit": "s"})] = 900.0
@@ -109,9 +109,9 @@ class NotifyParams(Node):
 
 
 class QuickParams(Node):
-    """Settings that a quick run of a modality overrides, so that the pipeline takes minutes."""
+    """Changes to a modality's settings in a quick run, so that the pipeline takes minutes."""
 
     teachers: Annotated[tuple[str, ...], Field(min_length=1)]
     """Teachers that a quick run enables."""
     put: dict[str, object] = Field({})
-    """Values that override those of the modality's block, by dotted key."""
+    """Values that override those of the modality's block, by dotted key within the block."""

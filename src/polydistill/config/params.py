@@ -31,7 +31,7 @@ RESOLVED_FILE = Path("params.resolved.yaml")
 Model = TypeVar("Model", bound=BaseModel)
 HEADER = """\
 # Written by `polydistill params --write` from params.yaml and the defaults; do not edit: change params.yaml.
-# The parameters that DVC compares. `docs/decisions/0009-effective-values-in-a-file.md` has the reason.
+# DVC compares these values. Why they are in a file: `docs/decisions/0009-effective-values-in-a-file.md`.
 """
 
 
@@ -85,7 +85,7 @@ def read_tree(root: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2, as DVC reads it: only `true` and `false` are booleans, so the key `on:` is a string."""
+    """A `SafeLoader` with YAML 1.2's booleans, as in DVC: only `true` and `false`, so the key `on:` is a string."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -186,8 +186,8 @@ def merged(
 ) -> dict[str, Any]:
     """Replace defaults of a node by a user's values.
 
-    A plug-in with a `name` replaces the default plug-in with all its options; without a `name`, only the given
-    options replace the defaults.
+    A user's plug-in that has a `name` replaces the whole default plug-in, options included. Without a `name`, it
+    replaces only the options that it gives.
     """
     both = {**default, **own}
     for key in default.keys() & own.keys():
@@ -210,8 +210,9 @@ def _packaged(folder: str, modality: str) -> dict[str, Any]:
 def resolved_text(params: Params) -> str:
     """Return the content of `params.resolved.yaml`: every effective value, and the block `enabled`.
 
-    `enabled` lists the enabled modalities and, per modality, the enabled teachers in order. `dvc.yaml` defines one
-    stage per entry, and a student depends on its modality's list. Teacher rows therefore have no key `enabled`.
+    `enabled` lists the enabled modalities, each modality's enabled teachers in the order of `params.yaml`, and the
+    pairs of both under `embed`. `dvc.yaml` defines one stage per modality or pair, and `distill` depends on its
+    modality's list of teachers. The rows of the teachers do not repeat the key `enabled`.
     """
     enabled = {
         "modalities": list(params.modalities),
