@@ -13,7 +13,7 @@ from polydistill.config.tree import Params, node_class
 
 Path = tuple[str, ...]
 OptionDefaults = Callable[[str, str], Mapping[str, object]]
-"""Returns the default options of a plug-in, given its key (such as `student`) and its name or, for teachers, its family."""
+"""Returns the default options of a plug-in, given its key, such as `student`, and its name (teachers: family)."""
 COMPARISONS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 REQUIRED = "(required)"
 
