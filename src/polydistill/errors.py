@@ -22,6 +22,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+MAX_SHOWN = 80
+"""The maximum number of characters of a value in a message."""
+
+
+def short(value: object, limit: int = MAX_SHOWN) -> str:
+    """Return the `repr` of a value for a message, cut to at most `limit` characters.
+
+    Examples:
+        >>> short("C" * 100_000, 12)
+        "'CCCCCCCC..."
+    """
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
 
 class PolydistillError(Exception):
     """The base class: catching it catches every error that polydistill raises on purpose."""
@@ -47,7 +61,9 @@ class UnknownNameError(ParamsError):
         names = sorted(known)
         close = get_close_matches(name, names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
+        super().__init__(
+            f"Unknown {kind} {short(name)}.{hint} Known: {', '.join(names) or 'none'}."
+        )
 
 
 class MissingExtraError(PolydistillError, ImportError):

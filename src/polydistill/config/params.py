@@ -19,7 +19,7 @@ from polydistill.config.data import TaskParams
 from polydistill.config.nodes import Plugin
 from polydistill.config.training import MethodParams
 from polydistill.config.tree import MODALITIES, ModalityParams, Params, node_class
-from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.errors import ParamsError, UnknownNameError, short
 from polydistill.plugins import names_in
 
 __all__ = [
@@ -283,5 +283,5 @@ def _explained(error: ValidationError, node: type[BaseModel], source: str) -> It
         elif finding["type"] == "value_error":
             yield str(finding["ctx"]["error"])
         else:
-            got = "" if finding["type"] == "missing" else f" (got {finding['input']!r})"
+            got = "" if finding["type"] == "missing" else f" (got {short(finding['input'])})"
             yield f"{source}: {where}: {finding['msg']}{got}."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polydistill.errors import DataError, MissingDataError
+from polydistill.errors import DataError, MissingDataError, short
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif"})
 
@@ -135,7 +135,7 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
             row = json.loads(line)
         if not isinstance(row, dict):
             raise DataError(
-                f"{path}, line {number}, must be a JSON object, got {line[:40]!r}: correct it."
+                f"{path}, line {number}, must be a JSON object, got {short(line)}: correct it."
             )
         rows.append(row)
     return pd.DataFrame(rows, dtype=object)

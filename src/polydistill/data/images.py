@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Example
-from polydistill.errors import DataError, needs_extra
+from polydistill.errors import DataError, needs_extra, short
 
 MAX_PIXELS = 2**25
 """The maximum number of pixels. It is checked before decoding, because a tiny file can decode to gigabytes."""
@@ -37,7 +37,7 @@ def as_bytes(example: Example) -> bytes:
     head, _, body = example.partition(",")
     if not head.startswith(DATA_URI) or not head.endswith(";base64"):
         raise UnreadableImageError(
-            f"An image must be bytes or {DATA_URI}…;base64,…, got {example[:40]!r}."
+            f"An image must be bytes or {DATA_URI}…;base64,…, got {short(example)}."
         )
     try:
         return base64.b64decode(body, validate=True)

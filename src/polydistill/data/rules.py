@@ -11,7 +11,7 @@ from polydistill.config.data import TaskParams
 from polydistill.contracts import Modality, Rule
 from polydistill.data.modalities import between, in_set, rule
 from polydistill.data.tables import CLASS_KINDS, NUMBER_KINDS, sides
-from polydistill.errors import DataError
+from polydistill.errors import DataError, short
 
 SPLIT_KEY = "split_key"
 ROLES = ("query", "corpus")
@@ -97,7 +97,7 @@ def _with_derived(
         wrong = filled[[not isinstance(value, str | bytes) for value in filled]]
         if len(wrong):
             raise DataError(
-                f"{path}: column {column!r} must contain examples, got {wrong.iloc[0]!r} in "
+                f"{path}: column {column!r} must contain examples, got {short(wrong.iloc[0])} in "
                 f"row {wrong.index[0]} ({len(wrong)} such rows)."
             )
     rows = frame[list(columns)].itertuples(index=False, name=None)

@@ -21,7 +21,7 @@ from polydistill.data.tables import (
     corpus_table,
     read_corpus,
 )
-from polydistill.errors import ValidationFailedError
+from polydistill.errors import ValidationFailedError, short
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 
@@ -124,13 +124,12 @@ def _explain(failed: Sequence[RuleResult], tables: Mapping[str, Checked], kind: 
         )
         columns = [column for column in frame if column in shown | {result.column}]
         for row in result.rows[:EXAMPLES]:
-            cells = (f"{column}={_short(frame.loc[row, column])}" for column in columns)
+            cells = (f"{column}={_cell(frame.loc[row, column])}" for column in columns)
             lines.append(f"    row {row}: {', '.join(cells)}")
     if len(failed) > SHOWN:
         lines.append(f"... and {len(failed) - SHOWN} more in validation.json.")
     return "\n".join(lines)
 
 
-def _short(value: object) -> str:
-    text = repr(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _cell(value: object) -> str:
+    return short(value.item() if isinstance(value, np.generic) else value, 60)

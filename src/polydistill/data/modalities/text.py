@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from polydistill.contracts import Example, Rule
 from polydistill.data.modalities import MODALITIES, between, rule
-from polydistill.errors import DataError
+from polydistill.errors import DataError, short
 
 WORD = re.compile(r"[^\W_]+")
 WHITE_SPACE = {ord(mark): " " for mark in "\t\n\r"}
@@ -52,7 +52,9 @@ class TextModality:
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
         if not isinstance(value, str):
-            raise DataError(f"A text must be a string, got {value!r} ({type(value).__name__}).")
+            raise DataError(
+                f"A text must be a string, got {short(value)} ({type(value).__name__})."
+            )
         return value
 
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:

@@ -12,15 +12,13 @@ import numpy as np
 from polydistill.contracts import Example, Rule
 from polydistill.data.images import as_png, read_image, read_or_none
 from polydistill.data.modalities import MODALITIES, between, in_set
-from polydistill.errors import DataError, MissingDataError
+from polydistill.errors import DataError, MissingDataError, short
 
 LEAST_SIDE, GREATEST_SIDE = 8, 4096
 LEAST_CONTRAST = 2.0
 HASH_SIDE = 16
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
 """The first bytes of PNG, JPEG and GIF files."""
-SHOWN = 80
-"""The maximum number of characters of a value in a message."""
 STEP = 6
 """Smaller differences between neighbouring grey levels are ignored, so that compression does not change the key."""
 
@@ -139,8 +137,7 @@ def _from_path(value: str | Path) -> bytes:
         content = base64.b64decode("".join(str(value).split()), validate=True)
         if content.startswith(SIGNATURES):
             return content
-    shown = str(value) if len(str(value)) <= SHOWN else f"{str(value)[:SHOWN]}..."
-    raise MissingDataError(f"No image file {shown!r}.")
+    raise MissingDataError(f"No image file {short(str(value))}.")
 
 
 def _from_array(values: np.ndarray) -> bytes:
