@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from polydistill.contracts import Rule
 from polydistill.errors import UnknownNameError, ValidationFailedError
 from polydistill.integrations.great_expectations import GreatExpectationsChecker
 from polydistill.stages.validate import validate
+from tests.markup import HARMLESS, HOSTILE, Markup
 from tests.small_data import PandasChecker, make_frames, write_project
 
 pytest.importorskip("great_expectations")
@@ -86,3 +88,49 @@ def test_a_stage_with_it_passes_sound_data(tmp_path: Path) -> None:
     report = validate(tmp_path, params, "text", GreatExpectationsChecker(tmp_path / "docs"))
 
     assert report.tables == 4
+
+
+def docs_markup(docs: Path, words: list[str]) -> Markup:
+    """Check two tables that have `words` as names, as columns and as values of failing rows; read every page."""
+    tables = {}
+    for number, name in enumerate(words[:2]):
+        column, some = words[2 + number], words[number::2]
+        rows = some + some  # each value occurs twice
+        frame = pd.DataFrame({"id": rows, "text": rows, column: [*some, *(None for _ in some)]})
+        kinds: list[tuple[str, dict[str, object]]] = [
+            ("expect_column_values_to_be_unique", {"column": "id"}),
+            ("expect_column_values_to_be_unique", {"column": column}),
+            ("expect_column_values_to_not_be_null", {"column": column}),
+            ("expect_column_values_to_not_be_null", {"column": words[5]}),
+            ("expect_column_to_exist", {"column": words[6]}),
+            ("expect_column_values_to_be_in_set", {"column": column, "value_set": words[7:9]}),
+            ("expect_column_value_lengths_to_be_between", {"column": "text", "min_value": 999}),
+            ("expect_column_values_to_be_between", {"column": "text", "min_value": 5}),  # raises
+        ]
+        tables[name] = (frame, [Rule(kind, rest, "a rule") for kind, rest in kinds])
+    found = GreatExpectationsChecker(docs).check(tables)
+    assert [one.column for one in found] == [
+        rule.kwargs["column"] for _, rules in tables.values() for rule in rules
+    ]
+    return Markup("\n".join(page.read_text() for page in sorted(docs.rglob("*.html"))))
+
+
+def test_markup_in_a_table_is_text_in_data_docs(tmp_path: Path) -> None:
+    harmless = docs_markup(tmp_path / "harmless", HARMLESS)
+
+    hostile = docs_markup(tmp_path / "hostile", HOSTILE)
+
+    assert hostile.elements == harmless.elements
+    assert not [link for link in hostile.links if link.startswith("javascript")]
+
+
+def test_data_docs_show_the_values_themselves(tmp_path: Path) -> None:
+    value = "a < b & \"c\" or 'd'"
+    frame = pd.DataFrame({"id": [value, value]})
+
+    GreatExpectationsChecker(tmp_path).check(
+        {"one": (frame, [Rule("expect_column_values_to_be_unique", {"column": "id"}, "twice")])}
+    )
+
+    (page,) = (tmp_path / "validations").rglob("*.html")
+    assert f">{value}<" in unescape(page.read_text())

@@ -8,9 +8,11 @@ import pytest
 
 from polydistill.errors import DataError, MissingDataError
 from polydistill.report.page import write_report
+from tests.markup import HARMLESS, HOSTILE, Markup
 from tests.report.example_run import (
     MODELS,
     TASKS,
+    example_history,
     example_params,
     example_scores,
     example_verdict,
@@ -79,18 +81,51 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     assert draw(tmp_path / "one") == draw(tmp_path / "two") == draw(tmp_path / "one")
 
 
-def test_hostile_names_are_text_and_not_markup(tmp_path: Path) -> None:
-    hostile = "<img src=x onerror=alert(1)>"
-    scores, verdict = example_scores(), example_verdict()
-    scores[hostile] = scores["use-m3"]
-    verdict["reason"] = hostile
-    status = {"available": {}, "unavailable": {"lee": hostile}}
-    write_run(tmp_path, scores=scores, verdict=verdict, local_status=status)
+def page_markup(root: Path, words: list[str]) -> Markup:
+    """Write a run in which every name and sentence is one of `words`, and read its page."""
+    names = iter(words)
+    scores, verdict, history = example_scores(), example_verdict(), example_history()
+    renamed = {teacher: next(names) for teacher in history["teacher"].unique()}
+    scores |= {renamed.get(model, model): kinds for model, kinds in example_scores().items()}
+    verdict["reason"] = next(names)
+    for rule in verdict["rules"]:
+        rule["because"], rule["task"] = next(names), rule["task"] and next(names)
+    status = {"available": {next(names): 3}, "unavailable": {next(names): next(names)}}
+    numbers = dict.fromkeys(
+        ("best_step", "dim", "n_held_out", "n_parameters", "n_train", "steps"), 9
+    )
+    distillation = numbers | {"coverage_90": {next(names): 0.9}, "student_sha256": next(names)}
+    rule = {"because": next(names), "column": next(names), "count": 2, "success": False}
+    validation = {
+        "rules": [rule | {"table": next(names), "type": next(names)}],
+        "success": False,
+        "unavailable": [next(names)],
+        "dropped": {next(names): {"missing": 1, "duplicate": 1, "contradictory": 1}},
+    }
+    layout = write_run(
+        root,
+        scores=scores,
+        verdict=verdict,
+        local_status=status,
+        distillation=distillation,
+        validation=validation,
+    )
+    history["teacher"] = history["teacher"].map(renamed)
+    history.to_parquet(layout.history, index=False)
+    return Markup(draw(root))
 
-    html = draw(tmp_path)
 
-    assert "<img" not in html
-    assert html.count("&lt;img src=x onerror=alert(1)&gt;") >= 4
+@pytest.mark.parametrize("start", range(0, len(HOSTILE), 18))
+def test_markup_in_names_and_sentences_is_text(tmp_path: Path, start: int) -> None:
+    words = (HOSTILE * 2)[start : start + 30]
+
+    hostile = page_markup(tmp_path / "hostile", words)
+
+    harmless = page_markup(tmp_path / "harmless", HARMLESS)
+    ours = {element for element in hostile.elements if element[0] not in {"path", "use", "g"}}
+    assert ours <= set(harmless.elements)
+    assert not [link for link in hostile.links if link.startswith("javascript")]
+    assert not [name for element in hostile.elements for name in element if name.startswith("on")]
 
 
 def test_without_scores_there_is_no_page(tmp_path: Path) -> None:

@@ -1,5 +1,10 @@
-"""Checks rules with Great Expectations, in an ephemeral context, and writes Data Docs."""
+"""Checks rules with Great Expectations, in an ephemeral context, and writes Data Docs.
 
+The templates of Data Docs escape some texts and not others. So no markup of a table reaches them.
+"""
+
+import html
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +15,9 @@ import pandas as pd
 from polydistill.contracts import Rule
 from polydistill.errors import MissingExtraError, UnknownNameError
 from polydistill.stages.validate import EXAMPLES, RuleResult
+
+MARKUP = re.compile(r"[<>&\"'`/\\~]")
+"""Characters of a name that have a meaning in HTML, in a script or in a path."""
 
 
 class GreatExpectationsChecker:
@@ -42,11 +50,13 @@ class GreatExpectationsChecker:
         }
         results: list[RuleResult] = []
         for name, (frame, rules) in tables.items():
-            suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=suites[name]))
-            batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
-            definition = gx.ValidationDefinition(name=name, data=batch, suite=suite)
+            shown = _plain(name)
+            suite = context.suites.add(gx.ExpectationSuite(name=shown, expectations=suites[name]))
+            batch = source.add_dataframe_asset(shown).add_batch_definition_whole_dataframe("whole")
+            definition = gx.ValidationDefinition(name=shown, data=batch, suite=suite)
             outcome = context.validation_definitions.add(definition).run(
-                batch_parameters={"dataframe": frame}, result_format="SUMMARY"
+                batch_parameters={"dataframe": frame.rename(columns=_plain)},
+                result_format="SUMMARY",
             )
             found: list[Any] = outcome.results
             found.sort(key=lambda one: int(one.expectation_config.meta["number"]))
@@ -55,6 +65,12 @@ class GreatExpectationsChecker:
         return results
 
     def _write_docs(self, context: Any) -> None:
+        store = context.validation_results_store
+        for key in store.list_keys():
+            outcome = store.get(key)
+            for one in outcome.results:
+                one.result, one.exception_info = _escaped(one.result), _escaped(one.exception_info)
+            store.set(key, outcome)
         shutil.rmtree(self._data_docs, ignore_errors=True)
         self._data_docs.mkdir(parents=True)
         backend = {
@@ -75,9 +91,26 @@ def _expectation(gx: Any, rule: Rule, number: int) -> Any:
     known = registry.list_registered_expectation_implementations()
     if rule.type not in known:
         raise UnknownNameError("expectation", rule.type, known)
+    kwargs = {
+        key: _plain(value) if key == "column" else value for key, value in rule.kwargs.items()
+    }
     return registry.get_expectation_impl(rule.type)(
-        **rule.kwargs, notes=rule.because, meta={"number": number}
+        **kwargs, notes=rule.because, meta={"number": number}
     )
+
+
+def _plain(name: Any) -> Any:
+    """Return a name of a table or column with each character of `MARKUP` as its code: `a<b` is `a~3Cb`."""
+    return MARKUP.sub(lambda found: f"~{ord(found[0]):X}", name) if isinstance(name, str) else name
+
+
+def _escaped(value: Any) -> Any:
+    """Return a part of a result with all strings in it escaped for HTML."""
+    if isinstance(value, str):
+        return html.escape(value)
+    if isinstance(value, Mapping):
+        return {_escaped(key): _escaped(one) for key, one in value.items()}
+    return [_escaped(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _result(table: str, rule: Rule, outcome: Any) -> RuleResult:
