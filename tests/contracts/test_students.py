@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from polydistill.contracts import Example, Student
@@ -171,17 +180,167 @@ def test_is_trainable_and_restores_its_mode(name: str, checkpoint: Path) -> None
     )
 
 
-def test_the_model_card_names_the_student(tmp_path: Path) -> None:
+def test_the_card_names_the_student_and_the_hash_of_every_other_file(tmp_path: Path) -> None:
     STUDENTS.get("bag-of-bytes").build([], torch.Generator(), dim=3).save(tmp_path)
 
     card = json.loads((tmp_path / "student.json").read_text())
 
+    files = card.pop("files")
     assert card == {"dim": 3, "name": "bag-of-bytes"}
+    assert set(files) == {path.name for path in tmp_path.iterdir()} - {"student.json"}
+    assert files["model.safetensors"] == weights_digest(tmp_path)
 
 
-def test_a_missing_or_damaged_bundle_is_named(tmp_path: Path) -> None:
+def test_a_missing_bundle_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="run the distill stage"):
         load_student(tmp_path)
-    (tmp_path / "student.json").write_text("{")
-    with pytest.raises(DataError, match="is damaged"):
-        load_student(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def bundles(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bundle of every student."""
+    root = tmp_path_factory.mktemp("bundles")
+    for name in STUDENTS.names():
+        build(name, checkpoint).save(root / name)
+    return root
+
+
+FAULTS: dict[str, Callable[[Path, random.Random], object]] = {
+    "flipped": lambda path, draw: path.write_bytes(flipped(path.read_bytes(), draw)),
+    "cut": lambda path, draw: os.truncate(path, draw.randrange(path.stat().st_size)),
+    "emptied": lambda path, _: path.write_bytes(b""),
+    "longer": lambda path, draw: path.write_bytes(path.read_bytes() + draw.randbytes(7)),
+    "lost": lambda path, _: path.rename(path.with_name("moved")),
+    "a folder": lambda path, _: replace_by_folder(path),
+}
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def flipped(content: bytes, draw: random.Random) -> bytes:
+    """Return the content with one other bit."""
+    at = draw.randrange(len(content))
+    return content[:at] + bytes([content[at] ^ 1 << draw.randrange(8)]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", STUDENTS.names())
+def test_a_fault_in_any_file_of_a_bundle_is_refused(
+    name: str, fault: str, bundles: Path, tmp_path: Path
+) -> None:
+    files = sorted(path for path in (bundles / name).rglob("*") if path.is_file())
+    for number, file in enumerate(files):
+        copy = shutil.copytree(bundles / name, tmp_path / str(number))
+        FAULTS[fault](copy / file.relative_to(bundles / name), random.Random(number))
+
+        with pytest.raises(DataError) as got:
+            load_student(copy)
+
+        assert file.name in str(got.value)
+        assert len(str(got.value)) < 800
+
+
+@pytest.mark.parametrize("name", STUDENTS.names())
+def test_every_bit_of_a_card_counts(name: str, bundles: Path, tmp_path: Path) -> None:
+    card = (bundles / name / "student.json").read_bytes()
+    copy = shutil.copytree(bundles / name, tmp_path / "copy")
+    for seed in range(40):
+        wrong = flipped(card, random.Random(seed))
+        with suppress(ValueError):
+            if json.loads(wrong) == json.loads(card):  # white space
+                continue
+        (copy / "student.json").write_bytes(wrong)
+
+        with pytest.raises(DataError, match=r"copy|student\.json"):
+            load_student(copy)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=6,
+)
+CARDS = JSON | st.fixed_dictionaries(
+    {},
+    optional={
+        "name": JSON | st.sampled_from([*STUDENTS.names(), "Static", "static\n"]),
+        "dim": JSON | st.integers(0, 9),
+        "modality": JSON | st.just("text"),
+        "files": JSON
+        | st.dictionaries(
+            st.sampled_from(["/dev/zero", "../x", "a\0b", "model.safetensors", "x" * 300]), JSON
+        ),
+    },
+)
+
+
+@given(CARDS | st.binary(max_size=60))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_other_card_is_refused(bundles: Path, content: object) -> None:
+    with TemporaryDirectory() as place:
+        copy = shutil.copytree(bundles / "bag-of-bytes", Path(place) / "copy")
+        text = content if isinstance(content, bytes) else json.dumps(content).encode()
+        (copy / "student.json").write_bytes(text)
+
+        try:
+            assert load_student(copy).dim == content["dim"] == 6  # type: ignore[index]
+        except DataError as error:
+            assert "student.json" in str(error) or "copy" in str(error)  # noqa: PT017
+
+
+@given(
+    st.binary(max_size=40)
+    | st.builds(
+        lambda size, header: size.to_bytes(8, "little") + header,
+        st.sampled_from([0, 2, 99, 2**32, 2**63]),
+        st.binary(max_size=40) | JSON.map(lambda one: json.dumps(one).encode()),
+    )
+)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_other_weights_in_a_bundle_without_hashes_are_refused(
+    bundles: Path, content: bytes
+) -> None:
+    with TemporaryDirectory() as place:
+        copy = shutil.copytree(bundles / "bag-of-bytes", Path(place) / "copy")
+        (copy / "student.json").write_text('{"dim": 6, "name": "bag-of-bytes"}')
+        (copy / "model.safetensors").write_bytes(content)
+
+        with pytest.raises(DataError, match="copy is damaged"):
+            load_student(copy)
+
+
+def test_a_bundle_of_an_earlier_release_loads_without_hashes(bundles: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(bundles / "static", tmp_path / "copy")
+    expected = encode(load_student(copy), TEXTS)
+    (copy / "student.json").write_text('{"dim": 6, "name": "static"}')
+
+    np.testing.assert_array_equal(encode(load_student(copy), TEXTS), expected)
+
+
+def test_the_card_of_another_student_is_refused(bundles: Path, tmp_path: Path) -> None:
+    for name, other in itertools.permutations(STUDENTS.names(), 2):
+        copy = shutil.copytree(bundles / name, tmp_path / f"{name} {other}")
+        shutil.copy(bundles / other / "student.json", copy)
+        with pytest.raises(DataError, match="damaged"):
+            load_student(copy)
+        (copy / "student.json").write_text(json.dumps({"dim": 7, "name": other}))
+        with pytest.raises(DataError, match="damaged"):
+            load_student(copy)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+@pytest.mark.parametrize("name", STUDENTS.names())
+def test_the_files_follow_the_umask(
+    name: str, umask: int, checkpoint: Path, tmp_path: Path
+) -> None:
+    student, before = build(name, checkpoint), os.umask(umask)
+    try:
+        student.save(tmp_path / "bundle")
+    finally:
+        os.umask(before)
+
+    files = [path for path in (tmp_path / "bundle").rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~umask}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +81,35 @@ def test_a_damaged_file_is_named(tmp_path: Path, file: str) -> None:
         load_heads(tmp_path / "heads")
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_every_bit_of_the_weights_counts(tmp_path: Path, seed: int) -> None:
+    save_heads(bundle(), tmp_path / "heads")
+    path, draw = tmp_path / "heads" / "heads.safetensors", random.Random(seed)
+    content = bytearray(path.read_bytes())
+    content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match=r"heads\.safetensors is damaged"):
+        load_heads(tmp_path / "heads")
+
+
+def test_heads_of_an_earlier_release_have_no_hashes(tmp_path: Path) -> None:
+    saved = bundle()
+    save_heads(saved, tmp_path / "heads")
+    path = tmp_path / "heads" / "heads.json"
+    card = json.loads(path.read_text())
+    del card["files"]
+    path.write_text(json.dumps(card))
+
+    assert load_heads(tmp_path / "heads").card == saved.card
+
+
 def test_a_card_of_an_older_version_says_to_distil_again(tmp_path: Path) -> None:
     save_heads(bundle(), tmp_path / "heads")
     older = {"heads": {"name": "low-rank"}, "teachers": ["wide", "narrow"]}
     (tmp_path / "heads" / "heads.json").write_text(json.dumps(older))
 
-    with pytest.raises(DataError, match="older version.*Run the distill stage again"):
+    with pytest.raises(DataError, match="older version.*run the distill stage again"):
         load_heads(tmp_path / "heads")
 
 
@@ -96,7 +120,7 @@ def test_an_option_that_heads_no_longer_have_says_to_distil_again(tmp_path: Path
     (tmp_path / "heads" / "heads.json").write_text(json.dumps(card))
 
     with pytest.raises(
-        DataError, match="older version.*'scale_hidden'.*Run the distill stage again"
+        DataError, match="'scale_hidden'.*older version.*run the distill stage again"
     ):
         load_heads(tmp_path / "heads")
 

@@ -8,16 +8,19 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from polydistill.config.nodes import Node, Plugin
 from polydistill.contracts import Example, FloatArray, Student
-from polydistill.errors import DataError, MissingDataError, StoreError
+from polydistill.errors import MissingDataError, StoreError
 from polydistill.export.kinds import EXPORTS
+from polydistill.project.card import damaged, read_card, write_card
+from polydistill.project.files import write_atomic
 from polydistill.students import encode, load_student, weights_digest
 from polydistill.training.heads_bundle import HeadsBundle, load_matching_heads
 
 CARD, ARRAYS, STUDENT, HEADS = "export.json", "export.safetensors", "student", "heads"
+REMEDY = "export the student again"
 
 
 class Export(Protocol):
@@ -75,11 +78,11 @@ def save_export(folder: Path, plugin: Plugin, export: Export, student: Path, hea
     if export.needs_heads:
         shutil.copytree(heads, folder / HEADS)
     arrays = {name: values for name, values in vars(export).items() if name != HEADS}
-    save_file(arrays, folder / ARRAYS)
+    write_atomic(folder / ARRAYS, save(arrays))
     width = load_student(student).dim
     dim = export.apply(np.zeros((1, width), dtype=np.float32)).shape[1]
     card = ExportCard(export=plugin, dim=dim, student_sha256=weights_digest(student))
-    (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_card(folder / CARD, card.model_dump(mode="json"))
 
 
 def load_export(folder: Path) -> ExportedStudent:
@@ -95,21 +98,18 @@ def load_export(folder: Path) -> ExportedStudent:
         if not (folder / file).exists():
             raise MissingDataError(f"No {file} in {folder}: `polydistill export` writes it.")
     try:
-        card = ExportCard.model_validate_json((folder / CARD).read_bytes())
-        arrays, student = load_file(folder / ARRAYS), folder / STUDENT
+        card = ExportCard.model_validate(read_card(folder / CARD, REMEDY, verify=False))
+        student = folder / STUDENT
         if (found := weights_digest(student)) != card.student_sha256:
             raise StoreError(
                 f"{folder} was made for a student with weights {card.student_sha256[:12]}, and holds "
                 f"{found[:12]}: export the student again."
             )
-        entry = EXPORTS.get(card.export.name)
+        read_card(folder / CARD, REMEDY)
+        entry, arrays = EXPORTS.get(card.export.name), load_file(folder / ARRAYS)
         export = entry(**arrays, **heads_for(entry, folder / HEADS, student))
     except (ValidationError, SafetensorError, TypeError) as error:
-        # the message of a TypeError names the missing array
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(
-            f"The export in {folder} is damaged: {first}. Export the student again."
-        ) from error
+        raise damaged(folder, error, REMEDY) from error  # a TypeError names the missing array
     return ExportedStudent(card, load_student(student), export)
 
 

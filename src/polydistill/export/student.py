@@ -18,8 +18,8 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import as_examples
 from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError
 from polydistill.export.predicted_embeddings import PredictedEmbedding, TeacherPredictor
-from polydistill.project.files import put_in_place
-from polydistill.students import CARD, encode, load_student
+from polydistill.project.files import put_in_place, write_atomic
+from polydistill.students import CARD, encode, load_student, read_student_card
 
 STUDENT, HEADS, MODALITY = "student", "heads", "modality"
 
@@ -187,8 +187,8 @@ class Student:
             if self._has_heads and not (made / HEADS).exists():
                 shutil.copytree(self._heads, made / HEADS)
             card = json.loads((made / CARD).read_text(encoding="utf-8"))
-            text = json.dumps({**card, MODALITY: self.modality}, indent=2, sort_keys=True)
-            (made / CARD).write_text(text + "\n", encoding="utf-8")
+            text = json.dumps({**card, MODALITY: self.modality}, indent=2)
+            write_atomic(made / CARD, text + "\n")
             put_in_place(made, target)
         return target
 
@@ -217,14 +217,9 @@ def load(folder: str | Path, *, modality: str | None = None) -> Student:
     path, heads = Path(folder), None
     if not (path / CARD).exists() and (path / STUDENT / CARD).exists():
         path, heads = path / STUDENT, path / HEADS
-    if not (path / CARD).exists():
-        raise MissingDataError(f"No student in {folder}: expected a file {CARD} there.")
-    try:
-        card = dict(json.loads((path / CARD).read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path / CARD} is damaged: {error}. Save the student again.") from error
+    card = read_student_card(path)
     project = path.resolve().parent.name  # artifacts/<modality>/student
-    found = modality or card.get(MODALITY) or (project if project in MODALITIES.names() else None)
+    found = modality or card.modality or (project if project in MODALITIES.names() else None)
     if found is None:
         raise ParamsError(
             f"`modality` must say what the examples of {folder} are, one of "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from polydistill.config.params import Params
 from polydistill.contracts import Example, FloatArray, Modality, Student
@@ -90,7 +90,8 @@ def make_reference(root: Path, params: Params, modality: str, student: Student) 
 
 def save_reference(reference: Reference, folder: Path) -> None:
     """Write a reference into an existing folder; the same reference produces the same bytes."""
-    save_file({"embeddings": np.ascontiguousarray(reference.embeddings)}, folder / EMBEDDINGS)
+    arrays = {"embeddings": np.ascontiguousarray(reference.embeddings)}
+    write_atomic(folder / EMBEDDINGS, save(arrays))
     text = json.dumps(reference.columns, indent=1) + "\n"
     (folder / COLUMNS).write_text(text, encoding="utf-8")
 

@@ -1,37 +1,79 @@
 """Plug-in package of the students, one file per student; functions that load a bundle and encode examples."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polydistill.contracts import Example, FloatArray, Student
-from polydistill.errors import DataError, MissingDataError
+from polydistill.errors import MissingDataError, MissingExtraError
 from polydistill.plugins import Plugins
+from polydistill.project.card import damaged, read_card
 from polydistill.project.files import sha256_of
 
 STUDENTS: Plugins[Any] = Plugins("student", __name__)
 CARD, WEIGHTS = "student.json", "model.safetensors"
+REMEDY = "copy the folder again, or run the distill stage again"
+"""What to do about a damaged bundle."""
+
+
+class StudentCard(BaseModel):
+    """The content of `student.json`.
+
+    Attributes:
+        name: The plug-in name of the student.
+        dim: Width of the embeddings.
+        modality: The kind of the student's examples, if the Python API saved the student.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    name: str
+    dim: int
+    modality: str | None = None
+
+
+def read_student_card(folder: Path, *, verify: bool = False) -> StudentCard:
+    """Return the card of a bundle; `verify` also compares the bundle's files with the hashes in the card.
+
+    Raises:
+        MissingDataError: There is no card, or a file of the bundle is missing.
+        DataError: The card or a file of the bundle is damaged.
+    """
+    card = folder / CARD
+    if not card.exists():
+        raise MissingDataError(f"No student in {folder}, no {CARD}: run the distill stage.")
+    content = read_card(card, REMEDY, verify=verify)
+    try:
+        return StudentCard.model_validate(content)
+    except ValidationError as error:
+        raise damaged(card, error, REMEDY) from error
 
 
 def load_student(folder: Path) -> Student:
     """Return the student that is saved in a bundle, the folder that `Student.save` writes.
 
+    The files are compared with the hashes in the card. A bundle of an earlier release has no hashes.
+
     Raises:
-        MissingDataError: The folder holds no bundle.
-        DataError: The bundle's card is damaged.
+        MissingDataError: The folder holds no bundle, or a file of the bundle is missing.
+        DataError: A file of the bundle is damaged.
     """
-    card = folder / CARD
-    if not card.exists():
-        raise MissingDataError(f"No student in {folder}: run the distill stage.")
+    card = read_student_card(folder, verify=True)
     try:
-        name = json.loads(card.read_text(encoding="utf-8"))["name"]
-    except (ValueError, KeyError) as error:
-        raise DataError(f"{card} is damaged: {error}. Run the distill stage again.") from error
-    student: Student = STUDENTS.get(name).load(folder)
+        student: Student = STUDENTS.get(card.name).load(folder)
+    except MissingExtraError:
+        raise
+    except (
+        Exception
+    ) as error:  # libraries raise errors of many types; tokenizers raises `Exception`
+        what = f"no {card.name[:80]!r} student can be loaded ({type(error).__name__}: {error})"
+        raise damaged(folder, what, REMEDY) from error
+    if student.dim != card.dim:
+        what = f"its dim is {card.dim}, that of the weights is {student.dim}"
+        raise damaged(folder / CARD, what, REMEDY)
     return student
 
 

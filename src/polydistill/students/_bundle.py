@@ -10,15 +10,17 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from polydistill.contracts import Example
+from polydistill.project.card import write_card
+from polydistill.project.files import write_atomic
 from polydistill.students import CARD, WEIGHTS
 
 
 class SavedStudent(ABC):
-    """A student with a torch module; its bundle holds the weights, the settings and a card with the student's name."""
+    """A student with a torch module; its bundle holds the weights, the settings and a card with the files' hashes."""
 
     name: ClassVar[str]
     module: nn.Module
@@ -33,7 +35,7 @@ class SavedStudent(ABC):
         """See `contracts.Student.save`."""
         folder.mkdir(parents=True, exist_ok=True)
         self._write(folder)
-        write_json(folder / CARD, {"dim": self.dim, "name": self.name})
+        write_card(folder / CARD, {"dim": self.dim, "name": self.name})
 
     @abstractmethod
     def _write(self, folder: Path) -> None:
@@ -141,11 +143,8 @@ def write_json(path: Path, value: object) -> None:
 
 def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
     """Write weights to `model.safetensors` in `folder`."""
-    save_file(
-        {name: weight.detach().cpu().contiguous() for name, weight in weights.items()},
-        folder / WEIGHTS,
-        metadata={"format": "pt"},
-    )
+    tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    write_atomic(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
 
 
 def write_modules(folder: Path, modules: Sequence[tuple[str, str]]) -> None:

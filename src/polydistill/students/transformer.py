@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from polydistill.contracts import Example
 from polydistill.data.weights import locate
 from polydistill.errors import ParamsError
-from polydistill.students import STUDENTS, _bundle
+from polydistill.project.files import write_atomic
+from polydistill.students import STUDENTS, WEIGHTS, _bundle
 
 
 @STUDENTS.register("transformer")
@@ -114,6 +115,8 @@ class TransformerStudent(_bundle.SavedStudent):
 
     def _write(self, folder: Path) -> None:
         self.module.save_pretrained(folder)
+        weights = folder / WEIGHTS
+        write_atomic(weights, weights.read_bytes())  # safetensors lets no other user read its files
         # without these keys, equal students are saved as equal bytes
         _bundle.remove_keys(folder / "config.json", "transformers_version", "_name_or_path")
         self._tokenizer.save_pretrained(folder)

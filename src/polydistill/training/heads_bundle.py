@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from torch import nn
 
 from polydistill.config.nodes import Plugin
 from polydistill.contracts import FloatArray
 from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.heads import HEADS
-from polydistill.students import weights_digest
+from polydistill.project.card import damaged, read_card, write_card
+from polydistill.project.files import write_atomic
+from polydistill.students import REMEDY, weights_digest
 from polydistill.training.calibration import NoveltyScale
 from polydistill.training.standardise import Standardiser
 
@@ -86,9 +88,8 @@ def save_heads(bundle: HeadsBundle, folder: Path) -> None:
         own = {**vars(standardiser), "residual": bundle.residual.get(teacher)}
         arrays |= {f"{teacher}/{name}": value for name, value in own.items() if value is not None}
     arrays = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in arrays.items()}  # 0-d too
-    save_file(arrays, folder / WEIGHTS)
-    text = bundle.card.model_dump_json(indent=2) + "\n"
-    (folder / CARD).write_text(text, encoding="utf-8")
+    write_atomic(folder / WEIGHTS, save(arrays))
+    write_card(folder / CARD, bundle.card.model_dump(mode="json"))
 
 
 def load_heads(folder: Path) -> HeadsBundle:
@@ -102,12 +103,12 @@ def load_heads(folder: Path) -> HeadsBundle:
         if not (folder / file).exists():
             raise MissingDataError(f"No {file} in {folder}: run the distill stage.")
     try:
-        card = HeadsCard.model_validate_json((folder / CARD).read_bytes())
+        card = HeadsCard.model_validate(read_card(folder / CARD, REMEDY))
     except ValidationError as error:
         raise _damaged(folder / CARD, error) from error
     try:
         return _assemble(card, load_file(folder / WEIGHTS))
-    except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
+    except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         # the message from torch names a wrong tensor, the one from Python an option that no longer exists
         raise _damaged(folder / WEIGHTS, error) from error
 
@@ -146,7 +147,4 @@ def _assemble(card: HeadsCard, arrays: Mapping[str, FloatArray]) -> HeadsBundle:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    first = next(iter(str(error).splitlines()), type(error).__name__)
-    return DataError(
-        f"{path} is damaged or from an older version: {first.rstrip('.:')}. Run the distill stage again."
-    )
+    return damaged(path, error, f"it may be of an older version: {REMEDY}")
