@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from polydistill.cli.app import app
 from polydistill.config.params import load_params
 from polydistill.errors import LedgerError
-from polydistill.integrations.garbage import RWLOCK, Garbage, find_files
+from polydistill.integrations.dvc.recovery import RWLOCK
+from polydistill.integrations.garbage import Garbage, find_files
 from polydistill.integrations.mlflow.bundle import load_model
 from polydistill.integrations.mlflow.garbage import Sweep, sweep
 from polydistill.integrations.mlflow.promotion import promote
@@ -45,8 +46,8 @@ def test_unfinished_work_scratch_and_shards_of_no_stage_are_listed_with_their_by
     evaluated: Path,
 ) -> None:
     embed = {"outs": [{"path": "artifacts/text/embeddings/corpus/minilm-l6"}]}
-    lock = json.dumps({"stages": {"embed@text-minilm-l6": embed}})
-    put(evaluated, "dvc.lock", lock)
+    stages = {"embed@text-minilm-l6": {"cmd": "embed", **embed}}
+    put(evaluated, "dvc.lock", json.dumps({"schema": "2.0", "stages": stages}) + "\n")
     put(evaluated, ".polydistill/work/distill/text-0123/checkpoints/model")
     put(evaluated, ".polydistill/work/distill/vision-0123/model")
     put(evaluated, "artifacts/text/embeddings/corpus/minilm-l6/shard-00000.arrow")
@@ -75,7 +76,7 @@ def test_young_work_and_work_of_a_stage_that_runs_are_left_alone(evaluated: Path
 
     assert find_files(evaluated, "text", 1.0) == []
     assert unneeded(evaluated) == [".polydistill/work/distill/text-0123"]
-    for lock in ({"read": {"data": [holder]}}, {"write": {"artifacts": holder}}, ["no lock"]):
+    for lock in ({"read": {"data": [holder]}}, {"write": {"artifacts": holder}}):
         put(evaluated, str(RWLOCK), json.dumps(lock))
         assert unneeded(evaluated) == []
     ended = subprocess.Popen([sys.executable, "-c", ""])

@@ -1,6 +1,5 @@
 """Finds unused files in a project folder: unfinished work, scratch folders, embeddings."""
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,13 +11,13 @@ import psutil
 
 from polydistill.errors import MissingDataError, StageError
 from polydistill.integrations import git
+from polydistill.integrations.dvc.recovery import recover, running
 from polydistill.integrations.dvc.stages import lock_entries
 from polydistill.integrations.reproduction import PLACES
 from polydistill.project.layout import Layout
 from polydistill.project.workspace import project_of
 
 Kind = Literal["work", "scratch", "embeddings", "run", "bundle", "version"]
-RWLOCK = Path(".dvc") / "tmp" / "rwlock"
 EXPERIMENTS = Path(".dvc") / "tmp" / "exps" / "standalone"
 """The working folder of `dvc exp run --temp`."""
 PARTS = ("corpus", "benchmark")
@@ -72,17 +71,8 @@ def remove_files(root: Path, garbage: Garbage) -> None:
 
 def stage_is_running(root: Path) -> bool:
     """Return whether a running process holds one of DVC's locks on a path."""
-    path = root / RWLOCK
-    if not path.exists():
-        return False
-    try:
-        lock = json.loads(path.read_text(encoding="utf-8") or "{}")
-        writers = list(lock.get("write", {}).values())
-        readers = [one for ones in lock.get("read", {}).values() for one in ones]
-        pids = {int(holder["pid"]) for holder in [*writers, *readers]}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return True  # treat an unreadable lock as held
-    return any(map(psutil.pid_exists, pids))
+    recover(root)
+    return bool(running(root))
 
 
 def size_of(path: Path) -> int:

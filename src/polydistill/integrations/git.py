@@ -20,6 +20,14 @@ def head_commit(root: Path) -> str | None:
         return None
 
 
+def committed(root: Path, file: Path) -> bytes | None:
+    """Return the content of a file of a folder in the last commit, or None if it is in none."""
+    try:
+        return _git(root, "show", f"HEAD:./{file.as_posix()}").encode()
+    except StageError:
+        return None
+
+
 def code_differences(project: Path, commit: str, folders: Mapping[Path, str]) -> list[str]:
     """Return the code files that were changed, added or removed since a commit.
 

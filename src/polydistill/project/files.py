@@ -46,15 +46,23 @@ def put_in_place(made: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if _device(made) != _device(target.parent):
         beside = target.with_name(f".{target.name}.next")  # on the file system of the target
-        _remove(beside)
+        remove(beside)
         try:
             made = Path(shutil.move(made, beside))
         except OSError:
-            _remove(beside)
+            remove(beside)
             raise
     if made.is_dir():
         shutil.rmtree(target, ignore_errors=True)
     made.replace(target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_full_disk(error: BaseException) -> bool:
@@ -71,8 +79,3 @@ def is_full_disk(error: BaseException) -> bool:
 
 def _device(path: Path) -> int:
     return path.stat().st_dev
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-    path.unlink(missing_ok=True)

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import yaml
 
 from polydistill.config.params import Params, load_params, write_resolved
-from polydistill.errors import InfrastructureError, MissingDataError, StageError
+from polydistill.errors import InfrastructureError, MissingDataError, StageError, StoreError
+from polydistill.integrations.dvc.recovery import LOCK_FILE, recover
 from polydistill.integrations.processes import Finished, child_environment, run_command
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 DATA_FILE = Path("data.dvc")
-LOCK_FILE = Path("dvc.lock")
 PARAMS_STAGE = "params"
 """The stage that writes `params.resolved.yaml` for all modalities."""
 STAGE_TIMEOUT_S = 4 * 3600.0
@@ -192,10 +192,17 @@ def data_hash(root: Path) -> str:
 
     Raises:
         MissingDataError: There is no `data.dvc`.
+        StoreError: `data.dvc` is damaged.
     """
     _require_data_file(root)
-    pointer = yaml.safe_load((root / DATA_FILE).read_text(encoding="utf-8"))
-    return str(pointer["outs"][0]["md5"])
+    try:
+        found = yaml.safe_load((root / DATA_FILE).read_bytes())["outs"][0]["md5"]
+        return str(found)
+    except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
+        raise StoreError(
+            f"{DATA_FILE} must name the hash of `data/`, got a damaged file: "
+            f"`git checkout {DATA_FILE}` restores it, and `dvc add data` writes it again."
+        ) from error
 
 
 def lock_entries(root: Path, modality: str) -> dict[str, Any]:
@@ -203,7 +210,9 @@ def lock_entries(root: Path, modality: str) -> dict[str, Any]:
 
     Raises:
         MissingDataError: `dvc.lock` has no such stage.
+        StoreError: See `recovery.recover`.
     """
+    recover(root)
     path = root / LOCK_FILE
     lock = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
     entries = {
@@ -238,6 +247,7 @@ def _require_data_file(root: Path) -> None:
 
 def _ask(root: Path, arguments: Sequence[str]) -> str:
     """Return the output of a command that takes only seconds."""
+    recover(root)
     try:
         result = subprocess.run(
             [*DVC, *arguments],
@@ -260,6 +270,7 @@ def _ask(root: Path, arguments: Sequence[str]) -> str:
 
 def _run(root: Path, *arguments: str) -> Finished:
     """Run a command that may take a long time, such as a data transfer."""
+    recover(root)
     return run_command([*DVC, *arguments], root, timeout_s=PULL_TIMEOUT_S, hidden=None)
 
 
@@ -277,11 +288,13 @@ def _repro(
         StageError: The stage failed; see `_failure`.
     """
     stage, command = arguments[-1], [*DVC, "repro", "--single-item", *arguments]
+    recover(root)
     finished = run_command(
         command, root, timeout_s=timeout_s, hidden=hidden, environment=environment
     )
     if finished.exit_code:
         raise _failure(stage, finished)
+    recover(root)  # keeps a copy of the new `dvc.lock`
     how: How = "unchanged"
     if f"Running stage '{stage}':" in finished.lines:
         how = "ran"
