@@ -21,6 +21,7 @@ from polydistill.errors import (
     MissingDataError,
     ParamsError,
     ShapeError,
+    StoreError,
     UnknownNameError,
 )
 
@@ -601,3 +602,41 @@ def only_embeddings(cache: Path) -> Any:
     (folder,) = folders
     stored = open_embeddings(folder)
     return stored.take(np.arange(len(stored)))
+
+
+class Odd:
+    """A teacher whose embeddings of some texts are damaged."""
+
+    def __init__(self, value: float, rows: str) -> None:
+        self.value, self.rows = value, rows
+
+    def encode(self, examples: list[str]) -> NDArray[np.float32]:
+        values = np.array([[len(one), one.count("e"), 1] for one in examples], dtype=np.float32)
+        odd = np.array([self.rows == "all" or one == TEXTS[int(self.rows)] for one in examples])
+        values[odd] = self.value
+        return values
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rows", ["0", "41", "-1", "all"])
+def test_a_teacher_that_returns_no_numbers_is_refused_by_name(
+    cache: Path, value: float, rows: str
+) -> None:
+    with pytest.raises(StoreError, match=r"'Odd' returned NaN or infinity for \d+ rows"):
+        distilled(TEXTS, cache, teachers=[HASHING, Odd(value, rows)])
+
+
+@pytest.mark.parametrize("teacher", [Odd(1.5, "all"), polydistill.Precomputed(np.ones((60, 3)))])
+def test_a_teacher_with_one_embedding_for_everything_is_refused(cache: Path, teacher: Any) -> None:
+    with pytest.raises(DataError, match=r"has the same embedding for all \d+ training rows"):
+        distilled(TEXTS, cache, teachers=[HASHING, teacher])
+
+
+@pytest.mark.parametrize("n_complete", [1, 30])
+def test_a_table_whose_complete_rows_are_not_used_is_refused(cache: Path, n_complete: int) -> None:
+    texts = [*TEXTS, *[""] * n_complete]
+    table = np.full((len(texts), 3), np.nan)
+    table[len(TEXTS) :] = np.random.default_rng(0).standard_normal((n_complete, 3))
+
+    with pytest.raises(DataError, match="has an embedding of none of the"):
+        distilled(texts, cache, teachers=polydistill.Precomputed(table))

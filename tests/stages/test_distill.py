@@ -18,12 +18,16 @@ import yaml
 from safetensors.numpy import load_file
 
 from polydistill.config.overrides import changed, only_teachers
-from polydistill.embeddings.store import open_embeddings
+from polydistill.data.modalities.text import TextModality
+from polydistill.data.tables import read_corpus
+from polydistill.embeddings.specification import Precomputed
+from polydistill.embeddings.store import open_embeddings, write_embeddings
 from polydistill.errors import DataError, StoreError
 from polydistill.export.predicted_embeddings import TeacherPredictor
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
+from polydistill.training.dataset import held_out_mask
 from tests.distill_project import (
     REPOSITORY,
     SOURCES,
@@ -208,6 +212,55 @@ def test_missing_rows_of_a_teacher_are_accepted(distilled: Layout, project: Path
     assert 0.05 < 1 - rows.present.mean() < 0.2
     report = json.loads(distilled.distillation.read_text())
     assert np.isfinite(report["held_out"]["second"])
+
+
+def replace_teacher(project: Path, *, on_held_out: bool, constant: bool = False) -> None:
+    """Embed either the held-out or the training rows with the second teacher."""
+    corpus = read_corpus(project, small_params().modality("text").corpus, TextModality())
+    kept = held_out_mask(corpus["group"].tolist(), 0.2) == on_held_out
+    table = np.random.default_rng(0).standard_normal((240, 7))
+    if constant:
+        table[:] = table[0]
+    teacher = Precomputed(np.where(kept[:, None], table, np.nan), ids=corpus["id"].tolist())
+    teacher.name = "second"
+    ids, layout = corpus["id"].tolist(), Layout(project, "text")
+    write_embeddings(layout.embeddings("corpus", "second"), project / "work", ids, ids, teacher)
+
+
+def test_a_teacher_without_training_rows_is_refused(project: Path) -> None:
+    replace_teacher(project, on_held_out=True)
+
+    with pytest.raises(
+        DataError, match=r"'second' has an embedding of none of the \d+ training rows"
+    ):
+        distill(project, small_params(), "text")
+
+
+def test_a_teacher_that_is_constant_on_training_rows_is_refused(project: Path) -> None:
+    replace_teacher(project, on_held_out=False, constant=True)
+
+    with pytest.raises(
+        DataError, match=r"'second' has the same embedding for all \d+ training rows"
+    ):
+        distill(project, small_params(), "text")
+
+
+def test_a_teacher_without_held_out_rows_does_not_enter_the_mean(project: Path) -> None:
+    replace_teacher(project, on_held_out=False)
+
+    report = distill(project, small_params(), "text")
+
+    assert list(report.held_out) == ["first"]
+    assert report.held_out_mean == report.held_out["first"] != 0
+    assert list(report.coverage_90) == ["first"]
+
+
+def test_a_run_without_an_embedded_held_out_row_is_refused(project: Path) -> None:
+    replace_teacher(project, on_held_out=False)
+    params = small_params()
+
+    with pytest.raises(DataError, match="No held-out row has an embedding of any teacher"):
+        distill(project, changed(params, only_teachers(params, "text", ["second"])), "text")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -204,6 +206,53 @@ def test_a_precomputed_teacher_is_queried_by_id(tmp_path: Path) -> None:
     rows = stored.take(np.arange(10))
     assert rows.values[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, 0]
     assert rows.present.tolist() == [True] * 8 + [False] * 2
+
+
+def with_table(root: Path, ids: list[Any], rows: list[list[float]]) -> Params:
+    """Return settings whose teacher is a table with these ids and embeddings."""
+    (root / "black-box").mkdir()
+    frame = pd.DataFrame({"id": ids, "embedding": rows})
+    frame.to_parquet(root / "black-box" / "part.parquet")
+    tree = project(root).model_dump()
+    row = {"family": "precomputed", "folder": str(root / "black-box"), "dim": 2}
+    tree["text"]["teachers"] = {TEACHER: row}
+    return parse_params(tree)
+
+
+CHANGES: dict[str, Callable[[str], Any]] = {
+    "numbers": lambda name: int(name[:8], 16),
+    "file names": lambda name: f"{name}.txt",
+    "capitals": str.upper,
+    "blanks": lambda name: f" {name}",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_table_without_an_id_of_the_corpus_is_refused(tmp_path: Path, change: str) -> None:
+    ids = [CHANGES[change](name) for name in make_frames()["corpus"]["id"]]
+    params = with_table(tmp_path, ids, [[float(row), 1.0] for row in range(len(ids))])
+
+    with pytest.raises(
+        DataError, match=r"'hash' has an embedding of none of the 10 rows of the corpus"
+    ):
+        embed(tmp_path, params, "text", TEACHER)
+
+
+def test_rows_without_an_embedding_are_counted(tmp_path: Path) -> None:
+    ids = make_frames()["corpus"]["id"].tolist()[:7]
+    params = with_table(tmp_path, ids, [[float(row), 1.0] for row in range(7)])
+
+    report = embed(tmp_path, params, "text", TEACHER)
+
+    assert (report.missing_corpus, report.missing_benchmark) == (3, 22)
+
+
+def test_a_constant_teacher_is_refused(tmp_path: Path) -> None:
+    ids = make_frames()["corpus"]["id"].tolist()
+    params = with_table(tmp_path, ids, [[1.0, 0.1]] * len(ids))
+
+    with pytest.raises(DataError, match="'hash' has the same embedding for all 10 rows"):
+        embed(tmp_path, params, "text", TEACHER)
 
 
 def test_embeddings_without_an_index_are_refused(tmp_path: Path) -> None:

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, Example, Progress, Teacher, silent
 from polydistill.embeddings import shards
-from polydistill.errors import ShapeError, StoreError
+from polydistill.errors import DataError, ShapeError, StoreError
 from polydistill.project.files import sha256_of
 
 ROW_OVERHEAD_BYTES = 40  # an id of 32 characters, its offset, and the overhead of Arrow
 HEADROOM = 1.1
+CHECKED_ROWS = 4096
 NAMED = 3  # the maximum number of row ids in an error message
 ORDER_TOLERANCE = 1e-3  # smaller differences in distance are no evidence of a wrong order
 Ints = NDArray[np.int64]
@@ -224,6 +225,32 @@ def open_corpus_embeddings(
     return stored
 
 
+def require_usable(stored: StoredEmbeddings, rows: NDArray[np.bool_], which: str) -> None:
+    """Check that a student can learn from a teacher: it has embeddings of some rows, and they are not all equal.
+
+    Args:
+        stored: The teacher's embeddings.
+        rows: The rows to check, `(n_examples,)`, bool.
+        which: The plural name of the rows in the message, such as `training rows`.
+
+    Raises:
+        DataError: No row has an embedding, or all embeddings are equal.
+    """
+    chosen = np.flatnonzero(rows & stored.present)
+    if not len(chosen):
+        raise DataError(
+            f"Teacher {stored.teacher!r} has an embedding of none of the {rows.sum():,} {which}. "
+            f"Their ids begin with {', '.join(map(repr, stored.ids[rows][:NAMED]))}; compare them with the teacher's."
+        )
+    first = stored.take(chosen[:1]).values
+    parts = np.array_split(chosen, -(-len(chosen) // CHECKED_ROWS))
+    if len(chosen) > 1 and all((stored.take(part).values == first).all() for part in parts):
+        raise DataError(
+            f"Teacher {stored.teacher!r} has the same embedding for all {len(chosen):,} {which} that it embeds: "
+            "check its weights and options."
+        )
+
+
 def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
     """Yield the row indices of each batch. Examples are sorted by length to reduce padding."""
     order = np.argsort([len(example) for example in examples], kind="stable")
@@ -277,7 +304,8 @@ def _require_order(teacher: Teacher, examples: Sequence[Example]) -> None:
     alone = _checked(teacher, pair[:1])
     for own, other, batch in ((0, 1, pair), (1, 0, pair[::-1])):
         together = _checked(teacher, batch)
-        distances = np.abs(together.values - alone.values).max(axis=1)  # (2,)
+        with np.errstate(invalid="ignore"):  # infinity is refused when its row is embedded
+            distances = np.abs(together.values - alone.values).max(axis=1)  # (2,)
         if alone.present.all() and distances[own] > distances[other] + ORDER_TOLERANCE:
             raise StoreError(
                 f"Teacher {teacher.name!r} must return rows in the order of its examples: embedded "

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
 from polydistill.embeddings.shards import free_bytes
-from polydistill.embeddings.store import needed_bytes, write_embeddings
+from polydistill.embeddings.store import (
+    needed_bytes,
+    open_embeddings,
+    require_usable,
+    write_embeddings,
+)
 from polydistill.errors import StageError, UnknownNameError
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
@@ -29,6 +36,8 @@ class EmbedReport:
         teacher: The teacher's name.
         n_corpus: Number of examples in the corpus.
         n_benchmark: Number of distinct inputs of all tasks.
+        missing_corpus: Number of examples in the corpus without an embedding.
+        missing_benchmark: Number of distinct inputs without an embedding.
         disk_bytes: Estimated size of the embeddings on disk.
         shards_computed: Number of shards embedded in this run.
         shards_reused: Number of shards that existed already.
@@ -38,6 +47,8 @@ class EmbedReport:
     teacher: str
     n_corpus: int
     n_benchmark: int
+    missing_corpus: int
+    missing_benchmark: int
     disk_bytes: int
     shards_computed: int
     shards_reused: int
@@ -53,6 +64,7 @@ def embed(
         UnknownNameError: The teacher is not enabled.
         StageError: The data has not passed validation.
         StoreError: See `store.write_embeddings`.
+        DataError: The teacher has no embedding of the corpus, or the same one for all rows.
     """
     layout, block = Layout(root, modality), params.modality(modality)
     active = params.enabled_teachers(modality)
@@ -75,7 +87,7 @@ def embed(
     disk_bytes = needed_bytes(n_rows, source.dim, block.store.dtype)
     free = free_bytes(layout.artifacts)
     progress(f"{teacher} on disk", n_rows, n_rows, MiB=disk_bytes / 2**20, free_MiB=free / 2**20)
-    started, reports = time.monotonic(), []
+    started, reports, missing = time.monotonic(), [], {}
     for part, table in tables.items():
         report = write_embeddings(
             layout.embeddings(part, teacher),
@@ -88,6 +100,10 @@ def embed(
             progress=partial(_report_part, progress, part),
         )
         reports.append(report)
+        stored = open_embeddings(layout.embeddings(part, teacher))
+        missing[part] = int((~stored.present).sum())
+        if part == "corpus":
+            require_usable(stored, np.ones(len(stored), dtype=np.bool_), "rows of the corpus")
     rows_computed = sum(report.rows_computed for report in reports)
     if rows_computed >= min(n_rows, TIMED_ROWS):
         speed = round(rows_computed / (time.monotonic() - started), 1)
@@ -96,6 +112,8 @@ def embed(
         teacher=teacher,
         n_corpus=len(tables["corpus"]),
         n_benchmark=len(tables["benchmark"]),
+        missing_corpus=missing["corpus"],
+        missing_benchmark=missing["benchmark"],
         disk_bytes=disk_bytes,
         shards_computed=sum(report.computed for report in reports),
         shards_reused=sum(report.reused for report in reports),

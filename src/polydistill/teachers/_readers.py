@@ -59,11 +59,13 @@ class NamedTeacher:
 
 
 class ReadsExamples(NamedTeacher, ABC):
-    """Embeds the examples that can be read; unreadable examples and non-finite embeddings become missing rows."""
+    """Embeds the examples that can be read; unreadable examples become missing rows.
+
+    The store rejects non-finite embeddings: they are a fault of the model and not of the example.
+    """
 
     dim: int
     batch_rows: ClassVar[int]
-    may_lack_rows: ClassVar[bool] = True
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`.
@@ -84,8 +86,7 @@ class ReadsExamples(NamedTeacher, ABC):
                     f"Teacher {self.name!r} must give shape {(len(rows), self.dim)}, got {given.shape}."
                 )
             values[rows] = given
-            present[rows] = np.isfinite(given).all(axis=1) if self.may_lack_rows else True
-        values[~present] = 0.0
+            present[rows] = True
         return Embeddings(values, present)
 
     @abstractmethod
@@ -98,10 +99,9 @@ class ReadsExamples(NamedTeacher, ABC):
 
 
 class ReadsTexts(ReadsExamples):
-    """Prepends the prompt to each text and passes the texts to `_run`; the store rejects non-finite embeddings."""
+    """Prepends the prompt to each text and passes the texts to `_run`."""
 
     batch_rows = 32
-    may_lack_rows = False
     prompt: str = ""
 
     def _read(self, example: Example) -> str:

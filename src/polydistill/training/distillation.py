@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from polydistill.config.training import MethodParams
 from polydistill.contracts import Example, Progress, Student, Tracker, silent
-from polydistill.embeddings.store import StoredEmbeddings
+from polydistill.embeddings.store import StoredEmbeddings, require_usable
+from polydistill.errors import DataError
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
 from polydistill.losses.relational import build_geometry
@@ -77,7 +78,8 @@ class DistillReport:
         n_held_out: Number of held-out rows.
         steps: Number of optimiser steps.
         best_step: The step with the lowest held-out loss, whose weights were kept.
-        held_out: Each teacher's held-out loss at that step; for the NLL, in nats per dimension.
+        held_out: The held-out loss at that step of each teacher that has held-out rows; for the NLL, in nats per
+            dimension.
         held_out_mean: The mean of `held_out`.
         coverage_90: Each teacher's share of held-out values inside the heads' central 90 % interval, calibrated
             on one half of the held-out groups and measured on the other.
@@ -133,10 +135,15 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         progress: Called after each evaluation.
 
     Raises:
+        DataError: A teacher has no training row or the same embedding for all of them, or no held-out row is embedded.
         MissingDataError: The earlier version does not exist.
         ParamsError: This run cannot start from that version; see `warm_start.open_origin`.
         DivergedError: See `trainer.train`.
     """
+    for one in stored.values():
+        require_usable(one, ~corpus.held_out, "training rows")
+    if not any((one.present & corpus.held_out).any() for one in stored.values()):
+        raise DataError("No held-out row has an embedding of any teacher: raise corpus.held_out.")
     torch.set_num_threads(run.threads)
     outputs, checkpoints = work / "outputs", work / "checkpoints"
     shutil.rmtree(outputs, ignore_errors=True)

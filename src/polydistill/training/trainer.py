@@ -232,10 +232,11 @@ class _DistillationTrainer(transformers.Trainer):
             geometry, n_batches = geometry + float(outputs["geometry"]), n_batches + 1
         metrics, teachers = dict[str, float](), self._plan.teachers
         for split, (sums, counts) in (("held_out", held_out), ("train", self._trained)):
-            means = (sums / counts.clamp(min=1)).tolist()
-            metrics |= {f"{split}/{n}": mean for n, mean in zip(teachers, means, strict=True)}
+            means = zip(teachers, (sums / counts).tolist(), counts.tolist(), strict=True)
+            metrics |= {f"{split}/{name}": mean for name, mean, count in means if count}
         geometry /= max(n_batches, 1)
-        mean = sum(metrics[f"held_out/{name}"] for name in teachers) / len(teachers)
+        known = [metrics[f"held_out/{n}"] for n in teachers if f"held_out/{n}" in metrics]
+        mean = sum(known) / len(known)  # without the teachers that have no held-out rows
         loss = geometry if self._plan.by_geometry else mean
         metrics |= {"eval_loss": loss, "geometry": geometry}
         if not all(map(math.isfinite, metrics.values())):
