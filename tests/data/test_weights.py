@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from polydistill.config.params import known_teachers
 from polydistill.data.weights import locate, package_version, snapshot, source_sha256
-from polydistill.errors import MissingDataError, ParamsError
+from polydistill.errors import DataError, MissingDataError, ParamsError
 
 
 def test_a_package_is_located_without_importing_it(
@@ -78,6 +82,116 @@ def test_the_digest_of_a_folder_covers_every_weight_file(tmp_path: Path) -> None
 
     assert unchanged == before
     assert source_sha256(str(tmp_path)) != before
+
+
+NAMES = st.sampled_from(["model", "a", "b", "weights.v2", "vocab"])
+SUFFIXES = st.sampled_from(
+    ["", ".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx", ".data", ".py", ".yaml", ".gguf"]
+)
+PATHS = st.tuples(
+    st.lists(st.sampled_from(["0_Transformer", "deep", "x"]), max_size=2), NAMES, SUFFIXES
+).map(lambda parts: "/".join([*parts[0], parts[1] + parts[2]]))
+NO_PART = st.sampled_from(
+    [".git/HEAD", "deep/.cache/x.bin", "__pycache__/m.pyc", "README.md", ".DS"]
+)
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@given(
+    paths=st.lists(PATHS, min_size=1, max_size=5, unique=True),
+    no_part=NO_PART,
+    linked=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_every_file_of_a_folder_changes_its_digest(
+    paths: list[str],
+    no_part: str,
+    linked: bool,  # noqa: FBT001
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        content = Path(name) / "content"
+        folder = Path(name) / "folder" if linked else content
+        files = [path for path in paths if not any(other.startswith(f"{path}/") for other in paths)]
+        for number, path in enumerate(files):
+            write(content / path, bytes([number]))
+        if linked:
+            folder.mkdir()
+            (folder / "link").symlink_to(content)
+            (content / "up").symlink_to(folder)  # a loop
+        before = source_sha256(str(folder))
+
+        write(content / no_part, b"x")
+        assert source_sha256(str(folder)) == before
+        for path in files:
+            write(content / path, (content / path).read_bytes() + b"!")
+            after = source_sha256(str(folder))
+            assert after != before
+            before = after
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".gguf", ""])
+def test_a_single_file_of_any_suffix_has_its_own_digest(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"weights{suffix}"
+    digests = set()
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        digests.add(source_sha256(str(file)))
+
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("place", ["model.onnx.data", "weights/" + "long" * 50])
+def test_the_external_data_of_an_onnx_model_changes_its_digest(
+    tmp_path: Path,
+    together: bool,  # noqa: FBT001
+    place: str,
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    tensors = [
+        onnx.numpy_helper.from_array(np.full(64, number, np.float32), f"weight-{number}")
+        for number in range(3)
+    ]
+    graph = onnx.helper.make_graph([], "graph", [], [], initializer=tensors)
+    (tmp_path / "weights").mkdir()
+    onnx.save(
+        onnx.helper.make_model(graph),
+        tmp_path / "model.onnx",
+        save_as_external_data=True,
+        all_tensors_to_one_file=together,
+        location=place if together else None,
+        size_threshold=0,
+    )
+    named = onnx.load(tmp_path / "model.onnx", load_external_data=False).graph.initializer
+    files = {one.external_data[0].value for one in named}
+    (tmp_path / "other.bin").write_bytes(b"of another model")
+    before = source_sha256(str(tmp_path / "model.onnx"))
+
+    (tmp_path / "other.bin").write_bytes(b"changed")
+    assert source_sha256(str(tmp_path / "model.onnx")) == before
+    assert len(files) == (1 if together else 3)
+    for name in files:
+        file = tmp_path / name
+        file.write_bytes(file.read_bytes()[:-1] + b"!")
+        after = source_sha256(str(tmp_path / "model.onnx"))
+        assert after != before
+        before = after
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.onnx", "1_Dense/pytorch_model.bin"])
+def test_a_git_lfs_pointer_is_named(tmp_path: Path, name: str) -> None:
+    write(
+        tmp_path / name,
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n".encode(),
+    )
+
+    for source in (tmp_path, tmp_path / name):
+        with pytest.raises(DataError, match=f"{name} is a Git LFS pointer .* `git lfs pull`"):
+            source_sha256(str(source))
 
 
 @pytest.fixture

