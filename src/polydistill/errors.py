@@ -97,6 +97,23 @@ def needs_extra(what: str, extra: str) -> Iterator[None]:
         raise MissingExtraError(what, extra) from error
 
 
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Return a context that puts the key of a setting before the message of its error.
+
+    Examples:
+        >>> with located("text.loss"):
+        ...     raise ParamsError("too small")
+        Traceback (most recent call last):
+        polydistill.errors.ParamsError: text.loss: too small
+    """
+    try:
+        yield
+    except ParamsError as error:
+        error.args = (f"{where}: {error}",)
+        raise
+
+
 class DataError(PolydistillError, ValueError):
     """Data that cannot be used."""
 

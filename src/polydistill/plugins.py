@@ -12,11 +12,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Generic, TypeVar, cast, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.errors import ParamsError, UnknownNameError, short
 
 Entry = TypeVar("Entry", bound=Callable[..., object])
+FINITE = ConfigDict(allow_inf_nan=False)
 Added = TypeVar("Added", bound=Callable[..., object])
 
 
@@ -67,7 +68,7 @@ class Plugins(Generic[Entry]):
 
         Raises:
             UnknownNameError: `name`, or a key of `options`, is not known.
-            ParamsError: A required option is missing, or an option does not have the annotated type.
+            ParamsError: A required option is missing, or an option does not have the annotated type and bounds.
         """
         made_by = self._made_by(name)
         known = _options_of(made_by)
@@ -78,14 +79,15 @@ class Plugins(Generic[Entry]):
             raise ParamsError(
                 f"{self.kind} {name!r} needs the option {missing[0]!r} in params.yaml."
             )
-        types = get_type_hints(made_by.__init__ if inspect.isclass(made_by) else made_by)
+        takes = made_by.__init__ if inspect.isclass(made_by) else made_by
+        types = get_type_hints(takes, include_extras=True)
         for key in sorted(options.keys() & types.keys()):
             try:
-                TypeAdapter(types[key]).validate_python(options[key], strict=True)
+                TypeAdapter(types[key], config=FINITE).validate_python(options[key], strict=True)
             except ValidationError as error:
                 raise ParamsError(
                     f"option {key!r} of {self.kind} {name!r} in params.yaml: {error.errors()[0]['msg']} "
-                    f"(got {options[key]!r})."
+                    f"(got {short(options[key])})."
                 ) from error
 
     def option_defaults(self, name: str) -> dict[str, object]:

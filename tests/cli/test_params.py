@@ -30,7 +30,7 @@ def test_the_table_shows_values_bounds_and_units(project: Path) -> None:
 
     (line,) = (one for one in output.splitlines() if "corpus.rows" in one)
     assert code == 0
-    assert line.split()[:5] == ["corpus.rows", "100000", "null", "≥", "1"]
+    assert line.split()[:5] == ["corpus.rows", "100000", "null", "≥", "1,"]
     assert "heads.covariance" in output  # a default of the plug-in itself
     assert "tasks.simlex" not in output
 

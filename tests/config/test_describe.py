@@ -31,7 +31,7 @@ def test_a_value_that_is_left_out_is_its_default() -> None:
     epochs = described()["text.training.epochs"]
 
     assert (epochs.value, epochs.default, epochs.is_set) == (4, 4, False)
-    assert (epochs.bound, epochs.unit) == ("≥ 1", "epochs")
+    assert (epochs.bound, epochs.unit) == ("≥ 1, ≤ 10000", "epochs")
 
 
 def test_a_value_that_is_set_stands_beside_its_default() -> None:

@@ -123,7 +123,7 @@ def test_a_listed_modality_without_a_block_is_named(tree: dict[str, Any]) -> Non
 def test_a_listed_modality_without_a_plug_in_is_named(tree: dict[str, Any]) -> None:
     tree["modalities"] = ["text", "smell"]
 
-    with pytest.raises(ParamsError, match=r"Unknown modality 'smell'\. Known: .*text"):
+    with pytest.raises(ParamsError, match=r"modality in `modalities`: 'smell'\. Known: .*text"):
         parse_params(tree)
 
 

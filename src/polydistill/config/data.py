@@ -1,10 +1,11 @@
 """Settings of corpora, benchmark tasks, teachers and stored embeddings."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from polydistill.config.nodes import Node, Rows, Share
+from polydistill.config.nodes import STRICT, Node, Rows, Several, Share, Text
+from polydistill.errors import ParamsError
 
 TaskKind = Literal[
     "binary-classification", "classification", "clustering", "regression", "retrieval", "sts"
@@ -18,13 +19,13 @@ class TeacherParams(BaseModel):
     family, licence and pinned weights; keys of the entry override these values.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    model_config = STRICT | ConfigDict(extra="allow")
     family: str
     enabled: bool = True
     """Whether the student learns from this teacher."""
     licence: str | None = None
     """Licence of the weights: an SPDX identifier such as Apache-2.0, or several with AND or OR."""
-    saw_labels_of: tuple[str, ...] = ()
+    saw_labels_of: Several[str] = ()
     """Tasks whose labels were used to train the weights."""
 
     @property
@@ -41,11 +42,11 @@ class TeacherParams(BaseModel):
 class CorpusParams(Node):
     """The unlabelled corpus, and which of its rows a run uses."""
 
-    path: str
+    path: Text
     """A table, a text file, a folder or a glob, such as data/text/*.csv."""
     rows: Rows | None = None
     """Use the first N rows; null: all rows."""
-    column: str | None = None
+    column: Text | None = None
     """Column of the examples; null: the modality's column, or the only column."""
     held_out: Share = 0.05
     """Share of the groups that are held out of training, chosen by content hash."""
@@ -59,30 +60,38 @@ class TaskParams(Node):
     """
 
     kind: TaskKind
-    path: str
+    path: Text
     """A table, a text file, a folder or a glob."""
     domain: Literal["in", "out"]
     """`in`: the examples come from the same sources as the corpus; `out`: they do not."""
     redistributable: bool = True
     """Whether the data may be redistributed; if not, `fetch-data` fetches them."""
-    label_range: tuple[float, float] | None = None
+    label_range: Annotated[tuple[float, float], Field(strict=False)] | None = None
     """The smallest and greatest valid label; a label out of range is an error."""
     max_rows: Rows | None = None
     """Use the first N rows, ordered by id; null: all rows."""
-    column: str | None = None
+    column: Text | None = None
     """Column of the examples; for `sts` the prefix of both columns; null: as for the corpus."""
-    label: str = "label"
+    label: Text = "label"
     """The column of the labels."""
-    split: str = "split"
+    split: Text = "split"
     """Column with the values train and test; if it is missing, a fifth of the groups is the test set."""
-    group: str = "group"
+    group: Text = "group"
     """Column of groups that are not split across train and test; default: near-duplicates."""
     probe: Literal["linear", "mlp"] = "linear"
     """Model that is fitted to the frozen embeddings, in kinds of task that fit one."""
+
+    @model_validator(mode="after")
+    def _range_is_ordered(self) -> Self:
+        if self.label_range and self.label_range[0] >= self.label_range[1]:
+            raise ParamsError(
+                f"label_range must be [smallest, greatest], got {[*self.label_range]}."
+            )
+        return self
 
 
 class StoreParams(Node):
     """The format of stored embeddings."""
 
     dtype: Literal["float16", "float32"] = "float16"
-    shard_rows: Rows = 4096
+    shard_rows: Annotated[Rows, Field(le=10**6)] = 4096

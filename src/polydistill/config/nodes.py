@@ -1,17 +1,24 @@
 """Base classes and types of the settings: frozen nodes, plug-ins with options, bounded numbers with units."""
 
-from typing import Annotated
+import re
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from polydistill.errors import ParamsError, short
+
+STRICT = ConfigDict(frozen=True, use_attribute_docstrings=True, strict=True, allow_inf_nan=False)
+"""Of all nodes: values are not converted (`true` is no number), and numbers are finite."""
 
 
 class Node(BaseModel):
-    """A node of the settings tree. It is frozen and refuses unknown keys.
+    """A node of the settings tree. It is frozen and refuses unknown keys and values of another type.
 
     The docstring under an attribute is the description of the setting, which `polydistill params` shows.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = STRICT | ConfigDict(extra="forbid")
 
 
 PLUGIN_KEYS = frozenset({"name", "family"})
@@ -25,7 +32,7 @@ class Plugin(BaseModel):
     changes options of the default plug-in.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = STRICT | ConfigDict(extra="allow")
     name: str
 
     @property
@@ -34,15 +41,54 @@ class Plugin(BaseModel):
         return dict(self.model_extra or {})
 
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a task or teacher, which names files, stages of DVC and keys of parameters.
+
+    Raises:
+        ParamsError: The name has other characters than letters, digits, `-` and `_`, or is too long.
+
+    Examples:
+        >>> checked_name("e5-small")
+        'e5-small'
+    """
+    if not NAME.fullmatch(name):
+        raise ParamsError(
+            "The name of a task or teacher must be 1 to 64 letters (a to z), digits, `-` and `_`, and begin with a "
+            f"letter or digit, got {short(name)}."
+        )
+    return name
+
+
+Item = TypeVar("Item")
+Several = Annotated[tuple[Item, ...], Field(strict=False)]
+"""A list in YAML."""
+Name = Annotated[str, AfterValidator(checked_name)]
+Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""A path or the name of a column."""
 Share = Annotated[float, Field(ge=0, le=1, json_schema_extra={"unit": "share"})]
 Score = Annotated[float, Field(json_schema_extra={"unit": "score"})]
 ScoreMargin = Annotated[float, Field(ge=0, json_schema_extra={"unit": "score"})]
-Positive = Annotated[int, Field(ge=1)]
-Rows = Annotated[int, Field(ge=1, json_schema_extra={"unit": "rows"})]
-Epochs = Annotated[int, Field(ge=1, json_schema_extra={"unit": "epochs"})]
-Steps = Annotated[int, Field(ge=0, json_schema_extra={"unit": "steps"})]
-Rate = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+Count = Annotated[int, Field(ge=1, le=10**6)]
+Rows = Annotated[int, Field(ge=1, le=10**12, json_schema_extra={"unit": "rows"})]
+Epochs = Annotated[int, Field(ge=1, le=10_000, json_schema_extra={"unit": "epochs"})]
+Steps = Annotated[int, Field(ge=0, le=10**9, json_schema_extra={"unit": "steps"})]
+Rate = Annotated[float, Field(gt=0, le=100)]
 Ratio = Annotated[float, Field(gt=0, json_schema_extra={"unit": "ratio"})]
 Milliseconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "ms"})]
 Megabytes = Annotated[float, Field(gt=0, json_schema_extra={"unit": "MB"})]
 """10^6 bytes."""
+Width = Annotated[int, Field(ge=1, le=65_536)]
+"""A number of dimensions, units or components. This and the types below are for options of plug-ins."""
+Depth = Annotated[int, Field(ge=1, le=256)]
+Pixels = Annotated[int, Field(ge=8, le=4096)]
+Limit = Annotated[int, Field(ge=0, le=10**12)]
+Factor = Annotated[float, Field(gt=0, le=1e6)]
+Below1 = Annotated[float, Field(ge=0, lt=1)]
+Colour = Annotated[Sequence[float], Field(min_length=3, max_length=3)]
+"""One number per colour channel."""

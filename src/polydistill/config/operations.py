@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
-from polydistill.config.nodes import Megabytes, Milliseconds, Node, Ratio, Score, ScoreMargin, Share
+from polydistill.config.nodes import (
+    Megabytes,
+    Milliseconds,
+    Node,
+    Ratio,
+    Score,
+    ScoreMargin,
+    Several,
+    Share,
+)
 from polydistill.errors import ParamsError
 
 COMMERCIAL_LICENCES = (
@@ -30,7 +39,7 @@ class GateParams(Node):
     """Maximum decrease of a score below the undistilled student's; a larger one fails only if it is significant."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Confidence level of the intervals. Each per-task rule has the significance level 1 - `confidence`."""
-    resamples: Annotated[int, Field(ge=100)] = 10_000
+    resamples: Annotated[int, Field(ge=100, le=10**6)] = 10_000
     """Number of bootstrap resamples of the examples."""
     max_latency_ratio: Ratio | None = 1.25
     """Maximum ratio of latencies, challenger to champion, in one process; for batches of 1 and of 64."""
@@ -48,7 +57,7 @@ class GateParams(Node):
     """`required`: the version's tag `reproducible` must be true; `unless-refuted`: it must not be false."""
     licence_policy: Literal["any", "commercial"] = "commercial"
     """`commercial`: every teacher's licence must be known to allow commercial use."""
-    commercial_licences: tuple[str, ...] = COMMERCIAL_LICENCES
+    commercial_licences: Several[str] = COMMERCIAL_LICENCES
     """SPDX identifiers that allow commercial use."""
     smoke_test: bool = Field(default=True, validation_alias=AliasChoices("smoke_test", "canary"))
     """Load the published bundle in a new process and compare its embeddings with the expected ones."""
@@ -57,9 +66,9 @@ class GateParams(Node):
 class DriftParams(Node):
     """The test for drift between an incoming corpus and the champion's corpus."""
 
-    rows: Annotated[int, Field(ge=10, json_schema_extra={"unit": "rows"})] = 1000
+    rows: Annotated[int, Field(ge=10, le=10**6, json_schema_extra={"unit": "rows"})] = 1000
     """Number of rows drawn from each corpus for the test on embeddings."""
-    permutations: Annotated[int, Field(ge=99)] = 499
+    permutations: Annotated[int, Field(ge=99, le=10**6)] = 499
     level: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Significance level of the test on embeddings: the largest p-value that counts as drift."""
     tolerance: Annotated[float, Field(gt=0)] = 0.1
@@ -73,11 +82,13 @@ class RetrainParams(Node):
     """`always`, or only if `data.dvc` differs from the champion's (`on-new-data`), or only after drift (`on-drift`)."""
     catch_up: Literal["skip", "latest", "all"] = "latest"
     """Which missed runs of a schedule are run later."""
-    grace_s: Annotated[float, Field(ge=0, json_schema_extra={"unit": "s"})] = 900.0
+    grace_s: Annotated[float, Field(ge=0, le=10**8, json_schema_extra={"unit": "s"})] = 900.0
     """Delay after which a run counts as missed."""
     approval: Literal["none", "manual"] = "none"
     """`manual`: a person approves each promotion."""
-    approval_timeout_s: Annotated[int, Field(ge=1, json_schema_extra={"unit": "s"})] = 86_400
+    approval_timeout_s: Annotated[int, Field(ge=1, le=10**8, json_schema_extra={"unit": "s"})] = (
+        86_400
+    )
     """Time to wait for approval; without approval by then, the champion stays."""
     drift: DriftParams = DriftParams()
 
@@ -95,7 +106,7 @@ class RetrainParams(Node):
 class NotifyParams(Node):
     """A receiver of notifications: a Prefect block, or a webhook whose URL is in an environment variable."""
 
-    on: tuple[NoticeEvent, ...] = Field(min_length=1)
+    on: Several[NoticeEvent] = Field(min_length=1)
     block: Annotated[str | None, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")] = None
     """Type and name of a Prefect block, such as slack-webhook/team."""
     url_env: Annotated[str | None, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = None
@@ -111,7 +122,7 @@ class NotifyParams(Node):
 class QuickParams(Node):
     """Changes to a modality's settings in a quick run, so that the pipeline takes minutes."""
 
-    teachers: Annotated[tuple[str, ...], Field(min_length=1)]
+    teachers: Annotated[Several[str], Field(min_length=1)]
     """Teachers that a quick run enables."""
     put: dict[str, object] = Field({})
     """Values that override those of the modality's block, by dotted key within the block."""

@@ -5,7 +5,7 @@ the classes in this package. A teacher row without `family` names a known teache
 `weights/<modality>.yaml`.
 """
 
-import re
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
@@ -19,6 +19,7 @@ from polydistill.config.data import TaskParams
 from polydistill.config.nodes import Plugin
 from polydistill.config.training import MethodParams
 from polydistill.config.tree import MODALITIES, ModalityParams, Params, node_class
+from polydistill.config.yaml_files import read_mapping
 from polydistill.errors import ParamsError, UnknownNameError, short
 from polydistill.plugins import names_in
 
@@ -28,6 +29,7 @@ __all__ = [
 ]  # fmt: skip
 PARAMS_FILE = Path("params.yaml")
 RESOLVED_FILE = Path("params.resolved.yaml")
+MAX_ERRORS = 10
 Model = TypeVar("Model", bound=BaseModel)
 HEADER = """\
 # Written by `polydistill params --write` from params.yaml and the defaults; do not edit: change params.yaml.
@@ -77,41 +79,11 @@ def read_tree(root: Path) -> dict[str, Any]:
     Raises:
         ParamsError: There is no such file, or it is not a mapping in YAML.
     """
-    if not (root / PARAMS_FILE).is_file():
+    if not os.path.lexists(root / PARAMS_FILE):
         raise ParamsError(
             f"No {PARAMS_FILE} in {root.resolve()}: run polydistill in a project folder."
         )
     return read_mapping(root / PARAMS_FILE)
-
-
-class _Loader(yaml.SafeLoader):
-    """A `SafeLoader` with YAML 1.2's booleans, as in DVC: only `true` and `false`, so the key `on:` is a string."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:bool"]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF")
-)
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds.
-
-    Raises:
-        ParamsError: There is no such file, or it is not a mapping in YAML.
-    """
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a SafeLoader
-    except FileNotFoundError:
-        raise ParamsError(f"No file {path}.") from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path} is not YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise ParamsError(f"{path} must be a mapping, got {type(tree).__name__}.")
-    return tree
 
 
 def task_params(name: str, own: Mapping[str, Any]) -> TaskParams:
@@ -272,8 +244,8 @@ def _validated(node: type[Model], tree: Mapping[str, Any], source: str) -> Model
 
 
 def _explained(error: ValidationError, node: type[BaseModel], source: str) -> Iterator[str]:
-    for finding in error.errors():
-        where = ".".join(str(part) for part in finding["loc"])
+    for finding in error.errors()[:MAX_ERRORS]:
+        where = ".".join(str(part) for part in finding["loc"] if part != "[key]")
         if finding["type"] == "extra_forbidden":
             *path, key = map(str, finding["loc"])
             parent = node
@@ -281,7 +253,9 @@ def _explained(error: ValidationError, node: type[BaseModel], source: str) -> It
                 parent = node_class(parent, part) or parent
             yield str(UnknownNameError(f"key in {source}: {where},", key, parent.model_fields))
         elif finding["type"] == "value_error":
-            yield str(finding["ctx"]["error"])
+            yield f"{source}: {where}{': ' if where else ''}{finding['ctx']['error']}"
         else:
             got = "" if finding["type"] == "missing" else f" (got {short(finding['input'])})"
             yield f"{source}: {where}: {finding['msg']}{got}."
+    if error.error_count() > MAX_ERRORS:
+        yield f"{error.error_count() - MAX_ERRORS} more errors."

@@ -4,7 +4,19 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from polydistill.config.nodes import Epochs, Node, Plugin, Positive, Rate, Ratio, Share, Steps
+from polydistill.config.nodes import (
+    Count,
+    Epochs,
+    Node,
+    Plugin,
+    Rate,
+    Ratio,
+    Seed,
+    Several,
+    Share,
+    Steps,
+    Weight,
+)
 from polydistill.errors import ParamsError
 
 LEAST_STEPS, MOST_EPOCHS = 600, 40
@@ -25,7 +37,7 @@ def enough_epochs(n_rows: int, batch_size: int, epochs: int) -> int:
 class GuardParams(Node):
     """Thresholds of unstable training, at which the guard restores the last good state and halves the learning rate."""
 
-    max_restarts: Annotated[int, Field(ge=0)] = 3
+    max_restarts: Annotated[int, Field(ge=0, le=100)] = 3
     """Restarts after which the run has diverged; it is then not published."""
     spike: Ratio = 20.0
     """Least distance of a loss above the median of earlier losses that counts as a spike, in interquartile ranges."""
@@ -33,7 +45,7 @@ class GuardParams(Node):
     """Least variance of the student's held-out embeddings."""
     max_mean_cosine: Annotated[float, Field(gt=0, le=1)] = 0.99
     """Greatest mean cosine similarity between held-out embeddings."""
-    min_effective_rank: Annotated[float, Field(ge=1)] = 2.0
+    min_effective_rank: Annotated[float, Field(ge=1, le=65_536)] = 2.0
     """Least effective rank of the held-out embeddings."""
 
 
@@ -41,7 +53,7 @@ class TrainingParams(Node):
     """The training loop."""
 
     epochs: Epochs
-    batch_size: Positive = Field(json_schema_extra={"unit": "rows"})
+    batch_size: Count = Field(json_schema_extra={"unit": "rows"})
     learning_rate: Rate
     """Learning rate of the student."""
     head_learning_rate: Rate = 0.001
@@ -49,10 +61,10 @@ class TrainingParams(Node):
     """Share of the steps over which the learning rate rises."""
     head_warmup_steps: Steps = 0
     """Number of first steps that train only the heads."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Weight = 0.01
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    evals_per_epoch: Positive = 1
-    patience: Positive = 3
+    evals_per_epoch: Count = 1
+    patience: Count = 3
     """Evaluations without a lower held-out loss after which training stops."""
     guard: GuardParams = GuardParams()
 
@@ -66,7 +78,7 @@ class WarmStartParams(Node):
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Checksum of an imported version's weights; null: train from scratch."""
-    epochs: Annotated[int, Field(ge=0, json_schema_extra={"unit": "epochs"})] = 1
+    epochs: Annotated[int, Field(ge=0, le=10_000, json_schema_extra={"unit": "epochs"})] = 1
     """Epochs; 0: nothing is trained, so no teacher may be new."""
     head_steps: Steps = 30
     """Number of first steps that train only the heads if a teacher is new; at most half of all steps."""
@@ -85,9 +97,9 @@ class WarmStartParams(Node):
 class EvaluationParams(Node):
     """The evaluation of frozen embeddings."""
 
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[Several[Seed], Field(min_length=1, max_length=1000)] = (0,)
     """Seeds of the probes."""
-    models: Annotated[tuple[str, ...] | None, Field(min_length=1)] = None
+    models: Annotated[Several[str], Field(min_length=1)] | None = None
     """Scored models: student, undistilled, names of teachers; null: all of them."""
 
 
@@ -97,10 +109,10 @@ class MethodParams(Node):
     student: Plugin
     heads: Plugin = Plugin.model_validate({"name": "low-rank", "hidden": 512})
     loss: Plugin = Plugin(name="beta-nll")
-    loss_weight: Annotated[float, Field(ge=0)] = 1.0
+    loss_weight: Weight = 1.0
     """Weight of the teachers' losses; 0: the relational term is the only objective."""
     geometry: Plugin | None = Plugin(name="consensus-similarity")
-    geometry_weight: Annotated[float, Field(ge=0)] = 3.0
+    geometry_weight: Weight = 3.0
     weighting: Plugin = Plugin(name="per-dimension")
     training: TrainingParams
     warm_start: WarmStartParams = WarmStartParams()

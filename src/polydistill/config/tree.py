@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from polydistill.config.data import CorpusParams, StoreParams, TaskParams, TeacherParams
-from polydistill.config.nodes import Positive
+from polydistill.config.nodes import STRICT, Name, Seed, Several, Threads
 from polydistill.config.operations import GateParams, NotifyParams, QuickParams, RetrainParams
 from polydistill.config.training import EvaluationParams, MethodParams
 from polydistill.errors import ParamsError, UnknownNameError
@@ -24,8 +24,8 @@ class ModalityParams(MethodParams):
     """All settings of one modality: a block of `params.yaml`."""
 
     corpus: CorpusParams
-    tasks: dict[str, TaskParams] = Field(default_factory=dict)
-    teachers: dict[str, TeacherParams]
+    tasks: dict[Name, TaskParams] = Field(default_factory=dict)
+    teachers: dict[Name, TeacherParams]
     store: StoreParams = StoreParams()
     evaluation: EvaluationParams = EvaluationParams()
     gate: GateParams = GateParams()
@@ -52,17 +52,17 @@ class ModalityParams(MethodParams):
 class Params(BaseModel):
     """All settings: the common ones, and one block per modality, by its name."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    model_config = STRICT | ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, ModalityParams] = Field(init=False)
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
     """Seed of training: initial weights and order of batches."""
-    threads: Positive = 2
+    threads: Threads = 2
     """Threads of PyTorch and ONNX Runtime in each stage; fixed, because sums depend on it."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of training."""
-    modalities: tuple[str, ...]
+    modalities: Annotated[Several[str], Field(min_length=1)]
     """Enabled modalities; if left out: every block of params.yaml."""
-    notify: tuple[NotifyParams, ...] = ()
+    notify: Several[NotifyParams] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -75,9 +75,9 @@ class Params(BaseModel):
             if key not in known:
                 raise UnknownNameError(f"key in params.yaml: {key},", str(key), known)
         listed = tree.get("modalities", ())
-        for name in listed if isinstance(listed, Sequence) else ():
-            if name not in known - set(cls.model_fields):
-                raise UnknownNameError("modality", str(name), names_in(MODALITIES))
+        for name in listed if isinstance(listed, list | tuple) else ():
+            if not isinstance(name, str) or name not in known - set(cls.model_fields):
+                raise UnknownNameError("modality in `modalities`:", str(name), names_in(MODALITIES))
             if name not in tree:
                 raise ParamsError(
                     f"params.yaml lists modality {name!r} and must have a block {name!r}, got none: "

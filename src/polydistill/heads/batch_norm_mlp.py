@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from polydistill.config.nodes import Depth, Limit, Width
 from polydistill.contracts import Prediction, widened
 from polydistill.heads import HEADS
 from polydistill.heads._outputs import Outputs, TeacherHeads, require_at_least_one
@@ -54,14 +55,14 @@ class BatchNormMlpHeads(TeacherHeads):
         teacher_dims: Mapping[str, int],
         generator: torch.Generator,
         *,
-        hidden: int = 512,
-        depth: int = 2,
-        modes: int = 1,
+        hidden: Width = 512,
+        depth: Depth = 2,
+        modes: Width = 1,
         covariance: str = "diagonal",
-        rank: int = 8,
+        rank: Width = 8,
         min_log_scale: float = -6.0,
         max_log_scale: float = 4.0,
-        max_params: int | None = None,
+        max_params: Limit | None = None,
     ) -> None:
         super().__init__()
         require_at_least_one(hidden=hidden, depth=depth)

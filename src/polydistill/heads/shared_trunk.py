@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from polydistill.config.nodes import Depth, Limit, Width
 from polydistill.contracts import Prediction
 from polydistill.heads import HEADS
 from polydistill.heads._outputs import Outputs, TeacherHeads, require_at_least_one
@@ -50,16 +51,16 @@ class SharedTrunkHeads(TeacherHeads):
         teacher_dims: Mapping[str, int],
         generator: torch.Generator,
         *,
-        hidden: int = 512,
-        mean_rank: int | None = None,
-        scale_rank: int | None = None,
-        depth: int | None = None,
-        modes: int = 1,
+        hidden: Width = 512,
+        mean_rank: Width | None = None,
+        scale_rank: Width | None = None,
+        depth: Depth | None = None,
+        modes: Width = 1,
         covariance: str = "diagonal",
-        rank: int = 8,
+        rank: Width = 8,
         min_log_scale: float = -6.0,
         max_log_scale: float = 4.0,
-        max_params: int | None = None,
+        max_params: Limit | None = None,
     ) -> None:
         super().__init__()
         require_at_least_one(hidden=hidden, mean_rank=mean_rank, scale_rank=scale_rank, depth=depth)

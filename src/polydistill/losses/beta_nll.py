@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from polydistill.config.nodes import Share
 from polydistill.contracts import Prediction
 from polydistill.errors import ParamsError
 from polydistill.losses import LOSSES
@@ -9,7 +10,7 @@ from polydistill.losses._parts import masked, mixture_nll, require_shapes, rewei
 
 
 @LOSSES.register("beta-nll")
-def beta_nll(prediction: Prediction, target: Tensor, mask: Tensor, *, beta: float = 0.5) -> Tensor:
+def beta_nll(prediction: Prediction, target: Tensor, mask: Tensor, *, beta: Share = 0.5) -> Tensor:
     r"""Return the value of `gaussian-nll`, with each dimension's gradient multiplied by a power of its variance.
 
     The likelihood divides a dimension's error by its predicted variance. Where the student predicts badly, the

@@ -2,7 +2,7 @@
 
 from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
-from polydistill.errors import UnknownNameError
+from polydistill.errors import UnknownNameError, located
 from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.teachers import TEACHERS
 from polydistill.training.plug_ins import PLUGINS, check_method
@@ -17,9 +17,10 @@ def resolve(params: Params, modality: str) -> None:
     """
     block = params.modality(modality)
     MODALITIES.get(modality)
-    for teacher in block.teachers.values():
-        TEACHERS.check(teacher.family, teacher.options)
-    check_method(block)
+    for name, teacher in block.teachers.items():
+        with located(f"{modality}.teachers.{name}"):
+            TEACHERS.check(teacher.family, teacher.options)
+    check_method(block, modality)
     for task in block.tasks.values():
         if task.kind not in BENCHMARKS.names():
             raise UnknownNameError("task kind", task.kind, BENCHMARKS.names())

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from polydistill.config.nodes import Width
 from polydistill.contracts import Example
 from polydistill.students import STUDENTS, WEIGHTS
 from polydistill.students._bundle import BagStudent, bag_features
@@ -30,7 +31,7 @@ class BagOfBytesStudent(BagStudent):
         examples: Sequence[Example],  # noqa: ARG003 - part of the contract
         generator: torch.Generator,
         *,
-        dim: int = 32,
+        dim: Width = 32,
     ) -> Self:
         """Return a student with random embeddings of width `dim`."""
         return cls(torch.randn(N_BYTES, dim, generator=generator))

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from polydistill.config.nodes import Below1, Depth, Width
 from polydistill.contracts import Example
 from polydistill.data.smiles import CACHED, as_smiles, directed_bonds, read_molecule
 from polydistill.errors import DataError, MissingExtraError
@@ -84,10 +85,10 @@ class GineStudent(NetworkStudent):
         examples: Sequence[Example],  # noqa: ARG003 - part of the contract
         generator: torch.Generator,
         *,
-        dim: int = 256,
-        layers: int = 5,
-        hidden: int = 256,
-        dropout: float = 0.0,
+        dim: Width = 256,
+        layers: Depth = 5,
+        hidden: Width = 256,
+        dropout: Below1 = 0.0,
     ) -> Self:
         """Return a student with random weights.
 

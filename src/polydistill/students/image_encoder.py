@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from polydistill.config.nodes import Pixels, Width
 from polydistill.contracts import Example
 from polydistill.data.images import read_image, square
 from polydistill.errors import ParamsError
@@ -126,8 +127,8 @@ class ImageEncoderStudent(NetworkStudent):
         generator: torch.Generator,
         *,
         encoder: Mapping[str, Any],
-        size: int = 64,
-        dim: int = 256,
+        size: Pixels = 64,
+        dim: Width = 256,
         augmentation: Mapping[str, float] | None = None,
     ) -> Self:
         """Return an untrained student.

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from polydistill.config.nodes import Count, Depth, Width
 from polydistill.contracts import Example
 from polydistill.data.smiles import as_smiles, canonical_smiles
 from polydistill.errors import DataError
@@ -31,12 +32,12 @@ class SmilesTransformerStudent(TransformerStudent):
         examples: Sequence[Example],
         generator: torch.Generator,
         *,
-        dim: int = 256,
-        layers: int = 6,
-        heads: int = 4,
+        dim: Width = 256,
+        layers: Depth = 6,
+        heads: Width = 4,
         pooling: str = "mean",
-        max_tokens: int = 160,
-        min_count: int = 3,
+        max_tokens: Count = 160,
+        min_count: Count = 3,
     ) -> Self:
         """Return a student with random weights, and a vocabulary of the atoms and marks in the corpus.
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from polydistill.config.nodes import Count, Factor, Width
 from polydistill.contracts import Example, FloatArray
 from polydistill.data.weights import locate
 from polydistill.errors import ParamsError
@@ -46,9 +47,9 @@ class StaticStudent(BagStudent):
         tokenizer: str,
         initial: str | None = None,
         revision: str | None = None,
-        dim: int = 256,
-        frequency_smoothing: float = 1e-3,
-        max_tokens: int = 512,
+        dim: Width = 256,
+        frequency_smoothing: Factor = 1e-3,
+        max_tokens: Count = 512,
     ) -> Self:
         """Return an untrained student.
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from polydistill.config.nodes import Count
 from polydistill.contracts import Example
 from polydistill.data.weights import locate
 from polydistill.errors import ParamsError
@@ -47,7 +48,7 @@ class TransformerStudent(_bundle.SavedStudent):
         layers: Sequence[int] | None = None,
         fresh: Mapping[str, object] | None = None,
         pooling: str = "mean",
-        max_tokens: int = 64,
+        max_tokens: Count = 64,
     ) -> Self:
         """Return a student before distillation.
 

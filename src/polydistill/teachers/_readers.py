@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from polydistill.config.nodes import Count, Width
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.data.images import read_or_none
 from polydistill.data.smiles import MAX_ATOMS, read_molecule
@@ -64,7 +65,7 @@ class ReadsExamples(NamedTeacher, ABC):
     The store rejects non-finite embeddings: they are a fault of the model and not of the example.
     """
 
-    dim: int
+    dim: Width
     batch_rows: ClassVar[int]
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
@@ -125,7 +126,7 @@ class ReadsMolecules(ReadsExamples):
 
     batch_rows = 64
     packages: ClassVar = {"rdkit": "rdkit"}
-    max_atoms: int = MAX_ATOMS
+    max_atoms: Count = MAX_ATOMS
 
     def _read(self, example: Example) -> Any | None:
         molecule = read_molecule(example)

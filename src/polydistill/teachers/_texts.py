@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from polydistill.config.nodes import Count, Width
 from polydistill.contracts import FloatArray
 from polydistill.data.weights import locate
 from polydistill.errors import MissingDataError, UnknownNameError
@@ -48,9 +49,9 @@ class TransformerFolder(ReadsTexts):
         threads: int,
         *,
         model: str,
-        dim: int | None = None,
+        dim: Width | None = None,
         revision: str | None = None,
-        max_tokens: int | None = None,
+        max_tokens: Count | None = None,
         pooling: str = "mean",
         prompt: str = "",
         normalize: bool | None = None,

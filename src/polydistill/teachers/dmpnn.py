@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polydistill.config.nodes import Count, Width
 from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
 from polydistill.data.weights import locate, source_sha256
@@ -48,8 +49,8 @@ class DmpnnTeacher(_readers.ReadsMolecules):
     identified_by = ("max_atoms", "precision")
 
     checkpoints: Sequence[str]
-    dim: int
-    max_atoms: int = MAX_ATOMS
+    dim: Width
+    max_atoms: Count = MAX_ATOMS
 
     @property
     def identity(self) -> _readers.Identity:

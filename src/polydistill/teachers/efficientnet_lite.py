@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import batch_norm, conv2d, pad, relu6
 
+from polydistill.config.nodes import Pixels, Width
 from polydistill.contracts import FloatArray
 from polydistill.data.images import square
 from polydistill.data.weights import locate
@@ -83,8 +84,8 @@ class EfficientNetLiteTeacher(ReadsImages):
 
     weights: str
     sha256: str
-    dim: int = 1280
-    size: int = 160
+    dim: Width = 1280
+    size: Pixels = 160
 
     @property
     def identity(self) -> Identity:

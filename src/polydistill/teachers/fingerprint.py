@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from polydistill.config.nodes import Limit, Width
 from polydistill.contracts import FloatArray
 from polydistill.errors import UnknownNameError
 from polydistill.teachers import TEACHERS
@@ -34,8 +35,8 @@ class FingerprintTeacher(ReadsMolecules):
     identified_by = ("kind",)
 
     kind: str
-    dim: int
-    radius: int = 2
+    dim: Width
+    radius: Limit = 2
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

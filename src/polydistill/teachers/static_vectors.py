@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from polydistill.config.nodes import Width
 from polydistill.contracts import Example, FloatArray
 from polydistill.data.weights import locate
 from polydistill.errors import DataError
@@ -40,7 +41,7 @@ class StaticVectorsTeacher(ReadsExamples):
 
     vocabulary: str
     vectors: str
-    dim: int
+    dim: Width
 
     @cached_property
     def _rows(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from polydistill.config.nodes import Width
 from polydistill.contracts import FloatArray
 from polydistill.data.weights import locate
 from polydistill.errors import UnknownNameError
@@ -34,7 +35,7 @@ class TransformersImageTeacher(ReadsImages):
     files: ClassVar = {"weights": "model"}
 
     model: str
-    dim: int
+    dim: Width
     revision: str | None = None
     pooling: str = "mean"
 

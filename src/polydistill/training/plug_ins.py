@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polydistill.config.training import MethodParams
+from polydistill.errors import located
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
 from polydistill.losses.relational import GEOMETRY
@@ -21,8 +22,12 @@ PLUGINS: Mapping[str, Plugins[Any]] = {
 """The plug-in registries, by the key under which a modality's block names the plug-in."""
 
 
-def check_method(method: MethodParams) -> None:
+def check_method(method: MethodParams, where: str = "settings") -> None:
     """Check the names and options of a method's plug-ins without loading weights.
+
+    Args:
+        method: The settings of the method.
+        where: The name of the settings in messages.
 
     Raises:
         UnknownNameError: A name or an option is unknown; the message suggests the closest one.
@@ -31,7 +36,8 @@ def check_method(method: MethodParams) -> None:
     for key, plugins in PLUGINS.items():
         chosen = getattr(method, key)
         if chosen is not None:
-            plugins.check(chosen.name, chosen.options)
+            with located(f"{where}.{key}"):
+                plugins.check(chosen.name, chosen.options)
 
 
 def method_modules(method: MethodParams, modality: str) -> list[str]:

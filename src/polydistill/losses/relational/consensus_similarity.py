@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from polydistill.config.nodes import Factor, Weight
 from polydistill.losses.relational import GEOMETRY
 from polydistill.losses.relational._rows import require_rows
 
@@ -16,8 +17,8 @@ def consensus_similarity(
     targets: Sequence[Tensor],
     masks: Sequence[Tensor],
     *,
-    scale: float = 10.0,
-    width_power: float = 0.0,
+    scale: Factor = 10.0,
+    width_power: Weight = 0.0,
 ) -> Tensor:
     """Compare each row of the student's cosine matrix with the mean of the teachers'.
 

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from polydistill.config.nodes import Factor
 from polydistill.losses.relational import GEOMETRY
 from polydistill.losses.relational._rows import mean_over_pairs
 
 
 @GEOMETRY.register("pairwise-similarity")
 def pairwise_similarity(
-    student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor], *, scale: float = 10.0
+    student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor], *, scale: Factor = 10.0
 ) -> Tensor:
     """Compare the student's cosine matrix with each teacher's.
 

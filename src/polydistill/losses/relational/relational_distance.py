@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
+from polydistill.config.nodes import Factor
 from polydistill.losses.relational import GEOMETRY
 from polydistill.losses.relational._rows import mean_over_pairs
 
 
 @GEOMETRY.register("relational-distance")
 def relational_distance(
-    student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor], *, scale: float = 1.0
+    student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor], *, scale: Factor = 1.0
 ) -> Tensor:
     """Compare the Euclidean distances between examples, divided by their mean in the batch.
 

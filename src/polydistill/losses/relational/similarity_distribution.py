@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from polydistill.config.nodes import Factor, Limit
 from polydistill.losses.relational import GEOMETRY
 from polydistill.losses.relational._rows import mean_over_teachers, other_pairs, require_rows
 
@@ -37,8 +38,8 @@ class SimilarityDistribution(nn.Module):
         student_dim: int,
         teacher_dims: Sequence[int],
         *,
-        queue: int = 1024,
-        temperature: float = 0.04,
+        queue: Limit = 1024,
+        temperature: Factor = 0.04,
     ) -> None:
         super().__init__()
         self._size, self._temperature = queue, temperature

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from polydistill.config.nodes import Below1
 from polydistill.training.weighting import WEIGHTINGS, Weighting, weighted_mean
 
 LEAST = 0.05
@@ -24,7 +25,7 @@ class EmaNorm(Weighting):
 
     size: Tensor
 
-    def __init__(self, n_teachers: int, *, decay: float = 0.99) -> None:
+    def __init__(self, n_teachers: int, *, decay: Below1 = 0.99) -> None:
         super().__init__(n_teachers)
         self._decay = decay
         self.register_buffer("size", torch.zeros(n_teachers))

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from polydistill.config.nodes import Share
 from polydistill.contracts import FloatArray
 from polydistill.training.standardise import Standardiser
 from polydistill.training.weighting import WEIGHTINGS, Weighting
@@ -23,7 +24,7 @@ class Running(Weighting):
     variance: Tensor
     known: Tensor
 
-    def __init__(self, n_teachers: int, *, momentum: float = 0.05) -> None:
+    def __init__(self, n_teachers: int, *, momentum: Share = 0.05) -> None:
         super().__init__(n_teachers)
         self._momentum = momentum
         self.register_buffer("mean", torch.zeros(n_teachers))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from polydistill.config.nodes import Share
 from polydistill.training.weighting import WEIGHTINGS, Weighting, weighted_mean
 
 
@@ -21,7 +22,7 @@ class TeacherDropping(Weighting):
         arXiv:2408.05088: teacher dropping regularisation.
     """
 
-    def __init__(self, n_teachers: int, *, keep: float = 0.5) -> None:
+    def __init__(self, n_teachers: int, *, keep: Share = 0.5) -> None:
         super().__init__(n_teachers)
         self._keep = keep
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from polydistill.config.nodes import Factor
 from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 
@@ -19,7 +20,7 @@ class Uncertainty(Weighting):
         Kendall, Gal, Cipolla 2018, "Multi-task learning using uncertainty to weigh losses", equation 10.
     """
 
-    def __init__(self, n_teachers: int, *, reach: float = 2.0) -> None:
+    def __init__(self, n_teachers: int, *, reach: Factor = 2.0) -> None:
         super().__init__(n_teachers)
         self._reach = reach
         self.log_variance = nn.Parameter(torch.zeros(n_teachers))
