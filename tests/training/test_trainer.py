@@ -15,12 +15,7 @@ from safetensors.torch import load_file
 from polydistill.config.training import GuardParams
 from polydistill.errors import DivergedError
 from polydistill.training.guard import LossWatch, Restart, UnhealthyError, check_embeddings
-from polydistill.training.trainer import (
-    _DistillationTrainer,
-    _last_checkpoint,
-    _schedule,
-    make_optimizer,
-)
+from polydistill.training.trainer import _DistillationTrainer, _schedule, make_optimizer
 from tests.training.tiny_run import DIMS, PARAMS, PLAIN, VARIANTS, make_model, run, weights
 
 STEPS_AN_EPOCH = 4
@@ -113,18 +108,6 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, step: int, var
     assert weights(again) == weights(model)
     assert resumed.history == undisturbed.history
     assert resumed.best_step == undisturbed.best_step
-
-
-def test_half_a_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
-    whole, half = tmp_path / "checkpoint-4", tmp_path / "checkpoint-8"
-    for folder in (whole, half):
-        folder.mkdir()
-    (whole / "trainer_state.json").write_text('{"global_step": 4}')
-    (half / "trainer_state.json").write_text('{"global_st')
-
-    assert _last_checkpoint(tmp_path) == whole
-    assert not half.exists()
-    assert _last_checkpoint(tmp_path / "nowhere") is None
 
 
 def test_no_checkpoint_needs_unpickling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,17 +141,15 @@ def effective_rank(centred: Tensor) -> float:
     return float(np.exp(entropy(torch.linalg.svdvals(centred).numpy(force=True))))
 
 
-def read_restarts(folder: Path) -> list[Restart]:
-    """Return the restarts of an unfinished run in `folder`."""
-    record = folder / RECORD
-    if not record.exists():
-        return []
-    return [Restart(**entry) for entry in json.loads(record.read_text(encoding="utf-8"))]
+def read_restarts(checkpoint: Path) -> list[Restart]:
+    """Return the restarts that a complete checkpoint contains."""
+    content = json.loads((checkpoint / RECORD).read_text(encoding="utf-8"))
+    return [Restart(**entry) for entry in content]
 
 
-def write_restarts(folder: Path, restarts: Sequence[Restart]) -> None:
-    """Write the restarts beside the checkpoints, so a resumed run uses the same learning rates."""
-    write_atomic(folder / RECORD, json.dumps([asdict(one) for one in restarts]))
+def write_restarts(checkpoint: Path, restarts: Sequence[Restart]) -> None:
+    """Write the restarts to a checkpoint, so that a resumed run uses the same learning rates."""
+    write_atomic(checkpoint / RECORD, json.dumps([asdict(one) for one in restarts]))
 
 
 def rate_factor(restarts: Sequence[Restart], step: int) -> float:

@@ -1,8 +1,6 @@
 """The training loop: transformers' Trainer with this project's batches, steps and evaluation."""
 
-import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +19,9 @@ from torch.utils.data import DataLoader
 from polydistill.config.training import TrainingParams
 from polydistill.contracts import Progress, Tracker, silent
 from polydistill.errors import DivergedError
+from polydistill.project.files import remove
 from polydistill.training import guard
+from polydistill.training.checkpoints import CompleteCheckpoints, newest_checkpoint, step_of
 from polydistill.training.dataset import Batches, EpochsSampler
 from polydistill.training.guard import Restart
 
@@ -89,24 +89,26 @@ def train(
     Raises:
         DivergedError: Training diverged again after `guard.max_restarts` restarts.
     """
-    restarts = guard.read_restarts(plan.folder)
-    first = plan.folder / FIRST
-    first.parent.mkdir(parents=True, exist_ok=True)
+    if not plan.folder.is_dir():
+        remove(plan.folder)
+        plan.folder.mkdir(parents=True)
+    newest, first = newest_checkpoint(plan.folder), plan.folder / FIRST
+    restarts = guard.read_restarts(newest) if newest else []
+    remove(first)
     save_model(model, str(first))  # on disk: a copy would use memory during the whole run
     while True:
         trainer = _DistillationTrainer(model, batches, rows, plan, restarts)
         try:
-            return trainer.run()
+            return trainer.run(newest)
         except guard.UnhealthyError as trouble:
             if plan.params.epochs == 0:
                 raise DivergedError(
                     f"The state that the run starts from is unhealthy: {trouble}."
                 ) from trouble
-            step, newest = trainer.state.global_step, _last_checkpoint(plan.folder)
-            restarts.append(Restart(step, _step_of(newest) if newest else 0, str(trouble)))
+            step, newest = trainer.state.global_step, newest_checkpoint(plan.folder)
+            restarts.append(Restart(step, step_of(newest) if newest else 0, str(trouble)))
             if len(restarts) > plan.params.guard.max_restarts:
                 raise DivergedError(_advice(restarts)) from trouble
-            guard.write_restarts(plan.folder, restarts)
             plan.tracker.log_metrics({"guard/restarts": len(restarts)}, step)
             load_model(model, first)  # used if there is no checkpoint yet
 
@@ -147,7 +149,6 @@ class _DistillationTrainer(transformers.Trainer):
                 eval_strategy="steps",
                 eval_steps=every,
                 save_steps=every,
-                save_total_limit=2,
                 load_best_model_at_end=True,
                 logging_strategy="no",
                 max_grad_norm=params.max_grad_norm,
@@ -166,6 +167,7 @@ class _DistillationTrainer(transformers.Trainer):
                 transformers.EarlyStoppingCallback(params.patience),
                 guard.LossWatch(params.guard.spike),
                 guard.RatesOfTheSchedule(),
+                CompleteCheckpoints(restarts),
             ],
         )
         self.remove_callback(transformers.PrinterCallback)
@@ -174,16 +176,15 @@ class _DistillationTrainer(transformers.Trainer):
         self._plan, self._restarts = plan, tuple(restarts)
         self._trained = self._no_losses()
 
-    def run(self) -> TrainingResult:
-        """Train, or only evaluate if the plan has no epochs."""
+    def run(self, newest: Path | None) -> TrainingResult:
+        """Train from the newest checkpoint or from the start, or only evaluate if the plan has no epochs."""
         best_step, splits = 0, ["held_out"]
         if self._plan.params.epochs == 0:
             self.evaluate()
         else:
             splits = ["train", "held_out"]
-            newest = _last_checkpoint(self._plan.folder)
             self.train(resume_from_checkpoint=str(newest) if newest else None)
-            best_step = _step_of(Path(str(self.state.best_model_checkpoint)))
+            best_step = step_of(Path(str(self.state.best_model_checkpoint)))
         history = [
             {
                 "step": entry["step"],
@@ -256,24 +257,6 @@ class _DistillationTrainer(transformers.Trainer):
 def _losses(outputs: dict[str, Any]) -> Tensor:
     """Return the sums of the teachers' losses and the numbers of their rows, `(2, n_teachers)`."""
     return torch.stack([outputs["sums"].double(), outputs["counts"].double()])
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint and remove newer incomplete ones.
-
-    Trainer writes `trainer_state.json` last, so a checkpoint without it is incomplete.
-    """
-    for path in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
-        try:
-            if "global_step" in json.loads((path / "trainer_state.json").read_text("utf-8")):
-                return path
-        except (FileNotFoundError, ValueError):
-            shutil.rmtree(path)
-    return None
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rsplit("-", 1)[-1])
 
 
 def make_optimizer(model: nn.Module, params: TrainingParams) -> AdamW:
