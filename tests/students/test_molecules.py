@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +95,19 @@ def test_smiles_are_tokenized_into_atoms_and_symbols() -> None:
     tokenizer = make_tokenizer(["C[C@H](Cl)c1ccccc1Br", "C%12CC%12"], 1, 64)
 
     assert tokenizer.tokenize("C[C@H](Cl)Br%12") == [
-        "C", "[C@H]", "(", "Cl", ")", "Br", "%12",
+        "C", "[C@H]", "(", "Cl", ")", "Br", "[UNK]",
     ]  # fmt: skip
     assert tokenizer.tokenize("[U]") == ["[UNK]"]
+
+
+def test_gine_leaves_no_file_in_the_temporary_folder(tmp_path: Path) -> None:
+    code = """
+import torch
+from polydistill.students import STUDENTS, encode
+encode(STUDENTS.get("gine").build([], torch.Generator(), dim=3, layers=1, hidden=4), ["CCO"])
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+    assert not list(tmp_path.rglob("*"))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -97,7 +98,7 @@ def corpus_table(
     """
     frame = _with_examples(frame, params.path, params.column, [modality.column])
     if _has_content_ids(frame, modality.column, modality):
-        return frame, {}
+        return _with_canonical(frame, [modality.column], modality), {}
     return _usable_rows(frame, [modality.column], modality, params.path)
 
 
@@ -142,7 +143,9 @@ def complete_task(
     frame = _with_examples(frame, task.path, task.column, shown)
     frame = _with_labels(frame, task)
     dropped: Dropped = {}
-    if "id" not in frame:
+    if "id" in frame:
+        frame = _with_canonical(frame, shown, modality)
+    else:
         label = "" if task.kind == "retrieval" else "label"
         frame, dropped = _usable_rows(frame, shown, modality, task.path, label)
     frame = _with_roles(frame, task)
@@ -191,6 +194,19 @@ def _has_content_ids(frame: pd.DataFrame, column: str, modality: Modality) -> bo
     shown = frame.loc[frame[column].notna(), ["id", column]].head(ROWS_TO_CHECK)
     pairs = shown.itertuples(index=False, name=None)
     return shown.empty or any(name == modality.content_id(example) for name, example in pairs)
+
+
+def _with_canonical(
+    frame: pd.DataFrame, columns: Sequence[str], modality: Modality
+) -> pd.DataFrame:
+    """Convert the strings of a table to examples; one that the modality refuses is unchanged, for validation to report."""
+
+    def converted(value: object) -> object:
+        with suppress(DataError):
+            return modality.coerce(value) if isinstance(value, str) else value
+        return value
+
+    return frame.assign(**{column: frame[column].map(converted) for column in columns})
 
 
 def _usable_rows(

@@ -152,12 +152,13 @@ def write_modules(folder: Path, modules: Sequence[tuple[str, str]]) -> None:
 
     Args:
         folder: The folder of the bundle.
-        modules: The class name of each module, and the folder of its settings.
+        modules: The class of each module, with its package unless it is sentence-transformers' own, and the folder of
+            its settings.
     """
-    kinds = "sentence_transformers.models"
+    own = "sentence_transformers.models."
     rows = [
-        {"idx": number, "name": str(number), "path": path, "type": f"{kinds}.{kind}"}
-        for number, (kind, path) in enumerate(modules)
+        {"idx": n, "name": str(n), "path": path, "type": kind if "." in kind else own + kind}
+        for n, (kind, path) in enumerate(modules)
     ]
     write_json(folder / "modules.json", rows)
     write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})

@@ -1,7 +1,7 @@
 """GINE, a graph neural network over atoms and bonds, with a readout that depends on the size of the molecule."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from polydistill.config.nodes import Below1, Depth, Width
 from polydistill.contracts import Example
-from polydistill.data.smiles import CACHED, as_smiles, directed_bonds, read_molecule
-from polydistill.errors import DataError, MissingExtraError
+from polydistill.data.smiles import CACHED, chirality, directed_bonds, read_molecule, require_smiles
+from polydistill.errors import needs_extra
 from polydistill.students import STUDENTS
 from polydistill.students._bundle import NetworkStudent
 
@@ -26,7 +26,10 @@ ATOM_CODES = {
     "GetIsAromatic": 2,
     "IsInRing": 2,
 }
-"""The methods of an RDKit atom that return its codes, and the number of different codes per method."""
+"""The methods of an RDKit atom that return its codes, and the number of different codes per method.
+
+`chirality` replaces the chiral tag.
+"""
 BOND_CODES = {"GetBondType": 22, "GetStereo": 6, "GetIsConjugated": 2, "IsInRing": 2}
 """The methods of an RDKit bond that return its codes, and the number of different codes per method."""
 OFFSETS = {"GetFormalCharge": 5}
@@ -43,14 +46,12 @@ class GineNetwork(nn.Module):
 
     def __init__(self, dim: int, layers: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        try:
-            from torch_geometric.nn import GINEConv
-        except ImportError as error:
-            raise MissingExtraError("Student 'gine'", "molecules") from error
         self.atoms = nn.ModuleList(nn.Embedding(size, hidden) for size in ATOM_CODES.values())
         self.bonds = nn.ModuleList(nn.Embedding(size, hidden) for size in BOND_CODES.values())
         self.rounds = nn.ModuleList(
-            GINEConv(nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden)))
+            _convolution()(
+                nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
+            )
             for _ in range(layers)
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in range(layers))
@@ -112,7 +113,7 @@ class GineStudent(NetworkStudent):
         Raises:
             DataError: An example is not a valid SMILES.
         """
-        graphs = [_graph(as_smiles(example)) for example in examples]
+        graphs = [_graph(require_smiles(example)) for example in examples]
         sizes = np.array([len(atoms) for atoms, _, _ in graphs], dtype=np.int64)
         first = np.cumsum(sizes) - sizes
         ends = [edge + start for (_, _, edge), start in zip(graphs, first, strict=True)]
@@ -122,6 +123,22 @@ class GineStudent(NetworkStudent):
             "ends": torch.from_numpy(_stacked(ends, 2).T.copy()),
             "sizes": torch.from_numpy(sizes),
         }
+
+
+@cache
+def _convolution() -> Any:
+    """Return `GINEConv` with its own `propagate`.
+
+    For classes without one, torch-geometric writes a Python module to the temporary folder and does not remove it.
+    """
+    with needs_extra("Student 'gine'", "molecules"):
+        from torch_geometric.nn import GINEConv
+
+    class Convolution(GINEConv):  # type: ignore[misc]
+        def propagate(self, *args: Any, **kwargs: Any) -> Any:
+            return super().propagate(*args, **kwargs)
+
+    return Convolution
 
 
 def _sum_of(tables: nn.ModuleList, codes: Tensor) -> Tensor:
@@ -144,9 +161,7 @@ def _pooled(state: Tensor, sizes: Tensor) -> Tensor:
 @lru_cache(CACHED)
 def _graph(smiles: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the codes of atoms, the codes of directed bonds, and the atoms of each bond, `(directed bonds, 2)`."""
-    molecule = read_molecule(smiles)
-    if molecule is None:
-        raise DataError(f"{smiles[:80]!r} must be a valid SMILES with at least one atom.")
+    molecule: Any = read_molecule(smiles)
     atoms = _codes(molecule.GetAtoms(), ATOM_CODES)
     bonds = _codes(molecule.GetBonds(), BOND_CODES)
     return atoms, bonds.repeat(2, axis=0), directed_bonds(molecule).T
@@ -154,7 +169,11 @@ def _graph(smiles: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[n
 
 def _codes(parts: Iterable[Any], sizes: Mapping[str, int]) -> NDArray[np.int64]:
     """Return the codes of atoms or bonds, `(n, n_codes)`; a value out of bounds gets the nearest code."""
-    rows = [[int(getattr(one, m)()) + OFFSETS.get(m, 0) for m in sizes] for one in parts]
+    own = {"GetChiralTag": chirality}
+    rows = [
+        [int(own[m](one) if m in own else getattr(one, m)()) + OFFSETS.get(m, 0) for m in sizes]
+        for one in parts
+    ]
     codes = np.array(rows, dtype=np.int64).reshape(-1, len(sizes))
     return codes.clip(0, np.array([*sizes.values()]) - 1)
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from polydistill.config.nodes import Count, Depth, Width
 from polydistill.contracts import Example
-from polydistill.data.smiles import as_smiles, canonical_smiles
-from polydistill.errors import DataError
+from polydistill.data.smiles import require_smiles
 from polydistill.students import STUDENTS
 from polydistill.students._bundle import drawn_from, remove_keys
 from polydistill.students.transformer import TransformerStudent
@@ -22,9 +21,13 @@ SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "se
 
 @STUDENTS.register("smiles-transformer")
 class SmilesTransformerStudent(TransformerStudent):
-    """See `contracts.Student`. The student converts every SMILES to its canonical form."""
+    """See `contracts.Student`. The student converts every SMILES to its canonical form.
+
+    sentence-transformers loads its bundle with `trust_remote_code=True`: the conversion is polydistill's code.
+    """
 
     name = "smiles-transformer"
+    reader = "polydistill.students._canonical_smiles.CanonicalSmiles"
 
     @classmethod
     def build(  # type: ignore[override] # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -74,14 +77,7 @@ class SmilesTransformerStudent(TransformerStudent):
         Raises:
             DataError: An example is not a valid SMILES.
         """
-        canonical = []
-        for example in examples:
-            if (smiles := canonical_smiles(example)) is None:
-                raise DataError(
-                    f"{as_smiles(example)[:80]!r} must be a valid SMILES with at least one atom."
-                )
-            canonical.append(smiles)
-        return super().collate(canonical)
+        return super().collate([require_smiles(example) for example in examples])
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)
@@ -102,7 +98,7 @@ def make_tokenizer(examples: Sequence[Example], min_count: int, max_tokens: int)
         special_tokens=[*SPECIAL.values()],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(map(as_smiles, examples), trainer)
+    tokenizer.train_from_iterator(map(require_smiles, examples), trainer)
     marks = [SPECIAL["cls_token"], SPECIAL["sep_token"]]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{marks[0]} $A {marks[1]}",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ class TransformerStudent(_bundle.SavedStudent):
     """
 
     name = "transformer"
+    reader: ClassVar[str] = "Transformer"
+    """The class of the bundle's first module in sentence-transformers."""
     module: Any
 
     def __init__(self, module: Any, tokenizer: Any, pooling: str, max_tokens: int) -> None:
@@ -130,7 +132,7 @@ class TransformerStudent(_bundle.SavedStudent):
         _bundle.write_json(folder / "1_Pooling/config.json", pooling)
         settings = {"do_lower_case": False, "max_seq_length": self._max_tokens}
         _bundle.write_json(folder / "sentence_bert_config.json", settings)
-        _bundle.write_modules(folder, [("Transformer", ""), ("Pooling", "1_Pooling")])
+        _bundle.write_modules(folder, [(self.reader, ""), ("Pooling", "1_Pooling")])
 
 
 def _keep_layers(encoder: Any, layers: Sequence[int]) -> None:

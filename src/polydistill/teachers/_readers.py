@@ -124,7 +124,7 @@ class ReadsMolecules(ReadsExamples):
     A molecule is too large if it has more than `max_atoms` atoms, not counting hydrogens.
     """
 
-    batch_rows = 64
+    batch_rows, version = 64, 2
     packages: ClassVar = {"rdkit": "rdkit"}
     max_atoms: Count = MAX_ATOMS
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from polydistill.config.nodes import Count, Width
 from polydistill.contracts import FloatArray
-from polydistill.data.smiles import MAX_ATOMS, directed_bonds
+from polydistill.data.smiles import MAX_ATOMS, chirality, directed_bonds
 from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import DataError
 from polydistill.teachers import TEACHERS, _readers
@@ -167,7 +167,7 @@ def _atom_features(atom: Any) -> list[float]:
         *_readers.one_hot(atom.GetAtomicNum(), ELEMENTS),
         *_readers.one_hot(atom.GetTotalDegree(), range(6)),
         *_readers.one_hot(atom.GetFormalCharge(), CHARGES),
-        *_readers.one_hot(int(atom.GetChiralTag()), range(4)),
+        *_readers.one_hot(chirality(atom), range(4)),
         *_readers.one_hot(atom.GetTotalNumHs(), range(5)),
         *_readers.one_hot(str(atom.GetHybridization()), HYBRIDISATIONS),
         float(atom.GetIsAromatic()),

@@ -37,5 +37,5 @@ def test_an_invalid_molecule_is_named_in_the_error(wrong: object) -> None:
         molecules.coerce(wrong)
 
 
-def test_a_valid_smiles_is_unchanged() -> None:
-    assert molecules.coerce("OCC") == molecules.coerce(b"OCC") == "OCC"
+def test_a_molecule_is_read_as_its_canonical_smiles() -> None:
+    assert molecules.coerce("OCC") == molecules.coerce(b"OCC\tethanol") == "CCO"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from polydistill.contracts import Example, Rule
 from polydistill.data import smiles
 from polydistill.data.modalities import MODALITIES, between
-from polydistill.errors import DataError
+from polydistill.errors import DataError, short
 
 
 @MODALITIES.register("molecules")
@@ -45,13 +45,12 @@ class MoleculesModality:
         return f"scaffold {scaffold}" if scaffold else f"compound {self.near_key(example)}"
 
     def coerce(self, value: object) -> Example:
-        """See `contracts.Modality.coerce`: a valid SMILES is returned unchanged."""
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-        if not isinstance(text, str) or smiles.canonical_smiles(text) is None:
+        """See `contracts.Modality.coerce`: the canonical SMILES, from which the content id is computed."""
+        if not isinstance(value, str | bytes):
             raise DataError(
-                f"A molecule must be a valid SMILES with at least one atom, got {value!r}."
+                f"A molecule must be a valid SMILES with at least one atom, got {short(value)}."
             )
-        return text
+        return smiles.require_smiles(value)
 
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
         """See `contracts.Modality.derived`: the number of heavy atoms, 0 if a SMILES is invalid."""
