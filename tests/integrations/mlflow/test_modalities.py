@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from polydistill.config.params import load_params
 from polydistill.data.images import UnreadableImageError, as_png, read_image
@@ -28,6 +32,7 @@ from polydistill.students import encode, load_student
 from tests.made_images import bomb, cmyk, png, transparent, truncated
 from tests.our_params import our_params
 from tests.published_modalities import SMALL, make_published
+from tests.published_project import make_evaluated_project
 
 
 @pytest.fixture
@@ -55,7 +60,12 @@ def loaded(
 
     def load(modality: str) -> tuple[Path, Any]:
         if modality not in models:
-            root = make_published(tmp_path_factory.mktemp("published") / modality, modality)
+            make = (
+                make_evaluated_project
+                if modality == "text"
+                else partial(make_published, modality=modality)
+            )
+            root = make(tmp_path_factory.mktemp("published") / modality)
             (root / "mlruns").mkdir()
             shutil.copy(empty_database, root / "mlruns" / "mlflow.db")
             publish(root, load_params(root), modality)
@@ -124,11 +134,11 @@ def test_alpha_and_grey_arrays_are_seen_as_the_images_that_they_stand_for(
         ([png(), truncated()], UnreadableImageError, "Example 2: .* truncated"),
         ([bomb()], UnreadableImageError, "too large"),
         (["nowhere.png"], MissingDataError, "No image file 'nowhere.png'"),
-        (["x" * 5000], MissingDataError, r"No image file 'x+\.\.\.'"),
+        (["x" * 5000], MissingDataError, r"No image file 'x+\.\.\."),
         ([3], DataError, "got int"),
         ([np.zeros((4, 4))], DataError, "must be uint8"),
         (np.zeros((8, 8, 3), np.uint8), DataError, r"as a list: \[array\] for one"),
-        (pd.DataFrame({"a": [png()], "b": [png()]}), DataError, "a column 'image', or only one"),
+        (pd.DataFrame({"a": [png()], "b": [png()]}), DataError, "one column 'image', or only one"),
     ],
     ids=["truncated", "bomb", "no file", "long", "number", "floats", "bare array", "two columns"],
 )
@@ -167,6 +177,110 @@ def test_molecules_are_taken_as_smiles_and_a_wrong_one_is_named(
     for wrong in ("C1CC", "", "no molecule"):
         with pytest.raises(DataError, match=f"Example 2: .* valid SMILES .* got {wrong!r}"):
             model.predict(["CCO", wrong])
+
+
+POOLS: dict[str, tuple[str, list[Any]]] = {
+    "text": ("text", ["a cat", "", "a much longer text, with ünïcode", "row-1"]),
+    "molecules": ("smiles", ["CCO", "c1ccccc1", "C[C@H](N)C(=O)O"]),
+    "vision": ("image", [png(1), png(2), png(3, side=48)]),
+}
+OTHERS: dict[str, Callable[[int], list[Any]]] = {
+    "id": lambda n: [f"row-{row}" for row in range(n)],
+    "title": lambda n: ["a title"] * n,
+    "label": lambda n: list(range(n)),
+    "weight": lambda n: [0.5] * n,
+    "empty": lambda n: [None] * n,
+}
+LISTS: dict[str, Callable[[list[Any]], Any]] = {
+    "list": list,
+    "tuple": tuple,
+    "array": lambda values: np.array(values, dtype=object),
+    "series": lambda values: pd.Series(values, name="anything", dtype=object),
+    "labelled": lambda values: pd.Series(values, index=[9] * len(values), dtype=object),
+    "categorical": lambda values: pd.Series(values, dtype="category"),
+    "categories": pd.Categorical,
+    "index": pd.Index,
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn, column: str, examples: list[Any]) -> Any:
+    """A table whose examples are in the modality's column, or in the only column of strings."""
+    named = draw(st.booleans())
+    others = draw(st.lists(st.sampled_from([*OTHERS]), unique=True))
+    if not named:
+        others = [name for name in others if name not in {"id", "title"} and examples]
+    names = [column, column.upper(), column.title(), f" {column}"] if named else ["body", "Line"]
+    columns = {name: OTHERS[name](len(examples)) for name in others}
+    place = draw(st.integers(0, len(others)))
+    rows = [*columns.items()]
+    rows.insert(place, (draw(st.sampled_from(names)), examples))
+    table = dict(rows)
+    return pd.DataFrame(table) if draw(st.booleans()) else table
+
+
+def containers(column: str, examples: list[Any]) -> st.SearchStrategy[Any]:
+    lists = st.sampled_from([*LISTS.values()]).map(lambda make: make(examples))
+    return lists | tables(column, examples)
+
+
+@pytest.mark.parametrize("modality", POOLS)
+def test_every_container_of_examples_gives_their_embeddings(
+    loaded: Callable[[str], tuple[Path, Any]], modality: str
+) -> None:
+    (root, model), (column, pool) = loaded(modality), POOLS[modality]
+    student = load_student(Layout(root, modality).student)
+
+    @hypothesis.given(st.data())
+    @settings(max_examples=30, deadline=None)
+    def check(data: st.DataObject) -> None:
+        examples = data.draw(st.lists(st.sampled_from(pool), max_size=4))
+        given_input = data.draw(containers(column, examples))
+
+        answers = model.predict(given_input)
+
+        assert answers.shape == (len(examples), student.dim)
+        np.testing.assert_allclose(answers, encode(student, examples), atol=1e-5)
+
+    check()
+
+
+@pytest.mark.parametrize("missing", [float("nan"), None, pd.NA, 3])
+@pytest.mark.parametrize("modality", POOLS)
+def test_a_missing_example_in_any_container_is_named_by_its_row(
+    loaded: Callable[[str], tuple[Path, Any]], modality: str, missing: object
+) -> None:
+    (_, model), (column, pool) = loaded(modality), POOLS[modality]
+    makers: list[Callable[[list[Any]], Any]] = [*LISTS.values(), lambda values: {column: values}]
+    for make in makers:
+        for values in ([missing], [*pool[:2], missing]):
+            with pytest.raises(DataError, match=f"^Example {len(values)}: "):
+                model.predict(make(values))
+
+
+@pytest.mark.parametrize("modality", POOLS)
+@pytest.mark.parametrize(
+    "table",
+    [
+        {},
+        {"id": ["row-1"], "body": ["a cat"]},
+        {"id": [1], "label": [2]},
+        {f"{'x' * 100}{n}": ["a"] for n in range(100)},
+    ],
+    ids=["no column", "two of strings", "none of strings", "many"],
+)
+def test_a_table_without_a_column_of_examples_is_refused_with_its_columns(
+    loaded: Callable[[str], tuple[Path, Any]], modality: str, table: dict[str, list[Any]]
+) -> None:
+    _, model = loaded(modality)
+
+    for given_input in (table, pd.DataFrame(table)):
+        with pytest.raises(DataError, match="must have one column .* got ") as got:
+            model.predict(given_input)
+        assert len(str(got.value)) < 300
+    twice = pd.DataFrame([["a", "b"]], columns=[POOLS[modality][0]] * 2)
+    with pytest.raises(DataError, match="must have one column"):
+        model.predict(twice)
 
 
 @pytest.mark.slow

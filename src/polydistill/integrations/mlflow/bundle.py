@@ -49,8 +49,8 @@ def register_student(
 ) -> int:
     """Log a bundle to the active run, register it, and return its version.
 
-    Only models of strings have an input schema. MLflow converts inputs with a schema to tables, whose columns cannot
-    store arrays such as images.
+    The model has no input schema. With a schema, MLflow converts inputs to tables first: it takes the first column of a
+    table, cannot store arrays such as images, and refuses empty lists and missing values with errors of its own.
 
     Args:
         mlflow: The `mlflow` module, connected to the tracking store.
@@ -61,7 +61,7 @@ def register_student(
         tags: Tags of the version.
     """
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.types import Schema, TensorSpec
 
     dim = encode(load_student(bundle), [example]).shape[1]
     info = mlflow.pyfunc.log_model(
@@ -70,10 +70,7 @@ def register_student(
         artifacts={ARTIFACT: str(bundle)},
         model_config={"modality": kind.name},
         code_paths=[str(PACKAGE)],
-        signature=ModelSignature(
-            inputs=Schema([ColSpec("string")]) if isinstance(example, str) else None,
-            outputs=Schema([TensorSpec(np.dtype("float32"), (-1, dim))]),
-        ),
+        signature=ModelSignature(outputs=Schema([TensorSpec(np.dtype("float32"), (-1, dim))])),
         input_example=[example],
         pip_requirements=pinned_requirements(kind),
     )

@@ -3,7 +3,8 @@
 It is a script for MLflow's "models from code", so that nothing is pickled. No module imports it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mlflow.pyfunc.model import PythonModel
 
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import as_examples
-from polydistill.errors import DataError
+from polydistill.errors import DataError, short
 from polydistill.students import encode, load_student
 
 
@@ -34,8 +35,9 @@ class StudentModel(PythonModel):
     ) -> np.ndarray[Any, Any]:
         """Return embeddings, `(n_examples, dim)`, float32, not normalised.
 
-        `model_input` is one example, a list of examples, or a table. A table has its examples in the modality's
-        column, or in its only column. An example is anything that `contracts.Modality.coerce` can read.
+        `model_input` is one example, a list or column of examples, or a table. The examples of a table are in the
+        modality's column (`text`, `smiles`, `image`; case is ignored), or else in its only column, or else in its only
+        column of strings. An example is anything that `contracts.Modality.coerce` can read.
 
         Raises:
             DataError: `model_input` is none of these, or the modality cannot read an example. The message names it.
@@ -44,26 +46,45 @@ class StudentModel(PythonModel):
         return encode(self._student, as_examples(values, self._kind))
 
 
-def _values(given: object, column: str) -> Sequence[object]:
+def _values(given: object, column: str) -> list[object]:
     """Return the examples in the input from MLflow. If it is a table, they are in one column."""
     if isinstance(given, pd.DataFrame | Mapping):
-        names = list(given)
-        name = column if column in names or len(names) != 1 else names[0]
-        if name not in names:
-            raise DataError(
-                f"A table of examples must have a column {column!r}, or only one, got {names}."
-            )
-        given = given[name]
+        given = _examples_of(given, column)
     if isinstance(given, str | bytes | bytearray | Path):
         return [given]
-    if isinstance(given, np.ndarray) and (given.ndim != 1 or given.dtype.kind not in "OSU"):
+    if (
+        isinstance(given, np.ndarray)
+        and given.size
+        and (given.ndim != 1 or given.dtype.kind not in "OSU")
+    ):
         raise DataError(
             "Examples must be given as a list: [array] for one, list(arrays) for several; got an "
             f"array of {given.dtype} {given.shape}."
         )
-    if not isinstance(given, Sequence | np.ndarray | pd.Series):
+    if not isinstance(given, Collection) or isinstance(given, AbstractSet):
         raise DataError(f"Examples must be given as a list, got {type(given).__name__}.")
     return list(given)
+
+
+def _examples_of(table: pd.DataFrame | Mapping[Any, Any], column: str) -> object:
+    """Return the column of a table that holds the examples."""
+    names = list(table)
+    usual = [name for name in names if str(name).strip().lower() == column]
+    found = [name for name in usual if name == column] or usual
+    if not found:
+        found = names if len(names) == 1 else [one for one in names if _is_text(table[one])]
+    if len(found) != 1:
+        raise DataError(
+            f"A table of examples must have one column {column!r}, or only one column of strings, got "
+            f"{short(names)}."
+        )
+    return table[found[0]]
+
+
+def _is_text(values: object) -> bool:
+    """Return whether a column holds strings or bytes, besides missing values."""
+    rows = pd.Series([values] if isinstance(values, str | bytes) else values, dtype=object).dropna()
+    return len(rows) > 0 and all(isinstance(row, str | bytes) for row in rows)
 
 
 mlflow.models.set_model(StudentModel())
