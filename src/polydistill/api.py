@@ -296,7 +296,11 @@ class _Benchmark:
             if not isinstance(own, Mapping) or ("path" in own) == ("frame" in own):
                 raise ParamsError(f"Task {name!r} must have either `path` or `frame`.")
             rows[name] = task_params(name, {key: own[key] for key in own if key != "frame"})
-            frame = own["frame"] if "frame" in own else read_table(root / rows[name].path)
+            frame = (
+                own["frame"]
+                if "frame" in own
+                else read_table(root / rows[name].path, rows[name].encoding)
+            )
             frames[name], _ = complete_task(frame, rows[name], kind)
         inputs = benchmark_inputs(frames, rows, kind)
         ids = inputs["id"].tolist()

@@ -151,6 +151,15 @@ class Modality(Protocol):
             DataError: The value cannot be converted.
         """
 
+    def canonical(self, example: Example) -> Example:
+        """Return the form of a stored example that teachers and students read, with the same content id.
+
+        Unlike `coerce`, this is cheap, and accepts an example that the rules reject.
+
+        Raises:
+            DataError: The example has no such form: a text is not UTF-8.
+        """
+
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
         """Return computed columns, which the rules need in addition to a table's columns, with one number per row.
 

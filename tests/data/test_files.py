@@ -75,7 +75,7 @@ def test_the_subfolders_of_an_image_folder_are_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"text\ncaf\xe9\n", "must be UTF-8"),
+        ("a.csv", b"text\ncaf\xe9\n", "line 2: byte 0xe9 is not utf-8 text"),
         ("a.csv", b'text\n"open\n', "cannot be read"),
         ("a.jsonl", b'{"text": "a"}\nnone\n', "line 2, must be a JSON object, got 'none'"),
         ("a.jsonl", b'["a"]\n', "line 1, must be a JSON object"),

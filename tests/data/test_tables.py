@@ -21,7 +21,7 @@ def test_lines_are_read_in_order_and_an_empty_one_is_an_example(tmp_path: Path) 
     ("content", "message"),
     [
         (b"", "is empty. Expected one example per line"),
-        (b"\xd0\xff\x00", "must be UTF-8 text, one example per line"),
+        (b"\xd0\xff\x00", "line 1: byte 0xd0 is not utf-8 text"),
     ],
     ids=["empty", "binary"],
 )

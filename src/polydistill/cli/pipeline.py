@@ -39,20 +39,23 @@ def init(  # noqa: PLR0913, PLR0917  each argument is an option of the command
         str | None,
         typer.Option(help="Kind of task: classification, regression, clustering, sts [guessed]."),
     ] = None,
+    encoding: Annotated[
+        str, typer.Option(help="Encoding of the files, such as latin-1 or cp1252.")
+    ] = "utf-8",
     *,
     as_json: AsJson = False,
 ) -> None:
     """Create a project from your own data."""
     from typing import cast, get_args
 
-    from polydistill.config.data import TaskKind
+    from polydistill.config.data import TaskKind, checked_encoding
     from polydistill.data.intake import Named
     from polydistill.errors import UnknownNameError
     from polydistill.integrations.new_project import create_project
 
     if kind is not None and kind not in get_args(TaskKind):
         raise UnknownNameError("task kind", kind, get_args(TaskKind))
-    named = Named(column, label, cast("TaskKind | None", kind))
+    named = Named(column, label, cast("TaskKind | None", kind), checked_encoding(encoding))
     made = create_project(folder, corpus, task, modality, named)
     fields = {key: value for key, value in plain(made).items() if value}
     notes = fields.pop("notes", [])

@@ -2,13 +2,36 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from polydistill.config.nodes import STRICT, Node, Rows, Several, Share, Text
-from polydistill.errors import ParamsError
+from polydistill.errors import ParamsError, short
 
 TaskKind = Literal[
     "binary-classification", "classification", "clustering", "regression", "retrieval", "sts"
+]
+UTF_8 = "utf-8"
+
+
+def checked_encoding(name: str) -> str:
+    """Return the name of an encoding of text.
+
+    Raises:
+        ParamsError: Python knows no such encoding.
+    """
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        raise ParamsError(
+            f"`encoding` must name an encoding such as utf-8, latin-1 or cp1252, got {short(name)}."
+        ) from None
+    return name
+
+
+Encoding = Annotated[
+    str,
+    AfterValidator(checked_encoding),
+    Field(exclude_if=lambda name: name == UTF_8),  # older settings have no such key
 ]
 
 
@@ -48,6 +71,8 @@ class CorpusParams(Node):
     """Use the first N rows; null: all rows."""
     column: Text | None = None
     """Column of the examples; null: the modality's column, or the only column."""
+    encoding: Encoding = UTF_8
+    """Encoding of CSV, TSV, JSONL and text files, such as latin-1 or cp1252."""
     held_out: Share = 0.05
     """Share of the groups that are held out of training, chosen by content hash."""
 
@@ -72,6 +97,8 @@ class TaskParams(Node):
     """Use the first N rows, ordered by id; null: all rows."""
     column: Text | None = None
     """Column of the examples; for `sts` the prefix of both columns; null: as for the corpus."""
+    encoding: Encoding = UTF_8
+    """Encoding of the task's files, as for the corpus."""
     label: Text = "label"
     """The column of the labels."""
     split: Text = "split"

@@ -1,6 +1,10 @@
 """Reading of files: tables in several formats, lines of text, folders of images."""
 
+import codecs
+import gzip
+import io
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,23 +14,38 @@ import pandas as pd
 from polydistill.errors import DataError, MissingDataError, short
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif"})
+Opened = gzip.GzipFile | io.BufferedReader
+GZIP = ".gz"
+UTF_8 = "utf-8"
+ENCODING_HINT = (
+    "Save the file as UTF-8, or name its encoding, such as latin-1 or cp1252: `encoding` beside the file's `path` in "
+    "params.yaml, or `polydistill init --encoding`."
+)
+LFS_POINTER = b"version https://git-lfs"
+"""The first bytes of the file that git has in place of a large file."""
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, encoding: str = UTF_8) -> pd.DataFrame:
     """Read a table: Parquet, CSV, TSV, JSON lines, a text file, a folder or glob of them, or a folder of images.
 
     Cells of CSV and TSV files are read as strings, so `01` and `NA` are kept; only an empty cell is missing. A text
     file has one example per line and gives a column `text`. A folder of images gives the columns `image` (bytes)
-    and `name`. If every image is in a subfolder, the column `label` has the subfolders' names.
+    and `name`. If every image is in a subfolder, the column `label` has the subfolders' names. Files may be
+    compressed with gzip, as in `reviews.csv.gz`.
+
+    Args:
+        path: A file, a folder or a glob.
+        encoding: The encoding of text formats.
 
     Raises:
         MissingDataError: There is no such file.
-        DataError: A file is damaged or has an unknown format, or the files of one table have different columns.
+        DataError: A file is damaged, empty, in another encoding or of an unknown format, or the files of one table
+            have different columns.
     """
     files = _table_files(path)
     if not files:
         return _image_table(path)
-    frames = [_read_file(file) for file in files]
+    frames = [_read_file(file, encoding) for file in files]
     for file, frame in zip(files, frames, strict=True):
         if set(frame) != set(frames[0]):
             raise DataError(
@@ -53,7 +72,9 @@ def require_column(columns: Iterable[object], wanted: str, table: str, hint: str
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file. Each line is an example, or the path of a file with one.
+    r"""Return the lines of a text file. Each line is an example, or the path of a file with one.
+
+    Lines end at `\n` or `\r\n` and nowhere else; a byte-order mark is dropped.
 
     Raises:
         MissingDataError: There is no such file.
@@ -61,11 +82,9 @@ def read_lines(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise MissingDataError(f"No file {path}. Pass a text file with one example per line.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} must be UTF-8 text, one example per line: {error}.") from error
-    if lines == [""]:
+    with _open(path) as file:
+        lines = _lines(_decoded(file, path, UTF_8, "Save the file as UTF-8, one example per line."))
+    if not lines:
         raise DataError(f"{path} is empty. Expected one example per line.")
     return lines
 
@@ -84,7 +103,7 @@ def _table_files(path: Path) -> Sequence[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        return sorted(one for one in path.iterdir() if one.suffix.lower() in READERS)
+        return sorted(one for one in path.iterdir() if _format(one) in READERS and one.is_file())
     pattern = path.relative_to(path.anchor).as_posix()
     found = sorted(one for one in Path(path.anchor).glob(pattern) if one.is_file())
     if not found:
@@ -94,40 +113,88 @@ def _table_files(path: Path) -> Sequence[Path]:
     return found
 
 
-def _read_file(path: Path) -> pd.DataFrame:
-    reader = READERS.get(path.suffix.lower())
+def _format(path: Path) -> str:
+    """Return the suffix of a file's format: `.csv` for `A.CSV` and `a.csv.gz`."""
+    name = Path(path.name.lower())
+    return Path(name.stem).suffix if name.suffix == GZIP else name.suffix
+
+
+def _open(path: Path) -> Opened:
+    """Open a file; one that ends in `.gz` is decompressed."""
+    return gzip.open(path) if path.suffix.lower() == GZIP else path.open("rb")
+
+
+def _read_file(path: Path, encoding: str) -> pd.DataFrame:
+    reader = READERS.get(_format(path))
     if reader is None:
-        raise DataError(f"{path} must end in {', '.join(READERS)}.")
+        raise DataError(f"{path} must end in {', '.join(READERS)}, or in one of these and {GZIP}.")
     try:
-        return reader(path)
+        with _open(path) as file:
+            _require_content(file.read(len(LFS_POINTER)), path)
+            file.seek(0)
+            return reader(file, path, encoding)
     except DataError:
         raise
-    except (ValueError, OSError) as error:  # the base classes of errors in pyarrow and pandas
+    except Exception as error:  # the libraries have no common base class of errors
         raise DataError(
-            f"{path} cannot be read: {str(error).rstrip('.')}. A text file must be UTF-8: "
-            "correct the file and run this again."
+            f"{path} cannot be read, it is damaged or of another format: {str(error)[:300].rstrip('.')}."
         ) from error
 
 
-def _read_cells(path: Path) -> pd.DataFrame:
+def _require_content(start: bytes, path: Path) -> None:
+    if not start:
+        raise DataError(f"{path} is empty: expected a table.")
+    if start == LFS_POINTER:
+        raise DataError(f"{path} is a Git LFS pointer, not the data: run `git lfs pull`.")
+
+
+def _decoded(file: Opened, path: Path, encoding: str, hint: str = ENCODING_HINT) -> str:
+    """Return the text of a file without a byte-order mark.
+
+    Raises:
+        DataError: The file has another encoding; the message names the first line that cannot be decoded.
+    """
+    content = file.read()
+    try:
+        return content.decode("utf-8-sig" if codecs.lookup(encoding).name == UTF_8 else encoding)
+    except UnicodeError as error:
+        start = getattr(error, "start", 0)
+        line, byte = content.count(b"\n", 0, start) + 1, content[start : start + 1].hex()
+        raise DataError(
+            f"{path}, line {line}: byte 0x{byte} is not {encoding} text. {hint}"
+        ) from error
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text; the last line needs no end."""
+    lines = re.split("\r?\n", text)
+    return lines if lines[-1] else lines[:-1]
+
+
+def _read_parquet(file: Opened, path: Path, encoding: str) -> pd.DataFrame:  # noqa: ARG001
+    return pd.read_parquet(io.BytesIO(file.read()) if path.suffix.lower() == GZIP else path)
+
+
+def _read_cells(file: Opened, path: Path, encoding: str) -> pd.DataFrame:
     """Read every cell of a CSV or TSV file as text; an empty cell is missing."""
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
+    text = _decoded(file, path, encoding)
+    header = text.partition("\n")[0]
     mark = ";" if ";" in header and "," not in header else ","
+    mark = "\t" if _format(path) == ".tsv" else mark
     frame = pd.read_csv(
-        path,
-        sep="\t" if path.suffix.lower() == ".tsv" else mark,
-        dtype=str,
-        keep_default_na=False,
-        encoding="utf-8-sig",
-        skip_blank_lines=False,
+        io.StringIO(text), sep=mark, dtype=str, keep_default_na=False, skip_blank_lines=False
     )
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first cells as an index
+        raise DataError(
+            f"{path} must have as many cells per row as its header, got more: put cells that contain {mark!r} in "
+            "double quotes."
+        )
     return frame.where(frame != "")
 
 
-def _read_json_lines(path: Path) -> pd.DataFrame:
+def _read_json_lines(file: Opened, path: Path, encoding: str) -> pd.DataFrame:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+    for number, line in enumerate(_lines(_decoded(file, path, encoding)), 1):
         if not line.strip():
             continue
         row = None
@@ -141,12 +208,12 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object)
 
 
-def _read_text(path: Path) -> pd.DataFrame:
-    return pd.DataFrame({"text": read_lines(path)}, dtype=object)
+def _read_text(file: Opened, path: Path, encoding: str) -> pd.DataFrame:
+    return pd.DataFrame({"text": _lines(_decoded(file, path, encoding))}, dtype=object)
 
 
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".parquet": pd.read_parquet,
+READERS: dict[str, Callable[[Opened, Path, str], pd.DataFrame]] = {
+    ".parquet": _read_parquet,
     ".csv": _read_cells,
     ".tsv": _read_cells,
     ".jsonl": _read_json_lines,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from polydistill.config.data import CorpusParams, TaskKind, TaskParams
 from polydistill.contracts import Modality, Rule
-from polydistill.data.files import require_column
+from polydistill.data.files import UTF_8, require_column
 from polydistill.data.groups import draw, groups_of
 from polydistill.data.inputs import guess_column, guess_kind, guess_label
 from polydistill.data.tables import complete_task, corpus_table, sides
@@ -61,11 +61,13 @@ class Named:
         column: The column of examples.
         label: The column of labels.
         kind: The kind of task.
+        encoding: The encoding of text formats.
     """
 
     column: str | None = None
     label: str | None = None
     kind: TaskKind | None = None
+    encoding: str = UTF_8
 
 
 def take_in(

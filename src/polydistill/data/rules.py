@@ -30,8 +30,7 @@ def corpus_rules(frame: pd.DataFrame, path: str, kind: Modality) -> Checked:
         DataError: A value is not an example.
     """
     frame = _with_derived(frame, path, [kind.column], kind)
-    names = frame[kind.column].dropna().map(kind.content_id).reindex(frame.index)
-    frame["id_is_content"] = (frame["id"] == names) | names.isna()
+    frame["id_is_content"] = (frame["id"] == frame["content_id"]) | frame[kind.column].isna()
     return frame, [
         rule("to_exist", "group", "the groups are missing"),
         _not_null("id", "an id is missing"),
@@ -56,11 +55,13 @@ def task_rules(
         corpus_keys: The `near_key` of every example of the corpus.
 
     Raises:
-        DataError: A value is not an example, or the column `role` of a retrieval task is missing.
+        DataError: There is no row, a value is not an example, or the column `role` of a retrieval task is missing.
     """
     columns = sides(task, kind)
+    if frame.empty:
+        raise DataError(f"{task.path} must have rows with an example and a label, got none.")
     frame = _with_derived(frame, task.path, columns, kind)
-    labels = frame.groupby(_numbered(frame, columns))["label"]
+    labels = frame.groupby("content_id")["label"]
     frame["n_labels_of_example"] = labels.transform("nunique", dropna=False)
     frame["in_corpus"] = [  # for a pair, both sides must be in the corpus
         all(not pd.isna(side) and kind.near_key(side) in corpus_keys for side in row)
@@ -90,7 +91,10 @@ def task_rules(
 def _with_derived(
     frame: pd.DataFrame, path: str, columns: Sequence[str], kind: Modality
 ) -> pd.DataFrame:
-    """Return a copy with the columns that the rules of every table need."""
+    """Return a copy with the columns that the rules of every table need.
+
+    Examples are equal if their content ids are: `CCO` and `OCC`, or two compressions of one image.
+    """
     frame = frame.copy()
     for column in columns:
         filled = frame[column].dropna()  # a CSV file, for example, may hold numbers
@@ -104,15 +108,9 @@ def _with_derived(
     shown = [[one for one in row if isinstance(one, str | bytes)] for row in rows]
     for name, numbers in kind.derived(shown).items():
         frame[name] = list(numbers)
-    same = _numbered(frame, columns)
-    frame["n_same_example"] = same.map(same.value_counts())
+    frame["content_id"] = [" ".join(map(kind.content_id, row)) for row in shown]
+    frame["n_same_example"] = frame["content_id"].map(frame["content_id"].value_counts())
     return frame
-
-
-def _numbered(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[int]:
-    """Return a number per row that is equal for rows with equal examples."""
-    examples = frame[list(columns)].fillna("")
-    return examples.groupby(list(columns), sort=False).ngroup()
 
 
 def _add_splits(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> list[Rule]:
@@ -121,7 +119,10 @@ def _add_splits(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> list[R
     Split keys are not checked if the modality has none, or if every row is its own group.
     """
     frame["n_splits_of_group"] = frame.groupby("group")["split"].transform("nunique")
+    frame["n_splits"] = frame["split"].nunique()
     rules = [
+        _not_null("group", "a group is missing"),
+        in_set("n_splits", [2], "there are no train rows or no test rows"),
         in_set("n_splits_of_group", [1], "a group is in both splits"),
         _not_null("split", "a split is missing"),
         in_set("split", ["train", "test"], "a split is neither train nor test"),
@@ -156,16 +157,30 @@ def _add_labels(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
     """Add the columns that the rules about labels need, and return these rules. They depend on the kind of task."""
     labels, rules = frame["label"], []
     if task.kind in NUMBER_KINDS:
-        frame["label_is_finite"] = pd.to_numeric(labels, errors="coerce").map(math.isfinite)
-        return [in_set("label_is_finite", [True], "a label is not a finite number")]
+        numbers = pd.to_numeric(labels, errors="coerce")
+        frame["label_is_finite"] = numbers.map(math.isfinite)
+        frame["n_scored_labels"] = numbers[_is_scored(frame)].nunique()
+        return [
+            in_set("label_is_finite", [True], "a label is not a finite number"),
+            between("n_scored_labels", "the labels of the scored rows are all equal", min_value=2),
+        ]
     if task.kind in CLASS_KINDS:
         learnt = labels[frame["split"] == "train"]
         frame["label_is_in_train"] = labels.isin(learnt) | labels.isna()
         because = "a label does not occur in the training split"
         rules.append(in_set("label_is_in_train", [True], because))
+    if task.kind == "binary-classification":
+        frame["n_scored_labels"] = labels[_is_scored(frame)].nunique()
+        frame["n_labels"] = labels.nunique()
+        because = "a binary task must have two labels, each of them in both splits"
+        rules += [in_set(name, [2], because) for name in ("n_labels", "n_scored_labels")]
     frame["label_share"] = labels.map(labels.value_counts(normalize=True))
     because = "one class has nearly all rows"
     return [*rules, between("label_share", because, max_value=LARGEST_CLASS)]
+
+
+def _is_scored(frame: pd.DataFrame) -> pd.Series[bool]:
+    return frame["split"] == "test" if "split" in frame else frame["label"].notna()
 
 
 def _not_null(column: str, because: str) -> Rule:

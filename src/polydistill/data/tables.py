@@ -1,9 +1,9 @@
 """Tables of the corpus, of the benchmark tasks, and of the distinct inputs of all tasks."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from polydistill.config.data import CorpusParams, TaskParams
 from polydistill.contracts import Example, Modality
 from polydistill.data.files import read_lines, read_table, require_column
 from polydistill.data.groups import groups_of, split_of
-from polydistill.errors import DataError
+from polydistill.errors import DataError, short
 
 CLASS_KINDS = frozenset({"binary-classification", "classification"})
 NUMBER_KINDS = frozenset({"regression", "sts"})
@@ -49,10 +49,16 @@ def as_examples(
     Raises:
         DataError: The modality refuses a value; the message names it by `each` and its number.
     """
+    return _read_each(enumerate(values, start), modality.coerce, each)
+
+
+def _read_each(
+    numbered: Iterable[tuple[int, object]], read: Callable[[Any], Example], each: str
+) -> list[Example]:
     examples = []
-    for number, value in enumerate(values, start):
+    for number, value in numbered:
         try:
-            examples.append(modality.coerce(value))
+            examples.append(read(value))
         except DataError as error:
             raise type(error)(f"{each} {number}: {error}") from error
     return examples
@@ -74,12 +80,12 @@ def read_corpus(
     Raises:
         DataError: A column is missing, or there are fewer than `params.rows` usable rows.
     """
-    frame, _ = corpus_table(read_table(root / params.path), params, modality)
-    rows = len(frame) if params.rows is None else params.rows
+    table = read_table(root / params.path, params.encoding)
+    frame, _ = corpus_table(table, params, modality)
+    rows = max(len(frame), 1) if params.rows is None else params.rows
     if len(frame) < rows:
-        raise DataError(
-            f"{params.path} must have {rows} usable rows, got {len(frame)}: lower corpus.rows."
-        )
+        hint = ": lower corpus.rows" if len(frame) else ""
+        raise DataError(f"{params.path} must have {rows} usable rows, got {len(frame)}{hint}.")
     frame = frame.head(rows)
     if with_groups and "group" not in frame:
         return frame.assign(group=groups_of(frame[modality.column].tolist(), modality))
@@ -98,7 +104,7 @@ def corpus_table(
     """
     frame = _with_examples(frame, params.path, params.column, [modality.column])
     if _has_content_ids(frame, modality.column, modality):
-        return _with_canonical(frame, [modality.column], modality), {}
+        return _with_canonical(frame, [modality.column], modality, params.path), {}
     return _usable_rows(frame, [modality.column], modality, params.path)
 
 
@@ -113,7 +119,7 @@ def read_tasks(
         DataError: The file of another task is missing, or a table lacks a column.
     """
     return {
-        name: complete_task(read_table(root / task.path), task, modality)[0]
+        name: complete_task(read_table(root / task.path, task.encoding), task, modality)[0]
         for name, task in available_tasks(root, params).items()
     }
 
@@ -144,7 +150,8 @@ def complete_task(
     frame = _with_labels(frame, task)
     dropped: Dropped = {}
     if "id" in frame:
-        frame = _with_canonical(frame, shown, modality)
+        frame = frame.assign(id=_as_strings(frame, "id", task.path))
+        frame = _with_canonical(frame, shown, modality, task.path)
     else:
         label = "" if task.kind == "retrieval" else "label"
         frame, dropped = _usable_rows(frame, shown, modality, task.path, label)
@@ -188,25 +195,37 @@ def sides(task: TaskParams, modality: Modality) -> list[str]:
 
 
 def _has_content_ids(frame: pd.DataFrame, column: str, modality: Modality) -> bool:
-    """Return whether the column `id` of a corpus holds content ids; a user's own ids are not content ids."""
+    """Return whether most of the first ids of a corpus are content ids; a user's own ids are not content ids."""
     if "id" not in frame:
         return False
     shown = frame.loc[frame[column].notna(), ["id", column]].head(ROWS_TO_CHECK)
     pairs = shown.itertuples(index=False, name=None)
-    return shown.empty or any(name == modality.content_id(example) for name, example in pairs)
+    n_content_ids = sum(
+        isinstance(example, str | bytes) and name == modality.content_id(example)
+        for name, example in pairs
+    )
+    return bool(2 * n_content_ids >= len(shown))
 
 
 def _with_canonical(
-    frame: pd.DataFrame, columns: Sequence[str], modality: Modality
+    frame: pd.DataFrame, columns: Sequence[str], modality: Modality, path: str
 ) -> pd.DataFrame:
-    """Convert the strings of a table to examples; one that the modality refuses is unchanged, for validation to report."""
+    """Bring the examples of a table with ids to their canonical form.
 
-    def converted(value: object) -> object:
-        with suppress(DataError):
-            return modality.coerce(value) if isinstance(value, str) else value
-        return value
+    Raises:
+        DataError: An example has no canonical form.
+    """
 
-    return frame.assign(**{column: frame[column].map(converted) for column in columns})
+    def canonical(value: Any) -> Any:
+        return modality.canonical(value) if isinstance(value, str | bytes) else value
+
+    read = {
+        column: _read_each(
+            enumerate(frame[column], 1), canonical, f"{path}, column {column!r}, row"
+        )
+        for column in columns
+    }
+    return frame.assign(**read)
 
 
 def _usable_rows(
@@ -235,7 +254,8 @@ def _usable_rows(
         )
     kept = frame[~is_empty].copy()
     for column in columns:
-        examples = as_examples(kept[column], modality, f"{path}, column {column!r}, example")
+        numbered = zip(kept.index + 1, kept[column], strict=True)
+        examples = _read_each(numbered, modality.coerce, f"{path}, column {column!r}, row")
         kept[column] = pd.Series(examples, index=kept.index, dtype=object)
     kept["id"] = _content_ids(kept, columns, modality)
     is_repeated = kept.duplicated(["id", *labels])
@@ -257,7 +277,7 @@ def _content_ids(frame: pd.DataFrame, columns: Sequence[str], modality: Modality
 def _with_examples(
     frame: pd.DataFrame, path: str, column: str | None, wanted: Sequence[str]
 ) -> pd.DataFrame:
-    """Copy the examples to the columns `wanted`.
+    """Copy the examples to the columns `wanted`, and number the rows from 0.
 
     The source is the column `column`; for pairs, the two columns with this prefix. If `column` is None, the source is
     the table's only column, or else the columns with the names `wanted`.
@@ -274,11 +294,12 @@ def _with_examples(
         named = list(wanted)
     for name in named:
         require_column(frame, name, path, "Name the column of the examples with `column`.")
+    frame = frame.reset_index(drop=True)
     return frame.assign(**{new: frame[old] for new, old in zip(wanted, named, strict=True)})
 
 
 def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
-    """Copy the labels to the column `label`; convert text to numbers if the kind of task needs numbers.
+    """Copy the labels to the column `label`, as numbers if the kind of task needs numbers, and else as strings.
 
     Raises:
         DataError: The table has no such column.
@@ -286,7 +307,9 @@ def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
     hint = "Name the column of the labels with `label`."
     require_column(frame, task.label, task.path, hint)
     labels = frame[task.label]
-    if task.kind in NUMBER_KINDS and not pd.api.types.is_numeric_dtype(labels):
+    if task.kind not in NUMBER_KINDS:
+        labels = _as_strings(frame, task.label, task.path)
+    elif not pd.api.types.is_numeric_dtype(labels):
         numbers = pd.to_numeric(labels, errors="coerce")
         labels = numbers if numbers.notna().sum() == labels.notna().sum() else labels
     return frame.assign(label=labels)
@@ -298,4 +321,23 @@ def _with_roles(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
         if column != role:
             require_column(frame, column, task.path)
             frame = frame.assign(**{role: frame[column]})
+        if role in frame:
+            frame = frame.assign(**{role: _as_strings(frame, role, task.path)})
     return frame
+
+
+def _as_strings(frame: pd.DataFrame, column: str, path: str) -> pd.Series:
+    """Return labels, ids or groups as strings, so that `1` and `01` differ; a missing value stays missing."""
+    filled = frame[column].dropna()
+    numbered = zip(filled.index + 1, filled, strict=True)
+    strings = _read_each(numbered, _string, f"{path}, column {column!r}, row")
+    return pd.Series(strings, filled.index, dtype="str").reindex(frame.index)
+
+
+def _string(value: object) -> str:
+    try:
+        text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
+        text.encode("utf-8")  # fails for a lone surrogate
+    except UnicodeError as error:
+        raise DataError(f"must be UTF-8 text, got {short(value)}.") from error
+    return text

@@ -87,10 +87,11 @@ def create_project(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ParamsError(f"{folder} must be a new or an empty folder: name another.")
     git.require_identity()
-    table = read_table(corpus)
+    table = read_table(corpus, named.encoding)
     name = modality or guess_modality(table)
     kind: Modality = MODALITIES.get(name)()
-    intake = take_in(table, None if task is None else read_table(task), kind, named)
+    labelled_table = None if task is None else read_table(task, named.encoding)
+    intake = take_in(table, labelled_table, kind, named)
     labelled = intake.task
     made = NewProject(
         folder=folder,

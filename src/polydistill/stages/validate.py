@@ -90,10 +90,14 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
     corpus = read_corpus(root, block.corpus, kind)
     tables = {"corpus": corpus_rules(corpus, path, kind)}
     # A later run may use more rows of the corpus, so no task may contain any row of the whole corpus.
-    whole, all_dropped["corpus"] = corpus_table(read_table(root / path), block.corpus, kind)
+    whole, all_dropped["corpus"] = corpus_table(
+        read_table(root / path, block.corpus.encoding), block.corpus, kind
+    )
     keys = set(whole[kind.column].dropna().map(kind.near_key))
     for name, task in available_tasks(root, block.tasks).items():
-        frame, all_dropped[name] = complete_task(read_table(root / task.path), task, kind)
+        frame, all_dropped[name] = complete_task(
+            read_table(root / task.path, task.encoding), task, kind
+        )
         tables[name] = task_rules(frame, task, kind, keys)
     results = checker.check(tables)
     failed = [result for result in results if not result.success]

@@ -11,12 +11,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from safetensors.torch import load_file, save
+from tokenizers import Regex, Tokenizer, normalizers
 from torch import Tensor, nn
 
 from polydistill.contracts import Example
+from polydistill.data.texts import canonical_text
 from polydistill.project.card import write_card
 from polydistill.project.files import write_atomic
 from polydistill.students import CARD, WEIGHTS
+
+WHITE_SPACE_AT_ENDS = r"\A[\s\x1c-\x1f]+|[\s\x1c-\x1f]+\z"
+"""What `str.strip` removes, as a regular expression of the tokenizers library."""
 
 
 class SavedStudent(ABC):
@@ -121,8 +126,19 @@ def drawn_from(generator: torch.Generator) -> Iterator[None]:
 
 
 def as_texts(examples: Sequence[Example]) -> list[str]:
-    """Return the examples as strings; bytes are decoded as UTF-8."""
-    return [one if isinstance(one, str) else one.decode("utf-8") for one in examples]
+    """Return the canonical forms of texts."""
+    return [canonical_text(one) for one in examples]
+
+
+def canonicalise(tokenizer: Tokenizer) -> Tokenizer:
+    """Let a tokenizer first bring texts to their canonical form, for libraries that read a bundle without polydistill."""
+    steps: list[normalizers.Normalizer] = [
+        normalizers.NFC(),
+        normalizers.Replace(Regex(WHITE_SPACE_AT_ENDS), ""),
+    ]
+    own = tokenizer.normalizer
+    tokenizer.normalizer = normalizers.Sequence(steps if own is None else [*steps, own])
+    return tokenizer
 
 
 def read_json(path: Path) -> Any:

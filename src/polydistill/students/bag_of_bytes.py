@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polydistill.config.nodes import Width
 from polydistill.contracts import Example
+from polydistill.data.texts import canonical_text
 from polydistill.students import STUDENTS, WEIGHTS
 from polydistill.students._bundle import BagStudent, bag_features
 
@@ -43,7 +44,10 @@ class BagOfBytesStudent(BagStudent):
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.Student.collate`."""
-        return bag_features([one if isinstance(one, bytes) else one.encode() for one in examples])
+        texts = (
+            one if isinstance(one, bytes) else canonical_text(one).encode() for one in examples
+        )
+        return bag_features(list(texts))
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)

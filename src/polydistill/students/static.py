@@ -16,7 +16,7 @@ from polydistill.contracts import Example, FloatArray
 from polydistill.data.weights import locate
 from polydistill.errors import ParamsError
 from polydistill.students import STUDENTS, WEIGHTS
-from polydistill.students._bundle import BagStudent, as_texts, bag_features
+from polydistill.students._bundle import BagStudent, as_texts, bag_features, canonicalise
 
 SCALE_EXAMPLES = 4096
 """The number of examples from which the scale of the table is computed."""
@@ -71,7 +71,7 @@ class StaticStudent(BagStudent):
         References:
             Arora, Liang, Ma 2017, "A simple but tough-to-beat baseline for sentence embeddings", for the weight.
         """
-        reader = Tokenizer.from_file(str(locate(tokenizer)))
+        reader = canonicalise(Tokenizer.from_file(str(locate(tokenizer))))
         reader.no_padding()
         reader.enable_truncation(max_tokens)
         size = reader.get_vocab_size()

@@ -72,7 +72,7 @@ class TransformerStudent(_bundle.SavedStudent):
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         folder = locate(model, revision=revision)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = _canonical(AutoTokenizer.from_pretrained(folder, local_files_only=True))
         encoder: Any
         if fresh is None:
             encoder = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
@@ -123,6 +123,7 @@ class TransformerStudent(_bundle.SavedStudent):
         # without these keys, equal students are saved as equal bytes
         _bundle.remove_keys(folder / "config.json", "transformers_version", "_name_or_path")
         self._tokenizer.save_pretrained(folder)
+        _bundle.remove_keys(folder / "tokenizer_config.json", "is_local", "local_files_only")
         (folder / "1_Pooling").mkdir(exist_ok=True)
         pooling = {
             "word_embedding_dimension": self.dim,
@@ -133,6 +134,20 @@ class TransformerStudent(_bundle.SavedStudent):
         settings = {"do_lower_case": False, "max_seq_length": self._max_tokens}
         _bundle.write_json(folder / "sentence_bert_config.json", settings)
         _bundle.write_modules(folder, [(self.reader, ""), ("Pooling", "1_Pooling")])
+
+
+def _canonical(tokenizer: Any) -> Any:
+    """Return a fast tokenizer that reads canonical texts; those of a model's own class lose the step when loaded."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=_bundle.canonicalise(tokenizer.backend_tokenizer),
+        model_input_names=tokenizer.model_input_names,
+        model_max_length=tokenizer.model_max_length,
+        padding_side=tokenizer.padding_side,
+        truncation_side=tokenizer.truncation_side,
+        **tokenizer.special_tokens_map,
+    )
 
 
 def _keep_layers(encoder: Any, layers: Sequence[int]) -> None:

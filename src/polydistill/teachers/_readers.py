@@ -13,6 +13,7 @@ from polydistill.config.nodes import Count, Width
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.data.images import read_or_none
 from polydistill.data.smiles import MAX_ATOMS, read_molecule
+from polydistill.data.texts import canonical_text
 from polydistill.data.weights import locate, package_version, source_sha256
 from polydistill.errors import ShapeError, needs_extra
 
@@ -106,7 +107,7 @@ class ReadsTexts(ReadsExamples):
     prompt: str = ""
 
     def _read(self, example: Example) -> str:
-        return self.prompt + str(example)
+        return self.prompt + canonical_text(example)
 
 
 class ReadsImages(ReadsExamples):

@@ -9,6 +9,7 @@ import numpy as np
 
 from polydistill.config.nodes import Width
 from polydistill.contracts import Example, FloatArray
+from polydistill.data.texts import canonical_text
 from polydistill.data.weights import locate
 from polydistill.errors import DataError
 from polydistill.teachers import TEACHERS
@@ -64,7 +65,7 @@ class StaticVectorsTeacher(ReadsExamples):
         return np.asarray(vectors, dtype=np.float32) * weights[:, None]
 
     def _read(self, example: Example) -> list[int] | None:
-        words = TOKEN.findall(str(example).lower())
+        words = TOKEN.findall(canonical_text(example).lower())
         return [self._rows[word] for word in words if word in self._rows] or None
 
     def _run(self, batch: list[Any]) -> FloatArray:

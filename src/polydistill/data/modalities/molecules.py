@@ -52,6 +52,10 @@ class MoleculesModality:
             )
         return smiles.require_smiles(value)
 
+    def canonical(self, example: Example) -> Example:
+        """See `contracts.Modality.canonical`: the canonical SMILES; an invalid SMILES as written."""
+        return smiles.canonical_smiles(example) or smiles.as_smiles(example)
+
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
         """See `contracts.Modality.derived`: the number of heavy atoms, 0 if a SMILES is invalid."""
         counts = ([smiles.count_atoms(example) for example in examples] for examples in shown)

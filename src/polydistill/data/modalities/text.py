@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from polydistill.contracts import Example, Rule
 from polydistill.data.modalities import MODALITIES, between, rule
+from polydistill.data.texts import canonical_text
 from polydistill.errors import DataError, short
 
 WORD = re.compile(r"[^\W_]+")
@@ -14,6 +15,7 @@ WHITE_SPACE = {ord(mark): " " for mark in "\t\n\r"}
 MAX_CHARACTERS = 10_000
 """The maximum length. Longer rows are whole documents, and teachers read only about the first 128 tokens."""
 LEAST_PRINTABLE = 0.9
+UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cs", "Co", "Cn"})
 UNPRINTABLE = "less than 90 % of {}'s characters are printable, or it is not valid UTF-8"
 
 
@@ -36,26 +38,28 @@ class TextModality:
 
     def content_id(self, example: Example) -> str:
         """See `contracts.Modality.content_id`; Unicode normalisation (NFC) and surrounding space do not change it."""
-        return hashlib.sha256(_canonical(example).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return hashlib.sha256(canonical_text(example).encode()).hexdigest()[:32]
 
     def near_key(self, example: Example) -> str:
         """See `contracts.Modality.near_key`: the case-folded words; the text itself if it has no word."""
-        canonical = _canonical(example)
-        return " ".join(WORD.findall(canonical.casefold())) or canonical
+        canonical = canonical_text(example)
+        return " ".join(_words(canonical.casefold())) or canonical
 
     def split_key(self, example: Example) -> str | None:  # noqa: ARG002
         """See `contracts.Modality.split_key`: texts have none."""
         return None
 
     def coerce(self, value: object) -> Example:
-        """See `contracts.Modality.coerce`: a string is unchanged, bytes are decoded as UTF-8."""
-        if isinstance(value, bytes):
-            return value.decode("utf-8", "replace")
-        if not isinstance(value, str):
+        """See `contracts.Modality.coerce`: the canonical form of a string, or of bytes, which are decoded as UTF-8."""
+        if not isinstance(value, str | bytes):
             raise DataError(
                 f"A text must be a string, got {short(value)} ({type(value).__name__})."
             )
-        return value
+        return canonical_text(value)
+
+    def canonical(self, example: Example) -> Example:
+        """See `contracts.Modality.canonical`."""
+        return canonical_text(example)
 
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
         """See `contracts.Modality.derived`: the number of characters, and the share of printable ones."""
@@ -85,10 +89,19 @@ class TextModality:
 
 
 def _count_printable(text: str) -> int:
-    """Return the number of printable characters: white space counts, the replacement of an invalid byte does not."""
-    return sum(map(str.isprintable, text.translate(WHITE_SPACE))) - text.count("\ufffd")
+    """Return the number of printable characters: white space and invisible marks of a script count as printable.
+
+    Control, surrogate, private and unassigned characters, and the replacement of an invalid byte, do not count.
+    """
+    text = text.translate(WHITE_SPACE).replace("\ufffd", "\0")
+    if text.isprintable():
+        return len(text)
+    return sum(unicodedata.category(one) not in UNPRINTABLE_CATEGORIES for one in text)
 
 
-def _canonical(example: Example) -> str:
-    text = example if isinstance(example, str) else example.decode("utf-8")
-    return unicodedata.normalize("NFC", text).strip()
+def _words(text: str) -> list[str]:
+    """Return the runs of letters, digits and the combining marks on them, such as the vowel signs of Hindi and Thai."""
+    if text.isascii():
+        return WORD.findall(text)
+    spaced = (one if one.isalnum() or unicodedata.category(one)[0] == "M" else " " for one in text)
+    return [word for word in "".join(spaced).split() if any(map(str.isalnum, word))]

@@ -89,6 +89,10 @@ class VisionModality:
         read_image(content)
         return content
 
+    def canonical(self, example: Example) -> Example:
+        """See `contracts.Modality.canonical`: an image is decoded where it is used."""
+        return example
+
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
         """See `contracts.Modality.derived`: measures of the worst image of each row, in pixels and grey levels."""
         found = [[_measures(one) for one in examples] or [(0.0,) * 4] for examples in shown]

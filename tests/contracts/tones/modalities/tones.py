@@ -42,6 +42,10 @@ class TonesModality:
             raise DataError(f"A tone must have {N_MOMENTS} bytes, got {value!r}.")
         return tone
 
+    def canonical(self, example: Example) -> Example:
+        """See `contracts.Modality.canonical`."""
+        return example
+
     def derived(self, shown: Sequence[Sequence[Example]]) -> Mapping[str, Sequence[float]]:
         """See `contracts.Modality.derived`."""
         return {
