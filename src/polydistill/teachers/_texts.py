@@ -1,10 +1,10 @@
 """Tokenisation, pooling and normalisation, shared by the text teachers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from polydistill.config.nodes import Count, Width
 from polydistill.contracts import FloatArray
 from polydistill.data.weights import locate
-from polydistill.errors import MissingDataError, UnknownNameError
-from polydistill.teachers._readers import ReadsTexts
+from polydistill.errors import DataError, MissingDataError, UnknownNameError
+from polydistill.teachers._readers import ReadsTexts, reading
 
 OWN = "own"
+RUN = ("Transformer", "Pooling", "Normalize")
+"""The modules of sentence-transformers that the poolings `mean` and `cls` replace."""
 WIDTHS = ("out_features", "embedding_dimension", "word_embedding_dimension", "hidden_size", "dim")
 """Keys of a module's settings that state its width: for Dense, Pooling (two spellings) and Transformer."""
 Ints = NDArray[np.int64]
@@ -32,8 +34,8 @@ class TransformerFolder(ReadsTexts):
         revision: The full commit of a model on the hub.
         max_tokens: Maximum number of tokens; longer texts are truncated. Default: 128; with the pooling `own`, the
             folder's setting.
-        pooling: `mean` over the tokens, or `cls`, the first token. The family sentence-transformers also has `own`: it
-            runs every module that the folder lists and uses the folder's prompts.
+        pooling: `mean` over the tokens, or `cls`, the first token. The family sentence-transformers also has `own`, its
+            default: it runs every module that the folder lists and uses the folder's prompts.
         prompt: Text prepended to every example.
         normalize: Whether to scale embeddings to length one. Default: true; with the pooling `own`, the folder's
             setting.
@@ -52,11 +54,13 @@ class TransformerFolder(ReadsTexts):
         dim: Width | None = None,
         revision: str | None = None,
         max_tokens: Count | None = None,
-        pooling: str = "mean",
+        pooling: str | None = None,
         prompt: str = "",
         normalize: bool | None = None,
     ) -> None:
         super().__init__(name, threads)
+        self._pooling_is_default = pooling is None
+        pooling = pooling or self.poolings[0]
         if pooling not in self.poolings:
             raise UnknownNameError(f"pooling of teacher {name!r}", pooling, self.poolings)
         if pooling != OWN:
@@ -68,8 +72,34 @@ class TransformerFolder(ReadsTexts):
 
     @cached_property
     def folder(self) -> Path:
-        """The local folder of the model."""
-        return locate(self.model, revision=self.revision)
+        """The local folder of the model or, unless every module is run, of its transformer.
+
+        Raises:
+            DataError: The weights are only in a pickle, or a module or prompt of the folder would not be used.
+        """
+        folder = locate(self.model, revision=self.revision)
+        for pickle in folder.rglob("pytorch_model*.bin"):
+            if not any(pickle.parent.glob("*.safetensors")):
+                raise DataError(
+                    f"{pickle} is a pickle, which could run code and is not loaded: save the model as safetensors."
+                )
+        if self.pooling == OWN:
+            return folder
+        prompt = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
+        unused = [] if self.prompt or prompt is None else [f"the default prompt {prompt!r}"]
+        modules = _modules(folder)
+        for kind, path in modules:
+            modes = _pooling_modes(read_json(path / "config.json")) if kind == "Pooling" else []
+            if kind not in RUN:
+                unused.append(f"the module {kind}")
+            elif self._pooling_is_default and modes not in ([], [self.pooling]):
+                unused.append(f"the pooling {', '.join(modes)}")
+        if unused:
+            raise DataError(
+                f"Teacher {self.name!r}: with the pooling {self.pooling!r}, {' and '.join(unused)} of {folder} would not "
+                f"be used: set `family: sentence-transformers` and `pooling: {OWN}`, or give `pooling` and `prompt`."
+            )
+        return next((path for kind, path in modules if kind == "Transformer"), folder)
 
     @cached_property
     def dim(self) -> int:  # type: ignore[override]
@@ -86,22 +116,48 @@ def stated_width(folder: Path, *, every_module: bool) -> int | None:
         every_module: Whether to read the settings of all modules in `modules.json`, if the file exists, and to
             return the width of the last module that states one. Otherwise only the transformer's settings are read.
     """
-    listed = folder / "modules.json"
-    paths = [""]
-    if every_module and listed.exists():
-        paths = [module["path"] for module in json.loads(listed.read_text(encoding="utf-8"))]
-    for path in reversed(paths):
-        file = folder / path / "config.json"
-        config = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        modes = config.get("pooling_mode")
-        if not isinstance(modes, list):  # older versions have one key per mode
-            modes = [
-                key for key in config if key.startswith("pooling_mode_") and config[key] is True
-            ]
+    paths = [path for _, path in _modules(folder)] if every_module else []
+    for path in reversed(paths or [folder]):
+        config = read_json(path / "config.json")
         for key in WIDTHS:
-            if key in config:
-                return int(config[key]) * max(len(modes), 1)
+            if isinstance(width := config.get(key), int):
+                return width * max(len(_pooling_modes(config)), 1)
     return None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file; empty if there is no such file.
+
+    Raises:
+        DataError: The file is damaged, or is not a mapping.
+    """
+    if not file.is_file():
+        return {}
+    with reading(file):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise DataError(f"{file} must be a mapping, got {type(content).__name__}.")
+        return content
+
+
+def _modules(folder: Path) -> list[tuple[str, Path]]:
+    """Return the kind and the folder of each module that `modules.json` lists; empty if there is no such file."""
+    file = folder / "modules.json"
+    if not file.is_file():
+        return []
+    with reading(file):
+        listed = json.loads(file.read_text(encoding="utf-8"))
+        return [(one["type"].rpartition(".")[2], folder / one["path"]) for one in listed]
+
+
+def _pooling_modes(config: Mapping[str, Any]) -> list[str]:
+    """Return the modes of a Pooling module; older versions have one key per mode."""
+    modes = config.get("pooling_mode")
+    if isinstance(modes, str):
+        return [modes]
+    old = [key for key in config if key.startswith("pooling_mode_") and config[key] is True]
+    found = modes or [key.removeprefix("pooling_mode_").split("_token")[0] for key in old]
+    return [str(mode) for mode in found]
 
 
 class Tokens:
@@ -117,7 +173,8 @@ class Tokens:
 
         if not file.exists():
             raise MissingDataError(f"No tokenizer file {file}.")
-        self._tokenizer = Tokenizer.from_file(str(file))
+        with reading(file):
+            self._tokenizer = Tokenizer.from_file(str(file))
         if max_tokens is not None:
             self._tokenizer.enable_truncation(max_tokens)
         self._tokenizer.enable_padding()

@@ -1,7 +1,6 @@
 """A black-box teacher: a table of precomputed embeddings and the ids of the examples."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +16,9 @@ from polydistill.config.nodes import Width
 from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.data.files import require_column
 from polydistill.data.weights import locate
-from polydistill.errors import DataError, MissingDataError, PolydistillError, ShapeError
+from polydistill.errors import DataError, MissingDataError, ShapeError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import NamedTeacher
+from polydistill.teachers._readers import NamedTeacher, reading
 
 CHECKED_ROWS = 4096
 Table = tuple[list[str], FloatArray]
@@ -94,20 +93,8 @@ class PrecomputedTeacher(NamedTeacher):
         return Embeddings(values, present)
 
 
-@contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    """Raise `DataError` with the file's name instead of an error of numpy, zipfile or pyarrow."""
-    try:
-        yield
-    except PolydistillError:
-        raise
-    except Exception as error:  # damaged files raise many types
-        reason = str(error).rstrip(".") or type(error).__name__
-        raise DataError(f"{file} cannot be read: {reason}.") from error
-
-
 def _read_npy(file: Path, names: Path) -> Table:
-    with _reading(file):
+    with reading(file):
         rows: Any = np.load(file, mmap_mode="r", allow_pickle=False)
         if not isinstance(rows, np.ndarray):
             raise DataError(f"{file} must hold one array, got an archive.")
@@ -117,13 +104,13 @@ def _read_npy(file: Path, names: Path) -> Table:
         )
     if not names.is_file():
         raise MissingDataError(f"No file {names}: it must hold one id per row of {file.name}.")
-    with _reading(names):
+    with reading(names):
         lines = names.read_text(encoding="utf-8-sig").rstrip().split("\n")
     return [line.strip() for line in lines], rows
 
 
 def _read_parquet(file: Path) -> Table:
-    with _reading(file):
+    with reading(file):
         source = pq.ParquetFile(file)
         for column in ("id", "embedding"):
             require_column(source.schema_arrow.names, column, str(file))

@@ -8,6 +8,7 @@ import numpy as np
 
 from polydistill.contracts import FloatArray
 from polydistill.teachers import TEACHERS
+from polydistill.teachers._readers import reading
 from polydistill.teachers._texts import Tokens, TransformerFolder, unit_length
 
 
@@ -23,11 +24,13 @@ class TransformersTeacher(TransformerFolder):
 
     @cached_property
     def _encoder(self) -> Any:
+        import torch
         from transformers import AutoModel
 
-        return AutoModel.from_pretrained(
-            self.folder, local_files_only=True, use_safetensors=True
-        ).eval()
+        with reading(self.folder):
+            return AutoModel.from_pretrained(
+                self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            ).eval()
 
     def _run(self, texts: Sequence[str]) -> FloatArray:
         import torch
