@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from polydistill.errors import MissingDataError
@@ -78,6 +81,24 @@ def test_random_embeddings_depend_on_the_generator(tokenizer: str) -> None:
 
     assert torch.equal(first.module.weight, same.module.weight)
     assert not torch.equal(first.module.weight, other.module.weight)
+
+
+@given(ids=st.lists(st.integers(0, 60), min_size=4, max_size=4, unique=True), added=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_the_table_has_a_row_for_every_id_of_a_tokenizer_with_holes(
+    ids: list[int],
+    added: bool,  # noqa: FBT001
+) -> None:
+    words = Tokenizer(models.WordLevel(dict(zip(WORDS, ids, strict=True)), unk_token=UNKNOWN))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    if added:
+        words.add_tokens(["extra"])
+    with tempfile.TemporaryDirectory() as folder:
+        words.save(f"{folder}/tokenizer.json")
+        student = build(f"{folder}/tokenizer.json")
+
+    assert len(student.module.weight) == max(words.get_vocab().values()) + 1
+    assert np.isfinite(encode(student, [*WORDS, "extra", "unheard"])).all()
 
 
 def test_a_missing_tokenizer_is_named() -> None:

@@ -74,7 +74,7 @@ class StaticStudent(BagStudent):
         reader = canonicalise(Tokenizer.from_file(str(locate(tokenizer))))
         reader.no_padding()
         reader.enable_truncation(max_tokens)
-        size = reader.get_vocab_size()
+        size = max(reader.get_vocab().values(), default=-1) + 1  # the ids may have holes
         if initial is None:
             table = torch.randn(size, dim, generator=generator)
         else:
