@@ -1,5 +1,7 @@
 """Settings of corpora, benchmark tasks, teachers and stored embeddings."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -35,6 +37,10 @@ Encoding = Annotated[
 ]
 
 
+PATH_OPTIONS = ("model", "folder", "tokenizer", "vocabulary", "vectors", "weights", "checkpoints")
+"""The options of teacher families that name files or folders."""
+
+
 class TeacherParams(BaseModel):
     """A teacher: its family, which is a plug-in in `teachers/`, and the options of the plug-in's factory.
 
@@ -55,6 +61,22 @@ class TeacherParams(BaseModel):
     def options(self) -> dict[str, object]:
         """The options of the family's factory."""
         return dict(self.model_extra or {})
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths of the teacher's own files and folders: not those of a package, a wheel or a hub model.
+
+        For an ONNX model, the path of its folder, which can hold its weights too.
+        """
+        options = {} if self.options.get("revision") else self.options
+        found = list[Path]()
+        for value in map(options.get, PATH_OPTIONS):
+            several = [value] if isinstance(value, str) else value
+            for path in several if isinstance(several, Sequence) else ():
+                if not str(path).startswith(("package:", "wheel:")):
+                    found.append(Path(str(path)))
+        kept = [one.parent if one.suffix == ".onnx" and one.parent.name else one for one in found]
+        return tuple(dict.fromkeys(one.as_posix() for one in kept))
 
     @property
     def module(self) -> str:

@@ -7,6 +7,7 @@ the classes in this package. A teacher row without `family` names a known teache
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from polydistill.config.data import TaskParams
+from polydistill.config.data import TaskParams, TeacherParams
 from polydistill.config.nodes import Plugin
 from polydistill.config.training import MethodParams
 from polydistill.config.tree import MODALITIES, ModalityParams, Params, node_class
@@ -30,6 +31,8 @@ __all__ = [
 PARAMS_FILE = Path("params.yaml")
 RESOLVED_FILE = Path("params.resolved.yaml")
 MAX_ERRORS = 10
+DEPENDENCIES = 2
+"""The number of a teacher's files that an embed stage in `dvc.yaml` depends on."""
 Model = TypeVar("Model", bound=BaseModel)
 HEADER = """\
 # Written by `polydistill params --write` from params.yaml and the defaults; do not edit: change params.yaml.
@@ -183,14 +186,19 @@ def resolved_text(params: Params) -> str:
     """Return the content of `params.resolved.yaml`: every effective value, and the block `enabled`.
 
     `enabled` lists the enabled modalities, each modality's enabled teachers in the order of `params.yaml`, and the
-    pairs of both under `embed`. `dvc.yaml` defines one stage per modality or pair, and `distill` depends on its
+    pairs of both under `embed`, with the files that the embed stage depends on. `dvc.yaml` defines one stage per modality or pair, and `distill` depends on its
     modality's list of teachers. The rows of the teachers do not repeat the key `enabled`.
     """
     enabled = {
         "modalities": list(params.modalities),
         "teachers": {name: list(params.enabled_teachers(name)) for name in params.modalities},
         "embed": {
-            f"{name}-{teacher}": {"modality": name, "teacher": teacher, "module": row.module}
+            f"{name}-{teacher}": {
+                "modality": name,
+                "teacher": teacher,
+                "module": row.module,
+                "files": _dependencies(name, teacher, row),
+            }
             for name in params.modalities
             for teacher, row in params.enabled_teachers(name).items()
         },
@@ -202,6 +210,23 @@ def resolved_text(params: Params) -> str:
             del row["enabled"]
     text: str = yaml.safe_dump({"enabled": enabled, **tree}, sort_keys=False, allow_unicode=True)
     return HEADER + text
+
+
+def _dependencies(modality: str, name: str, teacher: TeacherParams) -> list[str]:
+    """Return the paths of a teacher's files, which DVC hashes; always two, because `dvc.yaml` cannot vary their number.
+
+    Raises:
+        ParamsError: There are more than two files, and they have no folder in common.
+    """
+    paths, filler = teacher.files, f"data/{modality}"  # the stage depends on this folder anyway
+    if len(paths) > DEPENDENCIES:
+        with suppress(ValueError):  # relative and absolute paths
+            paths = (os.path.commonpath(paths),)
+        if len(paths) > 1 or not paths[0]:
+            raise ParamsError(
+                f"{modality}.teachers.{name}: keep the teacher's files in one folder, got {', '.join(teacher.files)}."
+            )
+    return [*paths, *[filler] * (DEPENDENCIES - len(paths))]
 
 
 def write_resolved(root: Path, params: Params) -> list[str]:
