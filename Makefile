@@ -12,7 +12,7 @@ CUDA := ^(cuda|nvidia|triton)
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHON
 
-.PHONY: help run test test-all test-services services check docs format bench quality methods ablation attribution information dump lock
+.PHONY: help run test test-all test-services test-faults services check docs format bench quality methods ablation attribution information dump lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -40,6 +40,9 @@ services: .venv/.ready  ## Start PostgreSQL, S3, MLflow with users and Prefect o
 
 test-services: .venv/.ready  ## Test retraining, promotion and rollback with these services
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m services $(ARGS)
+
+test-faults: .venv/.ready  ## Kill, starve and damage the tiny pipeline at a thousand points: docs/reliability.md (40 minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(ARGS)
 
 check: .venv/.ready  ## Check format, lint, types, import contracts and params.resolved.yaml; build the documentation strictly
 	@$(BIN)/ruff format --check --quiet .

@@ -9,6 +9,7 @@ set the clock and kill a command at a chosen point.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import json
 import os
 import signal
@@ -28,7 +29,9 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[2]
 CLOCK, DEATH = "SHOP_CLOCK", "SHOP_DEATH"
 """Environment variables: the time for the ledger, and the command that is killed between two writes."""
-PROGRAMS = ("polydistill", "dvc")
+FAULT = "FAULT_PLAN"
+"""Environment variable: the arguments of `arm` in tests/faults/preload.c, as JSON."""
+PROGRAMS = ("polydistill", "dvc", "stage")
 IMPORTED = [
     "dvc.cli", "dvc.repo", "great_expectations", "mlflow.pyfunc", "mteb", "sklearn.linear_model",
     "polydistill.cli.app", "polydistill.integrations.mlflow", "polydistill.integrations.planning",
@@ -52,8 +55,12 @@ sys.exit(code[0])
 
 
 @contextmanager
-def served() -> Iterator[Path]:
-    """Start the server; yield a folder with the programs, which work until the end of the block."""
+def served(library: Path | None = None) -> Iterator[Path]:
+    """Start the server; yield a folder with the programs, which work until the end of the block.
+
+    Args:
+        library: A library that the server loads before all others.
+    """
     with TemporaryDirectory(
         prefix="polydistill-"
     ) as name:  # short, because the path of a socket has at most 108 bytes
@@ -61,6 +68,7 @@ def served() -> Iterator[Path]:
         address = folder / "socket"
         _write_programs(folder, address)
         sources = {"PYTHONPATH": f"{REPOSITORY / 'src'}:{REPOSITORY}"}
+        sources |= {"LD_PRELOAD": str(library)} if library else {}
         command = [sys.executable, "-m", "tests.life.preloaded", str(address)]
         server = subprocess.Popen(command, env={**os.environ, **sources})
         try:
@@ -145,6 +153,9 @@ def _receive(caller: socket.socket, size: int) -> bytes:
 
 
 def _run(name: str, arguments: list[str]) -> int:
+    if FAULT in os.environ:
+        folder, counter, target, kind = json.loads(os.environ[FAULT])
+        ctypes.CDLL(None).arm(folder.encode(), counter.encode(), ctypes.c_long(target), kind)
     if name == "dvc":
         from dvc.cli import main as dvc
 
@@ -153,7 +164,19 @@ def _run(name: str, arguments: list[str]) -> int:
     from polydistill.integrations.dvc import stages as integration
 
     vars(integration)["DVC"] = (str(Path(os.environ["PATH"].split(os.pathsep)[0]) / "dvc"),)
-    _set_clock()
+    if CLOCK in os.environ:
+        _set_clock()
+    if name == "stage":
+        import typer
+
+        from polydistill.cli.console import report_errors
+
+        try:
+            with report_errors():
+                integration.reproduce(Path(), arguments[0])
+        except typer.Exit as end:
+            return end.exit_code
+        return 0
     if os.environ.get(DEATH) == arguments[0]:
         _die_between_ledger_and_registry()
     main()

@@ -28,6 +28,8 @@ stages:
     outs: [held.txt]
   refused:
     cmd: echo 'labels are missing' >&2; exit 3
+  broken:
+    cmd: python -c "raise OSError('no handles')"
   killed:
     cmd: kill -9 $$
   endless:
@@ -112,6 +114,16 @@ def test_a_failed_stage_says_its_exit_code_and_last_lines(slow_project: Path) ->
 
     assert not isinstance(got.value, InfrastructureError)
     assert got.value.exit_code == 3
+
+
+def test_the_error_of_a_failed_stage_repeats_only_the_end_of_a_traceback(
+    slow_project: Path,
+) -> None:
+    with pytest.raises(StageError, match="OSError: no handles") as got:
+        dvc.reproduce(slow_project, "broken")
+
+    assert "Traceback" not in str(got.value)
+    assert "File" not in str(got.value)
 
 
 def test_a_stage_that_a_signal_ended_is_worth_another_try(slow_project: Path) -> None:

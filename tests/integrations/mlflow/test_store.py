@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polydistill.errors import StageError
-from polydistill.integrations.mlflow.store import check_store
+from polydistill.integrations.mlflow.store import check_store, connected
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -51,3 +51,16 @@ def test_a_server_that_does_not_let_us_in_is_named_with_what_to_set_and_without_
     assert "MLFLOW_TRACKING_PASSWORD" in text
     assert "a-secret" not in text
     assert "Start that server" not in text
+
+
+def test_a_database_whose_creation_was_killed_is_created_anew(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    for name in (".mlflow.db.unfinished", ".mlflow.db.unfinished-journal"):
+        (tmp_path / "mlruns" / name).write_bytes(b"SQLite format 3\x00 and no more")
+
+    with connected(tmp_path) as client:
+        experiments = client.search_experiments()
+
+    assert [one.name for one in experiments] == ["Default"]
+    files = {path.name for path in (tmp_path / "mlruns").iterdir()}
+    assert files == {"mlflow.db", "mlflow.db.creation.lock"}

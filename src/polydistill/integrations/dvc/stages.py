@@ -46,6 +46,9 @@ BLOCKED = ("Unable to acquire lock", "is busy, it is being blocked by", "databas
 EDGE = re.compile(r'^\s*"([^"]+)" -> "([^"]+)";$', re.MULTILINE)
 NODE = re.compile(r'^\s*"([^"]+)";$', re.MULTILINE)
 EXITED = re.compile(r"failed to reproduce .*exited with (-?\d+)$")
+TRACEBACK = ("Traceback (most recent", '  File "')
+FRAME = re.compile(r'Traceback \(most recent|  File "|    ')
+"""The lines of a traceback before its exception. They are in the output, but not repeated in the error."""
 NO_REMOTE = "no remote specified"
 """DVC's message when no remote is configured."""
 UNSAVED = "unsaved files without confirmation"
@@ -307,7 +310,10 @@ def _failure(stage: str, finished: Finished) -> StageError:
     """Return an error with the stage's exit code and the last lines of its output."""
     codes = [int(match[1]) for line in finished.lines if (match := EXITED.search(line))]
     code = codes[-1] if codes else finished.exit_code
-    said = [line for line in finished.lines if line not in CHATTER][-SHOWN_LINES:]
+    said = [line for line in finished.lines if line not in CHATTER]
+    if any(line.startswith(TRACEBACK) for line in said):
+        said = [line for line in said if not FRAME.match(line)]
+    said = said[-SHOWN_LINES:]
     blocked = any(sign in line for line in said for sign in BLOCKED)
     killed = code < 0 or (code > 128 and bool(codes))  # a shell reports signal n as 128 + n
     kind = InfrastructureError if blocked or killed else StageError

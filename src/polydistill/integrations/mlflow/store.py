@@ -11,6 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from polydistill import errors
 
 if TYPE_CHECKING:
@@ -106,7 +108,9 @@ def import_mlflow() -> Any:
 
 
 def require_sound(uri: str) -> None:
-    """Check that an SQLite file is a database. MLflow would retry opening a damaged file for an hour.
+    """Check that an SQLite file is a database, and create a missing one.
+
+    MLflow would retry opening a damaged file for an hour.
 
     Raises:
         InfrastructureError: Another process holds the lock of the database.
@@ -117,7 +121,7 @@ def require_sound(uri: str) -> None:
     path = Path(uri.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        return
+        _create(path)
     try:
         with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)) as database:
             database.execute("BEGIN IMMEDIATE")
@@ -125,6 +129,23 @@ def require_sound(uri: str) -> None:
             database.rollback()
     except sqlite3.Error as error:
         raise _explain(uri, error) from error
+
+
+def _create(path: Path) -> None:
+    """Create a database with MLflow's tables by one rename: MLflow cannot complete a part of its tables."""
+    import_mlflow()
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    with FileLock(f"{path}.creation.lock"):
+        if path.exists():  # another process has created it meanwhile
+            return
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        for left in (unfinished, Path(f"{unfinished}-journal")):  # by a killed process
+            left.unlink(missing_ok=True)
+        engine = create_sqlalchemy_engine(f"{SQLITE}{unfinished}")
+        _initialize_tables(engine)
+        engine.dispose()
+        unfinished.rename(path)
 
 
 @contextmanager
