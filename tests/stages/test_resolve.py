@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from polydistill.config.params import parse_params
-from polydistill.errors import ParamsError, UnknownNameError
-from polydistill.stages.resolve import resolve
+from polydistill.data.weights import LFS_POINTER
+from polydistill.errors import DataError, ParamsError, UnknownNameError
+from polydistill.stages.resolve import check_files, resolve
 from tests.our_params import text_params
 
 ROOT = Path(__file__).parents[2]
@@ -51,3 +52,48 @@ def test_a_missing_option_is_named(tree: dict[str, Any]) -> None:
 
     with pytest.raises(ParamsError, match="needs the option 'tokenizer'"):
         resolve(parse_params(tree), "text")
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"family": "precomputed", "folder": "TMP/none", "dim": 2}, "No file or folder"),
+        ({"family": "precomputed", "folder": "TMP/empty", "dim": 2}, "must hold Parquet files"),
+        ({"family": "precomputed", "folder": "TMP/cut", "dim": 2}, r"part\.parquet cannot be read"),
+        ({"family": "sentence-transformers", "model": "TMP/lfs"}, "is a Git LFS pointer"),
+        ({"family": "onnx", "model": "TMP/none.onnx"}, "No file or folder"),
+        ({"family": "onnx", "model": "TMP/none.onnx", "tokenizer": "TMP/a"}, "No file or folder"),
+        (
+            {"family": "static-vectors", "vocabulary": "TMP/v", "vectors": "TMP/w", "dim": 2},
+            "TMP/w",
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("enabled", [True, False])
+def test_files_of_enabled_teachers_are_checked_before_the_first_stage(
+    tree: dict[str, Any],
+    tmp_path: Path,
+    row: dict[str, Any],
+    expected: str,
+    enabled: bool,  # noqa: FBT001
+) -> None:
+    for file, content in (("cut/part.parquet", b"PAR1"), ("lfs/model.safetensors", LFS_POINTER)):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_bytes(content)
+    (tmp_path / "empty").mkdir()
+    there = {
+        key: value.replace("TMP", str(tmp_path)) if isinstance(value, str) else value
+        for key, value in row.items()
+    }
+    tree["text"]["teachers"] = {
+        "hash": {"family": "hashing"},
+        "mine": {**there, "enabled": enabled},
+    }
+    params = parse_params(tree)
+
+    if not enabled:
+        check_files(params, "text")
+        return
+    with pytest.raises(DataError, match=expected.replace("TMP", str(tmp_path))):
+        check_files(params, "text")

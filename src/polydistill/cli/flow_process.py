@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import TextIO
 
@@ -9,7 +10,7 @@ from polydistill.config.overrides import only_teachers
 from polydistill.config.params import Params, load_params
 from polydistill.errors import ParamsError, StageError
 from polydistill.project.workspace import make_workspace
-from polydistill.stages.resolve import resolve
+from polydistill.stages.resolve import check_files, resolve
 
 ALL = "all"
 """The argument that selects all modalities in `params.yaml`, one after the other."""
@@ -32,6 +33,7 @@ def run_flows(
     Raises:
         UnknownNameError: There is no such block, or the block names an unknown plug-in.
         ParamsError: A quick run is requested, and a block has no `quick`.
+        DataError: A file of a teacher is missing or damaged.
         StageError: `root` is not a project folder.
     """
     project = load_params(root)
@@ -43,6 +45,8 @@ def run_flows(
     names = params.modalities if modality == ALL else (modality,)
     for name in names:
         resolve(params, name)
+        with chdir(folder):  # the paths of teachers are relative to it
+            check_files(params, name)
     stream = sys.stderr if to_stderr else None
     return {name: _run_flow(folder, name, stream) for name in names}
 
