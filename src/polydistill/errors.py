@@ -109,7 +109,7 @@ def located(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except ParamsError as error:
+    except (ParamsError, DataError) as error:
         error.args = (f"{where}: {error}",)
         raise
 

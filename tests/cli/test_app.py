@@ -86,3 +86,19 @@ def test_doctor_prints_json_that_can_be_read(
     assert not findings["data"]["ok"]
     assert "dvc pull data.dvc" in findings["data"]["advice"]
     assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("output", ["no/such/out.npy", "folder.npy"])
+def test_encode_refuses_an_output_that_cannot_be_written_before_the_work(
+    tmp_path: Path, output: str
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one\n", encoding="utf-8")
+    (tmp_path / "folder.npy").mkdir()
+
+    result = CliRunner().invoke(
+        app, ["encode", "models:/x@y", str(texts), "-o", str(tmp_path / output)]
+    )
+
+    assert result.exit_code in (2, 3)
+    assert Path(output).name in result.output

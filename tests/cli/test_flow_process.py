@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from polydistill.cli.flow_process import quick_overrides, run_flows
 from polydistill.config.overrides import override
 from polydistill.config.params import load_params, parse_params
-from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.errors import MissingDataError, ParamsError, UnknownNameError
 from tests.our_params import our_params
 from tests.toy_project import REPOSITORY
 
@@ -53,6 +55,7 @@ def make_project(root: Path, code: str) -> Path:
     (root / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
     (root / "flows").mkdir()
     (root / "flows" / "retrain.py").write_text(code)
+    (root / "data.dvc").write_text("outs:\n- path: data\n")
     return root
 
 
@@ -110,3 +113,41 @@ def test_who_ends_the_command_ends_its_flow_and_begins_no_other(
     assert told == "stages stopped\n"
     with pytest.raises(ProcessLookupError):
         os.kill(flow, 0)
+
+
+@pytest.mark.parametrize(
+    ("block", "missing"),
+    [
+        ({"student": {"name": "static", "tokenizer": "no/tokenizer.json"}}, "no/tokenizer.json"),
+        ({"teachers": {"own": {"family": "onnx", "model": "no.onnx", "dim": 8}}}, "teachers.own"),
+        ({"teachers": {"own": {"family": "transformers", "model": "no"}}}, "teachers.own"),
+        (
+            {"teachers": {"own": {"family": "precomputed", "folder": "no", "dim": 8}}},
+            "teachers.own",
+        ),
+    ],
+)
+def test_a_missing_model_file_is_found_before_the_first_stage(
+    tmp_path: Path, block: dict[str, object], missing: str
+) -> None:
+    root = make_project(tmp_path, "open('ran', 'w')")
+    tree = our_params()
+    tree["modalities"] = ["text"]
+    tree["text"] |= {"teachers": {"hashed": {"family": "hashing"}}, **block}
+    tree["text"].pop("quick", None)
+    (root / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+
+    with pytest.raises(MissingDataError, match=re.escape(missing)):
+        run_flows(root, "text")
+
+    assert not (root / "ran").exists()
+
+
+def test_a_project_without_data_dvc_runs_nothing(tmp_path: Path) -> None:
+    root = make_project(tmp_path, "open('ran', 'w')")
+    (root / "data.dvc").unlink()
+
+    with pytest.raises(MissingDataError, match=r"No data.dvc .*`dvc add data`"):
+        run_flows(root, "text")
+
+    assert not (root / "ran").exists()

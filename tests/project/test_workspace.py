@@ -198,3 +198,17 @@ def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(MissingDataError, match="No flows in"):
         make_workspace(tmp_path, "quick", {})
+
+
+def test_files_outside_data_that_the_settings_name_are_found_in_a_workspace(project: Path) -> None:
+    (project / "mine").mkdir()
+    (project / "mine" / "corpus.txt").write_text("one\n")
+    (project / "artifacts").mkdir()
+
+    overrides = {"text.corpus.path": "mine/*.txt", "text.student": {"name": "artifacts"}}
+    folder = make_workspace(project, "quick", overrides)
+    again = make_workspace(project, "quick", overrides)
+
+    assert folder == again
+    assert (folder / "mine" / "corpus.txt").read_text() == "one\n"
+    assert not (folder / "artifacts").exists()

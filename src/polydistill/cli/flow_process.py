@@ -33,8 +33,8 @@ def run_flows(
     Raises:
         UnknownNameError: There is no such block, or the block names an unknown plug-in.
         ParamsError: A quick run is requested, and a block has no `quick`.
-        DataError: A file of a teacher is missing or damaged.
         StageError: `root` is not a project folder.
+        DataError: `data.dvc`, or a file of a teacher or of the student, is missing or damaged.
     """
     project = load_params(root)
     overrides = quick_overrides(project, modality) if quick else {}
@@ -45,7 +45,7 @@ def run_flows(
     names = params.modalities if modality == ALL else (modality,)
     for name in names:
         resolve(params, name)
-        with chdir(folder):  # the paths of teachers are relative to it
+        with chdir(folder):  # the paths of models are relative to it
             check_files(params, name)
     stream = sys.stderr if to_stderr else None
     return {name: _run_flow(folder, name, stream) for name in names}

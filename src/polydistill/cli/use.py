@@ -38,10 +38,12 @@ def encode(
     from polydistill.data.tables import read_examples
     from polydistill.errors import ParamsError
     from polydistill.integrations.mlflow.bundle import REGISTRY_SCHEMES, load_model
+    from polydistill.project.files import require_writable
     from polydistill.project.layout import modality_of
 
     if output.suffix != ".npy":
         raise ParamsError(f"--output must end in .npy, got {str(output)!r}.")
+    require_writable(output)
     if model.startswith(REGISTRY_SCHEMES):  # a registered model contains its modality
         embeddings = load_model(ROOT, model)(read_lines(examples))
     else:
@@ -111,9 +113,11 @@ def predict_teacher(
     from polydistill.data.modalities import MODALITIES
     from polydistill.data.tables import read_examples
     from polydistill.export.predicted_embeddings import predict_teacher as run_prediction
+    from polydistill.project.files import require_writable
     from polydistill.project.layout import Layout
 
     project_params(modality=modality)  # raises for an unknown modality
+    require_writable(output)
     rows = read_examples(examples, MODALITIES.get(modality)())
     with version_folder(model or str(Layout(ROOT, modality).artifacts)) as folder:
         report = run_prediction(folder, teacher, rows, output)

@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from polydistill.errors import MissingDataError, ParamsError
+
 FULL_DISK = ("No space left on device", "PytorchStreamWriter failed", "database or disk is full")
 """Messages about a full disk from libraries that do not pass on the error number."""
 
@@ -36,6 +38,21 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_writable(path: Path) -> None:
+    """Check, before a long operation, that its result can be written to a file.
+
+    Raises:
+        MissingDataError: The folder of the file does not exist.
+        ParamsError: The path is a folder, or the file or its folder is read-only.
+    """
+    if not path.parent.is_dir():
+        raise MissingDataError(f"No folder {path.parent} for {path.name}: create it first.")
+    if path.is_dir():
+        raise ParamsError(f"{path} is a folder: name a file in it.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ParamsError(f"{path} cannot be written: change its permissions, or name another.")
 
 
 def put_in_place(made: Path, target: Path) -> None:

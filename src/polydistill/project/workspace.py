@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from polydistill.config.overrides import changed
-from polydistill.config.params import PARAMS_FILE, load_params, write_resolved
+from polydistill.config.params import PARAMS_FILE, Params, load_params, write_resolved
 from polydistill.errors import MissingDataError, ParamsError
 from polydistill.project.files import write_atomic
 
@@ -22,6 +22,8 @@ OPTIONAL = ("src", "recipes")
 FILES = ("dvc.yaml", ".dvcignore", "requirements.lock", "pyproject.toml", "prefect.yaml")
 DATA_FILE, LOCK_FILE = "data.dvc", "dvc.lock"
 IGNORED = "__pycache__"
+OF_WORKSPACE = frozenset({"data", "artifacts", "reports", "mlruns"})
+"""Folders that a workspace has of its own."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -66,6 +68,7 @@ def make_workspace(
     _copy_code(root, folder)
     tree = params.model_dump(mode="json")
     _write(folder / PARAMS_FILE, yaml.safe_dump(tree, sort_keys=False).encode())
+    _link_own_files(root, folder, params)
     write_resolved(folder, params)
     if not own_data:
         _point_to_data(root, folder)
@@ -91,6 +94,22 @@ def _copy_code(root: Path, folder: Path) -> None:
     for file in FILES:
         if (root / file).exists():
             _write(folder / file, (root / file).read_bytes())
+
+
+def _link_own_files(root: Path, folder: Path, params: Params) -> None:
+    """Link the folders outside `data/` that the settings name, such as `mine` for `mine/corpus.parquet`."""
+    blocks = [params.modality(name) for name in params.modalities]
+    named: list[object] = [block.corpus.path for block in blocks]
+    for block in blocks:
+        named += [task.path for task in block.tasks.values()]
+        named += block.student.options.values()
+        for teacher in block.teachers.values():
+            named += teacher.options.values()
+    for first in {Path(one).parts[0] for one in named if isinstance(one, str) and Path(one).parts}:
+        source, link = root / first, folder / first
+        is_own = first in OF_WORKSPACE or first.startswith(".") or os.path.lexists(link)
+        if not is_own and os.path.exists(source):  # noqa: PTH110  it accepts a prompt, which is too long for a name
+            link.symlink_to(source, target_is_directory=source.is_dir())
 
 
 def _mirror(source: Path, target: Path) -> None:

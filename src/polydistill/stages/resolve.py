@@ -1,12 +1,18 @@
-"""Checks every name and option of `params.yaml` against the plug-ins before the first stage starts."""
+"""Checks every name, option and model file of `params.yaml` before the first stage starts."""
+
+from pathlib import Path
 
 from polydistill.config.params import Params
 from polydistill.contracts import Teacher
 from polydistill.data.modalities import MODALITIES
-from polydistill.errors import UnknownNameError, located
+from polydistill.data.weights import PACKAGE, WHEEL, locate
+from polydistill.errors import MissingDataError, UnknownNameError, located
 from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.teachers import TEACHERS
 from polydistill.training.plug_ins import PLUGINS, check_method
+
+STUDENT_FILES = ("tokenizer", "initial", "model")
+"""Options of students that name a file or a folder."""
 
 
 def resolve(params: Params, modality: str) -> None:
@@ -28,22 +34,35 @@ def resolve(params: Params, modality: str) -> None:
 
 
 def check_files(params: Params, modality: str) -> None:
-    """Check the enabled teachers' own files: read the tables, and compute the identities of the others.
+    """Check `data.dvc` and the files of the student and the enabled teachers, relative to the working directory.
 
-    Files of packages and wheels are not checked: embeddings of such a teacher can be in DVC's cache.
+    Precomputed tables are read, and the identities of the other teachers are computed. Files of packages and wheels are
+    not checked: embeddings of such a teacher can be in DVC's cache.
 
     Raises:
         DataError: A file is missing or is a Git LFS pointer, or a precomputed table cannot be used.
     """
+    if not Path("data.dvc").exists():
+        raise MissingDataError(
+            f"No data.dvc in {Path.cwd()}, which identifies the data of a version: run `dvc add data`."
+        )
     for name, row in params.enabled_teachers(modality).items():
         if not row.files:
             continue
-        teacher: Teacher = TEACHERS.get(row.family)(
-            name=name, threads=params.threads, **row.options
-        )
-        dict(teacher.identity)
-        if teacher.by_id:
-            teacher.embed([])
+        with located(f"{modality}.teachers.{name}"):
+            teacher: Teacher = TEACHERS.get(row.family)(
+                name=name, threads=params.threads, **row.options
+            )
+            dict(teacher.identity)
+            if teacher.by_id:
+                teacher.embed([])
+    options = params.modality(modality).student.options
+    for key in STUDENT_FILES:
+        source = options.get(key)
+        is_on_hub = key != "tokenizer" and options.get("revision") is not None
+        if isinstance(source, str) and not source.startswith((PACKAGE, WHEEL)) and not is_on_hub:
+            with located(f"{modality}.student.{key}"):
+                locate(source)
 
 
 def option_defaults(key: str, name: str) -> dict[str, object]:
