@@ -35,6 +35,18 @@ def prepare(root: Path = Path()) -> None:
     os.environ["PATH"] = path_of_commands()
 
 
+def use_threads(n_threads: int) -> None:
+    """Let torch, BLAS and OpenMP use this number of threads in this process, whatever `OMP_NUM_THREADS` says.
+
+    A sum in another number of threads is rounded differently, so this number is a part of a student's recipe.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(n_threads)
+    torch.set_num_threads(n_threads)
+
+
 def path_of_commands() -> str:
     """Return `PATH` with the folder of this environment's commands first."""
     commands, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")

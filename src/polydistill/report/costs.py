@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import TypeAdapter
 from safetensors import safe_open
 
 from polydistill.config.data import TeacherParams
+from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import Example, Teacher
 from polydistill.data.modalities import MODALITIES
@@ -119,7 +119,7 @@ def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
     kind = MODALITIES.get(modality)()
     corpus = read_corpus(root, block.corpus, kind, with_groups=False)[kind.column].tolist()
     chosen = np.random.default_rng(params.seed).permutation(len(corpus))[:N_EXAMPLES]
-    torch.set_num_threads(params.threads)
+    use_threads(params.threads)
     student = load_student(layout.student)
     teachers = enabled_teachers(params, modality)
     models: dict[str, Answer] = {STUDENT: lambda batch: encode(student, batch)}

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import Embeddings, Modality, Progress, silent
 from polydistill.data.modalities import MODALITIES
@@ -124,9 +125,7 @@ def _encoders(
     layout: Layout, params: Params, wanted: Sequence[str], kind: Modality, inputs: pd.DataFrame
 ) -> Iterator[LookupEncoder]:
     """Yield the models one at a time; student embeddings are computed, teacher embeddings are read from the store."""
-    import torch
-
-    torch.set_num_threads(params.threads)
+    use_threads(params.threads)
     ids, examples = inputs["id"].tolist(), inputs[kind.column].tolist()
     students = {"student": layout.student, "undistilled": layout.undistilled}
     for name in wanted:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from polydistill.config.environment import use_threads
 from polydistill.config.nodes import Plugin
 from polydistill.config.params import Params
 from polydistill.contracts import FloatArray
@@ -90,7 +90,7 @@ def fit_export(layout: Layout, plugin: Plugin, embeddings: FloatArray) -> Export
 def trained_embeddings(root: Path, params: Params, modality: str) -> FloatArray:
     """Return the student's embeddings of at most `ROWS` of its training rows."""
     layout, block = Layout(root, modality), params.modality(modality)
-    torch.set_num_threads(params.threads)
+    use_threads(params.threads)
     kind = MODALITIES.get(modality)()
     student = load_student(layout.student)
     corpus = read_corpus(root, block.corpus, kind)

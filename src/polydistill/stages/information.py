@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
+from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import FloatArray, Progress, silent
 from polydistill.data.modalities import MODALITIES
@@ -85,7 +85,7 @@ def information(
         DataError: There are too few rows for the width of a teacher.
     """
     layout, block = Layout(root, modality), params.modality(modality)
-    torch.set_num_threads(params.threads)
+    use_threads(params.threads)
     kind = MODALITIES.get(modality)()
     corpus = read_corpus(root, block.corpus, kind)
     folders = layout.corpus_embeddings(params.enabled_teachers(modality))

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from polydistill.config.environment import use_threads
 from polydistill.config.training import MethodParams
 from polydistill.contracts import Example, Progress, Student, Tracker, silent
 from polydistill.embeddings.store import StoredEmbeddings, require_usable
@@ -144,7 +145,7 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         require_usable(one, ~corpus.held_out, "training rows")
     if not any((one.present & corpus.held_out).any() for one in stored.values()):
         raise DataError("No held-out row has an embedding of any teacher: raise corpus.held_out.")
-    torch.set_num_threads(run.threads)
+    use_threads(run.threads)
     outputs, checkpoints = work / "outputs", work / "checkpoints"
     shutil.rmtree(outputs, ignore_errors=True)
     earlier = None if origin is None else open_origin(origin, method, stored)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
 from polydistill.errors import MissingDataError
@@ -171,9 +172,7 @@ def gather(
         if policy.max_size_mb is not None:
             found = replace(found, size_mb=size_mb(version.bundle(folder)))
         if policy.max_latency_ms is not None or policy.max_latency_ratio is not None:
-            import torch
-
-            torch.set_num_threads(params.threads)
+            use_threads(params.threads)
             other = None if champion is None else Version(client, name, champion.version)
             new = partial(encode, load_student(version.bundle(folder)))
             old = None if other is None else partial(encode, load_student(other.bundle(folder)))
