@@ -13,7 +13,9 @@ import pandas as pd
 
 from polydistill.errors import DataError, MissingDataError, short
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".avif"}
+)
 Opened = gzip.GzipFile | io.BufferedReader
 GZIP = ".gz"
 UTF_8 = "utf-8"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from PIL import Image
 
 from polydistill.data.images import read_image
 from polydistill.data.modalities.vision import VisionModality
-from polydistill.errors import DataError, MissingDataError
+from polydistill.errors import MissingDataError
 from tests.made_images import animated, bomb, cmyk, png, transparent, truncated, written
 
 VISION = VisionModality()
@@ -74,29 +73,6 @@ def test_a_path_an_array_and_bytes_are_the_same_example(tmp_path: Path) -> None:
     names = {VISION.content_id(VISION.coerce(value)) for value in (*values, array)}
 
     assert len(names) == 1
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (3, "got int"),
-        (np.zeros((4, 4), np.float32), "must be uint8"),
-        (np.zeros((4, 4, 2), np.uint8), "must be uint8"),
-        (np.zeros((0, 4), np.uint8), "must have pixels"),
-        (truncated(), "cannot be read"),
-    ],
-)
-def test_a_value_that_is_not_an_image_is_refused(value: object, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        VISION.coerce(value)
-
-
-def test_base64_without_a_prefix_is_an_image_if_it_has_an_image_signature() -> None:
-    wrapped = base64.encodebytes(png(1)).decode()  # with line breaks, as MLflow writes it
-
-    assert VISION.coerce(wrapped) == png(1)
-    with pytest.raises(MissingDataError, match="No image file 'aGVsbG8='"):
-        VISION.coerce("aGVsbG8=")
 
 
 @pytest.mark.parametrize("path", ["nowhere.png", "nowhere\0.png", "nowhere" * 1000])

@@ -1,24 +1,18 @@
-"""Images: the bytes of a PNG, a JPEG, or a GIF, whose first frame is used."""
+"""Images: the bytes of a file in one of `images.FORMATS`; the first frame is used."""
 
-import base64
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
 from polydistill.contracts import Example, Rule
-from polydistill.data.images import as_png, read_image, read_or_none
+from polydistill.data.image_inputs import to_example
+from polydistill.data.images import read_or_none
 from polydistill.data.modalities import MODALITIES, between, in_set
-from polydistill.errors import DataError, MissingDataError, short
 
 LEAST_SIDE, GREATEST_SIDE = 8, 4096
 LEAST_CONTRAST = 2.0
 HASH_SIDE = 16
-SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
-"""The first bytes of PNG, JPEG and GIF files."""
 STEP = 6
 """Smaller differences between neighbouring grey levels are ignored, so that compression does not change the key."""
 
@@ -66,28 +60,9 @@ class VisionModality:
     def coerce(self, value: object) -> Example:
         """See `contracts.Modality.coerce`.
 
-        The value is a uint8 array `(height, width[, channels])`, a Pillow image, bytes, a path, a data URI or base64
-        text.
+        `image_inputs.to_example` lists the values.
         """
-        if isinstance(value, np.ndarray):
-            return _from_array(value)
-        # Pillow's images are recognised by attributes, because Pillow may not be installed.
-        if hasattr(value, "convert") and hasattr(value, "getbands"):
-            return as_png(value)
-        content: Example
-        if isinstance(value, bytes | bytearray | memoryview):
-            content = bytes(value)
-        elif isinstance(value, str) and value.startswith("data:"):
-            content = value
-        elif isinstance(value, str | Path):
-            content = _from_path(value)
-        else:
-            raise DataError(
-                "An image must be PNG, JPEG or GIF bytes, a path or a uint8 array, got "
-                f"{type(value).__name__}."
-            )
-        read_image(content)
-        return content
+        return to_example(value)
 
     def canonical(self, example: Example) -> Example:
         """See `contracts.Modality.canonical`: an image is decoded where it is used."""
@@ -131,28 +106,3 @@ def _measures(example: Example) -> tuple[float, float, float, float]:
         return 0.0, 0.0, 0.0, 0.0
     contrast = float(np.asarray(image, np.float32).std(axis=(0, 1)).max())
     return 1.0, float(min(image.size)), float(max(image.size)), contrast
-
-
-def _from_path(value: str | Path) -> bytes:
-    """Return the bytes of a file or of a base64 string, which is how MLflow's JSON represents bytes."""
-    if os.path.isfile(value):  # noqa: PTH113  unlike `Path.is_file`, it accepts names that are too long
-        return Path(value).read_bytes()
-    with suppress(ValueError):
-        content = base64.b64decode("".join(str(value).split()), validate=True)
-        if content.startswith(SIGNATURES):
-            return content
-    raise MissingDataError(f"No image file {short(str(value))}.")
-
-
-def _from_array(values: np.ndarray) -> bytes:
-    from PIL import Image
-
-    channels = values.shape[2] if values.ndim == 3 else 1
-    if values.dtype != np.uint8 or values.ndim not in (2, 3) or channels not in (1, 3, 4):
-        raise DataError(
-            "An image's array must be uint8, (height, width) or (height, width, 1, 3 or 4), got "
-            f"{values.dtype} {values.shape}."
-        )
-    if not values.size:
-        raise DataError(f"An image must have pixels, got shape {values.shape}.")
-    return as_png(Image.fromarray(values[..., 0] if values.ndim == 3 and channels == 1 else values))
