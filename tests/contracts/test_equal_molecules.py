@@ -22,6 +22,7 @@ from polydistill.contracts import Example, FloatArray, Teacher
 from polydistill.data.modalities.molecules import MoleculesModality
 from polydistill.data.smiles import canonical_smiles, require_smiles
 from polydistill.data.tables import complete_task, corpus_table, read_examples
+from polydistill.errors import DataError
 from polydistill.students import STUDENTS, encode
 from polydistill.teachers import TEACHERS
 from polydistill.teachers.dmpnn import Network
@@ -276,3 +277,26 @@ def test_a_model_that_reads_texts_gets_the_canonical_form_from_files_and_tables(
         np.testing.assert_array_equal(
             teacher("hashing").embed(examples).values, teacher("hashing").embed(wanted).values
         )
+
+
+@pytest.mark.parametrize(
+    "container", [list, tuple, np.array, pd.Series, pd.Categorical, pd.Index, iter]
+)
+def test_a_student_embeds_any_list_of_molecules_and_names_a_missing_one(
+    bundles: Path, container: Callable[[list[object]], Any]
+) -> None:
+    embed = polydistill.load(bundles / "gine", modality="molecules").encode
+
+    assert embed(container(["OCC", "C"])).shape == (2, 8)
+    assert embed(container([])).shape == (0, 8)
+    for missing in (float("nan"), None, "", "C C"):
+        with pytest.raises(DataError, match="^Example 2: A molecule must be a valid SMILES"):
+            embed(container(["OCC", missing]))
+
+
+def test_a_student_refuses_a_table(bundles: Path) -> None:
+    embed = polydistill.load(bundles / "gine", modality="molecules").encode
+
+    for table in ({"smiles": ["CCO"]}, pd.DataFrame({"smiles": ["CCO"]})):
+        with pytest.raises(DataError, match="got a table: choose a column"):
+            embed(table)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from polydistill.errors import DataError, MissingDataError
 from polydistill.report.page import write_report
+from polydistill.students.smiles_transformer import SmilesTransformerStudent
 from tests.markup import HARMLESS, HOSTILE, Markup
 from tests.report.example_run import (
     MODELS,
@@ -233,3 +235,18 @@ def test_the_settings_hold_every_parameter(tmp_path: Path) -> None:
     assert "<code>text.training.learning_rate</code></th><td" in html
     assert "<code>text.teachers.glove-50d.family</code>" in html
     assert "<code>seed</code>" in html
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_plain"),
+    [("sentence_transformers.models.Transformer", True), (SmilesTransformerStudent.reader, False)],
+)
+def test_a_student_with_modules_of_ours_is_not_shown_as_a_sentence_transformer(
+    tmp_path: Path, *, kind: str, is_plain: bool
+) -> None:
+    write_run(tmp_path)
+    modules = tmp_path / "artifacts/text/student/modules.json"
+    modules.parent.mkdir(parents=True, exist_ok=True)
+    modules.write_text(json.dumps([{"type": kind}]))
+
+    assert ("with sentence-transformers alone" in draw(tmp_path)) is is_plain

@@ -90,8 +90,9 @@ def test_a_run_from_smiles_to_scores(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("smiles", "because"),
     [
-        ("C1CC", "a SMILES is not valid, or empty"),
-        ("", "a SMILES is not valid, or empty"),
+        ("C1CC", "a SMILES is not valid, empty or too long"),
+        ("", "a SMILES is not valid, empty or too long"),
+        ("C" * 1001, "a SMILES is not valid, empty or too long"),
         ("C" * 500, "a molecule has more than 150 atoms"),
     ],
 )

@@ -122,7 +122,7 @@ def _canonical(example: Example) -> tuple[str | None, str]:
         return None, "It is SELFIES or SMARTS: every atom is in brackets, and none has hydrogens."
     if molecule is None:
         return None, f"RDKit cannot read the extension {short(extension[1:])}." if extension else ""
-    settled = _settled(molecule)
+    settled = _settled(molecule, smiles)
     return settled, "" if settled else "RDKit cannot read its own canonical form."
 
 
@@ -161,8 +161,11 @@ def _lacks_hydrogens(smiles: str, molecule: Any | None) -> bool:
     ) and any(atom.GetAtomicNum() == 6 and atom.GetNumRadicalElectrons() for atom in atoms)
 
 
-def _settled(molecule: Any) -> str | None:
-    """Return the canonical SMILES; it is written, read and written again until it no longer changes."""
+def _settled(molecule: Any, smiles: str) -> str | None:
+    """Return the canonical SMILES of a molecule that was read from `smiles`.
+
+    It is read and written again until it no longer changes, because RDKit's first form is not always stable.
+    """
     from rdkit import Chem
 
     for atom in molecule.GetAtoms():
@@ -171,7 +174,7 @@ def _settled(molecule: Any) -> str | None:
         if group.GetGroupType() != Chem.StereoGroupType.STEREO_ABSOLUTE:
             for atom in group.GetAtoms():
                 atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
-    found: list[str] = []
+    found = [smiles]
     for _ in range(ROUNDS):
         smiles = str(Chem.MolToSmiles(molecule))
         if smiles in found:

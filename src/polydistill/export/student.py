@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -125,7 +125,8 @@ class Student:
             raise ParamsError(f"`batch_size` must be at least 1, got {batch_size}.")
         if truncate_dim is not None and not 1 <= truncate_dim <= self.dim:
             raise ParamsError(f"`truncate_dim` must be in 1 … {self.dim}, got {truncate_dim}.")
-        if hasattr(examples, "columns") or hasattr(examples, "column_names"):
+        is_table = hasattr(examples, "columns") or hasattr(examples, "column_names")
+        if is_table or isinstance(examples, Mapping):
             raise DataError(
                 "`examples` must be a list or one column, got a table: choose a column."
             )

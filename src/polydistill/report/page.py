@@ -77,11 +77,16 @@ def write_report(root: Path, params: Params, modality: str, *, speed: bool = Tru
         speeds=speeds,
         threads=params.threads,
         has_data_docs=(layout.data_docs / "index.html").exists(),
-        is_sentence_transformer=(layout.student / "modules.json").exists(),
+        is_sentence_transformer=_needs_no_code_of_ours(layout.student / "modules.json"),
         settings=_settings(params, modality),
     )
     write_atomic(layout.page, html)
     return layout.page
+
+
+def _needs_no_code_of_ours(modules: Path) -> bool:
+    """Return whether a bundle has modules of sentence-transformers, and only these."""
+    return modules.exists() and "polydistill." not in modules.read_text(encoding="utf-8")
 
 
 def _bars(means: pd.DataFrame) -> list[Picture]:

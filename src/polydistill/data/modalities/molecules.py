@@ -64,7 +64,7 @@ class MoleculesModality:
     def corpus_rules(self) -> Sequence[Rule]:
         """See `contracts.Modality.corpus_rules`."""
         return (
-            between("n_atoms", "a SMILES is not valid, or empty", min_value=1),
+            between("n_atoms", "a SMILES is not valid, empty or too long", min_value=1),
             between(
                 "n_atoms",
                 f"a molecule has more than {smiles.MAX_ATOMS} atoms",
