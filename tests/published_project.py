@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 
 from polydistill.contracts import Student
 from polydistill.project.layout import Layout
+from polydistill.registry.publication import dvc_hash
 from polydistill.students import load_student, weights_digest
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
 from tests.our_params import ONLY_GAIN, text_params
@@ -102,32 +102,37 @@ def retrain(  # noqa: PLR0913 - each test sets a few of them
     for name, task in tasks.items():
         by_kind.setdefault(str(task["kind"]), {})[name] = score
     layout.scores.write_text(json.dumps({"student": by_kind, "undistilled": by_kind}))
-    write_lock(root, made=digest, scored=digest, modality=modality)
+    write_lock(root, modality=modality)
 
 
-def write_lock(root: Path, *, made: str, scored: str, modality: str = "text") -> None:
-    """Write a `dvc.lock` with the digests of the distilled and of the evaluated student."""
+def write_lock(root: Path, *, scored: str | None = None, modality: str = "text") -> None:
+    """Write a `dvc.lock` with the hashes of all outputs; `scored` is the hash of another evaluated student."""
     layout = Layout(root, modality)
-    student = layout.student.relative_to(root).as_posix()
-    validation = layout.validation.relative_to(root).as_posix()
     data = {"path": f"data/{modality}", "md5": DATA_MD5}
-    written = hashlib.md5(layout.validation.read_bytes(), usedforsecurity=False).hexdigest()
+
+    def rows(*paths: Path) -> list[dict[str, str | None]]:
+        return [
+            {"path": path.relative_to(root).as_posix(), "md5": dvc_hash(path)} for path in paths
+        ]
+
+    (student,) = rows(layout.student)
     other = "text" if modality == "vision" else "vision"
     stages = {
         f"validate@{modality}": {
             "cmd": f"polydistill validate {modality}",
             "deps": [dict(data)],
-            "outs": [{"path": validation, "md5": written}],
+            "outs": rows(layout.validation),
         },
         f"embed@{modality}-minilm-l6": {"cmd": f"polydistill embed {modality} minilm-l6"},
         f"distill@{modality}": {
             "cmd": "…",
             "deps": [dict(data)],
-            "outs": [{"path": student, "md5": made}],
+            "outs": rows(layout.student, layout.heads, layout.history, layout.distillation),
         },
         f"evaluate@{modality}": {
             "cmd": "…",
-            "deps": [dict(data), {"path": student, "md5": scored}],
+            "deps": [dict(data), student | ({"md5": scored} if scored else {})],
+            "outs": rows(layout.predictions, layout.scores),
         },
         f"distill@{other}": {"cmd": "of another modality"},
     }

@@ -19,7 +19,7 @@ from polydistill.data import modalities
 from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus, read_tasks
-from polydistill.errors import DataError
+from polydistill.errors import DataError, StoreError
 from polydistill.evaluation.contamination import contamination
 from polydistill.project.layout import Layout
 from polydistill.registry.evidence import Evidence, Finding
@@ -103,7 +103,7 @@ def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
     content = layout.validation.read_bytes()
     report = json.loads(content)
     n_rules, n_broken = len(report["rules"]), sum(not rule["success"] for rule in report["rules"])
-    if written.get(path) != hashlib.md5(content, usedforsecurity=False).hexdigest():
+    if written.get(path) != dvc_hash(layout.validation):
         because = f"{path} is not what the validate stage wrote, according to dvc.lock."
     elif other:
         because = f"{other[0]} than was validated, according to dvc.lock."
@@ -118,6 +118,38 @@ def hashes(lock: Mapping[str, Any], stage: str, side: str) -> dict[str, str]:
     """Return the md5 hash by path of a stage's `deps` or `outs` in `dvc.lock`."""
     rows = lock.get(stage, {}).get(side, ())
     return {row["path"]: row["md5"] for row in rows if "md5" in row}
+
+
+def require_outputs(root: Path, lock: Mapping[str, Any], modality: str) -> None:
+    """Check that all outputs of the stages that make a student and its evidence have the hashes in `dvc.lock`.
+
+    Raises:
+        StoreError: A file or folder is missing, or has another content.
+    """
+    for stage in ("validate", "distill", "evaluate"):
+        for path, md5 in hashes(lock, f"{stage}@{modality}", "outs").items():
+            found = dvc_hash(root / path)
+            if found != md5:
+                state = "is missing" if found is None else "is not what the stage wrote"
+                raise StoreError(
+                    f"{path} {state}, according to dvc.lock: `dvc repro {stage}@{modality}` makes it again."
+                )
+
+
+def dvc_hash(path: Path) -> str | None:
+    """Return DVC's hash of a file or folder: the MD5 of the content, or of a list of files. None: it is missing."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, _md5).hexdigest()
+    if not path.is_dir():
+        return None
+    files = {one.relative_to(path).as_posix(): one for one in path.rglob("*") if one.is_file()}
+    rows = [{"md5": dvc_hash(files[name]), "relpath": name} for name in sorted(files)]
+    return f"{_md5(json.dumps(rows).encode()).hexdigest()}.dir"
+
+
+def _md5(content: bytes = b"") -> Any:
+    return hashlib.md5(content, usedforsecurity=False)
 
 
 def sample(kind: Modality) -> list[Example]:

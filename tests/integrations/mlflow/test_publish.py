@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from polydistill.errors import (
     DivergedError,
     InfrastructureError,
     MissingDataError,
+    PolydistillError,
     StageError,
     StoreError,
 )
@@ -226,7 +228,7 @@ def test_exports_are_the_same_every_time_and_hold_no_path_or_run(evaluated: Path
 
 
 def test_scores_of_an_older_student_are_not_published(evaluated: Path) -> None:
-    write_lock(evaluated, made="new", scored="old")
+    write_lock(evaluated, scored="old")
 
     with pytest.raises(StoreError, match="run the evaluate stage again"):
         publish(evaluated, load_params(evaluated), "text")
@@ -238,6 +240,39 @@ def test_weights_that_the_report_does_not_name_are_not_published(evaluated: Path
 
     with pytest.raises(StoreError, match="run the distill stage again"):
         publish(evaluated, load_params(evaluated), "text")
+
+
+OUTPUTS = ("student", "heads", "history", "predictions", "validation", "distillation", "scores")
+FAULTS: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "emptied": lambda path: path.write_bytes(b""),
+    "flipped": lambda path: path.write_bytes(
+        bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:]
+    ),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\n"),
+    "lost": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_is_registered_with_an_output_that_dvc_lock_does_not_record(
+    evaluated: Path, fault: str
+) -> None:
+    params, layout = load_params(evaluated), Layout(evaluated, "text")
+    before = (folder(evaluated) / "mlflow.db").read_bytes()
+    outputs = [getattr(layout, name) for name in OUTPUTS]
+    files = [path for out in outputs for path in (sorted(out.iterdir()) if out.is_dir() else [out])]
+    for file in files:
+        content = file.read_bytes()
+        FAULTS[fault](file)
+
+        with pytest.raises(PolydistillError) as got:
+            publish(evaluated, params, "text")
+
+        assert file.name in str(got.value) or file.parent.name in str(got.value)
+        file.write_bytes(content)
+    assert (folder(evaluated) / "mlflow.db").read_bytes() == before
+    assert publish(evaluated, params, "text").version == 1
 
 
 def test_a_diverged_student_is_not_published(evaluated: Path) -> None:

@@ -26,7 +26,7 @@ from polydistill.integrations.mlflow.registry import DRIFT_FOLDER, GATE_FOLDER
 from polydistill.integrations.mlflow.stamp import stamp
 from polydistill.project.layout import Layout
 from polydistill.registry.promotion import challenge
-from polydistill.registry.publication import hashes, write_evidence
+from polydistill.registry.publication import hashes, require_outputs, write_evidence
 from polydistill.report.results import read_report
 from polydistill.stages.drift import make_reference, save_reference
 from polydistill.students import load_student, weights_digest
@@ -86,7 +86,7 @@ def publish(root: Path, params: Params, modality: str) -> Published:
 
     Raises:
         MissingDataError: A stage has not run yet.
-        StoreError: The files belong to different students.
+        StoreError: The files belong to different students, or one is not the output that `dvc.lock` records.
         DivergedError: Training diverged.
         LedgerError: The model's ledger was tampered with.
         StageError: The tracking store does not answer.
@@ -138,6 +138,7 @@ def _read(layout: Layout) -> _Student:
         raise StoreError(
             f"{layout.scores} was made of another student than {path}: run the evaluate stage again."
         )
+    require_outputs(layout.root, lock, layout.modality)
     tags = {store.STUDENT_TAG: sha256, store.LOCK_TAG: dvc.lock_digest(lock)}
     return _Student(layout, distillation, read_report(layout.scores, "evaluate"), lock, tags)
 
