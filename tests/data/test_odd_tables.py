@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from polydistill.config.data import CorpusParams, TaskParams
+from polydistill.config.nodes import checked_name
+from polydistill.config.params import task_params
 from polydistill.data.files import READERS, read_lines, read_table
+from polydistill.data.inputs import guess_modality
+from polydistill.data.intake import Named, take_in
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.rules import task_rules
 from polydistill.data.tables import complete_task, read_corpus
-from polydistill.errors import DataError
+from polydistill.errors import DataError, ParamsError
 from tests.made_images import png
 from tests.made_images import written as written_image
 from tests.small_data import PandasChecker
@@ -200,6 +204,37 @@ def test_text_that_is_not_utf_8_is_refused_with_its_row(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"own.parquet, column 'text', row 2: .* byte 0xe9"):
         read_corpus(tmp_path, CorpusParams(path="own.parquet"), TEXT)
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "", "..", "../up", "x" * 300, "<script>", "a b", "-a", "ü", "a\n", None, 3]
+)
+def test_a_task_has_a_name_that_can_name_a_file(name: str) -> None:
+    with pytest.raises(
+        ParamsError, match="name of a task or teacher must be 1 to 64 letters"
+    ) as caught:
+        task_params(name, {"kind": "sts"})
+
+    assert len(str(caught.value)) < 300
+
+
+@QUICK
+@given(label=st.text(min_size=1, max_size=100).filter(lambda name: name not in {"text", "id"}))
+def test_a_new_project_gives_its_task_such_a_name(label: str) -> None:
+    texts = [f"{chr(97 + row) * 9} is a word" for row in range(4)]
+    task = pd.DataFrame({"text": texts, label: ["a", "b", "a", "b"]})
+    corpus = pd.DataFrame({"text": ["another text of the corpus"]})
+
+    intake = take_in(corpus, task, TEXT, Named(label=label))
+
+    assert intake.task is not None
+    assert checked_name(intake.task.name) == intake.task.name
+
+
+def test_binary_texts_are_no_images() -> None:
+    assert guess_modality(pd.DataFrame({"text": [b"a text"]})) == "text"
+    assert guess_modality(pd.DataFrame({"image": [png(1)]})) == "vision"
+    assert guess_modality(pd.DataFrame({"photo": [png(1)]})) == "vision"
 
 
 def two_pngs() -> tuple[bytes, bytes]:

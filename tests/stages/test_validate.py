@@ -108,6 +108,11 @@ def test_valid_data_pass_and_are_counted(tmp_path: Path) -> None:
     assert report.rules == len(written["rules"]) > 40
     assert written["success"] is True
     assert written["unavailable"] == []
+    assert report.labels == {
+        "topics": "2 classes, such as 'red', 'blue'",
+        "ratings": "numbers from -1.5 to 4",
+        "pairs": "numbers from 0.1 to 4",
+    }
 
 
 @pytest.mark.parametrize("what", SPOILT)

@@ -44,7 +44,7 @@ class Plugin(BaseModel):
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-def checked_name(name: str) -> str:
+def checked_name(name: object) -> str:
     """Return the name of a task or teacher, which names files, stages of DVC and keys of parameters.
 
     Raises:
@@ -54,7 +54,7 @@ def checked_name(name: str) -> str:
         >>> checked_name("e5-small")
         'e5-small'
     """
-    if not NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ParamsError(
             "The name of a task or teacher must be 1 to 64 letters (a to z), digits, `-` and `_`, and begin with a "
             f"letter or digit, got {short(name)}."

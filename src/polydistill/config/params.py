@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from polydistill.config.data import TaskParams, TeacherParams
-from polydistill.config.nodes import Plugin
+from polydistill.config.nodes import Plugin, checked_name
 from polydistill.config.training import MethodParams
 from polydistill.config.tree import MODALITIES, ModalityParams, Params, node_class
 from polydistill.config.yaml_files import read_mapping
@@ -93,8 +93,9 @@ def task_params(name: str, own: Mapping[str, Any]) -> TaskParams:
     """Return the settings of one benchmark task outside a project.
 
     Raises:
-        ParamsError: A key is unknown or missing, or a value is out of bounds.
+        ParamsError: A key is unknown or missing, a value is out of bounds, or the name cannot name a task.
     """
+    checked_name(name)
     return _validated(TaskParams, {"domain": "out", "path": "a DataFrame", **own}, f"task {name!r}")
 
 

@@ -94,7 +94,9 @@ def guess_modality(source: Any) -> str:
             return "vision"
         if _usual(names, ("smiles", "canonical_smiles")):
             return "molecules"
-        source = source[names[0]] if len(names) == 1 else ()
+        if len(names) != 1 or _usual(names, EXAMPLES):
+            return "text"
+        source = source[names[0]]
     first = next(iter(source), "") if isinstance(source, Iterable) else ""
     if isinstance(first, str):
         return "vision" if Path(first[:300]).suffix.lower() in IMAGE_SUFFIXES else "text"

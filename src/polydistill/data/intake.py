@@ -17,6 +17,7 @@ from polydistill.errors import DataError
 
 MOST_TASK_ROWS = 2_000
 """The approximate maximum number of rows of a labelled corpus that become the task, at most half of the corpus."""
+MAX_NAME = 64
 REASONS = {"contradictory": "with several labels"}
 """The text in a note for each reason why `data.tables` drops rows; other reasons are shown unchanged."""
 
@@ -89,7 +90,8 @@ def take_in(
     source, notes = corpus if task is None else task, reading.notes
     column, task_column = reading.columns(corpus, task)
     label = reading.label(source, task_column, is_task=task is not None)
-    params = CorpusParams(path="the corpus", column=column)
+    # Not validated: the name of a user's column need not be a valid setting, and is not written to params.yaml.
+    params = CorpusParams.model_construct(path="the corpus", column=column)
     usable, dropped = corpus_table(corpus, params, modality)
     made, rest = None, usable[[modality.column]]
     if label is not None:
@@ -98,7 +100,7 @@ def take_in(
             notes.append(f"Column {label!r} has labels; the task is {kind}.")
         if task is None:
             source = _held_back(corpus, column, usable, modality)
-        wanted = TaskParams(
+        wanted = TaskParams.model_construct(
             kind=kind, path="the task", domain="in", column=task_column, label=label
         )
         made = reading.task(source, wanted)
@@ -153,7 +155,8 @@ class _Reading:
 
     def task(self, source: pd.DataFrame, params: TaskParams) -> Task:
         """Return a task made from the usable rows of a table of labelled examples."""
-        letters = "".join(c if c.isalnum() else " " for c in params.label.lower())
+        label = params.label.lower()[:MAX_NAME]
+        letters = "".join(c if c.isascii() and c.isalnum() else " " for c in label)
         source, shown = source.drop(columns="id", errors="ignore"), sides(params, self.modality)
         frame, dropped = complete_task(source, params, self.modality)
         frame = self.fit(frame, shown, self.modality.task_rules(shown), "task")

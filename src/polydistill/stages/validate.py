@@ -69,12 +69,14 @@ class ValidationReport:
         rules: Number of rules, all of which hold.
         unavailable: Third-party tasks that are missing.
         dropped: By table, the user's rows that are not used, with the reason; only for tables with such rows.
+        labels: By task, how the labels are read: as classes, which are strings, or as numbers.
     """
 
     tables: int
     rules: int
     unavailable: tuple[str, ...]
     dropped: dict[str, Dropped]
+    labels: dict[str, str]
 
 
 def validate(root: Path, params: Params, modality: str, checker: RuleChecker) -> ValidationReport:
@@ -113,7 +115,16 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
     write_atomic(layout.validation, json.dumps(summary, indent=1, sort_keys=True) + "\n")
     if failed:
         raise ValidationFailedError(_explain(failed, tables, kind))
-    return ValidationReport(len(tables), len(results), unavailable, dropped)
+    labels = {name: _labels_of(frame) for name, (frame, _) in tables.items() if name in block.tasks}
+    return ValidationReport(len(tables), len(results), unavailable, dropped, labels)
+
+
+def _labels_of(frame: pd.DataFrame) -> str:
+    labels = frame["label"]
+    if pd.api.types.is_numeric_dtype(labels):
+        return f"numbers from {labels.min():g} to {labels.max():g}"
+    classes = labels.unique()
+    return f"{len(classes):,} classes, such as {', '.join(short(one, 30) for one in classes[:3])}"
 
 
 def _explain(failed: Sequence[RuleResult], tables: Mapping[str, Checked], kind: Modality) -> str:
