@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from polydistill.data.weights import locate
 from polydistill.errors import DataError, MissingDataError, ShapeError, UnknownNameError
@@ -97,3 +98,38 @@ def test_an_input_beside_tokens_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="but needs 'pixels' too"):
         other.embed(TEXTS)
+
+
+@pytest.mark.parametrize("batch", ["n", 1, 2, 4])
+@pytest.mark.parametrize("tokens", ["tokens", 8])
+def test_a_graph_with_fixed_axes_and_int32_tokens_is_run_in_pieces(
+    batch: int | str, tokens: int | str, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    info, node, kind = (onnx.helper.make_tensor_value_info, onnx.helper.make_node, onnx.TensorProto)
+    names, shape = ["input_ids", "attention_mask"], [batch, tokens]
+    nodes = [
+        node("Mul", names, ["kept"]),
+        node("Cast", ["kept"], ["numbers"], to=kind.FLOAT),
+        node("Unsqueeze", ["numbers", "axes"], ["out"]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "graph",
+        [info(name, kind.INT32, shape) for name in names],
+        [info("out", kind.FLOAT, [*shape, 1])],
+        [onnx.helper.make_tensor("axes", kind.INT64, [1], [2])],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    onnx.save(model, tmp_path / "model.onnx")
+    file, options = str(tmp_path / "model.onnx"), {"pooling": "mean", "normalize": False}
+    teacher = OnnxTeacher("t", 1, model=file, tokenizer=TOKENIZER, max_tokens=8, **options)  # type: ignore[arg-type]
+
+    values = teacher.embed(TEXTS).values
+
+    for text, value in zip(TEXTS, values, strict=True):
+        ids = Tokenizer.from_file(str(locate(TOKENIZER)))
+        ids.enable_truncation(8)
+        ids.no_padding()
+        np.testing.assert_allclose(value, [np.mean(ids.encode(text).ids)], rtol=1e-5)

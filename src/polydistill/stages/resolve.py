@@ -54,6 +54,8 @@ def check_files(params: Params, modality: str) -> None:
                 name=name, threads=params.threads, **row.options
             )
             dict(teacher.identity)
+            if check := getattr(teacher, "check", None):
+                check()
             if teacher.by_id:
                 teacher.embed([])
     options = params.modality(modality).student.options

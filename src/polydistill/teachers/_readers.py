@@ -22,6 +22,15 @@ Identity = Mapping[str, str | int | float | bool | None]
 Graph = dict[str, NDArray[Any]]
 BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
 """The bond types of the one-hot codes; all other types share one further code."""
+NUMBERS = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
+"""NumPy's types of the inputs of an ONNX graph, by ONNX Runtime's names."""
 FATAL_AND_ERRORS = 3  # a log level of ONNX Runtime
 
 
@@ -153,11 +162,51 @@ class RunsOnnx(NamedTeacher):
         options.log_severity_level = FATAL_AND_ERRORS
         # Waiting threads sleep instead of spinning, so that other processes get the cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return ort.InferenceSession(self._graph(), options, providers=["CPUExecutionProvider"])
+        with reading(f"Teacher {self.name!r}: {self.model}"):
+            return ort.InferenceSession(self._graph(), options, providers=["CPUExecutionProvider"])
 
     def _graph(self) -> str | bytes:
         """Return the path of the graph, or the serialised graph."""
         return str(locate(self.model))
+
+    def _require_shape(self, name: str, shape: Sequence[int], hint: str = "") -> None:
+        """Check the shape of an input, except for the batch, against the shape that the graph states.
+
+        Raises:
+            ShapeError: A fixed axis of the graph has another length.
+        """
+        stated = next(one.shape for one in self._session.get_inputs() if one.name == name)
+        pairs = list(zip(stated[1:], shape[1:], strict=False))
+        if len(stated) not in (0, len(shape)) or any(
+            isinstance(fixed, int) and fixed != length for fixed, length in pairs
+        ):
+            wanted = ", ".join(map(str, ["batch", *stated[1:]]))
+            got = ", ".join(map(str, ["batch", *shape[1:]]))
+            raise ShapeError(
+                f"Teacher {self.name!r}: input {name!r} of {self.model} must have shape ({wanted}), "
+                f"got ({got}).{hint}"
+            )
+
+    def _answer(self, feed: Mapping[str, NDArray[Any]], output: str) -> FloatArray:
+        """Return an output of the graph, float32, for inputs with one row per example.
+
+        Inputs are cast to the graph's types. A graph with a fixed batch size gets pieces of that size; the last row
+        fills the last piece.
+
+        Raises:
+            DataError: ONNX Runtime cannot run the graph.
+        """
+        taken = {one.name: one for one in self._session.get_inputs()}
+        n_rows = len(next(iter(feed.values())))
+        fixed = (one.shape[0] for one in taken.values() if one.shape)
+        size = next((one for one in fixed if isinstance(one, int)), n_rows)
+        answers = []
+        for start in range(0, n_rows, size):
+            rows = np.arange(start, start + size).clip(max=n_rows - 1)
+            piece = {k: v[rows].astype(NUMBERS[taken[k].type]) for k, v in feed.items()}
+            with reading(f"Teacher {self.name!r}: {self.model}"):
+                answers.append(self._session.run([output], piece)[0])
+        return np.concatenate(answers)[:n_rows].astype(np.float32)
 
 
 @contextmanager
@@ -168,7 +217,7 @@ def reading(what: object) -> Iterator[None]:
     except PolydistillError:
         raise
     except Exception as error:  # damaged files raise many types
-        reason = str(error).strip().rstrip(".") or type(error).__name__
+        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         raise DataError(f"{what} cannot be read: {reason}.") from error
 
 

@@ -27,6 +27,8 @@ RANKS = {"none": (2,), "cls": (3,), "mean": (3,), "auto": (2, 3)}
 class OnnxTeacher(ReadsTexts, RunsOnnx):
     """An ONNX graph that takes token ids and returns one vector per text or per token.
 
+    The batch size and the number of tokens can be fixed. Inputs are cast to the graph's types.
+
     Args:
         name: The teacher's name.
         threads: Number of threads that ONNX Runtime uses.
@@ -88,7 +90,15 @@ class OnnxTeacher(ReadsTexts, RunsOnnx):
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens(locate(self.tokenizer_file), self.max_tokens)
+        fixed = self._fixed_tokens
+        most = self.max_tokens if fixed is None else min(fixed, self.max_tokens)
+        return Tokens(locate(self.tokenizer_file), most)
+
+    @property
+    def _fixed_tokens(self) -> int | None:
+        """The number of tokens per text, if the graph fixes it."""
+        lengths = [node.shape[1] for node in self._session.get_inputs() if len(node.shape) == 2]
+        return next((one for one in lengths if isinstance(one, int)), None)
 
     @cached_property
     def _node(self) -> str:
@@ -102,6 +112,8 @@ class OnnxTeacher(ReadsTexts, RunsOnnx):
 
     def _run(self, texts: Sequence[str]) -> FloatArray:
         ids, mask = self._tokens(texts)
+        if fixed := self._fixed_tokens:
+            ids, mask = (np.pad(one, ((0, 0), (0, fixed - one.shape[1]))) for one in (ids, mask))
         known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         names = [node.name for node in self._session.get_inputs()]
         if unknown := sorted(set(names) - set(known)):
@@ -110,7 +122,7 @@ class OnnxTeacher(ReadsTexts, RunsOnnx):
                 f"but needs {unknown[0]!r} too."
             )
         feed = {name: known[name] for name in names}
-        given = self._session.run([self._node], feed)[0].astype(np.float32)
+        given = self._answer(feed, self._node)
         if given.ndim not in RANKS[self.pooling]:
             shapes = {2: "(batch, dim)", 3: "(batch, tokens, dim)"}
             wanted = " or ".join(shapes[rank] for rank in RANKS[self.pooling])

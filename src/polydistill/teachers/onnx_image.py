@@ -10,9 +10,9 @@ from polydistill.config.nodes import Colour, Factor, Pixels, Width
 from polydistill.contracts import FloatArray
 from polydistill.data.images import square
 from polydistill.data.weights import locate
-from polydistill.errors import UnknownNameError, needs_extra
+from polydistill.errors import DataError, ParamsError, UnknownNameError, needs_extra
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import Identity, ReadsImages, RunsOnnx
+from polydistill.teachers._readers import NUMBERS, Identity, ReadsImages, RunsOnnx, reading
 
 POOLINGS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "none": lambda vectors: vectors.reshape(len(vectors), -1),
@@ -26,6 +26,8 @@ CHOICES = {"channels": ("rgb", "bgr"), "layout": ("nchw", "nhwc"), "pooling": tu
 @dataclass(eq=False, kw_only=True)
 class OnnxImageTeacher(ReadsImages, RunsOnnx):
     """An ONNX graph that takes a square image and returns one vector per image or per token.
+
+    The batch size can be fixed, and the input can be float32, float16, float64 or uint8.
 
     Attributes:
         model: The `.onnx` file; see `weights.locate`.
@@ -69,7 +71,8 @@ class OnnxImageTeacher(ReadsImages, RunsOnnx):
     def _graph(self) -> bytes:
         with needs_extra(f"Teacher {self.name!r}", self.extra):
             import onnx
-        model = onnx.load(str(locate(self.model)))
+        with reading(f"Teacher {self.name!r}: {self.model}"):
+            model = onnx.load(str(locate(self.model)))
         nodes = [name for node in model.graph.node for name in node.output]
         if self.output not in nodes:
             raise UnknownNameError(f"output of teacher {self.name!r}", self.output, nodes)
@@ -77,7 +80,30 @@ class OnnxImageTeacher(ReadsImages, RunsOnnx):
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(self.output))
         return bytes(model.SerializeToString())
 
+    def check(self) -> None:
+        """Check the settings against the input of the graph.
+
+        Raises:
+            DataError: The file is not an ONNX model, or takes several inputs.
+            ParamsError: The graph takes uint8 pixels, and `mean` or `scale` changes them.
+            ShapeError: The graph takes images of another shape.
+        """
+        first, *others = self._session.get_inputs()
+        if others:
+            raise DataError(
+                f"Teacher {self.name!r}: {self.model} must take only images, but needs "
+                f"{', '.join(repr(one.name) for one in others)[:200]} too."
+            )
+        if NUMBERS.get(first.type) is np.uint8 and (any(self.mean) or self.scale != 1):
+            raise ParamsError(
+                f"Teacher {self.name!r}: {self.model} takes uint8 pixels: leave out `mean` and `scale`."
+            )
+        side = self.size
+        shape = (1, 3, side, side) if self.layout == "nchw" else (1, side, side, 3)
+        self._require_shape(first.name, shape, " Correct `layout` or `size`.")
+
     def _run(self, batch: list[Any]) -> FloatArray:
+        self.check()
         pixels = np.stack([square(image, self.size) for image in batch]).astype(np.float32)
         if self.channels == "bgr":
             pixels = pixels[..., ::-1]
@@ -85,4 +111,4 @@ class OnnxImageTeacher(ReadsImages, RunsOnnx):
         if self.layout == "nchw":
             pixels = pixels.transpose(0, 3, 1, 2)
         feed = {self._session.get_inputs()[0].name: np.ascontiguousarray(pixels)}
-        return POOLINGS[self.pooling](self._session.run([self.output], feed)[0].astype(np.float32))
+        return POOLINGS[self.pooling](self._answer(feed, self.output))

@@ -9,19 +9,24 @@ import numpy as np
 import torch
 
 from polydistill.config.nodes import Width
-from polydistill.contracts import FloatArray
+from polydistill.contracts import Example, FloatArray
 from polydistill.data.weights import locate
-from polydistill.errors import UnknownNameError
+from polydistill.errors import DataError, MissingDataError, UnknownNameError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import ReadsImages
+from polydistill.teachers._readers import ReadsImages, reading
 
 POOLINGS = ("mean", "cls", "pooler")
+MAX_RATIO = 100
+"""The maximum ratio of the sides of an image: processors scale the shorter side to the model's size."""
 
 
 @TEACHERS.register("transformers-image")
 @dataclass(eq=False, kw_only=True)
 class TransformersImageTeacher(ReadsImages):
     """An image encoder. Images are resized and scaled with Pillow, as the model's `preprocessor_config.json` states.
+
+    Of a model of images and texts, such as CLIP or SigLIP, the image encoder is used, without the projection. An image
+    whose sides differ by more than a factor of `MAX_RATIO` gets a missing row.
 
     Attributes:
         model: A model name on the hub (with `revision`), a folder, or `package:<folder>/<path>`.
@@ -51,23 +56,56 @@ class TransformersImageTeacher(ReadsImages):
     def _encoder(self) -> Any:
         from transformers import AutoModel
 
-        return AutoModel.from_pretrained(
-            self._folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        ).eval()
+        if not any(self._folder.glob("*.safetensors")) and any(self._folder.glob("*.bin")):
+            raise DataError(
+                f"{self._folder} has its weights only as a pickle (.bin), which can run code and is not read: convert "
+                "it with `save_pretrained`, which writes model.safetensors."
+            )
+        with reading(self._folder):
+            model = AutoModel.from_pretrained(
+                self._folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            ).eval()
+        return getattr(model, "vision_model", model)  # of a model of images and texts, such as CLIP
 
     @cached_property
     def _processor(self) -> Any:
         from transformers import AutoImageProcessor
 
-        return AutoImageProcessor.from_pretrained(
-            self._folder, local_files_only=True, backend="pil"
-        )
+        names = ("preprocessor_config.json", "processor_config.json")
+        if not any((self._folder / name).exists() for name in names):
+            raise MissingDataError(
+                f"{self._folder} must hold {names[0]}, the settings of the model's image processor: copy it from the "
+                "model's repository."
+            )
+        with reading(self._folder):
+            return AutoImageProcessor.from_pretrained(
+                self._folder, local_files_only=True, backend="pil"
+            )
+
+    def _read(self, example: Example) -> Any | None:
+        image = super()._read(example)
+        too_long = image is not None and max(image.size) > MAX_RATIO * min(image.size)
+        return None if too_long else image
 
     @torch.inference_mode()
     def _run(self, batch: list[Any]) -> FloatArray:
         torch.set_num_threads(self.threads)
-        features = self._processor(images=batch, return_tensors="pt")
-        given = self._encoder(pixel_values=features["pixel_values"])
+        with reading(f"Teacher {self.name!r}: {self.model}"):
+            pixels = [
+                self._processor(images=[one], return_tensors="pt")["pixel_values"] for one in batch
+            ]
+            pooled = np.zeros((len(batch), self.dim), dtype=np.float32)
+            for shape in {one.shape for one in pixels}:  # a processor need not crop to one shape
+                rows = [row for row, one in enumerate(pixels) if one.shape == shape]
+                answers = self._pool(
+                    self._encoder(pixel_values=torch.cat([pixels[row] for row in rows]))
+                )
+                if answers.shape[1] != self.dim:
+                    return answers  # `embed` names the shapes
+                pooled[rows] = answers
+        return pooled
+
+    def _pool(self, given: Any) -> FloatArray:
         if self.pooling == "pooler":
             pooled = given.pooler_output.flatten(1)
         elif self.pooling == "cls":
