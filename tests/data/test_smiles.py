@@ -85,6 +85,7 @@ def test_the_extension_of_a_cxsmiles_is_read_or_named(smiles: str, extension: st
         ("Cc1cccc(O)c1-c1c(C)cccc1N |wU:7.7|", "Cc1cccc(N)c1-c1c(C)cccc1O"),
         ("C[C@H](N)C(=O)O |&1:1|", "CC(N)C(=O)O"),
         ("C[C@H](F)[C@@H](O)Cl |o1:1,&2:3|", "CC(F)C(O)Cl"),
+        ("C[C@H](N)C(=O)O |r|", "CC(N)C(=O)O"),
         ("C[C@H](N)C(=O)O |a:1|", "C[C@H](N)C(=O)O"),
         ("C[C@H](F)Cl |w:1.0|\tunknown centre", "CC(F)Cl"),
         ("CC(F)(Cl)Br |(0,0,;1,0,;2,0,;1,1,;1,-1,),wU:1.0|", "C[C@](F)(Cl)Br"),

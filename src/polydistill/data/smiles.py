@@ -20,6 +20,8 @@ CACHED = 200_000
 ATOM = re.compile(r"\[[^\]]*\]|Br|Cl|[BCNOPSFI*bcnops]")
 ROW = re.compile(r"([^\s\0]+)([ \t]\|[^|\r\n\0]*\|)?(\t[^\r\n]*)?")  # in C++, NUL ends a string
 """A SMILES, the extension of a CXSMILES, and a name after a tab; only the SMILES is required."""
+RELATIVE = re.compile(r"[|,]r[|,]")
+"""The mark of an extension that states that all centres are relative."""
 ORGANIC = frozenset({5, 6, 7, 8, 9, 15, 16, 17, 35, 53})
 """The elements that SMILES writes without brackets."""
 ROUNDS = 8
@@ -122,7 +124,7 @@ def _canonical(example: Example) -> tuple[str | None, str]:
         return None, "It is SELFIES or SMARTS: every atom is in brackets, and none has hydrogens."
     if molecule is None:
         return None, f"RDKit cannot read the extension {short(extension[1:])}." if extension else ""
-    settled = _settled(molecule, smiles)
+    settled = _settled(molecule, smiles, extension)
     return settled, "" if settled else "RDKit cannot read its own canonical form."
 
 
@@ -161,8 +163,8 @@ def _lacks_hydrogens(smiles: str, molecule: Any | None) -> bool:
     ) and any(atom.GetAtomicNum() == 6 and atom.GetNumRadicalElectrons() for atom in atoms)
 
 
-def _settled(molecule: Any, smiles: str) -> str | None:
-    """Return the canonical SMILES of a molecule that was read from `smiles`.
+def _settled(molecule: Any, smiles: str, extension: str) -> str | None:
+    """Return the canonical SMILES of a molecule that was read from `smiles` and the extension.
 
     It is read and written again until it no longer changes, because RDKit's first form is not always stable.
     """
@@ -170,10 +172,14 @@ def _settled(molecule: Any, smiles: str) -> str | None:
 
     for atom in molecule.GetAtoms():
         atom.SetAtomMapNum(0)
-    for group in molecule.GetStereoGroups():
-        if group.GetGroupType() != Chem.StereoGroupType.STEREO_ABSOLUTE:
-            for atom in group.GetAtoms():
-                atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    groups = [
+        one
+        for one in molecule.GetStereoGroups()
+        if one.GetGroupType() != Chem.StereoGroupType.STEREO_ABSOLUTE
+    ]
+    marked = [atom for group in groups for atom in group.GetAtoms()]
+    for atom in molecule.GetAtoms() if RELATIVE.search(extension) else marked:
+        atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
     found = [smiles]
     for _ in range(ROUNDS):
         smiles = str(Chem.MolToSmiles(molecule))
