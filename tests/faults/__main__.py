@@ -6,8 +6,10 @@ Finished trials are kept in `.polydistill/faults/*.jsonl` and not repeated. `--a
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -38,6 +40,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="forget the finished trials")
     parser.add_argument("--report", action="store_true", help="only write the report")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops the server of a worker too
     if options.worker is not None:
         work(options)
         return 0
@@ -50,8 +53,12 @@ def main() -> int:
             subprocess.Popen([sys.executable, "-m", "tests.faults", *words, str(n)], cwd=REPOSITORY)
             for n in range(options.workers)
         ]
-        if sum(abs(worker.wait()) for worker in workers):
-            return 1
+        try:
+            if sum(abs(worker.wait()) for worker in workers):
+                return 1
+        finally:
+            for worker in workers:
+                worker.terminate()
     results = read()
     write(results, REPOSITORY / "docs" / "reliability.md")
     failed = [one for one in results if not one.holds]
@@ -63,16 +70,20 @@ def main() -> int:
 
 def work(options: argparse.Namespace) -> None:
     """Run every n-th of the missing trials, and append each result to a file."""
-    folder = FOLDER / f"worker-{options.worker}"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder, sources = FOLDER / f"worker-{options.worker}", _sources()
+    stamp = folder / "sources"
+    is_built = stamp.exists() and stamp.read_text() == sources
+    if not is_built:
+        shutil.rmtree(folder, ignore_errors=True)
     done = FOLDER / "done.txt"
     finished = set(done.read_text().splitlines()) if done.exists() else set()
     with started(folder) as machine:
         references = References(machine)
         wanted = [one for one in _chosen(references, options) if one.key not in finished]
         mine = wanted[options.worker :: options.workers]
-        if mine:
+        if mine and not is_built:
             build(machine)
+            stamp.write_text(sources)
         for number, trial in enumerate(mine):
             begun = time.monotonic()
             results = trial.results(machine)
@@ -83,7 +94,15 @@ def work(options: argparse.Namespace) -> None:
             ends = ", ".join(sorted({one.end for one in results}))
             seconds = time.monotonic() - begun
             print(f"{number + 1}/{len(mine)} {trial.key}: {ends} ({seconds:.1f} s)", flush=True)  # noqa: T201
-    shutil.rmtree(folder)
+
+
+def _sources() -> str:
+    """Return the sha256 of the code; the projects of an interrupted run are used again with the same code."""
+    digest = hashlib.sha256()
+    for folder in ("src", "recipes", "tests/faults", "tests/life"):
+        for file in sorted((REPOSITORY / folder).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _chosen(references: References, options: argparse.Namespace) -> Iterable[Trial]:

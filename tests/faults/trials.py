@@ -84,7 +84,7 @@ class References:
     def _run(machine: Machine, step: Step) -> tuple[int, dict[str, Any], Finished]:
         machine.reset(step.base)
         done = machine.run(*step.command, at=0)
-        return done.operations, outcome(machine.root), done
+        return done.operations, outcome(machine.root, step.name), done
 
 
 def fault_trials(references: References) -> Iterator[Trial]:
@@ -110,7 +110,7 @@ def _fault(
         first = machine.run(*step.command, fault=kind, at=at)
         lost = dangling(machine.root)
         again = machine.run(*step.command)
-        end, detail = _judge_fault(kind, (first, again), expected, outcome(machine.root))
+        end, detail = _judge_fault(kind, (first, again), expected, outcome(machine.root, step.name))
         if lost:
             end, detail = "broken", f"a version lost its files\n{detail}"
         detail = detail and f"operation {at} of {n_operations}\n{detail}"
@@ -333,7 +333,7 @@ def _world(
         options = prepare(machine)
         root = options.get("root", machine.root)
         done = machine.run(*step.command, **options)
-        found = outcome(root)
+        found = outcome(root, step.name)
         same = all(found[part] == expected[part] for part in ("files", "leftovers"))
         end = _end_of(done, "survived" if same else "silent")
         detail = (
@@ -351,7 +351,7 @@ def _two_runs(references: References, step: Step) -> Callable[[Machine], list[Re
         with ThreadPoolExecutor(2) as pool:
             done = list(pool.map(lambda _: machine.run(*step.command), range(2)))
         done.append(machine.run(*step.command))
-        found = outcome(machine.root)
+        found = outcome(machine.root, step.name)
         ends = [_end_of(one, "survived" if found == expected else "silent") for one in done]
         end = next((one for one in ends if one not in {"survived", "typed"}), "survived")
         shown = "\n---\n".join(map(_tail, done))

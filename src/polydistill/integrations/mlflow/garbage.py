@@ -144,14 +144,20 @@ def remove_in_registry(root: Path, garbage: Garbage) -> None:
         if garbage.kind == "version":
             client.delete_model_version(*garbage.what.rsplit("/", 1))
             return
-        if garbage.kind == "run":
-            uri = client.get_run(garbage.what).info.artifact_uri
-            client.delete_run(garbage.what)
-        else:
-            uri = client.get_logged_model(garbage.what).artifact_location
-            client.delete_logged_model(garbage.what)
-    place = store.local_path(str(uri))
-    ours = store.folder(root) / "artifacts"  # a server removes its own files
+        is_run = garbage.kind == "run"
+        uri = (
+            client.get_run(garbage.what).info.artifact_uri
+            if is_run
+            else client.get_logged_model(garbage.what).artifact_location
+        )
+        _remove_artifacts(root, str(uri))  # first: the next collection finds only what has a row
+        (client.delete_run if is_run else client.delete_logged_model)(garbage.what)
+
+
+def _remove_artifacts(root: Path, uri: str) -> None:
+    """Remove the folder of a run or model from the project; a server removes its own files."""
+    place = store.local_path(uri)
+    ours = store.folder(root) / "artifacts"
     if place is not None and place.exists() and place.resolve().is_relative_to(ours):
         shutil.rmtree(place)
         with suppress(OSError):  # the folder contains other files
