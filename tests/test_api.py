@@ -308,6 +308,10 @@ class TestTeachers:
             polydistill.Precomputed(table)
 
 
+WRONG: list[object] = [3, {"dim": 10**9}, {1: 2}]
+NO_SETTINGS: list[object] = [[], 3, {1: 2}, {"training": []}]
+
+
 class TestSettings:
     @pytest.mark.parametrize(
         ("other", "message"),
@@ -319,7 +323,14 @@ class TestSettings:
             ({"student": {"name": "bag-of-bytes", "width": 3}}, "width"),
             ({"student": "transformer"}, "needs a checkpoint to start from"),
             ({"modality": "txt"}, "Did you mean 'text'"),
-            ({"held_out": 1.5}, r"`held_out` must be in \(0, 1\), got 1.5"),
+            *(({"held_out": odd}, "held_out") for odd in (0, 1.5, "a", float("nan"), True)),
+            *(({"seed": odd}, "seed") for odd in (-1, 1.5, True, "1", 2**32)),
+            *(({"threads": odd}, "threads") for odd in (0, -1, 10**9, "2", 1.0)),
+            *(({"settings": odd}, "setting") for odd in NO_SETTINGS),
+            *(({"settings": {"student": odd}}, "student") for odd in WRONG),
+            *(({"teachers": HASHING | {"name": odd}}, "name") for odd in ("a/b", "", 5, "student")),
+            *(({"teachers": HASHING | {"dim": odd}}, "dim") for odd in (0, -1, 1e9, True)),
+            ({"modality": 3}, "modality"),
         ],
     )
     def test_a_wrong_setting_is_refused_before_anything_runs(
@@ -329,6 +340,20 @@ class TestSettings:
             distilled(TEXTS, cache, **other)
 
         assert not (cache / "embeddings").exists() or "student" in other
+
+    def test_numbers_of_numpy_are_settings(self, cache: Path) -> None:
+        numbers = {"seed": np.int64(1), "held_out": np.float32(0.3)}
+
+        made = distilled(TEXTS, cache, settings={"training": {"epochs": np.int64(1)}}, **numbers)
+
+        assert len(made.encode(TEXTS)) == len(TEXTS)
+
+    @pytest.mark.parametrize("name", ["a/b", "..", "", "x" * 300, "<script>", 5, "a.b"])
+    def test_a_task_with_an_unsafe_name_is_refused(
+        self, name: str, student: polydistill.Student
+    ) -> None:
+        with pytest.raises(ParamsError, match="name of a task or teacher must be"):
+            polydistill.evaluate(student, {name: {"kind": "sts", "path": "x.csv"}}, progress=False)
 
     def test_the_seed_decides_about_the_student(
         self, student: polydistill.Student, cache: Path

@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 
 from polydistill.config.data import TaskParams
-from polydistill.config.params import method_params, read_mapping, task_params
+from polydistill.config.params import call_params, method_params, read_mapping, task_params
 from polydistill.config.training import EvaluationParams, MethodParams, enough_epochs
 from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
 from polydistill.data.files import read_table
@@ -30,7 +30,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import as_examples, benchmark_inputs, complete_task, groups_by_id
 from polydistill.embeddings.specification import Precomputed, TeacherSpec, build_teachers
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
-from polydistill.errors import DataError, ParamsError
+from polydistill.errors import DataError, ParamsError, short
 from polydistill.evaluation import benchmark
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.export.student import Student
@@ -110,19 +110,21 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
         ...     student.encode(["a red boat"]).shape == (1, student.dim)
         True
     """
+    call = call_params(seed=_plain(seed), threads=_plain(threads), held_out=_plain(held_out))
     source = open_source(examples)
     kind: Modality = MODALITIES.get(modality or guess_modality(source))()
     corpus = _read_corpus(source, kind, column)
-    training = _split(corpus, kind, held_out)
-    threads = threads or torch.get_num_threads()
+    groups = groups_of(corpus.examples, kind)
+    training = distillation.Corpus(corpus.examples, groups, held_out_mask(groups, call.held_out))
+    threads = call.threads or torch.get_num_threads()
     folder = Path(cache or default_cache())
     sources = build_teachers(teachers, kind.name, threads, corpus.examples[:PROBES])
     default = student_plugin(student, kind.name, sources, corpus.examples, folder)
-    method = _method(kind.name, default, settings or {}, len(corpus.examples))
+    method = _method(kind.name, default, settings, len(corpus.examples))
     with _reporting(progress) as report:
         store = _Cache(folder, kind.name, report)
         stored = store.embeddings(sources, corpus)
-        made = store.student(training, stored, method, distillation.RunSettings(seed, threads))
+        made = store.student(training, stored, method, distillation.RunSettings(call.seed, threads))
         distilled = Student(
             made / distillation.STUDENT, kind.name, made / distillation.HEADS_FOLDER
         )
@@ -176,8 +178,8 @@ def evaluate(
         >>> bool((table["low"] <= table["score"]).all() and (table["score"] <= table["high"]).all())
         True
     """
+    threads = call_params(threads=_plain(threads)).threads or torch.get_num_threads()
     suite = _Benchmark.read(tasks, student.modality)
-    threads = threads or torch.get_num_threads()
     inputs = suite.inputs
     if teachers is None:
         sources = {one.name: one for one in student.sources if not isinstance(one, Precomputed)}
@@ -221,11 +223,12 @@ def compare(
         raise ParamsError(
             f"Both students must have the same modality, got {student.modality!r} and {baseline.modality!r}."
         )
+    threads = call_params(threads=_plain(threads)).threads or torch.get_num_threads()
     suite = _Benchmark.read(tasks, student.modality)
     with _reporting(progress) as report:
         students = {"student": student, "baseline": baseline}
         models = {name: suite.inputs.embedded(one) for name, one in students.items()}
-        predictions = suite.run(models, threads or torch.get_num_threads(), report)
+        predictions = suite.run(models, threads, report)
     return benchmark.difference_table(
         predictions, suite.rows, groups_by_id(suite.frames), one="student", other="baseline"
     )
@@ -268,14 +271,6 @@ def _read_corpus(source: object, kind: Modality, column: str | None) -> _Rows:
     return _Rows(list(kept), all_ids, list(kept.values()))
 
 
-def _split(corpus: _Rows, kind: Modality, held_out: float) -> distillation.Corpus:
-    """Return the corpus with a share of the groups of near-duplicates held out."""
-    if not 0 < held_out < 1:
-        raise ParamsError(f"`held_out` must be in (0, 1), got {held_out}.")
-    groups = groups_of(corpus.examples, kind)
-    return distillation.Corpus(corpus.examples, groups, held_out_mask(groups, held_out))
-
-
 @dataclass(frozen=True)
 class _Benchmark:
     """Tasks with their tables, and the distinct inputs of all tasks."""
@@ -286,21 +281,26 @@ class _Benchmark:
     inputs: _Rows
 
     @classmethod
-    def read(cls, tasks: str | Path | Mapping[str, Mapping[str, Any]], modality: str) -> _Benchmark:
+    def read(cls, tasks: object, modality: str) -> _Benchmark:
         kind: Modality = MODALITIES.get(modality)()
         root = Path()
         if isinstance(tasks, str | Path):
             root, tasks = Path(tasks).parent, read_mapping(Path(tasks))
         rows, frames = {}, {}
+        if not isinstance(tasks, Mapping) or not tasks:
+            raise ParamsError(f"`tasks` must be a mapping of tasks by name, got {short(tasks)}.")
         for name, own in tasks.items():
             if not isinstance(own, Mapping) or ("path" in own) == ("frame" in own):
                 raise ParamsError(f"Task {name!r} must have either `path` or `frame`.")
             rows[name] = task_params(name, {key: own[key] for key in own if key != "frame"})
-            frame = (
-                own["frame"]
-                if "frame" in own
-                else read_table(root / rows[name].path, rows[name].encoding)
-            )
+            if "path" in own:
+                frame: object = read_table(root / rows[name].path, rows[name].encoding)
+            else:
+                frame = own["frame"]
+            if not isinstance(frame, pd.DataFrame):
+                raise ParamsError(
+                    f"Task {name!r}: `frame` must be a DataFrame, got {short(frame)}."
+                )
             frames[name], _ = complete_task(frame, rows[name], kind)
         inputs = benchmark_inputs(frames, rows, kind)
         ids = inputs["id"].tolist()
@@ -321,16 +321,16 @@ class _Benchmark:
 def _method(
     modality: str,
     default: tuple[Mapping[str, Any], Mapping[str, Any]],
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Any] | None,
     n_examples: int,
 ) -> MethodParams:
     """Return the method settings: the defaults, including those in `default`, overridden by the caller's settings."""
-    student, training = default
-    own = {
-        **settings,
-        "student": {**student, **settings.get("student", {})},
-        "training": {**training, **settings.get("training", {})},
-    }
+    own = _plain({} if settings is None else settings)
+    if not isinstance(own, dict):
+        raise ParamsError(f"`settings` must be a mapping, got {short(settings)}.")
+    for key, node in zip(("student", "training"), default, strict=True):
+        value = own.get(key, {})
+        own[key] = {**node, **value} if isinstance(value, dict) else value
     method = method_params(modality, own)
     if "epochs" not in own["training"]:
         loop = method.training
@@ -338,6 +338,13 @@ def _method(
         method = method_params(modality, own)
     check_method(method)
     return method
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with NumPy's numbers, also those inside mappings, as Python's."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
 
 
 @dataclass(frozen=True)

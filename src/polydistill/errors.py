@@ -59,7 +59,7 @@ class UnknownNameError(ParamsError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        close = get_close_matches(name, names, n=1)
+        close = get_close_matches(str(name), names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         super().__init__(
             f"Unknown {kind} {short(name)}.{hint} Known: {', '.join(names) or 'none'}."

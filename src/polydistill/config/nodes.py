@@ -42,10 +42,16 @@ class Plugin(BaseModel):
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""A dot would separate the keys of DVC's parameters."""
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def checked_name(name: object) -> str:
+def checked_name(name: object, also: str = "") -> str:
     """Return the name of a task or teacher, which names files, stages of DVC and keys of parameters.
+
+    Args:
+        name: The name.
+        also: Further characters that may follow the first one.
 
     Raises:
         ParamsError: The name has other characters than letters, digits, `-` and `_`, or is too long.
@@ -54,18 +60,42 @@ def checked_name(name: object) -> str:
         >>> checked_name("e5-small")
         'e5-small'
     """
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(
+        name.translate({ord(one): "-" for one in also})
+    ):
         raise ParamsError(
-            "The name of a task or teacher must be 1 to 64 letters (a to z), digits, `-` and `_`, and begin with a "
-            f"letter or digit, got {short(name)}."
+            f"The name of a task or teacher must be 1 to 64 letters (a to z), digits, {' '.join('-_' + also)}, and "
+            f"begin with a letter or digit, got {short(name)}."
         )
     return name
+
+
+def teacher_name(name: object, also: str = "") -> str:
+    """Return the name of a teacher; see `checked_name`.
+
+    Raises:
+        ParamsError: The name is not safe, or it is the name of a student in tables of scores.
+    """
+    if name in {"student", "undistilled"}:
+        raise ParamsError(f"A teacher cannot have the name {name!r}, which is a student's.")
+    return checked_name(name, also)
+
+
+def safe_name(text: str) -> str:
+    """Return a name for a teacher, made from the name of a folder, file or object.
+
+    Examples:
+        >>> safe_name("Größe (v1.5)")
+        'Gr-e-v1.5'
+    """
+    return UNSAFE.sub("-", text).strip("._-")[:64] or "teacher"
 
 
 Item = TypeVar("Item")
 Several = Annotated[tuple[Item, ...], Field(strict=False)]
 """A list in YAML."""
 Name = Annotated[str, AfterValidator(checked_name)]
+TeacherName = Annotated[str, AfterValidator(teacher_name)]
 Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """A path or the name of a column."""
 Share = Annotated[float, Field(ge=0, le=1, json_schema_extra={"unit": "share"})]

@@ -18,14 +18,14 @@ from pydantic import BaseModel, ValidationError
 
 from polydistill.config.data import TaskParams, TeacherParams
 from polydistill.config.nodes import Plugin, checked_name
-from polydistill.config.training import MethodParams
+from polydistill.config.training import CallParams, MethodParams
 from polydistill.config.tree import MODALITIES, ModalityParams, Params, node_class
 from polydistill.config.yaml_files import read_mapping
 from polydistill.errors import ParamsError, UnknownNameError, short
 from polydistill.plugins import names_in
 
 __all__ = [
-    "PARAMS_FILE", "RESOLVED_FILE", "ModalityParams", "Params", "is_resolved", "load_params",
+    "PARAMS_FILE", "RESOLVED_FILE", "ModalityParams", "Params", "call_params", "is_resolved", "load_params",
     "method_params", "parse_params", "read_mapping", "read_tree", "resolved_text", "task_params", "write_resolved",
 ]  # fmt: skip
 PARAMS_FILE = Path("params.yaml")
@@ -61,10 +61,19 @@ def method_params(modality: str, own: Mapping[str, Any]) -> MethodParams:
     """
     for key in own:
         if key not in MethodParams.model_fields:
-            raise UnknownNameError("setting", key, MethodParams.model_fields)
+            raise UnknownNameError("setting", str(key), MethodParams.model_fields)
     default = modality_defaults(modality)
     kept = {key: value for key, value in default.items() if key in MethodParams.model_fields}
     return _validated(MethodParams, merged(MethodParams, kept, own), "settings")
+
+
+def call_params(**own: object) -> CallParams:
+    """Return the checked arguments of a call of the Python interface.
+
+    Raises:
+        ParamsError: A value is out of bounds; the message names the argument.
+    """
+    return _validated(CallParams, own, "argument")
 
 
 def load_params(root: Path = Path()) -> Params:

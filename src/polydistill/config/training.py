@@ -15,6 +15,7 @@ from polydistill.config.nodes import (
     Several,
     Share,
     Steps,
+    Threads,
     Weight,
 )
 from polydistill.errors import ParamsError
@@ -101,6 +102,14 @@ class EvaluationParams(Node):
     """Seeds of the probes."""
     models: Annotated[Several[str], Field(min_length=1)] | None = None
     """Scored models: student, undistilled, names of teachers; null: all of them."""
+
+
+class CallParams(Node):
+    """Arguments of the Python interface that correspond to settings outside a modality's method."""
+
+    seed: Seed = 0
+    threads: Threads | None = None
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
 
 class MethodParams(Node):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from polydistill.config.data import CorpusParams, StoreParams, TaskParams, TeacherParams
-from polydistill.config.nodes import STRICT, Name, Seed, Several, Threads
+from polydistill.config.nodes import STRICT, Name, Seed, Several, TeacherName, Threads
 from polydistill.config.operations import GateParams, NotifyParams, QuickParams, RetrainParams
 from polydistill.config.training import EvaluationParams, MethodParams
 from polydistill.errors import ParamsError, UnknownNameError
@@ -25,7 +25,7 @@ class ModalityParams(MethodParams):
 
     corpus: CorpusParams
     tasks: dict[Name, TaskParams] = Field(default_factory=dict)
-    teachers: dict[Name, TeacherParams]
+    teachers: dict[TeacherName, TeacherParams]
     store: StoreParams = StoreParams()
     evaluation: EvaluationParams = EvaluationParams()
     gate: GateParams = GateParams()

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from polydistill.config.nodes import safe_name, teacher_name
 from polydistill.config.params import known_teachers
 from polydistill.contracts import Embeddings, Example, FloatArray, Teacher
 from polydistill.data.weights import PACKAGE, snapshot
@@ -164,7 +165,7 @@ def build_teachers(
         probes: Examples whose embeddings identify an object with `encode`.
 
     Raises:
-        ParamsError: `specs` is empty, or a specification has an unknown type.
+        ParamsError: `specs` is empty, a specification has an unknown type, or a name is not safe.
         UnknownNameError: A family or an option is unknown.
     """
     several = isinstance(specs, Sequence) and not isinstance(specs, str)
@@ -174,7 +175,7 @@ def build_teachers(
     built: dict[str, Teacher] = {}
     for spec in listed:
         teacher = _build(spec, modality, threads, probes)
-        name, n_equal = teacher.name, 2
+        name, n_equal = teacher_name(teacher.name, also="."), 2
         while teacher.name in built:
             teacher.name, n_equal = f"{name}-{n_equal}", n_equal + 1
         built[teacher.name] = teacher
@@ -185,14 +186,14 @@ def _build(spec: object, modality: str, threads: int, probes: Sequence[Example])
     if isinstance(spec, Precomputed):
         return spec
     if isinstance(spec, Mapping):
-        return _of_family(str(spec.get("name", spec.get("family"))), spec, threads)
+        return _of_family(spec.get("name", spec.get("family")), spec, threads)
     if isinstance(spec, str | Path):
         return _named(str(spec), modality, threads)
     if hasattr(spec, "embed") and hasattr(spec, "identity"):
         return cast("Teacher", spec)
     if isinstance(spec, Encoder):
         name = getattr(spec, "name", None) or type(spec).__name__
-        return EncoderTeacher(spec, str(name), probes)
+        return EncoderTeacher(spec, safe_name(str(name)), probes)
     raise ParamsError(
         "A teacher must be a hub name, a folder, an .onnx file, a known teacher's name, a mapping with `family`, "
         f"a Precomputed or an object with encode(list), got {type(spec).__name__}."
@@ -203,7 +204,7 @@ def _named(spec: str, modality: str, threads: int) -> Teacher:
     known = known_teachers(modality)
     if spec in known:
         return _of_family(spec, known[spec], threads)
-    name = Path(spec).name.removesuffix(".onnx")
+    name = safe_name(Path(spec).name.removesuffix(".onnx"))
     kind = "onnx" if spec.endswith(".onnx") else "folder"
     row = {**FAMILIES[kind, modality == "vision"], "model": spec}
     if kind == "folder" and not spec.startswith(PACKAGE) and not Path(spec).exists():
@@ -211,11 +212,12 @@ def _named(spec: str, modality: str, threads: int) -> Teacher:
     return _of_family(name, row, threads)
 
 
-def _of_family(name: str, row: Mapping[str, Any], threads: int) -> Teacher:
+def _of_family(name: object, row: Mapping[str, Any], threads: int) -> Teacher:
     if "family" not in row:
         raise ParamsError(
             f"Teacher {name!r} must name its `family`, got {', '.join(row) or 'nothing'}."
         )
+    name = teacher_name(name, also=".")
     options = {key: value for key, value in row.items() if key not in (*NOT_OPTIONS, "name")}
     family = str(row["family"])
     TEACHERS.check(family, options)

@@ -13,8 +13,14 @@ from typing import Any, Literal
 
 import yaml
 
-from polydistill.config.params import Params, load_params, write_resolved
-from polydistill.errors import InfrastructureError, MissingDataError, StageError, StoreError
+from polydistill.config.params import Params, load_params, read_mapping, write_resolved
+from polydistill.errors import (
+    InfrastructureError,
+    MissingDataError,
+    ParamsError,
+    StageError,
+    StoreError,
+)
 from polydistill.integrations.dvc.recovery import LOCK_FILE, recover
 from polydistill.integrations.processes import Finished, child_environment, run_command
 
@@ -199,11 +205,10 @@ def data_hash(root: Path) -> str:
     """
     _require_data_file(root)
     try:
-        found = yaml.safe_load((root / DATA_FILE).read_bytes())["outs"][0]["md5"]
-        return str(found)
-    except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
+        return str(read_mapping(root / DATA_FILE)["outs"][0]["md5"])
+    except (ParamsError, LookupError, TypeError) as error:
         raise StoreError(
-            f"{DATA_FILE} must name the hash of `data/`, got a damaged file: "
+            f"{DATA_FILE} must name the hash of `data/`, got a damaged file ({error}): "
             f"`git checkout {DATA_FILE}` restores it, and `dvc add data` writes it again."
         ) from error
 
