@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -19,6 +20,7 @@ from PIL import Image
 from polydistill.data.files import IMAGE_SUFFIXES, read_lines, read_table
 from polydistill.data.image_inputs import to_example
 from polydistill.data.images import FORMATS, read_image
+from polydistill.data.inputs import guess_column, guess_modality
 from polydistill.data.modalities.vision import VisionModality
 from polydistill.errors import DataError, MissingDataError
 from tests.made_images import cmyk, png, truncated, written
@@ -211,3 +213,11 @@ def test_any_other_value_is_refused_with_a_short_message(value: object) -> None:
         to_example(value)
 
     assert len(str(refused.value)) < 300
+
+
+def test_a_column_of_mappings_or_data_uris_is_recognised() -> None:
+    frame = pd.DataFrame({"label": ["cat"], "image": [{"bytes": BYTES, "path": None}]})
+
+    assert guess_column(frame, VisionModality()) == "image"
+    assert guess_modality(frame["image"].tolist()) == "vision"
+    assert guess_modality([f"data:image/png;base64,{BASE64}"]) == "vision"

@@ -75,7 +75,7 @@ def read_inputs(source: Any, modality: Modality, *, column: str | None = None) -
 def guess_modality(source: Any) -> str:
     """Return the modality of examples.
 
-    The modality is `vision` for arrays, bytes, Pillow images and image files, and for a table with a column `image`;
+    The modality is `vision` for arrays, bytes, Pillow images, image files and data URIs, and for a table with a column `image`;
     `molecules` for a table with a column `smiles`; and `text` for everything else. A list of SMILES strings
     is treated as `text`: pass `modality="molecules"` for it.
 
@@ -99,7 +99,8 @@ def guess_modality(source: Any) -> str:
         source = source[names[0]]
     first = next(iter(source), "") if isinstance(source, Iterable) else ""
     if isinstance(first, str):
-        return "vision" if Path(first[:300]).suffix.lower() in IMAGE_SUFFIXES else "text"
+        is_image = Path(first[:300]).suffix.lower() in IMAGE_SUFFIXES
+        return "vision" if is_image or first[:11].lower() == "data:image/" else "text"
     return "text" if _is_missing(first) else "vision"
 
 
@@ -118,7 +119,7 @@ def guess_column(frame: pd.DataFrame, modality: Modality) -> str:
     lengths = {
         name: values.map(len).mean()
         for name, values in filled.items()
-        if len(values) and isinstance(values.iloc[0], str | bytes)
+        if len(values) and isinstance(values.iloc[0], str | bytes | Mapping)
     }
     if not lengths:
         raise DataError(
