@@ -167,6 +167,11 @@ def test_weights_of_another_content_are_not_read(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="must have sha256 0000"):
         teacher.embed([png(1)])
+    teacher = TEACHERS.get("efficientnet-lite")(
+        name="lite", threads=1, weights=str(tmp_path), sha256="0" * 64
+    )
+    with pytest.raises(DataError, match="Is a directory"):
+        teacher.embed([png(1)])
 
 
 def test_hog_sees_directions_and_colours() -> None:

@@ -17,7 +17,7 @@ from polydistill.data.weights import locate
 from polydistill.errors import DataError
 from polydistill.project.files import sha256_of
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import Identity, ReadsImages
+from polydistill.teachers._readers import Identity, ReadsImages, reading
 
 STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
 """The number of blocks and the stride of the first block, per stage. The shapes of the weights define the rest."""
@@ -95,7 +95,9 @@ class EfficientNetLiteTeacher(ReadsImages):
     @cached_property
     def _state(self) -> dict[str, Tensor]:
         path = locate(self.weights)
-        if (got := sha256_of(path)) != self.sha256:
+        with reading(path):
+            got = sha256_of(path)
+        if got != self.sha256:
             raise DataError(
                 f"Teacher {self.name!r}: {path.name} must have sha256 {self.sha256}, got {got}."
             )
