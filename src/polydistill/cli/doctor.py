@@ -98,6 +98,14 @@ def _tracking_store(root: Path) -> str:
     return check_store(root)
 
 
+def _versions(root: Path) -> str:
+    from polydistill.integrations.mlflow.store import lost_versions
+
+    if lost := lost_versions(root):
+        raise PolydistillError(f"no files of {', '.join(lost[:5])} ({len(lost)} in all)")
+    return "all versions have their files"
+
+
 CHECKS: dict[str, tuple[Callable[[Path], str], str]] = {
     "python": (lambda _root: platform.python_version(), ""),
     "params.yaml": (_params, "Fix params.yaml."),
@@ -106,5 +114,6 @@ CHECKS: dict[str, tuple[Callable[[Path], str], str]] = {
     "data": (_data, "Run `dvc pull data.dvc`, after params.yaml is valid."),
     "dvc remote": (_dvc_remote, "See docs/guides/remotes.md, and `dvc remote list`."),
     "tracking store": (_tracking_store, "Start the server, or unset MLFLOW_TRACKING_URI."),
+    "versions": (_versions, "Copy mlruns/artifacts from the project that published them."),
 }
 """The checks by name, and the advice if they fail. A check returns its finding as text, or raises an error."""

@@ -1,14 +1,64 @@
 from __future__ import annotations
 
+import shutil
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from mlflow.tracking._tracking_service import utils
 
+from polydistill.config.params import load_params
 from polydistill.errors import StageError
-from polydistill.integrations.mlflow.store import check_store, connected
+from polydistill.integrations.mlflow.bundle import load_model
+from polydistill.integrations.mlflow.promotion import promote
+from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.store import check_store, connected, lost_versions
+from tests.published_project import retrain
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("place", ["copy", "a cöpy with blanks", "deep/er/copy"])
+def test_a_copied_project_owns_its_registry(
+    evaluated: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = load_params(evaluated)
+    publish(evaluated, params, "text")
+    promote(evaluated, params, "text")
+    before, copy = files_of(evaluated), evaluated.parent / place
+    shutil.copytree(evaluated, copy)
+    monkeypatch.setattr(utils, "_artifact_repos_cache", OrderedDict())  # as in a new process
+    retrain(copy, seed=1, score=0.6)
+
+    assert publish(copy, params, "text").version == 2
+    assert promote(copy, params, "text").promoted
+    assert files_of(evaluated) == before
+
+    shutil.rmtree(evaluated)
+    for number in (1, 2):
+        assert load_model(copy, f"models:/student-text/{number}")(["a cat"]).shape == (1, 8)
+    assert lost_versions(copy) == []
+    shutil.rmtree(copy / "mlruns" / "artifacts")
+    assert lost_versions(copy) == ["student-text 2", "student-text 1"]
+
+
+def test_projects_that_link_to_one_store_do_not_take_it_from_each_other(
+    evaluated: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(evaluated, load_params(evaluated), "text")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mlruns").symlink_to(evaluated / "mlruns")
+
+    for root in (other, evaluated, other):
+        assert load_model(root, "models:/student-text/1")(["a cat"]).shape == (1, 8)
+
+    assert "copied or moved" not in caplog.text
 
 
 class Refusing(BaseHTTPRequestHandler):

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import RegisteredModel
 
+_log = logging.getLogger(__name__)
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
 STUDENT_TAG, LOCK_TAG, COMMIT_TAG = "student_sha256", "lock_sha256", "mlflow.source.git.commit"
@@ -37,6 +38,13 @@ ADVICE = {
     "": "Check that {folder} is writable and that its disk has space.",
 }
 """Advice by regular expression, which is matched with the URI scheme and the error. The first match is used."""
+MOVES = {
+    "experiments": "UPDATE experiments SET artifact_location = replace(artifact_location, :there, :here)",
+    "runs": "UPDATE runs SET artifact_uri = replace(artifact_uri, :there, :here)",
+    "logged_models": "UPDATE logged_models SET artifact_location = replace(artifact_location, :there, :here)",
+    "model_versions": "UPDATE model_versions SET storage_location = replace(storage_location, :there, :here)",
+}
+"""Statements by table that replace the folder of all artifacts. MLflow stores absolute paths."""
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -59,7 +67,7 @@ def model_name(modality: str) -> str:
 
 def tracking_uri(root: Path) -> str:
     """Return `MLFLOW_TRACKING_URI` if it is set, else the URI of the project's own SQLite database."""
-    return os.environ.get(URI_VARIABLE) or f"{SQLITE}{folder(root) / 'mlflow.db'}"
+    return os.environ.get(URI_VARIABLE) or _own_uri(root)
 
 
 def has_store(root: Path) -> bool:
@@ -80,7 +88,7 @@ def connected(root: Path) -> Iterator[MlflowClient]:
     mlflow = import_mlflow()
     uri, before = tracking_uri(root), os.environ.get(URI_VARIABLE)
     with errors_translated(uri):
-        require_sound(uri)
+        require_sound(uri, _artifacts(root) if uri == _own_uri(root) else None)
         mlflow.set_tracking_uri(uri)  # also sets the environment variable, for child processes
         mlflow.set_registry_uri(uri)
         try:
@@ -107,10 +115,15 @@ def import_mlflow() -> Any:
     return mlflow
 
 
-def require_sound(uri: str) -> None:
+def require_sound(uri: str, artifacts: str | None = None) -> None:
     """Check that an SQLite file is a database, and create a missing one.
 
     MLflow would retry opening a damaged file for an hour.
+
+    Args:
+        uri: The URI of the tracking store.
+        artifacts: The URI of the artifacts in the project's own store. If the project was copied or moved, the database
+            still has the paths in the original: they are replaced.
 
     Raises:
         InfrastructureError: Another process holds the lock of the database.
@@ -125,8 +138,10 @@ def require_sound(uri: str) -> None:
     try:
         with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)) as database:
             database.execute("BEGIN IMMEDIATE")
-            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            database.rollback()
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            if artifacts and "experiments" in tables:  # else MLflow reports the other schema
+                _move_here(database, tables, artifacts)
+            database.commit()
     except sqlite3.Error as error:
         raise _explain(uri, error) from error
 
@@ -146,6 +161,19 @@ def _create(path: Path) -> None:
         _initialize_tables(engine)
         engine.dispose()
         unfinished.rename(path)
+
+
+def _move_here(database: sqlite3.Connection, tables: Container[str], here: str) -> None:
+    query = "SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location LIKE 'file://%/mlruns/artifacts'"
+    for (there,) in database.execute(query).fetchall():
+        if there == here:
+            continue
+        for table, statement in MOVES.items():
+            if table in tables:
+                database.execute(statement, {"there": there, "here": here})
+        _log.warning(
+            f"The project was copied or moved: its registry now reads and writes {here}, not {there}."
+        )
 
 
 @contextmanager
@@ -204,8 +232,8 @@ def experiment_id(client: MlflowClient, root: Path, modality: str) -> str:
     experiment = client.get_experiment_by_name(modality)
     if experiment is not None:
         return str(experiment.experiment_id)
-    ours = client.tracking_uri == f"{SQLITE}{folder(root) / 'mlflow.db'}"
-    artifacts = (folder(root) / "artifacts").as_uri() if ours else None  # a server has its own
+    ours = client.tracking_uri == _own_uri(root)
+    artifacts = _artifacts(root) if ours else None  # a server has its own
     return str(client.create_experiment(modality, artifact_location=artifacts))
 
 
@@ -221,6 +249,27 @@ def local_path(uri: str) -> Path | None:
 def shown(text: str, root: Path = Path()) -> str:
     """Return a text without the user name and password of URIs, and without the path of the project."""
     return re.sub(r"//[^@/]*@", "//", text.replace(f"{root.resolve()}/", ""))
+
+
+def lost_versions(root: Path) -> list[str]:
+    """Return the name and number of each version whose files should be on this machine, and are missing."""
+    if not has_store(root):
+        return []
+    with connected(root) as client:
+        found = [(one.name, one.version) for one in client.search_model_versions()]
+        places = {one: local_path(client.get_model_version_download_uri(*one)) for one in found}
+    return [
+        " ".join(map(str, one)) for one, place in places.items() if place and not place.exists()
+    ]
+
+
+def _own_uri(root: Path) -> str:
+    return f"{SQLITE}{folder(root) / 'mlflow.db'}"
+
+
+def _artifacts(root: Path) -> str:
+    """Return the URI of the artifacts in the project's own store. Projects that link to one folder have the same."""
+    return (folder(root).resolve() / "artifacts").as_uri()
 
 
 def _explain(uri: str, error: Exception) -> errors.StageError:
