@@ -53,10 +53,10 @@ def _measure(root: Path) -> list[Row]:
         return open_embeddings(folder).take(np.arange(N_ROWS)).values
 
     def read_peer() -> object:
-        return np.load(file).astype(np.float32)
+        return np.load(file, allow_pickle=False).astype(np.float32)
 
     written, read = best_seconds(write_ours, write_peer), best_seconds(read_ours, read_peer)
-    stored, mapped = open_embeddings(folder), np.load(file, mmap_mode="r")
+    stored, mapped = open_embeddings(folder), np.load(file, mmap_mode="r", allow_pickle=False)
     taken = best_seconds(
         lambda: stored.take(rows).values, lambda: mapped[rows].astype(np.float32), repetitions=20
     )
