@@ -49,6 +49,8 @@ check: .venv/.ready  ## Check format, lint, types, import contracts and params.r
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src flows services
+	@$(BIN)/python scripts/audit.py
 	@$(BIN)/polydistill params --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
