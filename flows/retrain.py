@@ -25,7 +25,7 @@ from flows.server import lost_server_explained, require_reachable_api
 from polydistill.config.environment import exit_on_sigterm
 from polydistill.config.operations import RetrainParams, RetrainPolicy
 from polydistill.config.params import load_params
-from polydistill.errors import PolydistillError
+from polydistill.errors import GateRefusedError, PolydistillError
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.dvc.stages import DataState
 from polydistill.integrations.planning import Plan
@@ -145,14 +145,16 @@ def completed(modality: str, name: str, reason: str) -> State[str]:
 
 
 def main(modality: Annotated[str, typer.Argument(help="A modality of params.yaml: text.")]) -> None:
-    """Run the flow now, whatever the policy, with the server of PREFECT_API_URL or a temporary one."""
+    """Run the flow now, whatever the policy; exit 6 if the gate refuses. It uses PREFECT_API_URL or a temporary server."""
     exit_on_sigterm()
     try:
         require_reachable_api()
         with project_lock(Layout(ROOT, modality).run_lock, "a start"):
             pass  # fails at once if another run holds the lock, before a server is started
         with lost_server_explained():
-            retrain(modality, policy="always")
+            outcome: object = retrain(modality, policy="always")  # the data of its final state
+        if outcome == STATES["refused"]:
+            sys.exit(GateRefusedError.exit_code)
     except PolydistillError as error:
         typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
         sys.exit(error.exit_code)

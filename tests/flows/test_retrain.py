@@ -17,7 +17,7 @@ from prefect.flow_runs import resume_flow_run
 from flows import approval, commands
 from flows import retrain as module
 from flows.retrain import retrain
-from polydistill.errors import InfrastructureError, StageError
+from polydistill.errors import GateRefusedError, InfrastructureError, StageError
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.processes import run_command
 from polydistill.project.layout import Layout
@@ -112,6 +112,19 @@ def test_without_work_no_stage_runs_and_the_reason_and_the_report_are_shown(
     assert calls(ready) == ["plan text --json"]
     assert runs(ready) == []
     assert "Report: reports/text/index.html" in capfd.readouterr().out
+
+
+def test_the_command_exits_with_6_if_the_gate_refuses(
+    ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(ready, promote=(REFUSED, 6))
+    without_stages(monkeypatch)
+    monkeypatch.setattr(module, "require_reachable_api", lambda: None)
+
+    with pytest.raises(SystemExit) as got:
+        module.main("text")
+
+    assert got.value.code == GateRefusedError.exit_code
 
 
 def test_a_locked_folder_is_refused_before_any_command_runs(ready: Path) -> None:

@@ -177,6 +177,17 @@ def test_a_refusal_shows_its_reason_and_the_broken_rule(tmp_path: Path) -> None:
     assert "broken" in html
 
 
+def test_a_refusal_without_a_champion_names_the_challenger(tmp_path: Path) -> None:
+    verdict = example_verdict() | {"outcome": "refused", "refused": True, "champion": None}
+    write_run(tmp_path, verdict=verdict)
+
+    html = draw(tmp_path)
+
+    assert "Refused: there is no champion yet." in html
+    assert "models:/student-text@challenger" in html
+    assert "@champion" not in html
+
+
 def test_a_verdict_on_another_student_says_so(tmp_path: Path) -> None:
     write_run(tmp_path, verdict=example_verdict() | {"student_sha256": "00" * 32})
 

@@ -49,8 +49,7 @@ def report(
     show(found, as_json=as_json, human=render(summary))
     if not as_json:
         typer.echo(f"Report: {relative(page)}")
-        model = f"models:/student-{modality}@champion"
-        typer.echo(f"Use it: polydistill encode {model} examples.txt -o out.npy")
+        typer.echo(f"Use it: polydistill encode {summary.model} examples.txt -o out.npy")
 
 
 @commands.command(

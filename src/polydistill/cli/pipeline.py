@@ -84,7 +84,7 @@ def run(
 ) -> None:
     """Run the whole pipeline, from the data to a champion."""
     from polydistill.cli.flow_process import ALL, run_flows
-    from polydistill.errors import ParamsError
+    from polydistill.errors import GateRefusedError, ParamsError
     from polydistill.project.layout import Layout
     from polydistill.project.workspace import WORKSPACES
     from polydistill.report.summary import summarise
@@ -100,10 +100,11 @@ def run(
     folder = ROOT / WORKSPACES / "quick" if quick else ROOT
     for name, exit_code in exit_codes.items():
         page = str(Layout(folder, name).page)
-        if exit_code == 0 and as_json:
+        ended = exit_code in {0, GateRefusedError.exit_code}
+        if ended and as_json:
             summary = summarise(folder, project_params(folder), name)
             show({"page": page, **plain(summary)}, as_json=True)
-        elif exit_code == 0 and quick:
+        elif ended and quick:
             typer.echo(f"This quick run is in {folder}: run commands there. Report: {page}")
     raise typer.Exit(max(exit_codes.values()))
 

@@ -14,7 +14,7 @@ from polydistill.report.costs import measure, model_sizes
 from polydistill.report.figures import Picture, quality_scatter, score_bars, training_curves
 from polydistill.report.gate import NAMES, gate_tables
 from polydistill.report.results import TEMPLATES, Inputs, read_inputs
-from polydistill.report.summary import verdict_line
+from polydistill.report.summary import usable_version, verdict_line
 
 DOMAINS = {
     None: "All tasks",
@@ -79,6 +79,7 @@ def write_report(root: Path, params: Params, modality: str, *, speed: bool = Tru
         has_data_docs=(layout.data_docs / "index.html").exists(),
         is_sentence_transformer=_needs_no_code_of_ours(layout.student / "modules.json"),
         settings=_settings(params, modality),
+        model=usable_version(modality, inputs.verdict),
     )
     write_atomic(layout.page, html)
     return layout.page

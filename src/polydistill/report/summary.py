@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ class Summary:
         rows: One list per model, in the order of the columns; None for an unknown number.
         best: Whether each cell of `rows` is the best score of its column.
         verdict: The verdict of the gate, in one line.
+        model: The registered version that can be used.
     """
 
     modality: str
@@ -43,6 +45,7 @@ class Summary:
     rows: tuple[tuple[str | float | int | None, ...], ...]
     best: tuple[tuple[bool, ...], ...]
     verdict: str
+    model: str
 
 
 def summarise(root: Path, params: Params, modality: str) -> Summary:
@@ -67,7 +70,14 @@ def summarise(root: Path, params: Params, modality: str) -> Summary:
         rows.append((str(model), *shown, *costs))
         best.append((False, *mark.tolist(), False, False, False))
     columns = ("model", *means.columns, *FORMATS)
-    return Summary(modality, columns, tuple(rows), tuple(best), verdict_line(inputs))
+    return Summary(
+        modality,
+        columns,
+        tuple(rows),
+        tuple(best),
+        verdict_line(inputs),
+        usable_version(modality, inputs.verdict),
+    )
 
 
 def verdict_line(inputs: Inputs) -> str:
@@ -76,9 +86,26 @@ def verdict_line(inputs: Inputs) -> str:
         return "The gate has not run."
     outcome = inputs.verdict.get("outcome", "unknown")
     line = OUTCOMES.get(outcome, f"The verdict of the gate is {outcome!r}.")
+    if is_without_champion(inputs.verdict):
+        line = "Refused: there is no champion yet."
     judged = inputs.verdict.get("student_sha256")
     here = (inputs.distillation or {}).get("student_sha256")
     return f"{line} But it judged another student." if judged and here and judged != here else line
+
+
+def is_without_champion(verdict: Mapping[str, object] | None) -> bool:
+    """Return whether the gate refused a challenger when there was no champion."""
+    return (
+        verdict is not None
+        and verdict.get("outcome") == "refused"
+        and verdict.get("champion") is None
+    )
+
+
+def usable_version(modality: str, verdict: Mapping[str, object] | None) -> str:
+    """Return the address of the version to use: the champion or, without one, the refused challenger."""
+    alias = "challenger" if is_without_champion(verdict) else "champion"
+    return f"models:/student-{modality}@{alias}"
 
 
 def render(summary: Summary) -> Table:
