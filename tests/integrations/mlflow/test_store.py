@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -114,3 +116,18 @@ def test_a_database_whose_creation_was_killed_is_created_anew(tmp_path: Path) ->
     assert [one.name for one in experiments] == ["Default"]
     files = {path.name for path in (tmp_path / "mlruns").iterdir()}
     assert files == {"mlflow.db", "mlflow.db.creation.lock"}
+
+
+def test_an_error_of_the_database_is_explained_without_a_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lose_a_table() -> None:
+        with connected(tmp_path) as client:
+            with closing(sqlite3.connect(tmp_path / "mlruns" / "mlflow.db")) as database:
+                database.execute("drop table registered_models")
+            client.search_registered_models()
+
+    with pytest.raises(StageError, match="no such table"):
+        lose_a_table()
+
+    assert caplog.text == ""

@@ -112,6 +112,8 @@ def import_mlflow() -> Any:
         import mlflow
     for library in ("mlflow", "alembic"):
         logging.getLogger(library).setLevel(logging.ERROR)
+    # It prints the traceback of an error that it also raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return mlflow
 
 
