@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import errno
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import typer
 
 from polydistill.cli import console
 from polydistill.cli.console import ProgressLines, report_errors, show
-from polydistill.errors import DiskSpaceError, ParamsError
+from polydistill.errors import DiskSpaceError, MissingDataError, ParamsError
+
+ODD = (errno.EACCES, errno.EIO, errno.EMFILE, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.EBUSY)
 
 
 @pytest.fixture
@@ -72,8 +79,15 @@ def test_tables_in_a_report_have_a_line_a_row(capsys: pytest.CaptureFixture[str]
     [
         (ParamsError("no such key"), ParamsError.exit_code, "ParamsError: no such key"),
         (OSError(errno.ENOSPC, "No space left"), DiskSpaceError.exit_code, "A disk is full"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), 5, "Check that the service runs"),
+        *((OSError(number, "it failed", "a/b.json"), 4, "a/b.json: it failed. ") for number in ODD),
+        *((OSError(number, "it failed"), 4, advice) for number, advice in console.ADVICE.items()),
+        (
+            sqlite3.OperationalError("database or disk is full\n[SQL: " + "x" * 9000),
+            4,
+            "disk is full",
+        ),
     ],
-    ids=["ours", "full disk"],
 )
 def test_errors_become_a_line_and_an_exit_code(
     error: Exception, code: int, said: str, capsys: pytest.CaptureFixture[str]
@@ -82,7 +96,31 @@ def test_errors_become_a_line_and_an_exit_code(
         raise error
 
     assert left.value.exit_code == code
-    assert said in capsys.readouterr().err
+    output = capsys.readouterr().err
+    assert said in output
+    assert len(output) < 600
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path: Path, encoding: str) -> None:
+    folder = tmp_path / "Prüfung eins"
+    folder.mkdir()
+    settings = {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    environment = {key: value for key, value in os.environ.items() if key != "HOME"} | settings
+
+    command = [sys.executable, "-c", "from polydistill.cli.app import main; main()"]
+    finished = subprocess.run(
+        [*command, "encode", "models:/student-Größe→@champion", "x.txt", "-o", "out.npy"],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=False,
+    )
+
+    assert finished.returncode == MissingDataError.exit_code, finished.stderr
+    assert b"Error: " in finished.stderr
+    assert b"Traceback" not in finished.stderr
+    assert list(folder.iterdir()) == []
 
 
 def test_an_error_of_our_code_keeps_its_trace() -> None:

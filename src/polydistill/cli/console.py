@@ -1,5 +1,6 @@
 """Console output of commands: progress lines, errors and reports."""
 
+import errno
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -10,12 +11,35 @@ from typing import Any
 import typer
 from pydantic import ConfigDict, TypeAdapter
 
-from polydistill.errors import DiskSpaceError, PolydistillError
+from polydistill.errors import (
+    DiskSpaceError,
+    InfrastructureError,
+    PolydistillError,
+    StoreError,
+    short,
+)
 from polydistill.project.files import is_full_disk
 
 INTERVAL_S = 3.0
 PIPED_WIDTH = 160
 PLAIN = TypeAdapter[Any](Any, config=ConfigDict(ser_json_inf_nan="constants"))
+
+
+ADVICE = {
+    errno.EACCES: "Give this user access to it, or choose another path.",
+    errno.EPERM: "Give this user access to it, or choose another path.",
+    errno.EROFS: "Its file system is read-only: choose another path.",
+    errno.EIO: "The disk reports a fault: check it, and restore the file.",
+    errno.EMFILE: "Too many files are open: raise the limit with `ulimit -n 4096`.",
+    errno.ENFILE: "Too many files are open: close other programs.",
+    errno.EISDIR: "A file is expected there: give the path of a file, or move the folder away.",
+    errno.ENOTDIR: "A part of the path is a file: give a path in a folder.",
+    errno.ELOOP: "It is a link to itself: remove the link.",
+    errno.ENOENT: "Check the path, and that the stage that writes it has run.",
+    errno.ENAMETOOLONG: "Choose a shorter path.",
+    errno.EDQUOT: "The disk quota is used up: free disk space and run again.",
+}
+"""Advice by the number of an error of the operating system."""
 
 
 class ProgressLines:
@@ -123,14 +147,25 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        known = error
-        if not isinstance(error, PolydistillError) and is_full_disk(error):
-            first_line = next(iter(str(error).splitlines()), type(error).__name__)
-            known = DiskSpaceError(f"A disk is full: free disk space and run again. {first_line}")
-        if not isinstance(known, PolydistillError):
+        known = error if isinstance(error, PolydistillError) else _translated(error)
+        if known is None:
             raise
         typer.secho(f"{type(known).__name__}: {known}", err=True, fg=typer.colors.RED)
         raise typer.Exit(known.exit_code) from error
+
+
+def _translated(error: Exception) -> PolydistillError | None:
+    """Return an error of the operating system as an error of ours; None for an error of the program."""
+    first_line = short(next(iter(str(error).splitlines()), type(error).__name__), 300)
+    if is_full_disk(error):
+        return DiskSpaceError(f"A disk is full: free disk space and run again. {first_line}")
+    if isinstance(error, BrokenPipeError) or not isinstance(error, OSError) or not error.errno:
+        return None
+    if isinstance(error, ConnectionError | TimeoutError):
+        return InfrastructureError(f"{first_line}. Check that the service runs, and run again.")
+    where = f"{error.filename}: " if error.filename else ""
+    advice = ADVICE.get(error.errno, "Check the path, its folder and the disk.")
+    return StoreError(f"{where}{error.strerror or first_line}. {advice}")
 
 
 def relative(path: Path) -> str:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 DEFAULTS = {
@@ -27,8 +28,12 @@ DEFAULTS = {
 def prepare(root: Path = Path()) -> None:
     """Set environment variables that the user has not set, for this process and its children.
 
-    The folder of this environment's commands comes first in `PATH`, so that DVC runs this `polydistill`.
+    The folder of this environment's commands comes first in `PATH`, so that DVC runs this `polydistill`. A terminal that
+    is not UTF-8 shows `?` for the characters that it lacks.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(root.resolve() / ".polydistill" / "prefect"))

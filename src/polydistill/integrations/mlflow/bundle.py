@@ -19,7 +19,13 @@ from polydistill.data.tables import as_examples
 from polydistill.errors import MissingDataError
 from polydistill.export.bundle import CARD as EXPORT_CARD
 from polydistill.export.bundle import load_export
-from polydistill.integrations.mlflow.store import connected, import_mlflow, missing_explained
+from polydistill.integrations.mlflow.store import (
+    URI_VARIABLE,
+    connected,
+    has_store,
+    import_mlflow,
+    missing_explained,
+)
 from polydistill.students import encode, load_student
 
 PACKAGE = Path(polydistill.__file__).parent
@@ -117,9 +123,14 @@ def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
         destination: An existing folder for the model.
 
     Raises:
-        MissingDataError: There is no such version or alias.
+        MissingDataError: There is no such version or alias, or no tracking store.
         StageError: The tracking store does not answer.
     """
+    if not has_store(root):  # MLflow would create one
+        raise MissingDataError(
+            f"{root.resolve()} has no tracking store, so it cannot have {uri!r}: run in a project folder that has "
+            f"published a student, or set {URI_VARIABLE}."
+        )
     mlflow = import_mlflow()
     with connected(root), missing_explained(uri):
         model = mlflow.artifacts.download_artifacts(uri, dst_path=str(destination))
