@@ -123,6 +123,7 @@ def test_an_error_of_the_database_is_explained_without_a_traceback(
 ) -> None:
     def lose_a_table() -> None:
         with connected(tmp_path) as client:
+            client.search_registered_models()  # MLflow checks the tables at the first call
             with closing(sqlite3.connect(tmp_path / "mlruns" / "mlflow.db")) as database:
                 database.execute("drop table registered_models")
             client.search_registered_models()
