@@ -26,8 +26,8 @@ endif
 
 .venv: .venv/.ready
 
-run: .venv/.ready  ## Run the pipeline: data, teachers, student, benchmark, registry, report (QUICK=1: small; MODALITY=all: each in turn)
-	@$(BIN)/polydistill run $(MODALITY) $(if $(QUICK),--quick)
+run: .venv/.ready  ## Run the pipeline in a workspace: data to report (QUICK=1: small; MODALITY=all: each in turn)
+	@$(BIN)/polydistill run $(MODALITY) $(if $(QUICK),--quick,--workspace run)
 
 test: .venv/.ready  ## Run the tests on two cores, without the slow ones (under ten minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not gpu and not network and not services" $(ARGS)

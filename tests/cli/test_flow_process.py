@@ -69,6 +69,17 @@ def test_all_runs_the_flow_of_each_listed_modality(tmp_path: Path) -> None:
     assert (root / "ran").read_text().split() == list(load_params(root).modalities)
 
 
+def test_a_run_in_a_workspace_changes_no_file_of_the_project(tmp_path: Path) -> None:
+    root = make_project(tmp_path, "open('dvc.lock', 'w')")
+    (root / "dvc.yaml").write_text("stages: {}\n")
+    before = sorted(path.name for path in root.iterdir())
+
+    run_flows(root, "text", workspace="run")
+
+    assert (root / ".polydistill" / "workspaces" / "run" / "dvc.lock").exists()
+    assert sorted(path.name for path in root.iterdir()) == sorted([*before, ".polydistill"])
+
+
 def test_an_unknown_modality_runs_nothing(tmp_path: Path) -> None:
     root = make_project(tmp_path, "open('ran', 'w')")
 

@@ -14,31 +14,40 @@ from polydistill.stages.resolve import check_files, resolve
 
 ALL = "all"
 """The argument that selects all modalities in `params.yaml`, one after the other."""
+QUICK = "quick"
+"""The workspace of quick runs."""
 
 
 def run_flows(
-    root: Path, modality: str, *, quick: bool = False, to_stderr: bool = False
+    root: Path,
+    modality: str,
+    *,
+    quick: bool = False,
+    workspace: str | None = None,
+    to_stderr: bool = False,
 ) -> dict[str, int]:
     """Run `flows.retrain` for one or all modalities, each in a new process, and return the exit codes by modality.
 
-    A quick run has its own workspace, and therefore its own registry and reports: it does not change the project.
+    A run in a workspace has its own registry and reports: it does not change the project. A quick run is always in one.
     If one modality fails, the next one still runs.
 
     Args:
         root: The project folder.
         modality: A block of `params.yaml`, or `all`.
         quick: Whether to apply the changes under `quick` in the blocks.
+        workspace: The name of the workspace to run in; None: the project folder, and `quick` for a quick run.
         to_stderr: Whether the flows write to standard error, so that standard output holds only the result.
 
     Raises:
         UnknownNameError: There is no such block, or the block names an unknown plug-in.
-        ParamsError: A quick run is requested, and a block has no `quick`.
+        ParamsError: A quick run is requested, and a block has no `quick`, or the workspace's name is invalid.
         StageError: `root` is not a project folder.
         DataError: `data.dvc`, or a file of a teacher or of the student, is missing or damaged.
     """
     project = load_params(root)
     overrides = quick_overrides(project, modality) if quick else {}
-    folder = make_workspace(root, "quick", overrides) if quick else root
+    workspace = workspace or (QUICK if quick else None)
+    folder = make_workspace(root, workspace, overrides) if workspace else root
     if not (folder / "flows" / "retrain.py").exists():
         raise StageError(f"No flows/retrain.py in {folder.resolve()}: run in a project folder.")
     params = load_params(folder)

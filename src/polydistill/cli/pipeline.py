@@ -78,12 +78,16 @@ def run(
     ] = "all",
     *,
     quick: Annotated[
-        bool, typer.Option(help="Use the settings under `quick`, in a separate workspace.")
+        bool, typer.Option(help="Use the settings under `quick`, in the workspace `quick`.")
     ] = False,
+    workspace: Annotated[
+        str | None,
+        typer.Option(help="Run in this workspace, so that the project's files do not change."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline, from the data to a champion."""
-    from polydistill.cli.flow_process import ALL, run_flows
+    from polydistill.cli.flow_process import ALL, QUICK, run_flows
     from polydistill.errors import GateRefusedError, ParamsError
     from polydistill.project.layout import Layout
     from polydistill.project.workspace import WORKSPACES
@@ -96,16 +100,17 @@ def run(
                 f"{name}.tasks must have a task, got none: a student is promoted by its scores on tasks. "
                 f"`dvc repro distill@{name}` only trains a student."
             )
-    exit_codes = run_flows(ROOT, modality, quick=quick, to_stderr=as_json)
-    folder = ROOT / WORKSPACES / "quick" if quick else ROOT
+    workspace = workspace or (QUICK if quick else None)
+    exit_codes = run_flows(ROOT, modality, quick=quick, workspace=workspace, to_stderr=as_json)
+    folder = ROOT / WORKSPACES / workspace if workspace else ROOT
     for name, exit_code in exit_codes.items():
         page = str(Layout(folder, name).page)
         ended = exit_code in {0, GateRefusedError.exit_code}
         if ended and as_json:
             summary = summarise(folder, project_params(folder), name)
             show({"page": page, **plain(summary)}, as_json=True)
-        elif ended and quick:
-            typer.echo(f"This quick run is in {folder}: run commands there. Report: {page}")
+        elif ended and workspace:
+            typer.echo(f"This run is in {folder}: run commands there. Report: {page}")
     raise typer.Exit(max(exit_codes.values()))
 
 

@@ -17,7 +17,7 @@ from polydistill.integrations import git
 from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.mlflow.store import COMMIT_TAG, connected, missing_explained
 from polydistill.integrations.mlflow.tracker import set_tags
-from polydistill.project.workspace import project_of
+from polydistill.project.workspace import DATA_FILE, LOCK_FILE, project_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,7 +28,7 @@ NAMED = 5
 """Largest number of files that a reason names. Further files are only counted."""
 ATTACHED = "project"
 """The artifact folder of a run for the attached project files."""
-NEEDED = (PARAMS_FILE.name, dvc.DATA_FILE.name, dvc.LOCK_FILE.name, "dvc.yaml")
+NEEDED = (PARAMS_FILE.name, DATA_FILE, LOCK_FILE, "dvc.yaml")
 REPRODUCIBLE, REASON = "reproducible", "reproducible_reason"
 COMMIT, DATA = "git_commit", "data_md5"
 REQUIREMENTS, FILES = "requirements_sha256", "attached_files"
