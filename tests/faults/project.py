@@ -135,7 +135,10 @@ def digests(root: Path) -> dict[str, str]:
 
 
 def registry(root: Path) -> dict[str, Any]:
-    """Return aliases, versions with the number of their files, and the actions of the ledger."""
+    """Return aliases, versions with the number of their files, and the actions of the ledger.
+
+    Verdicts of promotions are not counted: a rerun adds its own to that of a killed promotion.
+    """
     path = root / "mlruns" / "mlflow.db"
     if not path.exists():
         return {}
@@ -184,4 +187,5 @@ def leftovers(root: Path) -> list[str]:
 
 def _n_files(place: str | None) -> int:
     folder = Path(str(place).removeprefix("file://"))
-    return sum(path.is_file() for path in folder.rglob("*")) if place else 0
+    files = (path for path in folder.rglob("*") if not path.name.startswith("promotion"))
+    return sum(path.is_file() for path in files) if place else 0
