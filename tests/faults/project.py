@@ -23,6 +23,7 @@ from tests.our_params import ONLY_GAIN
 MODEL = "student-text"
 COMPARED = ("artifacts", "reports", "params.resolved.yaml", "dvc.lock", "out", "out.npy")
 NOT_COMPARED = ("data_docs", "index.html")
+UPLOAD = ".artifact.uploading."
 LEFTOVERS = (".*.unfinished", ".*.next", "*.tmp", "tmp*")
 
 
@@ -137,7 +138,7 @@ def digests(root: Path) -> dict[str, str]:
 def registry(root: Path) -> dict[str, Any]:
     """Return aliases, versions with the number of their files, and the actions of the ledger.
 
-    Verdicts of promotions are not counted: a rerun adds its own to that of a killed promotion.
+    Interrupted uploads of MLflow are not counted; `gc` removes them.
     """
     path = root / "mlruns" / "mlflow.db"
     if not path.exists():
@@ -187,5 +188,5 @@ def leftovers(root: Path) -> list[str]:
 
 def _n_files(place: str | None) -> int:
     folder = Path(str(place).removeprefix("file://"))
-    files = (path for path in folder.rglob("*") if not path.name.startswith("promotion"))
+    files = (path for path in folder.rglob("*") if not path.name.startswith(UPLOAD))
     return sum(path.is_file() for path in files) if place else 0

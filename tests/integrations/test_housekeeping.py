@@ -56,6 +56,8 @@ def test_unfinished_work_scratch_and_shards_of_no_stage_are_listed_with_their_by
     put(evaluated, f"{PLACES}/student-text-1-999999999/data")
     put(evaluated, f"{PLACES}/student-text-1-{os.getpid()}/data")
     put(evaluated, ".dvc/tmp/exps/standalone/tmp1/dvc.yaml")
+    upload = "mlruns/artifacts/0/artifacts/gate/.artifact.uploading.1"
+    put(evaluated, upload)
 
     found = find_files(evaluated, "text", 0.0)
 
@@ -65,6 +67,7 @@ def test_unfinished_work_scratch_and_shards_of_no_stage_are_listed_with_their_by
         "artifacts/text/embeddings/corpus/glove-50d",
         f"{PLACES}/student-text-1-999999999",
         ".dvc/tmp/exps/standalone/tmp1",
+        upload,
     }
     assert {one.size_bytes for one in found} == {100}
     assert all(one.why for one in found)

@@ -111,6 +111,8 @@ def _scratch(root: Path) -> Iterator[Garbage]:
             yield _garbage(root, "scratch", path, "a reproduction that was kept or has failed")
     for path in sorted((root / EXPERIMENTS).glob("*")):
         yield _garbage(root, "scratch", path, "a `dvc exp run --temp` that has ended")
+    for path in sorted((root / "mlruns" / "artifacts").rglob(".artifact.uploading.*")):
+        yield _garbage(root, "scratch", path, "an upload to MLflow that was interrupted")
 
 
 def _embeddings(root: Path, modality: str) -> Iterator[Garbage]:
