@@ -27,6 +27,16 @@ def test_pairs_keep_their_columns_and_are_not_in_the_corpus() -> None:
     assert got.corpus["text"].tolist() == CORPUS["text"][10:].tolist()
 
 
+def test_own_ids_are_kept_for_tables_of_precomputed_embeddings() -> None:
+    own = [f"doc-{row}" for row in range(40)]
+    hashes = CORPUS["text"].map(TEXT.content_id)
+
+    got = take_in(CORPUS.assign(id=own), None, TEXT, Named())
+
+    assert got.corpus.to_dict("list") == {"text": CORPUS["text"].tolist(), "id": own}
+    assert list(take_in(CORPUS.assign(id=hashes), None, TEXT, Named()).corpus) == ["text"]
+
+
 def test_a_search_task_keeps_its_roles() -> None:
     rows = pd.DataFrame(
         {

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from polydistill.config.params import Params, parse_params
 from polydistill.embeddings.store import open_embeddings
@@ -217,6 +220,93 @@ def with_table(root: Path, ids: list[Any], rows: list[list[float]]) -> Params:
     row = {"family": "precomputed", "folder": str(root / "black-box"), "dim": 2}
     tree["text"]["teachers"] = {TEACHER: row}
     return parse_params(tree)
+
+
+def with_own_ids(root: Path, ids: list[Any], known: list[Any], rows: list[list[float]]) -> Params:
+    """Return settings of a corpus with its own ids, whose teacher is a table with the ids `known`."""
+    params = with_table(root, known, rows)
+    corpus = make_frames()["corpus"].head(len(ids)).assign(id=ids)
+    corpus.to_parquet(root / "data" / "corpus.parquet")
+    return params
+
+
+def stored_rows(root: Path, params: Params) -> tuple[list[float], list[bool]]:
+    embed(root, params, "text", TEACHER)
+    stored = open_embeddings(Layout(root, "text").embeddings("corpus", TEACHER))
+    rows = stored.take(np.arange(len(stored)))
+    return rows.values[:, 0].tolist(), rows.present.tolist()
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    ids=st.one_of(
+        st.lists(st.integers(-99, 10**12), min_size=10, max_size=10, unique=True),
+        st.lists(st.text("aB0-_ /é😀", min_size=1), min_size=10, max_size=10, unique=True),
+    ),
+    order=st.permutations(range(10)),
+    n_known=st.integers(2, 10),
+)
+def test_a_precomputed_teacher_finds_the_own_ids_of_a_corpus(
+    ids: list[Any], order: list[int], n_known: int
+) -> None:
+    known = order[:n_known]
+    with tempfile.TemporaryDirectory() as folder:
+        params = with_own_ids(
+            Path(folder), ids, [ids[i] for i in known], [[float(i), 1.0] for i in known]
+        )
+
+        values, present = stored_rows(Path(folder), params)
+
+    assert present == [i in known for i in range(10)]
+    assert values == [float(i) if i in known else 0.0 for i in range(10)]
+
+
+def test_changed_own_ids_are_embedded_again(tmp_path: Path) -> None:
+    ids, rows = [f"doc-{i}" for i in range(10)], [[float(i), 1.0] for i in range(10)]
+    params = with_own_ids(tmp_path, ids, ids, rows)
+    before, _ = stored_rows(tmp_path, params)
+
+    corpus = make_frames()["corpus"].head(10).assign(id=ids[::-1])
+    corpus.to_parquet(tmp_path / "data" / "corpus.parquet")
+    after, _ = stored_rows(tmp_path, params)
+
+    assert after == before[::-1] == [float(i) for i in range(10)][::-1]
+
+
+def repeated(root: Path, ids: list[str], texts: list[int], known: dict[str, float]) -> Params:
+    """Return settings of a corpus whose rows have these ids and the texts of these rows."""
+    params = with_table(root, list(known), [[x, 1.0] for x in known.values()])
+    frame = make_frames()["corpus"].iloc[texts].assign(id=ids)
+    frame.to_parquet(root / "data" / "corpus.parquet")
+    return params.model_copy(update={"text": rows_of(params, len(set(texts)))})
+
+
+def rows_of(params: Params, rows: int) -> Any:
+    block = params.modality("text")
+    return block.model_copy(update={"corpus": block.corpus.model_copy(update={"rows": rows})})
+
+
+def test_equal_examples_may_have_several_ids_with_one_embedding(tmp_path: Path) -> None:
+    params = repeated(
+        tmp_path, ["a", "b", "c", "c"], [0, 0, 1, 1], {"b": 1.0, "a": 1.001, "c": 2.0}
+    )
+
+    assert np.allclose(stored_rows(tmp_path, params)[0], [1.001, 2.0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("ids", "texts", "known", "message"),
+    [
+        (["a", "b", "c"], [0, 0, 1], {"a": 1.0, "b": 2.0}, "under the ids 'a' and 'b'"),
+        (["a", "a", "c"], [0, 1, 2], {"a": 1.0, "c": 2.0}, "have the id 'a'"),
+        (["a", "b", "c"], [0, 1, 2], {"x": 1.0, "y": 2.0}, "such as 'a', 'b', 'c', or content ids"),
+    ],
+)
+def test_own_ids_that_are_no_key_are_refused(
+    tmp_path: Path, ids: list[str], texts: list[int], known: dict[str, float], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        embed(tmp_path, repeated(tmp_path, ids, texts, known), "text", TEACHER)
 
 
 CHANGES: dict[str, Callable[[str], Any]] = {

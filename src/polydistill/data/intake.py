@@ -44,7 +44,7 @@ class Intake:
     """The data of a new project.
 
     Attributes:
-        corpus: The rows to write to the corpus file; the table has one column.
+        corpus: The rows to write to the corpus file; one column, and `id` if the user's table has it.
         task: The benchmark task; None without labels.
         notes: Messages for the user: what was guessed and which rows were left out.
     """
@@ -94,6 +94,8 @@ def take_in(
     params = CorpusParams.model_construct(path="the corpus", column=column)
     usable, dropped = corpus_table(corpus, params, modality)
     made, rest = None, usable[[modality.column]]
+    if "own_ids" in usable:  # a table of precomputed embeddings may use them
+        rest = rest.assign(id=usable["own_ids"].str[0])
     if label is not None:
         kind = named.kind or guess_kind(source[label], label)
         if named.kind is None:

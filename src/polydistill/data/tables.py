@@ -97,7 +97,8 @@ def corpus_table(
 ) -> tuple[pd.DataFrame, Dropped]:
     """Return the usable rows of a corpus, with columns `id` and the example, and the numbers of dropped rows.
 
-    A corpus with content ids is returned unchanged. From any other corpus, empty and repeated examples are dropped.
+    A corpus with content ids is returned unchanged. From any other corpus, empty and repeated examples are dropped. If
+    it has ids of its own, the column `own_ids` lists those of all rows with the example, as strings.
 
     Raises:
         DataError: The column of the examples is missing, or the modality refuses an example.
@@ -233,6 +234,8 @@ def _usable_rows(
 ) -> tuple[pd.DataFrame, Dropped]:
     """Return the usable rows, with a column `id` of content ids, and the numbers of dropped rows.
 
+    Ids of the table are moved to the column `own_ids`.
+
     Args:
         frame: The user's table.
         columns: The columns of examples: one, or two for pairs. Their values are converted to examples.
@@ -257,7 +260,10 @@ def _usable_rows(
         numbered = zip(kept.index + 1, kept[column], strict=True)
         examples = _read_each(numbered, modality.coerce, f"{path}, column {column!r}, row")
         kept[column] = pd.Series(examples, index=kept.index, dtype=object)
+    own = _as_strings(kept, "id", path) if "id" in kept else None
     kept["id"] = _content_ids(kept, columns, modality)
+    if own is not None:
+        kept["own_ids"] = kept["id"].map(own.dropna().groupby(kept["id"]).unique())
     is_repeated = kept.duplicated(["id", *labels])
     kept = kept[~is_repeated]
     is_contradictory = kept.duplicated("id", keep=False)

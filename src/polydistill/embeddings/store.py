@@ -88,6 +88,8 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
             f"`ids` must have length {len(examples)}, one per example, got {len(ids)}."
         )
     identity = {**teacher.identity, "dim": teacher.dim, "dtype": dtype}
+    if teacher.by_id and list(examples) != list(ids):  # another id may have another embedding
+        identity["examples"] = hashlib.sha256(json.dumps(list(examples)).encode()).hexdigest()
     plan = shards.plan_shards(ids, identity, shard_rows)
     files, damaged = shards.find_shards(plan, [folder, work, shards.next_folder(folder)])
     missing = [shard for shard in plan if shard.file not in files]

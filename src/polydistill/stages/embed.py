@@ -7,25 +7,31 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from polydistill.config.params import Params
-from polydistill.contracts import Progress, silent
+from polydistill.contracts import Progress, Teacher, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
 from polydistill.embeddings.shards import free_bytes
 from polydistill.embeddings.store import (
+    CHECKED_ROWS,
+    NAMED,
     needed_bytes,
     open_embeddings,
     require_usable,
     write_embeddings,
 )
-from polydistill.errors import StageError, UnknownNameError
+from polydistill.errors import DataError, StageError, UnknownNameError, short
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.teachers import TEACHERS
 
 TIMED_ROWS = 1_000
 """Minimum number of rows for measuring speed; with fewer rows, loading the weights takes most of the time."""
+
+SAME = 0.01
+"""Largest relative distance between embeddings of equal examples; a paid service does not repeat its numbers exactly."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ def embed(
         UnknownNameError: The teacher is not enabled.
         StageError: The data has not passed validation.
         StoreError: See `store.write_embeddings`.
-        DataError: The teacher has no embedding of the corpus, or the same one for all rows.
+        DataError: The teacher has no embedding of the corpus, or the same one for all rows; or the corpus's own ids
+            are ambiguous.
     """
     layout, block = Layout(root, modality), params.modality(modality)
     active = params.enabled_teachers(modality)
@@ -93,7 +100,7 @@ def embed(
             layout.embeddings(part, teacher),
             layout.embedding_work(part, teacher),
             table["id"].tolist(),
-            table["id" if source.by_id else kind.column].tolist(),
+            _known_ids(source, table) if source.by_id else table[kind.column].tolist(),
             source,
             dtype=block.store.dtype,
             shard_rows=block.store.shard_rows,
@@ -119,6 +126,41 @@ def embed(
         shards_reused=sum(report.reused for report in reports),
         rebuilt=tuple(name for report in reports for name in report.rebuilt),
     )
+
+
+def _known_ids(teacher: Teacher, table: pd.DataFrame) -> list[str]:
+    """Return the id under which a table of embeddings has each example: its content id, or else one of its own ids.
+
+    Raises:
+        DataError: Two examples have the same own id; or the ids of an example have different embeddings.
+    """
+    if "own_ids" not in table:
+        return list(table["id"])
+    own = table["own_ids"].explode().dropna()
+    if own.duplicated().any():
+        raise DataError(
+            f"Teacher {teacher.name!r} finds examples by id, but two examples of the corpus have the id "
+            f"{short(own[own.duplicated()].iloc[0])}: give each its own id."
+        )
+    ids = pd.concat([table["id"], own]).sort_index(kind="stable")
+    parts = (ids.iloc[start : start + CHECKED_ROWS] for start in range(0, len(ids), CHECKED_ROWS))
+    known = ids[np.concatenate([teacher.embed(part.tolist()).present for part in parts])]
+    is_first = ~known.index.duplicated()
+    first, others = known[is_first], known[~is_first]
+    if not len(first):
+        raise DataError(
+            f"Teacher {teacher.name!r} has an embedding of none of the {len(table):,} rows of the corpus: it must know "
+            f"their ids, such as {', '.join(map(short, own[:NAMED]))}, or content ids, such as {table['id'][0]!r}."
+        )
+    values, same = (teacher.embed(one.tolist()).values for one in (first[others.index], others))
+    far = np.linalg.norm(values - same, axis=1) > SAME * np.linalg.norm(values, axis=1)
+    if far.any():
+        row = others.index[far][0]
+        raise DataError(
+            f"Teacher {teacher.name!r} must have one embedding per example, got different ones under the ids "
+            f"{short(first[row])} and {short(others[far].iloc[0])}, whose examples are equal: keep one of the rows."
+        )
+    return list(first.reindex(table.index).fillna(table["id"]))
 
 
 def _report_part(

@@ -32,7 +32,7 @@ class PrecomputedTeacher(NamedTeacher):
     Attributes:
         folder: A folder with Parquet files whose columns are `id` and `embedding` (a list of numbers); or with
             `embeddings.npy`, `(n, dim)`, and `ids.txt`, one id per line. An id is the `id` of a corpus row, or the
-            `contracts.Modality.content_id` of a benchmark example. Ids are compared as strings.
+            `contracts.Modality.content_id` of an example. Ids are compared as strings.
         dim: Width of the embeddings.
     """
 
