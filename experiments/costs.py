@@ -7,8 +7,9 @@ from pathlib import Path
 
 from polydistill.config.params import Params
 from polydistill.project.layout import Layout
+from polydistill.project.reports import read_report
 from polydistill.report.costs import measure, model_sizes
-from polydistill.report.results import read_report, write_results
+from polydistill.report.results import write_results
 from polydistill.report.tables import (
     STUDENT,
     known,

@@ -22,7 +22,8 @@ from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embedding
 from polydistill.errors import DataError, StoreError
 from polydistill.export.predicted_embeddings import TeacherPredictor
 from polydistill.project.layout import Layout
-from polydistill.report.results import read_report, write_results
+from polydistill.project.reports import read_report
+from polydistill.report.results import write_results
 from polydistill.students import encode, load_student, weights_digest
 from polydistill.training.dataset import held_out_mask, seeded
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from polydistill.errors import DataError, MissingDataError
-from polydistill.report.results import read_report, write_results
+from polydistill.project.reports import read_report
+from polydistill.report.results import write_results
 
 
 def test_numbers_are_rounded_at_every_depth_and_keys_are_sorted(tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_a_number_that_json_has_no_word_for_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [('{"half', "is damaged: .* Run the distill stage again"), ("[1]", "got list")],
+    [('{"half', "is damaged: .* Run the distill stage again"), ("[1]", r"got \[1\]")],
 )
 def test_a_report_that_is_damaged_is_named_with_what_to_do(
     tmp_path: Path, content: str, told: str

@@ -16,7 +16,7 @@ from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import write_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError, UnknownNameError
 from polydistill.project.layout import Layout
-from polydistill.report.results import read_report
+from polydistill.project.reports import read_report
 from polydistill.stages.evaluate import evaluate
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS

@@ -19,9 +19,9 @@ from polydistill.integrations.mlflow import stamp
 from polydistill.integrations.mlflow.store import SQLITE, URI_VARIABLE
 from polydistill.integrations.processes import run_command, stopped_on_failure
 from polydistill.project.layout import Layout
+from polydistill.project.reports import read_report
 from polydistill.project.workspace import configure_dvc, project_of
 from polydistill.registry.likeness import Comparison, compare
-from polydistill.report.results import read_report
 
 PLACES = Path(".polydistill") / "reproductions"
 INPUTS = ("fetch-data@",)

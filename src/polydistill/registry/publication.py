@@ -19,9 +19,10 @@ from polydistill.data import modalities
 from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus, read_tasks
-from polydistill.errors import DataError, StoreError
+from polydistill.errors import DataError, StoreError, short
 from polydistill.evaluation.contamination import contamination
 from polydistill.project.layout import Layout
+from polydistill.project.reports import read_report
 from polydistill.registry.evidence import Evidence, Finding
 from polydistill.students import encode, load_student
 
@@ -79,12 +80,16 @@ def read_evidence(path: Path) -> Evidence:
     """Return the content of `evidence.json`.
 
     Raises:
-        DataError: The file has an unsupported format version.
+        DataError: The file is damaged, or has an unsupported format version.
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content.get("format") != FORMAT:
-        raise DataError(f"{path.name} must have format {FORMAT}, got {content.get('format')}.")
-    return TypeAdapter(Evidence).validate_python(content)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] == FORMAT:
+            return TypeAdapter(Evidence).validate_python(content)
+        found = f"got format {short(content['format'])}"
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        found = f"it is damaged: {short(str(error), 300)}"
+    raise DataError(f"{path.name} must have format {FORMAT}, {found}. Publish the student again.")
 
 
 def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
@@ -100,8 +105,7 @@ def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
         if data in {f"data/{layout.modality}", layout.local.relative_to(layout.root).as_posix()}
         and md5 != seen.get(data)
     ]
-    content = layout.validation.read_bytes()
-    report = json.loads(content)
+    report = read_report(layout.validation, "validate")
     n_rules, n_broken = len(report["rules"]), sum(not rule["success"] for rule in report["rules"])
     if written.get(path) != dvc_hash(layout.validation):
         because = f"{path} is not what the validate stage wrote, according to dvc.lock."

@@ -119,7 +119,7 @@ def _row(rule: Rule) -> RuleRow:
 def _summary(rules: Sequence[Rule]) -> RuleRow:
     """Summarise a rule over its tasks by the task with the lowest number."""
     broken = [rule for rule in rules if not rule["passed"]]
-    worst = min(broken or rules, key=lambda rule: float(rule["value"]))
+    worst = min(broken or rules, key=lambda rule: rule["value"] or 0.0)
     tasks = ", ".join(rule["task"] for rule in broken)
     count = f"{len(broken)} of {len(rules)} tasks: {tasks}" if broken else f"{len(rules)} tasks"
     because = f"{count}; the lowest is {worst['task']}: {worst['because']}"

@@ -3,20 +3,20 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from polydistill.errors import DataError, MissingDataError
+from polydistill.errors import DataError
 from polydistill.evaluation.statistics.kinds import Scores
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
+from polydistill.project.reports import Json, read_report
 
 DECIMALS = 4
 HISTORY_COLUMNS = ["step", "teacher", "split", "nats"]
-Json = dict[str, Any]
 TEMPLATES = Environment(
     loader=PackageLoader("polydistill.report", "."),
     autoescape=select_autoescape(["html.jinja"]),
@@ -37,24 +37,6 @@ def write_results(
         files[f"{name}.svg"] = figure
     for file, content in files.items():
         write_atomic(folder / file, content)
-
-
-def read_report(path: Path, stage: str) -> Json:
-    """Return the JSON object in a report that a stage has written.
-
-    Raises:
-        MissingDataError: There is no such file.
-        DataError: The file is damaged.
-    """
-    if not path.exists():
-        raise MissingDataError(f"No file {path}: run the {stage} stage first.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is damaged: {error}. Run the {stage} stage again.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} must contain a JSON object, got {type(content).__name__}.")
-    return content
 
 
 class Inputs(NamedTuple):

@@ -80,7 +80,11 @@ def embed(
     path = layout.validation
     if not path.exists():
         raise StageError(f"No {path}: run `polydistill validate {modality}` first.")
-    if not json.loads(path.read_text(encoding="utf-8"))["success"]:
+    try:
+        valid = json.loads(path.read_text(encoding="utf-8"))["success"]
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise StageError(f"{path} is damaged: run `polydistill validate {modality}`.") from error
+    if valid is not True:
         raise StageError(f"{path} says that the data is not valid: fix it and validate again.")
     kind = MODALITIES.get(modality)()
     row = active[teacher]

@@ -21,8 +21,9 @@ from polydistill.errors import DataError
 from polydistill.evaluation.information.sufficiency import Sufficiency, estimate_sufficiency
 from polydistill.evaluation.statistics.kinds import kind_means
 from polydistill.project.layout import Layout
+from polydistill.project.reports import read_report
 from polydistill.report.costs import model_sizes
-from polydistill.report.results import TEMPLATES, read_report, write_results
+from polydistill.report.results import TEMPLATES, write_results
 from polydistill.students import encode, load_student
 from polydistill.training.dataset import held_out_mask, seeded
 

@@ -17,8 +17,8 @@ from polydistill.integrations.garbage import HOUR, Garbage, Kind, find_files, re
 from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.ledger import MlflowLedger
 from polydistill.project.layout import Layout
+from polydistill.project.reports import read_report
 from polydistill.registry.ledger import Entry, was_champion
-from polydistill.report.results import read_report
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -25,9 +25,9 @@ from polydistill.integrations.mlflow.ledger import recorded
 from polydistill.integrations.mlflow.registry import DRIFT_FOLDER, GATE_FOLDER
 from polydistill.integrations.mlflow.stamp import stamp
 from polydistill.project.layout import Layout
+from polydistill.project.reports import read_report
 from polydistill.registry.promotion import challenge
 from polydistill.registry.publication import hashes, require_outputs, write_evidence
-from polydistill.report.results import read_report
 from polydistill.stages.drift import make_reference, save_reference
 from polydistill.students import load_student, weights_digest
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.bundle import ARTIFACT
 from polydistill.integrations.mlflow.stamp import REPRODUCIBLE
 from polydistill.integrations.processes import run_command
+from polydistill.project.reports import read_report
 from polydistill.registry import publication
 from polydistill.registry.evidence import Candidate, Evidence, Finding, task_examples
 from polydistill.registry.ledger import CHAMPION, Ids
@@ -104,8 +104,8 @@ class MlflowRegistry:
         with TemporaryDirectory() as scratch:
             folder = Path(scratch)
             distillation, scores = (
-                json.loads(found.download(file, folder).read_text(encoding="utf-8"))
-                for file in ("distill.json", "scores.json")
+                read_report(found.download(file, folder), stage)
+                for file, stage in (("distill.json", "distill"), ("scores.json", "evaluate"))
             )
             groups = found.published(folder).get(publication.GROUPS)
             examples = task_examples(

@@ -1,0 +1,123 @@
+"""Reads the JSON reports of the stages, and checks their types before anything uses them."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from polydistill.errors import DataError, MissingDataError, short
+
+Json = dict[str, Any]
+CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class Report(BaseModel):
+    """Values that are read of a report; a default means that the key may be missing."""
+
+    model_config = CONFIG
+
+
+class Distillation(Report):
+    """What is read of `distill.json`; see `training.distillation.DistillReport`."""
+
+    student_sha256: str
+    dim: int = 0
+    n_train: int = 0
+    steps: int = 0
+    best_step: int = 0
+    diverged: bool = False
+    coverage_90: dict[str, float] = {}
+
+
+class Expectation(Report):
+    """What is read of an expectation in `validation.json`."""
+
+    success: bool
+    table: str = ""
+    column: str | None = None
+    type: str = ""
+    because: str = ""
+    count: int = 0
+
+
+class Validation(Report):
+    """What is read of `validation.json`."""
+
+    success: bool
+    rules: list[Expectation] = []
+
+
+class Rule(Report):
+    """What is read of a rule in `promotion.json`; see `registry.evidence.RuleOutcome`."""
+
+    name: str
+    passed: bool
+    because: str
+    value: float | None
+    bound: float | None
+    bound_is: Literal["least", "most"] = "least"
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    task: str | None = None
+    skipped: bool = False
+
+
+class Judged(Report):
+    """What is read of `promotion.json`; see `registry.gate.Verdict`."""
+
+    outcome: str
+    reason: str
+    rules: list[Rule]
+    refused: bool = False
+    champion: int | None = None
+    student_sha256: str = ""
+
+
+class LocalStatus(Report):
+    """What is read of `status.json`."""
+
+    unavailable: dict[str, str] | list[str] = {}
+
+
+SHAPES: dict[str, TypeAdapter[Any]] = {
+    "distill": TypeAdapter(Distillation),
+    "evaluate": TypeAdapter(dict[str, dict[str, dict[str, float]]], config=CONFIG),
+    "fetch-data": TypeAdapter(LocalStatus),
+    "promote": TypeAdapter(Judged),
+    "validate": TypeAdapter(Validation),
+}
+"""The type of each report, by the stage or command that writes it."""
+
+
+def read_report(path: Path, stage: str) -> Json:
+    """Return the JSON object in a report that a stage has written.
+
+    Args:
+        path: The file.
+        stage: The stage or command that writes it, a key of `SHAPES`.
+
+    Raises:
+        MissingDataError: There is no such file.
+        DataError: The file is damaged, or a value has another type.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content: Json = json.loads(text, parse_constant=_refuse)
+        SHAPES[stage].validate_python(content)
+    except FileNotFoundError:
+        raise MissingDataError(f"No file {path}: run the {stage} stage first.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        found = f"{where + ': ' if where else ''}{first['msg']} (got {short(first['input'])})"
+    except RecursionError:
+        found = "it is nested too deeply"
+    except (ValueError, OSError) as error:
+        found = str(error)
+    else:
+        return content
+    raise DataError(f"{path} is damaged: {found}. Run the {stage} stage again.")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a finite number")
