@@ -90,7 +90,7 @@ def test_the_tree_is_frozen(tree: dict[str, Any]) -> None:
     params = parse_params(tree)
 
     with pytest.raises(ValueError, match="frozen"):
-        params.seed = 1  # type: ignore[misc]
+        params.seed = 1
 
 
 def test_a_complete_tree_is_unchanged_by_composition(tree: dict[str, Any]) -> None:

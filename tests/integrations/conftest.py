@@ -20,10 +20,14 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "mlruns" / "mlflow.db"
 
 
-@pytest.fixture
-def evaluated(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder as `dvc repro` leaves it, with an empty tracking store."""
+@pytest.fixture(autouse=True)
+def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path, empty_database: Path) -> Path:
+    """A project folder as `dvc repro` leaves it, with an empty tracking store."""
     root = make_evaluated_project(tmp_path / "project")
     (root / "mlruns").mkdir()
     shutil.copy(empty_database, root / "mlruns" / "mlflow.db")

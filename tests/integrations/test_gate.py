@@ -13,6 +13,7 @@ from polydistill.config.params import Params, load_params
 from polydistill.integrations.mlflow.promotion import promote
 from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.store import connected, folder
+from polydistill.project.card import write_card
 from polydistill.project.layout import Layout
 from polydistill.registry.gate import read_promotion
 from tests.our_params import our_params
@@ -38,10 +39,12 @@ def whole_gate(root: Path, **changes: object) -> Params:
 
 
 def damage(root: Path, *, factor: float) -> None:
-    """Change the weights of every published bundle."""
+    """Change the weights of every published bundle, and their hash in its card."""
     for file in (folder(root) / "artifacts" / "models").rglob("model.safetensors"):
         weights = load_file(file)
         save_file({name: values * factor for name, values in weights.items()}, file)
+        card = file.with_name("student.json")
+        write_card(card, json.loads(card.read_bytes()))
 
 
 def attached(root: Path, version: int) -> str:

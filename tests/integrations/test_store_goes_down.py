@@ -15,6 +15,7 @@ from sqlalchemy import Engine, event
 
 from polydistill.config.params import Params, load_params
 from polydistill.errors import InfrastructureError, StageError
+from polydistill.integrations.dvc.recovery import GOOD_LOCK
 from polydistill.integrations.mlflow.promotion import history, promote, rollback
 from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.registry import MlflowRegistry
@@ -85,7 +86,13 @@ def locked(root: Path) -> Iterator[None]:
 
 
 def files(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    """Return the content of every file except the copy of `dvc.lock`, which each command may update."""
+    kept = root / GOOD_LOCK
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and path != kept
+    }
 
 
 @pytest.mark.parametrize("call", PUBLISH)

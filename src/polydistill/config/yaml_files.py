@@ -95,7 +95,8 @@ def parse_yaml(text: str, source: object) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506  a SafeLoader
     except (yaml.YAMLError, ValueError) as error:
-        raise ParamsError(f"{source} is not YAML: {error}") from error
+        because = " ".join(str(error).split())
+        raise ParamsError(f"{source} is not YAML: {because}") from error
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
