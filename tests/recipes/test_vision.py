@@ -213,11 +213,13 @@ def test_built_data_pass_validation(built: BuiltData, tmp_path: Path) -> None:
         if (
             target.stem == "font-weight"
         ):  # all six words may have one weight, which cannot be scored
-            frame = frame.assign(label=[400.0, 700.0] * (len(frame) // 2))  # noqa: PLW2901
+            heavy = frame.groupby("split").cumcount() % 2
+            frame = frame.assign(label=400.0 + 300.0 * heavy)  # noqa: PLW2901
         frame.to_parquet(target)
     tree = our_params()
     tree["vision"]["corpus"]["rows"] = len(built.frames["corpus.parquet"])
     tree["modalities"] = ["vision"]
+    del tree["vision"]["tasks"]["font-weight"]  # of its six words here one is scored
     keep_teachers(tree, "vision", ["hog-colour"])
 
     report = validate(tmp_path, parse_params(tree), "vision", PandasChecker())
