@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from mlflow import MlflowClient
@@ -178,21 +182,57 @@ def test_a_promotion_in_the_middle_of_which_the_database_is_locked_is_finished_b
     require_that_the_next_promotion_finishes_it(evaluated, params)
 
 
-def test_without_a_server_no_command_of_the_registry_writes_anything(
-    evaluated: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+class Answering(BaseHTTPRequestHandler):
+    """A server that answers every request with an error, nonsense, or too late."""
+
+    def do_GET(self) -> None:
+        kind = self.server.kind  # type: ignore[attr-defined]
+        if kind == "slow":
+            time.sleep(2.0)
+        if kind == "silent":
+            return
+        self.send_response(kind if isinstance(kind, int) else 200)
+        self.end_headers()
+        self.wfile.write(b"<html>Bad gateway</html>")
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextmanager
+def serving(kind: object) -> Iterator[str]:
+    """Yield the address of a server; `closed` has none."""
+    if kind == "closed":
+        yield "127.0.0.1:9"
+        return
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        server.kind = kind  # type: ignore[attr-defined]
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["closed", "slow", "silent", "html", 404, 500, 502, 503])
+def test_without_a_working_server_no_command_of_the_registry_writes_anything(
+    evaluated: Path, params: Params, monkeypatch: pytest.MonkeyPatch, kind: object
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     before = files(evaluated)
 
-    for command in (
-        lambda: publish(evaluated, params, "text"),
-        lambda: promote(evaluated, params, "text"),
-        lambda: rollback(evaluated, "text", reason=None),
-        lambda: history(evaluated, "text"),
-    ):
-        with pytest.raises(StageError, match="Start that server, or unset") as got:
-            command()
-        assert "secret" not in str(got.value)
+    with serving(kind) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@{address}")
+        for command in (
+            lambda: publish(evaluated, params, "text"),
+            lambda: promote(evaluated, params, "text"),
+            lambda: rollback(evaluated, "text", reason=None),
+            lambda: history(evaluated, "text"),
+        ):
+            with pytest.raises(StageError, match=re.escape(address)) as got:
+                command()
+            assert "secret" not in str(got.value)
+            assert kind != "closed" or "Start that server, or unset" in str(got.value)
 
     assert files(evaluated) == before

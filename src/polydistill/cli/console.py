@@ -117,7 +117,11 @@ def _rows(value: object) -> list[object]:
     """Return the parts of a value that are printed on separate lines: the rows of a table, or the value itself."""
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         return list(value)
-    if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
+    if (
+        isinstance(value, dict)
+        and value
+        and all(isinstance(one, dict | str) for one in value.values())
+    ):
         width = max(map(len, value))
         return [f"{name:<{width}}  {_text(row)}" for name, row in value.items()]
     return [value]
