@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from polydistill.integrations.dvc.stages import lock_digest, lock_entries
 from polydistill.integrations.mlflow.bundle import bundle_folder, load_model, version_folder
 from polydistill.integrations.mlflow.promotion import dump, promote
 from polydistill.integrations.mlflow.publish import publish
+from polydistill.integrations.mlflow.registry import Version
 from polydistill.integrations.mlflow.store import check_store, connected, folder
 from polydistill.integrations.mlflow.tracker import MlflowTracker
 from polydistill.project.layout import Layout
@@ -391,6 +393,43 @@ def test_a_registered_version_comes_back_with_its_student_and_heads(
         assert found == files
     with pytest.raises(MissingDataError, match="No models:/student-text@champion"):
         version_folder(evaluated, CHAMPION, tmp_path)
+
+
+FILES = (
+    "distill.json",
+    "scores.json",
+    "predictions.parquet",
+    "heads",
+    "student",
+    "project/dvc.lock",
+)
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
+def test_files_that_were_changed_in_the_store_are_refused_by_name(
+    evaluated: Path, tmp_path: Path, *, is_old: bool
+) -> None:
+    publish(evaluated, load_params(evaluated), "text")
+    uri, place = "models:/student-text@challenger", tmp_path / "place"
+    place.mkdir()
+    with connected(evaluated) as client:
+        if is_old:  # an earlier release attached no files
+            client.delete_model_version_tag("student-text", "1", "attached_files")
+        found = Version(client, "student-text", 1)
+        for name in FILES:
+            (path,) = (folder(evaluated) / "artifacts").rglob(f"artifacts/{name}")
+            file = max(path.rglob("*.*")) if path.is_dir() else path
+            content = file.read_bytes()
+            changed = content.replace(b"md5: ", b"md5: 0") if "lock" in name else content + b"\n"
+            file.write_bytes(changed)
+            refused = nullcontext() if is_old else pytest.raises(StoreError, match=Path(name).name)
+            with refused:
+                if name == "student":
+                    bundle_folder(evaluated, uri, place)
+                else:
+                    found.download(name if "/" not in name else "heads", place)
+            file.write_bytes(content)
+            bundle_folder(evaluated, uri, place)
 
 
 def test_a_version_of_a_release_with_other_modules_still_loads_and_compares(

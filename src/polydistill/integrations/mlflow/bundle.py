@@ -19,6 +19,7 @@ from polydistill.data.tables import as_examples
 from polydistill.errors import MissingDataError
 from polydistill.export.bundle import CARD as EXPORT_CARD
 from polydistill.export.bundle import load_export
+from polydistill.integrations.mlflow.stamp import URI, verified, version_at
 from polydistill.integrations.mlflow.store import (
     URI_VARIABLE,
     connected,
@@ -99,6 +100,7 @@ def load_model(root: Path, uri: str) -> Callable[[Sequence[Any]], FloatArray]:
 
     Raises:
         MissingDataError: There is no such version, alias, or bundle.
+        StoreError: See `stamp.verified`.
         StageError: The tracking store does not answer.
     """
     if not uri.startswith(REGISTRY_SCHEMES):
@@ -124,6 +126,7 @@ def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
 
     Raises:
         MissingDataError: There is no such version or alias, or no tracking store.
+        StoreError: See `stamp.verified`.
         StageError: The tracking store does not answer.
     """
     if not has_store(root):  # MLflow would create one
@@ -132,9 +135,10 @@ def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
             f"published a student, or set {URI_VARIABLE}."
         )
     mlflow = import_mlflow()
-    with connected(root), missing_explained(uri):
+    with connected(root) as client, missing_explained(uri):
         model = mlflow.artifacts.download_artifacts(uri, dst_path=str(destination))
-    return Path(model) / "artifacts" / ARTIFACT
+        bundle = Path(model) / "artifacts" / ARTIFACT
+        return verified(client, version_at(client, uri), bundle) if URI.fullmatch(uri) else bundle
 
 
 def version_folder(root: Path, uri: str, destination: Path) -> Path:
@@ -147,6 +151,7 @@ def version_folder(root: Path, uri: str, destination: Path) -> Path:
 
     Raises:
         MissingDataError: There is no such version or alias, or its run has no heads.
+        StoreError: See `stamp.verified`.
         StageError: The tracking store does not answer.
     """
     bundle_folder(root, uri, destination / "model").rename(destination / "student")
@@ -156,5 +161,7 @@ def version_folder(root: Path, uri: str, destination: Path) -> Path:
             raise MissingDataError(
                 f"The run {run_id} of {uri} holds no heads: publish the student again."
             )
-        client.download_artifacts(run_id, "heads", str(destination))
+        heads = client.download_artifacts(run_id, "heads", str(destination))
+        if URI.fullmatch(uri):
+            verified(client, version_at(client, uri), Path(heads))
     return destination

@@ -20,7 +20,7 @@ from polydistill.errors import MissingDataError
 from polydistill.evaluation.latency import latencies, size_mb
 from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.bundle import ARTIFACT
-from polydistill.integrations.mlflow.stamp import REPRODUCIBLE
+from polydistill.integrations.mlflow.stamp import REPRODUCIBLE, verified
 from polydistill.integrations.processes import run_command
 from polydistill.project.reports import read_report
 from polydistill.registry import publication
@@ -62,8 +62,13 @@ class Version:
             return self.client.get_model_version(self.name, str(self.number))
 
     def download(self, artifact: str, folder: Path) -> Path:
-        """Download an artifact (a file or folder) of the version's run, and return its path."""
-        return Path(self.client.download_artifacts(str(self.info.run_id), artifact, str(folder)))
+        """Download an artifact (a file or folder) of the version's run, and return its path.
+
+        Raises:
+            StoreError: See `stamp.verified`.
+        """
+        path = self.client.download_artifacts(str(self.info.run_id), artifact, str(folder))
+        return verified(self.client, self.info, Path(path))
 
     def published(self, folder: Path) -> Mapping[str, Path]:
         """Download the files for the gate, and return their paths by name. Empty for versions of earlier releases."""
@@ -72,7 +77,10 @@ class Version:
         return {path.name: path for path in self.download(GATE_FOLDER, folder).iterdir()}
 
     def bundle(self, folder: Path) -> Path:
-        """Download the student's bundle, unless `folder` contains it already, and return its path."""
+        """Download the student's bundle, unless `folder` contains it already, and return its path.
+
+        The gate measures the bundle as it is: its smoke test finds a changed one.
+        """
         target = folder / f"version-{self.number}"
         if not target.exists():
             target.mkdir()
@@ -229,5 +237,5 @@ def champion_drift(
                 " were kept. The next version that is published has one."
             )
         reference = drift.load_reference(version.download(DRIFT_FOLDER, Path(folder)))
-        student = load_student(version.bundle(Path(folder)))
+        student = load_student(verified(client, version.info, version.bundle(Path(folder))))
     return drift.measure_drift(root, params, modality, reference, student, checker, champion=number)

@@ -8,19 +8,28 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import polydistill
 from polydistill.config.params import PARAMS_FILE, RESOLVED_FILE
-from polydistill.errors import MissingDataError, ParamsError, StageError
+from polydistill.errors import MissingDataError, ParamsError, StageError, StoreError
 from polydistill.integrations import git
 from polydistill.integrations.dvc import stages as dvc
-from polydistill.integrations.mlflow.store import COMMIT_TAG, connected, missing_explained
+from polydistill.integrations.mlflow.store import (
+    COMMIT_TAG,
+    LOCK_TAG,
+    connected,
+    missing_explained,
+    model_name,
+)
 from polydistill.integrations.mlflow.tracker import set_tags
 from polydistill.project.workspace import DATA_FILE, LOCK_FILE, project_of
+from polydistill.registry.publication import dvc_hash, hashes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 PACKAGE = Path(polydistill.__file__).parent
 REQUIREMENTS_FILE = "requirements.lock"
@@ -132,6 +141,22 @@ def stamp(
     return found
 
 
+def version_at(client: MlflowClient, uri: str) -> ModelVersion:
+    """Return the version with a URI such as `models:/student-text@champion` or `models:/student-text/3`.
+
+    Raises:
+        ParamsError: `uri` has another form.
+    """
+    match = URI.fullmatch(uri)
+    if match is None:
+        raise ParamsError(
+            f"A version is written models:/student-text@champion or models:/student-text/3, got {uri!r}."
+        )
+    if match["alias"]:
+        return client.get_model_version_by_alias(match["name"], match["alias"])
+    return client.get_model_version(match["name"], match["version"])
+
+
 def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
     """Download the attachments of a version.
 
@@ -143,19 +168,12 @@ def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
     Raises:
         ParamsError: `uri` has another form.
         MissingDataError: There is no such version, it is not reproducible, or an attached file is missing.
+        StoreError: See `verified`.
         StageError: The tracking store does not answer.
     """
-    match = URI.fullmatch(uri)
-    if match is None:
-        raise ParamsError(
-            f"A version is written models:/student-text@champion or models:/student-text/3, got {uri!r}."
-        )
-    name = match["name"]
     with connected(root) as client, missing_explained(uri):
-        if match["alias"]:
-            version = client.get_model_version_by_alias(name, match["alias"])
-        else:
-            version = client.get_model_version(name, match["version"])
+        version = version_at(client, uri)
+        name = version.name
         if version.tags.get(REPRODUCIBLE) != "true":
             reason = version.tags.get(REASON, "no reason is given")
             if REPRODUCIBLE not in version.tags:
@@ -166,13 +184,43 @@ def download_attachments(root: Path, uri: str, folder: Path) -> Attachments:
             )
         run = client.get_run(str(version.run_id))
         for artifact in (ATTACHED, "distill.json", "scores.json"):
-            client.download_artifacts(run.info.run_id, artifact, str(folder))
+            path = client.download_artifacts(run.info.run_id, artifact, str(folder))
+            verified(client, version, Path(path))
     modality, commit = str(run.data.tags["modality"]), str(version.tags[COMMIT])
     found = Attachments(name, int(version.version), modality, commit, folder)
     missing = sorted({*NEEDED} - {file.name for file in found.files})
     if missing:
         raise MissingDataError(f"{', '.join(missing)} is not attached to {uri}: publish it again.")
     return found
+
+
+def verified(client: MlflowClient, version: ModelVersion, path: Path) -> Path:
+    """Return the path of a downloaded file or folder, whose name is that of a stage's output, after checking its hash.
+
+    The expected hash is in the attached `dvc.lock`, which is checked with the version's tag. A version of an earlier
+    release, which has no tag or no `dvc.lock`, is not checked.
+
+    Raises:
+        StoreError: The file or folder, or `dvc.lock`, is not the one that was published.
+    """
+    tag, lock = version.tags.get(LOCK_TAG), f"{ATTACHED}/{LOCK_FILE}"
+    if tag is None or lock not in version.tags.get(FILES, "").split():
+        return path
+    with TemporaryDirectory() as folder:
+        local = client.download_artifacts(str(version.run_id), lock, folder)  # at different depths
+        modality = version.name.removeprefix(model_name(""))
+        entries = dvc.lock_entries(Path(local).parent, modality)
+    wrong = None if dvc.lock_digest(entries) == tag else lock
+    for stage in (f"distill@{modality}", f"evaluate@{modality}"):
+        for output, md5 in hashes(entries, stage, "outs").items():
+            if wrong is None and Path(output).name == path.name and dvc_hash(path) != md5:
+                wrong = path.name
+    if wrong:
+        raise StoreError(
+            f"{wrong} of {version.name} version {version.version} is not what was published: it was changed or damaged "
+            f"in the tracking store. Restore the artifacts of run {version.run_id} from a backup."
+        )
+    return path
 
 
 def examine(root: Path, entries: Mapping[str, Any]) -> Provenance:
