@@ -60,7 +60,11 @@ class DmpnnTeacher(_readers.ReadsMolecules):
 
     @cached_property
     def _networks(self) -> list[Network]:
-        return [read_checkpoint(str(locate(one))) for one in self.checkpoints]
+        networks = []
+        for one in self.checkpoints:
+            with _readers.reading(f"Teacher {self.name!r}: {one}"):
+                networks.append(read_checkpoint(str(locate(one))))
+        return networks
 
     @property
     def n_parameters(self) -> int:

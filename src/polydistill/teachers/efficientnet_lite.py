@@ -101,8 +101,11 @@ class EfficientNetLiteTeacher(ReadsImages):
             raise DataError(
                 f"Teacher {self.name!r}: {path.name} must have sha256 {self.sha256}, got {got}."
             )
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return state
+        with reading(path):
+            state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+            if "_conv_stem.weight" not in state:
+                raise DataError(f"{path} must hold the weights of EfficientNet-Lite.")
+            return state
 
     @property
     def n_parameters(self) -> int:

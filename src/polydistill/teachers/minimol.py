@@ -48,7 +48,8 @@ class MinimolTeacher(_readers.ReadsMolecules, _readers.RunsOnnx):
     def _run(self, batch: list[Any]) -> FloatArray:
         graph = _readers.batch_graphs([graph_of(molecule) for molecule in batch], "feat")
         slots = np.zeros(len(batch), dtype=np.float32)
-        return np.asarray(self._session.run(None, {**graph, "graph_slots": slots})[0])
+        with _readers.reading(f"Teacher {self.name!r}: {self.model}"):
+            return np.asarray(self._session.run(None, {**graph, "graph_slots": slots})[0])
 
 
 def graph_of(molecule: Any) -> _readers.Graph:

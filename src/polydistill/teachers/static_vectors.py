@@ -13,7 +13,7 @@ from polydistill.data.texts import canonical_text
 from polydistill.data.weights import locate
 from polydistill.errors import DataError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import ReadsExamples
+from polydistill.teachers._readers import ReadsExamples, reading
 from polydistill.teachers._texts import unit_length
 
 TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\sa-z0-9]")
@@ -48,16 +48,20 @@ class StaticVectorsTeacher(ReadsExamples):
     def _rows(self) -> dict[str, int]:
         import pandas as pd
 
-        words = pd.read_parquet(locate(self.vocabulary))["index"]
+        path = locate(self.vocabulary)
+        with reading(path):
+            words = pd.read_parquet(path)["index"]
         return {word: row for row, word in enumerate(words)}
 
     @cached_property
     def _table(self) -> FloatArray:
-        vectors = np.load(locate(self.vectors), mmap_mode="r", allow_pickle=False)
-        if vectors.shape != (len(self._rows), self.dim):
+        path = locate(self.vectors)
+        with reading(path):
+            vectors: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        shape = getattr(vectors, "shape", "an archive")
+        if shape != (len(self._rows), self.dim):
             raise DataError(
-                f"Teacher {self.name!r}: vectors must have shape {(len(self._rows), self.dim)}, "
-                f"got {vectors.shape}."
+                f"Teacher {self.name!r}: vectors in {path} must have shape {(len(self._rows), self.dim)}, got {shape}."
             )
         rank = np.arange(1, len(vectors) + 1)
         probability = (1 / rank) / np.sum(1 / rank)
