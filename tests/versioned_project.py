@@ -87,6 +87,7 @@ def distill():
         "held_out": {"glove-50d": round(float(undistilled.mean()), 6)},
         "held_out_mean": round(float(undistilled.mean()), 6),
         "student": "bag-of-bytes", "n_parameters": 2048, "best_step": 1, "diverged": False,
+        "dim": 8, "n_train": 10, "steps": 1,
     }
     (ARTIFACTS / "heads").mkdir()
     (ARTIFACTS / "heads/heads.json").write_text("{}")

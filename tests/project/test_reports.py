@@ -15,6 +15,7 @@ from polydistill.errors import DataError, PolydistillError
 from polydistill.project.layout import Layout
 from polydistill.project.reports import SHAPES, read_report
 from polydistill.report.page import write_report
+from polydistill.report.results import read_inputs
 from polydistill.report.summary import render, summarise
 from tests.config.test_odd_settings import places, replaced
 from tests.report.example_run import example_params, write_run
@@ -92,6 +93,28 @@ def test_an_odd_value_in_a_report_is_shown_or_named(run: Path, data: st.DataObje
         write_report(run, example_params(), "text", speed=False)
     except PolydistillError as error:
         assert_short(error)
+    finally:
+        path.write_text(before)
+
+
+@pytest.mark.parametrize("name", ["verdict", "validation", "distillation"])
+def test_a_report_that_lacks_a_key_is_shown_or_named(run: Path, name: str) -> None:
+    path: Path = getattr(Layout(run, "text"), name)
+    before = path.read_text()
+    tree: dict[str, Any] = json.loads(before)
+    kept, messages = dict[str, Any](), list[tuple[str, str]]()
+    try:
+        for key, value in tree.items():  # without the keys that a report may lack, it is shown
+            path.write_text(json.dumps({k: v for k, v in tree.items() if k != key}))
+            try:
+                read_inputs(Layout(run, "text"))
+            except DataError as error:
+                kept[key] = value
+                messages.append((f"{key}: Field required", str(error)))
+        assert all(part in message for part, message in messages)
+        path.write_text(json.dumps(kept))
+        render(summarise(run, example_params(), "text"))
+        write_report(run, example_params(), "text", speed=False)
     finally:
         path.write_text(before)
 

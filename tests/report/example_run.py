@@ -149,6 +149,7 @@ def write_run(root: Path, *, without: tuple[str, ...] = (), **changes: Json) -> 
         "coverage_90": {"use-m3": 0.8961, "glove-50d": 0.9},
         "dim": 16,
         "held_out": {},
+        "held_out_mean": 1.2,
         "n_held_out": 1200,
         "n_parameters": 480,
         "n_train": 22800,

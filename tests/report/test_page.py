@@ -94,7 +94,7 @@ def page_markup(root: Path, words: list[str]) -> Markup:
         rule["because"], rule["task"] = next(names), rule["task"] and next(names)
     status = {"available": {next(names): 3}, "unavailable": {next(names): next(names)}}
     numbers = dict.fromkeys(
-        ("best_step", "dim", "n_held_out", "n_parameters", "n_train", "steps"), 9
+        ("best_step", "dim", "held_out_mean", "n_parameters", "n_train", "steps"), 9
     )
     distillation = numbers | {"coverage_90": {next(names): 0.9}, "student_sha256": next(names)}
     rule = {"because": next(names), "column": next(names), "count": 2, "success": False}

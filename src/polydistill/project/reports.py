@@ -22,10 +22,12 @@ class Distillation(Report):
     """What is read of `distill.json`; see `training.distillation.DistillReport`."""
 
     student_sha256: str
-    dim: int = 0
-    n_train: int = 0
-    steps: int = 0
-    best_step: int = 0
+    dim: int
+    n_train: int
+    n_parameters: int
+    steps: int
+    best_step: int
+    held_out_mean: float
     diverged: bool = False
     coverage_90: dict[str, float] = {}
 
@@ -45,7 +47,7 @@ class Validation(Report):
     """What is read of `validation.json`."""
 
     success: bool
-    rules: list[Expectation] = []
+    rules: list[Expectation]
 
 
 class Rule(Report):
@@ -68,7 +70,7 @@ class Judged(Report):
     outcome: str
     reason: str
     rules: list[Rule]
-    refused: bool = False
+    refused: bool
     champion: int | None = None
     student_sha256: str = ""
 
