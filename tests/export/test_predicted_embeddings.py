@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from polydistill.cli.app import app
 from polydistill.embeddings.store import open_embeddings
-from polydistill.errors import MissingDataError, ParamsError, ShapeError, StoreError
+from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError, StoreError
 from polydistill.export.predicted_embeddings import TeacherPredictor, predict_teacher
+from polydistill.project.card import write_card
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
@@ -208,3 +209,23 @@ def test_a_missing_file_of_examples_is_named(
 
     assert result.exit_code == 3
     assert "nothing.txt" in result.output
+
+
+def test_a_teacher_without_calibration_is_refused_before_any_prediction(
+    project: Layout, tmp_path: Path
+) -> None:
+    heads = tmp_path / "heads"
+    shutil.copytree(project.heads, heads)
+    card = json.loads((heads / "heads.json").read_text())
+    name, *others = sorted(card["factors"])
+    write_card(heads / "heads.json", {**card, "factors": {k: card["factors"][k] for k in others}})
+    predictor = TeacherPredictor(heads, project.student)
+
+    for refused in (
+        lambda: predictor.require(name),
+        lambda: predictor.predict(np.zeros((1, 8), np.float32), name),
+    ):
+        with pytest.raises(DataError, match=f"{name}.* has no held-out rows for calibration"):
+            refused()
+    for other in others:
+        predictor.require(other)
