@@ -12,7 +12,7 @@ CUDA := ^(cuda|nvidia|triton)
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHON
 
-.PHONY: help run test test-all test-services test-faults services check docs format bench quality methods ablation attribution information dump lock
+.PHONY: help run test test-all test-services test-faults services check docs format bench quality methods ablation attribution information soak dump lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -78,6 +78,9 @@ attribution: .venv/.ready  ## Estimate what each teacher adds to the others (min
 
 information: .venv/.ready  ## Estimate the mutual information with each teacher, in nats (minutes): docs/results/text/information.md
 	@$(BIN)/polydistill information $(MODALITY)
+
+soak: .venv/.ready  ## Retrain a small project twenty times; measure disk, memory, time (half an hour): docs/results/soak.md
+	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments soak $(ARGS)
 
 dump: .venv/.ready  ## Write the registry and the champion's run as sorted JSON: mlruns/exports/
 	@$(BIN)/polydistill dump $(MODALITY)

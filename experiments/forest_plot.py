@@ -52,10 +52,10 @@ def forest(name: str, groups: Groups, axis: str) -> str:
         for group, entries in groups.items()
         for label, gain in entries.items()
     )
-    return _standalone(done(f"{axis}: {description}."))
+    return standalone(done(f"{axis}: {description}."))
 
 
-def _standalone(svg: Markup) -> str:
+def standalone(svg: Markup) -> str:
     """Return an inline figure as a file, with the SVG namespace and colours for light and dark themes."""
     light, dark = (_rules(INKS[theme]) for theme in ("light", "dark"))
     style = (

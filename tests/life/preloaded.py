@@ -12,10 +12,12 @@ import atexit
 import ctypes
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +33,8 @@ CLOCK, DEATH = "SHOP_CLOCK", "SHOP_DEATH"
 """Environment variables: the time for the ledger, and the command that is killed between two writes."""
 FAULT = "FAULT_PLAN"
 """Environment variable: the arguments of `arm` in tests/faults/preload.c, as JSON."""
+USAGE = "SHOP_USAGE"
+"""Environment variable: a file to which each command appends its peak resident memory, in kB."""
 PROGRAMS = ("polydistill", "dvc", "stage")
 IMPORTED = [
     "dvc.cli", "dvc.repo", "great_expectations", "mlflow.pyfunc", "mteb", "sklearn.linear_model",
@@ -125,6 +129,7 @@ def _answer(caller: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ |= environment
+    tempfile.tempdir = None  # TMPDIR may have changed
     here = str(Path(sys.argv[1]).parent)
     os.environ["PATH"] = os.pathsep.join(
         [here, os.environ["PATH"]]
@@ -141,6 +146,9 @@ def _answer(caller: socket.socket) -> None:
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
+        if USAGE in os.environ:
+            with Path(os.environ[USAGE]).open("a") as file:
+                file.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
         caller.sendall(bytes([code % 256]))
         os._exit(code)
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 
 from polydistill.project.layout import Layout
 from polydistill.registry.ledger import replay
-from tests.life import preloaded
 from tests.life.nightly_project import make_batch, spoil
 from tests.life.shop import Night, Shop, open_shop
 from tests.life.story import diary, require_documented
@@ -35,12 +33,6 @@ SATURDAY, SUNDAY, NOON = (
     "2026-01-11T12:00+00:00",
 )
 NEXT_MONDAY, MORNING = "2026-01-12T03:00+00:00", "2026-01-12T09:00+00:00"
-
-
-@pytest.fixture(scope="session")
-def programs() -> Iterator[Path]:
-    with preloaded.served() as folder:
-        yield folder
 
 
 def require_agreement(shop: Shop) -> None:

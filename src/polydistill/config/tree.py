@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -101,6 +101,10 @@ class Params(BaseModel):
         if name not in self.modalities:
             raise UnknownNameError("modality", name, self.modalities)
         return self.__pydantic_extra__[name]
+
+    def of_modality(self, name: str) -> dict[str, Any]:
+        """Return the shared settings and the block of one modality, as plain values."""
+        return self.model_dump(mode="json", include={*type(self).model_fields, name})
 
     def enabled_teachers(self, modality: str) -> dict[str, TeacherParams]:
         """Return the teachers of a modality that its student learns from, in the order of `params.yaml`."""

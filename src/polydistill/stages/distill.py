@@ -47,7 +47,7 @@ def distill(
     stored = open_corpus_embeddings(layout.corpus_embeddings(active), table["id"].tolist())
     work = _work_folder(layout, params, stored, groups)
     named = block.warm_start.sha256
-    tracker.log_params(params.model_dump(mode="json"))
+    tracker.log_params(params.of_modality(modality))
     report = distill_student(
         Corpus(table[kind.column].tolist(), groups, held_out),
         stored,

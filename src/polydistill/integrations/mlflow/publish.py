@@ -98,7 +98,7 @@ def publish(root: Path, params: Params, modality: str) -> Published:
             experiment = store.experiment_id(client, root, modality)
             run = client.create_run(experiment, tags={"modality": modality})
             run_id = str(run.info.run_id)
-            tracker.log_params(client, run_id, params.model_dump(mode="json"))
+            tracker.log_params(client, run_id, params.of_modality(modality))
             tracker.set_tags(client, run_id, student.tags)
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
         found = max((int(one.version) for one in versions), default=None)
