@@ -196,7 +196,7 @@ def opened_shop(folder: Path) -> Iterator[Shop]:
         from tests.life.shop import open_shop
 
         with harness(server_startup_timeout=120):
-            yield open_shop(folder / "project", programs, patch, smoke_test=True)
+            yield open_shop(folder / "project", programs, patch, smoke_test=False)
 
 
 def soak(root: Path, count: int, progress: Progress) -> list[Cycle]:

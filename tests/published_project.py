@@ -76,7 +76,7 @@ def retrain(  # noqa: PLR0913 - each test sets a few of them
         {"step": step, "teacher": teacher, "split": split, "nats": 1.0 / step}
         for step in (1, 2)
         for teacher in TEACHERS
-        for split in ("train", "held_out")
+        for split in ("train", "held-out")
     ]
     pd.DataFrame(rows).to_parquet(layout.history)
     predictions = [

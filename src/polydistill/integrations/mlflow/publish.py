@@ -191,7 +191,7 @@ def _log_history(client: MlflowClient, layout: Layout, run_id: str) -> None:
     by_step: dict[int, dict[str, float]] = {}
     groups = pd.read_parquet(layout.history).groupby(["split", "teacher"], sort=True)
     for (split, teacher), rows in groups:
-        metric = f"{split}/{teacher}"
+        metric = f"{str(split).replace('-', '_')}/{teacher}"  # the name of the live metric
         known = {point.step for point in client.get_metric_history(run_id, metric)}
         for step, nats in zip(rows["step"], rows["nats"], strict=True):
             if int(step) not in known:
