@@ -275,7 +275,12 @@ def figure(cycles: Sequence[Cycle]) -> str:
 def markdown(cycles: Sequence[Cycle]) -> str:
     """Return the whole page."""
     found = trends(cycles)
-    growing = [name for name, one in found.items() if not one.is_flat and name != "rows"]
+    growing = [
+        f"{_split(name)[0]} by {one.slope:,.3g}{_split(name)[1]} per cycle"
+        for name, one in found.items()
+        if not one.is_flat and name != "rows"
+    ]
+    flat = [_split(name)[0] for name, one in found.items() if one.is_flat]
     lines = [
         "# Soak: repeated retraining",
         "",
@@ -294,8 +299,8 @@ def markdown(cycles: Sequence[Cycle]) -> str:
             f"A quantity is flat if the interval contains zero, or if the change over all cycles is below {FLAT:.0%}."
         ),
         "",
-        f"- Flat: {_listed([name for name, one in found.items() if one.is_flat])}.",
-        f"- Growing: {_listed(growing)}.",
+        f"- Flat: {'; '.join(flat) or 'nothing'}.",
+        f"- Growing with {MORE_ROWS} rows and one version per cycle: {'; '.join(growing) or 'nothing'}.",
         "",
         row("", [f"cycle {WARM_UP + 1}", f"cycle {len(cycles)}", "change per cycle", ""]),
         "|---|---:|---:|---:|---|",
@@ -334,5 +339,7 @@ def markdown(cycles: Sequence[Cycle]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return "; ".join(name.partition(", ")[0] for name in names) or "nothing"
+def _split(name: str) -> tuple[str, str]:
+    """Return the name of a quantity and its unit, after a blank if there is one."""
+    quantity, _, unit = name.partition(", ")
+    return quantity, f" {unit}" if unit else ""
