@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import json
 import os
 import pickle
 import re
@@ -22,7 +23,10 @@ from polydistill.errors import PolydistillError
 from polydistill.export.bundle import load_export
 from polydistill.students import STUDENTS, load_student
 from polydistill.teachers import TEACHERS
+from polydistill.training.checkpoints import MANIFEST, _checksums
 from polydistill.training.heads_bundle import load_heads
+from tests.training.test_checkpoints import CutError, cut
+from tests.training.tiny_run import run
 
 torch = pytest.importorskip("torch")
 REPOSITORY = Path(__file__).parents[1]
@@ -189,5 +193,25 @@ def test_no_bundle_executes_a_pickle(tmp_path: Path, kind: str) -> None:
         for load in (load_student, load_heads, load_export):
             with suppress(PolydistillError):
                 load(folder)
+
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"]
+)
+def test_no_checkpoint_executes_a_pickle_though_its_manifest_agrees(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    place = tmp_path / "run"
+    with pytest.raises(CutError):
+        run(place, progress=cut)
+    for checkpoint in place.glob("checkpoint-*"):
+        (checkpoint / name).write_bytes(planted(tmp_path / "ran")[kind])
+        (checkpoint / MANIFEST).write_text(json.dumps(_checksums(checkpoint)))
+
+    with suppress(Exception):  # whoever can write a manifest can only stop a run
+        run(place)
 
     assert not (tmp_path / "ran").exists()

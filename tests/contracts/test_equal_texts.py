@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from random import Random
+from tempfile import NamedTemporaryFile
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import polydistill
 from polydistill.config.data import CorpusParams
 from polydistill.contracts import Example, Student
 from polydistill.data.modalities.text import TextModality
@@ -146,6 +150,48 @@ def test_a_bundle_in_sentence_transformers(
         return vectors
 
     same_rows(embed, strings(batch), np.random.default_rng(seed))
+
+
+@cache
+def ways_in(bundle: Path) -> dict[str, Encode]:
+    """Return functions that embed texts with a bundle: as the API, `polydistill encode`, MLflow and its library do."""
+    pytest.importorskip("mlflow")
+    library = pytest.importorskip("sentence_transformers")
+    from polydistill.integrations.mlflow.bundle import load_model
+    from polydistill.integrations.mlflow.pyfunc_student import StudentModel
+
+    model, of_command = StudentModel(), load_model(bundle.parent, str(bundle))
+    config = {"modality": "text"}
+    model.load_context(SimpleNamespace(model_config=config, artifacts={"student": str(bundle)}))
+    table = cast("Any", model.predict)
+
+    def of_file(some: Sequence[Example]) -> np.ndarray:
+        with NamedTemporaryFile(suffix=".txt") as file:
+            lines = [str(one).translate({10: " ", 13: " "}) for one in some]
+            Path(file.name).write_text("\n".join(lines), encoding="utf-8", newline="")
+            return of_command(read_examples(Path(file.name), TEXT))
+
+    return {
+        "API": polydistill.load(bundle, modality="text").encode,
+        "encode": of_file,
+        "registered model": lambda some: table(None, pd.DataFrame({"id": 0, "text": list(some)})),
+        "sentence-transformers": library.SentenceTransformer(str(bundle), device="cpu").encode,
+    }
+
+
+@QUICK
+@given(batch=batches, order=st.randoms(use_true_random=False))
+@pytest.mark.parametrize("name", ENCODERS)
+def test_all_ways_in_give_equal_vectors(
+    name: str, bundles: dict[str, Path], batch: list[list[Example]], order: Random
+) -> None:
+    texts = [one for some in strings(batch) for one in some]
+    expected = encode(load_student(bundles[name]), as_examples(texts, TEXT))
+    shuffled = order.sample(range(len(texts)), len(texts))
+
+    for way, embed in ways_in(bundles[name]).items():
+        found = np.asarray(embed([texts[row] for row in shuffled]))
+        np.testing.assert_allclose(found, expected[shuffled], atol=1e-5, err_msg=way)
 
 
 @pytest.fixture(scope="module")
