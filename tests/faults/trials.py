@@ -239,7 +239,9 @@ READERS = (
     Reader("publish", ("polydistill", "publish", "text"), ("artifacts/text/student/*", "artifacts/text/heads/*", "artifacts/text/*.parquet", "reports/text/*.json", "dvc.lock", "data.dvc", "mlruns/mlflow.db")),
     Reader("publish", (*ENCODE[:2], "artifacts/text/student", "texts.txt", *ENCODE[2:]), ("artifacts/text/student/*",)),
     Reader("promote", ("polydistill", "promote", "text", "--dry-run"), ("mlruns/mlflow.db", "mlruns/exports/*.jsonl", "mlruns/artifacts/**/*.json", "mlruns/artifacts/**/*.parquet")),
-    Reader("rollback", (*ENCODE[:2], "models:/student-text@champion", "texts.txt", *ENCODE[2:]), ("mlruns/artifacts/models/*/artifacts/MLmodel", "mlruns/artifacts/models/*/artifacts/artifacts/student/*")),
+    Reader("export done", (*ENCODE[:2], "out", "texts.txt", *ENCODE[2:]), ("out/*", "out/student/*")),
+    Reader("promote", ("polydistill", "warm-start", "text", "models:/student-text/1"), ("mlruns/artifacts/*/artifacts/heads/*",)),
+    Reader("promote", (*ENCODE[:2], "models:/student-text/1", "texts.txt", *ENCODE[2:]), ("mlruns/artifacts/models/*/artifacts/MLmodel", "mlruns/artifacts/models/*/artifacts/artifacts/student/*")),
 )  # fmt: skip
 
 
