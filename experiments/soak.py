@@ -61,6 +61,7 @@ WHY = [
     ),
     "- Each run adds rows to MLflow's database: settings, metrics, tags. MLflow keeps the rows of a removed run until `mlflow gc`.",
     "- The ledger has one entry per move of an alias. DVC's state keeps the hashes of files that were in its cache.",
+    "- The time depends on what else the machine does.",
     "- The memory of a step includes 700 MB of libraries that the processes of this measurement share. In a schedule, the process of a flow ends with its run.",
 ]
 """Explanations below the table of trends."""
@@ -272,11 +273,15 @@ def figure(cycles: Sequence[Cycle]) -> str:
 def markdown(cycles: Sequence[Cycle]) -> str:
     """Return the whole page."""
     found = trends(cycles)
-    growing = [
-        f"{_split(name)[0]} by {one.slope:,.3g}{_split(name)[1]} per cycle"
+    moving = {
+        name: f"{_split(name)[0]} by {_short(abs(one.slope))}{_split(name)[1]}"
         for name, one in found.items()
         if not one.is_flat and name != "rows"
-    ]
+    }
+    growing, shrinking = (
+        [text for name, text in moving.items() if (found[name].slope > 0) == up]
+        for up in (True, False)
+    )
     flat = [_split(name)[0] for name, one in found.items() if one.is_flat]
     lines = [
         "# Soak: repeated retraining",
@@ -297,7 +302,8 @@ def markdown(cycles: Sequence[Cycle]) -> str:
         ),
         "",
         f"- Flat: {'; '.join(flat) or 'nothing'}.",
-        f"- Growing with {MORE_ROWS} rows and one version per cycle: {'; '.join(growing) or 'nothing'}.",
+        f"- Growing per cycle, with {MORE_ROWS} rows: {'; '.join(growing) or 'nothing'}.",
+        *([f"- Shrinking per cycle: {'; '.join(shrinking)}."] if shrinking else []),
         "",
         row("", [f"cycle {WARM_UP + 1}", f"cycle {len(cycles)}", "change per cycle", ""]),
         "|---|---:|---:|---:|---|",
@@ -305,9 +311,9 @@ def markdown(cycles: Sequence[Cycle]) -> str:
             row(
                 name,
                 [
-                    f"{one.first:,.5g}",
-                    f"{one.last:,.5g}",
-                    f"{one.slope:+,.3g} [{one.low:+,.3g}, {one.high:+,.3g}]",
+                    _short(one.first),
+                    _short(one.last),
+                    f"{_short(one.slope)} [{_short(one.low)}, {_short(one.high)}]",
                     "flat" if one.is_flat else "grows" if one.slope > 0 else "shrinks",
                 ],
             )
@@ -334,6 +340,10 @@ def markdown(cycles: Sequence[Cycle]) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def _split(name: str) -> tuple[str, str]:

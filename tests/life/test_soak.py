@@ -57,7 +57,7 @@ def test_the_page_and_its_figure_name_what_grows() -> None:
 
     page, svg = markdown(cycles), figure(cycles)
 
-    assert "version per cycle: disk by 0.004 MB per cycle; data by 4 kB per cycle." in page
+    assert "- Growing per cycle, with 40 rows: disk by 0.004 MB; data by 4 kB." in page
     assert "open file handles" in svg
     assert svg == figure(cycles)
     assert len(svg.encode()) < 200_000
