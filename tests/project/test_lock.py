@@ -53,6 +53,20 @@ def test_a_second_run_is_refused_with_the_name_of_the_holder(lock: Path) -> None
         process.communicate()
 
 
+@pytest.mark.parametrize("torn", ["", '{"who": "a nig', "[1]", "{}", "\udcff"])
+def test_a_second_run_is_refused_though_the_name_of_the_holder_is_torn(
+    lock: Path, torn: str
+) -> None:
+    process = holder(lock)
+    lock.with_name("run.lock.holder").write_bytes(torn.encode(errors="surrogateescape"))
+    try:
+        with pytest.raises(InfrastructureError, match="another process"), project_lock(lock, "me"):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_killed_run_releases_the_lock(lock: Path) -> None:
     process = holder(lock)
     os.kill(process.pid, signal.SIGKILL)

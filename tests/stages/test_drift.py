@@ -11,7 +11,7 @@ import torch
 
 from polydistill.config.params import Params
 from polydistill.contracts import Rule
-from polydistill.errors import MissingDataError, ShapeError
+from polydistill.errors import DataError, MissingDataError, ShapeError
 from polydistill.project.layout import Layout
 from polydistill.stages.drift import (
     DriftReport,
@@ -136,4 +136,14 @@ def test_a_student_of_another_width_is_refused(
 
 def test_a_missing_reference_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="no reference for drift"):
+        load_reference(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["columns.json", "embeddings.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"[[1", b"\x80\xff" * 20])
+def test_a_damaged_reference_is_an_error(tmp_path: Path, file: str, content: bytes) -> None:
+    save_reference(Reference(np.zeros((5, 3), dtype=np.float32), {}), tmp_path)
+    (tmp_path / file).write_bytes(content)
+
+    with pytest.raises(DataError, match="is damaged.*Publish the student again"):
         load_reference(tmp_path)

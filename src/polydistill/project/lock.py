@@ -66,6 +66,6 @@ def held(lock: Path, who: str, what: str, *, wait_s: float, advice: str) -> Iter
 def _name_of(holder: Path) -> str:
     try:
         found = json.loads(holder.read_text(encoding="utf-8"))
-    except FileNotFoundError:  # the holder has not written its name yet
+        return f"{found['who']} (process {found['pid']})"
+    except (OSError, ValueError, TypeError, LookupError):  # the holder has not written its name yet
         return "another process"
-    return f"{found['who']} (process {found['pid']})"

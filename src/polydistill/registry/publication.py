@@ -180,8 +180,12 @@ def write_smoke_test(path: Path, bundle: Path, kind: Modality) -> None:
 
 def same_answers(path: Path, answers: FloatArray) -> Finding:
     """Compare a bundle's embeddings with those that `write_smoke_test` wrote when the bundle was published."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    expected = np.asarray(content["embeddings"], dtype=np.float32)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        expected = np.asarray(content["embeddings"], dtype=np.float32)
+    except (ValueError, TypeError, LookupError) as error:
+        because = f"{path.name} of the version is damaged: {short(str(error), 200)}."
+        return Finding(holds=False, because=because)
     if answers.shape != expected.shape:
         because = f"the published bundle answers with shape {answers.shape}, not {expected.shape}."
         return Finding(holds=False, because=because)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from polydistill.config.params import Params
@@ -16,6 +17,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus
 from polydistill.errors import DataError, MissingDataError
 from polydistill.evaluation import drift
+from polydistill.project.card import damaged
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.stages.validate import RuleChecker
@@ -101,12 +103,16 @@ def load_reference(folder: Path) -> Reference:
 
     Raises:
         MissingDataError: The folder holds no reference.
+        DataError: A file is damaged.
     """
     for file in (folder / EMBEDDINGS, folder / COLUMNS):
         if not file.exists():
             raise MissingDataError(f"No file {file}: this version has no reference for drift.")
-    columns = json.loads((folder / COLUMNS).read_text(encoding="utf-8"))
-    return Reference(load_file(folder / EMBEDDINGS)["embeddings"], columns)
+    try:
+        columns = json.loads((folder / COLUMNS).read_text(encoding="utf-8"))
+        return Reference(load_file(folder / EMBEDDINGS)["embeddings"], columns)
+    except (OSError, ValueError, LookupError, SafetensorError) as error:
+        raise damaged(folder, error, "publish the student again") from error
 
 
 def measure_drift(  # noqa: PLR0913 - two corpora with their settings

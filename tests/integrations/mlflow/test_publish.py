@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from polydistill.config.params import load_params
 from polydistill.errors import (
+    DataError,
     DivergedError,
     InfrastructureError,
     MissingDataError,
@@ -450,3 +451,15 @@ def test_a_version_of_a_release_with_other_modules_still_loads_and_compares(
     retrain(evaluated, seed=1, score=0.6)
     publish(evaluated, params, "text")
     assert promote(evaluated, params, "text").promoted
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[1]", b"flavors:\n  py", b"a: [", b"\x80", b"flavors: {}\n"]
+)
+def test_a_damaged_mlmodel_is_named(evaluated: Path, content: bytes) -> None:
+    publish(evaluated, load_params(evaluated), "text")
+    (card,) = (evaluated / "mlruns").rglob("MLmodel")
+    card.write_bytes(content)
+
+    with pytest.raises(DataError, match="MLmodel is damaged"):
+        load_model(evaluated, "models:/student-text/1")

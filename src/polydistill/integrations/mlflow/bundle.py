@@ -27,6 +27,7 @@ from polydistill.integrations.mlflow.store import (
     import_mlflow,
     missing_explained,
 )
+from polydistill.project.card import damaged
 from polydistill.students import encode, load_student
 
 PACKAGE = Path(polydistill.__file__).parent
@@ -110,10 +111,21 @@ def load_model(root: Path, uri: str) -> Callable[[Sequence[Any]], FloatArray]:
     with TemporaryDirectory() as folder:
         bundle = bundle_folder(root, uri, Path(folder))
         registered, card = load_student(bundle), bundle.parents[1] / "MLmodel"
-        flavors = yaml.safe_load(card.read_text(encoding="utf-8"))["flavors"]
-    modality = flavors["python_function"]["config"]["modality"]  # see `register_student`
-    kind: Modality = MODALITIES.get(modality)()
+        kind: Modality = MODALITIES.get(_modality(card))()
     return lambda examples: encode(registered, as_examples(examples, kind))
+
+
+def _modality(card: Path) -> str:
+    """Return the modality that `register_student` has written to the file `MLmodel`.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    try:
+        flavors = yaml.safe_load(card.read_text(encoding="utf-8"))["flavors"]
+        return str(flavors["python_function"]["config"]["modality"])
+    except (OSError, ValueError, TypeError, LookupError, yaml.YAMLError) as error:
+        raise damaged(card, error, "publish the student again") from error
 
 
 def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
