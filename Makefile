@@ -80,7 +80,7 @@ information: .venv/.ready  ## Estimate the mutual information with each teacher,
 	@$(BIN)/polydistill information $(MODALITY)
 
 soak: .venv/.ready  ## Retrain a small project twenty times; measure disk, memory, time (half an hour): docs/results/soak.md
-	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments soak $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.life.soak $(ARGS)
 
 dump: .venv/.ready  ## Write the registry and the champion's run as sorted JSON: mlruns/exports/
 	@$(BIN)/polydistill dump $(MODALITY)

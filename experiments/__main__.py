@@ -18,7 +18,7 @@ ShowOnly = Annotated[
 AtMost = Annotated[int | None, typer.Option(min=1, help="The maximum number of trials to run.")]
 experiments = typer.Typer(
     cls=CommandGroup,
-    help="Compare and measure methods. Each command writes a page to docs/results/.",
+    help="Compare and measure methods. Each command writes a page to docs/results/<modality>/.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -134,19 +134,6 @@ def costs(modality: Modality, *, as_json: AsJson = False) -> None:
     from polydistill.config.params import load_params
 
     show(measure_costs(ROOT, load_params(ROOT), modality), as_json=as_json)
-
-
-@experiments.command(epilog="Example: python -m experiments soak")
-def soak(
-    *,
-    cycles: Annotated[int, typer.Option(min=7, help="The number of retrains.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """Retrain a small project repeatedly; measure disk, memory and time (half an hour)."""
-    from experiments.soak import soak as run_cycles
-
-    done = run_cycles(ROOT, cycles, ProgressLines("soak"))
-    show({"cycles": len(done), "page": "docs/results/soak.md"}, as_json=as_json)
 
 
 if __name__ == "__main__":

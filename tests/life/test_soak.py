@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.soak import PARTS, Cycle, figure, markdown, run_cycles, trend
 from tests.life.shop import open_shop
+from tests.life.soak import PARTS, Cycle, figure, markdown, run_cycles, trend
 
 GROW_WITH_ROWS, FLAT_PARTS = ("data", "artifacts", "DVC's cache"), ("reports", "scratch")
 

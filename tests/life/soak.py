@@ -1,4 +1,4 @@
-"""Scheduled retrains of one project with appended rows: which quantities grow, and which stay flat."""
+"""Scheduled retrains of one project with appended rows: which quantities grow, and which stay flat (`make soak`)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import pandas as pd
 import psutil
 import pytest
+import typer
 import yaml
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import theilslopes
 
 from experiments.forest_plot import WIDTH_INCHES, standalone
 from experiments.formatting import row
+from polydistill.cli.console import ProgressLines
+from polydistill.config import environment
 from polydistill.config.params import load_params, write_resolved
 from polydistill.contracts import Progress
 from polydistill.errors import StageError
@@ -350,3 +353,15 @@ def _split(name: str) -> tuple[str, str]:
     """Return the name of a quantity and its unit, after a blank if there is one."""
     quantity, _, unit = name.partition(", ")
     return quantity, f" {unit}" if unit else ""
+
+
+def main(cycles: Annotated[int, typer.Option(min=7, help="The number of retrains.")] = 20) -> None:
+    """Retrain a small project repeatedly; measure disk, memory and time (half an hour)."""
+    done = soak(Path(), cycles, ProgressLines(NAME))
+    typer.echo(f"{len(done)} cycles: docs/results/soak.md")
+
+
+if __name__ == "__main__":
+    environment.prepare()
+    environment.exit_on_sigterm()
+    typer.run(main)
