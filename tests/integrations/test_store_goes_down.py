@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from mlflow import MlflowClient
@@ -188,7 +187,7 @@ class Answering(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         kind = self.server.kind  # type: ignore[attr-defined]
         if kind == "slow":
-            time.sleep(2.0)
+            self.server.over.wait()  # type: ignore[attr-defined]
         if kind == "silent":
             return
         self.send_response(kind if isinstance(kind, int) else 200)
@@ -208,9 +207,10 @@ def serving(kind: object) -> Iterator[str]:
         yield "127.0.0.1:9"
         return
     with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        server.kind = kind  # type: ignore[attr-defined]
+        server.kind, server.over = kind, Event()  # type: ignore[attr-defined]
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{server.server_port}"
+        server.over.set()  # type: ignore[attr-defined]
         server.shutdown()
 
 

@@ -1,8 +1,9 @@
 """Reads the JSON reports of the stages, and checks their types before anything uses them."""
 
 import json
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -104,7 +105,7 @@ def read_report(path: Path, stage: str) -> Json:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        content: Json = json.loads(text, parse_constant=_refuse)
+        content: Json = json.loads(text, parse_constant=_finite, parse_float=_finite)
         SHAPES[stage].validate_python(content)
     except FileNotFoundError:
         raise MissingDataError(f"No file {path}: run the {stage} stage first.") from None
@@ -121,5 +122,8 @@ def read_report(path: Path, stage: str) -> Json:
     raise DataError(f"{path} is damaged: {found}. Run the {stage} stage again.")
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a finite number")
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
