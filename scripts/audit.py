@@ -1,4 +1,4 @@
-"""Report known vulnerabilities of the locked packages. Without PyPI's advisories, say so and succeed."""  # noqa: INP001
+"""Report known vulnerabilities of the locked packages; if PyPI has no advisories to read, print a note and exit with 0."""  # noqa: INP001
 
 import json
 import subprocess

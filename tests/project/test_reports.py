@@ -63,7 +63,7 @@ def test_a_damaged_report_is_named(tmp_path: Path, stage: str, content: bytes) -
 
 
 def test_a_report_that_is_a_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match="cannot be read: .*directory.*Run the distill stage"):
         read_report(tmp_path, "distill")
 
 

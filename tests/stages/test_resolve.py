@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from polydistill.config.params import parse_params
-from polydistill.data.weights import LFS_POINTER
+from polydistill.data.files import LFS_POINTER
 from polydistill.errors import DataError, ParamsError, UnknownNameError
 from polydistill.stages.resolve import check_files, resolve
 from tests.our_params import text_params

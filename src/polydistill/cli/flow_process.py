@@ -28,14 +28,14 @@ def run_flows(
 ) -> dict[str, int]:
     """Run `flows.retrain` for one or all modalities, each in a new process, and return the exit codes by modality.
 
-    A run in a workspace has its own registry and reports: it does not change the project. A quick run is always in one.
+    A run in a workspace has its own registry and reports: it does not change the project.
     If one modality fails, the next one still runs.
 
     Args:
         root: The project folder.
         modality: A block of `params.yaml`, or `all`.
         quick: Whether to apply the changes under `quick` in the blocks.
-        workspace: The name of the workspace to run in; None: the project folder, and `quick` for a quick run.
+        workspace: The name of the workspace to run in; None: the project folder.
         to_stderr: Whether the flows write to standard error, so that standard output holds only the result.
 
     Raises:
@@ -46,7 +46,6 @@ def run_flows(
     """
     project = load_params(root)
     overrides = quick_overrides(project, modality) if quick else {}
-    workspace = workspace or (QUICK if quick else None)
     folder = make_workspace(root, workspace, overrides) if workspace else root
     if not (folder / "flows" / "retrain.py").exists():
         raise StageError(f"No flows/retrain.py in {folder.resolve()}: run in a project folder.")

@@ -30,11 +30,7 @@ def checked_encoding(name: str) -> str:
     return name
 
 
-Encoding = Annotated[
-    str,
-    AfterValidator(checked_encoding),
-    Field(exclude_if=lambda name: name == UTF_8),  # older settings have no such key
-]
+Encoding = Annotated[str, AfterValidator(checked_encoding)]
 
 
 PATH_OPTIONS = ("model", "folder", "tokenizer", "vocabulary", "vectors", "weights", "checkpoints")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from polydistill.config.data import UTF_8
 from polydistill.errors import DataError, MissingDataError, short
 
 IMAGE_SUFFIXES = frozenset(
@@ -18,12 +19,11 @@ IMAGE_SUFFIXES = frozenset(
 )
 Opened = gzip.GzipFile | io.BufferedReader
 GZIP = ".gz"
-UTF_8 = "utf-8"
 ENCODING_HINT = (
     "Save the file as UTF-8, or name its encoding, such as latin-1 or cp1252: `encoding` beside the file's `path` in "
     "params.yaml, or `polydistill init --encoding`."
 )
-LFS_POINTER = b"version https://git-lfs"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """The first bytes of the file that git has in place of a large file."""
 
 

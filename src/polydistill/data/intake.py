@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from polydistill.config.data import CorpusParams, TaskKind, TaskParams
+from polydistill.config.data import UTF_8, CorpusParams, TaskKind, TaskParams
 from polydistill.contracts import Modality, Rule
-from polydistill.data.files import UTF_8, require_column
+from polydistill.data.files import require_column
 from polydistill.data.groups import draw, groups_of
 from polydistill.data.inputs import guess_column, guess_kind, guess_label
 from polydistill.data.tables import complete_task, corpus_table, sides

@@ -151,7 +151,7 @@ def _parsed(smiles: str) -> Any | None:
 
 
 def _lacks_hydrogens(smiles: str, molecule: Any | None) -> bool:
-    """Return whether every atom of a SMILES is in brackets, and carbons lack all their hydrogens or RDKit cannot read it."""
+    """Return whether a SMILES looks like SELFIES or SMARTS: every atom is in brackets, and none has a hydrogen."""
     tokens = ATOM.findall(smiles)
     if len(tokens) < 2 or not all(token.startswith("[") for token in tokens):
         return False

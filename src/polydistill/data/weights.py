@@ -13,13 +13,13 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from polydistill.data.files import LFS_POINTER
 from polydistill.errors import DataError, MissingDataError, ParamsError, StageError, needs_extra
 from polydistill.project.files import sha256_of, write_atomic
 
 PACKAGE, WHEEL = "package:", "wheel:"
 DOWNLOADS = Path(".polydistill/downloads")
 WHEEL_SOURCE = re.compile(r"wheel:([\w.-]+)==([\w.+!]+)/(?P<path>[^#]+)#sha256=([0-9a-f]{64})")
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 LFS_POINTER_BYTES = 1024  # the maximum size of a pointer file
 EXTERNAL_DATA = b"\n\x08location\x12"
 """The bytes of an ONNX file before the name of a file with external data: a protobuf entry with the key `location`."""

@@ -48,7 +48,8 @@ def find_files(root: Path, modality: str, older_than_h: float) -> list[Garbage]:
     Files that were written in the last `older_than_h` hours or that `dvc.lock` names are not listed. The list is
     empty while a stage is running.
     """
-    if stage_is_running(root):
+    recover(root)
+    if running(root):
         return []
     found = [*_work(root, modality), *_scratch(root), *_embeddings(root, modality)]
     limit = time.time() - older_than_h * HOUR
@@ -67,12 +68,6 @@ def remove_files(root: Path, garbage: Garbage) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
-
-
-def stage_is_running(root: Path) -> bool:
-    """Return whether a running process holds one of DVC's locks on a path."""
-    recover(root)
-    return bool(running(root))
 
 
 def size_of(path: Path) -> int:

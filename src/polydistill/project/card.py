@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from polydistill.errors import DataError, MissingDataError
+from polydistill.errors import DataError, MissingDataError, short
 from polydistill.project.files import sha256_of, write_atomic
 
 FILES = "files"
@@ -57,7 +57,7 @@ def _verify(card: Path, name: str, sha256: object, remedy: str) -> None:
     """Check that the folder of a card has the file `name`, with this content."""
     file = card.parent / name
     if name.startswith("/") or "\0" in name or ".." in PurePosixPath(name).parts:
-        raise damaged(card, f"it lists {name[:80]!r}, which is outside the folder", remedy)
+        raise damaged(card, f"it lists {short(name)}, which is outside the folder", remedy)
     try:
         found = sha256_of(file)
     except FileNotFoundError as error:
@@ -74,7 +74,8 @@ def damaged(path: Path, why: Exception | str, remedy: str) -> DataError:
     """Return the error for a damaged file, with the first line of `why`."""
     if isinstance(why, ValidationError):
         problem = why.errors()[0]
-        why = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        where = ".".join(map(str, problem["loc"]))
+        why = f"{where and where + ': '}{problem['msg']} (got {short(problem['input'])})"
     first = next(iter(str(why).splitlines()), type(why).__name__)[:200].rstrip(".:")
     state = "cannot be read" if isinstance(why, OSError) else "is damaged"
     return DataError(f"{path} {state}: {first}. {_sentence(remedy)}")

@@ -5,9 +5,10 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from polydistill.errors import DataError, MissingDataError, short
+from polydistill.errors import MissingDataError
+from polydistill.project.card import damaged
 
 Json = dict[str, Any]
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
@@ -20,7 +21,7 @@ class Report(BaseModel):
 
 
 class Distillation(Report):
-    """What is read of `distill.json`; see `training.distillation.DistillReport`."""
+    """The keys of `distill.json` that are read; see `training.distillation.DistillReport`."""
 
     student_sha256: str
     dim: int
@@ -45,14 +46,14 @@ class Expectation(Report):
 
 
 class Validation(Report):
-    """What is read of `validation.json`."""
+    """The keys of `validation.json`."""
 
     success: bool
     rules: list[Expectation]
 
 
 class Rule(Report):
-    """What is read of a rule in `promotion.json`; see `registry.evidence.RuleOutcome`."""
+    """What is read of a rule in `promotion.json` that are read; see `registry.evidence.RuleOutcome`."""
 
     name: str
     passed: bool
@@ -66,7 +67,7 @@ class Rule(Report):
 
 
 class Judged(Report):
-    """What is read of `promotion.json`; see `registry.gate.Verdict`."""
+    """The keys of `promotion.json` that are read; see `registry.gate.Verdict`."""
 
     outcome: str
     reason: str
@@ -77,7 +78,7 @@ class Judged(Report):
 
 
 class LocalStatus(Report):
-    """What is read of `status.json`."""
+    """The keys of `status.json`."""
 
     unavailable: dict[str, str] | list[str] = {}
 
@@ -109,17 +110,9 @@ def read_report(path: Path, stage: str) -> Json:
         SHAPES[stage].validate_python(content)
     except FileNotFoundError:
         raise MissingDataError(f"No file {path}: run the {stage} stage first.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        found = f"{where + ': ' if where else ''}{first['msg']} (got {short(first['input'])})"
-    except RecursionError:
-        found = "it is nested too deeply"
-    except (ValueError, OSError) as error:
-        found = str(error)
-    else:
-        return content
-    raise DataError(f"{path} is damaged: {found}. Run the {stage} stage again.")
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, error, f"run the {stage} stage again") from error
+    return content
 
 
 def _finite(text: str) -> float:

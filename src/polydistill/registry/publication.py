@@ -19,8 +19,9 @@ from polydistill.data import modalities
 from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import read_corpus, read_tasks
-from polydistill.errors import DataError, StoreError, short
+from polydistill.errors import StoreError, short
 from polydistill.evaluation.contamination import contamination
+from polydistill.project.card import damaged
 from polydistill.project.layout import Layout
 from polydistill.project.reports import read_report
 from polydistill.registry.evidence import Evidence, Finding
@@ -29,6 +30,7 @@ from polydistill.students import encode, load_student
 EVIDENCE, GROUPS, SMOKE_TEST = "evidence.json", "groups.parquet", "smoke_test.json"
 FORMER_SMOKE_TEST = "canary.json"
 """Name of the smoke test file in versions that earlier releases published."""
+REMEDY = "publish the student again"
 FORMAT = 1
 SAMPLES = Path(modalities.__file__).parent / "samples"
 N_EXAMPLES = 8
@@ -86,10 +88,9 @@ def read_evidence(path: Path) -> Evidence:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] == FORMAT:
             return TypeAdapter(Evidence).validate_python(content)
-        found = f"got format {short(content['format'])}"
     except (ValueError, TypeError, LookupError, RecursionError) as error:
-        found = f"it is damaged: {short(str(error), 300)}"
-    raise DataError(f"{path.name} must have format {FORMAT}, {found}. Publish the student again.")
+        raise damaged(path, error, REMEDY) from error
+    raise damaged(path, f"it must have format {FORMAT}, got {short(content['format'])}", REMEDY)
 
 
 def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:

@@ -463,3 +463,19 @@ def test_a_damaged_mlmodel_is_named(evaluated: Path, content: bytes) -> None:
 
     with pytest.raises(DataError, match="MLmodel is damaged"):
         load_model(evaluated, "models:/student-text/1")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"schema: '2.0'\nstages:\n  dist", b"[1]", b"\x80", b"a: ["]
+)
+def test_a_damaged_lock_file_of_a_version_is_named_and_not_repaired(
+    evaluated: Path, tmp_path: Path, content: bytes
+) -> None:
+    publish(evaluated, load_params(evaluated), "text")
+    (lock,) = (folder(evaluated) / "artifacts").rglob("artifacts/project/dvc.lock")
+    lock.write_bytes(content)
+
+    with pytest.raises(StoreError, match=r"project/dvc\.lock .* is not what was published"):
+        bundle_folder(evaluated, "models:/student-text/1", tmp_path)
+
+    assert lock.read_bytes() == content

@@ -221,7 +221,15 @@ def lock_entries(root: Path, modality: str) -> dict[str, Any]:
         StoreError: See `recovery.recover`.
     """
     recover(root)
-    path = root / LOCK_FILE
+    return entries_in(root / LOCK_FILE, modality)
+
+
+def entries_in(path: Path, modality: str) -> dict[str, Any]:
+    """Return what `lock_entries` returns from a file that is not repaired.
+
+    Raises:
+        MissingDataError: The file has no such stage.
+    """
     lock = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
     entries = {
         stage: entry

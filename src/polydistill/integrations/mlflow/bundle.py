@@ -1,13 +1,15 @@
 """Registered models of students. They consist of code, safetensors and pinned requirements, without pickle files."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -29,6 +31,10 @@ from polydistill.integrations.mlflow.store import (
 )
 from polydistill.project.card import damaged
 from polydistill.students import encode, load_student
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 PACKAGE = Path(polydistill.__file__).parent
 CODE = Path(__file__).with_name("pyfunc_student.py")
@@ -141,16 +147,11 @@ def bundle_folder(root: Path, uri: str, destination: Path) -> Path:
         StoreError: See `stamp.verified`.
         StageError: The tracking store does not answer.
     """
-    if not has_store(root):  # MLflow would create one
-        raise MissingDataError(
-            f"{root.resolve()} has no tracking store, so it cannot have {uri!r}: run in a project folder that has "
-            f"published a student, or set {URI_VARIABLE}."
-        )
-    mlflow = import_mlflow()
-    with connected(root) as client, missing_explained(uri):
-        model = mlflow.artifacts.download_artifacts(uri, dst_path=str(destination))
+    with _found(root, uri) as (client, known):
+        source = f"models:/{known.name}/{known.version}" if known else uri
+        model = import_mlflow().artifacts.download_artifacts(source, dst_path=str(destination))
         bundle = Path(model) / "artifacts" / ARTIFACT
-        return verified(client, version_at(client, uri), bundle) if URI.fullmatch(uri) else bundle
+        return verified(client, known, bundle) if known else bundle
 
 
 def version_folder(root: Path, uri: str, destination: Path) -> Path:
@@ -166,14 +167,32 @@ def version_folder(root: Path, uri: str, destination: Path) -> Path:
         StoreError: See `stamp.verified`.
         StageError: The tracking store does not answer.
     """
-    bundle_folder(root, uri, destination / "model").rename(destination / "student")
-    with connected(root) as client, missing_explained(uri):
+    with _found(root, uri) as (client, known):
+        if known:  # an alias may move between the downloads
+            uri = f"models:/{known.name}/{known.version}"
+        bundle_folder(root, uri, destination / "model").rename(destination / "student")
         run_id = import_mlflow().models.get_model_info(uri).run_id
         if not any(file.path == "heads" for file in client.list_artifacts(run_id)):
             raise MissingDataError(
                 f"The run {run_id} of {uri} holds no heads: publish the student again."
             )
         heads = client.download_artifacts(run_id, "heads", str(destination))
-        if URI.fullmatch(uri):
-            verified(client, version_at(client, uri), Path(heads))
+        if known:
+            verified(client, known, Path(heads))
     return destination
+
+
+@contextmanager
+def _found(root: Path, uri: str) -> Iterator[tuple[MlflowClient, ModelVersion | None]]:
+    """Yield a client, and the version that a URI names; None: the URI names a run or a logged model.
+
+    Raises:
+        MissingDataError: There is no such version or alias, or no tracking store.
+    """
+    if not has_store(root):  # MLflow would create one
+        raise MissingDataError(
+            f"{root.resolve()} has no tracking store, so it cannot have {uri!r}: run in a project folder that has "
+            f"published a student, or set {URI_VARIABLE}."
+        )
+    with connected(root) as client, missing_explained(uri):
+        yield client, version_at(client, uri) if URI.fullmatch(uri) else None

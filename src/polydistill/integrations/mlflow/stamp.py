@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 import polydistill
 from polydistill.config.params import PARAMS_FILE, RESOLVED_FILE
 from polydistill.errors import MissingDataError, ParamsError, StageError, StoreError
@@ -207,9 +209,17 @@ def verified(client: MlflowClient, version: ModelVersion, path: Path) -> Path:
     if tag is None or lock not in version.tags.get(FILES, "").split():
         return path
     with TemporaryDirectory() as folder:
-        local = client.download_artifacts(str(version.run_id), lock, folder)  # at different depths
+        local = client.download_artifacts(str(version.run_id), lock, folder)
         modality = version.name.removeprefix(model_name(""))
-        entries = dvc.lock_entries(Path(local).parent, modality)
+        try:
+            entries = dvc.entries_in(Path(local), modality)
+        except (
+            MissingDataError,
+            yaml.YAMLError,
+            ValueError,
+            AttributeError,
+        ):  # cut, or another type
+            entries = {}
     wrong = None if dvc.lock_digest(entries) == tag else lock
     for stage in (f"distill@{modality}", f"evaluate@{modality}"):
         for output, md5 in hashes(entries, stage, "outs").items():
