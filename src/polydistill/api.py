@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ from polydistill.config.data import TaskParams
 from polydistill.config.params import call_params, method_params, read_mapping, task_params
 from polydistill.config.training import EvaluationParams, MethodParams, enough_epochs
 from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
-from polydistill.data.files import read_table
+from polydistill.data.files import read_table, with_string_names
 from polydistill.data.groups import groups_of
 from polydistill.data.inputs import guess_modality, open_source, read_inputs
 from polydistill.data.modalities import MODALITIES
+from polydistill.data.rules import require_scorable
 from polydistill.data.tables import as_examples, benchmark_inputs, complete_task, groups_by_id
 from polydistill.embeddings.specification import Precomputed, TeacherSpec, build_teachers
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
@@ -35,7 +37,7 @@ from polydistill.evaluation import benchmark
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.export.student import Student
 from polydistill.project.code_version import code_version
-from polydistill.project.files import put_in_place
+from polydistill.project.files import put_in_place, written_to
 from polydistill.training import distillation
 from polydistill.training.dataset import held_out_mask
 from polydistill.training.plug_ins import check_method, method_modules
@@ -112,12 +114,12 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
     """
     call = call_params(seed=_plain(seed), threads=_plain(threads), held_out=_plain(held_out))
     source = open_source(examples)
-    kind: Modality = MODALITIES.get(modality or guess_modality(source))()
+    kind: Modality = MODALITIES.get(str(modality or guess_modality(source)))()
     corpus = _read_corpus(source, kind, column)
     groups = groups_of(corpus.examples, kind)
     training = distillation.Corpus(corpus.examples, groups, held_out_mask(groups, call.held_out))
     threads = call.threads or torch.get_num_threads()
-    folder = Path(cache or default_cache())
+    folder = _cache_folder(cache)
     sources = build_teachers(teachers, kind.name, threads, corpus.examples[:PROBES])
     default = student_plugin(student, kind.name, sources, corpus.examples, folder)
     method = _method(kind.name, default, settings, len(corpus.examples))
@@ -179,6 +181,7 @@ def evaluate(
         True
     """
     threads = call_params(threads=_plain(threads)).threads or torch.get_num_threads()
+    _require_students(student)
     suite = _Benchmark.read(tasks, student.modality)
     inputs = suite.inputs
     if teachers is None:
@@ -186,7 +189,7 @@ def evaluate(
     else:
         sources = build_teachers(teachers, student.modality, threads, inputs.examples[:PROBES])
     with _reporting(progress) as report:
-        store = _Cache(Path(cache or default_cache()), student.modality, report)
+        store = _Cache(_cache_folder(cache), student.modality, report)
         stored = store.embeddings(sources, inputs)
         models = {"student": inputs.embedded(student)}
         models |= {name: one.take(np.arange(len(inputs.ids))) for name, one in stored.items()}
@@ -219,6 +222,7 @@ def compare(
         ParamsError: The students have different modalities, or a task's settings are unknown or out of bounds.
         DataError: See `evaluate`.
     """
+    _require_students(student, baseline)
     if student.modality != baseline.modality:
         raise ParamsError(
             f"Both students must have the same modality, got {student.modality!r} and {baseline.modality!r}."
@@ -237,6 +241,26 @@ def compare(
 def default_cache() -> Path:
     """Return the default cache folder for embeddings and students: `$POLYDISTILL_CACHE` or `~/.cache/polydistill`."""
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "polydistill")
+
+
+def _cache_folder(cache: str | Path | None) -> Path:
+    """Return the folder of embeddings and students, which is created.
+
+    Raises:
+        ParamsError: It cannot be written.
+    """
+    with written_to(default_cache() if cache is None else cache) as folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    return folder
+
+
+def _require_students(*students: object) -> None:
+    for one in students:
+        if not isinstance(one, Student):
+            raise ParamsError(
+                f"A student must be from `distill` or `load`, got {short(one)}: load a folder with `polydistill.load`."
+            )
 
 
 @dataclass(frozen=True)
@@ -301,7 +325,9 @@ class _Benchmark:
                 raise ParamsError(
                     f"Task {name!r}: `frame` must be a DataFrame, got {short(frame)}."
                 )
+            frame = with_string_names(frame, f"Task {name!r}")
             frames[name], _ = complete_task(frame, rows[name], kind)
+            require_scorable(name, frames[name], rows[name])
         inputs = benchmark_inputs(frames, rows, kind)
         ids = inputs["id"].tolist()
         return cls(kind, rows, frames, _Rows(ids, ids, inputs[kind.column].tolist()))

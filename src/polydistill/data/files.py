@@ -4,6 +4,7 @@ import codecs
 import gzip
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -23,6 +24,11 @@ ENCODING_HINT = (
     "Save the file as UTF-8, or name its encoding, such as latin-1 or cp1252: `encoding` beside the file's `path` in "
     "params.yaml, or `polydistill init --encoding`."
 )
+ARCHIVES = {
+    b"\x1f\x8b": "compressed by gzip: let its name end in .gz",
+    b"PK\x03\x04": "a zip archive: unpack it first",
+}
+"""The first bytes of files that are not read as tables, and what they are."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """The first bytes of the file that git has in place of a large file."""
 
@@ -96,6 +102,18 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(one for one in folder.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)
 
 
+def with_string_names(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """Return a table whose columns are named by strings.
+
+    Raises:
+        DataError: Two columns have the same name, or the names have several levels.
+    """
+    names = [str(name) for name in frame.columns]
+    if isinstance(frame.columns, pd.MultiIndex) or len({*names}) < len(names):
+        raise DataError(f"{table} must have columns of different names, got {short(names)}.")
+    return frame.set_axis(names, axis=1)
+
+
 def _listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names))
 
@@ -106,6 +124,10 @@ def _table_files(path: Path) -> Sequence[Path]:
         return [path]
     if path.is_dir():
         return sorted(one for one in path.iterdir() if _format(one) in READERS and one.is_file())
+    if os.path.lexists(path):
+        is_link = path.is_symlink() and not path.exists()
+        kind = "a link to no file" if is_link else "no regular file"
+        raise DataError(f"{path} is {kind}: name a file, or a folder of files.")
     pattern = path.relative_to(path.anchor).as_posix()
     found = sorted(one for one in Path(path.anchor).glob(pattern) if one.is_file())
     if not found:
@@ -146,6 +168,9 @@ def _read_file(path: Path, encoding: str) -> pd.DataFrame:
 def _require_content(start: bytes, path: Path) -> None:
     if not start:
         raise DataError(f"{path} is empty: expected a table.")
+    for magic, what in ARCHIVES.items():
+        if start.startswith(magic):
+            raise DataError(f"{path} is {what}.")
     if start == LFS_POINTER:
         raise DataError(f"{path} is a Git LFS pointer, not the data: run `git lfs pull`.")
 
@@ -161,6 +186,8 @@ def _decoded(file: Opened, path: Path, encoding: str, hint: str = ENCODING_HINT)
         return content.decode("utf-8-sig" if codecs.lookup(encoding).name == UTF_8 else encoding)
     except UnicodeError as error:
         start = getattr(error, "start", 0)
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            hint = "It is UTF-16: set `encoding` to utf-16, or save the file as UTF-8."
         line, byte = content.count(b"\n", 0, start) + 1, content[start : start + 1].hex()
         raise DataError(
             f"{path}, line {line}: byte 0x{byte} is not {encoding} text. {hint}"

@@ -10,6 +10,8 @@ from scipy.sparse.csgraph import connected_components
 
 from polydistill.contracts import Example, Modality
 
+COMPARED = 20_000
+"""The number of characters at the start of a near key that are compared."""
 N = 5
 THRESHOLD = 0.8
 CHUNK = 5_000  # the number of keys that are compared with all keys at once, to bound memory
@@ -142,6 +144,8 @@ def links_of_equal(values: Sequence[str]) -> Ints:
 
 
 def _grams(key: str) -> set[str]:
+    """Return the character n-grams of the first `COMPARED` characters: a cell may hold a whole file."""
+    key = key[:COMPARED]
     return {key[start : start + N] for start in range(max(len(key) - N + 1, 1))}
 
 

@@ -9,8 +9,14 @@ import pandas as pd
 
 from polydistill.config.data import TaskKind
 from polydistill.contracts import Modality
-from polydistill.data.files import IMAGE_SUFFIXES, image_files, read_table, require_column
-from polydistill.errors import DataError
+from polydistill.data.files import (
+    IMAGE_SUFFIXES,
+    image_files,
+    read_table,
+    require_column,
+    with_string_names,
+)
+from polydistill.errors import DataError, PolydistillError, short
 
 EXAMPLES = (
     "smiles", "canonical_smiles", "text", "texts", "sentence", "review", "comment", "content", "body", "document",
@@ -32,10 +38,21 @@ def open_source(source: object) -> object:
 
     Raises:
         MissingDataError: There is no such file.
-        DataError: The file is damaged or has an unknown format.
+        DataError: The file is damaged or has an unknown format, or two columns have the same name.
     """
     if isinstance(source, str | Path):
-        return image_files(Path(source)) or read_table(Path(source))
+        if not str(source):
+            raise DataError("The path of the examples is empty: name a file or a folder.")
+        try:
+            return image_files(Path(source)) or read_table(Path(source))
+        except (OSError, ValueError) as error:  # a path that no file can have
+            if isinstance(error, PolydistillError):
+                raise
+            raise DataError(f"{short(str(source))} is not the path of a file: {error}.") from error
+    if isinstance(source, pd.DataFrame):
+        return with_string_names(source, "A table of examples")
+    if getattr(source, "ndim", 1) == 0:
+        raise DataError(f"Examples must be a list, got one value, {short(source)}.")
     return list(source) if isinstance(source, Iterator) else source
 
 
@@ -108,7 +125,7 @@ def guess_column(frame: pd.DataFrame, modality: Modality) -> str:
     """Return the column of examples: the column with a common name, or else the column with the longest texts.
 
     Raises:
-        DataError: No column holds texts or images.
+        DataError: No column holds texts or images, or there is no row.
 
     Examples:
         >>> from polydistill.data.modalities import MODALITIES
@@ -121,6 +138,8 @@ def guess_column(frame: pd.DataFrame, modality: Modality) -> str:
         for name, values in filled.items()
         if len(values) and isinstance(values.iloc[0], str | bytes | Mapping)
     }
+    if not len(frame):
+        raise DataError("The table must have rows, got none.")
     if not lengths:
         raise DataError(
             f"The table must have a column of examples, got {', '.join(filled)}: "

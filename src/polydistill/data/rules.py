@@ -179,6 +179,29 @@ def _add_labels(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
     return [*rules, between("label_share", because, max_value=LARGEST_CLASS)]
 
 
+def require_scorable(name: str, frame: pd.DataFrame, task: TaskParams) -> None:
+    """Check what scoring needs in the table of a task that the validate stage has not checked.
+
+    Raises:
+        DataError: An id is repeated, a label is not a finite number, or there is only one class.
+    """
+    ids, labels = frame["id"], frame["label"]
+    repeated, because = ids[ids.duplicated()], None
+    if len(repeated):
+        because = f"the id {short(repeated.iloc[0])} must be unique, got {(ids == repeated.iloc[0]).sum()} rows with it"
+    elif task.kind in NUMBER_KINDS:
+        wrong = labels[~pd.to_numeric(labels, errors="coerce").map(math.isfinite)]
+        if len(wrong):
+            because = f"a label must be a finite number, got {short(wrong.tolist()[0])} in row {wrong.index[0] + 1}"
+    elif task.kind != "retrieval":
+        learnt = labels[frame["split"] == "train"] if task.kind in CLASS_KINDS else labels
+        if learnt.nunique() == 1:
+            where = " in its train rows" if task.kind in CLASS_KINDS else ""
+            because = f"it must have at least two labels{where}, got only {short(learnt.iloc[0])}"
+    if because:
+        raise DataError(f"Task {name!r}: {because}.")
+
+
 def _is_scored(frame: pd.DataFrame) -> pd.Series[bool]:
     return frame["split"] == "test" if "split" in frame else frame["label"].notna()
 

@@ -60,7 +60,8 @@ def _read_each(
         try:
             examples.append(read(value))
         except DataError as error:
-            raise type(error)(f"{each} {number}: {error}") from error
+            file = f" ({value})" if isinstance(value, Path) else ""
+            raise type(error)(f"{each} {number}{file}: {error}") from error
     return examples
 
 

@@ -1,6 +1,7 @@
 """Builds teachers from a Python caller's arguments: hub names, folders, ONNX files, tables, objects with `encode`."""
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -136,8 +137,16 @@ class EncoderTeacher:
         return Embeddings(self._encode(list(examples)), np.ones(len(examples), dtype=np.bool_))
 
     def _encode(self, examples: list[Example]) -> FloatArray:
-        values = np.asarray(self._encoder.encode(examples), dtype=np.float32)
-        if values.ndim != 2 or len(values) != len(examples):
+        found = self._encoder.encode(examples)
+        try:
+            with warnings.catch_warnings(action="error", category=np.exceptions.ComplexWarning):
+                values = np.asarray(found, dtype=np.float32)
+        except (TypeError, ValueError, np.exceptions.ComplexWarning) as error:
+            raise ShapeError(
+                f"Teacher {self.name!r}: encode() must return real numbers of shape (n, dim), got "
+                f"{type(found).__name__}: {error}."
+            ) from error
+        if values.ndim != 2 or len(values) != len(examples) or not values.shape[1]:
             raise ShapeError(
                 f"Teacher {self.name!r}: encode() of {len(examples)} examples must return shape "
                 f"({len(examples)}, dim), got {values.shape}."
@@ -188,6 +197,8 @@ def _build(spec: object, modality: str, threads: int, probes: Sequence[Example])
     if isinstance(spec, Mapping):
         return _of_family(spec.get("name", spec.get("family")), spec, threads)
     if isinstance(spec, str | Path):
+        if not str(spec):
+            raise ParamsError("The name or path of a teacher must not be empty.")
         return _named(str(spec), modality, threads)
     if hasattr(spec, "embed") and hasattr(spec, "identity"):
         return cast("Teacher", spec)

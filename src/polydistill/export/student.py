@@ -16,9 +16,9 @@ from polydistill import contracts
 from polydistill.contracts import FloatArray, Modality
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import as_examples
-from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError
+from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError, short
 from polydistill.export.predicted_embeddings import PredictedEmbedding, TeacherPredictor
-from polydistill.project.files import put_in_place, write_atomic
+from polydistill.project.files import put_in_place, write_atomic, written_to
 from polydistill.students import CARD, encode, load_student, read_student_card
 
 STUDENT, HEADS, MODALITY = "student", "heads", "modality"
@@ -174,23 +174,24 @@ class Student:
 
         Raises:
             DataError: The folder exists and holds no student.
+            ParamsError: The folder cannot be written.
         """
-        target = Path(folder)
-        is_free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
-        if not is_free and not (target / CARD).is_file():
-            raise DataError(
-                f"{target} must be a new folder, or one that holds a student: choose another, or remove it."
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".polydistill-", dir=target.parent) as place:
-            made = Path(place) / "student"
-            shutil.copytree(self._folder, made)
-            if self._has_heads and not (made / HEADS).exists():
-                shutil.copytree(self._heads, made / HEADS)
-            card = json.loads((made / CARD).read_text(encoding="utf-8"))
-            text = json.dumps({**card, MODALITY: self.modality}, indent=2)
-            write_atomic(made / CARD, text + "\n")
-            put_in_place(made, target)
+        with written_to(folder) as target:
+            is_free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+            if not is_free and not (target / CARD).is_file():
+                raise DataError(
+                    f"{target} must be a new folder, or one that holds a student: choose another, or remove it."
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".polydistill-", dir=target.parent) as place:
+                made = Path(place) / "student"
+                shutil.copytree(self._folder, made)
+                if self._has_heads and not (made / HEADS).exists():
+                    shutil.copytree(self._heads, made / HEADS)
+                card = json.loads((made / CARD).read_text(encoding="utf-8"))
+                text = json.dumps({**card, MODALITY: self.modality}, indent=2)
+                write_atomic(made / CARD, text + "\n")
+                put_in_place(made, target)
         return target
 
     @property
@@ -212,9 +213,11 @@ def load(folder: str | Path, *, modality: str | None = None) -> Student:
 
     Raises:
         MissingDataError: The folder holds no student.
-        ParamsError: The modality is neither recorded nor given.
+        ParamsError: The modality is neither recorded nor given, or `folder` is not a path.
         DataError: A file is damaged.
     """
+    if not isinstance(folder, str | Path):
+        raise ParamsError(f"A student's folder must be a path, got {short(folder)}.")
     path, heads = Path(folder), None
     if not (path / CARD).exists() and (path / STUDENT / CARD).exists():
         path, heads = path / STUDENT, path / HEADS

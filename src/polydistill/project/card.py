@@ -39,6 +39,8 @@ def read_card(path: Path, remedy: str, *, verify: bool = True) -> dict[str, Any]
         MissingDataError: The card, or a file that it lists, is missing.
         DataError: The card, or a file that it lists, is damaged.
     """
+    if path.exists() and not path.is_file():
+        raise damaged(path, "it must be a file", remedy)
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
@@ -58,6 +60,8 @@ def _verify(card: Path, name: str, sha256: object, remedy: str) -> None:
     file = card.parent / name
     if name.startswith("/") or "\0" in name or ".." in PurePosixPath(name).parts:
         raise damaged(card, f"it lists {short(name)}, which is outside the folder", remedy)
+    if file.exists() and not file.is_file():
+        raise damaged(file, "it must be a file", remedy)
     try:
         found = sha256_of(file)
     except FileNotFoundError as error:

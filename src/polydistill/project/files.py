@@ -4,9 +4,11 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from polydistill.errors import MissingDataError, ParamsError
+from polydistill.errors import MissingDataError, ParamsError, PolydistillError, short
 
 FULL_DISK = ("No space left on device", "PytorchStreamWriter failed", "database or disk is full")
 """Messages about a full disk from libraries that do not pass on the error number."""
@@ -53,6 +55,26 @@ def require_writable(path: Path) -> None:
         raise ParamsError(f"{path} is a folder: name a file in it.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ParamsError(f"{path} cannot be written: change its permissions, or name another.")
+
+
+@contextmanager
+def written_to(folder: object) -> Iterator[Path]:
+    """Yield the path of a folder in which the block writes, and explain why it cannot be written.
+
+    Raises:
+        ParamsError: `folder` is not a path, or the block cannot write there.
+    """
+    if not isinstance(folder, str | os.PathLike) or not str(folder):
+        raise ParamsError(f"A folder must be given as a path, got {short(folder)}.")
+    try:
+        yield Path(folder)
+    except (OSError, ValueError) as error:
+        if isinstance(error, PolydistillError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise ParamsError(
+            f"{short(os.fspath(folder))} cannot be written: {reason}. Choose another folder."
+        ) from error
 
 
 def put_in_place(made: Path, target: Path) -> None:
