@@ -1,7 +1,10 @@
 """Commands that create a project and run the pipeline or single stages. They import large libraries when they run."""
 
+import sys
+from os.path import relpath
 from pathlib import Path
 from shlex import quote
+from shutil import which
 from typing import Annotated, Literal
 
 import typer
@@ -110,7 +113,10 @@ def run(
             summary = summarise(folder, project_params(folder), name)
             show({"page": page, **plain(summary)}, as_json=True)
         elif ended and workspace:
-            typer.echo(f"This run is in {folder}: run commands there. Report: {page}")
+            activate = (
+                "" if which("polydistill") else f"source {relpath(sys.prefix)}/bin/activate && "
+            )
+            typer.echo(f"The run is in a folder of its own. Use it there: {activate}cd {folder}")
     raise typer.Exit(max(exit_codes.values()))
 
 
