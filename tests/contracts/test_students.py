@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -271,13 +271,18 @@ CARDS = JSON | st.fixed_dictionaries(
         "modality": JSON | st.just("text"),
         "files": JSON
         | st.dictionaries(
-            st.sampled_from(["/dev/zero", "../x", "a\0b", "model.safetensors", "x" * 300]), JSON
+            st.sampled_from(
+                ["/dev/zero", "../x", "a\0b", "model.safetensors", "x" * 300, "\ud800"]
+            ),
+            JSON,
         ),
     },
 )
 
 
 @given(CARDS | st.binary(max_size=60))
+@example({"files": {"x" * 300: None}})
+@example({"files": {"\ud800": None}})
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_other_card_is_refused(bundles: Path, content: object) -> None:
     with TemporaryDirectory() as place:

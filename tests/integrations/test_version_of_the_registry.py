@@ -81,7 +81,8 @@ def test_a_version_whose_run_holds_no_heads_is_refused_and_nothing_is_written(
     code, told = predict(CHALLENGER, "out.npz")
 
     assert code == 3
-    assert f"The run {run_id} of {CHALLENGER} holds no heads: publish the student again." in told
+    version = "models:/student-text/1"  # the one that the alias points to
+    assert f"The run {run_id} of {version} holds no heads: publish the student again." in told
     assert not (published / "out.npz").exists()
 
 

@@ -1,5 +1,6 @@
 """Cards: the JSON file that describes a folder, such as a student's bundle, with the hashes of the other files."""
 
+import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -58,18 +59,20 @@ def read_card(path: Path, remedy: str, *, verify: bool = True) -> dict[str, Any]
 def _verify(card: Path, name: str, sha256: object, remedy: str) -> None:
     """Check that the folder of a card has the file `name`, with this content."""
     file = card.parent / name
-    if name.startswith("/") or "\0" in name or ".." in PurePosixPath(name).parts:
+    if name.startswith("/") or ".." in PurePosixPath(name).parts:
         raise damaged(card, f"it lists {short(name)}, which is outside the folder", remedy)
-    if file.exists() and not file.is_file():
-        raise damaged(file, "it must be a file", remedy)
     try:
+        if file.exists() and not file.is_file():
+            raise damaged(file, "it must be a file", remedy)
         found = sha256_of(file)
     except FileNotFoundError as error:
         raise MissingDataError(
             f"{card.parent} is damaged: the file {name} is missing. {_sentence(remedy)}"
         ) from error
-    except OSError as error:
-        raise damaged(file, error, remedy) from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+            raise damaged(file, error, remedy) from error
+        raise damaged(card, f"it lists {short(name)}, which is no file name", remedy) from error
     if found != sha256:
         raise damaged(file, f"its content is not the one that {card.name} lists", remedy)
 
