@@ -90,6 +90,8 @@ def test_a_folder_that_cannot_be_written(
         distil(TEXTS, folder)
     with pytest.raises(PolydistillError):
         student.save(folder)
+    with pytest.raises(PolydistillError):
+        polydistill.load(folder)
 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

@@ -250,7 +250,7 @@ def _panels(one: Cycle) -> dict[str, float]:
 
 def _quantities(one: Cycle) -> dict[str, float]:
     parts = {f"{part}, kB": size for part, size in one.disk_kb.items() if part != "database"}
-    counts = {"threads": one.threads, "files": one.files, "versions": one.versions}
+    counts = {"threads": one.threads, "files": one.files}
     return {"rows": one.rows, **_panels(one), **counts, **parts}
 
 

@@ -41,7 +41,7 @@ def test_memory_handles_database_and_disk_are_flat_or_grow_with_rows_and_version
         one.disk_kb["database"] - earlier.disk_kb["database"]
         for earlier, one in ((second, third), (third, fourth))
     )
-    assert after <= 1.2 * before + 16
+    assert after <= 1.5 * before + 16  # a promotion writes more rows than a refusal
     assert after < 200
 
 

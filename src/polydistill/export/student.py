@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -219,7 +220,7 @@ def load(folder: str | Path, *, modality: str | None = None) -> Student:
     if not isinstance(folder, str | Path):
         raise ParamsError(f"A student's folder must be a path, got {short(folder)}.")
     path, heads = Path(folder), None
-    if not (path / CARD).exists() and (path / STUDENT / CARD).exists():
+    if not os.path.lexists(path / CARD) and os.path.lexists(path / STUDENT / CARD):
         path, heads = path / STUDENT, path / HEADS
     card = read_student_card(path)
     project = path.resolve().parent.name  # artifacts/<modality>/student

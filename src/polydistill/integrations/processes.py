@@ -17,6 +17,7 @@ from polydistill.config.environment import path_of_commands
 from polydistill.errors import StageError
 
 GRACE_S = 5.0
+WATCH_S = 5.0
 KEPT_LINES = 200
 _running: dict[subprocess.Popen[str], bool] = {}
 """The running commands, and whether this process has stopped each of them."""
@@ -58,7 +59,8 @@ def run_command(
         environment: Environment variables that are added to, or replace, those of this process.
 
     Raises:
-        StageError: The command could not start, exceeded the timeout, or was stopped by `stop_all`.
+        StageError: The command could not start, exceeded the timeout, was stopped by `stop_all`, or `root` became
+            read-only.
     """
     started = time.monotonic()
     try:
@@ -77,9 +79,10 @@ def run_command(
             _running[process] = False
     except OSError as error:
         raise StageError(f"`{command[0]}` cannot start in {root.resolve()}: {error}.") from error
-    timer = threading.Timer(timeout_s, _stop, [process])
-    timer.daemon = True
-    timer.start()
+    ended, reasons = threading.Event(), list[str]()
+    threading.Thread(
+        target=_watch, args=(process, root, timeout_s, ended, reasons), daemon=True
+    ).start()
     lines: deque[str] = deque(maxlen=KEPT_LINES)
     with process:
         try:
@@ -90,14 +93,13 @@ def run_command(
                     sys.stdout.flush()
             exit_code = process.wait()
         finally:
-            timer.cancel()
+            ended.set()
             _signal(process, signal.SIGKILL)  # children that the command left behind
             with _lock:
                 stopped = _running.pop(process)
     seconds = time.monotonic() - started
     if stopped:
-        limit = f" after its limit of {timeout_s:g} s" if seconds >= timeout_s else ""
-        raise StageError(f"`{' '.join(command)}` was stopped{limit}.")
+        raise StageError(f"`{' '.join(command)}` was stopped{''.join(reasons)}.")
     return Finished(exit_code, tuple(lines), seconds)
 
 
@@ -124,6 +126,26 @@ def child_environment() -> Mapping[str, str]:
     columns = str(shutil.get_terminal_size().columns)
     own = {"PATH": path_of_commands(), "PYTHONUNBUFFERED": "1", "COLUMNS": columns}
     return {**os.environ, **own}
+
+
+def _watch(
+    process: subprocess.Popen[str],
+    root: Path,
+    timeout_s: float,
+    ended: threading.Event,
+    reasons: list[str],
+) -> None:
+    """Stop a command after its limit, or when its folder becomes read-only: DVC would try to write for ever."""
+    limit, was_writable = time.monotonic() + timeout_s, os.access(root, os.W_OK)
+    while not ended.wait(min(WATCH_S, max(0.0, limit - time.monotonic()))):
+        if time.monotonic() >= limit:
+            reasons.append(f" after its limit of {timeout_s:g} s")
+        elif was_writable and not os.access(root, os.W_OK):
+            reasons.append(f": {root.resolve()} has become read-only. Check the disk and run again")
+        else:
+            continue
+        _stop(process)
+        return
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -1,6 +1,5 @@
 """Cards: the JSON file that describes a folder, such as a student's bundle, with the hashes of the other files."""
 
-import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -40,9 +39,8 @@ def read_card(path: Path, remedy: str, *, verify: bool = True) -> dict[str, Any]
         MissingDataError: The card, or a file that it lists, is missing.
         DataError: The card, or a file that it lists, is damaged.
     """
-    if path.exists() and not path.is_file():
-        raise damaged(path, "it must be a file", remedy)
     try:
+        _require_file(path)
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise MissingDataError(f"No {path.name} in {path.parent}: {remedy}.") from error
@@ -62,19 +60,24 @@ def _verify(card: Path, name: str, sha256: object, remedy: str) -> None:
     if name.startswith("/") or ".." in PurePosixPath(name).parts:
         raise damaged(card, f"it lists {short(name)}, which is outside the folder", remedy)
     try:
-        if file.exists() and not file.is_file():
-            raise damaged(file, "it must be a file", remedy)
+        _require_file(file)
         found = sha256_of(file)
     except FileNotFoundError as error:
         raise MissingDataError(
             f"{card.parent} is damaged: the file {name} is missing. {_sentence(remedy)}"
         ) from error
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
-            raise damaged(file, error, remedy) from error
+    except OSError as error:
+        raise damaged(file, error, remedy) from error
+    except ValueError as error:
         raise damaged(card, f"it lists {short(name)}, which is no file name", remedy) from error
     if found != sha256:
         raise damaged(file, f"its content is not the one that {card.name} lists", remedy)
+
+
+def _require_file(path: Path) -> None:
+    """Refuse a folder, and a pipe, which would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError("it must be a file")
 
 
 def damaged(path: Path, why: Exception | str, remedy: str) -> DataError:

@@ -53,7 +53,7 @@ class Validation(Report):
 
 
 class Rule(Report):
-    """What is read of a rule in `promotion.json` that are read; see `registry.evidence.RuleOutcome`."""
+    """What is read of a rule in `promotion.json`; see `registry.evidence.RuleOutcome`."""
 
     name: str
     passed: bool

@@ -1,5 +1,6 @@
 """Plug-in package of the students, one file per student; functions that load a bundle and encode examples."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def read_student_card(folder: Path, *, verify: bool = False) -> StudentCard:
         DataError: The card or a file of the bundle is damaged.
     """
     card = folder / CARD
-    if not card.exists():
+    if not os.path.lexists(card):
         raise MissingDataError(f"No student in {folder}, no {CARD}: run the distill stage.")
     content = read_card(card, REMEDY, verify=verify)
     try:

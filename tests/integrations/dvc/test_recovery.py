@@ -189,3 +189,17 @@ def test_a_removed_lock_file_has_no_stages(tmp_path: Path) -> None:
 
     with pytest.raises(MissingDataError, match="has no stage"):
         dvc.lock_entries(tmp_path, "text")
+
+
+def test_files_that_a_killed_dvc_was_writing_are_removed(tmp_path: Path) -> None:
+    unfinished = "._j5JZdHRGIyxb4ZqlyxHZg.tmp"
+    kept = [tmp_path / "reports/text" / name for name in (".a.tmp", "report.json")]
+    for path in (*kept, tmp_path / "reports/text" / unfinished, tmp_path / "data" / unfinished):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    (tmp_path / RWLOCK).parent.mkdir(parents=True)
+    (tmp_path / RWLOCK).write_text("")
+
+    recover(tmp_path)
+
+    assert sorted(path for path in tmp_path.glob("[dr]*/**/*") if path.is_file()) == kept

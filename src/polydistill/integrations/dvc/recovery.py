@@ -22,6 +22,8 @@ TMP = Path(".dvc") / "tmp"
 RWLOCK = TMP / "rwlock"
 GOOD_LOCK = Path(".polydistill") / "dvc.lock"
 """A copy of the last complete `dvc.lock`."""
+UNFINISHED = re.compile(r"\.[\w-]{22}\.tmp")
+"""The names under which DVC writes a file before it renames it."""
 WAIT_S = 10.0
 MARKERS = re.compile(rb"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 _log = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ class _RwLock(BaseModel):
 
 
 def recover(root: Path) -> None:
-    """Restore `dvc.lock` and remove DVC's lock on paths, if a process that was killed has damaged them.
+    """Restore `dvc.lock`, and remove DVC's lock on paths and its temporary files, after a process was killed.
 
     `dvc.lock` is restored from the copy of the last complete one, which this function keeps, or from git. Without
     either it is removed; DVC then restores the stages from its cache or runs them again.
@@ -70,7 +72,15 @@ def recover(root: Path) -> None:
         with _held(root, "rwlock.lock") as is_held:  # DVC may be writing the file at this moment
             if is_held and not running(root) and not _is_free(root):
                 remove(root / RWLOCK)
+                _remove_unfinished(root)
                 _log.warning(f"{RWLOCK} belonged to a DVC process that was killed: removed.")
+
+
+def _remove_unfinished(root: Path) -> None:
+    for folder in ("data", "artifacts", "reports"):
+        for path in (root / folder).rglob(".*.tmp"):
+            if UNFINISHED.fullmatch(path.name):
+                remove(path)
 
 
 def running(root: Path) -> set[int]:
