@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from itertools import chain, repeat
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 import pytest
 
@@ -10,26 +14,34 @@ from polydistill.errors import StageError
 from polydistill.integrations import processes
 
 
-def test_a_command_is_stopped_when_its_folder_becomes_read_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """DVC tries to write to its database for ever, at full speed; EROFS cannot be had without a mount."""
-    answers = iter([True, True])
-    monkeypatch.setattr(processes, "WATCH_S", 0.05)
-    monkeypatch.setattr(os, "access", lambda *_: next(answers, False))
+def answers(monkeypatch: pytest.MonkeyPatch, *first: int, then: int) -> None:
+    """Let writing in a folder fail with error numbers, or succeed with a zero."""
+    numbers = chain(first, repeat(then))
 
-    with pytest.raises(StageError, match=r"was stopped: .* has become read-only\. Check the disk"):
+    def opened(**options: Any) -> Any:
+        if number := next(numbers):
+            raise OSError(number, os.strerror(number))
+        return TemporaryFile(**options)
+
+    monkeypatch.setattr(processes, "WATCH_S", 0.02)
+    monkeypatch.setattr("polydistill.integrations.processes.TemporaryFile", opened)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_command_is_stopped_when_its_folder_can_no_longer_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    answers(monkeypatch, 0, 0, then=number)
+
+    with pytest.raises(StageError, match=f"was stopped: .*{os.strerror(number)}.*Run again later"):
         processes.run_command([sys.executable, "-c", "while True: pass"], tmp_path, timeout_s=600)
 
 
-def test_a_command_in_a_folder_that_was_read_only_before_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("before", [0, errno.EROFS])
+def test_a_command_runs_on_after_a_short_failure_or_in_a_folder_that_was_read_only_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
 ) -> None:
-    monkeypatch.setattr(processes, "WATCH_S", 0.01)
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    answers(monkeypatch, before, errno.ENOSPC, then=before)
+    command = [sys.executable, "-c", "import time; time.sleep(0.3)"]
 
-    finished = processes.run_command(
-        [sys.executable, "-c", "import time; time.sleep(0.2)"], tmp_path, timeout_s=600
-    )
-
-    assert finished.exit_code == 0
+    assert processes.run_command(command, tmp_path, timeout_s=600).exit_code == 0

@@ -12,12 +12,13 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from polydistill.config.environment import path_of_commands
 from polydistill.errors import StageError
 
 GRACE_S = 5.0
-WATCH_S = 5.0
+WATCH_S, FAILURES = 5.0, 2
 KEPT_LINES = 200
 _running: dict[subprocess.Popen[str], bool] = {}
 """The running commands, and whether this process has stopped each of them."""
@@ -59,8 +60,8 @@ def run_command(
         environment: Environment variables that are added to, or replace, those of this process.
 
     Raises:
-        StageError: The command could not start, exceeded the timeout, was stopped by `stop_all`, or `root` became
-            read-only.
+        StageError: The command could not start, exceeded the timeout, was stopped by `stop_all`, or can no longer
+            write to `root`.
     """
     started = time.monotonic()
     try:
@@ -135,17 +136,30 @@ def _watch(
     ended: threading.Event,
     reasons: list[str],
 ) -> None:
-    """Stop a command after its limit, or when its folder becomes read-only: DVC would try to write for ever."""
-    limit, was_writable = time.monotonic() + timeout_s, os.access(root, os.W_OK)
+    """Stop a command after its limit, or when its folder can no longer be written: DVC would try for ever."""
+    limit, failed = time.monotonic() + timeout_s, 0
+    is_watched = _problem_of_writing(root) is None
     while not ended.wait(min(WATCH_S, max(0.0, limit - time.monotonic()))):
+        problem = _problem_of_writing(root) if is_watched else None
+        failed = failed + 1 if problem else 0
         if time.monotonic() >= limit:
             reasons.append(f" after its limit of {timeout_s:g} s")
-        elif was_writable and not os.access(root, os.W_OK):
-            reasons.append(f": {root.resolve()} has become read-only. Check the disk and run again")
+        elif failed >= FAILURES:  # a command with an error of its own has ended by now
+            reasons.append(f": {root.resolve()} cannot be written now ({problem}). Run again later")
         else:
             continue
         _stop(process)
         return
+
+
+def _problem_of_writing(folder: Path) -> str | None:
+    """Write to a file without a name in a folder, and return what prevents it."""
+    try:
+        with TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
