@@ -59,6 +59,8 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     threads: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
     cache: str | Path | None = None,
     progress: bool | Progress = True,
 ) -> Student:
@@ -86,6 +88,10 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
         seed: The seed of all random number generators.
         threads: The number of torch threads; None: torch's current number. The trained weights depend on this
             number, because it changes the rounding of floating-point sums.
+        device: Where teachers and student run: `cpu`, `cuda`, `cuda:1` or `mps`; `auto`: on an accelerator if the
+            machine has one. A teacher's own `device` comes first.
+        precision: The precision of training: `float32`, `bfloat16`, or on a GPU `float16`. Teachers have an option of
+            their own.
         cache: The folder of embeddings and students; None: `$POLYDISTILL_CACHE`, or `~/.cache/polydistill`.
         progress: Whether to show progress bars, or a callback that replaces them.
 
@@ -112,7 +118,8 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
         ...     student.encode(["a red boat"]).shape == (1, student.dim)
         True
     """
-    call = call_params(seed=_plain(seed), threads=_plain(threads), held_out=_plain(held_out))
+    chosen = {"seed": seed, "threads": threads, "device": device, "precision": precision}
+    call = call_params(held_out=_plain(held_out), **_plain(chosen))
     source = open_source(examples)
     kind: Modality = MODALITIES.get(str(modality or guess_modality(source)))()
     corpus = _read_corpus(source, kind, column)
@@ -120,26 +127,29 @@ def distill(  # noqa: PLR0913  each keyword is a choice of the user
     training = distillation.Corpus(corpus.examples, groups, held_out_mask(groups, call.held_out))
     threads = call.threads or torch.get_num_threads()
     folder = _cache_folder(cache)
-    sources = build_teachers(teachers, kind.name, threads, corpus.examples[:PROBES])
+    probes = corpus.examples[:PROBES]
+    sources = build_teachers(teachers, kind.name, threads, probes, call.device)
+    run = distillation.RunSettings(call.seed, threads, call.precision, call.device)
     default = student_plugin(student, kind.name, sources, corpus.examples, folder)
     method = _method(kind.name, default, settings, len(corpus.examples))
     with _reporting(progress) as report:
         store = _Cache(folder, kind.name, report)
         stored = store.embeddings(sources, corpus)
-        made = store.student(training, stored, method, distillation.RunSettings(call.seed, threads))
+        made = store.student(training, stored, method, run)
         distilled = Student(
-            made / distillation.STUDENT, kind.name, made / distillation.HEADS_FOLDER
+            made / distillation.STUDENT, kind.name, made / distillation.HEADS_FOLDER, call.device
         )
     distilled.sources = tuple(sources.values())
     return distilled
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  each keyword is a choice of the user
     student: Student,
     tasks: str | Path | Mapping[str, Mapping[str, Any]],
     *,
     teachers: Sequence[TeacherSpec] | TeacherSpec | None = None,
     threads: int | None = None,
+    device: str = "auto",
     cache: str | Path | None = None,
     progress: bool | Progress = True,
 ) -> pd.DataFrame:
@@ -154,6 +164,7 @@ def evaluate(
         teachers: The teachers that are also scored; None: the teachers that `distill` used. A `Precomputed` table
             that was passed to `distill` is skipped, because it has no embeddings of the task inputs.
         threads: See `distill`.
+        device: Where the teachers run; see `distill`.
         cache: See `distill`.
         progress: See `distill`.
 
@@ -180,14 +191,16 @@ def evaluate(
         >>> bool((table["low"] <= table["score"]).all() and (table["score"] <= table["high"]).all())
         True
     """
-    threads = call_params(threads=_plain(threads)).threads or torch.get_num_threads()
+    call = call_params(threads=_plain(threads), device=device)
+    threads = call.threads or torch.get_num_threads()
     _require_students(student)
     suite = _Benchmark.read(tasks, student.modality)
     inputs = suite.inputs
     if teachers is None:
         sources = {one.name: one for one in student.sources if not isinstance(one, Precomputed)}
     else:
-        sources = build_teachers(teachers, student.modality, threads, inputs.examples[:PROBES])
+        probes = inputs.examples[:PROBES]
+        sources = build_teachers(teachers, student.modality, threads, probes, call.device)
     with _reporting(progress) as report:
         store = _Cache(_cache_folder(cache), student.modality, report)
         stored = store.embeddings(sources, inputs)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -97,6 +97,20 @@ class Teacher(Protocol):
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """Embed examples, in order. Equal inputs give equal rows, regardless of the rest of the batch."""
+
+
+@runtime_checkable
+class ReducedPrecision(Teacher, Protocol):
+    """A teacher that can compute in less than float32, after a test that its embeddings stay nearly the same.
+
+    Attributes:
+        fidelity: Minimum cosine similarity of an embedding to that in float32.
+    """
+
+    fidelity: float
+
+    def in_float32(self) -> Teacher | None:
+        """Return the same teacher in float32; None if it computes in float32 already."""
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,10 @@ class Plugins(Generic[Entry]):
                     f"(got {short(options[key])})."
                 ) from error
 
+    def takes(self, name: str, option: str) -> bool:
+        """Return whether a plug-in has an option."""
+        return option in _options_of(self._made_by(name))
+
     def option_defaults(self, name: str) -> dict[str, object]:
         """Return the default values of a plug-in's options; options without a default are omitted."""
         return defaults_of(self._made_by(name))

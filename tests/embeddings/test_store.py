@@ -267,6 +267,19 @@ class TestInterruption:
         assert report.rebuilt == (shard_file(2),)
         assert contents(tmp_path) == undisturbed
 
+    def test_a_damaged_checksum_of_a_finished_shard_is_no_checksum(
+        self, tmp_path: Path, undisturbed: dict[str, bytes]
+    ) -> None:
+        with pytest.raises(StoreError):
+            write(tmp_path, [*TEXTS[:20], "bad"], CountingTeacher(wrong="nan"))
+        note = (tmp_path / "work" / shard_file(2)).with_suffix(".sha256")
+        note.write_bytes(bytes(range(256)))
+
+        report = write(tmp_path)
+
+        assert report.rebuilt == (shard_file(2),)
+        assert contents(tmp_path) == undisturbed
+
     def test_a_kill_before_the_last_rename_loses_nothing(
         self, tmp_path: Path, undisturbed: dict[str, bytes]
     ) -> None:

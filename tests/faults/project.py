@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from polydistill.config.params import load_params, write_resolved
+from polydistill.errors import PolydistillError
 from polydistill.integrations.mlflow.ledger import ledger_file
 from polydistill.integrations.mlflow.store import connected
 from polydistill.registry.ledger import read_chain, replay
@@ -137,26 +138,40 @@ def digests(root: Path) -> dict[str, str]:
     return found
 
 
+def _tables(database: sqlite3.Connection) -> tuple[Any, Any, Any, Any] | None:
+    """Return the aliases, versions, models and runs; None if nothing was registered."""
+    known = "select 1 from sqlite_master where name = 'registered_model_aliases'"
+    if not database.execute(known).fetchone():
+        return None
+    versions = "select version, run_id, source from model_versions where current_stage != 'Deleted_Internal' and name = ?"
+    return (
+        dict(database.execute("select alias, version from registered_model_aliases")),
+        database.execute(versions, [MODEL]).fetchall(),
+        dict(database.execute("select model_id, artifact_location from logged_models")),
+        dict(database.execute("select run_uuid, artifact_uri from runs")),
+    )
+
+
 def registry(root: Path) -> dict[str, Any]:
-    """Return aliases, versions with the number of their files, and the actions of the ledger.
+    """Return aliases, versions with the number of their files, and the actions of the ledger; an error if damaged.
 
     Interrupted uploads of MLflow are not counted; `gc` removes them.
     """
+    try:
+        return _registry(root)
+    except (sqlite3.Error, PolydistillError, OSError, ValueError) as error:
+        return {"unreadable": type(error).__name__}
+
+
+def _registry(root: Path) -> dict[str, Any]:
     path = root / "mlruns" / "mlflow.db"
     if not path.exists():
         return {}
     with closing(sqlite3.connect(path)) as database:
-        if not database.execute(
-            "select 1 from sqlite_master where name = 'registered_model_aliases'"
-        ).fetchone():
-            return {}
-        aliases = dict(database.execute("select alias, version from registered_model_aliases"))
-        versions = database.execute(
-            "select version, run_id, source from model_versions where current_stage != 'Deleted_Internal' "
-            "and name = ?", [MODEL]
-        ).fetchall()  # fmt: skip
-        places = dict(database.execute("select model_id, artifact_location from logged_models"))
-        runs = dict(database.execute("select run_uuid, artifact_uri from runs"))
+        tables = _tables(database)
+    if tables is None:
+        return {}
+    aliases, versions, places, runs = tables
     files = {
         int(version): [
             _n_files(places.get(str(source).rpartition("/")[2])),

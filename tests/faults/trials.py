@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -277,7 +278,7 @@ def _make_base(machine: Machine, reader: Reader, base: str) -> None:
     (machine.root / "texts.txt").write_text("one two\nthree four\n")
     machine.keep(base)
     done = machine.run(*reader.command, at=0)
-    machine.keep(f"{base} done")
+    (machine.folder / f"{base} done.json").write_text(json.dumps(outcome(machine.root)))
     if done.code:
         raise RuntimeError(f"{reader} exited with {done.code}:\n{done.output}")
     if reader.unfinished is not None:
@@ -296,8 +297,8 @@ def _sample(root: Path, pattern: str, most: int = 8) -> list[Path]:
 
 def _judge_damage(machine: Machine, reader: Reader, number: int, file: Path, name: str) -> Result:
     done = machine.run(*reader.command)
-    expected = outcome(machine.folder / "bases" / f"damage {number} done" / "project")
-    found = outcome(machine.root)
+    expected = json.loads((machine.folder / f"damage {number} done.json").read_text())
+    found = json.loads(json.dumps(outcome(machine.root)))
     for files in (
         expected["files"],
         found["files"],

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,6 +136,7 @@ def _answer(caller: socket.socket) -> None:
         [here, os.environ["PATH"]]
     )  # stages run by DVC use the same programs
     sys.argv = [name, *arguments]
+    threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
     code = 1
     try:
         code = _run(name, arguments)
@@ -151,6 +153,12 @@ def _answer(caller: socket.socket) -> None:
                 file.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
         caller.sendall(bytes([code % 256]))
         os._exit(code)
+
+
+def _end_with(caller: socket.socket) -> None:
+    """Kill this process when the program that called it is killed, as if both were one."""
+    caller.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _receive(caller: socket.socket, size: int) -> bytes:

@@ -64,7 +64,7 @@ def make_model(
     return model, student, Batches(texts, student.collate, targets, masks)
 
 
-def run(
+def run(  # noqa: PLR0913
     folder: Path,
     params: TrainingParams = PARAMS,
     *,
@@ -72,13 +72,16 @@ def run(
     precision: str = "float32",
     progress: Progress = silent,
     variant: str = PLAIN,
+    device: str = "cpu",
 ) -> tuple[TrainingResult, DistillationModel]:
     """Train; the last fifth of the rows is held out."""
     torch.set_num_threads(1)
     model, _, batches = make_model(variant=variant)
     rows = np.arange(N_EXAMPLES)
     cut = N_EXAMPLES * 4 // 5
-    plan = TrainingPlan(params, seed, precision, tuple(DIMS), folder, progress=progress)
+    plan = TrainingPlan(
+        params, seed, precision, tuple(DIMS), folder, progress=progress, device=device
+    )
     result = train(model, batches, (rows[:cut], rows[cut:]), plan)
     return result, model
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -104,6 +104,9 @@ ScoreMargin = Annotated[float, Field(ge=0, json_schema_extra={"unit": "score"})]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,2})?)$")]
+"""See `device.device_for`."""
+Precision = Literal["float32", "bfloat16", "float16"]
 Count = Annotated[int, Field(ge=1, le=10**6)]
 Rows = Annotated[int, Field(ge=1, le=10**12, json_schema_extra={"unit": "rows"})]
 Epochs = Annotated[int, Field(ge=1, le=10_000, json_schema_extra={"unit": "epochs"})]

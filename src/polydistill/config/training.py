@@ -6,9 +6,11 @@ from pydantic import Field, model_validator
 
 from polydistill.config.nodes import (
     Count,
+    Device,
     Epochs,
     Node,
     Plugin,
+    Precision,
     Rate,
     Ratio,
     Seed,
@@ -109,6 +111,8 @@ class CallParams(Node):
 
     seed: Seed = 0
     threads: Threads | None = None
+    device: Device = "auto"
+    precision: Precision = "float32"
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from polydistill.config.data import CorpusParams, StoreParams, TaskParams, TeacherParams
-from polydistill.config.nodes import STRICT, Name, Seed, Several, TeacherName, Threads
+from polydistill.config.nodes import (
+    STRICT,
+    Device,
+    Name,
+    Precision,
+    Seed,
+    Several,
+    TeacherName,
+    Threads,
+)
 from polydistill.config.operations import GateParams, NotifyParams, QuickParams, RetrainParams
 from polydistill.config.training import EvaluationParams, MethodParams
 from polydistill.errors import ParamsError, UnknownNameError
@@ -58,7 +67,9 @@ class Params(BaseModel):
     """Seed of training: initial weights and order of batches."""
     threads: Threads = 2
     """Threads of PyTorch and ONNX Runtime in each stage; fixed, because sums depend on it."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Device = "auto"
+    """Where models run: cpu, cuda, cuda:1 or mps; auto: on an accelerator if the machine has one."""
+    precision: Precision = "float32"
     """Precision of training."""
     modalities: Annotated[Several[str], Field(min_length=1)]
     """Enabled modalities; if left out: every block of params.yaml."""

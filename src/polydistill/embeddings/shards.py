@@ -117,7 +117,7 @@ def find_shards(
 def _known_sums(folder: Path) -> dict[str, str]:
     """Return the checksums of a folder's shards, by file name, from its index and its `.sha256` files."""
     sums = {
-        note.with_suffix(".arrow").name: note.read_text(encoding="utf-8")
+        note.with_suffix(".arrow").name: note.read_text(encoding="utf-8", errors="replace")
         for note in folder.glob("*.sha256")
     }
     # Checksums of a damaged index are not used; the shards that only this index lists are recomputed.

@@ -14,7 +14,7 @@ from polydistill.config.params import known_teachers
 from polydistill.contracts import Embeddings, Example, FloatArray, Teacher
 from polydistill.data.weights import PACKAGE, snapshot
 from polydistill.errors import DataError, ParamsError, ShapeError
-from polydistill.teachers import TEACHERS
+from polydistill.teachers import TEACHERS, build_teacher
 
 FAMILIES = {
     ("onnx", True): {"family": "onnx-image"},
@@ -154,6 +154,8 @@ class EncoderTeacher:
         return values
 
 
+Machine = tuple[int, str]
+"""The number of threads, and the device."""
 TeacherSpec = str | Path | Mapping[str, Any] | Precomputed | Encoder | Teacher
 
 
@@ -162,6 +164,7 @@ def build_teachers(
     modality: str,
     threads: int,
     probes: Sequence[Example],
+    device: str = "auto",
 ) -> dict[str, Teacher]:
     """Return the teachers by name. A number is appended to a name that already occurs.
 
@@ -172,6 +175,7 @@ def build_teachers(
         modality: The modality of the examples; the names of its known teachers are valid specifications.
         threads: The number of threads of each teacher that polydistill runs itself.
         probes: Examples whose embeddings identify an object with `encode`.
+        device: The device of each teacher that polydistill runs itself; see `device.device_for`.
 
     Raises:
         ParamsError: `specs` is empty, a specification has an unknown type, or a name is not safe.
@@ -183,7 +187,7 @@ def build_teachers(
         raise ParamsError("`teachers` must name at least one teacher, got none.")
     built: dict[str, Teacher] = {}
     for spec in listed:
-        teacher = _build(spec, modality, threads, probes)
+        teacher = _build(spec, modality, (threads, device), probes)
         name, n_equal = teacher_name(teacher.name, also="."), 2
         while teacher.name in built:
             teacher.name, n_equal = f"{name}-{n_equal}", n_equal + 1
@@ -191,15 +195,15 @@ def build_teachers(
     return built
 
 
-def _build(spec: object, modality: str, threads: int, probes: Sequence[Example]) -> Teacher:
+def _build(spec: object, modality: str, machine: Machine, probes: Sequence[Example]) -> Teacher:
     if isinstance(spec, Precomputed):
         return spec
     if isinstance(spec, Mapping):
-        return _of_family(spec.get("name", spec.get("family")), spec, threads)
+        return _of_family(spec.get("name", spec.get("family")), spec, machine)
     if isinstance(spec, str | Path):
         if not str(spec):
             raise ParamsError("The name or path of a teacher must not be empty.")
-        return _named(str(spec), modality, threads)
+        return _named(str(spec), modality, machine)
     if hasattr(spec, "embed") and hasattr(spec, "identity"):
         return cast("Teacher", spec)
     if isinstance(spec, Encoder):
@@ -211,19 +215,19 @@ def _build(spec: object, modality: str, threads: int, probes: Sequence[Example])
     )
 
 
-def _named(spec: str, modality: str, threads: int) -> Teacher:
+def _named(spec: str, modality: str, machine: Machine) -> Teacher:
     known = known_teachers(modality)
     if spec in known:
-        return _of_family(spec, known[spec], threads)
+        return _of_family(spec, known[spec], machine)
     name = safe_name(Path(spec).name.removesuffix(".onnx"))
     kind = "onnx" if spec.endswith(".onnx") else "folder"
     row = {**FAMILIES[kind, modality == "vision"], "model": spec}
     if kind == "folder" and not spec.startswith(PACKAGE) and not Path(spec).exists():
         row["revision"] = snapshot(spec).name  # the model is on the hub
-    return _of_family(name, row, threads)
+    return _of_family(name, row, machine)
 
 
-def _of_family(name: object, row: Mapping[str, Any], threads: int) -> Teacher:
+def _of_family(name: object, row: Mapping[str, Any], machine: Machine) -> Teacher:
     if "family" not in row:
         raise ParamsError(
             f"Teacher {name!r} must name its `family`, got {', '.join(row) or 'nothing'}."
@@ -232,5 +236,4 @@ def _of_family(name: object, row: Mapping[str, Any], threads: int) -> Teacher:
     options = {key: value for key, value in row.items() if key not in (*NOT_OPTIONS, "name")}
     family = str(row["family"])
     TEACHERS.check(family, options)
-    teacher: Teacher = TEACHERS.get(family)(name=name, threads=threads, **options)
-    return teacher
+    return build_teacher(name, family, options, *machine)

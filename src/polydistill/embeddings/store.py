@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, Example, Progress, Teacher, silent
 from polydistill.embeddings import shards
+from polydistill.embeddings.fidelity import require_fidelity
 from polydistill.errors import DataError, ShapeError, StoreError
 from polydistill.project.files import sha256_of
 
@@ -61,7 +62,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
     *,
     dtype: str = "float16",
     shard_rows: int = 4096,
-    batch_size: int = 256,
+    batch_size: int = 1024,
     progress: Progress = silent,
 ) -> WriteReport:
     """Write a teacher's embeddings of `examples` to `folder`, in order, and compute only the missing shards.
@@ -74,11 +75,13 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
         teacher: The teacher that embeds the examples of missing shards.
         dtype: `float16` or `float32`.
         shard_rows: The number of rows per shard; all rows of a batch are in the same shard.
-        batch_size: The number of rows per call of the teacher; examples in a batch have similar lengths.
+        batch_size: The number of rows per call of the teacher, which divides them further; examples in a call have
+            similar lengths. Equal examples in a shard are embedded once.
         progress: A function that is called after each batch.
 
     Raises:
         ShapeError: `ids` and `examples` have different lengths, or the teacher returns a shape other than `(n, dim)`.
+        DataError: A teacher in a lower precision gives other embeddings than in float32; see `require_fidelity`.
         StoreError: The teacher returns NaN, infinity, a number that `dtype` cannot represent, or rows in a
             wrong order.
         DiskSpaceError: There is not enough disk space; partial files are removed.
@@ -97,6 +100,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
     shards.require_space(work, needed_bytes(rows_computed, teacher.dim, dtype))
     if missing:
         _require_order(teacher, examples)
+        require_fidelity(teacher, examples)
     done = len(ids) - rows_computed
     with shards.full_disk_as_error(work):
         work.mkdir(parents=True, exist_ok=True)
@@ -104,11 +108,16 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
             values = np.zeros((len(shard.ids), teacher.dim), dtype=dtype)
             present = np.zeros(len(shard.ids), dtype=np.bool_)
             inputs = examples[shard.rows]
-            for rows in _batches(inputs, batch_size):
+            first = _first_rows(inputs)
+            distinct = np.unique(first)
+            for part in _batches([inputs[row] for row in distinct], batch_size):
+                rows = distinct[part]
                 batch_ids, batch = [shard.ids[i] for i in rows], [inputs[i] for i in rows]
                 values[rows], present[rows] = _embed(teacher, batch_ids, batch, dtype)
                 done += len(rows)
                 progress(teacher.name, done, len(ids))
+            done += len(first) - len(distinct)
+            values, present = values[first], present[first]
             files[shard.file] = shards.write_shard(work, shard, values, present)
         entries = [
             {
@@ -258,6 +267,13 @@ def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
     order = np.argsort([len(example) for example in examples], kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+def _first_rows(examples: Sequence[Example]) -> Ints:
+    """Return the index of the first equal example for each example, `(n_examples,)`."""
+    first: dict[Example, int] = {}
+    found = [first.setdefault(example, row) for row, example in enumerate(examples)]
+    return np.array(found, dtype=np.int64)
 
 
 def _embed(

@@ -1,6 +1,5 @@
 """Export folders: a student, a fitted map of its embeddings, and a card. They contain no pickle files."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -15,7 +14,7 @@ from polydistill.contracts import Example, FloatArray, Student
 from polydistill.errors import MissingDataError, StoreError
 from polydistill.export.kinds import EXPORTS
 from polydistill.project.card import damaged, read_card, write_card
-from polydistill.project.files import write_atomic
+from polydistill.project.files import copy_folder, write_atomic
 from polydistill.students import encode, load_student, weights_digest
 from polydistill.training.heads_bundle import HeadsBundle, load_matching_heads
 
@@ -74,9 +73,9 @@ def save_export(folder: Path, plugin: Plugin, export: Export, student: Path, hea
         heads: The heads' folder, which is copied if the export needs the heads.
     """
     folder.mkdir(parents=True)
-    shutil.copytree(student, folder / STUDENT)
+    copy_folder(student, folder / STUDENT)
     if export.needs_heads:
-        shutil.copytree(heads, folder / HEADS)
+        copy_folder(heads, folder / HEADS)
     arrays = {name: values for name, values in vars(export).items() if name != HEADS}
     write_atomic(folder / ARRAYS, save(arrays))
     width = load_student(student).dim

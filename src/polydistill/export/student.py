@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -14,12 +13,13 @@ import numpy as np
 from rich.progress import track
 
 from polydistill import contracts
+from polydistill.config.device import device_for
 from polydistill.contracts import FloatArray, Modality
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import as_examples
 from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError, short
 from polydistill.export.predicted_embeddings import PredictedEmbedding, TeacherPredictor
-from polydistill.project.files import put_in_place, write_atomic, written_to
+from polydistill.project.files import copy_folder, put_in_place, write_atomic, written_to
 from polydistill.students import CARD, encode, load_student, read_student_card
 
 STUDENT, HEADS, MODALITY = "student", "heads", "modality"
@@ -53,6 +53,7 @@ class Student:
         folder: The folder of a student's bundle.
         modality: The kind of the student's examples: `text`, `vision` or `molecules`.
         heads: The folder of the heads that were trained with the student. None: `heads` in `folder`, if it exists.
+        device: Where the student runs; see `load`.
 
     Raises:
         MissingDataError: The folder holds no student.
@@ -79,11 +80,13 @@ class Student:
         >>> folder.cleanup()
     """
 
-    def __init__(self, folder: Path, modality: str, heads: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, modality: str, heads: Path | None = None, device: str = "auto"
+    ) -> None:
         self._folder, self.modality = folder, modality
         self._heads = heads or folder / HEADS
         self._kind: Modality = MODALITIES.get(modality)()
-        self._student: contracts.Student = load_student(folder)
+        self._student: contracts.Student = load_student(folder, device_for(device))
         self.dim = self._student.dim
         self.sources: tuple[contracts.Teacher, ...] = ()
         """The teachers that `polydistill.distill` used; empty when the student was loaded."""
@@ -186,9 +189,9 @@ class Student:
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".polydistill-", dir=target.parent) as place:
                 made = Path(place) / "student"
-                shutil.copytree(self._folder, made)
+                copy_folder(self._folder, made)
                 if self._has_heads and not (made / HEADS).exists():
-                    shutil.copytree(self._heads, made / HEADS)
+                    copy_folder(self._heads, made / HEADS)
                 card = json.loads((made / CARD).read_text(encoding="utf-8"))
                 text = json.dumps({**card, MODALITY: self.modality}, indent=2)
                 write_atomic(made / CARD, text + "\n")
@@ -204,17 +207,19 @@ class Student:
         return TeacherPredictor(self._heads, self._folder)
 
 
-def load(folder: str | Path, *, modality: str | None = None) -> Student:
+def load(folder: str | Path, *, modality: str | None = None, device: str = "auto") -> Student:
     """Load a student from a folder.
 
     Args:
         folder: A folder written by `Student.save`; the folder `artifacts/<modality>` of a project, with
             `student` and `heads`; or a student's bundle alone.
         modality: The kind of the student's examples, if the folder does not record it.
+        device: Where the student runs: `cpu`, `cuda`, `cuda:1` or `mps`; `auto`: on an accelerator if the machine has
+            one.
 
     Raises:
         MissingDataError: The folder holds no student.
-        ParamsError: The modality is neither recorded nor given, or `folder` is not a path.
+        ParamsError: The modality is neither recorded nor given, `folder` is not a path, or the machine has no such device.
         DataError: A file is damaged.
     """
     if not isinstance(folder, str | Path):
@@ -230,7 +235,7 @@ def load(folder: str | Path, *, modality: str | None = None) -> Student:
             f"`modality` must say what the examples of {folder} are, one of "
             f"{', '.join(MODALITIES.names())}: its {CARD} does not record it."
         )
-    return Student(path, str(found), heads)
+    return Student(path, str(found), heads, device)
 
 
 def _unit(values: FloatArray) -> FloatArray:

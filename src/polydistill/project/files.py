@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from polydistill.errors import MissingDataError, ParamsError, PolydistillError, short
 
@@ -94,6 +95,27 @@ def put_in_place(made: Path, target: Path) -> None:
     if made.is_dir():
         shutil.rmtree(target, ignore_errors=True)
     made.replace(target)
+
+
+def copy_folder(source: Path, target: Path, **options: Any) -> None:
+    """Copy a folder as `shutil.copytree` does, but raise the system's own error, with its number and file.
+
+    Raises:
+        OSError: A file cannot be read or written.
+    """
+    failures = list[OSError]()
+
+    def copy(one: str, other: str) -> object:
+        try:
+            return shutil.copy2(one, other)
+        except OSError as error:
+            failures.append(error)
+            raise
+
+    try:
+        shutil.copytree(source, target, copy_function=copy, **options)
+    except shutil.Error as error:  # a list of texts
+        raise (failures or [error])[0] from None
 
 
 def remove(path: Path) -> None:

@@ -13,7 +13,7 @@ import yaml
 from polydistill.config.overrides import changed
 from polydistill.config.params import PARAMS_FILE, Params, load_params, write_resolved
 from polydistill.errors import MissingDataError, ParamsError
-from polydistill.project.files import write_atomic
+from polydistill.project.files import copy_folder, write_atomic
 
 WORKSPACES = Path(".polydistill") / "workspaces"
 FOLDERS = ("flows",)
@@ -114,7 +114,7 @@ def _link_own_files(root: Path, folder: Path, params: Params) -> None:
 
 def _mirror(source: Path, target: Path) -> None:
     """Make `target` a copy of `source`: write changed files, and remove files that `source` lacks."""
-    shutil.copytree(
+    copy_folder(
         source,
         target,
         ignore=shutil.ignore_patterns(IGNORED),

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from safetensors import safe_open
 
 from polydistill.config.data import TeacherParams
+from polydistill.config.device import device_for
 from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import Example, Teacher
@@ -28,7 +29,7 @@ from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.report.tables import STUDENT, UNDISTILLED
 from polydistill.students import CARD, encode, load_student, weights_digest
-from polydistill.teachers import TEACHERS
+from polydistill.teachers import build_teacher
 
 N_EXAMPLES = 256
 FEWEST = 16
@@ -120,7 +121,7 @@ def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
     corpus = read_corpus(root, block.corpus, kind, with_groups=False)[kind.column].tolist()
     chosen = np.random.default_rng(params.seed).permutation(len(corpus))[:N_EXAMPLES]
     use_threads(params.threads)
-    student = load_student(layout.student)
+    student = load_student(layout.student, device_for(params.device))
     teachers = enabled_teachers(params, modality)
     models: dict[str, Answer] = {STUDENT: lambda batch: encode(student, batch)}
     models |= {name: one.embed for name, one in teachers.items() if not one.by_id}
@@ -131,7 +132,7 @@ def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
 def enabled_teachers(params: Params, modality: str) -> dict[str, Teacher]:
     """Return the enabled teachers by name, without loading their weights."""
     return {
-        name: TEACHERS.get(row.family)(name=name, threads=params.threads, **row.options)
+        name: build_teacher(name, row.family, row.options, params.threads, params.device)
         for name, row in params.enabled_teachers(modality).items()
     }
 

@@ -52,7 +52,7 @@ def distill(
         Corpus(table[kind.column].tolist(), groups, held_out),
         stored,
         block,
-        RunSettings(params.seed, params.threads, params.precision),
+        RunSettings(params.seed, params.threads, params.precision, params.device),
         work,
         origin=None if named is None else layout.warm_start(named),
         tracker=tracker,

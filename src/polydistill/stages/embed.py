@@ -25,7 +25,7 @@ from polydistill.embeddings.store import (
 from polydistill.errors import DataError, StageError, UnknownNameError, short
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
-from polydistill.teachers import TEACHERS
+from polydistill.teachers import build_teacher
 
 TIMED_ROWS = 1_000
 """Minimum number of rows for measuring speed; with fewer rows, loading the weights takes most of the time."""
@@ -48,6 +48,9 @@ class EmbedReport:
         shards_computed: Number of shards embedded in this run.
         shards_reused: Number of shards that existed already.
         rebuilt: Damaged files that were recomputed.
+        device: The device of the model; empty for a teacher that does not run on one.
+        precision: The precision of the model.
+        padding: Share of the tokens in batches that were padding; None for a teacher without batches by tokens.
     """
 
     teacher: str
@@ -59,6 +62,9 @@ class EmbedReport:
     shards_computed: int
     shards_reused: int
     rebuilt: tuple[str, ...]
+    device: str
+    precision: str
+    padding: float | None
 
 
 def embed(
@@ -88,7 +94,7 @@ def embed(
         raise StageError(f"{path} says that the data is not valid: fix it and validate again.")
     kind = MODALITIES.get(modality)()
     row = active[teacher]
-    source = TEACHERS.get(row.family)(name=teacher, threads=params.threads, **row.options)
+    source = build_teacher(teacher, row.family, row.options, params.threads, params.device)
     tasks = read_tasks(root, block.tasks, kind)
     tables = {
         "corpus": read_corpus(root, block.corpus, kind, with_groups=False),
@@ -129,7 +135,15 @@ def embed(
         shards_computed=sum(report.computed for report in reports),
         shards_reused=sum(report.reused for report in reports),
         rebuilt=tuple(name for report in reports for name in report.rebuilt),
+        device=str(getattr(source, "runs_on", "")),
+        precision=str(source.identity.get("precision", "")),
+        padding=_padding(source),
     )
+
+
+def _padding(teacher: Teacher) -> float | None:
+    tokens, positions = (getattr(teacher, name, 0) for name in ("tokens", "positions"))
+    return round(1 - tokens / positions, 4) if positions else None
 
 
 def _known_ids(teacher: Teacher, table: pd.DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from polydistill.config.device import device_for
 from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import Embeddings, Modality, Progress, silent
@@ -130,7 +131,7 @@ def _encoders(
     students = {"student": layout.student, "undistilled": layout.undistilled}
     for name in wanted:
         if name in students:
-            values = encode(load_student(students[name]), examples)
+            values = encode(load_student(students[name], device_for(params.device)), examples)
             embeddings = Embeddings(values, np.ones(len(ids), dtype=np.bool_))
             revision = weights_digest(students[name])
         else:

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from polydistill.project.files import put_in_place
+from polydistill.project.files import copy_folder, put_in_place
 from polydistill.project.layout import Layout
 from polydistill.training.warm_start import PARTS, open_version
 
@@ -46,7 +46,7 @@ def import_version(root: Path, modality: str, source: Path) -> ImportedVersion:
         made = layout.work("warm-start", version.sha256[:16])
         shutil.rmtree(made, ignore_errors=True)
         for part in PARTS:
-            shutil.copytree(source / part, made / part)
+            copy_folder(source / part, made / part)
         put_in_place(made, folder)
     card = version.heads.card
     return ImportedVersion(

@@ -11,6 +11,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from polydistill.config.device import device_for
 from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import FloatArray, Progress, silent
@@ -98,7 +99,7 @@ def information(
     held_out = unseen[chosen]
     examples = corpus[kind.column].iloc[chosen].tolist()
     students = {
-        model: encode(load_student(folder), examples)
+        model: encode(load_student(folder, device_for(params.device)), examples)
         for model, folder in (("student", layout.student), ("undistilled", layout.undistilled))
     }
     teachers = {name: one.take(chosen).values for name, one in stored.items()}

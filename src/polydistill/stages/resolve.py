@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from polydistill.config.params import Params
-from polydistill.contracts import Teacher
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.weights import PACKAGE, WHEEL, locate
 from polydistill.errors import MissingDataError, UnknownNameError, located
 from polydistill.evaluation.tasks import BENCHMARKS
-from polydistill.teachers import TEACHERS
+from polydistill.teachers import TEACHERS, build_teacher
 from polydistill.training.plug_ins import PLUGINS, check_method
 
 STUDENT_FILES = ("tokenizer", "initial", "model")
@@ -50,9 +49,7 @@ def check_files(params: Params, modality: str) -> None:
         if not row.files:
             continue
         with located(f"{modality}.teachers.{name}"):
-            teacher: Teacher = TEACHERS.get(row.family)(
-                name=name, threads=params.threads, **row.options
-            )
+            teacher = build_teacher(name, row.family, row.options, params.threads, params.device)
             dict(teacher.identity)
             if check := getattr(teacher, "check", None):
                 check()

@@ -53,8 +53,8 @@ def read_student_card(folder: Path, *, verify: bool = False) -> StudentCard:
         raise damaged(card, error, REMEDY) from error
 
 
-def load_student(folder: Path) -> Student:
-    """Return the student that is saved in a bundle, the folder that `Student.save` writes.
+def load_student(folder: Path, device: str = "cpu") -> Student:
+    """Return the student that is saved in a bundle, the folder that `Student.save` writes, on a device of PyTorch.
 
     The files are compared with the hashes in the card. A bundle of an earlier release has no hashes.
 
@@ -75,6 +75,7 @@ def load_student(folder: Path) -> Student:
     if student.dim != card.dim:
         what = f"its dim is {card.dim}, that of the weights is {student.dim}"
         raise damaged(folder / CARD, what, REMEDY)
+    student.module.to(device)
     return student
 
 

@@ -55,9 +55,8 @@ class Augmentation(nn.Module):
             torch.cat([scale * mirror, zeros, move[:, :1]], dim=1),
             torch.cat([zeros, scale, move[:, 1:]], dim=1),
         ]
-        grid = nn.functional.affine_grid(
-            torch.stack(rows, dim=1), list(pixels.shape), align_corners=False
-        )
+        turns = torch.stack(rows, dim=1).to(pixels.device)
+        grid = nn.functional.affine_grid(turns, list(pixels.shape), align_corners=False)
         inverted = nn.functional.grid_sample(1 - pixels, grid, align_corners=False)
         return 1 - inverted  # grid_sample fills with zeros, which become white
 
@@ -65,8 +64,10 @@ class Augmentation(nn.Module):
         if not self._colour:
             return pixels
         n_rows = len(pixels)
-        tint = 1 + self._colour * _around_zero(n_rows, 3)[..., None, None]
-        contrast = 1 + self._colour * _around_zero(n_rows, 1)[..., None, None]
+        tint, contrast = (
+            1 + self._colour * _around_zero(n_rows, columns)[..., None, None].to(pixels.device)
+            for columns in (3, 1)
+        )
         mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
         return ((pixels - mean) * contrast + mean * tint).clamp(0, 1)
 
@@ -163,5 +164,5 @@ class ImageEncoderStudent(NetworkStudent):
 
 
 def _around_zero(rows: int, columns: int) -> Tensor:
-    """Return random numbers, `(rows, columns)`, uniform in [-1, 1)."""
+    """Return random numbers, `(rows, columns)`, uniform in [-1, 1); they are the same on every device."""
     return 2 * torch.rand(rows, columns) - 1

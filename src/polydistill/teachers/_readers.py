@@ -1,10 +1,13 @@
-"""Base classes and helpers of the teacher families: identity, batching, ONNX Runtime and molecular graphs."""
+"""Base classes and helpers of the teacher families: identity, batching, and molecular graphs."""
 
+import logging
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,23 +18,21 @@ from polydistill.contracts import Embeddings, Example, FloatArray
 from polydistill.data.images import read_or_none
 from polydistill.data.smiles import MAX_ATOMS, read_molecule
 from polydistill.data.texts import canonical_text
-from polydistill.data.weights import locate, package_version, source_sha256
-from polydistill.errors import DataError, PolydistillError, ShapeError, needs_extra
+from polydistill.data.weights import package_version, source_sha256
+from polydistill.errors import DataError, PolydistillError, ShapeError
 
 Identity = Mapping[str, str | int | float | bool | None]
 Graph = dict[str, NDArray[Any]]
 BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
 """The bond types of the one-hot codes; all other types share one further code."""
-NUMBERS = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-}
-"""NumPy's types of the inputs of an ONNX graph, by ONNX Runtime's names."""
-FATAL_AND_ERRORS = 3  # a log level of ONNX Runtime
+
+
+AHEAD = 2
+"""The number of groups of `batch_rows` examples that are read before the model needs them, including the next."""
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|failed to allocate memory|can't allocate memory|bad_alloc", re.IGNORECASE
+)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -46,9 +47,11 @@ class NamedTeacher:
     family: ClassVar[str]
     version: ClassVar[int] = 1  # increase the version when a change of the class changes embeddings
     by_id: ClassVar[bool] = False
-    precision: ClassVar[str] = "float32"
+    precision = "float32"
     identified_by: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that change the embeddings."""
+    identified_if_set: ClassVar[tuple[str, ...]] = ()
+    """Names of further such attributes, which the identity contains only if they are not None."""
     files: ClassVar[Mapping[str, str]] = {}
     """Names of the attributes whose files or folders change the embeddings, by their keys in the identity."""
     packages: ClassVar[Mapping[str, str]] = {}
@@ -65,6 +68,11 @@ class NamedTeacher:
             "family": self.family,
             "version": self.version,
             **{name: getattr(self, name) for name in self.identified_by},
+            **{
+                name: value
+                for name in self.identified_if_set
+                if (value := getattr(self, name)) is not None
+            },
             **{key: commit or source_sha256(getattr(self, of)) for key, of in self.files.items()},
             **{key: package_version(package) for key, package in self.packages.items()},
         }
@@ -77,29 +85,73 @@ class ReadsExamples(NamedTeacher, ABC):
     """
 
     dim: Width
-    batch_rows: ClassVar[int]
+    batch_rows: int
+    """The number of examples that are read at once; lack of memory halves it."""
+    reads_ahead: ClassVar[bool] = False
+    """Whether `threads` threads read the next examples while the model runs."""
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         """See `contracts.Teacher.embed`.
 
         Raises:
             ShapeError: `_run` returned a wrong shape.
+            DataError: Even one example needs more memory than the device has.
         """
         values = np.zeros((len(examples), self.dim), dtype=np.float32)
         present = np.zeros(len(examples), dtype=np.bool_)
-        for start in range(0, len(examples), self.batch_rows):
-            found = enumerate(map(self._read, examples[start : start + self.batch_rows]), start)
-            batch = {row: one for row, one in found if one is not None}
-            if not batch:
-                continue
-            rows, given = list(batch), self._run(list(batch.values()))
-            if given.shape != (len(rows), self.dim):
-                raise ShapeError(
-                    f"Teacher {self.name!r} must give shape {(len(rows), self.dim)}, got {given.shape}."
-                )
-            values[rows] = given
-            present[rows] = True
+        for start, read in self._read_all(examples):
+            batch = {row: one for row, one in enumerate(read, start) if one is not None}
+            rows, items = np.array(list(batch), dtype=np.int64), list(batch.values())
+            for part in self._batches(items) if items else ():
+                given = self._run_within_memory([items[index] for index in part])
+                if given.shape != (len(part), self.dim):
+                    raise ShapeError(
+                        f"Teacher {self.name!r} must give shape {(len(part), self.dim)}, got {given.shape}."
+                    )
+                values[rows[part]] = given
+                present[rows[part]] = True
         return Embeddings(values, present)
+
+    def _read_all(self, examples: Sequence[Example]) -> Iterator[tuple[int, Iterable[Any]]]:
+        """Yield the examples that were read, `batch_rows` at a time, and the index of the first of them."""
+        size = self.batch_rows
+        starts = range(0, len(examples), size)
+        if not self.reads_ahead:
+            yield from ((at, map(self._read, examples[at : at + size])) for at in starts)
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            ahead = deque[tuple[int, Iterable[Any]]]()
+            for at in starts:
+                ahead.append((at, pool.map(self._read, examples[at : at + size])))
+                if len(ahead) == AHEAD:
+                    yield ahead.popleft()
+            yield from ahead
+
+    def _batches(self, read: Sequence[Any]) -> Iterator[Sequence[int]]:
+        """Yield the indices of the examples of each batch of the model; by default, one batch has all of them."""
+        yield range(len(read))
+
+    def _run_within_memory(self, batch: list[Any]) -> FloatArray:
+        """Run the model; if memory is lacking, run it on halves of the batch, and use smaller batches from then on."""
+        try:
+            return self._run(batch)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise DataError(
+                    f"Teacher {self.name!r}: one example needs more memory than is free: {error}. Lower "
+                    "`max_tokens` or `size`, or use a device with more memory."
+                ) from error
+        half = (len(batch) + 1) // 2
+        self._use_less_memory(half)
+        parts = (batch[:half], batch[half:])
+        return np.concatenate([self._run_within_memory(part) for part in parts])
+
+    def _use_less_memory(self, n_rows: int) -> None:
+        """Use batches of at most `n_rows` examples from now on."""
+        self.batch_rows = n_rows
+        _log.warning(f"{self.name}: memory is lacking, batches have {n_rows} rows from now on.")
 
     @abstractmethod
     def _read(self, example: Example) -> Any | None:
@@ -124,6 +176,7 @@ class ReadsImages(ReadsExamples):
     """Passes RGB Pillow images to `_run`; an image that is damaged or too large gets a missing row."""
 
     batch_rows = 16
+    reads_ahead = True
 
     def _read(self, example: Example) -> Any | None:
         return read_or_none(example)
@@ -145,70 +198,6 @@ class ReadsMolecules(ReadsExamples):
         return molecule if fits else None
 
 
-class RunsOnnx(NamedTeacher):
-    """Runs the ONNX file `model` with `threads` threads; `extra` is the pip extra that installs ONNX Runtime."""
-
-    files: ClassVar = {"weights": "model"}
-    extra: ClassVar[str]
-    model: str
-
-    @cached_property
-    def _session(self) -> Any:
-        with needs_extra(f"Teacher {self.name!r}", self.extra):
-            import onnxruntime as ort
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = FATAL_AND_ERRORS
-        # Waiting threads sleep instead of spinning, so that other processes get the cores.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        with reading(f"Teacher {self.name!r}: {self.model}"):
-            return ort.InferenceSession(self._graph(), options, providers=["CPUExecutionProvider"])
-
-    def _graph(self) -> str | bytes:
-        """Return the path of the graph, or the serialised graph."""
-        return str(locate(self.model))
-
-    def _require_shape(self, name: str, shape: Sequence[int], hint: str = "") -> None:
-        """Check the shape of an input, except for the batch, against the shape that the graph states.
-
-        Raises:
-            ShapeError: A fixed axis of the graph has another length.
-        """
-        stated = next(one.shape for one in self._session.get_inputs() if one.name == name)
-        pairs = list(zip(stated[1:], shape[1:], strict=False))
-        if len(stated) not in (0, len(shape)) or any(
-            isinstance(fixed, int) and fixed != length for fixed, length in pairs
-        ):
-            wanted = ", ".join(map(str, ["batch", *stated[1:]]))
-            got = ", ".join(map(str, ["batch", *shape[1:]]))
-            raise ShapeError(
-                f"Teacher {self.name!r}: input {name!r} of {self.model} must have shape ({wanted}), "
-                f"got ({got}).{hint}"
-            )
-
-    def _answer(self, feed: Mapping[str, NDArray[Any]], output: str) -> FloatArray:
-        """Return an output of the graph, float32, for inputs with one row per example.
-
-        Inputs are cast to the graph's types. A graph with a fixed batch size gets pieces of that size; the last row
-        fills the last piece.
-
-        Raises:
-            DataError: ONNX Runtime cannot run the graph.
-        """
-        taken = {one.name: one for one in self._session.get_inputs()}
-        n_rows = len(next(iter(feed.values())))
-        fixed = (one.shape[0] for one in taken.values() if one.shape)
-        size = next((one for one in fixed if isinstance(one, int)), n_rows)
-        answers = []
-        for start in range(0, n_rows, size):
-            rows = np.arange(start, start + size).clip(max=n_rows - 1)
-            piece = {k: v[rows].astype(NUMBERS[taken[k].type]) for k, v in feed.items()}
-            with reading(f"Teacher {self.name!r}: {self.model}"):
-                answers.append(self._session.run([output], piece)[0])
-        return np.concatenate(answers)[:n_rows].astype(np.float32)
-
-
 @contextmanager
 def reading(what: object) -> Iterator[None]:
     """Raise `DataError` with the name of the file or folder `what` instead of an error of a library that reads it."""
@@ -217,8 +206,15 @@ def reading(what: object) -> Iterator[None]:
     except PolydistillError:
         raise
     except Exception as error:  # damaged files raise many types
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         raise DataError(f"{what} cannot be read: {reason}.") from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory of a device or of the machine is lacking; each library has an error of its own."""
+    return isinstance(error, MemoryError) or bool(OUT_OF_MEMORY.search(str(error)))
 
 
 def one_hot(value: object, choices: Sequence[object]) -> list[float]:

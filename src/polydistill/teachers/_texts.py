@@ -1,7 +1,10 @@
 """Tokenisation, pooling and normalisation, shared by the text teachers."""
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+import sys
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,22 +12,26 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polydistill.config.nodes import Count, Width
-from polydistill.contracts import FloatArray
+from polydistill.config.nodes import Count, Device, Precision, Width
+from polydistill.contracts import Example, FloatArray
+from polydistill.data.texts import canonical_text
 from polydistill.data.weights import locate
-from polydistill.errors import DataError, MissingDataError, UnknownNameError
+from polydistill.errors import DataError, MissingDataError, ParamsError, UnknownNameError
+from polydistill.teachers._devices import FIDELITY, Kernel, RunsReduced, Similarity
 from polydistill.teachers._readers import ReadsTexts, reading
 
 OWN = "own"
 RUN = ("Transformer", "Pooling", "Normalize")
-"""The modules of sentence-transformers that the poolings `mean` and `cls` replace."""
+"""The modules of sentence-transformers that the poolings other than `own` replace."""
 WIDTHS = ("out_features", "embedding_dimension", "word_embedding_dimension", "hidden_size", "dim")
 """Keys of a module's settings that state its width: for Dense, Pooling (two spellings) and Transformer."""
+BATCH_TOKENS = 16_384
 Ints = NDArray[np.int64]
+_log = logging.getLogger(__name__)
 
 
-class TransformerFolder(ReadsTexts):
-    """Options and identity of teachers that run a transformer from the hub, a folder or a package.
+class TransformerFolder(ReadsTexts, RunsReduced):
+    """Options, identity and batches of teachers that run a transformer from the hub, a folder or a package.
 
     Args:
         name: The teacher's name.
@@ -34,16 +41,28 @@ class TransformerFolder(ReadsTexts):
         revision: The full commit of a model on the hub.
         max_tokens: Maximum number of tokens; longer texts are truncated. Default: 128; with the pooling `own`, the
             folder's setting.
-        pooling: `mean` over the tokens, or `cls`, the first token. The family sentence-transformers also has `own`, its
-            default: it runs every module that the folder lists and uses the folder's prompts.
+        pooling: `mean` over the tokens; `cls`, the first token; or `last`, the last token. The family
+            sentence-transformers also has `own`, its default: it runs every module that the folder lists and uses the
+            folder's prompts.
         prompt: Text prepended to every example.
+        prompt_name: The name of a prompt in the folder's settings, such as `query`, used as the prompt.
         normalize: Whether to scale embeddings to length one. Default: true; with the pooling `own`, the folder's
             setting.
+        truncate_dim: Number of first dimensions that are kept, for models whose first dimensions are embeddings too
+            (Kusupati et al. 2022, "Matryoshka representation learning", arXiv:2205.13147).
+        batch_tokens: Maximum number of tokens per batch, padding included; texts of similar length share a batch.
+            None: batches of 32 texts.
+        device: Where the model runs; see `device.device_for`.
+        precision: Precision of the weights and of the computation.
+        fidelity: Minimum cosine similarity of an embedding in a lower precision to that in float32.
+        attention: The implementation of attention. Default: the choice of transformers.
+        compiled: Whether to compile the model with `torch.compile`.
     """
 
     identified_by = ("max_tokens", "pooling", "prompt", "normalize", "precision")
+    identified_if_set = ("prompt_name", "truncate_dim", "attention")
     files: ClassVar = {"weights": "model"}
-    poolings: ClassVar[tuple[str, ...]] = ("mean", "cls")
+    poolings: ClassVar[tuple[str, ...]] = ("mean", "cls", "last")
 
     def __init__(  # noqa: PLR0913  options of params.yaml
         self,
@@ -56,19 +75,35 @@ class TransformerFolder(ReadsTexts):
         max_tokens: Count | None = None,
         pooling: str | None = None,
         prompt: str = "",
+        prompt_name: str | None = None,
         normalize: bool | None = None,
+        truncate_dim: Width | None = None,
+        batch_tokens: Count | None = BATCH_TOKENS,
+        device: Device = "auto",
+        precision: Precision = "float32",
+        fidelity: Similarity = FIDELITY,
+        attention: Kernel | None = None,
+        compiled: bool = False,
     ) -> None:
-        super().__init__(name, threads)
+        super().__init__(name, threads, device=device, precision=precision, fidelity=fidelity)
         self._pooling_is_default = pooling is None
         pooling = pooling or self.poolings[0]
         if pooling not in self.poolings:
             raise UnknownNameError(f"pooling of teacher {name!r}", pooling, self.poolings)
+        if prompt and prompt_name is not None:
+            raise ParamsError(f"Teacher {name!r}: give either `prompt` or `prompt_name`, not both.")
         if pooling != OWN:
             max_tokens = 128 if max_tokens is None else max_tokens
             normalize = True if normalize is None else normalize
         self._dim, self.model, self.revision = dim, model, revision
-        self.max_tokens, self.pooling, self.prompt = max_tokens, pooling, prompt
-        self.normalize = normalize
+        self.max_tokens, self.pooling, self.normalize = max_tokens, pooling, normalize
+        self.prompt, self.prompt_name = prompt, prompt_name
+        self.truncate_dim, self.attention, self.compiled = truncate_dim, attention, compiled
+        self.batch_tokens = batch_tokens
+        if batch_tokens is not None:
+            self.batch_rows = sys.maxsize  # `_batches` divides them
+        self.tokens, self.positions = 0, 0
+        """Number of tokens of all batches, without and with padding."""
 
     @cached_property
     def folder(self) -> Path:
@@ -86,7 +121,8 @@ class TransformerFolder(ReadsTexts):
         if self.pooling == OWN:
             return folder
         prompt = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
-        unused = [] if self.prompt or prompt is None else [f"the default prompt {prompt!r}"]
+        chosen = self.prompt or self.prompt_name
+        unused = [] if chosen or prompt is None else [f"the default prompt {prompt!r}"]
         modules = _modules(folder)
         for kind, path in modules:
             modes = _pooling_modes(read_json(path / "config.json")) if kind == "Pooling" else []
@@ -105,7 +141,55 @@ class TransformerFolder(ReadsTexts):
     def dim(self) -> int:  # type: ignore[override]
         """Width of the embeddings: the option, the width in the folder's settings, or that measured on one text."""
         stated = self._dim or stated_width(self.folder, every_module=self.pooling == OWN)
+        if stated and self.truncate_dim:
+            return min(stated, self.truncate_dim)
         return stated or self._run([""]).shape[1]
+
+    @cached_property
+    def _prompt(self) -> str:
+        """The text that is prepended: `prompt`, or the folder's prompt with the name `prompt_name`."""
+        if self.prompt_name is None:
+            return self.prompt
+        folder = locate(self.model, revision=self.revision)
+        known = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
+        if self.prompt_name not in known:
+            raise UnknownNameError(f"prompt of teacher {self.name!r}", self.prompt_name, known)
+        return str(known[self.prompt_name])
+
+    def _read(self, example: Example) -> str:
+        return self._prompt + canonical_text(example)
+
+    def _batches(self, read: Sequence[Any]) -> Iterator[Sequence[int]]:
+        if self.batch_tokens is None:
+            yield range(len(read))
+            return
+        lengths = self._lengths(list(read))
+        order, start = np.argsort(-lengths, kind="stable"), 0
+        while start < len(order):
+            longest = max(int(lengths[order[start]]), 1)
+            batch = order[start : start + max(self.batch_tokens // longest, 1)].tolist()
+            self.tokens += int(lengths[batch].sum())
+            self.positions += longest * len(batch)
+            start += len(batch)
+            yield batch
+
+    def _use_less_memory(self, n_rows: int) -> None:
+        if self.batch_tokens is None:
+            super()._use_less_memory(n_rows)
+            return
+        self.batch_tokens = max(self.batch_tokens // 2, 1)
+        _log.warning(
+            f"{self.name}: memory is lacking, batches have {self.batch_tokens} tokens from now on."
+        )
+
+    @abstractmethod
+    def _lengths(self, texts: list[str]) -> Ints:
+        """Return the number of tokens of each text, `(n_texts,)`."""
+
+    def _shortened(self, values: FloatArray) -> FloatArray:
+        """Return the first `truncate_dim` dimensions, scaled to length one if `normalize` says so."""
+        kept = values[:, : self.truncate_dim]
+        return unit_length(kept) if self.normalize else kept
 
 
 def stated_width(folder: Path, *, every_module: bool) -> int | None:
@@ -178,6 +262,11 @@ class Tokens:
         if max_tokens is not None:
             self._tokenizer.enable_truncation(max_tokens)
         self._tokenizer.enable_padding()
+
+    def lengths(self, texts: Sequence[str]) -> Ints:
+        """Return the number of tokens of each text, `(batch,)`."""
+        encoded = self._tokenizer.encode_batch(list(texts))
+        return np.array([sum(one.attention_mask) for one in encoded], dtype=np.int64)
 
     def __call__(self, texts: Sequence[str]) -> tuple[Ints, Ints]:
         """Return token ids and attention mask, each `(batch, tokens)`."""

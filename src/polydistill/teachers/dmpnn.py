@@ -19,6 +19,7 @@ from polydistill.data.smiles import MAX_ATOMS, chirality, directed_bonds
 from polydistill.data.weights import locate, source_sha256
 from polydistill.errors import DataError
 from polydistill.teachers import TEACHERS, _readers
+from polydistill.teachers._devices import RunsOnDevice
 
 ELEMENTS = (*range(1, 37), 53)
 CHARGES = (-1, -2, 1, 2, 0)
@@ -28,7 +29,7 @@ LAYERS = ("W_i.weight", "W_h.weight", "W_o.weight", "W_o.bias")
 
 @TEACHERS.register("dmpnn")
 @dataclass(eq=False, kw_only=True)
-class DmpnnTeacher(_readers.ReadsMolecules):
+class DmpnnTeacher(_readers.ReadsMolecules, RunsOnDevice):
     """The concatenated molecule vectors of one or more chemprop networks.
 
     A checkpoint is a pickle file, which is read by `torch.load(weights_only=True)`. A placeholder replaces the classes
@@ -38,6 +39,7 @@ class DmpnnTeacher(_readers.ReadsMolecules):
         checkpoints: Checkpoint files of chemprop 2; see `weights.locate`.
         dim: Width of the embeddings, the sum of the networks' widths.
         max_atoms: The maximum number of atoms; a larger molecule gets a missing row.
+        device: Where the networks run; see `device.device_for`.
 
     References:
         Yang et al. 2019, "Analyzing learned molecular representations for property prediction",
@@ -63,7 +65,7 @@ class DmpnnTeacher(_readers.ReadsMolecules):
         networks = []
         for one in self.checkpoints:
             with _readers.reading(f"Teacher {self.name!r}: {one}"):
-                networks.append(read_checkpoint(str(locate(one))))
+                networks.append(read_checkpoint(str(locate(one)), self.runs_on))
         return networks
 
     @property
@@ -75,9 +77,9 @@ class DmpnnTeacher(_readers.ReadsMolecules):
     def _run(self, batch: list[Any]) -> FloatArray:
         torch.set_num_threads(self.threads)
         combined = _readers.batch_graphs([graph_of(molecule) for molecule in batch], "atoms")
-        graph = {name: torch.from_numpy(rows) for name, rows in combined.items()}
+        graph = {name: torch.from_numpy(rows).to(self.runs_on) for name, rows in combined.items()}
         vectors = [molecule_vectors(network, graph, len(batch)) for network in self._networks]
-        return np.asarray(torch.cat(vectors, dim=1))
+        return np.asarray(torch.cat(vectors, dim=1).cpu())
 
 
 class Network(NamedTuple):
@@ -106,7 +108,7 @@ def molecule_vectors(network: Network, graph: Mapping[str, Tensor], n_molecules:
     atoms, (start, end), weights = graph["atoms"], graph["edge_index"], network.weights
     first = torch.cat([atoms[start], graph["bonds"]], dim=1) @ weights["W_i.weight"].T
     hidden = torch.relu(first)  # (directed bonds, dim)
-    back = torch.arange(len(hidden)).reshape(-1, 2).flip(1).reshape(-1)
+    back = torch.arange(len(hidden), device=hidden.device).reshape(-1, 2).flip(1).reshape(-1)
     for _ in range(1, network.depth):
         arriving = _sum_by(end, hidden, len(atoms))
         message = arriving[start] - hidden[back]
@@ -116,7 +118,7 @@ def molecule_vectors(network: Network, graph: Mapping[str, Tensor], n_molecules:
     return _sum_by(graph["batch"], by_atom, n_molecules) / network.norm
 
 
-def read_checkpoint(path: str) -> Network:
+def read_checkpoint(path: str, device: str = "cpu") -> Network:
     """Return the message passing of a chemprop checkpoint.
 
     Raises:
@@ -127,7 +129,7 @@ def read_checkpoint(path: str) -> Network:
         (OrderedDict if one.endswith("Dict") else _Unread, one) for one in named
     ]
     with torch.serialization.safe_globals(stand_ins):
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        content = torch.load(path, weights_only=True, map_location=device)
     state, settings = content["state_dict"], content["hyper_parameters"]
     passing = settings["message_passing"]
     odd = [key for key in ("bias", "undirected", "d_vd", "V_d_transform") if passing[key]]
@@ -191,4 +193,4 @@ def _bond_features(bond: Any) -> list[float]:
 
 def _sum_by(groups: Tensor, rows: Tensor, n: int) -> Tensor:
     """Return the sum of the rows of each group, `(n, dim)`."""
-    return torch.zeros(n, rows.shape[1]).index_add_(0, groups, rows)
+    return rows.new_zeros(n, rows.shape[1]).index_add_(0, groups, rows)

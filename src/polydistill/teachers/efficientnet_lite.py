@@ -17,6 +17,7 @@ from polydistill.data.weights import locate
 from polydistill.errors import DataError
 from polydistill.project.files import sha256_of
 from polydistill.teachers import TEACHERS
+from polydistill.teachers._devices import RunsOnDevice
 from polydistill.teachers._readers import Identity, ReadsImages, reading
 
 STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
@@ -69,7 +70,7 @@ def _padded(pixels: Tensor, kernel: int, stride: int) -> Tensor:
 
 @TEACHERS.register("efficientnet-lite")
 @dataclass(eq=False, kw_only=True)
-class EfficientNetLiteTeacher(ReadsImages):
+class EfficientNetLiteTeacher(ReadsImages, RunsOnDevice):
     """EfficientNet-Lite0 without its classifier; see `run_network`.
 
     Attributes:
@@ -77,6 +78,7 @@ class EfficientNetLiteTeacher(ReadsImages):
         sha256: The expected sha256 of the file; a file with another sha256 is rejected.
         dim: Width of the embeddings, 1280.
         size: Side of the input in pixels; images are padded to a white square.
+        device: Where the network runs; see `device.device_for`.
     """
 
     family = "efficientnet-lite"
@@ -102,7 +104,9 @@ class EfficientNetLiteTeacher(ReadsImages):
                 f"Teacher {self.name!r}: {path.name} must have sha256 {self.sha256}, got {got}."
             )
         with reading(path):
-            state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Tensor] = torch.load(
+                path, map_location=self.runs_on, weights_only=True
+            )
             if "_conv_stem.weight" not in state:
                 raise DataError(f"{path} must hold the weights of EfficientNet-Lite.")
             return state
@@ -117,5 +121,5 @@ class EfficientNetLiteTeacher(ReadsImages):
     def _run(self, batch: list[Any]) -> FloatArray:
         torch.set_num_threads(self.threads)
         pixels = torch.from_numpy(np.stack([square(image, self.size) for image in batch]))
-        scaled = (pixels.permute(0, 3, 1, 2).float() - 127.0) / 128.0
-        return np.asarray(run_network(self._state, scaled))
+        pixels = pixels.to(self.runs_on).permute(0, 3, 1, 2)
+        return np.asarray(run_network(self._state, (pixels.float() - 127.0) / 128.0).cpu())

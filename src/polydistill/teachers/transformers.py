@@ -1,4 +1,4 @@
-"""Any encoder that transformers can load, with mean or first-token pooling."""
+"""Any encoder or decoder that transformers can load, with mean, first-token or last-token pooling."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -9,12 +9,12 @@ import numpy as np
 from polydistill.contracts import FloatArray
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._readers import reading
-from polydistill.teachers._texts import Tokens, TransformerFolder, unit_length
+from polydistill.teachers._texts import Ints, Tokens, TransformerFolder
 
 
 @TEACHERS.register("transformers")
 class TransformersTeacher(TransformerFolder):
-    """A transformer encoder with its own `tokenizer.json`."""
+    """A transformer with its own `tokenizer.json`; of a model with encoder and decoder, the encoder."""
 
     family = "transformers"
 
@@ -25,24 +25,46 @@ class TransformersTeacher(TransformerFolder):
     @cached_property
     def _encoder(self) -> Any:
         import torch
-        from transformers import AutoModel
+        from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+        from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
 
         with reading(self.folder):
-            return AutoModel.from_pretrained(
-                self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-            ).eval()
+            config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
+            name = MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(config.model_type) or ""
+            is_half = name.endswith("EncoderModel")  # such as T5's, whose decoder has no use here
+            model = (
+                (AutoModelForTextEncoding if is_half else AutoModel)
+                .from_pretrained(
+                    self.folder,
+                    config=config,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    dtype=self._dtype,
+                    attn_implementation=self.attention,
+                )
+                .eval()
+            )
+        if model.config.is_encoder_decoder:
+            model = model.get_encoder()
+        if self.compiled:
+            model.compile(dynamic=True)
+        return model.to(torch.device(self.runs_on))
+
+    def _lengths(self, texts: list[str]) -> Ints:
+        return self._tokens.lengths(texts)
 
     def _run(self, texts: Sequence[str]) -> FloatArray:
         import torch
 
         torch.set_num_threads(self.threads)
-        ids, mask = map(torch.from_numpy, self._tokens(texts))
+        ids, mask = (torch.from_numpy(one).to(self.runs_on) for one in self._tokens(texts))
         with torch.inference_mode():
-            hidden = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+            hidden = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
         if self.pooling == "cls":
             pooled = hidden[:, 0]
+        elif self.pooling == "last":
+            pooled = hidden[torch.arange(len(hidden)), mask.sum(dim=1) - 1]
         else:
             weights = mask[..., None].to(hidden.dtype)  # (batch, tokens, 1)
             pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
-        values = np.asarray(pooled.float())
-        return unit_length(values) if self.normalize else values
+        return self._shortened(np.asarray(pooled.cpu()))

@@ -13,6 +13,7 @@ from polydistill.contracts import Example, FloatArray
 from polydistill.data.weights import locate
 from polydistill.errors import DataError, MissingDataError, UnknownNameError
 from polydistill.teachers import TEACHERS
+from polydistill.teachers._devices import Kernel, RunsReduced
 from polydistill.teachers._readers import ReadsImages, reading
 
 POOLINGS = ("mean", "cls", "pooler")
@@ -22,7 +23,7 @@ MAX_RATIO = 100
 
 @TEACHERS.register("transformers-image")
 @dataclass(eq=False, kw_only=True)
-class TransformersImageTeacher(ReadsImages):
+class TransformersImageTeacher(ReadsImages, RunsReduced):
     """An image encoder. Images are resized and scaled with Pillow, as the model's `preprocessor_config.json` states.
 
     Of a model of images and texts, such as CLIP or SigLIP, the image encoder is used, without the projection. An image
@@ -33,16 +34,24 @@ class TransformersImageTeacher(ReadsImages):
         dim: Width of the embeddings.
         revision: The full commit of a model on the hub.
         pooling: `mean` over positions or tokens; `cls`, the first token; or `pooler`, the model's own pooling layer.
+        attention: The implementation of attention. Default: the choice of transformers.
+        compiled: Whether to compile the model with `torch.compile`.
+        device: Where the model runs; see `device.device_for`.
+        precision: Precision of the weights and of the computation.
+        fidelity: Minimum cosine similarity of an embedding in a lower precision to that in float32.
     """
 
     family = "transformers-image"
     identified_by = ("pooling", "precision")
+    identified_if_set = ("attention",)
     files: ClassVar = {"weights": "model"}
 
     model: str
     dim: Width
     revision: str | None = None
     pooling: str = "mean"
+    attention: Kernel | None = None
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
@@ -63,9 +72,18 @@ class TransformersImageTeacher(ReadsImages):
             )
         with reading(self._folder):
             model = AutoModel.from_pretrained(
-                self._folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+                self._folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=self._dtype,
+                attn_implementation=self.attention,
             ).eval()
-        return getattr(model, "vision_model", model)  # of a model of images and texts, such as CLIP
+        model = getattr(
+            model, "vision_model", model
+        )  # of a model of images and texts, such as CLIP
+        if self.compiled:
+            model.compile(dynamic=True)
+        return model.to(self.runs_on)
 
     @cached_property
     def _processor(self) -> Any:
@@ -97,9 +115,8 @@ class TransformersImageTeacher(ReadsImages):
             pooled = np.zeros((len(batch), self.dim), dtype=np.float32)
             for shape in {one.shape for one in pixels}:  # a processor need not crop to one shape
                 rows = [row for row, one in enumerate(pixels) if one.shape == shape]
-                answers = self._pool(
-                    self._encoder(pixel_values=torch.cat([pixels[row] for row in rows]))
-                )
+                stacked = torch.cat([pixels[row] for row in rows]).to(self.runs_on, self._dtype)
+                answers = self._pool(self._encoder(pixel_values=stacked))
                 if answers.shape[1] != self.dim:
                     return answers  # `embed` names the shapes
                 pooled[rows] = answers
@@ -113,4 +130,4 @@ class TransformersImageTeacher(ReadsImages):
         else:
             hidden = given.last_hidden_state  # (batch, tokens, dim) or (batch, dim, height, width)
             pooled = hidden.mean(dim=1) if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
-        return np.asarray(pooled.float())
+        return np.asarray(pooled.float().cpu())

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from polydistill.config.device import device_for
 from polydistill.config.environment import use_threads
 from polydistill.config.training import MethodParams
 from polydistill.contracts import Example, Progress, Student, Tracker, silent
@@ -57,12 +58,14 @@ class RunSettings:
     Attributes:
         seed: Seed of the initial weights, the order of examples and all other random draws.
         threads: Number of torch's threads, which affects the rounding of floating-point sums.
-        precision: Precision of training, `float32` or `bfloat16`.
+        precision: Precision of training, `float32`, `bfloat16` or `float16`.
+        device: Where the student is trained; see `device.device_for`.
     """
 
     seed: int = 0
     threads: int = 2
     precision: str = "float32"
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         corpus: Examples, groups and split.
         stored: Each teacher's embeddings of the corpus rows, in order.
         method: Student, heads, losses, weighting and training.
-        run: Seed, threads and precision.
+        run: Seed, threads, precision and device.
         work: The run's own folder, for checkpoints and `outputs`.
         origin: The folder of the version that `method.warm_start` names. None: start from scratch.
         tracker: Called after each evaluation.
@@ -164,11 +167,13 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         tracker or Tracker(),
         progress,
         begin(earlier, student, model.heads, corpus.examples) if earlier else None,
+        device=device_for(run.device),
         by_geometry=method.loss_weight == 0,
     )
     batches = Batches(corpus.examples, student.collate, targets, present)
     rows = np.flatnonzero(~corpus.held_out), np.flatnonzero(corpus.held_out)
     result = train(model, batches, rows, plan)
+    model.to("cpu")
     student.save(outputs / STUDENT)
     scale_is_trained = method.loss_weight > 0 and trains_scale(model.loss)
     calibration = _calibrate(corpus, student, model, batches, scale_is_trained=scale_is_trained)

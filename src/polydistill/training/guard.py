@@ -108,7 +108,7 @@ def check_embeddings(embedded: Tensor, limits: GuardParams) -> None:
     """
     if len(embedded) < 2:
         return
-    values = embedded.detach().double()
+    values = embedded.detach().cpu().double()
     if not torch.isfinite(values).all():
         raise UnhealthyError("the student's embeddings are not finite")
     centred = values - values.mean(dim=0)

@@ -1,8 +1,11 @@
 """The training loop: transformers' Trainer with this project's batches, steps and evaluation."""
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from polydistill.config.training import TrainingParams
 from polydistill.contracts import Progress, Tracker, silent
-from polydistill.errors import DivergedError
+from polydistill.errors import DivergedError, ParamsError
 from polydistill.project.files import remove
 from polydistill.training import guard
 from polydistill.training.checkpoints import CompleteCheckpoints, newest_checkpoint, step_of
@@ -28,6 +31,7 @@ from polydistill.training.guard import Restart
 HELD_OUT_BATCH = 512
 Ints = NDArray[np.int64]
 FIRST = "first.safetensors"
+DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,13 @@ class TrainingPlan:
     Attributes:
         params: The training parameters.
         seed: Seed of the order of examples and of everything that Trainer seeds.
-        precision: `float32` or `bfloat16`.
+        precision: `float32`, `bfloat16` or `float16`.
         teachers: The teachers' names, in the model's order.
         folder: Folder of checkpoints; a run resumes from the last one in it.
         tracker: Called after each evaluation.
         progress: Called after each evaluation.
         callback: An additional callback, such as `warm_start.HoldHeads`.
+        device: Where the model is trained, such as `cpu` or `cuda:0`.
         by_geometry: Whether the best weights are selected by the held-out relational term (see
             `contracts.GeometryTerm`) and not by the teachers' loss.
     """
@@ -55,6 +60,7 @@ class TrainingPlan:
     tracker: Tracker = field(default_factory=Tracker)
     progress: Progress = silent
     callback: transformers.TrainerCallback | None = None
+    device: str = "cpu"
     by_geometry: bool = False
 
 
@@ -88,7 +94,10 @@ def train(
 
     Raises:
         DivergedError: Training diverged again after `guard.max_restarts` restarts.
+        ParamsError: The CPU cannot train in `float16`.
     """
+    if plan.precision == "float16" and plan.device == "cpu":
+        raise ParamsError("precision: float16 trains on a GPU only: set it to bfloat16 or float32.")
     if not plan.folder.is_dir():
         remove(plan.folder)
         plan.folder.mkdir(parents=True)
@@ -97,7 +106,8 @@ def train(
     remove(first)
     save_model(model, str(first))  # on disk: a copy would use memory during the whole run
     while True:
-        trainer = _DistillationTrainer(model, batches, rows, plan, restarts)
+        with _accelerate_uses(plan.device):
+            trainer = _DistillationTrainer(model, batches, rows, plan, restarts)
         try:
             return trainer.run(newest)
         except guard.UnhealthyError as trouble:
@@ -121,6 +131,30 @@ def _advice(restarts: Sequence[Restart]) -> str:
     )
 
 
+class _Arguments(transformers.TrainingArguments):
+    """Arguments that use one device per process, the one that accelerate chose; the default is all GPUs at once."""
+
+    @cached_property
+    def _setup_devices(self) -> torch.device:
+        super()._setup_devices  # noqa: B018 - it creates the distributed state
+        self._n_gpu = min(self._n_gpu, 1)
+        device: torch.device = self.distributed_state.device
+        return device
+
+
+@contextmanager
+def _accelerate_uses(device: str) -> Iterator[None]:
+    """Let accelerate choose a device in the block; its only setting for one process is an environment variable."""
+    before = os.environ.get(DEVICE_VARIABLE)
+    os.environ[DEVICE_VARIABLE] = device
+    try:
+        yield
+    finally:
+        del os.environ[DEVICE_VARIABLE]
+        if before is not None:
+            os.environ[DEVICE_VARIABLE] = before
+
+
 class _DistillationTrainer(transformers.Trainer):
     """Trainer with this project's sampler, the divergence guard, and evaluation per teacher."""
 
@@ -142,7 +176,7 @@ class _DistillationTrainer(transformers.Trainer):
         optimizer = make_optimizer(model, params)
         super().__init__(
             model=model,
-            args=transformers.TrainingArguments(
+            args=_Arguments(
                 output_dir=str(plan.folder),
                 max_steps=n_steps,
                 per_device_train_batch_size=params.batch_size,
@@ -153,8 +187,9 @@ class _DistillationTrainer(transformers.Trainer):
                 logging_strategy="no",
                 max_grad_norm=params.max_grad_norm,
                 bf16=plan.precision == "bfloat16",
+                fp16=plan.precision == "float16",
                 seed=plan.seed,
-                use_cpu=True,
+                use_cpu=plan.device == "cpu",
                 disable_tqdm=True,
                 report_to=[],
                 restore_callback_states_from_checkpoint=True,
@@ -226,7 +261,7 @@ class _DistillationTrainer(transformers.Trainer):
         self.model.eval()
         held_out, geometry, n_batches = self._no_losses(), 0.0, 0
         for batch in DataLoader(self.eval_dataset, HELD_OUT_BATCH, collate_fn=self.data_collator):
-            outputs = self.model(**batch)
+            outputs = self.model(**self._prepare_inputs(batch))
             if n_batches == 0:
                 guard.check_embeddings(outputs["embedded"], self._plan.params.guard)
             held_out += _losses(outputs)
@@ -256,7 +291,7 @@ class _DistillationTrainer(transformers.Trainer):
 
 def _losses(outputs: dict[str, Any]) -> Tensor:
     """Return the sums of the teachers' losses and the numbers of their rows, `(2, n_teachers)`."""
-    return torch.stack([outputs["sums"].double(), outputs["counts"].double()])
+    return torch.stack([outputs[name].cpu().double() for name in ("sums", "counts")])
 
 
 def make_optimizer(model: nn.Module, params: TrainingParams) -> AdamW:

@@ -23,7 +23,8 @@ from polydistill.training.heads_bundle import HeadsBundle, HeadsCard, load_match
 
 PARTS = ("student", "heads")
 COMPARED_EXAMPLES = 64
-_Held = tuple[Tensor, Tensor, Tensor | slice]
+_Rows = tuple[Tensor, Tensor]
+"""The values of a parameter or buffer before the first step, and a mask of the rows that must keep them."""
 """A tensor, its old values, and a mask of the rows that must not change."""
 
 
@@ -215,20 +216,18 @@ class HoldHeads(TrainerCallback):
     def __init__(self, heads: nn.Module, report: WarmStart, training: TrainingParams) -> None:
         new = rows_of_all(heads, report.new)
         known = rows_of_all(heads, report.warm, means_only=True)
-        self._training = training
-        self._held, self._waiting = list[_Held](), list[_Held]()
+        self._heads, self._training = heads, training
+        self._frozen, self._waiting = dict[str, _Rows](), dict[str, _Rows]()
         for name, weight in heads.named_parameters():
             before, trained = weight.detach().clone(), torch.zeros(len(weight), dtype=torch.bool)
             if name in known:
-                self._waiting.append((weight, before, known[name]))
+                self._waiting[name] = before, known[name]
             for rows in (new, known):
                 trained = trained | rows.get(name, trained)
-            self._held.append((weight, before, ~trained))
-        self._held += [
-            (seen, seen.clone(), slice(None))
-            for name, seen in heads.named_buffers()
-            if seen.dim() and f"{_layer(name)}.weight" not in new
-        ]
+            self._frozen[name] = before, ~trained
+        for name, seen in heads.named_buffers():
+            if seen.dim() and f"{_layer(name)}.weight" not in new:
+                self._frozen[name] = seen.clone(), torch.ones(len(seen), dtype=torch.bool)
 
     @torch.no_grad()
     def on_optimizer_step(
@@ -236,8 +235,10 @@ class HoldHeads(TrainerCallback):
     ) -> None:
         """Restore the rows that must not change."""
         waits = state.global_step < self._training.student_start(args.max_steps)
-        for weight, before, rows in self._held + (self._waiting if waits else []):
-            weight[rows] = before[rows]
+        tensors = {**dict(self._heads.named_parameters()), **dict(self._heads.named_buffers())}
+        for held in (self._frozen, self._waiting) if waits else (self._frozen,):
+            for name, (before, rows) in held.items():
+                tensors[name][rows] = before[rows].to(tensors[name].device)
 
 
 def begin(

@@ -82,13 +82,13 @@ class SimilarityDistribution(nn.Module):
     ) -> None:
         """Replace the oldest rows of the queue with the last rows of the batch."""
         rows = min(len(student), self._size)
-        at = (int(self.place) + torch.arange(rows, device=self.place.device)) % self._size
+        at = (self.place + torch.arange(rows, device=self.place.device)) % self._size
         self.student_queue[at] = student[-rows:].to(self.student_queue.dtype)
         for number, (target, mask) in enumerate(zip(targets, masks, strict=True)):
             queue = self.get_buffer(f"queue_{number}")
             queue[at] = target[-rows:].to(queue.dtype)
             self.present[number, at] = mask[-rows:]
-        self.place.fill_((int(self.place) + rows) % self._size)
+        self.place.copy_((self.place + rows) % self._size)
 
 
 def _divergence(theirs: Tensor, own: Tensor, known: Tensor) -> Tensor:

@@ -31,5 +31,6 @@ class TeacherDropping(Weighting):
         if not self.training:
             return super().forward(losses, seen)
         kept = torch.rand(self.n_teachers, device=losses.device) < self._keep
-        kept[losses.detach().masked_fill(~seen, -torch.inf).argmax()] = True
+        highest = losses.detach().masked_fill(~seen, -torch.inf).argmax(dim=0, keepdim=True)
+        kept.index_fill_(0, highest, value=True)
         return weighted_mean(losses, kept.to(losses.dtype), seen)
