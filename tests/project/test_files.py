@@ -85,17 +85,13 @@ def test_a_file_is_written_completely_or_not_at_all(
     assert [one.read_bytes() for one in path.parent.iterdir()] == [b"second"]
 
 
-def test_a_copy_that_fails_raises_the_systems_error_with_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_that_fails_raises_the_systems_error_with_its_file(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "source", "text")
 
     def fail(_source: str, target: str) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), target)
 
-    monkeypatch.setattr("shutil.copy2", fail)
-
     with pytest.raises(OSError, match="Too many open files") as caught:
-        files.copy_folder(source, tmp_path / "target")
+        files.copy_folder(source, tmp_path / "target", fail)
 
     assert (caught.value.errno, Path(caught.value.filename).name) == (errno.EMFILE, "file.txt")

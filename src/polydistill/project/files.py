@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,16 @@ def put_in_place(made: Path, target: Path) -> None:
     made.replace(target)
 
 
-def copy_folder(source: Path, target: Path, **options: Any) -> None:
+def copy_folder(
+    source: Path, target: Path, write: Callable[[str, str], object] = shutil.copy2, **options: Any
+) -> None:
     """Copy a folder as `shutil.copytree` does, but raise the system's own error, with its number and file.
+
+    Args:
+        source: The folder.
+        target: Its copy.
+        write: A function that copies one file to a path.
+        options: Further arguments of `shutil.copytree`.
 
     Raises:
         OSError: A file cannot be read or written.
@@ -107,7 +115,7 @@ def copy_folder(source: Path, target: Path, **options: Any) -> None:
 
     def copy(one: str, other: str) -> object:
         try:
-            return shutil.copy2(one, other)
+            return write(one, other)
         except OSError as error:
             failures.append(error)
             raise

@@ -118,7 +118,7 @@ def _mirror(source: Path, target: Path) -> None:
         source,
         target,
         ignore=shutil.ignore_patterns(IGNORED),
-        copy_function=lambda file, copy: _write(Path(copy), Path(file).read_bytes()),
+        write=lambda file, copy: _write(Path(copy), Path(file).read_bytes()),
         dirs_exist_ok=True,
     )
     for path in sorted(target.rglob("*"), reverse=True):  # visit a folder after its content
