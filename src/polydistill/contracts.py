@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -237,6 +237,9 @@ class Heads(Protocol):
     The methods `own_rows` and `mean_rows` map parameters to teachers, so that a later run can reuse the parameters of
     the teachers that it keeps.
     """
+
+    by_batch: ClassVar[bool]
+    """Whether a prediction in training depends on the other rows of the batch, as with batch normalisation."""
 
     @property
     def teachers(self) -> tuple[str, ...]:

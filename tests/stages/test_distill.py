@@ -324,3 +324,32 @@ def test_missing_embeddings_are_named(project: Path) -> None:
 
     with pytest.raises(StoreError, match="second"):
         distill(project, small_params(), "text")
+
+
+@pytest.mark.slow
+def test_two_processes_write_one_student_and_exit_with_the_code_of_the_first_failure(
+    project: Path, distilled: Layout
+) -> None:
+    tree = small_params().of_modality("text")
+    (project / "params.yaml").write_text(yaml.safe_dump({**tree, "modalities": ["text"]}))
+    command = [sys.executable, "-m", "polydistill", "distill", "text", "--processes", "2", "--json"]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    found, expected = (
+        json.loads(one.distillation.read_text()) for one in (Layout(project, "text"), distilled)
+    )
+    assert (
+        json.loads(done.stdout[done.stdout.index("{") :])["student_sha256"]
+        == found["student_sha256"]
+    )
+    assert found["held_out_mean"] == pytest.approx(expected["held_out_mean"], abs=0.01)
+    assert not [*project.glob(".polydistill/work/distill/*")]
+
+    shutil.rmtree(project / "artifacts" / "text" / "embeddings")
+    failed = run()
+    assert failed.returncode == StoreError.exit_code
+    assert "run the embed stage" in failed.stderr

@@ -1,5 +1,6 @@
 """Commands that create a project and run the pipeline or single stages. They import large libraries when they run."""
 
+import os
 import sys
 from os.path import relpath
 from pathlib import Path
@@ -153,10 +154,22 @@ def embed(
 
 
 @commands.command(epilog="Example: polydistill distill text")
-def distill(modality: Modality, *, as_json: AsJson = False) -> None:
+def distill(
+    modality: Modality,
+    *,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes of training. Default: that of params.yaml.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Train the student on the embeddings of all enabled teachers."""
     from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
 
+    rank = os.environ.get("RANK")  # of a process that `launch` or torchrun has started
+    if rank is None and (count := processes or stage_params(ROOT).processes) > 1:
+        from polydistill.training.processes import launch
+
+        raise typer.Exit(launch(count, "distill", modality, *(["--json"] if as_json else [])))
     with steady_inputs(ROOT):
         from polydistill.integrations.mlflow.tracker import MlflowTracker
         from polydistill.stages.distill import distill as run_distillation
@@ -166,7 +179,8 @@ def distill(modality: Modality, *, as_json: AsJson = False) -> None:
         report = run_distillation(
             ROOT, stage_params(ROOT), modality, tracker=tracker, progress=progress
         )
-        show(report, as_json=as_json)
+        if rank in {None, "0"}:
+            show(report, as_json=as_json)
 
 
 @commands.command(epilog="Example: polydistill evaluate text")

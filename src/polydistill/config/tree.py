@@ -71,6 +71,8 @@ class Params(BaseModel):
     """Where models run: cpu, cuda, cuda:1 or mps; auto: on an accelerator if the machine has one."""
     precision: Precision = "float32"
     """Precision of training."""
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes of training, one per GPU; each computes a share of every batch, on `threads` threads."""
     modalities: Annotated[Several[str], Field(min_length=1)]
     """Enabled modalities; if left out: every block of params.yaml."""
     notify: Several[NotifyParams] = ()

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +112,7 @@ class Outputs(nn.Module):
 class TeacherHeads(nn.Module, ABC):
     """Base class of heads; `outputs` computes each teacher's `Prediction` and may add a covariance per teacher."""
 
+    by_batch: ClassVar[bool] = False
     outputs: Outputs
 
     @property

@@ -49,6 +49,8 @@ class BatchNormMlpHeads(TeacherHeads):
         the student's width. The outputs for scales and mode weights, which a likelihood needs, are added here.
     """
 
+    by_batch = True
+
     def __init__(  # noqa: PLR0913 - its keywords are the options in params.yaml
         self,
         student_dim: int,

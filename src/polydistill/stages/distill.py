@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+from polydistill.config.device import device_for
 from polydistill.config.params import Params
 from polydistill.config.tree import NOT_AFFECTING_SCORES
 from polydistill.contracts import Progress, Tracker, silent
@@ -14,6 +15,7 @@ from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embedding
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.stages.code import stage_code
+from polydistill.training import processes
 from polydistill.training.dataset import held_out_mask
 from polydistill.training.distillation import Corpus, DistillReport, RunSettings, distill_student
 
@@ -28,7 +30,8 @@ def distill(
 ) -> DistillReport:
     """Train the student and write its bundle, the heads, the history and the report.
 
-    An unfinished run with the same parameters and inputs is resumed. See `distillation.distill_student`.
+    An unfinished run with the same parameters and inputs is resumed. In a process group, the first process writes the
+    outputs. See `distillation.distill_student`.
 
     Raises:
         DataError: There are no held-out rows or no training rows.
@@ -42,12 +45,16 @@ def distill(
     groups = table["group"].tolist()
     held_out = held_out_mask(groups, block.corpus.held_out)
     active = params.enabled_teachers(modality)
-    for folder, target in layout.disabled_embeddings("corpus", active):
-        put_in_place(folder, target)  # the embed stage can reuse them from there
+    processes.join(device_for(params.device))
+    if processes.rank() == 0:
+        for folder, target in layout.disabled_embeddings("corpus", active):
+            put_in_place(folder, target)  # the embed stage can reuse them from there
+    processes.wait()
     stored = open_corpus_embeddings(layout.corpus_embeddings(active), table["id"].tolist())
     work = _work_folder(layout, params, stored, groups)
     named = block.warm_start.sha256
-    tracker.log_params(params.of_modality(modality))
+    if processes.rank() == 0:
+        tracker.log_params(params.of_modality(modality))
     report = distill_student(
         Corpus(table[kind.column].tolist(), groups, held_out),
         stored,
@@ -58,6 +65,8 @@ def distill(
         tracker=tracker,
         progress=progress,
     )
+    if processes.rank():
+        return report
     _publish_outputs(layout, work / "outputs")
     shutil.rmtree(work)
     tracker.set_tags({"student_sha256": report.student_sha256})

@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_utils import rotate_checkpoints
 
 from polydistill.project.files import remove, sha256_of, write_atomic
+from polydistill.training import processes
 from polydistill.training.guard import Restart, write_restarts
 
 MANIFEST = "manifest.json"
@@ -30,7 +31,13 @@ class CompleteCheckpoints(TrainerCallback):
         self._restarts = tuple(restarts)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Complete the checkpoint that Trainer has just written."""
+        """Complete the checkpoint that Trainer has just written; one process does so, and the others wait."""
+        processes.wait()
+        if processes.rank() == 0:
+            self._complete(args, state)
+        processes.wait()
+
+    def _complete(self, args: TrainingArguments, state: TrainerState) -> None:
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         write_restarts(folder, self._restarts)
         write_atomic(folder / MANIFEST, json.dumps(_checksums(folder), indent=1))

@@ -15,6 +15,8 @@ from polydistill.contracts import Example
 from polydistill.errors import DataError
 from polydistill.training.standardise import StandardisedRows
 
+DRAWN = 65_536
+"""The number of indices that become Python numbers at once."""
 Targets = Tensor | StandardisedRows
 """Standardised embeddings of one teacher, `(n_rows, teacher_dim)`, in memory or on disk."""
 
@@ -46,6 +48,19 @@ def group_mask(groups: Sequence[str], share: float, purpose: str) -> NDArray[np.
     return np.array([int.from_bytes(one, "big") < limit for one in hashes], dtype=np.bool_)
 
 
+class RowNumbers:
+    """The numbers of some rows, without a Python object per row. The index `~i` gives `~` of the row number at `i`."""
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> int:
+        return int(self._rows[index]) if index >= 0 else ~int(self._rows[~index])
+
+
 class EpochsSampler(Sampler[int]):
     """Samples all epochs in one pass; each epoch contains every example once, in a new random order.
 
@@ -64,7 +79,8 @@ class EpochsSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         for epoch in range(self._epochs):
             order = seeded(self._seed, f"order of epoch {epoch}").permutation(self._n_examples)
-            yield from order.tolist()
+            for start in range(0, len(order), DRAWN):
+                yield from order[start : start + DRAWN].tolist()
 
 
 class Batches:
@@ -88,14 +104,15 @@ class Batches:
         self._targets, self._present = targets, present
 
     def __call__(self, rows: Sequence[int]) -> dict[str, Any]:
-        """Return the arguments of `DistillationModel.forward`."""
-        features = self._collate([self._examples[row] for row in rows])
-        return {"features": features, **self.targets_of(rows)}
+        """Return the arguments of `DistillationModel.forward`; the number `~row` stands for no row and is not `real`."""
+        features = self._collate([self._examples[max(row, ~row)] for row in rows])
+        return {"features": features, "real": torch.tensor(rows) >= 0, **self.targets_of(rows)}
 
     def targets_of(self, rows: Sequence[int]) -> dict[str, dict[str, Tensor]]:
         """Return the `targets` and `masks` of the rows, without features."""
-        at = torch.tensor(rows)
+        numbers = torch.tensor(rows)
+        at = torch.maximum(numbers, ~numbers)
         return {
             "targets": {name: values[at] for name, values in self._targets.items()},
-            "masks": {name: values[at] for name, values in self._present.items()},
+            "masks": {name: values[at] & (numbers >= 0) for name, values in self._present.items()},
         }

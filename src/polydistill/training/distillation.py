@@ -22,6 +22,7 @@ from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
 from polydistill.losses.relational import build_geometry
 from polydistill.students import STUDENTS, encode, weights_digest
+from polydistill.training import processes
 from polydistill.training.calibration import Calibration, calibrate, predicted_moments, trains_scale
 from polydistill.training.dataset import Batches, seeded
 from polydistill.training.guard import Restart
@@ -124,7 +125,8 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
 ) -> DistillReport:
     """Train a student and write its bundle, the heads, the history and the report to `work/outputs`.
 
-    An unfinished run in `work` is resumed. With `origin`, the student and the heads start with the weights
+    If the environment describes a process group, each process trains on its share of every batch, and the first one
+    writes the outputs. An unfinished run in `work` is resumed, also with another number of processes. With `origin`, the student and the heads start with the weights
     of an earlier version. At first only the heads of new teachers are trained, then also the student and the means of
     known teachers; see `warm_start.HoldHeads`.
 
@@ -149,7 +151,11 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
     if not any((one.present & corpus.held_out).any() for one in stored.values()):
         raise DataError("No held-out row has an embedding of any teacher: raise corpus.held_out.")
     use_threads(run.threads)
+    device = processes.join(device_for(run.device))
+    is_first = processes.rank() == 0
     outputs, checkpoints = work / "outputs", work / "checkpoints"
+    if not is_first:  # it computes the same outputs, which nobody reads
+        outputs, tracker, progress = work / f"process-{processes.rank()}", None, silent
     shutil.rmtree(outputs, ignore_errors=True)
     earlier = None if origin is None else open_origin(origin, method, stored)
     dims = {name: embeddings.dim for name, embeddings in stored.items()}
@@ -167,7 +173,7 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         tracker or Tracker(),
         progress,
         begin(earlier, student, model.heads, corpus.examples) if earlier else None,
-        device=device_for(run.device),
+        device=device,
         by_geometry=method.loss_weight == 0,
     )
     batches = Batches(corpus.examples, student.collate, targets, present)
@@ -220,7 +226,11 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         },
     )
     _write_report(outputs, result, report)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    if not is_first:
+        shutil.rmtree(outputs)
+    processes.wait()
+    if is_first:
+        shutil.rmtree(checkpoints, ignore_errors=True)
     return report
 
 

@@ -1,12 +1,13 @@
 """The student, heads, losses and relational term as one module for the trainer."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from polydistill import contracts
+from polydistill.training import processes
 from polydistill.training.weighting import Weighting
 
 
@@ -44,15 +45,22 @@ class DistillationModel(nn.Module):
         self.weighting = weighting or Weighting(0)
         self.loss, self._geometry, self._weight = loss, geometry, geometry_weight
         self._loss_weight = loss_weight
+        self._by_batch = cast("contracts.Heads", heads).by_batch
 
     def forward(
         self,
         features: Mapping[str, Tensor],
         targets: Mapping[str, Tensor],
         masks: Mapping[str, Tensor],
+        real: Tensor | None = None,
     ) -> dict[str, Any]:
-        """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; `geometry`; `embedded`."""
-        return self.losses_of(self._embed(features), targets, masks)
+        """Return `loss`, a scalar; `sums` and `counts`, each `(n_teachers,)`; `geometry`; `embedded`.
+
+        In training on several processes, each of which has a share of the batch, all but `embedded` are those of the
+        whole batch, and the mean of the processes' gradients is the gradient of the whole batch's loss. `real`,
+        `(batch,)`, is false for rows that only fill a share.
+        """
+        return self.losses_of(self._embed(features), targets, masks, real)
 
     def rescaled(
         self, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
@@ -64,22 +72,41 @@ class DistillationModel(nn.Module):
         }
 
     def losses_of(
-        self, embedded: Tensor, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+        self,
+        embedded: Tensor,
+        targets: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        real: Tensor | None = None,
     ) -> dict[str, Any]:
         """Return the result of `forward`, given the student's embeddings, `(batch, dim)`."""
+        everyone = processes.gathered if self.training else _unchanged
+        in_shares = self.training and not self._by_batch
+        first = processes.rank() * len(embedded) if in_shares else 0
+        all_masks = {name: everyone(mask) for name, mask in masks.items()}
+        if self._by_batch:
+            embedded, masks = everyone(embedded), all_masks
         predictions: Mapping[str, contracts.Prediction] = self.heads(embedded, masks)
+        own = slice(first, first + len(embedded))
         embedded = contracts.widened(embedded)
         with contracts.without_autocast(embedded):
-            targets = self.rescaled(targets, masks)
+            all_targets = {name: everyone(target) for name, target in targets.items()}
+            targets = self.rescaled(all_targets, all_masks)
             total = torch.stack(
-                [self.loss(predictions[n], t, masks[n]).sum() for n, t in targets.items()]
+                [self.loss(predictions[n], t[own], masks[n]).sum() for n, t in targets.items()]
             )
-            count = torch.stack([masks[name].sum() for name in targets])
+            total = processes.summed(total) if in_shares else total
+            count = torch.stack([all_masks[name].sum() for name in targets])
             nats = total / count.clamp(min=1)
             geometry = nats.new_zeros(())
             if self._geometry is not None and self._weight > 0:
-                of_rows = self._geometry(embedded, list(targets.values()), list(masks.values()))
-                known = torch.stack(list(masks.values())).any(dim=0).sum()  # rows of any teacher
+                rows = everyone(embedded) if in_shares else embedded
+                compared, known = list(targets.values()), torch.stack(list(all_masks.values()))
+                if real is not None and processes.count() > 1:
+                    kept = everyone(real)
+                    rows, known = rows[kept], known[:, kept]
+                    compared = [target[kept] for target in compared]
+                of_rows = self._geometry(rows, compared, list(known))
+                known = known.any(dim=0).sum()  # rows of any teacher
                 geometry = of_rows.sum() / known.clamp(min=1)
             loss = self._loss_weight * self.weighting(nats, count > 0) + self._weight * geometry
             return {
@@ -89,3 +116,7 @@ class DistillationModel(nn.Module):
                 "geometry": geometry.detach(),
                 "embedded": embedded.detach(),
             }
+
+
+def _unchanged(rows: Tensor) -> Tensor:
+    return rows

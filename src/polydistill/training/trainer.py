@@ -25,8 +25,9 @@ from polydistill.errors import DivergedError, ParamsError
 from polydistill.project.files import remove
 from polydistill.training import guard
 from polydistill.training.checkpoints import CompleteCheckpoints, newest_checkpoint, step_of
-from polydistill.training.dataset import Batches, EpochsSampler
+from polydistill.training.dataset import Batches, EpochsSampler, RowNumbers
 from polydistill.training.guard import Restart
+from polydistill.training.processes import Shares, agreed, count, rank
 
 HELD_OUT_BATCH = 512
 Ints = NDArray[np.int64]
@@ -98,15 +99,13 @@ def train(
     """
     if plan.precision == "float16" and plan.device == "cpu":
         raise ParamsError("precision: float16 trains on a GPU only: set it to bfloat16 or float32.")
-    if not plan.folder.is_dir():
-        remove(plan.folder)
-        plan.folder.mkdir(parents=True)
-    newest, first = newest_checkpoint(plan.folder), plan.folder / FIRST
+    newest, first = (
+        agreed(_prepare(model, plan.folder) if rank() == 0 else None),
+        plan.folder / FIRST,
+    )
     restarts = guard.read_restarts(newest) if newest else []
-    remove(first)
-    save_model(model, str(first))  # on disk: a copy would use memory during the whole run
     while True:
-        with _accelerate_uses(plan.device):
+        with _accelerate_uses(plan.device):  # each process makes the same restarts
             trainer = _DistillationTrainer(model, batches, rows, plan, restarts)
         try:
             return trainer.run(newest)
@@ -115,12 +114,23 @@ def train(
                 raise DivergedError(
                     f"The state that the run starts from is unhealthy: {trouble}."
                 ) from trouble
-            step, newest = trainer.state.global_step, newest_checkpoint(plan.folder)
+            step = trainer.state.global_step
+            newest = agreed(newest_checkpoint(plan.folder) if rank() == 0 else None)
             restarts.append(Restart(step, step_of(newest) if newest else 0, str(trouble)))
             if len(restarts) > plan.params.guard.max_restarts:
                 raise DivergedError(_advice(restarts)) from trouble
             plan.tracker.log_metrics({"guard/restarts": len(restarts)}, step)
             load_model(model, first)  # used if there is no checkpoint yet
+
+
+def _prepare(model: nn.Module, folder: Path) -> Path | None:
+    """Save the first weights, on disk because a copy would use memory all the time; return the newest checkpoint."""
+    if not folder.is_dir():
+        remove(folder)
+        folder.mkdir(parents=True)
+    remove(folder / FIRST)
+    save_model(model, str(folder / FIRST))
+    return newest_checkpoint(folder)
 
 
 def _advice(restarts: Sequence[Restart]) -> str:
@@ -159,7 +169,7 @@ class _DistillationTrainer(transformers.Trainer):
     """Trainer with this project's sampler, the divergence guard, and evaluation per teacher."""
 
     model: nn.Module
-    train_dataset: Any  # a list of row numbers, which the collator turns into examples
+    train_dataset: Any  # row numbers, which the collator turns into examples
     eval_dataset: Any
 
     def __init__(
@@ -195,8 +205,8 @@ class _DistillationTrainer(transformers.Trainer):
                 restore_callback_states_from_checkpoint=True,
             ),
             data_collator=batches,
-            train_dataset=rows[0].tolist(),
-            eval_dataset=rows[1].tolist(),
+            train_dataset=RowNumbers(rows[0]),
+            eval_dataset=RowNumbers(rows[1]),
             optimizers=(optimizer, _schedule(optimizer, params, n_steps, restarts)),
             callbacks=[
                 transformers.EarlyStoppingCallback(params.patience),
@@ -244,14 +254,20 @@ class _DistillationTrainer(transformers.Trainer):
 
     def get_train_dataloader(self) -> DataLoader[int]:
         rows, params = self.train_dataset, self._plan.params
-        sampler = EpochsSampler(len(rows), params.epochs, self._plan.seed)
-        return DataLoader(rows, params.batch_size, sampler=sampler, collate_fn=self.data_collator)
+        order, collate = (
+            EpochsSampler(len(rows), params.epochs, self._plan.seed),
+            self.data_collator,
+        )
+        if count() == 1:
+            return DataLoader(rows, params.batch_size, sampler=order, collate_fn=collate)
+        shares = Shares(order, params.batch_size, (rank(), count()))
+        return DataLoader(rows, batch_sampler=shares, collate_fn=collate)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         outputs = model(**inputs)
         loss: Tensor = outputs["loss"]
-        n_rows = len(outputs["embedded"])
-        self._watch.check(float(loss.detach()), n_rows / self._plan.params.batch_size)
+        n_rows = len(outputs["embedded"]) * count()
+        self._watch.check(agreed(float(loss.detach())), n_rows / self._plan.params.batch_size)
         self._trained += _losses(outputs)
         return loss
 
@@ -274,7 +290,8 @@ class _DistillationTrainer(transformers.Trainer):
         known = [metrics[f"held_out/{n}"] for n in teachers if f"held_out/{n}" in metrics]
         mean = sum(known) / len(known)  # without the teachers that have no held-out rows
         loss = geometry if self._plan.by_geometry else mean
-        metrics |= {"eval_loss": loss, "geometry": geometry}
+        metrics = agreed(metrics | {"eval_loss": loss, "geometry": geometry})
+        loss = metrics["eval_loss"]
         if not all(map(math.isfinite, metrics.values())):
             raise guard.UnhealthyError("the held-out loss is not finite")
         self._trained = self._no_losses()

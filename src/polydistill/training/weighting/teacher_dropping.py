@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from polydistill.config.nodes import Share
+from polydistill.training.processes import from_first
 from polydistill.training.weighting import WEIGHTINGS, Weighting, weighted_mean
 
 
@@ -30,7 +31,7 @@ class TeacherDropping(Weighting):
         """See `Weighting.forward`; drops no teacher in eval mode."""
         if not self.training:
             return super().forward(losses, seen)
-        kept = torch.rand(self.n_teachers, device=losses.device) < self._keep
+        kept = from_first(torch.rand(self.n_teachers, device=losses.device) < self._keep)
         highest = losses.detach().masked_fill(~seen, -torch.inf).argmax(dim=0, keepdim=True)
         kept.index_fill_(0, highest, value=True)
         return weighted_mean(losses, kept.to(losses.dtype), seen)
