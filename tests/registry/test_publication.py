@@ -9,12 +9,15 @@ import pytest
 import yaml
 
 from polydistill.config.params import load_params
+from polydistill.errors import DataError
 from polydistill.integrations.dvc.stages import lock_entries
 from polydistill.project.layout import Layout
+from polydistill.registry.evidence import task_examples
 from polydistill.registry.publication import (
     EVIDENCE,
     GROUPS,
     read_evidence,
+    read_groups,
     validated,
     write_evidence,
 )
@@ -93,3 +96,25 @@ def test_a_validation_of_other_data_is_none(
 
     assert not found.holds
     assert because in found.because
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"\xff" * 99, b"[[1]]"])
+def test_damaged_groups_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "groups.parquet"
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match=r"groups\.parquet is damaged: .*Publish the student again"):
+        read_groups(path)
+
+
+def test_groups_without_a_column_or_an_example_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "groups.parquet"
+    pd.DataFrame({"task": ["a"], "id": ["1"]}).to_parquet(path)
+    with pytest.raises(DataError, match="is damaged"):
+        read_groups(path)
+
+    rows = {"task": "a", "seed": 0, "model": "student", "target": "x", "score": 1.0}
+    predictions = pd.DataFrame([{**rows, "example": "1"}, {**rows, "example": "2"}])
+    groups = pd.DataFrame({"task": ["a"], "id": ["1"], "group": ["g"]})
+    with pytest.raises(DataError, match="task 'a' that were published lack the example '2'"):
+        task_examples(predictions, {"a": "classification"}, groups)

@@ -1,7 +1,7 @@
 """Inputs and results of the gate's rules: scores per example, measurements of a version, and rule outcomes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from polydistill.errors import DataError, short
 from polydistill.evaluation.contamination import Contamination
 from polydistill.evaluation.latency import Latency
 
@@ -141,9 +142,24 @@ def task_examples(
             digest=_digest(frame),
             student=complete[STUDENT].to_numpy(np.float64),
             undistilled=complete[UNDISTILLED].to_numpy(float) if UNDISTILLED in complete else None,
-            groups=np.array([known[str(one)] for one in means.index]) if known else None,
+            groups=_groups_of(task, means.index, known) if known else None,
         )
     return found
+
+
+def _groups_of(task: str, examples: Iterable[object], known: Mapping[Any, str]) -> NDArray[np.str_]:
+    """Return the group of each example.
+
+    Raises:
+        DataError: An example has no group: the file of groups is damaged.
+    """
+    try:
+        return np.array([known[str(one)] for one in examples])
+    except KeyError as error:
+        raise DataError(
+            f"The groups of task {task!r} that were published lack the example {short(error.args[0])}: the file is "
+            "damaged. Reject the version, and publish the student again."
+        ) from error
 
 
 def _digest(frame: pd.DataFrame) -> str:

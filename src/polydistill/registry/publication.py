@@ -93,6 +93,18 @@ def read_evidence(path: Path) -> Evidence:
     raise damaged(path, f"it must have format {FORMAT}, got {short(content['format'])}", REMEDY)
 
 
+def read_groups(path: Path) -> pd.DataFrame:
+    """Return the content of `groups.parquet`: the columns `task`, `id` and `group`, one row per example.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    try:
+        return pd.read_parquet(path)[["task", "id", "group"]]
+    except (OSError, ValueError, LookupError) as error:  # pyarrow's errors are among them
+        raise damaged(path, error, REMEDY) from error
+
+
 def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
     """Check whether the data for training and evaluating the student was validated."""
     path = layout.validation.relative_to(layout.root).as_posix()

@@ -205,6 +205,9 @@ def test_what_was_tampered_with_is_named_wherever_it_is(root: Path) -> None:
     file.write_text(good + good.splitlines()[-1] + "\n")
     with pytest.raises(LedgerError, match="entry 4 was inserted"):
         move(root, 1)
+    file.write_bytes(bytes(range(256)))
+    with pytest.raises(LedgerError, match="is not a text in UTF-8"):
+        entries(root)
     file.write_text(good)
     artifact.write_text(kept.replace('"ada"', '"eve"'))
     with pytest.raises(LedgerError, match="MLflow's ledger of student-text: entry 2 was edited"):

@@ -80,6 +80,25 @@ def test_publishing_twice_from_files_gives_one_version(evaluated: Path) -> None:
     assert version.tags["student_sha256"] == student_sha256(evaluated)
 
 
+def test_two_processes_that_publish_at_once_register_one_version(evaluated: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from polydistill.config.params import load_params; "
+        "from polydistill.integrations.mlflow.publish import publish; root = Path(sys.argv[1]); "
+        "print(publish(root, load_params(root), 'text').version)"
+    )
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(evaluated)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+
+    assert [one.communicate(timeout=300)[0].split()[-1:] for one in both] == [["1"], ["1"]]
+    with connected(evaluated) as client:
+        assert len(client.search_model_versions("name = 'student-text'")) == 1
+        assert n_runs(client) == 1
+
+
 def test_a_live_run_is_completed_and_no_second_one_made(evaluated: Path) -> None:
     params, tracker = load_params(evaluated), MlflowTracker(evaluated, "text")
     tracker.log_params(params.of_modality("text"))

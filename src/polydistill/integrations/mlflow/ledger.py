@@ -130,9 +130,11 @@ class MlflowLedger:
     def _read_file(self) -> tuple[Entry, ...]:
         if not self.file.exists():
             return ()
-        lines = self.file.read_text(encoding="utf-8").split("\n")
         try:
+            lines = self.file.read_text(encoding="utf-8").split("\n")
             return read_chain(lines[:-1], self._name, self._shown_file)
+        except UnicodeDecodeError as error:
+            raise LedgerError(f"{self._shown_file} is not a text in UTF-8.\n{RESTORE}") from error
         except LedgerError as error:
             raise LedgerError(f"{error}\n{RESTORE}") from error
 

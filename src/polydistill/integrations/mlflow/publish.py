@@ -25,6 +25,7 @@ from polydistill.integrations.mlflow.ledger import recorded
 from polydistill.integrations.mlflow.registry import DRIFT_FOLDER, GATE_FOLDER
 from polydistill.integrations.mlflow.stamp import stamp
 from polydistill.project.layout import Layout
+from polydistill.project.lock import held
 from polydistill.project.reports import read_report
 from polydistill.registry.promotion import challenge
 from polydistill.registry.publication import hashes, require_outputs, write_evidence
@@ -34,6 +35,8 @@ from polydistill.students import load_student, weights_digest
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+LOCK_WAIT_S = 600.0
+"""Seconds for which a publication waits for another one of the same project."""
 LAST_TAG = "files"
 """Tag of a run to which everything except the model has been logged."""
 
@@ -92,7 +95,12 @@ def publish(root: Path, params: Params, modality: str) -> Published:
         StageError: The tracking store does not answer.
     """
     student, name = _read(Layout(root, modality)), store.model_name(modality)
-    with store.connected(root) as client:
+    lock = student.layout.scratch / f"publish-{modality}.lock"
+    advice = "Wait for it to end."
+    with (
+        held(lock, "publish", f"Publishing {name}", wait_s=LOCK_WAIT_S, advice=advice),
+        store.connected(root) as client,
+    ):
         run_id = _find_run(client, student)
         if run_id is None:
             experiment = store.experiment_id(client, root, modality)

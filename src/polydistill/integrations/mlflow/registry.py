@@ -119,7 +119,7 @@ class MlflowRegistry:
             examples = task_examples(
                 pd.read_parquet(found.download("predictions.parquet", folder)),
                 {task: kind for kind, tasks in scores["student"].items() for task in tasks},
-                None if groups is None else pd.read_parquet(groups),
+                None if groups is None else publication.read_groups(groups),
             )
         return Candidate(
             version=version,
