@@ -85,9 +85,10 @@ def saved(
     return folder
 
 
-@pytest.mark.parametrize("batch_tokens", [None, 12, 16_384])
-@pytest.mark.parametrize("role", [None, "query", "document"])
-@pytest.mark.parametrize("truncate_dim", [None, 8])
+@pytest.mark.parametrize(
+    ("role", "truncate_dim", "batch_tokens"),
+    [(None, None, None), ("query", 8, 12), ("document", None, 16_384)],
+)
 def test_a_folder_gives_what_its_own_library_gives(
     saved: Path, role: str | None, truncate_dim: int | None, batch_tokens: int | None
 ) -> None:
