@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from polydistill.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-ODD = ("x" * 300, "a\0b", "", "/dev/null/x", "\udcff", "-1e999")
+ODD = ("x" * 300, "a\0b", "", "\udcff")
 MAX_MESSAGE = 2000
-COMMANDS: dict[str, click.Command] = get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 
 
 def cases() -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from tests.faults.project import digests
 from tests.faults.trials import has_traceback
 from tests.toy_project import make_toy_project
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason=NO_COMPILER)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("cc") is None, reason=NO_COMPILER)]
 STAGE = ("stage", "fetch-data@text")
 
 

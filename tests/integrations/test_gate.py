@@ -141,6 +141,7 @@ def test_a_version_without_evidence_is_refused_with_what_to_do(
     assert json.loads(attached(evaluated, 1))["outcome"] == "refused"
 
 
+@pytest.mark.slow
 def test_a_version_whose_smoke_test_has_its_former_name_is_judged(evaluated: Path) -> None:
     params = whole_gate(evaluated)
     publish(evaluated, params, "text")

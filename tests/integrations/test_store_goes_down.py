@@ -89,12 +89,12 @@ def locked(root: Path) -> Iterator[None]:
 
 
 def files(root: Path) -> dict[str, bytes]:
-    """Return the content of every file except the copy of `dvc.lock`, which each command may update."""
+    """Return the content of every file except locks and the copy of `dvc.lock`, which each command may update."""
     kept = root / GOOD_LOCK
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in root.rglob("*")
-        if path.is_file() and path != kept
+        if path.is_file() and path != kept and path.suffix != ".lock"
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.life.shop import open_shop
 from tests.life.soak import PARTS, Cycle, figure, markdown, run_cycles, trend
 
+pytestmark = pytest.mark.slow  # the fixtures of the folder take longer than the tests
 GROW_WITH_ROWS, FLAT_PARTS = ("data", "artifacts", "DVC's cache"), ("reports", "scratch")
 
 
@@ -17,7 +18,6 @@ def made(number: int, *, versions: int = 3) -> Cycle:
     )
 
 
-@pytest.mark.slow
 def test_memory_handles_database_and_disk_are_flat_or_grow_with_rows_and_versions(
     programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

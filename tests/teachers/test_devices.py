@@ -111,7 +111,7 @@ def test_precision_and_attention_are_in_the_identity_and_device_is_not(bert: Pat
 
 
 @pytest.mark.parametrize("family", REDUCED)
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_half_precision_gives_nearly_the_same_embeddings(
     tmp_path: Path, name: str, family: str, precision: str

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import numpy, sys, polydistill
 texts = [f"{number} {number * number}" for number in range(600)]
@@ -30,6 +32,7 @@ def distill(folder: Path, threads: str) -> tuple[str, set[str]]:
     return finished.stdout, {hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
+@pytest.mark.slow
 def test_the_setting_and_not_the_environment_chooses_the_threads(tmp_path: Path) -> None:
     one, other = distill(tmp_path / "1", "1"), distill(tmp_path / "3", "3")
 

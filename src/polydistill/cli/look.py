@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.table import Table
 
+    from polydistill.stages.estimate import Estimate
+
 commands = typer.Typer()
 
 
@@ -50,6 +52,66 @@ def report(
     if not as_json:
         typer.echo(f"Report: {relative(page)}")
         typer.echo(f"Use it: polydistill encode {summary.model} examples.txt -o out.npy")
+
+
+@commands.command(epilog="Example: polydistill estimate text --rows 1e9 --gpus 64")
+def estimate(
+    modality: Modality,
+    *,
+    rows: Annotated[
+        float | None, typer.Option(min=1, help="Rows, such as 1e9. Default: those of the corpus.")
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="Devices that work at once.")] = 1,
+    speedup: Annotated[
+        float, typer.Option(min=1e-3, help="Speed of each, relative to this machine's device.")
+    ] = 1.0,
+    usd_per_hour: Annotated[float, typer.Option(min=0, help="Price of each device.")] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate time, money, disk and memory of a run."""
+    from polydistill.stages.estimate import Hardware
+    from polydistill.stages.estimate import estimate as run_estimate
+
+    found = run_estimate(
+        ROOT,
+        project_params(modality=modality),
+        modality,
+        None if rows is None else int(rows),
+        Hardware(gpus, speedup, usd_per_hour),
+        progress=ProgressLines("estimate"),
+    )
+    show(found, as_json=as_json, human=_estimate_table(found))
+    if not as_json:
+        typer.echo(f"Bottleneck: {found.bottleneck}")
+
+
+def _estimate_table(found: Estimate) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=f"{found.rows:,} rows, {found.gpus} x {found.device}, measured on a sample",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("stage", no_wrap=True)
+    for name in ("hours", "USD", "disk, GB", "memory, GB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("measured")
+    for one in found.stages:
+        table.add_row(
+            one.stage,
+            f"{one.seconds / 3600:,.3g}",
+            f"{one.usd:,.2f}",
+            f"{one.disk_bytes / 1e9:,.3g}",
+            f"{one.memory_bytes / 1e9:,.3g}",
+            one.measured,
+        )
+    usd = sum(one.usd for one in found.stages)
+    disk = sum(one.disk_bytes for one in found.stages)
+    table.add_row(
+        "all", f"{found.seconds / 3600:,.3g}", f"{usd:,.2f}", f"{disk / 1e9:,.3g}", "", ""
+    )
+    return table
 
 
 @commands.command(

@@ -162,7 +162,7 @@ def distill(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train the student on the embeddings of all enabled teachers."""
+    """Train the student on the embeddings of all teachers."""
     from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
 
     rank = os.environ.get("RANK")  # of a process that `launch` or torchrun has started

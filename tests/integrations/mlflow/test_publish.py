@@ -80,6 +80,7 @@ def test_publishing_twice_from_files_gives_one_version(evaluated: Path) -> None:
     assert version.tags["student_sha256"] == student_sha256(evaluated)
 
 
+@pytest.mark.slow
 def test_two_processes_that_publish_at_once_register_one_version(evaluated: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from polydistill.config.params import load_params; "

@@ -98,8 +98,8 @@ def publish(root: Path, params: Params, modality: str) -> Published:
     lock = student.layout.scratch / f"publish-{modality}.lock"
     advice = "Wait for it to end."
     with (
-        held(lock, "publish", f"Publishing {name}", wait_s=LOCK_WAIT_S, advice=advice),
         store.connected(root) as client,
+        held(lock, "publish", f"Publishing {name}", wait_s=LOCK_WAIT_S, advice=advice),
     ):
         run_id = _find_run(client, student)
         if run_id is None:
