@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +190,17 @@ def test_hog_sees_directions_and_colours() -> None:
     assert edges[2].sum() == 0
     assert values[2, 576:].argmax() == 3 * 16
     assert values[2, 576:].max() == 1
+
+
+def test_images_that_are_read_ahead_leave_the_filters_of_warnings_as_they_are() -> None:
+    images = [png(seed) for seed in range(60)]
+    before = list(warnings.filters)
+
+    for threads in (1, 4):
+        found = TEACHERS.get("hog-colour")(name="hog", threads=threads).embed(images)
+        np.testing.assert_array_equal(
+            found.values, TEACHERS.get("hog-colour")(name="hog", threads=1).embed(images).values
+        )
+        assert found.present.all()
+
+    assert warnings.filters == before

@@ -157,7 +157,7 @@ def test_images_that_a_processor_leaves_in_several_shapes_are_embedded_in_order(
     ("fault", "message"),
     [
         ("no processor", "must hold preprocessor_config.json"),
-        ("pickle", "only as a pickle"),
+        ("pickle", "is a pickle"),
         ("pointer", "is a Git LFS pointer"),
         ("no weights", "cannot be read"),
         ("cut", "cannot be read"),

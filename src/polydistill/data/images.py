@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,8 +56,7 @@ def readable(what: str) -> Iterator[None]:
     Pillow has no base class for the errors of damaged files: they include struct.error, KeyError and TypeError.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MAX_PIXELS is lower than Pillow's limit
+        with without_warnings():
             yield
     except (DataError, MissingExtraError):
         raise
@@ -64,6 +64,21 @@ def readable(what: str) -> Iterator[None]:
         said = short(str(error).rstrip(".") or type(error).__name__, 200).strip("'\"")
         reason = REASONS.get(type(error).__name__, said)
         raise UnreadableImageError(f"{what} cannot be read: {reason}.") from error
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Return a context without Pillow's warnings: `MAX_PIXELS` is lower than Pillow's limit.
+
+    Filters of warnings belong to all threads. Therefore only the main thread changes them, also for the threads that it
+    has started.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def as_bytes(example: Example) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from polydistill.config.nodes import Count, Width
 from polydistill.contracts import Embeddings, Example, FloatArray
-from polydistill.data.images import read_or_none
+from polydistill.data.images import read_or_none, without_warnings
 from polydistill.data.smiles import MAX_ATOMS, read_molecule
 from polydistill.data.texts import canonical_text
 from polydistill.data.weights import package_version, source_sha256
@@ -119,7 +120,7 @@ class ReadsExamples(NamedTeacher, ABC):
         if not self.reads_ahead:
             yield from ((at, map(self._read, examples[at : at + size])) for at in starts)
             return
-        with ThreadPoolExecutor(self.threads) as pool:
+        with without_warnings(), ThreadPoolExecutor(self.threads) as pool:
             ahead = deque[tuple[int, Iterable[Any]]]()
             for at in starts:
                 ahead.append((at, pool.map(self._read, examples[at : at + size])))
@@ -210,6 +211,20 @@ def reading(what: object) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         raise DataError(f"{what} cannot be read: {reason}.") from error
+
+
+def require_safetensors(folder: Path) -> None:
+    """Refuse weights that are only in a pickle.
+
+    Raises:
+        DataError: A folder below `folder` has weights in a pickle, and none in safetensors.
+    """
+    for pickle in folder.rglob("pytorch_model*.bin"):
+        if not any(pickle.parent.glob("*.safetensors")):
+            raise DataError(
+                f"{pickle} is a pickle, which could run code and is not loaded: save the model as safetensors "
+                "with `save_pretrained`."
+            )
 
 
 def is_out_of_memory(error: Exception) -> bool:

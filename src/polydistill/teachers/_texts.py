@@ -18,7 +18,7 @@ from polydistill.data.texts import canonical_text
 from polydistill.data.weights import locate
 from polydistill.errors import DataError, MissingDataError, ParamsError, UnknownNameError
 from polydistill.teachers._devices import FIDELITY, Kernel, RunsReduced, Similarity
-from polydistill.teachers._readers import ReadsTexts, reading
+from polydistill.teachers._readers import ReadsTexts, reading, require_safetensors
 
 OWN = "own"
 RUN = ("Transformer", "Pooling", "Normalize")
@@ -113,11 +113,7 @@ class TransformerFolder(ReadsTexts, RunsReduced):
             DataError: The weights are only in a pickle, or a module or prompt of the folder would not be used.
         """
         folder = locate(self.model, revision=self.revision)
-        for pickle in folder.rglob("pytorch_model*.bin"):
-            if not any(pickle.parent.glob("*.safetensors")):
-                raise DataError(
-                    f"{pickle} is a pickle, which could run code and is not loaded: save the model as safetensors."
-                )
+        require_safetensors(folder)
         if self.pooling == OWN:
             return folder
         prompt = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")

@@ -11,10 +11,10 @@ import torch
 from polydistill.config.nodes import Width
 from polydistill.contracts import Example, FloatArray
 from polydistill.data.weights import locate
-from polydistill.errors import DataError, MissingDataError, UnknownNameError
+from polydistill.errors import MissingDataError, UnknownNameError
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._devices import Kernel, RunsReduced
-from polydistill.teachers._readers import ReadsImages, reading
+from polydistill.teachers._readers import ReadsImages, reading, require_safetensors
 
 POOLINGS = ("mean", "cls", "pooler")
 MAX_RATIO = 100
@@ -65,11 +65,7 @@ class TransformersImageTeacher(ReadsImages, RunsReduced):
     def _encoder(self) -> Any:
         from transformers import AutoModel
 
-        if not any(self._folder.glob("*.safetensors")) and any(self._folder.glob("*.bin")):
-            raise DataError(
-                f"{self._folder} has its weights only as a pickle (.bin), which can run code and is not read: convert "
-                "it with `save_pretrained`, which writes model.safetensors."
-            )
+        require_safetensors(self._folder)
         with reading(self._folder):
             model = AutoModel.from_pretrained(
                 self._folder,
