@@ -5,7 +5,6 @@ import sys
 from os.path import relpath
 from pathlib import Path
 from shlex import quote
-from shutil import which
 from typing import Annotated, Literal
 
 import typer
@@ -114,9 +113,9 @@ def run(
             summary = summarise(folder, project_params(folder), name)
             show({"page": page, **plain(summary)}, as_json=True)
         elif ended and workspace:
-            activate = (
-                "" if which("polydistill") else f"source {relpath(sys.prefix)}/bin/activate && "
-            )
+            activate = f"source {relpath(sys.prefix)}/bin/activate && "
+            if sys.prefix in {sys.base_prefix, os.environ.get("VIRTUAL_ENV")}:
+                activate = ""  # its commands are found
             typer.echo(f"The run is in a folder of its own. Use it there: {activate}cd {folder}")
     raise typer.Exit(max(exit_codes.values()))
 
