@@ -211,3 +211,9 @@ def test_a_damaged_image_of_a_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_cell_that_holds_a_whole_file_is_read(tmp_path: Path) -> None:
     assert distil([*TEXTS, "word " * 400_000], tmp_path).encode(["a"]).shape[0] == 1
+
+
+@pytest.mark.parametrize("examples", [None, 5, 1.5, object()])
+def test_what_cannot_be_encoded_is_named(student: polydistill.Student, examples: Any) -> None:
+    with pytest.raises(PolydistillError, match="must be a list of examples, got"):
+        student.encode(examples)

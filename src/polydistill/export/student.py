@@ -135,6 +135,8 @@ class Student:
                 "`examples` must be a list or one column, got a table: choose a column."
             )
         given = [examples] if isinstance(examples, str | bytes | Path) else examples
+        if not isinstance(given, Iterable):
+            raise DataError(f"`examples` must be a list of examples, got {short(examples)}.")
         rows = as_examples(given, self._kind)
         starts: Iterable[int] = range(0, len(rows), batch_size)
         if progress:
