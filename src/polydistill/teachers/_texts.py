@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,10 @@ RUN = ("Transformer", "Pooling", "Normalize")
 """The modules of sentence-transformers that the poolings other than `own` replace."""
 WIDTHS = ("out_features", "embedding_dimension", "word_embedding_dimension", "hidden_size", "dim")
 """Keys of a module's settings that state its width: for Dense, Pooling (two spellings) and Transformer."""
-BATCH_TOKENS = 16_384
+BATCH_TOKENS = {"cpu": 1_024, "mps": 16_384, "cuda": 65_536}
+"""Tokens per batch by the kind of device. On a CPU, small batches stay in its cache (`bench/extraction.py`)."""
+LEAST_FILLED = 0.9
+"""The shortest text of a batch has at least this share of the tokens of the longest."""
 Ints = NDArray[np.int64]
 _log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class TransformerFolder(ReadsTexts, RunsReduced):
         truncate_dim: Number of first dimensions that are kept, for models whose first dimensions are embeddings too
             (Kusupati et al. 2022, "Matryoshka representation learning", arXiv:2205.13147).
         batch_tokens: Maximum number of tokens per batch, padding included; texts of similar length share a batch.
-            None: batches of 32 texts.
+            `auto`: by the kind of device. None: batches of 32 texts.
         device: Where the model runs; see `device.device_for`.
         precision: Precision of the weights and of the computation.
         fidelity: Minimum cosine similarity of an embedding in a lower precision to that in float32.
@@ -78,7 +81,7 @@ class TransformerFolder(ReadsTexts, RunsReduced):
         prompt_name: str | None = None,
         normalize: bool | None = None,
         truncate_dim: Width | None = None,
-        batch_tokens: Count | None = BATCH_TOKENS,
+        batch_tokens: Count | Literal["auto"] | None = "auto",
         device: Device = "auto",
         precision: Precision = "float32",
         fidelity: Similarity = FIDELITY,
@@ -163,17 +166,24 @@ class TransformerFolder(ReadsTexts, RunsReduced):
         order, start = np.argsort(-lengths, kind="stable"), 0
         while start < len(order):
             longest = max(int(lengths[order[start]]), 1)
-            batch = order[start : start + max(self.batch_tokens // longest, 1)].tolist()
+            fits = order[start : start + max(self._most_tokens // longest, 1)]
+            batch = fits[lengths[fits] >= LEAST_FILLED * lengths[fits[0]]].tolist()
             self.tokens += int(lengths[batch].sum())
             self.positions += longest * len(batch)
             start += len(batch)
             yield batch
 
+    @property
+    def _most_tokens(self) -> int:
+        if isinstance(self.batch_tokens, int):
+            return self.batch_tokens
+        return BATCH_TOKENS[self.runs_on.partition(":")[0]]
+
     def _use_less_memory(self, n_rows: int) -> None:
         if self.batch_tokens is None:
             super()._use_less_memory(n_rows)
             return
-        self.batch_tokens = max(self.batch_tokens // 2, 1)
+        self.batch_tokens = max(self._most_tokens // 2, 1)
         _log.warning(
             f"{self.name}: memory is lacking, batches have {self.batch_tokens} tokens from now on."
         )
