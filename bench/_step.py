@@ -12,6 +12,7 @@ from bench._project import build_model, open_student, read_texts
 from polydistill.config.nodes import Plugin
 from polydistill.config.params import Params
 from polydistill.contracts import Student
+from polydistill.training import processes
 from polydistill.training.dataset import Batches
 from polydistill.training.trainer import make_optimizer
 
@@ -45,10 +46,15 @@ class Step:
         start = number * size % (len(self._texts) - size + 1)
         return range(start, start + size)
 
-    def whole(self, number: int) -> None:
-        """Run a whole step: read a batch, forward, loss, backward, clip, and update all weights."""
-        batch = self._batches(self.rows(number))
-        loss = self.model(**batch)["loss"]
+    def whole(self, number: int, model: nn.Module | None = None) -> None:
+        """Run a whole step: read a batch, forward, loss, backward, clip, and update all weights.
+
+        In a process group, the step is that of this process's share; `model` is then the wrapped model.
+        """
+        rows = list(self.rows(number))
+        if processes.count() > 1:
+            rows = processes.share_of(rows, processes.rank(), processes.count())
+        loss = (model or self.model)(**self._batches(rows))["loss"]
         loss.item()  # the guard reads every loss
         loss.backward()
         self._update(self.model)

@@ -105,7 +105,7 @@ def train(
     )
     restarts = guard.read_restarts(newest) if newest else []
     while True:
-        with _accelerate_uses(plan.device):  # each process makes the same restarts
+        with _accelerate_uses(plan.device):
             trainer = _DistillationTrainer(model, batches, rows, plan, restarts)
         try:
             return trainer.run(newest)

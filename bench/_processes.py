@@ -1,0 +1,38 @@
+"""Prints the seconds of each training step in a process group: `python -m bench._processes`."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from bench._project import read_project, teacher_dims
+from bench._step import Step
+from polydistill.config.environment import use_threads
+from polydistill.training import processes
+
+WARM_UP, STEPS, BATCHES = 5, 30, 8
+
+
+def main() -> None:
+    """Time the steps of this process's share of each batch, on one thread."""
+    processes.join("cpu")
+    use_threads(1)
+    torch.manual_seed(0)
+    params = read_project()
+    step = Step(params, params.modality("text").student, teacher_dims(params), BATCHES)
+    step.model.train()
+    model = DistributedDataParallel(step.model) if processes.count() > 1 else step.model
+    seconds = []
+    for number in range(WARM_UP + STEPS):
+        started = time.perf_counter()
+        step.whole(number, model)
+        seconds.append(time.perf_counter() - started)
+    if processes.rank() == 0:
+        print(json.dumps(seconds[WARM_UP:]))  # noqa: T201 - read by bench.processes
+
+
+if __name__ == "__main__":
+    main()
