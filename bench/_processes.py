@@ -1,32 +1,35 @@
-"""Prints the seconds of each training step in a process group: `python -m bench._processes`."""
+"""Prints the seconds of each training step in a process group: `python -m bench._processes default`."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from bench._project import read_project, teacher_dims
+from bench._project import TRANSFORMER, read_project, teacher_dims
 from bench._step import Step
 from polydistill.config.environment import use_threads
 from polydistill.training import processes
 
-WARM_UP, STEPS, BATCHES = 5, 30, 8
+WARM_UP, BATCHES = 2, 8
+STEPS = {"default": 30, "transformer": 6}
 
 
-def main() -> None:
+def main(name: str) -> None:
     """Time the steps of this process's share of each batch, on one thread."""
     processes.join("cpu")
     use_threads(1)
     torch.manual_seed(0)
     params = read_project()
-    step = Step(params, params.modality("text").student, teacher_dims(params), BATCHES)
+    kind = TRANSFORMER if name == "transformer" else params.modality("text").student
+    step = Step(params, kind, teacher_dims(params), BATCHES)
     step.model.train()
     model = DistributedDataParallel(step.model) if processes.count() > 1 else step.model
     seconds = []
-    for number in range(WARM_UP + STEPS):
+    for number in range(WARM_UP + STEPS[name]):
         started = time.perf_counter()
         step.whole(number, model)
         seconds.append(time.perf_counter() - started)
@@ -35,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

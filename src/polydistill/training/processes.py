@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.nn import functional as with_gradients
 from torch.utils.data import Sampler
 
 from polydistill.errors import StageError
@@ -104,14 +103,55 @@ def gathered(rows: Tensor) -> Tensor:
     """
     if count() == 1:
         return rows
-    if rows.dtype == torch.bool:
-        return torch.cat(with_gradients.all_gather(rows.to(torch.uint8))).bool()
-    return torch.cat(with_gradients.all_gather(rows.contiguous()))
+    if rows.dtype == torch.bool:  # gloo knows no truth values
+        return gathered(rows.to(torch.uint8)).bool()
+    found: Tensor = _Gathered.apply(rows)  # type: ignore[no-untyped-call]
+    return found
 
 
 def summed(values: Tensor) -> Tensor:
     """Return the sum of the values of all processes; gradients flow back to each process."""
-    return values if count() == 1 else with_gradients.all_reduce(values)
+    if count() == 1:
+        return values
+    found: Tensor = _Summed.apply(values)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Gathered(torch.autograd.Function):
+    """All rows; the gradient of a process's rows is the sum of those that all processes have for them."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.n_rows = len(rows)
+        parts = [
+            torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(count())
+        ]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total[rank() * ctx.n_rows : (rank() + 1) * ctx.n_rows]
+
+
+class _Summed(torch.autograd.Function):
+    """The sum over processes; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
+        return _total(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        return _total(gradient)
+
+
+def _total(values: Tensor) -> Tensor:
+    total = values.clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(total)
+    return total
 
 
 class Shares(Sampler[list[int]]):
