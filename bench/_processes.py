@@ -14,8 +14,8 @@ from bench._step import Step
 from polydistill.config.environment import use_threads
 from polydistill.training import processes
 
-WARM_UP, BATCHES = 2, 8
-STEPS = {"default": 30, "transformer": 6}
+WARM_UP, BATCHES = 1, 8
+STEPS = {"default": 30, "transformer": 3}
 
 
 def main(name: str) -> None:
