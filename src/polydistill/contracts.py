@@ -100,8 +100,8 @@ class Teacher(Protocol):
 
 
 @runtime_checkable
-class ReducedPrecision(Teacher, Protocol):
-    """A teacher that can compute in less than float32, after a test that its embeddings stay nearly the same.
+class ReducedPrecision(Protocol):
+    """What a teacher has that can compute in less than float32, after a test that its embeddings stay nearly the same.
 
     Attributes:
         fidelity: Minimum cosine similarity of an embedding to that in float32.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -14,11 +14,15 @@ from polydistill.errors import StageError
 from polydistill.integrations import processes
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, *first: int, then: int) -> None:
-    """Let writing in a folder fail with error numbers, or succeed with a zero."""
-    numbers = chain(first, repeat(then))
+def answers(
+    monkeypatch: pytest.MonkeyPatch, *first: int, then: int, last: tuple[int, Path] = (0, Path())
+) -> None:
+    """Let writing in a folder fail with error numbers, or succeed with a zero; the try number `last` makes a file."""
+    numbers, tries = chain(first, repeat(then)), count(1)
 
     def opened(**options: Any) -> Any:
+        if next(tries) == last[0]:
+            last[1].touch()
         if number := next(numbers):
             raise OSError(number, os.strerror(number))
         return TemporaryFile(**options)
@@ -41,7 +45,10 @@ def test_a_command_is_stopped_when_its_folder_can_no_longer_be_written(
 def test_a_command_runs_on_after_a_short_failure_or_in_a_folder_that_was_read_only_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
 ) -> None:
-    answers(monkeypatch, before, errno.ENOSPC, then=before)
-    command = [sys.executable, "-c", "import time; time.sleep(0.3)"]
+    last = 1 if before else 5  # a folder that is read-only is not tried again
+    answers(monkeypatch, before, errno.ENOSPC, then=before, last=(last, tmp_path / "go"))
+    waits = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)"
 
-    assert processes.run_command(command, tmp_path, timeout_s=600).exit_code == 0
+    assert (
+        processes.run_command([sys.executable, "-c", waits], tmp_path, timeout_s=600).exit_code == 0
+    )

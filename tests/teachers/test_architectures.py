@@ -171,3 +171,13 @@ def test_lack_of_memory_halves_the_batch_and_goes_on(
     assert max(sizes) > 4
     assert teacher.batch_tokens < BATCH_TOKENS["cpu"]
     assert "memory is lacking" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [TransformersTeacher, SentenceTransformersTeacher])
+def test_a_compiled_model_gives_the_same_embeddings(tmp_path: Path, family: Any) -> None:
+    folder = str(save(tmp_path, "bert"))
+
+    plain, compiled = (family("tiny", 1, model=folder, compiled=one) for one in (False, True))
+
+    np.testing.assert_allclose(compiled.embed(TEXTS).values, plain.embed(TEXTS).values, atol=1e-5)

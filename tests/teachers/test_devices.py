@@ -15,6 +15,7 @@ from polydistill.embeddings.store import open_embeddings, write_embeddings
 from polydistill.errors import DataError, ParamsError
 from polydistill.teachers import TEACHERS, build_teacher
 from polydistill.teachers._onnx import providers
+from polydistill.teachers._readers import ReadsTexts
 from polydistill.teachers.hashing import HashingTeacher
 from polydistill.teachers.transformers import TransformersTeacher
 from tests.teachers.test_architectures import ARCHITECTURES, TEXTS, save
@@ -165,6 +166,31 @@ def test_equal_examples_are_embedded_once(tmp_path: Path) -> None:
     assert report.rows_computed == len(TEXTS)
     found = open_embeddings(tmp_path / "out").values
     np.testing.assert_array_equal(found, teacher.embed(TEXTS).values.astype(np.float16))
+
+
+class Small(ReadsTexts):
+    """Embeds the lengths of texts, at most eight at once."""
+
+    family, dim = "small", 1
+
+    def __init__(self) -> None:
+        super().__init__("small", 1)
+        self.sizes = list[int]()
+
+    def _run(self, batch: list[str]) -> Any:
+        self.sizes.append(len(batch))
+        if len(batch) > 8:
+            raise MemoryError
+        return np.array([[len(text)] for text in batch], dtype=np.float32)
+
+
+def test_after_memory_was_lacking_batches_stay_small() -> None:
+    texts, teacher = ["x" * length for length in range(1, 200)], Small()
+
+    found = teacher.embed(texts)
+
+    assert found.values[:, 0].tolist() == list(range(1, 200))
+    assert [size for size in teacher.sizes if size > 8] == [32, 16, 16]
 
 
 @pytest.mark.gpu

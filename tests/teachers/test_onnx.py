@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
 from polydistill.data.weights import locate
+from polydistill.embeddings.fidelity import cosines
+from polydistill.embeddings.store import open_embeddings, write_embeddings
 from polydistill.errors import DataError, MissingDataError, ShapeError, UnknownNameError
+from polydistill.teachers import build_teacher
 from polydistill.teachers.onnx import OnnxTeacher
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -133,3 +137,32 @@ def test_a_graph_with_fixed_axes_and_int32_tokens_is_run_in_pieces(
         ids.enable_truncation(8)
         ids.no_padding()
         np.testing.assert_allclose(value, [np.mean(ids.encode(text).ids)], rtol=1e-5)
+
+
+def test_eight_bits_pass_the_test_of_fidelity_that_was_asked_for_and_no_stricter_one(
+    tmp_path: Path,
+) -> None:
+    options: dict[str, Any] = {
+        "model": MODEL,
+        "tokenizer": TOKENIZER,
+        "output": "461",
+        "precision": "int8",
+    }
+    whole = (
+        build_teacher("whole", "onnx", {**options, "precision": "float32"}, 1).embed(TEXTS).values
+    )
+    ids = [f"{row}" for row in range(len(TEXTS))]
+
+    for fidelity in (0.9, 0.99999):
+        teacher = build_teacher("small", "onnx", {**options, "fidelity": fidelity}, 1)
+        if fidelity > 0.99:
+            with pytest.raises(
+                DataError, match="'small' with precision int8 gives other embeddings"
+            ):
+                write_embeddings(tmp_path / "no", tmp_path / "work", ids, TEXTS, teacher)
+            continue
+        write_embeddings(tmp_path / "out", tmp_path / "work", ids, TEXTS, teacher)
+        found = open_embeddings(tmp_path / "out")
+        assert found.identity["precision"] == "int8"
+        similarity = cosines(found.values.astype(np.float32), whole)
+        assert 0.9 < similarity.min() < 0.99999

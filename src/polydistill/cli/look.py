@@ -59,13 +59,17 @@ def estimate(
     modality: Modality,
     *,
     rows: Annotated[
-        float | None, typer.Option(min=1, help="Rows, such as 1e9. Default: those of the corpus.")
+        float | None,
+        typer.Option(min=1, max=1e15, help="Rows, such as 1e9. Default: those of the corpus."),
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="Devices that work at once.")] = 1,
+    gpus: Annotated[int, typer.Option(min=1, max=10**6, help="Devices that work at once.")] = 1,
     speedup: Annotated[
-        float, typer.Option(min=1e-3, help="Speed of each, relative to this machine's device.")
+        float,
+        typer.Option(min=1e-3, max=1e6, help="Speed of each, relative to this machine's device."),
     ] = 1.0,
-    usd_per_hour: Annotated[float, typer.Option(min=0, help="Price of each device.")] = 0.0,
+    usd_per_hour: Annotated[
+        float, typer.Option(min=0, max=1e6, help="Price of each device.")
+    ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Estimate time, money, disk and memory of a run."""

@@ -19,8 +19,7 @@ def require_fidelity(teacher: Teacher, examples: Sequence[Example]) -> None:
     Raises:
         DataError: The cosine similarity of an embedding to that in float32 is below `teacher.fidelity`.
     """
-    whole = teacher.in_float32() if isinstance(teacher, ReducedPrecision) else None
-    if whole is None or not isinstance(teacher, ReducedPrecision):
+    if not isinstance(teacher, ReducedPrecision) or (whole := teacher.in_float32()) is None:
         return
     some = examples[:: max(len(examples) // SAMPLE, 1)][:SAMPLE]
     reduced, full = teacher.embed(some), whole.embed(some)

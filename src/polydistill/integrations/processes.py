@@ -138,9 +138,11 @@ def _watch(
 ) -> None:
     """Stop a command after its limit, or when its folder can no longer be written: DVC would try for ever."""
     limit, failed = time.monotonic() + timeout_s, 0
-    is_watched = _problem_of_writing(root) is None
+    temporary = root / ".dvc" / "tmp"  # git and DVC ignore it
+    folder = temporary if temporary.is_dir() else root
+    is_watched = _problem_of_writing(folder) is None
     while not ended.wait(min(WATCH_S, max(0.0, limit - time.monotonic()))):
-        problem = _problem_of_writing(root) if is_watched else None
+        problem = _problem_of_writing(folder) if is_watched else None
         failed = failed + 1 if problem else 0
         if time.monotonic() >= limit:
             reasons.append(f" after its limit of {timeout_s:g} s")

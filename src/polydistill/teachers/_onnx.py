@@ -50,6 +50,12 @@ class RunsOnnx(RunsOnDevice):
         with reading(f"Teacher {self.name!r}: {self.model}"):
             return ort.InferenceSession(self._graph(), options, providers=runs_with)
 
+    @property
+    def runs_on(self) -> str:
+        """The device that is used: with `auto`, the CPU if the installed ONNX Runtime knows no accelerator."""
+        is_cpu = self._session.get_providers()[0] == "CPUExecutionProvider"
+        return "cpu" if is_cpu else super().runs_on
+
     def _graph(self) -> str | bytes:
         """Return the path of the graph, or the serialised graph."""
         return str(locate(self.model))

@@ -129,8 +129,12 @@ class ReadsExamples(NamedTeacher, ABC):
             yield from ahead
 
     def _batches(self, read: Sequence[Any]) -> Iterator[Sequence[int]]:
-        """Yield the indices of the examples of each batch of the model; by default, one batch has all of them."""
-        yield range(len(read))
+        """Yield the indices of the examples of each batch of the model; by default, `batch_rows` examples in order."""
+        start = 0
+        while start < len(read):  # lack of memory may lower `batch_rows` meanwhile
+            end = min(start + self.batch_rows, len(read))
+            yield range(start, end)
+            start = end
 
     def _run_within_memory(self, batch: list[Any]) -> FloatArray:
         """Run the model; if memory is lacking, run it on halves of the batch, and use smaller batches from then on."""

@@ -66,7 +66,11 @@ class SentenceTransformersTeacher(TransformerFolder):
         tokenizer = getattr(self._encoder[0], "tokenizer", None)
         if not callable(tokenizer):  # such as static embeddings, which have no padding
             return np.array([len(text) for text in texts], dtype=np.int64)
-        limit = self._encoder.max_seq_length
+        limit, prompt = self._encoder.max_seq_length, ""
+        if self.pooling == OWN:  # `encode` adds the prompt
+            default = self._encoder.prompts.get(self._encoder.default_prompt_name)
+            prompt = self._prompt or default or ""
+        texts = [prompt + text for text in texts]
         tokens = tokenizer(texts, truncation=limit is not None, max_length=limit)["input_ids"]
         return np.array([len(one) for one in tokens], dtype=np.int64)
 

@@ -7,15 +7,13 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
 from torch.utils.data import Sampler
 
 from polydistill.errors import StageError
-
-Agreed = TypeVar("Agreed")
 
 
 def launch(n_processes: int, *words: str) -> int:
@@ -77,13 +75,14 @@ def wait() -> None:
         distributed.barrier()
 
 
-def agreed(value: Agreed) -> Agreed:
-    """Return the value of the first process."""
+def agreed(numbers: Sequence[float]) -> list[float]:
+    """Return the numbers of the first process."""
     if count() == 1:
-        return value
-    values: list[Any] = [value]
-    distributed.broadcast_object_list(values, src=0)
-    found: Agreed = values[0]
+        return list(numbers)
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    found: list[float] = from_first(
+        torch.tensor(numbers, dtype=torch.float64, device=device)
+    ).tolist()
     return found
 
 

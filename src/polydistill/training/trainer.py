@@ -27,7 +27,7 @@ from polydistill.training import guard
 from polydistill.training.checkpoints import CompleteCheckpoints, newest_checkpoint, step_of
 from polydistill.training.dataset import Batches, EpochsSampler, RowNumbers
 from polydistill.training.guard import Restart
-from polydistill.training.processes import Shares, agreed, count, rank
+from polydistill.training.processes import Shares, agreed, count, from_first, rank
 
 HELD_OUT_BATCH = 512
 Ints = NDArray[np.int64]
@@ -99,10 +99,10 @@ def train(
     """
     if plan.precision == "float16" and plan.device == "cpu":
         raise ParamsError("precision: float16 trains on a GPU only: set it to bfloat16 or float32.")
-    newest, first = (
-        agreed(_prepare(model, plan.folder) if rank() == 0 else None),
-        plan.folder / FIRST,
-    )
+    first = plan.folder / FIRST
+    if rank() == 0:
+        _prepare(model, plan.folder)
+    newest = _newest(plan.folder)
     restarts = guard.read_restarts(newest) if newest else []
     while True:
         with _accelerate_uses(plan.device):
@@ -115,7 +115,7 @@ def train(
                     f"The state that the run starts from is unhealthy: {trouble}."
                 ) from trouble
             step = trainer.state.global_step
-            newest = agreed(newest_checkpoint(plan.folder) if rank() == 0 else None)
+            newest = _newest(plan.folder)
             restarts.append(Restart(step, step_of(newest) if newest else 0, str(trouble)))
             if len(restarts) > plan.params.guard.max_restarts:
                 raise DivergedError(_advice(restarts)) from trouble
@@ -123,14 +123,20 @@ def train(
             load_model(model, first)  # used if there is no checkpoint yet
 
 
-def _prepare(model: nn.Module, folder: Path) -> Path | None:
-    """Save the first weights, on disk because a copy would use memory all the time; return the newest checkpoint."""
+def _newest(folder: Path) -> Path | None:
+    """Return the newest checkpoint, which the first process finds for all processes."""
+    newest = newest_checkpoint(folder) if rank() == 0 else None
+    (step,) = agreed([step_of(newest) if newest else -1])
+    return folder / f"checkpoint-{step:.0f}" if step >= 0 else None
+
+
+def _prepare(model: nn.Module, folder: Path) -> None:
+    """Save the first weights, on disk because a copy would use memory all the time."""
     if not folder.is_dir():
         remove(folder)
         folder.mkdir(parents=True)
     remove(folder / FIRST)
     save_model(model, str(folder / FIRST))
-    return newest_checkpoint(folder)
 
 
 def _advice(restarts: Sequence[Restart]) -> str:
@@ -267,7 +273,9 @@ class _DistillationTrainer(transformers.Trainer):
         outputs = model(**inputs)
         loss: Tensor = outputs["loss"]
         n_rows = len(outputs["embedded"]) * count()
-        self._watch.check(agreed(float(loss.detach())), n_rows / self._plan.params.batch_size)
+        self._watch.check(
+            float(from_first(loss.detach().clone())), n_rows / self._plan.params.batch_size
+        )
         self._trained += _losses(outputs)
         return loss
 
@@ -290,7 +298,8 @@ class _DistillationTrainer(transformers.Trainer):
         known = [metrics[f"held_out/{n}"] for n in teachers if f"held_out/{n}" in metrics]
         mean = sum(known) / len(known)  # without the teachers that have no held-out rows
         loss = geometry if self._plan.by_geometry else mean
-        metrics = agreed(metrics | {"eval_loss": loss, "geometry": geometry})
+        metrics |= {"eval_loss": loss, "geometry": geometry}
+        metrics = dict(zip(metrics, agreed(list(metrics.values())), strict=True))
         loss = metrics["eval_loss"]
         if not all(map(math.isfinite, metrics.values())):
             raise guard.UnhealthyError("the held-out loss is not finite")
