@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from polydistill.contracts import FloatArray
-from polydistill.training.standardise import Standardiser
+from polydistill.training.standardise import Rows, Standardiser, used_blocks
 from polydistill.training.weighting import WEIGHTINGS, Weighting
 
+LEAST_SHARE = 1e-12
+"""A variance that is a smaller share of the greatest is rounding: fewer rows than dimensions leave such directions."""
 Matrix = NDArray[np.float64]
 
 
@@ -20,15 +21,25 @@ class PhiS(Weighting):
         chain of plane rotations works for every width.
     """
 
-    def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:
+    def fit(self, values: Rows, rows: NDArray[np.bool_]) -> Standardiser:
         """See `Weighting.fit`."""
-        used = values[rows].astype(np.float64)
-        dim = values.shape[1]
-        mean = used.mean(axis=0) if len(used) else np.zeros(dim)
-        covariance = np.cov(used, rowvar=False, bias=True).reshape(dim, dim) if len(used) else None
-        if covariance is None or not np.trace(covariance) > 0:
+        dim, n_used = values.shape[1], max(int(rows.sum()), 1)
+        total, products = np.zeros(dim), np.zeros((dim, dim))
+        for used in used_blocks(values, rows):
+            total += used.sum(axis=0)
+        mean = total / n_used
+        for used in used_blocks(values, rows):
+            centred = used - mean
+            products += centred.T @ centred
+        covariance = products * (1 / n_used)  # as np.cov does
+        if not np.trace(covariance) > 0:
             return Standardiser(mean.astype(np.float32), np.ones(dim, np.float32))
         variances, directions = np.linalg.eigh(covariance)
+        variances[variances < LEAST_SHARE * variances.max()] = (
+            0  # so that rounding does not order them
+        )
+        largest = np.abs(directions).argmax(axis=0)
+        directions *= np.sign(directions[largest, np.arange(dim)])  # fix arbitrary signs
         rotation = equalising_rotation(variances) @ directions.T
         scale = np.full(dim, np.sqrt(variances.mean()))
         return Standardiser(
