@@ -12,7 +12,7 @@ CUDA := ^(cuda|nvidia|triton)
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHON
 
-.PHONY: help run test test-all test-services test-faults services check docs format bench quality methods ablation attribution information soak dump lock
+.PHONY: help run test test-all test-services test-faults services check docs format bench quality methods ablation attribution information soak large dump lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -81,6 +81,9 @@ information: .venv/.ready  ## Estimate the mutual information with each teacher,
 
 soak: .venv/.ready  ## Retrain a small project twenty times; measure disk, memory, time (half an hour): docs/results/soak.md
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.life.soak $(ARGS)
+
+large: .venv/.ready  ## Run each stage on three million rows, whole and killed; measure memory (an hour): docs/results/large.json
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.life.large 3000000
 
 dump: .venv/.ready  ## Write the registry and the champion's run as sorted JSON: mlruns/exports/
 	@$(BIN)/polydistill dump $(MODALITY)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from bench._project import TRANSFORMER, open_student, read_project, teacher_dims
 from polydistill.config.params import Params
 from polydistill.contracts import Student
+from polydistill.data.corpora import StoredCorpus, open_corpus
 from polydistill.data.modalities.text import TextModality
-from polydistill.data.tables import read_corpus
 from polydistill.embeddings.store import open_corpus_embeddings
 from polydistill.project.layout import Layout
 from polydistill.training.standardise import fit_standardiser
@@ -29,15 +28,15 @@ STEPS = 2
 def main(which: str, kind: str) -> None:
     """Read the corpus and all its teacher embeddings, and train for a few steps."""
     params = read_project()
-    corpus = read_corpus(Path(), params.modality("text").corpus, TextModality())
-    texts, ids = corpus["text"].tolist(), corpus["id"].tolist()
+    settings = params.modality("text").corpus
+    corpus = open_corpus(Layout(Path(), "text").corpus, settings, TextModality())
     student = open_student(
         params, TRANSFORMER if kind == "transformer" else params.modality("text").student
     )
     if which == "all":
-        _train_with_all(params, student, texts, ids)
+        _train_with_all(params, student, corpus)
     else:
-        _train_alone(params, student, texts, ids)
+        _train_alone(params, student, corpus)
     sys.stdout.write(f"{peak_mib():.0f}\n")
 
 
@@ -52,9 +51,7 @@ def peak_mib() -> float:
     return float(line.split()[1]) / 1024
 
 
-def _train_with_all(
-    params: Params, student: Student, texts: Sequence[str], ids: Sequence[str]
-) -> None:
+def _train_with_all(params: Params, student: Student, corpus: StoredCorpus) -> None:
     """Train as the distill stage does: all teachers, heads, geometry and Trainer."""
     from bench._project import build_model
     from polydistill.training.dataset import Batches
@@ -62,10 +59,10 @@ def _train_with_all(
     from polydistill.training.trainer import TrainingPlan, train
 
     stored = open_corpus_embeddings(
-        Layout(Path(), "text").corpus_embeddings(params.enabled_teachers("text")), ids
+        Layout(Path(), "text").corpus_embeddings(params.enabled_teachers("text")), corpus.ids
     )
     model = build_model(params, student, {name: one.dim for name, one in stored.items()})
-    trained = np.ones(len(ids), dtype=np.bool_)
+    trained = np.ones(len(corpus), dtype=np.bool_)
     targets = standardised_targets(stored, trained, model.weighting, {})
     present = {name: torch.from_numpy(one.present.copy()) for name, one in stored.items()}
     size = params.modality("text").training.batch_size
@@ -76,24 +73,22 @@ def _train_with_all(
         )
         train(
             model,
-            Batches(texts, student.collate, targets, present),
+            Batches(corpus.examples, student.collate, targets, present),
             (np.arange(STEPS * size), np.arange(STEPS * size, (STEPS + 1) * size)),
             plan,
         )
 
 
-def _train_alone(
-    params: Params, student: Student, texts: Sequence[str], ids: Sequence[str]
-) -> None:
+def _train_alone(params: Params, student: Student, corpus: StoredCorpus) -> None:
     """Train as a minimal script would: one teacher, a linear head, squared error and AdamW."""
     dims = teacher_dims(params)
     widest = max(dims, key=dims.__getitem__)
     stored = open_corpus_embeddings(
-        {widest: Layout(Path(), "text").embeddings("corpus", widest)}, ids
+        {widest: Layout(Path(), "text").embeddings("corpus", widest)}, corpus.ids
     )
-    values = stored[widest].take(np.arange(len(ids))).values
+    values = stored[widest].take(np.arange(len(corpus))).values
     targets = torch.from_numpy(
-        fit_standardiser(values, np.ones(len(ids), dtype=np.bool_)).apply(values)
+        fit_standardiser(values, np.ones(len(corpus), dtype=np.bool_)).apply(values)
     )
     del values
     head = nn.Linear(student.dim, targets.shape[1])
@@ -102,7 +97,7 @@ def _train_alone(
     size = params.modality("text").training.batch_size
     for step in range(STEPS):
         rows = range(step * size, (step + 1) * size)
-        embedded = student.forward(student.collate([texts[row] for row in rows]))
+        embedded = student.forward(student.collate([corpus.examples[row] for row in rows]))
         loss = nn.functional.mse_loss(head(embedded), targets[list(rows)])
         optimizer.zero_grad()
         loss.backward()

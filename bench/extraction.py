@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.measure import Row, best_seconds, compare_rates, quartiles, seconds_in_turn
 from polydistill.data.files import read_table
+from polydistill.data.ids import pack_ids
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.weights import locate
 from polydistill.embeddings.fidelity import cosines
@@ -84,7 +85,9 @@ def _minilm(texts: list[str]) -> Row:
 
     def through_the_store() -> None:
         with tempfile.TemporaryDirectory() as name:
-            write_embeddings(Path(name) / "final", Path(name) / "work", ids, texts, teacher)
+            write_embeddings(
+                Path(name) / "final", Path(name) / "work", pack_ids(ids), texts, teacher
+            )
 
     teacher.embed(texts[:2])  # loads the weights, and sets torch's threads for both
     peer.encode(texts[:2])

@@ -14,8 +14,8 @@ from bench._project import read_project
 from bench._wide_heads import WideHeads
 from bench.measure import Row
 from polydistill.config.params import Params
+from polydistill.data.corpora import open_corpus
 from polydistill.data.modalities.text import TextModality
-from polydistill.data.tables import read_corpus
 from polydistill.embeddings.store import open_corpus_embeddings
 from polydistill.heads import HEADS
 from polydistill.losses.gaussian_nll import gaussian_nll
@@ -69,16 +69,16 @@ def _read(params: Params) -> tuple[Split, Split]:
     """Return the student's embeddings and all teachers' targets, for training rows and held-out rows."""
     torch.set_num_threads(1)
     layout = Layout(Path(), "text")
-    corpus = read_corpus(Path(), params.modality("text").corpus, TextModality())
-    mask = held_out_mask(corpus["group"].tolist(), params.modality("text").corpus.held_out)
+    corpus = open_corpus(layout.corpus, params.modality("text").corpus, TextModality())
+    mask = held_out_mask(corpus.groups, params.modality("text").corpus.held_out)
     stored = open_corpus_embeddings(
-        layout.corpus_embeddings(params.enabled_teachers("text")), corpus["id"].tolist()
+        layout.corpus_embeddings(params.enabled_teachers("text")), corpus.ids
     )
     order = seeded(params.seed, "rows of heads-quality").permutation(len(mask))
     order = order[np.all([one.present for one in stored.values()], axis=0)[order]]
     splits = [order[~mask[order]][:N_TRAIN], order[mask[order]][:N_HELD_OUT]]
     student = load_student(layout.student)
-    texts = corpus["text"].tolist()
+    texts = corpus.examples
     embedded = [torch.from_numpy(encode(student, [texts[row] for row in rows])) for rows in splits]
     targets: list[dict[str, Tensor]] = [{}, {}]
     for name, one in stored.items():

@@ -16,7 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from bench.measure import Row
 from polydistill.config.params import Params, load_params, parse_params
 from polydistill.contracts import Embeddings, Example
+from polydistill.data.corpora import prepare_corpus
 from polydistill.data.files import read_table
+from polydistill.data.ids import unpack_ids
+from polydistill.data.modalities.text import TextModality
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
@@ -44,7 +47,7 @@ class _Stored:
             name: value if isinstance(value, int | float) else str(value)
             for name, value in stored.identity.items()
         }
-        self._rows = {name: row for row, name in enumerate(stored.ids[:ROWS].tolist())}
+        self._rows = {name: row for row, name in enumerate(unpack_ids(stored.ids[:ROWS]))}
 
     def embed(self, examples: Sequence[Example]) -> Embeddings:
         return self._stored.take(np.array([self._rows[str(one)] for one in examples]))
@@ -126,12 +129,14 @@ def _warm(params: Params, sha256: str) -> Params:
 
 def _distil(project: Path, here: Layout, params: Params) -> _Run:
     """Run the distill stage on the first rows of the project's embeddings."""
-    there = Layout(project, MODALITY)
+    there, settings = Layout(project, MODALITY), params.modality(MODALITY).corpus
+    with prepare_corpus(project, settings, TextModality(), here.root / "work") as corpus:
+        corpus.publish(here.corpus, settings)
     for teacher in params.enabled_teachers(MODALITY):
         stored = open_embeddings(there.embeddings("corpus", teacher))
-        ids = stored.ids[:ROWS].tolist()
+        ids = stored.ids[:ROWS]
         folder = here.embeddings("corpus", teacher)
-        write_embeddings(folder, here.root / "work", ids, ids, _Stored(stored))
+        write_embeddings(folder, here.root / "work", ids, unpack_ids(ids), _Stored(stored))
     report = distill(here.root, params, MODALITY)
     history = pd.read_parquet(here.history)
     held_out = history[history["split"] == "held-out"].groupby("step")["nats"].mean()

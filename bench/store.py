@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.measure import Row, best_seconds, compare_seconds
 from polydistill.contracts import Embeddings, Example
+from polydistill.data.ids import pack_ids
 from polydistill.embeddings.store import open_embeddings, write_embeddings
 
 N_ROWS, DIM, BATCH = 20_000, 384, 1024
@@ -38,13 +39,14 @@ def run() -> list[Row]:
 
 def _measure(root: Path) -> list[Row]:
     teacher = _Table()
-    examples = [f"{row:05d}" for row in range(N_ROWS)]
+    examples = [f"{row:032d}" for row in range(N_ROWS)]
+    ids = pack_ids(examples)
     folder, file = root / "ours", root / "peer.npy"
     rows = np.random.default_rng(1).permutation(N_ROWS)[:BATCH]
 
     def write_ours() -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        write_embeddings(folder, root / "work", examples, examples, teacher)
+        write_embeddings(folder, root / "work", ids, examples, teacher)
 
     def write_peer() -> None:
         np.save(file, teacher.values.astype(np.float16))

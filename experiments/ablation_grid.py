@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from polydistill.config.overrides import changed
 from polydistill.config.params import Params
 from polydistill.config.tree import NOT_AFFECTING_SCORES
 from polydistill.contracts import Progress, silent
+from polydistill.embeddings.shards import read_entries, read_index, write_entry
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.files import put_in_place
@@ -284,8 +286,7 @@ def _copy_shards(ablation: Ablation) -> None:
         target = workspace.embedding_work("corpus", teacher)
         if not source.exists() or workspace.embeddings("corpus", teacher).exists():
             continue
-        entries = json.loads((source / "index.json").read_text("utf-8"))["shards"][:whole]
-        target.mkdir(parents=True, exist_ok=True)
-        for entry in entries:
-            shutil.copyfile(source / entry["file"], target / entry["file"])
-            (target / entry["file"]).with_suffix(".sha256").write_text(entry["sha256"], "utf-8")
+        for entry in islice(read_entries(source, read_index(source)), whole):
+            (target / entry.file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / entry.file, target / entry.file)
+            write_entry(target, entry)

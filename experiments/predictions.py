@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from experiments.predictions_page import OutOfDistribution, PredictionsReport, Search, markdown
 from polydistill.config.params import Params
 from polydistill.contracts import FloatArray, Progress, silent
+from polydistill.data.corpora import open_corpus
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
+from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embeddings
 from polydistill.errors import DataError, StoreError
 from polydistill.export.predicted_embeddings import TeacherPredictor
@@ -51,15 +52,16 @@ def predictions(
     torch.set_num_threads(params.threads)
     distilled = _distilled(layout)
     kind = MODALITIES.get(modality)()
-    corpus, frames = read_corpus(root, block.corpus, kind), read_tasks(root, block.tasks, kind)
+    corpus = open_corpus(layout.corpus, block.corpus, kind)
+    frames = read_tasks(root, block.tasks, kind)
     if empty := [name for name, frame in frames.items() if frame.empty]:
         raise DataError(
             f"Task {empty[0]!r} must have rows, got none: {block.tasks[empty[0]].path}."
         )
     stored = open_corpus_embeddings(
-        layout.corpus_embeddings(params.enabled_teachers(modality)), corpus["id"].tolist()
+        layout.corpus_embeddings(params.enabled_teachers(modality)), corpus.ids
     )
-    unseen = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
+    unseen = held_out_mask(corpus.groups, block.corpus.held_out)
     _require_same_rows(unseen, distilled)
     predictor, student = (
         TeacherPredictor(layout.heads, layout.student),
@@ -69,7 +71,7 @@ def predictions(
         predictor.require(teacher, embeddings.identity_sha256)
     index = _draw(np.flatnonzero(~unseen), INDEXED, params.seed, "indexed rows")
     rows = np.concatenate([index, np.flatnonzero(unseen)])
-    own = encode(student, corpus[kind.column].iloc[rows].tolist())
+    own = encode(student, [corpus.examples[row] for row in rows.tolist()])
     search = {}
     for done, (teacher, embeddings) in enumerate(stored.items(), 1):
         search[teacher] = _search(

@@ -41,7 +41,7 @@ def borrow_project(root: Path, scratch: Path, params: Params, modality: str) -> 
     if embeddings.is_symlink():  # an earlier version linked the whole folder
         embeddings.unlink()
     links = {scratch / path.name: path for path in root.iterdir() if path.name not in OWN_FOLDERS}
-    links[target.local] = source.local
+    links |= {target.local: source.local, target.corpus: source.corpus}
     for part in PARTS:
         for teacher in params.enabled_teachers(modality):
             links[target.embeddings(part, teacher)] = source.embeddings(part, teacher)

@@ -18,8 +18,8 @@ from polydistill.config.data import TaskParams
 from polydistill.config.params import Params
 from polydistill.contracts import Example, Modality
 from polydistill.data.files import read_table
-from polydistill.data.groups import near_duplicate_pairs
 from polydistill.data.modalities import MODALITIES
+from polydistill.data.near_duplicates import near_duplicate_pairs
 from polydistill.errors import ParamsError, StageError, UnknownNameError
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout

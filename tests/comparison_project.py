@@ -9,11 +9,13 @@ import pandas as pd
 import yaml
 
 from polydistill.config.params import Params, parse_params
+from polydistill.data.ids import pack_ids
 from polydistill.data.modalities.text import TextModality
 from polydistill.embeddings.store import write_embeddings
 from polydistill.project.layout import Layout
 from polydistill.teachers.hashing import HashingTeacher
 from tests.our_params import text_params
+from tests.stored_corpus import store_corpus
 
 REPOSITORY = Path(__file__).parents[1]
 TEACHERS = {"first": 16, "second": 8}
@@ -41,7 +43,7 @@ def make_comparison_project(root: Path) -> Params:
             folder = Layout(root, "text").embeddings(part, name)
             teacher = HashingTeacher(name, 1, dim=dim)
             write_embeddings(
-                folder, root / "work", rows["id"].tolist(), rows["text"].tolist(), teacher
+                folder, root / "work", pack_ids(rows["id"].tolist()), rows["text"].tolist(), teacher
             )
     tree = text_params()
     tree["threads"] = 1
@@ -57,4 +59,6 @@ def make_comparison_project(root: Path) -> Params:
     )
     tree["text"]["training"].update(epochs=1, batch_size=32, head_warmup_steps=0)
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
-    return parse_params(tree)
+    params = parse_params(tree)
+    store_corpus(root, params)
+    return params

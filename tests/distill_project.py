@@ -15,12 +15,14 @@ import pandas as pd
 
 from polydistill.config.params import Params, parse_params
 from polydistill.contracts import Embeddings, Example
+from polydistill.data.ids import pack_ids
 from polydistill.data.modalities.text import TextModality
 from polydistill.embeddings.store import write_embeddings
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.teachers.hashing import HashingTeacher
 from tests.our_params import text_params
+from tests.stored_corpus import store_corpus
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = f"{REPOSITORY / 'src'}:{REPOSITORY}"
@@ -86,7 +88,8 @@ def make_distill_project(root: Path, rows: int = 240) -> Layout:
     for kind, (name, dim) in zip(kinds, TEACHERS.items(), strict=True):
         folder = layout.embeddings("corpus", name)
         teacher = kind(name, 1, dim=dim)
-        write_embeddings(folder, root / "work", ids, texts, teacher)
+        write_embeddings(folder, root / "work", pack_ids(ids), texts, teacher)
+    store_corpus(root, small_params(rows=rows))
     return layout
 
 
@@ -97,7 +100,7 @@ def add_teacher(layout: Layout, name: str, dim: int, n: int = 2) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     teacher = HashingTeacher(name, 1, dim=dim, n=n)
     ids, texts = corpus["id"].tolist(), corpus["text"].tolist()
-    write_embeddings(folder, layout.root / "work", ids, texts, teacher)
+    write_embeddings(folder, layout.root / "work", pack_ids(ids), texts, teacher)
 
 
 def outputs(layout: Layout) -> dict[str, bytes]:

@@ -10,12 +10,14 @@ import pandas as pd
 import torch
 import yaml
 
+from polydistill.config.params import parse_params
 from polydistill.contracts import Example, Student
 from polydistill.data.modalities import MODALITIES
 from polydistill.students import STUDENTS
 from tests.made_images import TINY_RESNET, png
 from tests.our_params import ONLY_GAIN, keep_teachers, our_params
 from tests.published_project import DATA_MD5, REPOSITORY, retrain
+from tests.stored_corpus import store_corpus
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def make_published(root: Path, modality: str, *, seed: int = 0, score: float = 0
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     (root / "dvc.yaml").write_bytes((REPOSITORY / "dvc.yaml").read_bytes())
     (root / "data.dvc").write_text(f"outs:\n- md5: {DATA_MD5}\n  path: data\n")
+    store_corpus(root, parse_params(tree), modality)
     retrain(
         root,
         seed=seed,

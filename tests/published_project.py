@@ -10,12 +10,14 @@ import pandas as pd
 import torch
 import yaml
 
+from polydistill.config.params import parse_params
 from polydistill.contracts import Student
 from polydistill.project.layout import Layout
 from polydistill.registry.publication import dvc_hash
 from polydistill.students import load_student, weights_digest
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
 from tests.our_params import ONLY_GAIN, text_params
+from tests.stored_corpus import store_corpus
 
 REPOSITORY = Path(__file__).parents[1]
 DATA_MD5 = "0123456789abcdef0123456789abcdef.dir"
@@ -50,6 +52,7 @@ def make_evaluated_project(root: Path, *, seed: int = 0, score: float = 0.5) -> 
     split = {"group": [f"pond {n // 2}" for n in range(8)], "split": "test"}
     frame = pd.DataFrame({"id": IDS["wordnet-lexfile"], **texts, **split})
     frame.to_csv(root / "data/text/wordnet-lexfile.csv", index=False)
+    store_corpus(root, parse_params(tree))
     retrain(root, seed=seed, score=score)
     return root
 
@@ -124,12 +127,12 @@ def write_lock(root: Path, *, scored: str | None = None, modality: str = "text")
         f"validate@{modality}": {
             "cmd": f"polydistill validate {modality}",
             "deps": [dict(data)],
-            "outs": rows(layout.validation),
+            "outs": rows(layout.corpus, layout.validation),
         },
         f"embed@{modality}-minilm-l6": {"cmd": f"polydistill embed {modality} minilm-l6"},
         f"distill@{modality}": {
             "cmd": "…",
-            "deps": [dict(data)],
+            "deps": rows(layout.corpus),
             "outs": rows(layout.student, layout.heads, layout.history, layout.distillation),
         },
         f"evaluate@{modality}": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,7 @@ import yaml
 from polydistill.config.params import Params, load_params
 from polydistill.contracts import Rule
 from polydistill.data.modalities.text import TextModality
-from polydistill.stages.validate import EXAMPLES, RuleResult
+from polydistill.stages.validate import Part, RuleResult, result_of
 from tests.our_params import text_params
 
 REPOSITORY = Path(__file__).parents[1]
@@ -63,18 +63,15 @@ def _examples(texts: Sequence[str]) -> pd.DataFrame:
 class PandasChecker:
     """See `stages.validate.RuleChecker`. It implements the expectations that our rules use."""
 
-    def check(self, tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]) -> list[RuleResult]:
-        return [
-            _check(table, frame, rule) for table, (frame, rules) in tables.items() for rule in rules
-        ]
+    def check(self, parts: Iterable[Part]) -> list[list[RuleResult]]:
+        return [[_check(table, frame, rule) for rule in rules] for table, (frame, rules) in parts]
 
 
 def _check(table: str, frame: pd.DataFrame, rule: Rule) -> RuleResult:
     name = str(rule.kwargs["column"])
     broken = _broken(frame, name, rule) if name in frame else pd.Series(dtype=bool)
-    rows = tuple(int(row) for row in broken.index[broken][:EXAMPLES])
-    success = name in frame and not broken.any()
-    return RuleResult(table, rule.type, name, success, int(broken.sum()), rule.because, rows)
+    rows, success = broken.index[broken].tolist(), name in frame and not broken.any()
+    return result_of(table, frame, rule, success=success, count=len(rows), rows=rows)
 
 
 def _broken(frame: pd.DataFrame, name: str, rule: Rule) -> pd.Series[bool]:

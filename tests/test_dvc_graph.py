@@ -19,7 +19,7 @@ SOURCE = Path("src")
 EDGES = ("cli", "flows", "integrations", "report")
 FOUNDATION = frozenset(
     {
-        "config", "contracts", "errors", "plugins", "project.card", "project.files",
+        "config", "contracts", "errors", "plugins", "project.card", "project.checksums", "project.files",
         "project.layout",
     }
 )  # fmt: skip

@@ -25,7 +25,7 @@ stages:
     do:
       cmd: python -m toy embed
       deps: [data]
-      outs: ["artifacts/text/embeddings/corpus/${{item.teacher}}"]
+      outs: [artifacts/text/corpus, "artifacts/text/embeddings/corpus/${{item.teacher}}"]
   distill:
     foreach: ${{enabled.modalities}}
     do:
@@ -58,11 +58,18 @@ import pyarrow.parquet as pq
 import yaml
 from safetensors.numpy import save_file
 
+from polydistill.config.params import load_params
+from polydistill.data.corpora import prepare_corpus
+from polydistill.data.modalities.text import TextModality
+
 SCALE = 1.0
 ARTIFACTS, REPORTS = Path("artifacts/text"), Path("reports/text")
 
 
 def embed():
+    settings = load_params().modality("text").corpus
+    with prepare_corpus(Path(), settings, TextModality(), ARTIFACTS / "work") as corpus:
+        corpus.publish(ARTIFACTS / "corpus", settings)
     folder = ARTIFACTS / "embeddings/corpus/glove-50d"
     folder.mkdir(parents=True, exist_ok=True)
     corpus = pq.read_table("data/text/corpus.parquet")["text"].to_pylist()

@@ -10,8 +10,13 @@ import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Progress, silent
-from polydistill.data.groups import Ints, connected_groups, links_of_equal, near_duplicate_pairs
 from polydistill.data.modalities.text import TextModality
+from polydistill.data.near_duplicates import (
+    Ints,
+    connected_groups,
+    links_of_equal,
+    near_duplicate_pairs,
+)
 from recipes.contracts import BuiltData, Origin, ThirdPartyTask
 from recipes.downloads import Package, fetch
 from recipes.modalities import RECIPES

@@ -26,6 +26,7 @@ from polydistill.config.training import EvaluationParams, MethodParams, enough_e
 from polydistill.contracts import Embeddings, Example, Modality, Progress, Teacher, silent
 from polydistill.data.files import read_table, with_string_names
 from polydistill.data.groups import groups_of
+from polydistill.data.ids import pack_ids
 from polydistill.data.inputs import guess_modality, open_source, read_inputs
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.rules import require_scorable
@@ -408,7 +409,9 @@ class _Cache:
             target = self.folder / "embeddings" / f"{readable[:60]}-{key}"
             work = self.folder / "work" / target.name
             examples = corpus.ids if source.by_id else corpus.examples
-            write_embeddings(target, work, corpus.ids, examples, source, progress=self.progress)
+            write_embeddings(
+                target, work, pack_ids(corpus.ids), examples, source, progress=self.progress
+            )
             stored[name] = open_embeddings(target)
         return stored
 

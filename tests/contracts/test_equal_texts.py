@@ -211,7 +211,7 @@ def test_files_and_tables_give_one_example(tmp_path: Path, some: list[Example]) 
     (tmp_path / "lines.txt").write_text("\n".join(lines), encoding="utf-8", newline="")
 
     read = {
-        name: read_corpus(tmp_path, CorpusParams(path=name), TEXT, with_groups=False)["text"]
+        name: read_corpus(tmp_path, CorpusParams(path=name), TEXT)["text"]
         for name in ("own.parquet", "ids.parquet", "binary.parquet")
         if canonical
     }

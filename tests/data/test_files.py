@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from polydistill.data.files import read_table
+from polydistill.data import files
+from polydistill.data.files import count_rows, read_chunks, read_table
 from polydistill.errors import DataError, MissingDataError
 from tests.made_images import png
 
@@ -105,3 +106,61 @@ def test_files_of_one_table_must_have_the_same_columns(tmp_path: Path) -> None:
 def test_a_pattern_without_a_match_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="No file"):
         read_table(tmp_path / "*.csv")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_parts_have_the_rows_of_the_whole_table(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "CHUNK_ROWS", 3)
+    frame = pd.DataFrame({"text": [f"text {row}" for row in range(10)], "more": "x"})
+    for number, part in enumerate((frame.head(4), frame.iloc[4:4], frame.tail(6))):
+        path = tmp_path / f"{number}.{suffix}"
+        if suffix == "parquet":
+            part.to_parquet(path, index=False)
+        elif len(part):
+            part.to_csv(path, index=False) if suffix == "csv" else part.to_json(
+                path, orient="records", lines=True
+            )
+
+    parts = [*read_chunks(tmp_path, columns=["text", "id"])]
+
+    whole = pd.concat(parts)
+    assert whole["text"].tolist() == read_table(tmp_path)["text"].tolist() == frame["text"].tolist()
+    assert whole.index.tolist() == [*range(10)]
+    assert count_rows(tmp_path) == 10
+    if suffix == "parquet":
+        assert [len(part) for part in parts] == [3, 1, 0, 3, 3]
+        assert list(whole) == ["text"]
+    assert list(next(read_chunks(tmp_path, columns=["body", "id"]))) == ["text", "more"]
+
+
+def test_a_part_of_a_wide_parquet_file_has_few_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "CHUNK_BYTES", 1_000)
+    rows = [bytes([row]) * 400 for row in range(10)]
+    pd.DataFrame({"image": rows}).to_parquet(tmp_path / "a.parquet", compression=None)
+
+    parts = [*read_chunks(tmp_path / "a.parquet")]
+
+    assert max(map(len, parts)) <= 4
+    assert pd.concat(parts)["image"].tolist() == rows
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 not really", b"\x00" * 64])
+def test_a_damaged_part_is_named(tmp_path: Path, content: bytes) -> None:
+    pd.DataFrame({"text": ["a"]}).to_parquet(tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(content)
+
+    for read in (lambda: [*read_chunks(tmp_path)], lambda: count_rows(tmp_path)):
+        with pytest.raises(DataError, match=r"b.parquet (is empty|cannot be read)"):
+            read()
+
+
+def test_files_of_different_columns_are_no_table(tmp_path: Path) -> None:
+    pd.DataFrame({"text": ["a"]}).to_parquet(tmp_path / "a.parquet")
+    pd.DataFrame({"body": ["a"]}).to_parquet(tmp_path / "b.parquet")
+
+    with pytest.raises(DataError, match=r"b.parquet must have the columns of .*a.parquet: text"):
+        [*read_chunks(tmp_path)]

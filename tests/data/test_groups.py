@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polydistill.data.groups import connected_groups, links_of_equal, near_duplicate_pairs
+from polydistill.data.near_duplicates import connected_groups, links_of_equal, near_duplicate_pairs
 
 WORDS = ["red", "green", "blue", "house", "mouse", "library", "libraries", "for", "maps", "map"]
 KEYS = st.lists(

@@ -121,7 +121,7 @@ def test_a_corpus_may_have_ids_of_its_own(tmp_path: Path, ids: list[object]) -> 
         frame.loc[0, "id"] = "doc-0"
     frame.to_parquet(tmp_path / "corpus.parquet")
 
-    read = read_corpus(tmp_path, CorpusParams(path="corpus.parquet"), TEXT, with_groups=False)
+    read = read_corpus(tmp_path, CorpusParams(path="corpus.parquet"), TEXT)
 
     assert read["id"].tolist() == [TEXT.content_id(text) for text in texts]
 
@@ -267,7 +267,7 @@ def test_an_input_written_differently_is_the_same_input(
     task = TaskParams(kind="classification", path="task", domain="out")
 
     table, _ = complete_task(frame.assign(split=splits, group=["g", "h"]), task, kind)
-    results = PandasChecker().check({"task": task_rules(table, task, kind, ())})
+    results = PandasChecker().check([("task", task_rules(table, task, kind, ()))])[0]
 
     assert because in {result.because for result in results if not result.success}
 
@@ -290,7 +290,7 @@ def test_a_task_that_cannot_be_scored_is_found_by_validation(
     task = TaskParams.model_validate({"kind": kind, "path": "task", "domain": "out"})
 
     table, _ = complete_task(frame, task, TEXT)
-    results = PandasChecker().check({"task": task_rules(table, task, TEXT, ())})
+    results = PandasChecker().check([("task", task_rules(table, task, TEXT, ()))])[0]
 
     assert because in " ".join(result.because for result in results if not result.success)
 

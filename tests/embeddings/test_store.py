@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polydistill.data.ids import pack_ids, unpack_ids
+from polydistill.embeddings import shards, store
 from polydistill.embeddings.store import (
     StoredEmbeddings,
     WriteReport,
@@ -20,6 +23,8 @@ from polydistill.embeddings.store import (
     write_embeddings,
 )
 from polydistill.errors import DiskSpaceError, ShapeError, StoreError
+from polydistill.project import checksums
+from polydistill.project.checksums import Checksums
 from tests.fake_teachers import CountingTeacher
 
 TEXTS = [f"text number {row} " + "x" * (row % 7) for row in range(23)]
@@ -44,7 +49,7 @@ def write(
     return write_embeddings(
         root / "final",
         root / "work",
-        [name_of(text) for text in texts],
+        pack_ids([name_of(text) for text in texts]),
         texts,
         teacher or CountingTeacher(),
         **settings,  # type: ignore[arg-type]
@@ -52,7 +57,8 @@ def write(
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((root / "final").iterdir())}
+    files = sorted(path for path in (root / "final").rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def flip_a_byte(path: Path, at: int = 700) -> None:
@@ -62,7 +68,7 @@ def flip_a_byte(path: Path, at: int = 700) -> None:
 
 
 def shard_file(number: int) -> str:
-    return f"shard-{number:05d}.arrow"
+    return f"0000/shard-{number:05d}.arrow"
 
 
 @pytest.fixture
@@ -99,7 +105,7 @@ class TestRoundTrip:
         expected = CountingTeacher().embed(texts).values.astype(dtype)
         expected[[text in missing for text in texts]] = 0
         rows = stored.take(np.arange(len(texts)))
-        assert stored.ids.tolist() == [name_of(text) for text in texts]
+        assert unpack_ids(stored.ids) == [name_of(text) for text in texts]
         assert rows.present.tolist() == [text not in missing for text in texts]
         np.testing.assert_array_equal(rows.values, expected.astype(np.float32))
 
@@ -205,8 +211,8 @@ class TestRerun:
         report = write(tmp_path, TEXTS[::-1])
 
         assert report.computed == 5
-        ids = open_embeddings(tmp_path / "final").ids.tolist()
-        assert ids == [name_of(text) for text in TEXTS[::-1]]
+        ids = open_embeddings(tmp_path / "final").ids
+        assert unpack_ids(ids) == [name_of(text) for text in TEXTS[::-1]]
 
     def test_other_files_in_the_folder_are_removed(
         self, tmp_path: Path, undisturbed: dict[str, bytes]
@@ -272,12 +278,12 @@ class TestInterruption:
     ) -> None:
         with pytest.raises(StoreError):
             write(tmp_path, [*TEXTS[:20], "bad"], CountingTeacher(wrong="nan"))
-        note = (tmp_path / "work" / shard_file(2)).with_suffix(".sha256")
+        note = (tmp_path / "work" / shard_file(2)).with_suffix(".json")
         note.write_bytes(bytes(range(256)))
 
         report = write(tmp_path)
 
-        assert report.rebuilt == (shard_file(2),)
+        assert (report.reused, report.rebuilt) == (3, ())
         assert contents(tmp_path) == undisturbed
 
     def test_a_kill_before_the_last_rename_loses_nothing(
@@ -291,6 +297,99 @@ class TestInterruption:
         assert report.computed == 0
         assert contents(tmp_path) == undisturbed
         assert [path.name for path in tmp_path.iterdir() if path.name != "undisturbed"] == ["final"]
+
+
+class TestManyShards:
+    def test_each_manifest_lists_the_shards_of_its_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shards, "IN_MANIFEST", 3)
+
+        write(tmp_path, shard_rows=2)
+
+        files = {Path(name).relative_to("final") for name in contents(tmp_path)}
+        assert {file.parent for file in files} == {
+            Path(),
+            *map(Path, ("0000", "0001", "0002", "0003")),
+        }
+        assert sum(file.name == "manifest.json" for file in files) == 4
+        stored = open_embeddings(tmp_path / "final")
+        assert unpack_ids(stored.ids) == [name_of(text) for text in TEXTS]
+        assert write(tmp_path, shard_rows=2).computed == 0
+
+    @pytest.mark.parametrize("damage", ["missing", "damaged"])
+    def test_a_damaged_manifest_is_named_and_rebuilt(
+        self, tmp_path: Path, undisturbed: dict[str, bytes], damage: str
+    ) -> None:
+        write(tmp_path)
+        manifest = tmp_path / "final" / "0000" / "manifest.json"
+        if damage == "missing":
+            manifest.unlink()
+        else:
+            manifest.write_text(manifest.read_text().replace('"missing": 0', '"missing": 1', 1))
+
+        with pytest.raises(StoreError, match=rf"manifest\.json is {damage}: rerun embed"):
+            open_embeddings(tmp_path / "final")
+        write(tmp_path)
+
+        assert contents(tmp_path) == undisturbed
+
+    def test_few_shards_are_mapped_at_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "MAPPED", 2)
+        write(tmp_path, shard_rows=2, dtype="float32")
+        stored = open_embeddings(tmp_path / "final")
+
+        values = stored.take(np.arange(len(TEXTS))[::-1]).values
+
+        np.testing.assert_array_equal(values, CountingTeacher().embed(TEXTS[::-1]).values)
+        maps = Path("/proc/self/maps").read_text()
+        assert len({line.split()[-1] for line in maps.splitlines() if str(tmp_path) in line}) <= 4
+
+    def test_embeddings_of_an_earlier_release_are_named(self, tmp_path: Path) -> None:
+        write(tmp_path)
+        index = {"dim": 8, "dtype": "float16", "n_rows": 0, "shards": [], "teacher": "fake"}
+        (tmp_path / "final" / "index.json").write_text(shards.seal({**index, "identity": {}}))
+
+        with pytest.raises(StoreError, match="of an earlier release: rerun embed"):
+            open_embeddings(tmp_path / "final")
+
+    @pytest.mark.slow
+    def test_ten_million_rows_take_40_bytes_each_in_memory(self, tmp_path: Path) -> None:
+        """Of these, 18 are pages of the mapped files, and 16 are the ids that the test itself makes."""
+        peaks = []
+        for rows in (10**5, 10**7):
+            code = f"from tests.embeddings.many_rows import main; main({rows}, {str(tmp_path)!r})"
+            done = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            )
+            peaks.append(float(done.stdout))
+        assert peaks[1] - peaks[0] < 40 * 10**7 / 2**20
+
+
+class TestChecksums:
+    def test_a_second_opening_reads_no_shard(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        note = tmp_path / "note.json"
+        write(tmp_path, checksums=Checksums(note))
+        monkeypatch.setattr(checksums, "sha256_of", lambda path: pytest.fail(f"{path} was read"))
+
+        assert len(open_embeddings(tmp_path / "final", Checksums(note))) == len(TEXTS)
+        assert write(tmp_path, checksums=Checksums(note)).reused == 5
+
+    def test_all_shards_are_read_on_request(self, tmp_path: Path) -> None:
+        note = tmp_path / "note.json"
+        write(tmp_path, checksums=Checksums(note))
+        file = tmp_path / "final" / shard_file(3)
+        before = file.stat()
+        flip_a_byte(file)
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a failing disk does
+
+        open_embeddings(tmp_path / "final", Checksums(note))
+        with pytest.raises(StoreError, match=r"shard-00003\.arrow is damaged"):
+            open_embeddings(tmp_path / "final", Checksums(note, verify=True))
 
 
 class TestDamage:
@@ -324,7 +423,7 @@ class TestDamage:
         assert (report.computed, report.reused) == (1, 4)
         assert contents(tmp_path) == undisturbed
 
-    @pytest.mark.parametrize("damage", ["fake", '"rows"', '"n_rows"', "{"])
+    @pytest.mark.parametrize("damage", ["fake", '"sha256"', '"n_rows"', "{"])
     def test_a_damaged_index_is_found_and_rebuilt(
         self, tmp_path: Path, undisturbed: dict[str, bytes], damage: str
     ) -> None:
@@ -400,15 +499,17 @@ class TestTeacherOutput:
             write(tmp_path, teacher=CountingTeacher(wrong="float64"))
 
     def test_ids_and_examples_must_have_the_same_length(self, tmp_path: Path) -> None:
+        ids = pack_ids([name_of("a")])
+
         with pytest.raises(ShapeError, match="length 2"):
-            write_embeddings(tmp_path / "f", tmp_path / "w", ["a"], ["a", "b"], CountingTeacher())
+            write_embeddings(tmp_path / "f", tmp_path / "w", ids, ["a", "b"], CountingTeacher())
 
 
 class TestDisk:
     def test_too_little_disk_space_is_an_error_before_anything_is_computed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(2000, 1000, 1000))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(2000, 1500, 500))
         teacher = CountingTeacher()
 
         with pytest.raises(DiskSpaceError, match=r"needs .* MiB, 0\.0 MiB are free"):
@@ -439,7 +540,7 @@ class TestDisk:
 
         with pytest.raises(DiskSpaceError, match="finished shards are kept"):
             write(disk, teacher=Filling())
-        left = sorted(path.name for path in (disk / "work").iterdir())
+        left = [str(path.relative_to(disk / "work")) for path in (disk / "work").rglob("*")]
         ballast.unlink()
         report = write(disk)
 

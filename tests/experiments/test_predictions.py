@@ -12,8 +12,8 @@ from experiments.predictions import compare_scores, compare_search, nearest, ove
 from experiments.predictions_page import PredictionsReport, markdown
 from polydistill.config.overrides import changed
 from polydistill.config.params import Params
+from polydistill.data.corpora import open_corpus
 from polydistill.data.modalities.text import TextModality
-from polydistill.data.tables import read_corpus
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.export.predicted_embeddings import TeacherPredictor
@@ -131,11 +131,11 @@ def test_search_uses_held_out_queries_and_a_training_index(
 ) -> None:
     root, report = measured
     layout, params = Layout(root, "text"), small_params(rows=400)
-    corpus = read_corpus(root, params.modality("text").corpus, TextModality())
-    unseen = held_out_mask(corpus["group"].tolist(), params.modality("text").corpus.held_out)
+    corpus = open_corpus(layout.corpus, params.modality("text").corpus, TextModality())
+    unseen = held_out_mask(corpus.groups, params.modality("text").corpus.held_out)
     stored = open_embeddings(layout.embeddings("corpus", "first"))
     asked, indexed = (np.flatnonzero(side & stored.present) for side in (unseen, ~unseen))
-    own = encode(load_student(layout.student), corpus["text"].tolist())
+    own = encode(load_student(layout.student), corpus.examples)
     predicted, _ = TeacherPredictor(layout.heads, layout.student).predict(own[asked], "first")
 
     expected = compare_search(

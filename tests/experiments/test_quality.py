@@ -12,12 +12,14 @@ from experiments.methods import compared_methods
 from experiments.quality import compare, markdown, quality, write_quality
 from polydistill.config.data import TaskParams
 from polydistill.config.params import Params, load_params, parse_params
+from polydistill.data.ids import pack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.embeddings.store import write_embeddings
 from polydistill.errors import DivergedError, MissingDataError
 from polydistill.project.layout import Layout
 from polydistill.teachers import TEACHERS
 from tests.our_params import text_params
+from tests.stored_corpus import store_corpus
 
 TASKS = {
     "topics": TaskParams(kind="classification", path="a", domain="in"),
@@ -189,7 +191,7 @@ def write_project(root: Path) -> Params:
     teacher = TEACHERS.get("hashing")(name="one", threads=1, dim=16)
     for part in ("corpus", "benchmark"):
         folder = Layout(root, "text").embeddings(part, "one")
-        write_embeddings(folder, root / "work", frame["id"].tolist(), texts, teacher)
+        write_embeddings(folder, root / "work", pack_ids(frame["id"].tolist()), texts, teacher)
     tree = text_params()
     tree["text"].update(
         corpus={"path": "data/corpus.csv", "rows": 120, "held_out": 0.2},
@@ -198,7 +200,9 @@ def write_project(root: Path) -> Params:
         student={"name": "bag-of-bytes", "dim": 8},
     )
     tree["text"]["training"].update(epochs=1, batch_size=32, head_warmup_steps=0)
-    return parse_params(tree)
+    params = parse_params(tree)
+    store_corpus(root, params)
+    return params
 
 
 def test_quality_needs_the_teachers_embeddings(tmp_path: Path) -> None:

@@ -46,9 +46,9 @@ def make_table() -> tuple[pd.DataFrame, list[Rule]]:
 def test_results_are_those_of_plain_pandas_in_the_rules_order(tmp_path: Path) -> None:
     tables = {"one": make_table(), "two": make_table()}
 
-    results = GreatExpectationsChecker(tmp_path / "docs").check(tables)
+    results = GreatExpectationsChecker(tmp_path / "docs").check(tables.items())
 
-    assert results == PandasChecker().check(tables)
+    assert results == PandasChecker().check(tables.items())
 
 
 def test_data_docs_are_pages_made_anew(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_data_docs_are_pages_made_anew(tmp_path: Path) -> None:
     docs.mkdir()
     (docs / "stale.html").touch()
 
-    GreatExpectationsChecker(docs).check({"one": make_table()})
+    GreatExpectationsChecker(docs).check([("one", make_table())])
 
     assert (docs / "index.html").stat().st_size > 1000
     assert list((docs / "validations").rglob("*.html"))
@@ -67,7 +67,7 @@ def test_an_unknown_expectation_gets_a_suggestion(tmp_path: Path) -> None:
     rule = Rule("expect_column_values_to_be_uniqe", {"column": "id"}, "twice")
 
     with pytest.raises(UnknownNameError, match=r"Did you mean 'expect_column_values_to_be_unique'"):
-        GreatExpectationsChecker(tmp_path).check({"one": (make_table()[0], [rule])})
+        GreatExpectationsChecker(tmp_path).check([("one", (make_table()[0], [rule]))])
 
 
 def test_a_stage_with_it_stops_at_a_failure_and_shows_the_rows(tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ def docs_markup(docs: Path, words: list[str]) -> Markup:
             ("expect_column_values_to_be_between", {"column": "text", "min_value": 5}),  # raises
         ]
         tables[name] = (frame, [Rule(kind, rest, "a rule") for kind, rest in kinds])
-    found = GreatExpectationsChecker(docs).check(tables)
-    assert [one.column for one in found] == [
+    found = GreatExpectationsChecker(docs).check(tables.items())
+    assert [one.column for part in found for one in part] == [
         rule.kwargs["column"] for _, rules in tables.values() for rule in rules
     ]
     return Markup("\n".join(page.read_text() for page in sorted(docs.rglob("*.html"))))
@@ -129,7 +129,7 @@ def test_data_docs_show_the_values_themselves(tmp_path: Path) -> None:
     frame = pd.DataFrame({"id": [value, value]})
 
     GreatExpectationsChecker(tmp_path).check(
-        {"one": (frame, [Rule("expect_column_values_to_be_unique", {"column": "id"}, "twice")])}
+        [("one", (frame, [Rule("expect_column_values_to_be_unique", {"column": "id"}, "twice")]))]
     )
 
     (page,) = (tmp_path / "validations").rglob("*.html")

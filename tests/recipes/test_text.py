@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from polydistill.data.groups import near_duplicate_pairs
 from polydistill.data.modalities.text import TextModality
+from polydistill.data.near_duplicates import near_duplicate_pairs
 from polydistill.errors import StageError
 from recipes.build import build_data
 from recipes.modalities import text as recipe

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -61,10 +62,10 @@ def test_what_is_written_is_what_the_gate_reads(project: Path, tmp_path: Path) -
     assert groups["wordnet-lexfile", "e2"] == "pond 1"
 
 
-def other_data(project: Path) -> None:
+def other_data(project: Path, stage: str = "evaluate") -> None:
     path = project / "dvc.lock"
     lock = yaml.safe_load(path.read_text())
-    lock["stages"]["distill@text"]["deps"][0]["md5"] = "another"
+    lock["stages"][f"{stage}@text"]["deps"][0]["md5"] = "another"
     path.write_text(yaml.safe_dump(lock))
 
 
@@ -82,7 +83,8 @@ def no_validation(project: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "because"),
     [
-        (other_data, "distill used another data/text than was validated"),
+        (other_data, "evaluate used another data/text than was validated"),
+        (partial(other_data, stage="distill"), "distill used another artifacts/text/corpus than"),
         (broken_rule, "is not what the validate stage wrote"),
         (no_validation, "the data was not validated"),
     ],

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from polydistill.config.params import Params, parse_params
 from polydistill.project.layout import Layout
 from polydistill.students import STUDENTS
+from tests.stored_corpus import store_corpus
 
 MODELS = {
     "student": 0.0,
@@ -192,9 +193,11 @@ def write_measurable_run(root: Path) -> Params:
     corpus = pd.DataFrame({"id": texts, "text": texts, "source": "made", "group": texts})
     (root / "data").mkdir(exist_ok=True)
     corpus.to_parquet(root / "data" / "corpus.parquet")
-    return example_params(
+    params = example_params(
         teachers={
             "quick": {"family": "hashing", "dim": 8},
             "absent": {"family": "hashing", "dim": 4},
         }
     )
+    store_corpus(root, params)
+    return params

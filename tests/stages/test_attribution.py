@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from polydistill.cli.app import app
 from polydistill.config.params import Params, parse_params
 from polydistill.contracts import Embeddings, Example
+from polydistill.data.ids import pack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import write_embeddings
@@ -83,7 +84,7 @@ def project(tmp_path: Path) -> Path:
         write_embeddings(
             Layout(tmp_path, "text").embeddings("benchmark", name),
             tmp_path / "work",
-            inputs["id"].tolist(),
+            pack_ids(inputs["id"].tolist()),
             inputs["text"].tolist(),
             KnowingTeacher(name, words),
         )

@@ -18,8 +18,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from polydistill.config.overrides import changed, only_teachers
-from polydistill.data.modalities.text import TextModality
-from polydistill.data.tables import read_corpus
+from polydistill.data.ids import unpack_ids
 from polydistill.embeddings.specification import Precomputed
 from polydistill.embeddings.store import open_embeddings, write_embeddings
 from polydistill.errors import DataError, StoreError
@@ -37,6 +36,7 @@ from tests.distill_project import (
     small_params,
 )
 from tests.jsonl_tracker import JsonlTracker
+from tests.stored_corpus import store_corpus
 
 
 @pytest.fixture(scope="session")
@@ -216,15 +216,16 @@ def test_missing_rows_of_a_teacher_are_accepted(distilled: Layout, project: Path
 
 def replace_teacher(project: Path, *, on_held_out: bool, constant: bool = False) -> None:
     """Embed either the held-out or the training rows with the second teacher."""
-    corpus = read_corpus(project, small_params().modality("text").corpus, TextModality())
-    kept = held_out_mask(corpus["group"].tolist(), 0.2) == on_held_out
+    corpus = store_corpus(project, small_params())
+    kept = held_out_mask(corpus.groups, 0.2) == on_held_out
     table = np.random.default_rng(0).standard_normal((240, 7))
     if constant:
         table[:] = table[0]
-    teacher = Precomputed(np.where(kept[:, None], table, np.nan), ids=corpus["id"].tolist())
+    names, layout = unpack_ids(corpus.ids[:]), Layout(project, "text")
+    teacher = Precomputed(np.where(kept[:, None], table, np.nan), ids=names)
     teacher.name = "second"
-    ids, layout = corpus["id"].tolist(), Layout(project, "text")
-    write_embeddings(layout.embeddings("corpus", "second"), project / "work", ids, ids, teacher)
+    folder = layout.embeddings("corpus", "second")
+    write_embeddings(folder, project / "work", corpus.ids, names, teacher)
 
 
 def test_a_teacher_without_training_rows_is_refused(project: Path) -> None:
@@ -283,17 +284,22 @@ def test_every_setting_has_an_effect(
     assert report.student_sha256 != first["student_sha256"]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 def test_the_embeddings_of_a_disabled_teacher_are_moved_out_of_the_dependency(
     project: Path,
 ) -> None:
     layout, params = Layout(project, "text"), small_params()
-    before = {p.name: p.read_bytes() for p in layout.embeddings("corpus", "second").iterdir()}
+    before = contents(layout.embeddings("corpus", "second"))
 
     distill(project, changed(params, only_teachers(params, "text", ["first"])), "text")
 
     aside = layout.embedding_work("corpus", "second")
     assert [p.name for p in (layout.artifacts / "embeddings" / "corpus").iterdir()] == ["first"]
-    assert {p.name: p.read_bytes() for p in aside.iterdir()} == before
+    assert contents(aside) == before
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, "0"), (1.0, "240")])
@@ -315,8 +321,11 @@ def test_untrained_heads_have_no_scale(project: Path) -> None:
 
 
 def test_embeddings_of_other_rows_are_refused(project: Path) -> None:
+    params = small_params(rows=200)
+    store_corpus(project, params)
+
     with pytest.raises(StoreError, match="does not hold the rows of the corpus"):
-        distill(project, small_params(rows=200), "text")
+        distill(project, params, "text")
 
 
 def test_missing_embeddings_are_named(project: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from polydistill.stages.drift import (
     measure_drift,
     save_reference,
 )
-from polydistill.stages.validate import RuleResult
+from polydistill.stages.validate import Part, RuleResult, result_of
 from polydistill.students.bag_of_bytes import BagOfBytesStudent
 from tests.distill_project import make_distill_project, small_params
 
@@ -31,11 +31,13 @@ ROWS = 240
 class MeansChecker:
     """A `stages.validate.RuleChecker` that implements the one expectation that drift uses."""
 
-    def check(self, tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]) -> list[RuleResult]:
+    def check(self, parts: Iterable[Part]) -> list[list[RuleResult]]:
         return [
-            RuleResult(name, rule.type, str(rule.kwargs["column"]), _holds(frame, rule), 0, "")
-            for name, (frame, rules) in tables.items()
-            for rule in rules
+            [
+                result_of(name, frame, rule, success=_holds(frame, rule), count=0, rows=[])
+                for rule in rules
+            ]
+            for name, (frame, rules) in parts
         ]
 
 

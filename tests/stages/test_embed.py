@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polydistill.config.params import Params, parse_params
+from polydistill.data.ids import unpack_ids
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, StageError, StoreError, UnknownNameError
 from polydistill.project.files import put_in_place
@@ -23,6 +25,7 @@ from polydistill.project.layout import Layout
 from polydistill.stages.embed import EmbedReport, embed
 from polydistill.teachers.hashing import HashingTeacher
 from tests.small_data import make_frames, write_project
+from tests.stored_corpus import store_corpus
 
 TEACHER = "hash"
 
@@ -37,7 +40,9 @@ def project(root: Path, *, rows: int = 10, valid: bool = True, **options: object
     report = Layout(root, "text").validation
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps({"success": valid}))
-    return parse_params(tree)
+    params = parse_params(tree)
+    store_corpus(root, params)
+    return params
 
 
 def run(root: Path, **options: object) -> EmbedReport:
@@ -60,7 +65,7 @@ def test_corpus_and_benchmark_inputs_are_embedded_in_order(tmp_path: Path) -> No
     corpus = open_embeddings(layout.embeddings("corpus", TEACHER))
     benchmark = open_embeddings(layout.embeddings("benchmark", TEACHER))
     expected = HashingTeacher(TEACHER, 1, dim=8).embed(frames["corpus"]["text"].tolist()[:10])
-    assert corpus.ids.tolist() == frames["corpus"]["id"].tolist()[:10]
+    assert unpack_ids(corpus.ids) == frames["corpus"]["id"].tolist()[:10]
     np.testing.assert_allclose(corpus.take(np.arange(10)).values, expected.values, atol=1e-3)
     assert len(benchmark) == 8 + 6 + 8
     assert (report.n_corpus, report.n_benchmark, report.shards_computed) == (10, 22, 9)
@@ -134,12 +139,12 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
 def test_a_damaged_shard_is_named_and_rebuilt(tmp_path: Path) -> None:
     run(tmp_path)
     before = contents(tmp_path)
-    shard = Layout(tmp_path, "text").embeddings("corpus", TEACHER) / "shard-00001.arrow"
+    shard = Layout(tmp_path, "text").embeddings("corpus", TEACHER) / "0000/shard-00001.arrow"
     shard.write_bytes(shard.read_bytes()[:-9] + b"x" * 9)
 
     report = run(tmp_path)
 
-    assert report.rebuilt == ("shard-00001.arrow",)
+    assert report.rebuilt == ("0000/shard-00001.arrow",)
     assert contents(tmp_path) == before
 
 
@@ -182,11 +187,30 @@ def test_a_disabled_teacher_is_refused(tmp_path: Path) -> None:
         embed(tmp_path, project(tmp_path), "text", "hsah")
 
 
-def test_a_damaged_corpus_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["corpus.arrow", "corpus.json"])
+def test_a_damaged_corpus_is_an_error(tmp_path: Path, name: str) -> None:
     params = project(tmp_path)
-    (tmp_path / "data" / "corpus.parquet").write_bytes(b"PAR1 no parquet")
+    file = Layout(tmp_path, "text").corpus / name
+    file.write_bytes(file.read_bytes()[:-9] + b"}\n")
 
-    with pytest.raises(DataError, match=r"corpus\.parquet cannot be read"):
+    with pytest.raises(StageError, match=rf"{name} is damaged: run `polydistill validate text`"):
+        embed(tmp_path, params, "text", TEACHER)
+
+
+def test_a_corpus_of_other_settings_is_refused(tmp_path: Path) -> None:
+    project(tmp_path)
+    tree = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    tree["text"]["corpus"]["rows"] = 9
+
+    with pytest.raises(StageError, match="made with other settings of the corpus: run"):
+        embed(tmp_path, parse_params(tree), "text", "minilm-l6")
+
+
+def test_a_missing_corpus_is_named(tmp_path: Path) -> None:
+    params = project(tmp_path)
+    shutil.rmtree(Layout(tmp_path, "text").corpus)
+
+    with pytest.raises(StageError, match="No corpus in .*: run `polydistill validate text` first"):
         embed(tmp_path, params, "text", TEACHER)
 
 
@@ -231,6 +255,7 @@ def with_own_ids(root: Path, ids: list[Any], known: list[Any], rows: list[list[f
 
 
 def stored_rows(root: Path, params: Params) -> tuple[list[float], list[bool]]:
+    store_corpus(root, params)
     embed(root, params, "text", TEACHER)
     stored = open_embeddings(Layout(root, "text").embeddings("corpus", TEACHER))
     rows = stored.take(np.arange(len(stored)))
@@ -306,7 +331,7 @@ def test_own_ids_that_are_no_key_are_refused(
     tmp_path: Path, ids: list[str], texts: list[int], known: dict[str, float], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        embed(tmp_path, repeated(tmp_path, ids, texts, known), "text", TEACHER)
+        stored_rows(tmp_path, repeated(tmp_path, ids, texts, known))
 
 
 CHANGES: dict[str, Callable[[str], Any]] = {

@@ -11,6 +11,7 @@ import torch
 
 from polydistill.config.overrides import changed, only_teachers
 from polydistill.config.params import Params, parse_params
+from polydistill.data.ids import pack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import write_embeddings
@@ -89,7 +90,7 @@ def project(tmp_path: Path) -> Path:
         write_embeddings(
             layout.embeddings("benchmark", name),
             tmp_path / "work",
-            inputs["id"].tolist(),
+            pack_ids(inputs["id"].tolist()),
             inputs["text"].tolist(),
             TEACHERS.get("hashing")(name=name, threads=1, dim=16),
         )

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from polydistill.cli.app import app
 from polydistill.config.params import Params
+from polydistill.data.ids import pack_ids
 from polydistill.embeddings.store import write_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.evaluation.information.sufficiency import Sufficiency
@@ -137,7 +138,9 @@ def test_the_error_for_a_missing_student_says_what_to_run(tmp_path: Path) -> Non
 def test_embeddings_of_other_rows_are_refused(tmp_path: Path) -> None:
     layout = make_distill_project(tmp_path)
     teacher = HashingTeacher("first", 1, dim=12)
-    write_embeddings(layout.embeddings("corpus", "first"), tmp_path / "w", ["x"], ["x"], teacher)
+    write_embeddings(
+        layout.embeddings("corpus", "first"), tmp_path / "w", pack_ids(["0" * 32]), ["x"], teacher
+    )
 
     with pytest.raises(StoreError, match="does not hold the rows of the corpus"):
         information(tmp_path, small_params(), "text")

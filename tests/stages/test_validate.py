@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from polydistill.data import corpora
 from polydistill.errors import DataError, MissingDataError, ValidationFailedError
 from polydistill.stages.validate import ValidationReport, validate
 from tests.small_data import TEXT, PandasChecker, make_frames, write_project
@@ -251,3 +252,35 @@ def test_an_implausible_label_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ValidationFailedError, match=r"outside \[-0\.5, 0\.5\][^\n]*\n.*5869"):
         validate(tmp_path, changed, "text", PandasChecker())
+
+
+def test_a_corpus_is_checked_in_parts_with_the_rows_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "CHECKED_ROWS", 4)
+    frames = make_frames()
+    for row in (1, 5, 6, 9):
+        put_text("corpus", row, "?" * (row % 3))(frames)
+
+    with pytest.raises(ValidationFailedError) as caught:
+        run(tmp_path, frames)
+
+    rule = r"corpus: a text has fewer than 3 or more .*: 4 of 10 rows\)\.\n    row 1: .*\n    row 5: .*\n    row 6: "
+    assert re.search(rule, str(caught.value))
+    written = json.loads((tmp_path / "reports/text/validation.json").read_text())
+    broken = [one for one in written["rules"] if not one["success"] and "lengths" in one["type"]]
+    assert [(one["count"], one["rows"]) for one in broken] == [(4, [1, 5, 6])]
+
+
+def test_a_failure_keeps_the_corpus_of_the_last_success(tmp_path: Path) -> None:
+    run(tmp_path, make_frames())
+    file = tmp_path / "artifacts/text/corpus/corpus.arrow"
+    before = file.read_bytes()
+    frames = make_frames()
+    put("corpus", 2, "id", None)(frames)
+
+    with pytest.raises(ValidationFailedError):
+        run(tmp_path, frames)
+
+    assert file.read_bytes() == before
+    assert not (tmp_path / ".polydistill/work/validate/text").exists()

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from experiments.exports import compare_exports
 from experiments.quality import quality
 from polydistill.config.params import Params, parse_params
+from polydistill.data.ids import unpack_ids
 from polydistill.data.modalities.vision import VisionModality
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import ValidationFailedError
@@ -35,6 +36,7 @@ from tests.made_images import (
     written,
 )
 from tests.our_params import our_params
+from tests.stored_corpus import store_corpus
 
 pytest.importorskip("great_expectations")
 pytest.importorskip("mteb")
@@ -187,6 +189,7 @@ def test_an_image_that_a_teacher_cannot_read_is_only_missing(tmp_path: Path) -> 
     task = pd.concat([shapes(), bad], ignore_index=True)
     params = write(tmp_path, corpus(), task)
     layout = Layout(tmp_path, "vision")
+    store_corpus(tmp_path, params, "vision")
     layout.validation.parent.mkdir(parents=True)
     layout.validation.write_text(
         json.dumps({"success": True, "rules": []})
@@ -196,7 +199,9 @@ def test_an_image_that_a_teacher_cannot_read_is_only_missing(tmp_path: Path) -> 
 
     assert report.n_benchmark == len(task)
     stored = open_embeddings(layout.embeddings("benchmark", "hog-colour"))
-    lacking = [one for one, there in zip(stored.ids, stored.present, strict=True) if not there]
+    lacking = [
+        one for one, there in zip(unpack_ids(stored.ids), stored.present, strict=True) if not there
+    ]
     assert sorted(lacking) == sorted(bad["id"])
     distill(tmp_path, params, "vision")
     tree = params.model_dump(mode="json")

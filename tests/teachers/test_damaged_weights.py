@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from polydistill.data.ids import pack_ids
 from polydistill.embeddings.store import open_embeddings, write_embeddings
 from polydistill.errors import StoreError
 from polydistill.teachers._readers import ReadsExamples
@@ -39,7 +40,7 @@ class Numbers(ReadsExamples):
 
 
 def write(folder: Path, teacher: Any, examples: list[str]) -> Path:
-    ids = [f"row {number}" for number in range(len(examples))]
+    ids = pack_ids([f"{number:032x}" for number in range(len(examples))])
     write_embeddings(folder / "made", folder / "work", ids, examples, teacher, dtype="float32")
     return folder / "made"
 
@@ -51,7 +52,9 @@ def test_a_damaged_embedding_is_refused_wherever_it_is(
 ) -> None:
     teacher = Numbers("numbers", 1, damaged=frozenset(damaged), value=value)
 
-    with pytest.raises(StoreError, match=r"'numbers' returned NaN or infinity for \d+ rows \(row "):
+    with pytest.raises(
+        StoreError, match=r"'numbers' returned NaN or infinity for \d+ rows \(0{20}"
+    ):
         write(tmp_path, teacher, [str(number) for number in range(N_ROWS)])
     assert not (tmp_path / "made").exists()
 

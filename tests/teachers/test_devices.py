@@ -11,6 +11,7 @@ import torch
 
 from polydistill.config import device
 from polydistill.config.device import device_for
+from polydistill.data.ids import pack_ids
 from polydistill.embeddings.store import open_embeddings, write_embeddings
 from polydistill.errors import DataError, ParamsError
 from polydistill.teachers import TEACHERS, build_teacher
@@ -123,7 +124,7 @@ def test_half_precision_gives_nearly_the_same_embeddings(
         "pooling": "mean",
     }
     teacher = build_teacher("half", family, options, 1)
-    ids = [f"{row}" for row in range(len(TEXTS))]
+    ids = pack_ids([f"{row:032x}" for row in range(len(TEXTS))])
 
     write_embeddings(tmp_path / "out", tmp_path / "work", ids, TEXTS, teacher)
 
@@ -138,11 +139,12 @@ def test_a_precision_that_changes_embeddings_is_refused_before_anything_is_writt
 ) -> None:
     options = {"model": str(bert), "precision": "bfloat16", "fidelity": 1.0}
     teacher = build_teacher("half", "transformers", options, 1)
+    ids = pack_ids([f"{row:032x}" for row in range(len(TEXTS))])
 
     with pytest.raises(
         DataError, match="'half' with precision bfloat16 gives other embeddings.*worst 0.99"
     ):
-        write_embeddings(tmp_path / "out", tmp_path / "work", ["a"] * 15, TEXTS, teacher)
+        write_embeddings(tmp_path / "out", tmp_path / "work", ids, TEXTS, teacher)
 
     assert not (tmp_path / "out").exists()
 
@@ -156,7 +158,7 @@ def test_equal_examples_are_embedded_once(tmp_path: Path) -> None:
             return super().embed(examples)
 
     teacher = Counting("hashing", 1, dim=8)
-    ids = [f"{row}" for row in range(len(TEXTS))]
+    ids = pack_ids([f"{row:032x}" for row in range(len(TEXTS))])
 
     report = write_embeddings(
         tmp_path / "out", tmp_path / "work", ids, TEXTS, teacher, shard_rows=10

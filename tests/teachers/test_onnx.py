@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from polydistill.data.ids import pack_ids
 from polydistill.data.weights import locate
 from polydistill.embeddings.fidelity import cosines
 from polydistill.embeddings.store import open_embeddings, write_embeddings
@@ -151,7 +152,7 @@ def test_eight_bits_pass_the_test_of_fidelity_that_was_asked_for_and_no_stricter
     whole = (
         build_teacher("whole", "onnx", {**options, "precision": "float32"}, 1).embed(TEXTS).values
     )
-    ids = [f"{row}" for row in range(len(TEXTS))]
+    ids = pack_ids([f"{row:032x}" for row in range(len(TEXTS))])
 
     for fidelity in (0.9, 0.99999):
         teacher = build_teacher("small", "onnx", {**options, "fidelity": fidelity}, 1)

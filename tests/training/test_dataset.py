@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polydistill.training import dataset
 from polydistill.training.dataset import Batches, EpochsSampler, held_out_mask, seeded
 
 
@@ -66,3 +68,22 @@ def test_a_batch_holds_the_rows_asked_for() -> None:
     assert batch["features"]["codes"].tolist() == [ord("c"), ord("b")]
     assert batch["targets"]["teacher"].tolist() == [[3.0], [2.0]]
     assert batch["masks"]["teacher"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("n_examples", [1, 16, 17, 40, 41, 100])
+def test_many_examples_are_shuffled_in_windows_of_blocks(
+    n_examples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "WINDOW", 16)
+    monkeypatch.setattr(dataset, "BLOCK", 4)
+
+    first, second = np.array(list(EpochsSampler(n_examples, 2, 0))).reshape(2, n_examples)
+
+    assert sorted(first) == sorted(second) == [*range(n_examples)]
+    assert list(EpochsSampler(n_examples, 1, 0)) == first.tolist()
+    if n_examples in {40, 100}:  # all blocks are full
+        assert (first != second).any()
+        blocks = [{row // 4 for row in first[start : start + 16]} for start in (0, 16)]
+        assert not blocks[0] & blocks[1]
+        assert blocks[0] != {0, 1, 2, 3}
+        assert first[:4].tolist() != sorted(first[:4])

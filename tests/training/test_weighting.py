@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polydistill.training import standardise
 from polydistill.training.standardise import Standardiser
 from polydistill.training.weighting.ema_norm import LEAST, EmaNorm
 from polydistill.training.weighting.none import NoWeighting
@@ -39,6 +40,21 @@ def test_phi_s_scales_every_direction_alike() -> None:
     np.testing.assert_allclose(applied.std(axis=0), 1, rtol=1e-3)
     scales = np.linalg.svd(np.cov(applied.T), compute_uv=False) ** 0.5
     assert scales[0] / scales[2] == pytest.approx(100, rel=0.05)  # per-dimension would give 1
+
+
+def test_phi_s_does_not_depend_on_the_blocks_in_which_rows_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = np.random.default_rng(0).normal(3, 2, size=(500, 4)).astype(np.float32)
+    rows = np.arange(500) % 3 > 0
+    whole = PhiS(1).fit(values, rows)
+
+    monkeypatch.setattr(standardise, "BLOCK", 37)
+    blocks = PhiS(1).fit(values, rows)
+
+    np.testing.assert_allclose(blocks.mean, whole.mean, rtol=1e-6)
+    np.testing.assert_allclose(blocks.std, whole.std, rtol=1e-6)
+    np.testing.assert_allclose(blocks.apply(values), whole.apply(values), atol=1e-5)
 
 
 def test_variances_are_turned_back_with_the_values() -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ROOT = Path()
 Modality = Annotated[str, typer.Argument(help="A block of params.yaml: text.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Read all stored files again to check them.")
+]
 Examples = Annotated[Path, typer.Argument(help="A text file, one example (or its path) per line.")]
 Version = Annotated[
     str,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from polydistill.cli.console import ProgressLines, plain, show
-from polydistill.cli.options import ROOT, AsJson, Modality, project_params
+from polydistill.cli.options import ROOT, AsJson, Modality, Verify, project_params
 
 commands = typer.Typer()
 Policy = Literal["always", "on-new-data", "on-drift"]
@@ -139,6 +139,7 @@ def embed(
     modality: Modality,
     teacher: Annotated[str, typer.Argument(help="An enabled teacher.")],
     *,
+    verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
     """Embed the corpus and the benchmark inputs with one teacher."""
@@ -148,7 +149,9 @@ def embed(
         from polydistill.stages.embed import embed as run_embedding
 
         progress = ProgressLines("embed")
-        report = run_embedding(ROOT, stage_params(ROOT), modality, teacher, progress=progress)
+        report = run_embedding(
+            ROOT, stage_params(ROOT), modality, teacher, verify=verify, progress=progress
+        )
         show(report, as_json=as_json)
 
 
@@ -159,6 +162,7 @@ def distill(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Processes of training. Default: that of params.yaml.")
     ] = None,
+    verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
     """Train the student on the embeddings of all teachers."""
@@ -168,7 +172,8 @@ def distill(
     if rank is None and (count := processes or stage_params(ROOT).processes) > 1:
         from polydistill.training.processes import launch
 
-        raise typer.Exit(launch(count, "distill", modality, *(["--json"] if as_json else [])))
+        options = [name for name, on in (("--json", as_json), ("--verify", verify)) if on]
+        raise typer.Exit(launch(count, "distill", modality, *options))
     with steady_inputs(ROOT):
         from polydistill.integrations.mlflow.tracker import MlflowTracker
         from polydistill.stages.distill import distill as run_distillation
@@ -176,14 +181,14 @@ def distill(
         tracker = MlflowTracker(ROOT, modality)
         progress = ProgressLines("distill")
         report = run_distillation(
-            ROOT, stage_params(ROOT), modality, tracker=tracker, progress=progress
+            ROOT, stage_params(ROOT), modality, verify=verify, tracker=tracker, progress=progress
         )
         if rank in {None, "0"}:
             show(report, as_json=as_json)
 
 
 @commands.command(epilog="Example: polydistill evaluate text")
-def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
+def evaluate(modality: Modality, *, verify: Verify = False, as_json: AsJson = False) -> None:
     """Score student and teachers on every task."""
     from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
 
@@ -191,7 +196,8 @@ def evaluate(modality: Modality, *, as_json: AsJson = False) -> None:
         from polydistill.stages.evaluate import evaluate as run_evaluation
 
         progress = ProgressLines("evaluate")
-        report = plain(run_evaluation(ROOT, stage_params(ROOT), modality, progress=progress))
+        params = stage_params(ROOT)
+        report = plain(run_evaluation(ROOT, params, modality, verify=verify, progress=progress))
         if not as_json:
             report.pop("scores")  # the HTML report shows all scores; here the summary is enough
         show(report, as_json=as_json)

@@ -161,7 +161,7 @@ def _composed_teacher(modality: str, name: str, row: object) -> object:
     known = known_teachers(modality)
     if name not in known:
         raise UnknownNameError(
-            f"teacher in {modality}.teachers (a row without `family`)", name, known
+            f"teacher in params.yaml, {modality}.teachers (a row without `family`)", name, known
         )
     return {**known[name], **own}
 

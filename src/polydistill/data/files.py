@@ -6,11 +6,12 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from polydistill.config.data import UTF_8
 from polydistill.errors import DataError, MissingDataError, short
@@ -19,7 +20,9 @@ IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".avif"}
 )
 Opened = gzip.GzipFile | io.BufferedReader
-GZIP = ".gz"
+GZIP, PARQUET = ".gz", ".parquet"
+CHUNK_ROWS, CHUNK_BYTES = 65_536, 2**26
+"""The maximum number of rows of a Parquet file that are read at once, and the approximate number of their bytes."""
 ENCODING_HINT = (
     "Save the file as UTF-8, or name its encoding, such as latin-1 or cp1252: `encoding` beside the file's `path` in "
     "params.yaml, or `polydistill init --encoding`."
@@ -60,6 +63,74 @@ def read_table(path: Path, encoding: str = UTF_8) -> pd.DataFrame:
                 f"{file} must have the columns of {files[0]}: {_listed(frames[0])}; got {_listed(frame)}."
             )
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def read_chunks(
+    path: Path, encoding: str = UTF_8, *, columns: Sequence[str] = ()
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a table in parts, in order; the index counts the rows of the whole table from 0.
+
+    A part of a Parquet file has at most `CHUNK_ROWS` rows and about `CHUNK_BYTES` bytes. A file of another format is read whole.
+
+    Args:
+        path: See `read_table`.
+        encoding: See `read_table`.
+        columns: The columns to read from a Parquet file that has the first of them; empty: all columns.
+
+    Raises:
+        MissingDataError: See `read_table`.
+        DataError: See `read_table`.
+    """
+    files = _table_files(path)
+    if not files:
+        yield _image_table(path)
+        return
+    names, start = None, 0
+    for file in files:
+        for frame in _file_chunks(file, encoding, columns):
+            if names is None:
+                names = list(frame)
+            elif set(frame) != set(names):
+                raise DataError(
+                    f"{file} must have the columns of {files[0]}: {_listed(names)}; got {_listed(frame)}."
+                )
+            yield frame.set_axis(pd.RangeIndex(start, start + len(frame)))
+            start += len(frame)
+
+
+def count_rows(path: Path, encoding: str = UTF_8) -> int:
+    """Return the number of rows of a table; of Parquet files, only the footers are read.
+
+    Raises:
+        MissingDataError: See `read_table`.
+        DataError: See `read_table`.
+    """
+    files = _table_files(path)
+    if not files:
+        return len(image_files(path))
+    return sum(_count_rows(file, encoding) for file in files)
+
+
+def _count_rows(path: Path, encoding: str) -> int:
+    if path.suffix.lower() != PARQUET:
+        return len(_read_file(path, encoding))
+    with _reading(path) as file:
+        return int(pq.read_metadata(file).num_rows)
+
+
+def _file_chunks(path: Path, encoding: str, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    if path.suffix.lower() != PARQUET:
+        yield _read_file(path, encoding)
+        return
+    with _reading(path) as opened, pq.ParquetFile(opened) as file:
+        there = file.schema_arrow.names
+        wanted = [one for one in columns if one in there] if {*columns[:1]} & {*there} else None
+        size = sum(file.metadata.row_group(n).total_byte_size for n in range(file.num_row_groups))
+        rows = CHUNK_BYTES * file.metadata.num_rows // max(size, 1)
+        for batch in file.iter_batches(min(max(rows, 1), CHUNK_ROWS), columns=wanted):
+            yield batch.to_pandas(integer_object_nulls=True).reset_index(drop=True)
+        if not file.metadata.num_rows:
+            yield file.read(columns=wanted).to_pandas()
 
 
 def require_column(columns: Iterable[object], wanted: str, table: str, hint: str = "") -> None:
@@ -152,11 +223,18 @@ def _read_file(path: Path, encoding: str) -> pd.DataFrame:
     reader = READERS.get(_format(path))
     if reader is None:
         raise DataError(f"{path} must end in {', '.join(READERS)}, or in one of these and {GZIP}.")
+    with _reading(path) as file:
+        return reader(file, path, encoding)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Opened]:
+    """Yield an open file; an error in the block is a `DataError` that names the file."""
     try:
         with _open(path) as file:
             _require_content(file.read(len(LFS_POINTER)), path)
             file.seek(0)
-            return reader(file, path, encoding)
+            yield file
     except DataError:
         raise
     except Exception as error:  # the libraries have no common base class of errors
@@ -242,7 +320,7 @@ def _read_text(file: Opened, path: Path, encoding: str) -> pd.DataFrame:
 
 
 READERS: dict[str, Callable[[Opened, Path, str], pd.DataFrame]] = {
-    ".parquet": _read_parquet,
+    PARQUET: _read_parquet,
     ".csv": _read_cells,
     ".tsv": _read_cells,
     ".jsonl": _read_json_lines,

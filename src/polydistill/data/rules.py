@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
 from polydistill.config.data import TaskParams
-from polydistill.contracts import Modality, Rule
+from polydistill.contracts import Example, Modality, Rule
 from polydistill.data.modalities import between, in_set, rule
 from polydistill.data.tables import CLASS_KINDS, NUMBER_KINDS, sides
 from polydistill.errors import DataError, short
@@ -19,12 +19,47 @@ LARGEST_CLASS = 0.8
 RETRIEVAL = "retrieval"
 ALONE = "id"
 """The group column of a task in which every row is its own group."""
+SHOWN_COLUMNS = "examples"
+"""The key in a table's `attrs` of the columns with examples."""
 Checked = tuple[pd.DataFrame, list[Rule]]
 """A table with the columns that the rules need, and the rules."""
 
 
+class TaskKeys:
+    """Searches a corpus for the examples of tasks, by near key; only the keys of the tasks are in memory.
+
+    Args:
+        frames: The tables of the tasks; see `tables.complete_task`.
+        params: The tasks' settings.
+        kind: The modality, which has the near keys.
+    """
+
+    def __init__(
+        self, frames: Mapping[str, pd.DataFrame], params: Mapping[str, TaskParams], kind: Modality
+    ) -> None:
+        self._kind = kind
+        self._wanted = {
+            kind.near_key(one)
+            for name, frame in frames.items()
+            for column in sides(params[name], kind)
+            for one in frame[column]
+            if isinstance(one, str | bytes)
+        }
+        self.found: set[str] = set()
+        """The near keys of the tasks' examples that the corpus has."""
+
+    def search(self, examples: Sequence[Example]) -> None:
+        """Search a part of the corpus."""
+        self.found |= self._wanted.intersection(map(self._kind.near_key, examples))
+
+
 def corpus_rules(frame: pd.DataFrame, path: str, kind: Modality) -> Checked:
-    """Return the corpus with the columns that its rules need, and the rules.
+    """Return a part of the corpus with the columns that its rules need, and the rules.
+
+    Args:
+        frame: The part, with a column `n_same_example`; see `corpora.Preparation`.
+        path: The path of the corpus, for messages.
+        kind: The modality of the examples.
 
     Raises:
         DataError: A value is not an example.
@@ -52,7 +87,7 @@ def task_rules(
         frame: The table that `tables.complete_task` returns.
         task: The settings of the task.
         kind: The modality of the task's examples.
-        corpus_keys: The `near_key` of every example of the corpus.
+        corpus_keys: The `near_key` of the examples of the corpus; see `TaskKeys`.
 
     Raises:
         DataError: There is no row, a value is not an example, or the column `role` of a retrieval task is missing.
@@ -61,6 +96,7 @@ def task_rules(
     if frame.empty:
         raise DataError(f"{task.path} must have rows with an example and a label, got none.")
     frame = _with_derived(frame, task.path, columns, kind)
+    frame["n_same_example"] = frame["content_id"].map(frame["content_id"].value_counts())
     labels = frame.groupby("content_id")["label"]
     frame["n_labels_of_example"] = labels.transform("nunique", dropna=False)
     frame["in_corpus"] = [  # for a pair, both sides must be in the corpus
@@ -109,7 +145,7 @@ def _with_derived(
     for name, numbers in kind.derived(shown).items():
         frame[name] = list(numbers)
     frame["content_id"] = [" ".join(map(kind.content_id, row)) for row in shown]
-    frame["n_same_example"] = frame["content_id"].map(frame["content_id"].value_counts())
+    frame.attrs[SHOWN_COLUMNS] = [*columns]
     return frame
 
 

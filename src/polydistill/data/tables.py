@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from polydistill.config.data import CorpusParams, TaskParams
 from polydistill.contracts import Example, Modality
-from polydistill.data.files import read_lines, read_table, require_column
+from polydistill.data.files import count_rows, read_chunks, read_lines, read_table, require_column
 from polydistill.data.groups import groups_of, split_of
 from polydistill.errors import DataError, short
 
@@ -65,32 +66,51 @@ def _read_each(
     return examples
 
 
-def read_corpus(
-    root: Path, params: CorpusParams, modality: Modality, *, with_groups: bool = True
-) -> pd.DataFrame:
-    """Return the first `params.rows` rows of the corpus, with columns `id`, the example and `group`.
+def read_corpus(root: Path, params: CorpusParams, modality: Modality) -> pd.DataFrame:
+    """Return the first `params.rows` rows of the corpus, in memory, with columns `id` and the example.
 
-    `corpus_table` completes a corpus without content ids.
-
-    Args:
-        root: The project folder.
-        params: The file of the corpus and the number of rows.
-        modality: The modality of the examples.
-        with_groups: Whether to compute a missing column `group`; for 100,000 texts, this takes half a minute.
+    `corpus_table` completes a corpus without content ids. `corpora.prepare_corpus` reads larger corpora.
 
     Raises:
         DataError: A column is missing, or there are fewer than `params.rows` usable rows.
     """
     table = read_table(root / params.path, params.encoding)
     frame, _ = corpus_table(table, params, modality)
-    rows = max(len(frame), 1) if params.rows is None else params.rows
-    if len(frame) < rows:
-        hint = ": lower corpus.rows" if len(frame) else ""
-        raise DataError(f"{params.path} must have {rows} usable rows, got {len(frame)}{hint}.")
-    frame = frame.head(rows)
-    if with_groups and "group" not in frame:
-        return frame.assign(group=groups_of(frame[modality.column].tolist(), modality))
-    return frame
+    require_rows(len(frame), params)
+    return frame.head(params.rows or len(frame))
+
+
+def sample_corpus(
+    root: Path, params: CorpusParams, modality: Modality, n_rows: int
+) -> tuple[pd.DataFrame, int]:
+    """Return about `n_rows` rows of the corpus, at regular intervals, and the number of rows of its files.
+
+    Raises:
+        DataError: See `read_corpus`.
+    """
+    path = root / params.path
+    total = count_rows(path, params.encoding)
+    total = min(total, params.rows or total)
+    step, reader = max(total // n_rows, 1), CorpusReader(params, modality)
+    parts = [
+        reader.read(part[(part.index % step == 0) & (part.index < total)])
+        for part in read_chunks(path, params.encoding)
+    ]
+    columns = ["id", modality.column]
+    sample = pd.concat([part[columns] for part in parts]).drop_duplicates("id")
+    return sample.head(n_rows), total
+
+
+def require_rows(n_usable: int, params: CorpusParams) -> None:
+    """Check the number of usable rows of a corpus.
+
+    Raises:
+        DataError: There is none, or there are fewer than `params.rows`.
+    """
+    wanted = params.rows or 1
+    if n_usable < wanted:
+        hint = ": lower corpus.rows" if n_usable else ""
+        raise DataError(f"{params.path} must have {wanted} usable rows, got {n_usable}{hint}.")
 
 
 def corpus_table(
@@ -104,10 +124,44 @@ def corpus_table(
     Raises:
         DataError: The column of the examples is missing, or the modality refuses an example.
     """
-    frame = _with_examples(frame, params.path, params.column, [modality.column])
-    if _has_content_ids(frame, modality.column, modality):
-        return _with_canonical(frame, [modality.column], modality, params.path), {}
-    return _usable_rows(frame, [modality.column], modality, params.path)
+    reader = CorpusReader(params, modality)
+    rows = reader.read(frame.reset_index(drop=True))
+    return (rows, {}) if reader.has_content_ids else _without_repeats(rows, reader.n_empty)
+
+
+class CorpusReader:
+    """Brings a corpus, part by part, to its canonical form.
+
+    Args:
+        params: The settings of the corpus.
+        modality: The modality of the examples.
+    """
+
+    def __init__(self, params: CorpusParams, modality: Modality) -> None:
+        self._params, self._modality = params, modality
+        self.n_empty = 0
+        """The number of rows that were dropped because they have no example."""
+        self.has_content_ids: bool | None = None
+        """Whether the table has content ids; None until a part has an example. No row of such a table is dropped."""
+
+    def read(self, part: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a part with their example and their content id in the column `id`.
+
+        In a table with content ids, `id` has the table's own ids. Of any other table, the rows without an example are
+        left out, and ids of its own are in the column `own`.
+
+        Raises:
+            DataError: The column of the examples is missing, or the modality refuses an example.
+        """
+        column, path = self._modality.column, self._params.path
+        part = _with_examples(part, path, self._params.column, [column])
+        if self.has_content_ids is None and part[column].notna().any():
+            self.has_content_ids = _has_content_ids(part, column, self._modality)
+        if self.has_content_ids:
+            return _with_canonical(part, [column], self._modality, path)
+        kept = _coerced(part, [column], self._modality, path)
+        self.n_empty += len(part) - len(kept)
+        return kept
 
 
 def read_tasks(
@@ -148,15 +202,16 @@ def complete_task(
         DataError: A column is missing, or the modality refuses an example.
     """
     shown = sides(task, modality)
-    frame = _with_examples(frame, task.path, task.column, shown)
+    frame = _with_examples(frame.reset_index(drop=True), task.path, task.column, shown)
     frame = _with_labels(frame, task)
     dropped: Dropped = {}
     if "id" in frame:
-        frame = frame.assign(id=_as_strings(frame, "id", task.path))
+        frame = frame.assign(id=as_strings(frame, "id", task.path))
         frame = _with_canonical(frame, shown, modality, task.path)
     else:
-        label = "" if task.kind == "retrieval" else "label"
-        frame, dropped = _usable_rows(frame, shown, modality, task.path, label)
+        labels = [] if task.kind == "retrieval" else ["label"]
+        kept = _coerced(frame, shown, modality, task.path, labels)
+        frame, dropped = _without_repeats(kept, len(frame) - len(kept), labels)
     frame = _with_roles(frame, task)
     if task.max_rows is not None:
         frame = frame.sort_values("id").head(task.max_rows)
@@ -223,53 +278,68 @@ def _with_canonical(
 
     read = {
         column: _read_each(
-            enumerate(frame[column], 1), canonical, f"{path}, column {column!r}, row"
+            zip(frame.index + 1, frame[column], strict=True),
+            canonical,
+            f"{path}, column {column!r}, row",
         )
         for column in columns
     }
     return frame.assign(**read)
 
 
-def _usable_rows(
-    frame: pd.DataFrame, columns: Sequence[str], modality: Modality, path: str, label: str = ""
-) -> tuple[pd.DataFrame, Dropped]:
-    """Return the usable rows, with a column `id` of content ids, and the numbers of dropped rows.
-
-    Ids of the table are moved to the column `own_ids`.
+def _coerced(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    modality: Modality,
+    path: str,
+    labels: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return the rows that are not empty, with their examples and content ids.
 
     Args:
-        frame: The user's table.
+        frame: The user's table; its index counts the rows from 0. Its ids are moved to the column `own`.
         columns: The columns of examples: one, or two for pairs. Their values are converted to examples.
         modality: The modality of the examples.
         path: The path of the table, for messages.
-        label: The column of labels, if the table has one.
-
-    Returns:
-        The rows in their original order, with a new index from 0, and the numbers of dropped rows.
+        labels: The columns of labels.
 
     Raises:
         DataError: The modality refuses a value; the message names it.
     """
-    labels = [label] if label else []
     is_empty = frame[[*columns, *labels]].isna().any(axis=1)
     for column in columns:
-        is_empty |= frame[column].map(
-            lambda cell: isinstance(cell, str | bytes) and not cell.strip()
-        )
+        blank = (isinstance(cell, str | bytes) and not cell.strip() for cell in frame[column])
+        is_empty |= np.fromiter(blank, dtype=np.bool_, count=len(frame))
     kept = frame[~is_empty].copy()
     for column in columns:
         numbered = zip(kept.index + 1, kept[column], strict=True)
         examples = _read_each(numbered, modality.coerce, f"{path}, column {column!r}, row")
         kept[column] = pd.Series(examples, index=kept.index, dtype=object)
-    own = _as_strings(kept, "id", path) if "id" in kept else None
+    if "id" in kept:
+        kept["own"] = as_strings(kept, "id", path)
     kept["id"] = _content_ids(kept, columns, modality)
-    if own is not None:
-        kept["own_ids"] = kept["id"].map(own.dropna().groupby(kept["id"]).unique())
+    return kept
+
+
+def _without_repeats(
+    rows: pd.DataFrame, n_empty: int, labels: Sequence[str] = ()
+) -> tuple[pd.DataFrame, Dropped]:
+    """Return the first row of each example, with a new index from 0, and the numbers of dropped rows.
+
+    Examples with several labels are dropped. The column `own` becomes `own_ids`, with the ids of all rows of an example.
+    """
+    kept = rows.drop(columns="own", errors="ignore")
+    if "own" in rows:
+        own = rows["own"].dropna()
+        kept["own_ids"] = rows["id"].map(own.groupby(rows["id"]).unique())
     is_repeated = kept.duplicated(["id", *labels])
     kept = kept[~is_repeated]
     is_contradictory = kept.duplicated("id", keep=False)
-    reasons = {"empty": is_empty, "repeated": is_repeated, "contradictory": is_contradictory}
-    dropped = {reason: int(rows.sum()) for reason, rows in reasons.items()}
+    dropped = {
+        "empty": n_empty,
+        "repeated": int(is_repeated.sum()),
+        "contradictory": int(is_contradictory.sum()),
+    }
     return kept[~is_contradictory].reset_index(drop=True), dropped
 
 
@@ -284,7 +354,7 @@ def _content_ids(frame: pd.DataFrame, columns: Sequence[str], modality: Modality
 def _with_examples(
     frame: pd.DataFrame, path: str, column: str | None, wanted: Sequence[str]
 ) -> pd.DataFrame:
-    """Copy the examples to the columns `wanted`, and number the rows from 0.
+    """Copy the examples to the columns `wanted`.
 
     The source is the column `column`; for pairs, the two columns with this prefix. If `column` is None, the source is
     the table's only column, or else the columns with the names `wanted`.
@@ -301,7 +371,6 @@ def _with_examples(
         named = list(wanted)
     for name in named:
         require_column(frame, name, path, "Name the column of the examples with `column`.")
-    frame = frame.reset_index(drop=True)
     return frame.assign(**{new: frame[old] for new, old in zip(wanted, named, strict=True)})
 
 
@@ -315,7 +384,7 @@ def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
     require_column(frame, task.label, task.path, hint)
     labels = frame[task.label]
     if task.kind not in NUMBER_KINDS:
-        labels = _as_strings(frame, task.label, task.path)
+        labels = as_strings(frame, task.label, task.path)
     elif not pd.api.types.is_numeric_dtype(labels):
         numbers = pd.to_numeric(labels, errors="coerce")
         labels = numbers if numbers.notna().sum() == labels.notna().sum() else labels
@@ -329,11 +398,11 @@ def _with_roles(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
             require_column(frame, column, task.path)
             frame = frame.assign(**{role: frame[column]})
         if role in frame:
-            frame = frame.assign(**{role: _as_strings(frame, role, task.path)})
+            frame = frame.assign(**{role: as_strings(frame, role, task.path)})
     return frame
 
 
-def _as_strings(frame: pd.DataFrame, column: str, path: str) -> pd.Series:
+def as_strings(frame: pd.DataFrame, column: str, path: str) -> pd.Series:
     """Return labels, ids or groups as strings, so that `1` and `01` differ; a missing value stays missing."""
     filled = frame[column].dropna()
     numbered = zip(filled.index + 1, filled, strict=True)

@@ -1,8 +1,8 @@
 """The store of embeddings on disk: content-addressed Arrow IPC shards, with checksums that are verified on reading.
 
-A folder holds the embeddings of one teacher: the shards `shard-00000.arrow` … of consecutive rows, and `index.json`.
-The key of a shard is the hash of the teacher's identity and of the shard's row ids. Therefore a rerun computes only
-missing shards, and an interrupted run that is resumed writes the same bytes as an uninterrupted run.
+A folder holds the embeddings of one teacher: the shards `0000/shard-00000.arrow` … of consecutive rows, their manifests
+and `index.json`. The key of a shard is the hash of the teacher's identity and of the shard's row ids. Therefore a rerun
+computes only missing shards, and an interrupted run that is resumed writes the same bytes as an uninterrupted run.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from polydistill.contracts import Embeddings, Example, Progress, Teacher, silent
+from polydistill.contracts import Embeddings, Example, FloatArray, Progress, Teacher, silent
+from polydistill.data.columns import map_table
+from polydistill.data.ids import ID, IdRows, Ids, unpack_ids
 from polydistill.embeddings import shards
 from polydistill.embeddings.fidelity import require_fidelity
 from polydistill.errors import DataError, ShapeError, StoreError
-from polydistill.project.files import sha256_of
+from polydistill.project.checksums import Checksums
 
-ROW_OVERHEAD_BYTES = 40  # an id of 32 characters, its offset, and the overhead of Arrow
+ROW_OVERHEAD_BYTES = 17  # an id, and the overhead of Arrow
 HEADROOM = 1.1
 CHECKED_ROWS = 4096
+SHOWN_ROWS = 1_000
+"""The number of examples, at regular intervals, from which those are chosen that show the order of a teacher's rows."""
+MAPPED = 8_192
+"""The number of shards that are mapped into memory at once; Linux allows a process about 65,000 mappings."""
 NAMED = 3  # the maximum number of row ids in an error message
 ORDER_TOLERANCE = 1e-3  # smaller differences in distance are no evidence of a wrong order
 Ints = NDArray[np.int64]
@@ -56,13 +63,14 @@ def needed_bytes(n_examples: int, dim: int, dtype: str) -> int:
 def write_embeddings(  # noqa: PLR0913  the only function that fills the store
     folder: Path,
     work: Path,
-    ids: Sequence[str],
+    ids: IdRows,
     examples: Sequence[Example],
     teacher: Teacher,
     *,
     dtype: str = "float16",
     shard_rows: int = 4096,
     batch_size: int = 1024,
+    checksums: Checksums | None = None,
     progress: Progress = silent,
 ) -> WriteReport:
     """Write a teacher's embeddings of `examples` to `folder`, in order, and compute only the missing shards.
@@ -77,6 +85,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
         shard_rows: The number of rows per shard; all rows of a batch are in the same shard.
         batch_size: The number of rows per call of the teacher, which divides them further; examples in a call have
             similar lengths. Equal examples in a shard are embedded once.
+        checksums: The checksums that are already known; None: the files of all shards are read.
         progress: A function that is called after each batch.
 
     Raises:
@@ -90,13 +99,11 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
         raise ShapeError(
             f"`ids` must have length {len(examples)}, one per example, got {len(ids)}."
         )
-    identity = {**teacher.identity, "dim": teacher.dim, "dtype": dtype}
-    if teacher.by_id and list(examples) != list(ids):  # another id may have another embedding
-        identity["examples"] = hashlib.sha256(json.dumps(list(examples)).encode()).hexdigest()
-    plan = shards.plan_shards(ids, identity, shard_rows)
-    files, damaged = shards.find_shards(plan, [folder, work, shards.next_folder(folder)])
-    missing = [shard for shard in plan if shard.file not in files]
-    rows_computed = sum(len(shard.ids) for shard in missing)
+    checksums = checksums or Checksums()
+    plan = shards.Plan(ids, _identity(teacher, ids, examples, dtype), shard_rows)
+    found = shards.find_shards(plan, [folder, work, shards.next_folder(folder)], checksums)
+    missing = [number for number, entry in enumerate(found.entries) if entry is None]
+    rows_computed = sum(len(plan[number].ids) for number in missing)
     shards.require_space(work, needed_bytes(rows_computed, teacher.dim, dtype))
     if missing:
         _require_order(teacher, examples)
@@ -104,76 +111,106 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
     done = len(ids) - rows_computed
     with shards.full_disk_as_error(work):
         work.mkdir(parents=True, exist_ok=True)
-        for shard in missing:
-            values = np.zeros((len(shard.ids), teacher.dim), dtype=dtype)
-            present = np.zeros(len(shard.ids), dtype=np.bool_)
+        for number in missing:
+            shard = plan[number]
             inputs = examples[shard.rows]
+            values = np.zeros((len(inputs), teacher.dim), dtype=dtype)
+            present = np.zeros(len(inputs), dtype=np.bool_)
             first = _first_rows(inputs)
-            distinct = np.unique(first)
-            for part in _batches([inputs[row] for row in distinct], batch_size):
-                rows = distinct[part]
-                batch_ids, batch = [shard.ids[i] for i in rows], [inputs[i] for i in rows]
-                values[rows], present[rows] = _embed(teacher, batch_ids, batch, dtype)
+            for rows in _batches(inputs, np.unique(first), batch_size):
+                batch = [inputs[row] for row in rows]
+                values[rows], present[rows] = _embed(teacher, shard.ids[rows], batch, dtype)
                 done += len(rows)
                 progress(teacher.name, done, len(ids))
-            done += len(first) - len(distinct)
-            values, present = values[first], present[first]
-            files[shard.file] = shards.write_shard(work, shard, values, present)
-        entries = [
-            {
-                "file": shard.file,
-                "first_id": shard.ids[0],
-                "key": shard.key,
-                "rows": len(shard.ids),
-                "sha256": sha256_of(files[shard.file]),
-            }
-            for shard in plan
-        ]
+            done += int((first != np.arange(len(first))).sum())
+            entry = shards.write_shard(work, shard, values[first], present[first])
+            checksums.add(work / entry.file, entry.sha256)
+            found.entries[number], found.folders[number] = entry, work
+        entries = [entry for entry in found.entries if entry is not None]
         index = {
             "dim": teacher.dim,
             "dtype": dtype,
             "identity": dict(teacher.identity),
             "n_rows": len(ids),
-            "shards": entries,
             "teacher": teacher.name,
         }
-        complete = {shard.file: files[shard.file] for shard in plan}
-        shards.swap_in(folder, complete, shards.seal(index))
+        shards.swap_in(folder, entries, found.folders, index)
+        for entry in entries:
+            checksums.add(folder / entry.file, entry.sha256)
     for finished in (work, shards.next_folder(folder)):
         shutil.rmtree(finished, ignore_errors=True)
-    return WriteReport(len(missing), len(plan) - len(missing), tuple(damaged), rows_computed)
+    checksums.save()
+    return WriteReport(len(missing), len(plan) - len(missing), tuple(found.damaged), rows_computed)
 
 
 class StoredEmbeddings:
     """The memory-mapped embeddings in a folder, as returned by `open_embeddings`.
 
     Attributes:
-        ids: The examples' ids, `(n_examples,)`, str, in order.
-        present: Whether each embedding is present, `(n_examples,)`, bool.
         dim: The width of the embeddings.
         teacher: The name of the teacher.
         identity: The identity of the teacher; see `contracts.Teacher.identity`.
     """
 
-    def __init__(self, index: Mapping[str, Any], tables: Sequence[pa.Table]) -> None:
+    def __init__(
+        self, folder: Path, index: Mapping[str, Any], entries: Sequence[shards.Entry]
+    ) -> None:
         self.dim: int = index["dim"]
         self.teacher: str = index["teacher"]
         self.identity: dict[str, object] = index["identity"]
-        self._dtype = np.dtype(index["dtype"])
-        columns = [table["embedding"].chunk(0) for table in tables]  # combining chunks would copy
-        self._matrices: list[NDArray[np.floating]] = [
-            column.values.to_numpy(zero_copy_only=True).reshape(-1, self.dim) for column in columns
-        ]
-        self._ends = np.cumsum([len(matrix) for matrix in self._matrices], dtype=np.int64)
-        self.present = np.concatenate(
-            [np.empty(0, np.bool_), *(column.is_valid() for column in columns)]
-        )
-        self.ids = np.array(
-            [name for table in tables for name in table["id"].to_pylist()], dtype=np.str_
-        )
+        self._folder, self._dtype = folder, np.dtype(index["dtype"])
+        rows = np.array([entry.rows for entry in entries], dtype=np.int64)
+        self._ends = np.cumsum(rows)
+        self._starts = self._ends - rows
+        self._missing = np.array([entry.missing for entry in entries], dtype=np.int64)
+        self._table = lru_cache(MAPPED)(self._open_table)
+        self._matrix = lru_cache(MAPPED)(self._open_matrix)
+
+    def _open_table(self, shard: int) -> pa.Table:
+        return map_table(self._folder / shards.shard_file(shard))
+
+    def _open_matrix(self, shard: int) -> NDArray[np.floating]:
+        column = self._table(shard)["embedding"].chunk(0)  # combining chunks would copy
+        return np.asarray(column.values.to_numpy(zero_copy_only=True).reshape(-1, self.dim))
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(n_examples, dim)`."""
+        return len(self), self.dim
+
+    @property
+    def ids(self) -> Ids:
+        """The examples' ids, `(n_examples,)`, in order."""
+        return np.concatenate([np.empty(0, ID), *map(self._ids, range(len(self._ends)))])
+
+    def _ids(self, shard: int) -> Ids:
+        return np.frombuffer(self._table(shard)["id"].chunk(0).buffers()[1], dtype=ID)
+
+    def ids_sha256(self) -> str:
+        """Return the sha256 of the ids."""
+        digest = hashlib.sha256()
+        for shard in range(len(self._ends)):
+            digest.update(self._ids(shard).tobytes())
+        return digest.hexdigest()
+
+    def has_ids(self, ids: IdRows) -> bool:
+        """Return whether the rows have these ids, in order."""
+        return len(ids) == len(self) and all(
+            self._ids(shard).tobytes() == ids[start:end].tobytes()
+            for shard, (start, end) in enumerate(zip(self._starts, self._ends, strict=True))
+        )
+
+    @cached_property
+    def present(self) -> NDArray[np.bool_]:
+        """Whether each embedding is present, `(n_examples,)`, bool."""
+        present = np.ones(len(self), dtype=np.bool_)
+        for shard in np.flatnonzero(self._missing).tolist():
+            column = self._table(shard)["embedding"].chunk(0)
+            present[self._starts[shard] : self._ends[shard]] = column.is_valid()
+        return present
 
     @property
     def identity_sha256(self) -> str:
@@ -183,10 +220,14 @@ class StoredEmbeddings:
     @property
     def values(self) -> NDArray[np.floating]:
         """The stored values, `(n_examples, dim)`; a view of the file if there is one shard, otherwise a copy."""
-        if len(self._matrices) == 1:
-            return self._matrices[0]
+        if len(self._ends) == 1:
+            return self._matrix(0)
         empty = np.empty((0, self.dim), dtype=self._dtype)
-        return np.concatenate([empty, *self._matrices])
+        return np.concatenate([empty, *map(self._matrix, range(len(self._ends)))])
+
+    def __getitem__(self, rows: slice) -> FloatArray:
+        """Return the values of consecutive rows, as float32; a missing embedding is zero."""
+        return self.take(np.arange(*rows.indices(len(self)))).values
 
     def take(self, indices: Ints) -> Embeddings:
         """Return the rows at `indices`, `(n,)`, as float32.
@@ -199,37 +240,53 @@ class StoredEmbeddings:
                 f"Rows of {self.teacher!r} must be in 0 … {len(self) - 1}, "
                 f"got {indices.min()} … {indices.max()}."
             )
-        out = np.zeros((len(indices), self.dim), dtype=np.float32)
-        shard_numbers = np.searchsorted(self._ends, indices, side="right")
-        for shard in np.unique(shard_numbers):
-            where = shard_numbers == shard
-            matrix = self._matrices[shard]
-            out[where] = matrix[indices[where] - (self._ends[shard] - len(matrix))]
+        out = np.empty((len(indices), self.dim), dtype=np.float32)
+        of_row = np.searchsorted(self._ends, indices, side="right")
+        order = np.argsort(of_row, kind="stable")
+        hit, starts = np.unique(of_row[order], return_index=True)
+        ends = [*starts[1:], len(order)][: len(starts)]
+        for shard, start, end in zip(hit.tolist(), starts, ends, strict=True):
+            where = order[start:end]
+            out[where] = self._matrix(shard)[indices[where] - self._starts[shard]]
         return Embeddings(out, self.present[indices])
 
 
-def open_embeddings(folder: Path) -> StoredEmbeddings:
-    """Open a folder that `write_embeddings` wrote, and verify every checksum.
+def open_embeddings(folder: Path, checksums: Checksums | None = None) -> StoredEmbeddings:
+    """Open a folder that `write_embeddings` wrote, and verify the checksums.
+
+    Args:
+        folder: The folder.
+        checksums: The checksums that are already known; None: the files of all shards are read.
 
     Raises:
         StoreError: The folder is missing or incomplete, or a file's bytes have changed.
     """
+    checksums = checksums or Checksums()
     index = shards.read_index(folder)
-    paths = [shards.verified(folder / entry["file"], entry["sha256"]) for entry in index["shards"]]
-    return StoredEmbeddings(index, [shards.read_shard(path) for path in paths])
+    entries = list(shards.read_entries(folder, index))
+    for entry in entries:
+        shards.require_intact(folder, entry, checksums)
+    checksums.save()
+    return StoredEmbeddings(folder, index, entries)
 
 
 def open_corpus_embeddings(
-    folders: Mapping[str, Path], ids: Sequence[str]
+    folders: Mapping[str, Path], ids: IdRows, checksums: Mapping[str, Checksums] | None = None
 ) -> dict[str, StoredEmbeddings]:
     """Open the folder of each teacher, and check that its rows have the ids `ids`, in order.
+
+    Args:
+        folders: By teacher.
+        ids: The ids of the corpus.
+        checksums: By teacher; see `open_embeddings`.
 
     Raises:
         StoreError: A folder is missing, incomplete or damaged, or its rows have different ids.
     """
-    stored = {teacher: open_embeddings(folder) for teacher, folder in folders.items()}
+    known = checksums or {}
+    stored = {name: open_embeddings(folder, known.get(name)) for name, folder in folders.items()}
     for teacher, embeddings in stored.items():
-        if embeddings.ids.tolist() != list(ids):
+        if not embeddings.has_ids(ids):
             raise StoreError(
                 f"{folders[teacher]} does not hold the rows of the corpus: run the embed stage."
             )
@@ -251,7 +308,7 @@ def require_usable(stored: StoredEmbeddings, rows: NDArray[np.bool_], which: str
     if not len(chosen):
         raise DataError(
             f"Teacher {stored.teacher!r} has an embedding of none of the {rows.sum():,} {which}. "
-            f"Their ids begin with {', '.join(map(repr, stored.ids[rows][:NAMED]))}; compare them with the teacher's."
+            f"Their ids begin with {', '.join(map(repr, _first_ids(stored, rows)))}; compare them with the teacher's."
         )
     first = stored.take(chosen[:1]).values
     parts = np.array_split(chosen, -(-len(chosen) // CHECKED_ROWS))
@@ -262,9 +319,36 @@ def require_usable(stored: StoredEmbeddings, rows: NDArray[np.bool_], which: str
         )
 
 
-def _batches(examples: Sequence[Example], batch_size: int) -> Iterator[Ints]:
-    """Yield the row indices of each batch. Examples are sorted by length to reduce padding."""
-    order = np.argsort([len(example) for example in examples], kind="stable")
+def _first_ids(stored: StoredEmbeddings, rows: NDArray[np.bool_]) -> list[str]:
+    ids = stored.ids
+    return unpack_ids(ids[np.flatnonzero(rows)[:NAMED]])
+
+
+def _identity(
+    teacher: Teacher, ids: IdRows, examples: Sequence[Example], dtype: str
+) -> dict[str, object]:
+    """Return what the keys of the shards depend on, besides the ids."""
+    identity: dict[str, object] = {**teacher.identity, "dim": teacher.dim, "dtype": dtype}
+    if teacher.by_id and (
+        own := _own_names(ids, examples)
+    ):  # another id may have another embedding
+        identity["examples"] = own
+    return identity
+
+
+def _own_names(ids: IdRows, examples: Sequence[Example]) -> str | None:
+    """Return the hash of the examples if they are other names of the rows than their ids, else None."""
+    names, same = hashlib.sha256(), True
+    for start in range(0, len(ids), CHECKED_ROWS):
+        part = list(examples[start : start + CHECKED_ROWS])
+        same = same and part == unpack_ids(ids[start : start + CHECKED_ROWS])
+        names.update(json.dumps(part).encode())
+    return None if same else names.hexdigest()
+
+
+def _batches(examples: Sequence[Example], rows: Ints, batch_size: int) -> Iterator[Ints]:
+    """Yield the rows of each batch. They are sorted by the length of their examples to reduce padding."""
+    order = rows[np.argsort([len(examples[row]) for row in rows], kind="stable")]
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
@@ -277,7 +361,7 @@ def _first_rows(examples: Sequence[Example]) -> Ints:
 
 
 def _embed(
-    teacher: Teacher, ids: Sequence[str], examples: Sequence[Example], dtype: str
+    teacher: Teacher, ids: Ids, examples: Sequence[Example], dtype: str
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
     """Embed examples and check the result; return the values as `dtype`, `(n, dim)`, and the presence mask, `(n,)`."""
     result = _checked(teacher, examples)
@@ -288,7 +372,7 @@ def _embed(
         is_finite = np.isfinite(result.values[bad]).all()
         what = f"a number that {dtype} cannot hold" if is_finite else "NaN or infinity"
         remedy = ": set store.dtype to float32" if is_finite else ""
-        named = ", ".join(np.asarray(ids)[bad][:NAMED])
+        named = ", ".join(unpack_ids(ids[np.flatnonzero(bad)[:NAMED]]))
         raise StoreError(
             f"Teacher {teacher.name!r} returned {what} for {bad.sum()} rows ({named}){remedy}."
         )
@@ -318,7 +402,8 @@ def _require_order(teacher: Teacher, examples: Sequence[Example]) -> None:
     The longest example is embedded alone, and together with the shortest example in both orders. In each pair, the row
     of the longest example must be closer to its embedding alone than the row of the shortest example.
     """
-    pair = [max(examples, key=len), min(examples, key=len)]
+    some = examples[:: max(len(examples) // SHOWN_ROWS, 1)]
+    pair = [max(some, key=len), min(some, key=len)]
     alone = _checked(teacher, pair[:1])
     for own, other, batch in ((0, 1, pair), (1, 0, pair[::-1])):
         together = _checked(teacher, batch)

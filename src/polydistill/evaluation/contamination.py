@@ -47,14 +47,21 @@ def contamination(
         kind: The modality, whose methods compute content ids and near keys.
         labels_seen: By task, the teachers whose weights were trained on its labels; see `params.Params.labels_seen`.
     """
-    examples = list(corpus)
-    ids, keys = set(map(kind.content_id, examples)), set(map(kind.near_key, examples))
-    shares, n_overlapping = {}, 0
-    for name, frame in frames.items():
-        held = [
-            all(kind.content_id(side) in ids or kind.near_key(side) in keys for side in row)
+    rows = {
+        name: [
+            [{kind.content_id(side), kind.near_key(side)} for side in row]
             for row in frame[sides(tasks[name], kind)].itertuples(index=False)
         ]
+        for name, frame in frames.items()
+    }
+    wanted = {key for task in rows.values() for row in task for side in row for key in side}
+    found, n_corpus = set[str](), 0
+    for example in corpus:
+        n_corpus += 1
+        found |= wanted & {kind.content_id(example), kind.near_key(example)}
+    shares, n_overlapping = {}, 0
+    for name, task in rows.items():
+        held = [all(side & found for side in row) for row in task]
         n_overlapping += sum(held)
         shares[name] = sum(held) / max(len(held), 1)
-    return Contamination(shares, len(examples), n_overlapping, dict(labels_seen or {}))
+    return Contamination(shares, n_corpus, n_overlapping, dict(labels_seen or {}))

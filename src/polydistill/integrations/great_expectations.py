@@ -6,7 +6,8 @@ The templates of Data Docs escape some texts and not others. So no markup of a t
 import html
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 
 from polydistill.contracts import Rule
 from polydistill.errors import MissingExtraError, UnknownNameError
-from polydistill.stages.validate import EXAMPLES, RuleResult
+from polydistill.stages.validate import Part, RuleResult, result_of
 
 MARKUP = re.compile(r"[<>&\"'`/\\~]")
 """Characters of a name that have a meaning in HTML, in a script or in a path."""
@@ -30,7 +31,7 @@ class GreatExpectationsChecker:
     def __init__(self, data_docs: Path) -> None:
         self._data_docs = data_docs
 
-    def check(self, tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]) -> list[RuleResult]:
+    def check(self, parts: Iterable[Part]) -> list[list[RuleResult]]:
         """See `stages.validate.RuleChecker.check`.
 
         Raises:
@@ -44,14 +45,12 @@ class GreatExpectationsChecker:
         variables: Any = context.variables
         variables.progress_bars = {"globally": False}
         source = context.data_sources.add_pandas("tables")
-        suites = {  # build all suites first, so that an unknown rule raises before any check runs
-            name: [_expectation(gx, rule, number) for number, rule in enumerate(rules)]
-            for name, (_, rules) in tables.items()
-        }
-        results: list[RuleResult] = []
-        for name, (frame, rules) in tables.items():
-            shown = _plain(name)
-            suite = context.suites.add(gx.ExpectationSuite(name=shown, expectations=suites[name]))
+        results, n_parts = list[list[RuleResult]](), Counter[str]()
+        for name, (frame, rules) in parts:
+            n_parts[name] += 1
+            shown = _plain(name) + (f" part {n_parts[name]}" if n_parts[name] > 1 else "")
+            expectations = [_expectation(gx, rule, number) for number, rule in enumerate(rules)]
+            suite = context.suites.add(gx.ExpectationSuite(name=shown, expectations=expectations))
             batch = source.add_dataframe_asset(shown).add_batch_definition_whole_dataframe("whole")
             definition = gx.ValidationDefinition(name=shown, data=batch, suite=suite)
             outcome = context.validation_definitions.add(definition).run(
@@ -60,7 +59,8 @@ class GreatExpectationsChecker:
             )
             found: list[Any] = outcome.results
             found.sort(key=lambda one: int(one.expectation_config.meta["number"]))
-            results += [_result(name, *pair) for pair in zip(rules, found, strict=True)]
+            pairs = zip(rules, found, strict=True)
+            results.append([_result(name, frame, *pair) for pair in pairs])
         self._write_docs(context)
         return results
 
@@ -113,14 +113,12 @@ def _escaped(value: Any) -> Any:
     return [_escaped(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _result(table: str, rule: Rule, outcome: Any) -> RuleResult:
-    rows = outcome.result.get("partial_unexpected_index_list") or []
-    return RuleResult(
-        table=table,
-        type=rule.type,
-        column=str(rule.kwargs.get("column", "")),
+def _result(table: str, frame: pd.DataFrame, rule: Rule, outcome: Any) -> RuleResult:
+    return result_of(
+        table,
+        frame,
+        rule,
         success=bool(outcome.success),
         count=int(outcome.result.get("unexpected_count", 0)),
-        because=rule.because,
-        rows=tuple(int(row) for row in rows[:EXAMPLES]),
+        rows=outcome.result.get("partial_unexpected_index_list") or [],
     )

@@ -15,7 +15,7 @@ FULL_DISK = ("No space left on device", "PytorchStreamWriter failed", "database 
 """Messages about a full disk from libraries that do not pass on the error number."""
 
 
-def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> None:
+def write_atomic(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
     """Write a file atomically, with one rename: a reader sees either the old or the new content.
 
     Args:

@@ -3,6 +3,8 @@
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
+from polydistill.project.checksums import Checksums
+
 
 def modality_of(root: Path, folder: Path, known: Sequence[str]) -> str | None:
     """Return the modality of the student in `folder`, or None if unclear; `known` are the project's modalities.
@@ -32,6 +34,7 @@ class Layout:
 
         # Files that stages pass to one another; tracked by DVC, ignored by git.
         self.artifacts = root / "artifacts" / modality
+        self.corpus = self.artifacts / "corpus"  # the canonical corpus
         self.student = self.artifacts / "student"  # the bundle of the distilled student
         self.undistilled = self.artifacts / "undistilled"  # the bundle of the untrained student
         self.heads = self.artifacts / "heads"  # the bundle of the student's heads
@@ -88,6 +91,11 @@ class Layout:
     def warm_start(self, sha256: str) -> Path:
         """Return the folder of an imported version, with `student` and `heads`; its name is the start of `sha256`."""
         return self.root / "adopted" / self.modality / sha256[:16]
+
+    def checksums(self, name: str, *, verify: bool = False) -> Checksums:
+        """Return the known checksums of the corpus (`corpus`) or of embeddings (`<part>-<teacher>`) on this machine."""
+        note = self.scratch / "checksums" / f"{self.modality}-{name}.json"
+        return Checksums(note, verify=verify)
 
     def timing(self, teacher: str) -> Path:
         """Return the file with a teacher's embedding speed, on which no stage depends."""

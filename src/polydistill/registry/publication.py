@@ -16,9 +16,10 @@ from pydantic import TypeAdapter
 from polydistill.config.params import Params
 from polydistill.contracts import Example, FloatArray, Modality
 from polydistill.data import modalities
+from polydistill.data.corpora import open_corpus
 from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_corpus, read_tasks
+from polydistill.data.tables import read_tasks
 from polydistill.errors import StoreError, short
 from polydistill.evaluation.contamination import contamination
 from polydistill.project.card import damaged
@@ -55,7 +56,7 @@ def write_evidence(folder: Path, params: Params, layout: Layout, lock: Mapping[s
     """
     block, kind = params.modality(layout.modality), MODALITIES.get(layout.modality)()
     frames = read_tasks(layout.root, block.tasks, kind)
-    corpus = read_corpus(layout.root, block.corpus, kind, with_groups=False)[kind.column]
+    corpus = open_corpus(layout.corpus, block.corpus, kind).examples
     teachers = params.enabled_teachers(layout.modality)
     seen = params.labels_seen(layout.modality)
     content = {
@@ -110,13 +111,14 @@ def validated(layout: Layout, lock: Mapping[str, Any]) -> Finding:
     path = layout.validation.relative_to(layout.root).as_posix()
     if not layout.validation.exists():
         return Finding(holds=False, because=f"there is no {path}: the data was not validated.")
-    written, seen = (hashes(lock, f"validate@{layout.modality}", side) for side in ("outs", "deps"))
+    written, read = (hashes(lock, f"validate@{layout.modality}", side) for side in ("outs", "deps"))
+    seen, own = {**read, **written}, (layout.local, layout.corpus)
+    checked = {f"data/{layout.modality}", *(one.relative_to(layout.root).as_posix() for one in own)}
     other = [
         f"{stage} used another {data}"
         for stage in ("distill", "evaluate")
         for data, md5 in hashes(lock, f"{stage}@{layout.modality}", "deps").items()
-        if data in {f"data/{layout.modality}", layout.local.relative_to(layout.root).as_posix()}
-        and md5 != seen.get(data)
+        if data in checked and md5 != seen.get(data)
     ]
     report = read_report(layout.validation, "validate")
     n_rules, n_broken = len(report["rules"]), sum(not rule["success"] for rule in report["rules"])

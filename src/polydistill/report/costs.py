@@ -20,8 +20,8 @@ from polydistill.config.device import device_for
 from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import Example, Teacher
+from polydistill.data.corpora import open_corpus
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_corpus
 from polydistill.data.weights import locate
 from polydistill.errors import PolydistillError
 from polydistill.evaluation.latency import Answer, seconds
@@ -118,7 +118,7 @@ def _cache(layout: Layout) -> Path:
 def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
     layout, block = Layout(root, modality), params.modality(modality)
     kind = MODALITIES.get(modality)()
-    corpus = read_corpus(root, block.corpus, kind, with_groups=False)[kind.column].tolist()
+    corpus = open_corpus(layout.corpus, block.corpus, kind).examples
     chosen = np.random.default_rng(params.seed).permutation(len(corpus))[:N_EXAMPLES]
     use_threads(params.threads)
     student = load_student(layout.student, device_for(params.device))

@@ -105,7 +105,7 @@ def adds_per_minute(
     layout, found = Layout(root, report.modality), {}
     for one in report.contributions:
         corpus = layout.embeddings("corpus", one.teacher)
-        rows = params.modality(report.modality).corpus.rows or len(open_embeddings(corpus).ids)
+        rows = params.modality(report.modality).corpus.rows or len(open_embeddings(corpus))
         note, minutes = layout.timing(one.teacher), None
         if note.exists():
             minutes = rows / json.loads(note.read_text(encoding="utf-8"))["rows_per_s"] / 60

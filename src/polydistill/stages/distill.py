@@ -5,12 +5,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from polydistill.config.device import device_for
 from polydistill.config.params import Params
 from polydistill.config.tree import NOT_AFFECTING_SCORES
 from polydistill.contracts import Progress, Tracker, silent
+from polydistill.data.corpora import open_corpus
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_corpus
 from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embeddings
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
@@ -18,6 +21,7 @@ from polydistill.stages.code import stage_code
 from polydistill.training import processes
 from polydistill.training.dataset import held_out_mask
 from polydistill.training.distillation import Corpus, DistillReport, RunSettings, distill_student
+from polydistill.training.plug_ins import check_method
 
 
 def distill(
@@ -25,6 +29,7 @@ def distill(
     params: Params,
     modality: str,
     *,
+    verify: bool = False,
     tracker: Tracker | None = None,
     progress: Progress = silent,
 ) -> DistillReport:
@@ -33,7 +38,16 @@ def distill(
     An unfinished run with the same parameters and inputs is resumed. In a process group, the first process writes the
     outputs. See `distillation.distill_student`.
 
+    Args:
+        root: The project folder.
+        params: The project's parameters.
+        modality: A block of the parameters.
+        verify: Whether to read all files again to compare their checksums, also those that have not changed since.
+        tracker: Called after each evaluation.
+        progress: Called after each evaluation.
+
     Raises:
+        StageError: The validate stage has not written the corpus, or it is damaged.
         DataError: There are no held-out rows or no training rows.
         StoreError: Embeddings are missing, damaged, or belong to rows other than those of the corpus.
         PolydistillError: See `distillation.distill_student`.
@@ -41,22 +55,24 @@ def distill(
     tracker = tracker or Tracker()
     layout, block = Layout(root, modality), params.modality(modality)
     kind = MODALITIES.get(modality)()
-    table = read_corpus(root, block.corpus, kind)
-    groups = table["group"].tolist()
-    held_out = held_out_mask(groups, block.corpus.held_out)
+    check_method(block, modality)
+    checksums = layout.checksums("corpus", verify=verify)
+    corpus = open_corpus(layout.corpus, block.corpus, kind, checksums)
+    held_out = held_out_mask(corpus.groups, block.corpus.held_out)
     active = params.enabled_teachers(modality)
     processes.join(device_for(params.device))
     if processes.rank() == 0:
         for folder, target in layout.disabled_embeddings("corpus", active):
             put_in_place(folder, target)  # the embed stage can reuse them from there
     processes.wait()
-    stored = open_corpus_embeddings(layout.corpus_embeddings(active), table["id"].tolist())
-    work = _work_folder(layout, params, stored, groups)
+    known = {name: layout.checksums(f"corpus-{name}", verify=verify) for name in active}
+    stored = open_corpus_embeddings(layout.corpus_embeddings(active), corpus.ids, known)
+    work = _work_folder(layout, params, stored, held_out)
     named = block.warm_start.sha256
     if processes.rank() == 0:
         tracker.log_params(params.of_modality(modality))
     report = distill_student(
-        Corpus(table[kind.column].tolist(), groups, held_out),
+        Corpus(corpus.examples, corpus.groups, held_out),
         stored,
         block,
         RunSettings(params.seed, params.threads, params.precision, params.device),
@@ -75,18 +91,15 @@ def distill(
 
 
 def _work_folder(
-    layout: Layout, params: Params, stored: dict[str, StoredEmbeddings], groups: list[str]
+    layout: Layout, params: Params, stored: dict[str, StoredEmbeddings], held_out: NDArray[np.bool_]
 ) -> Path:
     """Return the folder of an unfinished run; its name contains a hash of everything that affects the result."""
     block = params.modality(layout.modality)
-    inputs = {
-        name: [one.identity, hashlib.sha256("".join(one.ids).encode()).hexdigest()]
-        for name, one in stored.items()
-    }
+    inputs = {name: [one.identity, one.ids_sha256()] for name, one in stored.items()}
     settings = block.model_dump(
         mode="json", exclude={*NOT_AFFECTING_SCORES, "tasks", "evaluation", "teachers"}
     )
-    split = hashlib.sha256("\n".join(map(str, groups)).encode()).hexdigest()
+    split = hashlib.sha256(held_out.tobytes()).hexdigest()
     code = stage_code(["distill"], [params], layout.modality)
     content = [params.seed, params.threads, params.precision, settings, inputs, split, code]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

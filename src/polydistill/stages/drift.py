@@ -83,7 +83,7 @@ def make_reference(root: Path, params: Params, modality: str, student: Student) 
         DataError: The corpus cannot be read.
     """
     block, kind = params.modality(modality), MODALITIES.get(modality)()
-    corpus = read_corpus(root, block.corpus, kind, with_groups=False)
+    corpus = read_corpus(root, block.corpus, kind)
     rows = block.retrain.drift.rows
     examples = draw(corpus, kind, rows, params.seed, "drift: reference")
     table = drift.derive(corpus, kind, drift.choose_columns(corpus, kind))
@@ -142,7 +142,7 @@ def measure_drift(  # noqa: PLR0913 - two corpora with their settings
     """
     layout, block = Layout(root, modality), params.modality(modality)
     kind, policy = MODALITIES.get(modality)(), block.retrain.drift
-    corpus = read_corpus(root, block.corpus, kind, with_groups=False)
+    corpus = read_corpus(root, block.corpus, kind)
     examples = draw(corpus, kind, policy.rows, params.seed, "drift: incoming")
     test = drift.mmd_test(
         reference.embeddings,
@@ -153,7 +153,7 @@ def measure_drift(  # noqa: PLR0913 - two corpora with their settings
     table = drift.derive(corpus, kind, list(reference.columns))
     incoming = drift.means(table)
     ranges = drift.allowed_ranges(reference.columns, tolerance=policy.tolerance)
-    results = checker.check({"corpus": (table, [one.rule for one in ranges])})
+    results = checker.check([("corpus", (table, [one.rule for one in ranges]))])[0]
     columns = tuple(
         Column(**vars(one), incoming=incoming[one.column], drifted=not result.success)
         for one, result in zip(ranges, results, strict=True)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from polydistill.config.params import Params
-from polydistill.contracts import Progress, Teacher, silent
+from polydistill.contracts import Example, Progress, Teacher, silent
+from polydistill.data.corpora import StoredCorpus, open_corpus
+from polydistill.data.ids import IdRows, pack_ids, unpack_ids
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import benchmark_inputs, read_corpus, read_tasks
+from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.shards import free_bytes
 from polydistill.embeddings.store import (
     CHECKED_ROWS,
@@ -68,9 +71,23 @@ class EmbedReport:
 
 
 def embed(
-    root: Path, params: Params, modality: str, teacher: str, *, progress: Progress = silent
+    root: Path,
+    params: Params,
+    modality: str,
+    teacher: str,
+    *,
+    verify: bool = False,
+    progress: Progress = silent,
 ) -> EmbedReport:
     """Bring a teacher's stored embeddings up to date, computing only what is missing.
+
+    Args:
+        root: The project folder.
+        params: The project's parameters.
+        modality: A block of the parameters.
+        teacher: The teacher's name.
+        verify: Whether to read all files again to compare their checksums, also those that have not changed since.
+        progress: Called after each batch.
 
     Raises:
         UnknownNameError: The teacher is not enabled.
@@ -96,28 +113,35 @@ def embed(
     row = active[teacher]
     source = build_teacher(teacher, row.family, row.options, params.threads, params.device)
     tasks = read_tasks(root, block.tasks, kind)
-    tables = {
-        "corpus": read_corpus(root, block.corpus, kind, with_groups=False),
-        "benchmark": benchmark_inputs(tasks, block.tasks, kind),
+    checksums = layout.checksums("corpus", verify=verify)
+    corpus = open_corpus(layout.corpus, block.corpus, kind, checksums)
+    inputs = benchmark_inputs(tasks, block.tasks, kind)
+    ids = inputs["id"].tolist()
+    names = ids if source.by_id else inputs[kind.column].tolist()
+    parts: dict[str, tuple[IdRows, Sequence[Example]]] = {
+        "corpus": (corpus.ids, _known_ids(source, corpus) if source.by_id else corpus.examples),
+        "benchmark": (pack_ids(ids), names),
     }
-    n_rows = sum(map(len, tables.values()))
+    n_rows = len(corpus) + len(ids)
     disk_bytes = needed_bytes(n_rows, source.dim, block.store.dtype)
     free = free_bytes(layout.artifacts)
     progress(f"{teacher} on disk", n_rows, n_rows, MiB=disk_bytes / 2**20, free_MiB=free / 2**20)
     started, reports, missing = time.monotonic(), [], {}
-    for part, table in tables.items():
+    for part, (row_ids, examples) in parts.items():
+        checksums = layout.checksums(f"{part}-{teacher}", verify=verify)
         report = write_embeddings(
             layout.embeddings(part, teacher),
             layout.embedding_work(part, teacher),
-            table["id"].tolist(),
-            _known_ids(source, table) if source.by_id else table[kind.column].tolist(),
+            row_ids,
+            examples,
             source,
             dtype=block.store.dtype,
             shard_rows=block.store.shard_rows,
+            checksums=checksums,
             progress=partial(_report_part, progress, part),
         )
         reports.append(report)
-        stored = open_embeddings(layout.embeddings(part, teacher))
+        stored = open_embeddings(layout.embeddings(part, teacher), checksums)
         missing[part] = int((~stored.present).sum())
         if part == "corpus":
             require_usable(stored, np.ones(len(stored), dtype=np.bool_), "rows of the corpus")
@@ -127,8 +151,8 @@ def embed(
         write_atomic(layout.timing(teacher), json.dumps({"rows_per_s": speed}) + "\n")
     return EmbedReport(
         teacher=teacher,
-        n_corpus=len(tables["corpus"]),
-        n_benchmark=len(tables["benchmark"]),
+        n_corpus=len(corpus),
+        n_benchmark=len(ids),
         missing_corpus=missing["corpus"],
         missing_benchmark=missing["benchmark"],
         disk_bytes=disk_bytes,
@@ -146,15 +170,16 @@ def _padding(teacher: Teacher) -> float | None:
     return round(1 - tokens / positions, 4) if positions else None
 
 
-def _known_ids(teacher: Teacher, table: pd.DataFrame) -> list[str]:
+def _known_ids(teacher: Teacher, corpus: StoredCorpus) -> list[str]:
     """Return the id under which a table of embeddings has each example: its content id, or else one of its own ids.
 
     Raises:
         DataError: Two examples have the same own id; or the ids of an example have different embeddings.
     """
-    if "own_ids" not in table:
+    table = pd.DataFrame({"id": unpack_ids(corpus.ids[:])})
+    if corpus.own_ids is None:
         return list(table["id"])
-    own = table["own_ids"].explode().dropna()
+    own = pd.Series([*corpus.own_ids], dtype=object).explode().dropna()
     if own.duplicated().any():
         raise DataError(
             f"Teacher {teacher.name!r} finds examples by id, but two examples of the corpus have the id "

@@ -15,8 +15,9 @@ from polydistill.config.device import device_for
 from polydistill.config.params import Params
 from polydistill.contracts import Example, Modality, Progress, Teacher, silent
 from polydistill.data.groups import groups_of
+from polydistill.data.ids import pack_ids
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_corpus
+from polydistill.data.tables import sample_corpus
 from polydistill.embeddings.specification import Precomputed
 from polydistill.embeddings.store import (
     StoredEmbeddings,
@@ -29,8 +30,11 @@ from polydistill.teachers import build_teacher
 from polydistill.training.distillation import Corpus, RunSettings, distill_student
 
 SAMPLE, LEAST = 2_048, 256
-EPOCHS = 4
-"""The number of epochs of the longer training of the sample; the shorter ones have half of the rows or epochs."""
+BATCHES, MANY_BATCHES = (2, 8), (16, 64)
+"""The sizes of the two samples of a training, in batches: for a slow and for a fast student."""
+EPOCHS = (1, 3)
+FAST_S = 2.0
+"""A student is fast if the larger of the two small samples takes at most this much longer than the smaller."""
 HOLD_OUT = 16
 """Every such row of the sample is held out."""
 COPIES = 9
@@ -159,12 +163,11 @@ def estimate(
     kind, block, hardware = (
         MODALITIES.get(modality)(), params.modality(modality), hardware or Hardware()
     )  # fmt: skip
-    corpus = read_corpus(root, block.corpus, kind, with_groups=False)
-    if len(corpus) < LEAST:
+    chosen, n_corpus = sample_corpus(root, block.corpus, kind, SAMPLE)
+    if len(chosen) < LEAST:
         raise DataError(
-            f"{block.corpus.path} has {len(corpus)} rows: an estimate needs {LEAST} to measure."
+            f"{block.corpus.path} has {len(chosen)} rows: an estimate needs {LEAST} to measure."
         )
-    chosen = corpus.iloc[:: max(len(corpus) // SAMPLE, 1)].head(SAMPLE)
     sample = _Sample(chosen["id"].tolist(), chosen[kind.column].tolist(), {})
     names = params.enabled_teachers(modality)
     costs, n_steps = [measure_validation(kind, sample.examples)], len(names) + 2
@@ -180,7 +183,7 @@ def estimate(
         cost = measure_training(params, modality, sample, Path(scratch) / "training")
         costs.append(replace(cost, memory_bytes=(_largest_bytes(), in_memory)))
         progress("measurements", n_steps, n_steps)
-    total = rows or len(corpus)
+    total = rows or n_corpus
     return summed([one.scaled(total, hardware) for one in costs], total, hardware, params.device)
 
 
@@ -198,14 +201,20 @@ class _Sample:
     examples: list[Example]
     stored: dict[str, StoredEmbeddings]
 
+    def corpus(self, n_rows: int) -> Corpus:
+        """Return `n_rows` rows; the sample is repeated if it has fewer."""
+        examples = [self.examples[row % len(self.ids)] for row in range(n_rows)]
+        groups = [str(row) for row in range(n_rows)]
+        return Corpus(examples, groups, np.arange(n_rows) % HOLD_OUT == 0)
+
     def embeddings(self, n_rows: int, folder: Path) -> dict[str, StoredEmbeddings]:
-        """Return the embeddings of the first rows; `folder` gets a copy of them."""
-        found, ids = {}, self.ids[:n_rows]
+        """Return the embeddings of the rows of `corpus`; `folder` gets a copy of them."""
+        found, ids = {}, [f"{row:032x}" for row in range(n_rows)]
         for name, one in self.stored.items():
-            rows = one.take(np.arange(n_rows))
+            rows = one.take(np.arange(n_rows) % len(self.ids))
             rows.values[~rows.present] = np.nan
             table = Precomputed(rows.values, name, ids)
-            write_embeddings(folder / name, folder / f"{name}.work", ids, ids, table)
+            write_embeddings(folder / name, folder / f"{name}.work", pack_ids(ids), ids, table)
             found[name] = open_embeddings(folder / name)
         return found
 
@@ -234,7 +243,8 @@ def measure_teacher(teacher: Teacher, sample: _Sample, folder: Path, dtype: str)
     started = time.perf_counter()
     teacher.embed(inputs[:2])  # loads the weights
     loaded = time.perf_counter()
-    write_embeddings(folder, folder.with_suffix(".work"), sample.ids, inputs, teacher, dtype=dtype)
+    ids, work = pack_ids(sample.ids), folder.with_suffix(".work")
+    write_embeddings(folder, work, ids, inputs, teacher, dtype=dtype)
     per_row = (time.perf_counter() - loaded) / len(inputs)
     sample.stored[teacher.name] = open_embeddings(folder)
     disk = (0, needed_bytes(10**6, teacher.dim, dtype) / 10**6)
@@ -244,36 +254,43 @@ def measure_teacher(teacher: Teacher, sample: _Sample, folder: Path, dtype: str)
 
 
 def measure_training(params: Params, modality: str, sample: _Sample, folder: Path) -> StageCost:
-    """Train on all and half of the sample's rows, and for all and half of the epochs.
+    """Train on two numbers of rows, each for two numbers of epochs.
 
-    The times are fitted by `start + rows (per_row + epochs per_epoch)`.
+    The times are `start + epochs evaluation + rows (per_row + epochs step)`: an evaluation, which also writes a
+    checkpoint, does not depend on the number of training rows.
     """
     block = params.modality(modality)
-    settings = RunSettings(params.seed, params.threads, params.precision, params.device)
-    n_all, n_half = len(sample.ids), len(sample.ids) // 2
-    seconds = {}
-    for n_rows, epochs in ((n_half, EPOCHS), (n_all, EPOCHS), (n_all, EPOCHS // 2)):
-        held_out = np.arange(n_rows) % HOLD_OUT == 0
-        corpus = Corpus(sample.examples[:n_rows], sample.ids[:n_rows], held_out)
-        place = folder / f"{n_rows}-{epochs}"
-        stored = sample.embeddings(n_rows, place)
-        changes = {"epochs": epochs, "patience": EPOCHS + 1, "head_warmup_steps": 0}
-        method = block.model_copy(update={"training": block.training.model_copy(update=changes)})
+
+    def train(n_rows: int, epochs: int) -> float:
+        changes = {"epochs": epochs, "patience": 10**6, "head_warmup_steps": 0}
+        training = block.training.model_copy(update=changes)
+        stored = sample.embeddings(n_rows, folder / "sample")
+        settings = RunSettings(params.seed, params.threads, params.precision, params.device)
+        method = block.model_copy(update={"training": training})
         started = time.perf_counter()
-        report = distill_student(corpus, stored, method, settings, place)
-        seconds[n_rows, epochs] = time.perf_counter() - started
-    whole = seconds[n_all, EPOCHS]
-    per_epoch = max(whole - seconds[n_all, EPOCHS // 2], 0.0) / (EPOCHS - EPOCHS // 2) / n_all
-    per_row = max((whole - seconds[n_half, EPOCHS]) / (n_all - n_half) - per_epoch * EPOCHS, 0.0)
-    start = max(whole - n_all * (per_row + per_epoch * EPOCHS), 0.0)
-    weights = sum(file.stat().st_size for file in (place / "outputs").rglob("*.safetensors"))
+        distill_student(sample.corpus(n_rows), stored, method, settings, folder)
+        return time.perf_counter() - started
+
+    few, many = EPOCHS
+    for batches in (BATCHES, MANY_BATCHES):
+        small, large = (count * block.training.batch_size for count in batches)
+        once = [train(n_rows, few) for n_rows in (small, large)]
+        if once[1] - once[0] > FAST_S:
+            break
+    often = [train(n_rows, many) for n_rows in (small, large)]
+    epoch = [(more - less) / (many - few) for more, less in zip(often, once, strict=True)]
+    step = max((epoch[1] - epoch[0]) / (large - small), 0.0)
+    evaluation = max(epoch[0] - small * step, 0.0)
+    per_row = max((once[1] - once[0]) / (large - small) - few * step, 0.0)
+    start = max(once[0] - few * evaluation - small * (per_row + few * step), 0.0)
+    weights = sum(file.stat().st_size for file in (folder / "outputs").rglob("*.safetensors"))
     return StageCost(
         f"distill@{modality}",
-        (start, per_row),
-        per_epoch * block.training.epochs,
+        (start + block.training.epochs * evaluation, per_row),
+        block.training.epochs * step,
         (weights * COPIES, 0),
         (0, 0),
-        f"{1 / max(per_epoch, 1e-12):,.0f} rows/s per epoch, {report.n_parameters:,} parameters",
+        f"{1 / max(step, 1e-12):,.0f} rows/s per epoch",
     )
 
 

@@ -17,6 +17,7 @@ from polydistill.config.device import device_for
 from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import Embeddings, Modality, Progress, silent
+from polydistill.data.ids import unpack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import open_embeddings
@@ -66,6 +67,7 @@ def evaluate(
     modality: str,
     *,
     models: Collection[str] | None = None,
+    verify: bool = False,
     progress: Progress = silent,
 ) -> EvaluateReport:
     """Score every model on every available task and save its prediction for each example.
@@ -78,6 +80,7 @@ def evaluate(
         modality: A block of the parameters.
         models: The models to score, from `student`, `undistilled` and the enabled teachers. If None, the models in
             `evaluation.models` are scored.
+        verify: Whether to read all files again to compare their checksums, also those that have not changed since.
         progress: Called after each task of each model.
 
     Raises:
@@ -96,7 +99,7 @@ def evaluate(
     frames = read_tasks(root, block.tasks, kind)
     tasks = build_tasks(frames, block.tasks, block.evaluation, kind)
     inputs = benchmark_inputs(frames, block.tasks, kind)
-    encoders = _encoders(layout, params, wanted, kind, inputs)
+    encoders = _encoders(layout, params, wanted, kind, inputs, verify=verify)
     run = run_benchmark(encoders, tasks, block.tasks, params.threads, progress)
     _publish_outputs(layout, run)
     fetched = layout.local_status.exists()
@@ -123,7 +126,13 @@ def _wanted(params: Params, modality: str, models: Collection[str] | None) -> li
 
 
 def _encoders(
-    layout: Layout, params: Params, wanted: Sequence[str], kind: Modality, inputs: pd.DataFrame
+    layout: Layout,
+    params: Params,
+    wanted: Sequence[str],
+    kind: Modality,
+    inputs: pd.DataFrame,
+    *,
+    verify: bool,
 ) -> Iterator[LookupEncoder]:
     """Yield the models one at a time; student embeddings are computed, teacher embeddings are read from the store."""
     use_threads(params.threads)
@@ -135,14 +144,14 @@ def _encoders(
             embeddings = Embeddings(values, np.ones(len(ids), dtype=np.bool_))
             revision = weights_digest(students[name])
         else:
-            embeddings, identity = stored_embeddings(layout, name, ids)
+            embeddings, identity = stored_embeddings(layout, name, ids, verify=verify)
             text = json.dumps(dict(identity), sort_keys=True)
             revision = hashlib.sha256(text.encode()).hexdigest()
         yield LookupEncoder(name, revision, ids, embeddings)
 
 
 def stored_embeddings(
-    layout: Layout, teacher: str, ids: Sequence[str]
+    layout: Layout, teacher: str, ids: Sequence[str], *, verify: bool = False
 ) -> tuple[Embeddings, Mapping[str, object]]:
     """Return a teacher's stored embeddings of benchmark inputs, in the order of `ids`, and its identity.
 
@@ -150,8 +159,8 @@ def stored_embeddings(
         StoreError: The embeddings are damaged or lack an input.
     """
     folder = layout.embeddings("benchmark", teacher)
-    stored = open_embeddings(folder)
-    rows = pd.Index(stored.ids).get_indexer(pd.Index(ids))
+    stored = open_embeddings(folder, layout.checksums(f"benchmark-{teacher}", verify=verify))
+    rows = pd.Index(unpack_ids(stored.ids)).get_indexer(pd.Index(ids))
     if n_lacking := int((rows < 0).sum()):
         raise StoreError(f"{folder} lacks {n_lacking} of {len(ids)} inputs: run the embed stage.")
     return stored.take(rows), stored.identity

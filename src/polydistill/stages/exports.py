@@ -13,8 +13,8 @@ from polydistill.config.environment import use_threads
 from polydistill.config.nodes import Plugin
 from polydistill.config.params import Params
 from polydistill.contracts import FloatArray
+from polydistill.data.corpora import open_corpus
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_corpus
 from polydistill.errors import DataError
 from polydistill.export.bundle import Export, heads_for, load_export, save_export
 from polydistill.export.kinds import EXPORTS
@@ -93,8 +93,8 @@ def trained_embeddings(root: Path, params: Params, modality: str) -> FloatArray:
     use_threads(params.threads)
     kind = MODALITIES.get(modality)()
     student = load_student(layout.student)
-    corpus = read_corpus(root, block.corpus, kind)
-    held_out = held_out_mask(corpus["group"].tolist(), block.corpus.held_out)
+    corpus = open_corpus(layout.corpus, block.corpus, kind)
+    held_out = held_out_mask(corpus.groups, block.corpus.held_out)
     trained = np.flatnonzero(~held_out)
     chosen = np.sort(seeded(params.seed, "rows of exports").permutation(trained)[:ROWS])
-    return encode(student, corpus[kind.column].iloc[chosen].tolist())
+    return encode(student, [corpus.examples[row] for row in chosen.tolist()])

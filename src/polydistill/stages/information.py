@@ -15,8 +15,8 @@ from polydistill.config.device import device_for
 from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import FloatArray, Progress, silent
+from polydistill.data.corpora import open_corpus
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_corpus
 from polydistill.embeddings.store import open_corpus_embeddings
 from polydistill.errors import DataError
 from polydistill.evaluation.information.sufficiency import Sufficiency, estimate_sufficiency
@@ -89,23 +89,21 @@ def information(
     layout, block = Layout(root, modality), params.modality(modality)
     use_threads(params.threads)
     kind = MODALITIES.get(modality)()
-    corpus = read_corpus(root, block.corpus, kind)
+    corpus = open_corpus(layout.corpus, block.corpus, kind)
     folders = layout.corpus_embeddings(params.enabled_teachers(modality))
-    stored = open_corpus_embeddings(folders, corpus["id"].tolist())
-    groups = corpus["group"].astype(str).to_numpy()
-    unseen = held_out_mask(groups.tolist(), block.corpus.held_out)
+    stored = open_corpus_embeddings(folders, corpus.ids)
+    unseen = held_out_mask(corpus.groups, block.corpus.held_out)
     present = np.logical_and.reduce([one.present for one in stored.values()])
     chosen = _choose_rows(present, unseen, rows, params.seed)
     held_out = unseen[chosen]
-    examples = corpus[kind.column].iloc[chosen].tolist()
+    examples = [corpus.examples[row] for row in chosen.tolist()]
+    groups = [corpus.groups[row] for row in chosen.tolist()]
     students = {
         model: encode(load_student(folder, device_for(params.device)), examples)
         for model, folder in (("student", layout.student), ("undistilled", layout.undistilled))
     }
     teachers = {name: one.take(chosen).values for name, one in stored.items()}
-    found = measure(
-        students, teachers, held_out, groups[chosen], seed=params.seed, progress=progress
-    )
+    found = measure(students, teachers, held_out, groups, seed=params.seed, progress=progress)
     sizes = {name: size.n_parameters for name, size in model_sizes(root, params, modality).items()}
     points: dict[str, float] = {}
     if layout.scores.exists():  # the evaluate stage has run

@@ -1,8 +1,9 @@
-"""The validate stage: checks the corpus and every task before other stages use them."""
+"""The validate stage: checks the corpus and every task, and writes the canonical corpus for the other stages."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -10,17 +11,19 @@ import numpy as np
 import pandas as pd
 
 from polydistill.config.params import Params
-from polydistill.contracts import Modality, Rule
+from polydistill.contracts import Rule
+from polydistill.data.corpora import prepare_corpus
 from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.rules import SPLIT_KEY, Checked, corpus_rules, task_rules
-from polydistill.data.tables import (
-    Dropped,
-    available_tasks,
-    complete_task,
-    corpus_table,
-    read_corpus,
+from polydistill.data.rules import (
+    SHOWN_COLUMNS,
+    SPLIT_KEY,
+    Checked,
+    TaskKeys,
+    corpus_rules,
+    task_rules,
 )
+from polydistill.data.tables import Dropped, available_tasks, complete_task
 from polydistill.errors import ValidationFailedError, short
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
@@ -42,6 +45,8 @@ class RuleResult:
         count: Number of rows that break it.
         because: A description of the problem if the rule fails.
         rows: Index labels of the first rows that break it.
+        shown: These rows, as texts for a message.
+        n_rows: Number of rows of the table.
     """
 
     table: str
@@ -51,13 +56,30 @@ class RuleResult:
     count: int
     because: str
     rows: tuple[int, ...] = ()
+    shown: tuple[str, ...] = ()
+    n_rows: int = 0
+
+
+Part = tuple[str, Checked]
+"""The name of a table and a part of its rows, with the rules. All parts of a table have the same rules."""
 
 
 class RuleChecker(Protocol):
     """Checks rules about tables; `integrations` implements it with Great Expectations."""
 
-    def check(self, tables: Mapping[str, tuple[pd.DataFrame, Sequence[Rule]]]) -> list[RuleResult]:
-        """Return one result per rule, in order."""
+    def check(self, parts: Iterable[Part]) -> list[list[RuleResult]]:
+        """Return the results of each part, one per rule, in order; see `result_of`."""
+
+
+def result_of(
+    table: str, frame: pd.DataFrame, rule: Rule, *, success: bool, count: int, rows: Sequence[int]
+) -> RuleResult:
+    """Return the result of a rule on a part of a table, with the first of the broken rows."""
+    column, first = str(rule.kwargs.get("column", "")), tuple(int(row) for row in rows[:EXAMPLES])
+    shown = tuple(_described(frame, row, column) for row in first)
+    return RuleResult(
+        table, rule.type, column, success, count, rule.because, first, shown, len(frame)
+    )
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,7 @@ class ValidationReport:
 
 
 def validate(root: Path, params: Params, modality: str, checker: RuleChecker) -> ValidationReport:
-    """Check all tables, write `validation.json`, and stop the pipeline if a rule fails.
+    """Check all tables, write the canonical corpus and `validation.json`, and stop the pipeline if a rule fails.
 
     Raises:
         ValidationFailedError: A rule fails; the message names table, expectation, column, count and three example rows.
@@ -88,35 +110,64 @@ def validate(root: Path, params: Params, modality: str, checker: RuleChecker) ->
     """
     layout, block = Layout(root, modality), params.modality(modality)
     kind = MODALITIES.get(modality)()
-    path, all_dropped = block.corpus.path, dict[str, Dropped]()
-    corpus = read_corpus(root, block.corpus, kind)
-    tables = {"corpus": corpus_rules(corpus, path, kind)}
+    tasks = available_tasks(root, block.tasks)
+    frames, all_dropped, labels = {}, dict[str, Dropped](), {}
+    for name, task in tasks.items():
+        table = read_table(root / task.path, task.encoding)
+        frames[name], all_dropped[name] = complete_task(table, task, kind)
     # A later run may use more rows of the corpus, so no task may contain any row of the whole corpus.
-    whole, all_dropped["corpus"] = corpus_table(
-        read_table(root / path, block.corpus.encoding), block.corpus, kind
-    )
-    keys = set(whole[kind.column].dropna().map(kind.near_key))
-    for name, task in available_tasks(root, block.tasks).items():
-        frame, all_dropped[name] = complete_task(
-            read_table(root / task.path, task.encoding), task, kind
-        )
-        tables[name] = task_rules(frame, task, kind, keys)
-    results = checker.check(tables)
-    failed = [result for result in results if not result.success]
+    keys = TaskKeys(frames, block.tasks, kind)
+    work = layout.work("validate", modality)
+    with prepare_corpus(root, block.corpus, kind, work, keys.search) as corpus:
+        all_dropped["corpus"] = corpus.dropped
+
+        def parts() -> Iterator[Part]:
+            for frame in corpus.frames(kind.column):
+                yield "corpus", corpus_rules(frame, block.corpus.path, kind)
+            for name, frame in frames.items():
+                yield name, task_rules(frame, tasks[name], kind, keys.found)
+                labels[name] = _labels_of(frame)
+
+        results = _joined(checker.check(parts()))
+        failed = [result for result in results if not result.success]
+        if not failed:
+            corpus.publish(layout.corpus, block.corpus)
     dropped = {name: rows for name, rows in all_dropped.items() if any(rows.values())}
-    unavailable = tuple(name for name in block.tasks if name not in tables)
+    unavailable = tuple(name for name in block.tasks if name not in tasks)
     summary: dict[str, object] = {
         "success": not failed,
-        "rules": [asdict(result) for result in results],
+        "rules": [_without_examples(result) for result in results],
         "unavailable": unavailable,
     }
     if dropped:
         summary["dropped"] = dropped
     write_atomic(layout.validation, json.dumps(summary, indent=1, sort_keys=True) + "\n")
     if failed:
-        raise ValidationFailedError(_explain(failed, tables, kind))
-    labels = {name: _labels_of(frame) for name, (frame, _) in tables.items() if name in block.tasks}
-    return ValidationReport(len(tables), len(results), unavailable, dropped, labels)
+        raise ValidationFailedError(_explain(failed))
+    return ValidationReport(1 + len(tasks), len(results), unavailable, dropped, labels)
+
+
+def _joined(results: Iterable[Sequence[RuleResult]]) -> list[RuleResult]:
+    """Join the results of the parts of each table."""
+    by_table: dict[str, list[Sequence[RuleResult]]] = {}
+    for part in results:
+        by_table.setdefault(part[0].table, []).append(part)
+    return [_join(rule) for parts in by_table.values() for rule in zip(*parts, strict=True)]
+
+
+def _join(parts: Sequence[RuleResult]) -> RuleResult:
+    return replace(
+        parts[0],
+        success=all(part.success for part in parts),
+        count=sum(part.count for part in parts),
+        rows=tuple(chain.from_iterable(part.rows for part in parts))[:EXAMPLES],
+        shown=tuple(chain.from_iterable(part.shown for part in parts))[:EXAMPLES],
+        n_rows=sum(part.n_rows for part in parts),
+    )
+
+
+def _without_examples(result: RuleResult) -> dict[str, object]:
+    return {k: v for k, v in asdict(result).items() if k not in {"shown", "n_rows"}}
 
 
 def _labels_of(frame: pd.DataFrame) -> str:
@@ -127,23 +178,25 @@ def _labels_of(frame: pd.DataFrame) -> str:
     return f"{len(classes):,} classes, such as {', '.join(short(one, 30) for one in classes[:3])}"
 
 
-def _explain(failed: Sequence[RuleResult], tables: Mapping[str, Checked], kind: Modality) -> str:
+def _explain(failed: Sequence[RuleResult]) -> str:
     """Name the first failed rules and show three rows of each, as many as fit on a screen."""
-    shown = {*BESIDE_EXAMPLES, kind.column, f"{kind.column}1", f"{kind.column}2"}
     lines = []
     for result in failed[:SHOWN]:
-        frame, _ = tables[result.table]
         lines.append(
             f"{result.table}: {result.because} ({result.type} on column {result.column!r}: "
-            f"{result.count} of {len(frame)} rows)."
+            f"{result.count} of {result.n_rows} rows)."
         )
-        columns = [column for column in frame if column in shown | {result.column}]
-        for row in result.rows[:EXAMPLES]:
-            cells = (f"{column}={_cell(frame.loc[row, column])}" for column in columns)
-            lines.append(f"    row {row}: {', '.join(cells)}")
+        lines += [f"    {row}" for row in result.shown]
     if len(failed) > SHOWN:
         lines.append(f"... and {len(failed) - SHOWN} more in validation.json.")
     return "\n".join(lines)
+
+
+def _described(frame: pd.DataFrame, row: int, column: str) -> str:
+    """Return a row as text: its ids, labels and splits, its examples, and the column of a rule."""
+    wanted = {*BESIDE_EXAMPLES, *frame.attrs.get(SHOWN_COLUMNS, ()), column}
+    cells = (f"{name}={_cell(frame[name][row])}" for name in map(str, frame) if name in wanted)
+    return f"row {row}: {', '.join(cells)}"
 
 
 def _cell(value: object) -> str:

@@ -20,7 +20,7 @@ from polydistill.students._bundle import BagStudent, as_texts, bag_features, can
 
 SCALE_EXAMPLES = 4096
 """The number of examples from which the scale of the table is computed."""
-BATCH_TOKENS = 512
+BATCH_TOKENS, BATCH_TEXTS = 512, 4096
 
 
 @STUDENTS.register("static")
@@ -114,8 +114,10 @@ def _frequency_weights(
 ) -> Tensor:
     """Return the weight of each token, `(n_tokens,)` in (0, 1]; frequent tokens have smaller weights."""
     counts = np.zeros(size, dtype=np.int64)
-    for encoding in tokenizer.encode_batch(as_texts(examples), add_special_tokens=False):
-        np.add.at(counts, np.asarray(encoding.ids, dtype=np.int64), 1)
+    for start in range(0, len(examples), BATCH_TEXTS):
+        texts = as_texts(examples[start : start + BATCH_TEXTS])
+        for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
+            np.add.at(counts, np.asarray(encoding.ids, dtype=np.int64), 1)
     probability = counts / max(int(counts.sum()), 1)
     return torch.from_numpy((smoothing / (smoothing + probability)).astype(np.float32))
 

@@ -1,6 +1,7 @@
 """Training and held-out rows, their order, and the collation of batches."""
 
 import hashlib
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from polydistill.contracts import Example
 from polydistill.errors import DataError
 from polydistill.training.standardise import StandardisedRows
 
+WINDOW, BLOCK = 2**20, 4_096
+"""The numbers of examples of a window and of a block of `EpochsSampler`."""
 DRAWN = 65_536
 """The number of indices that become Python numbers at once."""
 Targets = Tensor | StandardisedRows
@@ -64,6 +67,10 @@ class RowNumbers:
 class EpochsSampler(Sampler[int]):
     """Samples all epochs in one pass; each epoch contains every example once, in a new random order.
 
+    The order is uniformly random if there are at most `WINDOW` examples. Of more examples, blocks of `BLOCK` consecutive
+    ones are put in a random order, and the examples of each window of blocks are shuffled. So memory does not depend on
+    the number of examples, and an epoch reads every part of a file during one window only.
+
     Args:
         n_examples: Number of examples per epoch.
         epochs: Number of epochs.
@@ -78,9 +85,21 @@ class EpochsSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         for epoch in range(self._epochs):
-            order = seeded(self._seed, f"order of epoch {epoch}").permutation(self._n_examples)
-            for start in range(0, len(order), DRAWN):
-                yield from order[start : start + DRAWN].tolist()
+            generator = seeded(self._seed, f"order of epoch {epoch}")
+            for window in self._windows(generator):
+                for start in range(0, len(window), DRAWN):
+                    yield from window[start : start + DRAWN].tolist()
+
+    def _windows(self, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+        """Yield the examples of one epoch, in order."""
+        if self._n_examples <= WINDOW:
+            yield generator.permutation(self._n_examples)
+            return
+        blocks = generator.permutation(math.ceil(self._n_examples / BLOCK))
+        for start in range(0, len(blocks), WINDOW // BLOCK):
+            first = blocks[start : start + WINDOW // BLOCK, None] * BLOCK
+            rows = (first + np.arange(BLOCK)).ravel()
+            yield generator.permutation(rows[rows < self._n_examples])
 
 
 class Batches:

@@ -34,6 +34,8 @@ from polydistill.training.warm_start import WarmStart, begin, open_origin
 from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 STUDENT, UNDISTILLED, HEADS_FOLDER = "student", "undistilled", "heads"
+CALIBRATED = 20_000
+"""The maximum number of held-out rows for the calibration, whose predictions are all in memory."""
 HISTORY, CURVE, REPORT = "history.parquet", "history.csv", "distill.json"
 
 
@@ -182,7 +184,9 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
     model.to("cpu")
     student.save(outputs / STUDENT)
     scale_is_trained = method.loss_weight > 0 and trains_scale(model.loss)
-    calibration = _calibrate(corpus, student, model, batches, scale_is_trained=scale_is_trained)
+    calibration = _calibrate(
+        corpus, student, model, batches, run.seed, scale_is_trained=scale_is_trained
+    )
     card = HeadsCard(
         heads=method.heads,
         weighting=method.weighting,
@@ -250,9 +254,7 @@ def standardised_targets(
         if name in known:
             standardiser = weighting.resume(teacher_index, known[name])
         else:
-            values = embeddings.take(np.arange(len(embeddings))).values
-            standardiser = weighting.fit(values, trained & embeddings.present)
-            del values  # as large as all other data of the training
+            standardiser = weighting.fit(embeddings, trained & embeddings.present)
         targets[name] = StandardisedRows(embeddings, standardiser)
     return targets
 
@@ -284,19 +286,23 @@ def _calibrate(
     student: Student,
     model: DistillationModel,
     batches: Batches,
+    seed: int,
     *,
     scale_is_trained: bool,
 ) -> Calibration:
-    rows = np.flatnonzero(corpus.held_out).tolist()
+    held_out = np.flatnonzero(corpus.held_out)
+    if len(held_out) > CALIBRATED:
+        held_out = np.sort(seeded(seed, "rows of calibration").permutation(held_out)[:CALIBRATED])
+    rows = held_out.tolist()
     embeddings = encode(student, [corpus.examples[row] for row in rows])
-    held_out = batches.targets_of(rows)
+    known = batches.targets_of(rows)
     model.weighting.eval()
     with torch.no_grad():
-        targets = model.rescaled(**held_out)
+        targets = model.rescaled(**known)
     return calibrate(
         predicted_moments(model.heads, embeddings),
         {name: values.numpy() for name, values in targets.items()},
-        {name: mask.numpy() for name, mask in held_out["masks"].items()},
+        {name: mask.numpy() for name, mask in known["masks"].items()},
         [corpus.groups[row] for row in rows],
         scale_is_trained=scale_is_trained,
     )

@@ -1,7 +1,8 @@
 """Standardisation of the teachers' embeddings to mean zero and a common scale."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -10,8 +11,19 @@ from numpy.typing import NDArray
 from polydistill.contracts import FloatArray
 from polydistill.embeddings.store import StoredEmbeddings
 
-COLUMNS = 64
-"""Number of dimensions that are processed in float64 at a time."""
+BLOCK = 8_192
+"""Number of rows that are read at a time."""
+
+
+class Rows(Protocol):
+    """A teacher's embeddings, `(n, teacher_dim)`: an array, or `StoredEmbeddings`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(n, teacher_dim)`."""
+
+    def __getitem__(self, rows: slice, /) -> FloatArray:
+        """Return consecutive rows, float32."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +66,28 @@ class Standardiser:
         return np.asarray(turned, dtype=np.float32)
 
 
-def fit_standardiser(values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:
+def fit_standardiser(values: Rows, rows: NDArray[np.bool_]) -> Standardiser:
     """Compute the statistics over the rows where `rows`, `(n,)`, is true, in float64."""
-    mean, std = np.zeros(values.shape[1]), np.ones(values.shape[1])
-    if rows.any():
-        for start in range(0, values.shape[1], COLUMNS):
-            part = slice(start, start + COLUMNS)
-            used = values[rows, part].astype(np.float64)
-            mean[part], std[part] = used.mean(axis=0), used.std(axis=0)
+    dim, n_used = values.shape[1], int(rows.sum())
+    mean, std = np.zeros(dim), np.ones(dim)
+    if n_used:
+        total, squares = np.zeros(dim), np.zeros(dim)
+        for used in used_blocks(values, rows):
+            total = np.vstack([total, used]).sum(axis=0)
+        mean = total / n_used
+        for used in used_blocks(values, rows):
+            squares = np.vstack([squares, (used - mean) ** 2]).sum(axis=0)
+        std = np.sqrt(squares / n_used)
     floor = 1e-6 * max(float(np.abs(mean).max(initial=0.0)), float(std.max(initial=0.0)), 1e-30)
     return Standardiser(mean.astype(np.float32), np.where(std > floor, std, 1.0).astype(np.float32))
+
+
+def used_blocks(values: Rows, rows: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
+    """Yield the used rows, `(n, teacher_dim)`, of `BLOCK` rows at a time."""
+    for start in range(0, len(rows), BLOCK):
+        used = rows[start : start + BLOCK]
+        if used.any():
+            yield np.ascontiguousarray(values[start : start + BLOCK][used], dtype=np.float64)
 
 
 class StandardisedRows:

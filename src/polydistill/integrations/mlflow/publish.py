@@ -14,8 +14,8 @@ import pandas as pd
 
 from polydistill.config.params import Params
 from polydistill.contracts import Modality
+from polydistill.data.corpora import open_corpus
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_corpus
 from polydistill.errors import DivergedError, MissingDataError, StoreError
 from polydistill.evaluation.statistics.kinds import Scores, kind_means
 from polydistill.integrations.dvc import stages as dvc
@@ -188,8 +188,8 @@ def _complete(client: MlflowClient, student: _Student, params: Params, run_id: s
     mlflow = store.import_mlflow()
     kind: Modality = MODALITIES.get(layout.modality)()
     settings = params.modality(layout.modality).corpus
-    corpus = read_corpus(layout.root, settings, kind, with_groups=False)
-    example, name = kind.coerce(corpus[kind.column].iloc[0]), store.model_name(layout.modality)
+    corpus = open_corpus(layout.corpus, settings, kind)
+    example, name = kind.coerce(corpus.examples[0]), store.model_name(layout.modality)
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
         return register_student(mlflow, layout.student, kind, example, name, student.tags)
 

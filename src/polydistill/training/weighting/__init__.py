@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polydistill.contracts import FloatArray
 from polydistill.plugins import Plugins
-from polydistill.training.standardise import Standardiser, fit_standardiser
+from polydistill.training.standardise import Rows, Standardiser, fit_standardiser
 
 WEIGHTINGS: Plugins[Callable[..., Any]] = Plugins("weighting", __name__)
 
@@ -27,7 +26,7 @@ class Weighting(nn.Module):
         super().__init__()
         self.n_teachers = n_teachers
 
-    def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:
+    def fit(self, values: Rows, rows: NDArray[np.bool_]) -> Standardiser:
         """Return the standardiser of one teacher's `values`, `(n, teacher_dim)`.
 
         `rows`, `(n,)`, is a mask of the training rows that the teacher has.

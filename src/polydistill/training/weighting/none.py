@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from polydistill.contracts import FloatArray
-from polydistill.training.standardise import Standardiser
+from polydistill.training.standardise import Rows, Standardiser
 from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 
@@ -12,6 +11,6 @@ from polydistill.training.weighting import WEIGHTINGS, Weighting
 class NoWeighting(Weighting):
     """Baseline: targets keep their scale, so a teacher with small values has little influence."""
 
-    def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
+    def fit(self, values: Rows, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
         """See `Weighting.fit`; embeddings are not changed."""
         return Standardiser.unchanged(values.shape[1])

@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polydistill.config.nodes import Share
-from polydistill.contracts import FloatArray
-from polydistill.training.standardise import Standardiser
+from polydistill.training.standardise import Rows, Standardiser
 from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 
@@ -31,7 +30,7 @@ class Running(Weighting):
         self.register_buffer("variance", torch.ones(n_teachers))
         self.register_buffer("known", torch.zeros(n_teachers))
 
-    def fit(self, values: FloatArray, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
+    def fit(self, values: Rows, rows: NDArray[np.bool_]) -> Standardiser:  # noqa: ARG002
         """See `Weighting.fit`; embeddings are standardised later, by `rescale`."""
         return Standardiser.unchanged(values.shape[1])
 
