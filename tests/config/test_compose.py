@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from polydistill.config.params import known_teachers, modality_defaults, parse_params
-from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.errors import UnknownNameError
 
 CORPUS = {"path": "corpus.csv", "rows": 10}
 
@@ -60,13 +60,6 @@ def test_a_row_with_a_family_inherits_nothing_from_a_known_teacher() -> None:
 def test_an_unknown_teacher_without_a_family_gets_a_suggestion() -> None:
     with pytest.raises(UnknownNameError, match=r"text\.teachers .*Did you mean 'minilm-l6'"):
         parsed(teachers={"minilm": {}})
-
-
-def test_the_enabled_list_of_earlier_versions_is_refused_with_advice() -> None:
-    tree = {"embed": {"text-minilm-l6": {}}, "text": {"corpus": CORPUS, "teachers": {}}}
-
-    with pytest.raises(ParamsError, match="delete it, and write `enabled: false`"):
-        parse_params(tree)
 
 
 def test_the_former_name_of_the_smoke_test_is_accepted() -> None:

@@ -149,8 +149,13 @@ def embed(
         from polydistill.stages.embed import embed as run_embedding
 
         progress = ProgressLines("embed")
+        params, engine = stage_params(ROOT), {}
+        if params.embed.engine == "ray":
+            from polydistill.integrations.ray_engine import RayEngine
+
+            engine = {"engine": RayEngine(params, modality, teacher)}
         report = run_embedding(
-            ROOT, stage_params(ROOT), modality, teacher, verify=verify, progress=progress
+            ROOT, params, modality, teacher, verify=verify, progress=progress, **engine
         )
         show(report, as_json=as_json)
 

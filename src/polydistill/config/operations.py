@@ -26,6 +26,17 @@ RetrainPolicy = Literal["always", "on-new-data", "on-drift"]
 NoticeEvent = Literal["refused", "promoted", "failed", "diverged"]
 
 
+class EmbedParams(Node):
+    """Where the teachers run. The embeddings do not depend on it."""
+
+    engine: Literal["local", "ray"] = "local"
+    """`local`: in the process of the embed stage; `ray`: on the machines of a Ray cluster."""
+    ray_address: str | None = None
+    """Address of the Ray cluster, such as `auto` or `ray-head:6379`; null: a cluster on this machine alone."""
+    workers: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Maximum number of Ray workers; null: one per GPU, or as many as the CPUs allow."""
+
+
 class GateParams(Node):
     """Rules that a challenger must pass to become the champion. A null bound disables its rule."""
 

@@ -114,13 +114,8 @@ def compose(tree: Mapping[str, Any]) -> dict[str, Any]:
     Complete settings are returned unchanged.
 
     Raises:
-        ParamsError: The tree has the block `embed` of earlier versions, or an unknown teacher without a family.
+        ParamsError: The tree has an unknown teacher without a family.
     """
-    if "embed" in tree:
-        raise ParamsError(
-            "params.yaml has the block `embed` of an earlier version: delete it, and write `enabled: false` "
-            "into the row of each teacher that `embed` did not list."
-        )
     blocks = {key: block for key, block in tree.items() if key not in Params.model_fields}
     composed, known = {"modalities": list(blocks), **tree}, names_in(MODALITIES)
     for name, block in blocks.items():

@@ -18,7 +18,13 @@ from polydistill.config.nodes import (
     TeacherName,
     Threads,
 )
-from polydistill.config.operations import GateParams, NotifyParams, QuickParams, RetrainParams
+from polydistill.config.operations import (
+    EmbedParams,
+    GateParams,
+    NotifyParams,
+    QuickParams,
+    RetrainParams,
+)
 from polydistill.config.training import EvaluationParams, MethodParams
 from polydistill.errors import ParamsError, UnknownNameError
 from polydistill.plugins import names_in
@@ -73,6 +79,7 @@ class Params(BaseModel):
     """Precision of training."""
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Processes of training, one per GPU; each computes a share of every batch, on `threads` threads."""
+    embed: EmbedParams = EmbedParams()
     modalities: Annotated[Several[str], Field(min_length=1)]
     """Enabled modalities; if left out: every block of params.yaml."""
     notify: Several[NotifyParams] = ()

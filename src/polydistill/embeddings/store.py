@@ -8,7 +8,7 @@ computes only missing shards, and an interrupted run that is resumed writes the 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from polydistill.contracts import Embeddings, Example, FloatArray, Progress, Tea
 from polydistill.data.columns import map_table
 from polydistill.data.ids import ID, IdRows, Ids, unpack_ids
 from polydistill.embeddings import shards
-from polydistill.embeddings.fidelity import require_fidelity
+from polydistill.embeddings.compute import LOCAL, NAMED, Computation, Engine, Job
 from polydistill.errors import DataError, ShapeError, StoreError
 from polydistill.project.checksums import Checksums
 
@@ -33,8 +33,6 @@ SHOWN_ROWS = 1_000
 """The number of examples, at regular intervals, from which those are chosen that show the order of a teacher's rows."""
 MAPPED = 8_192
 """The number of shards that are mapped into memory at once; Linux allows a process about 65,000 mappings."""
-NAMED = 3  # the maximum number of row ids in an error message
-ORDER_TOLERANCE = 1e-3  # smaller differences in distance are no evidence of a wrong order
 Ints = NDArray[np.int64]
 
 
@@ -71,6 +69,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
     shard_rows: int = 4096,
     batch_size: int = 1024,
     checksums: Checksums | None = None,
+    engine: Engine = LOCAL,
     progress: Progress = silent,
 ) -> WriteReport:
     """Write a teacher's embeddings of `examples` to `folder`, in order, and compute only the missing shards.
@@ -86,6 +85,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
         batch_size: The number of rows per call of the teacher, which divides them further; examples in a call have
             similar lengths. Equal examples in a shard are embedded once.
         checksums: The checksums that are already known; None: the files of all shards are read.
+        engine: Where missing shards are computed.
         progress: A function that is called after each batch.
 
     Raises:
@@ -105,27 +105,19 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
     missing = [number for number, entry in enumerate(found.entries) if entry is None]
     rows_computed = sum(len(plan[number].ids) for number in missing)
     shards.require_space(work, needed_bytes(rows_computed, teacher.dim, dtype))
-    if missing:
-        _require_order(teacher, examples)
-        require_fidelity(teacher, examples)
+    computation = Computation(teacher, work, dtype, batch_size)
+    jobs = (Job(plan[number], examples[plan[number].rows]) for number in missing)
     done = len(ids) - rows_computed
     with shards.full_disk_as_error(work):
         work.mkdir(parents=True, exist_ok=True)
-        for number in missing:
-            shard = plan[number]
-            inputs = examples[shard.rows]
-            values = np.zeros((len(inputs), teacher.dim), dtype=dtype)
-            present = np.zeros(len(inputs), dtype=np.bool_)
-            first = _first_rows(inputs)
-            for rows in _batches(inputs, np.unique(first), batch_size):
-                batch = [inputs[row] for row in rows]
-                values[rows], present[rows] = _embed(teacher, shard.ids[rows], batch, dtype)
-                done += len(rows)
-                progress(teacher.name, done, len(ids))
-            done += int((first != np.arange(len(first))).sum())
-            entry = shards.write_shard(work, shard, values[first], present[first])
-            checksums.add(work / entry.file, entry.sha256)
-            found.entries[number], found.folders[number] = entry, work
+        numbers = {shards.shard_file(number): number for number in missing}
+        some = examples[:: max(len(examples) // SHOWN_ROWS, 1)][:SHOWN_ROWS] if missing else []
+        for step in engine.run(computation, some, jobs):
+            done += step.rows
+            progress(teacher.name, done, len(ids))
+            if (entry := step.entry) is not None:
+                checksums.add(work / entry.file, entry.sha256)
+                found.entries[numbers[entry.file]], found.folders[numbers[entry.file]] = entry, work
         entries = [entry for entry in found.entries if entry is not None]
         index = {
             "dim": teacher.dim,
@@ -344,73 +336,3 @@ def _own_names(ids: IdRows, examples: Sequence[Example]) -> str | None:
         same = same and part == unpack_ids(ids[start : start + CHECKED_ROWS])
         names.update(json.dumps(part).encode())
     return None if same else names.hexdigest()
-
-
-def _batches(examples: Sequence[Example], rows: Ints, batch_size: int) -> Iterator[Ints]:
-    """Yield the rows of each batch. They are sorted by the length of their examples to reduce padding."""
-    order = rows[np.argsort([len(examples[row]) for row in rows], kind="stable")]
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
-def _first_rows(examples: Sequence[Example]) -> Ints:
-    """Return the index of the first equal example for each example, `(n_examples,)`."""
-    first: dict[Example, int] = {}
-    found = [first.setdefault(example, row) for row, example in enumerate(examples)]
-    return np.array(found, dtype=np.int64)
-
-
-def _embed(
-    teacher: Teacher, ids: Ids, examples: Sequence[Example], dtype: str
-) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Embed examples and check the result; return the values as `dtype`, `(n, dim)`, and the presence mask, `(n,)`."""
-    result = _checked(teacher, examples)
-    with np.errstate(over="ignore"):
-        stored: NDArray[np.floating] = result.values.astype(dtype)
-    bad = ~np.isfinite(stored).all(axis=1) & result.present
-    if bad.any():
-        is_finite = np.isfinite(result.values[bad]).all()
-        what = f"a number that {dtype} cannot hold" if is_finite else "NaN or infinity"
-        remedy = ": set store.dtype to float32" if is_finite else ""
-        named = ", ".join(unpack_ids(ids[np.flatnonzero(bad)[:NAMED]]))
-        raise StoreError(
-            f"Teacher {teacher.name!r} returned {what} for {bad.sum()} rows ({named}){remedy}."
-        )
-    return stored, result.present
-
-
-def _checked(teacher: Teacher, examples: Sequence[Example]) -> Embeddings:
-    """Embed examples, and check the shapes and types of the result."""
-    result, expected = teacher.embed(examples), (len(examples), teacher.dim)
-    values, present = result.values, result.present
-    if values.shape != expected or present.shape != expected[:1]:
-        raise ShapeError(
-            f"Teacher {teacher.name!r} must return shape {expected}, got {values.shape}, with one "
-            f"`present` per row, got {present.shape}."
-        )
-    if values.dtype != np.float32 or present.dtype != np.bool_:
-        raise StoreError(
-            f"Teacher {teacher.name!r} must return float32 values and bool presence, got "
-            f"{values.dtype} and {present.dtype}."
-        )
-    return result
-
-
-def _require_order(teacher: Teacher, examples: Sequence[Example]) -> None:
-    """Raise `StoreError` if the teacher returns rows in another order than its examples, such as sorted by length.
-
-    The longest example is embedded alone, and together with the shortest example in both orders. In each pair, the row
-    of the longest example must be closer to its embedding alone than the row of the shortest example.
-    """
-    some = examples[:: max(len(examples) // SHOWN_ROWS, 1)]
-    pair = [max(some, key=len), min(some, key=len)]
-    alone = _checked(teacher, pair[:1])
-    for own, other, batch in ((0, 1, pair), (1, 0, pair[::-1])):
-        together = _checked(teacher, batch)
-        with np.errstate(invalid="ignore"):  # infinity is refused when its row is embedded
-            distances = np.abs(together.values - alone.values).max(axis=1)  # (2,)
-        if alone.present.all() and distances[own] > distances[other] + ORDER_TOLERANCE:
-            raise StoreError(
-                f"Teacher {teacher.name!r} must return rows in the order of its examples: embedded "
-                f"together, {batch[other]!r:.60} and {pair[0]!r:.60} were returned in reverse order."
-            )

@@ -60,6 +60,9 @@ class GreatExpectationsChecker:
             found: list[Any] = outcome.results
             found.sort(key=lambda one: int(one.expectation_config.meta["number"]))
             pairs = zip(rules, found, strict=True)
+            cached = source.get_execution_engine().batch_manager  # it would keep every table
+            cached.reset_batch_cache()
+            cached.batch_data_cache.clear()
             results.append([_result(name, frame, *pair) for pair in pairs])
         self._write_docs(context)
         return results

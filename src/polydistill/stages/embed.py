@@ -16,10 +16,10 @@ from polydistill.data.corpora import StoredCorpus, open_corpus
 from polydistill.data.ids import IdRows, pack_ids, unpack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
+from polydistill.embeddings.compute import LOCAL, NAMED, Engine
 from polydistill.embeddings.shards import free_bytes
 from polydistill.embeddings.store import (
     CHECKED_ROWS,
-    NAMED,
     needed_bytes,
     open_embeddings,
     require_usable,
@@ -70,13 +70,14 @@ class EmbedReport:
     padding: float | None
 
 
-def embed(
+def embed(  # noqa: PLR0913 - keywords are options of the command
     root: Path,
     params: Params,
     modality: str,
     teacher: str,
     *,
     verify: bool = False,
+    engine: Engine = LOCAL,
     progress: Progress = silent,
 ) -> EmbedReport:
     """Bring a teacher's stored embeddings up to date, computing only what is missing.
@@ -87,6 +88,7 @@ def embed(
         modality: A block of the parameters.
         teacher: The teacher's name.
         verify: Whether to read all files again to compare their checksums, also those that have not changed since.
+        engine: Where missing shards are computed.
         progress: Called after each batch.
 
     Raises:
@@ -138,6 +140,7 @@ def embed(
             dtype=block.store.dtype,
             shard_rows=block.store.shard_rows,
             checksums=checksums,
+            engine=engine,
             progress=partial(_report_part, progress, part),
         )
         reports.append(report)
