@@ -3,7 +3,6 @@
 import resource
 import sys
 import time
-import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 from polydistill.config.device import device_for
 from polydistill.config.params import Params
 from polydistill.contracts import Example, Modality, Progress, Teacher, silent
-from polydistill.data.groups import groups_of
-from polydistill.data.ids import pack_ids
+from polydistill.data.groups import EXACT_ROWS, first_of_group
+from polydistill.data.ids import ID_BYTES, pack_ids
+from polydistill.data.minhash import links_within
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import sample_corpus
 from polydistill.embeddings.specification import Precomputed
@@ -37,6 +37,8 @@ FAST_S = 2.0
 """A student is fast if the larger of the two small samples takes at most this much longer than the smaller."""
 HOLD_OUT = 16
 """Every such row of the sample is held out."""
+ROW_BYTES = {"validate": 310, "embed": 80, "distill": 250}
+"""Growth of a stage's memory per row, with the pages of mapped files, between 0.2 and 3 million rows (`make large`)."""
 COPIES = 9
 """The number of copies of the weights on the disk: three checkpoints, each with two numbers of AdamW per weight."""
 
@@ -170,20 +172,21 @@ def estimate(
         )
     sample = _Sample(chosen["id"].tolist(), chosen[kind.column].tolist(), {})
     names = params.enabled_teachers(modality)
-    costs, n_steps = [measure_validation(kind, sample.examples)], len(names) + 2
+    total = rows or n_corpus
+    approximate = total > EXACT_ROWS
+    costs = [measure_validation(kind, sample.examples, approximate=approximate)]
+    n_steps = len(names) + 2
     progress("measurements", 1, n_steps)
-    in_memory = costs[0].memory_bytes[1]
     with TemporaryDirectory(prefix="polydistill-") as scratch:
         for name, row in names.items():
             teacher = build_teacher(name, row.family, row.options, params.threads, params.device)
             cost = measure_teacher(teacher, sample, Path(scratch) / name, block.store.dtype)
-            memory = (_largest_bytes(), in_memory)
+            memory = (_largest_bytes(), ROW_BYTES["embed"])
             costs.append(replace(cost, stage=f"embed@{modality}-{name}", memory_bytes=memory))
             progress("measurements", len(costs), n_steps)
         cost = measure_training(params, modality, sample, Path(scratch) / "training")
-        costs.append(replace(cost, memory_bytes=(_largest_bytes(), in_memory)))
+        costs.append(replace(cost, memory_bytes=(_largest_bytes(), ROW_BYTES["distill"])))
         progress("measurements", n_steps, n_steps)
-    total = rows or n_corpus
     return summed([one.scaled(total, hardware) for one in costs], total, hardware, params.device)
 
 
@@ -219,22 +222,27 @@ class _Sample:
         return found
 
 
-def measure_validation(kind: Modality, examples: Sequence[Example]) -> StageCost:
-    """Measure the ids and groups of a sample: seconds, and bytes of a corpus in memory."""
+def measure_validation(
+    kind: Modality, examples: Sequence[Example], *, approximate: bool
+) -> StageCost:
+    """Measure the ids, groups and rules of a sample, without Great Expectations.
+
+    Args:
+        kind: The modality.
+        examples: The sample.
+        approximate: Whether near-duplicates are found by MinHash, as in a large corpus.
+    """
     started = time.perf_counter()
-    _ids_and_groups(kind, examples)
-    per_row = (time.perf_counter() - started) / len(examples)
-    tracemalloc.start()
-    _ids_and_groups(kind, examples)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    in_memory = (peak + sum(map(sys.getsizeof, examples))) / len(examples)
-    memory = (_largest_bytes(), in_memory)
-    return StageCost("validate", (0, per_row), 0, (0, 0), memory, f"{1 / per_row:,.0f} rows/s")
-
-
-def _ids_and_groups(kind: Modality, examples: Sequence[Example]) -> tuple[list[str], list[str]]:
-    return [kind.content_id(one) for one in examples], groups_of(examples, kind)
+    ids = [kind.content_id(one) for one in examples]
+    if approximate:
+        links_within(examples, kind)
+    else:
+        first_of_group(examples, kind)
+    kind.derived([[one] for one in examples])
+    per_row = (time.perf_counter() - started) / len(ids)
+    stored = sum(map(len, examples)) / len(examples) + 3 * ID_BYTES
+    memory = (_largest_bytes(), ROW_BYTES["validate"])
+    return StageCost("validate", (0, per_row), 0, (0, stored), memory, f"{1 / per_row:,.0f} rows/s")
 
 
 def measure_teacher(teacher: Teacher, sample: _Sample, folder: Path, dtype: str) -> StageCost:
