@@ -127,8 +127,8 @@ def test_the_defaults_of_a_teacher_family_are_those_of_the_code(family: str) -> 
     row = re.search(rf"^\| `{family}` \| (.*) \|$", pages, re.MULTILINE)
 
     assert row, f"no guide has a row for {family}"
-    for option, default in re.findall(r"`(\w+)` (\d+)", row[1]):
-        assert code[option] == int(default)
+    for option, default in re.findall(r"`(\w+)` (\d+(?:\.\d+)?)", row[1]):
+        assert code[option] == float(default)
 
 
 def below(error: type[PolydistillError]) -> Iterator[type[PolydistillError]]:

@@ -140,7 +140,9 @@ class _Pool:
         resources = ray.cluster_resources()
         n_gpus, n_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         if n_gpus and device != "cpu":
-            self._needs, size, device = {"num_gpus": 1, "num_cpus": 0}, n_gpus, "cuda"
+            each = int(str(row.options.get("gpus", 1)))
+            self._needs, device = {"num_gpus": each, "num_cpus": 0}, "cuda"
+            size = max(n_gpus // each, 1)
         else:  # a free CPU, without which Ray cannot start what a resumed run needs
             cpus = max(min(row.threads, n_cpus - 1), 1)
             self._needs, size, device = {"num_cpus": cpus}, max((n_cpus - 1) // cpus, 1), "cpu"
