@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from polydistill.config.params import load_params
+from polydistill.data.remote import is_remote
 from polydistill.errors import PolydistillError
 from polydistill.integrations.new_project import flow_files, flow_folder
 
@@ -77,7 +78,7 @@ def _disk(root: Path) -> str:
 def _data(root: Path) -> str:
     params = load_params(root)
     paths = [params.modality(name).corpus.path for name in params.modalities]
-    if missing := [path for path in paths if not (root / path).exists()]:
+    if missing := [path for path in paths if not (is_remote(path) or (root / path).exists())]:
         raise PolydistillError(f"no {missing[0]}")
     return "the corpus exists"
 

@@ -1,5 +1,6 @@
 """Settings of corpora, benchmark tasks, teachers and stored embeddings."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -28,6 +29,20 @@ def checked_encoding(name: str) -> str:
             f"`encoding` must name an encoding such as utf-8, latin-1 or cp1252, got {short(name)}."
         ) from None
     return name
+
+
+def without_credentials(path: str) -> str:
+    """Return a path or URL, which is shown in messages and logged with a run.
+
+    Raises:
+        ParamsError: The URL holds a user name or a password.
+    """
+    if re.search("://[^/]*@", path):
+        raise ParamsError(
+            "the URL must not hold credentials, because settings are logged: give them by the environment or by a "
+            "configuration file of the store."
+        )
+    return path
 
 
 Encoding = Annotated[str, AfterValidator(checked_encoding)]
@@ -83,8 +98,8 @@ class TeacherParams(BaseModel):
 class CorpusParams(Node):
     """The unlabelled corpus, and which of its rows a run uses."""
 
-    path: Text
-    """A table, a text file, a folder or a glob, such as data/text/*.csv."""
+    path: Annotated[Text, AfterValidator(without_credentials)]
+    """A table, a text file, a folder or a glob, such as data/text/*.csv; or a URL, such as s3://bucket/*.parquet."""
     rows: Rows | None = None
     """Use the first N rows; null: all rows."""
     column: Text | None = None

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from polydistill.config.data import CorpusParams
 from polydistill.contracts import Example, Modality
 from polydistill.data.columns import Column, IdColumn, TableWriter, id_array, map_table
-from polydistill.data.files import read_chunks
+from polydistill.data.files import located, read_chunks
 from polydistill.data.groups import first_of_group
 from polydistill.data.ids import ID, ID_BYTES, Ids, pack_ids, unpack_ids
 from polydistill.data.tables import CorpusReader, Dropped, as_strings, require_rows
@@ -208,7 +208,7 @@ def _read_rows(
     reader, ids, kind = CorpusReader(params, modality), [np.empty(0, ID)], None
     wanted = (params.column or modality.column, "id", "group")
     with TableWriter(file) as writer:
-        for part in read_chunks(root / params.path, params.encoding, columns=wanted):
+        for part in read_chunks(located(root, params.path), params.encoding, columns=wanted):
             rows = reader.read(part)
             examples = _examples(rows, params.path, modality.column)
             present = [one for one in examples if one is not None]

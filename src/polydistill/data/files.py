@@ -14,12 +14,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from polydistill.config.data import UTF_8
+from polydistill.data.remote import RemoteFile, is_remote, remote_files
 from polydistill.errors import DataError, MissingDataError, short
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".avif"}
 )
 Opened = gzip.GzipFile | io.BufferedReader
+File = Path | RemoteFile
+Source = Path | str
+"""A path, or a URL."""
 GZIP, PARQUET = ".gz", ".parquet"
 CHUNK_ROWS, CHUNK_BYTES = 65_536, 2**26
 """The maximum number of rows of a Parquet file that are read at once, and the approximate number of their bytes."""
@@ -36,7 +40,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """The first bytes of the file that git has in place of a large file."""
 
 
-def read_table(path: Path, encoding: str = UTF_8) -> pd.DataFrame:
+def read_table(path: Source, encoding: str = UTF_8) -> pd.DataFrame:
     """Read a table: Parquet, CSV, TSV, JSON lines, a text file, a folder or glob of them, or a folder of images.
 
     Cells of CSV and TSV files are read as strings, so `01` and `NA` are kept; only an empty cell is missing. A text
@@ -45,7 +49,7 @@ def read_table(path: Path, encoding: str = UTF_8) -> pd.DataFrame:
     compressed with gzip, as in `reviews.csv.gz`.
 
     Args:
-        path: A file, a folder or a glob.
+        path: A file, a folder or a glob; or a URL of these, such as `s3://bucket/folder/*.parquet`.
         encoding: The encoding of text formats.
 
     Raises:
@@ -54,7 +58,7 @@ def read_table(path: Path, encoding: str = UTF_8) -> pd.DataFrame:
             have different columns.
     """
     files = _table_files(path)
-    if not files:
+    if isinstance(path, Path) and not files:
         return _image_table(path)
     frames = [_read_file(file, encoding) for file in files]
     for file, frame in zip(files, frames, strict=True):
@@ -65,12 +69,18 @@ def read_table(path: Path, encoding: str = UTF_8) -> pd.DataFrame:
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
+def located(root: Path, path: str) -> Source:
+    """Return the path of a table in a project: a URL, or a path relative to the project folder."""
+    return path if is_remote(path) else root / path
+
+
 def read_chunks(
-    path: Path, encoding: str = UTF_8, *, columns: Sequence[str] = ()
+    path: Source, encoding: str = UTF_8, *, columns: Sequence[str] = ()
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of a table in parts, in order; the index counts the rows of the whole table from 0.
 
-    A part of a Parquet file has at most `CHUNK_ROWS` rows and about `CHUNK_BYTES` bytes. A file of another format is read whole.
+    A part of a Parquet file has at most `CHUNK_ROWS` rows and about `CHUNK_BYTES` bytes. A file of another format is
+    read whole.
 
     Args:
         path: See `read_table`.
@@ -82,7 +92,7 @@ def read_chunks(
         DataError: See `read_table`.
     """
     files = _table_files(path)
-    if not files:
+    if isinstance(path, Path) and not files:
         yield _image_table(path)
         return
     names, start = None, 0
@@ -98,7 +108,7 @@ def read_chunks(
             start += len(frame)
 
 
-def count_rows(path: Path, encoding: str = UTF_8) -> int:
+def count_rows(path: Source, encoding: str = UTF_8) -> int:
     """Return the number of rows of a table; of Parquet files, only the footers are read.
 
     Raises:
@@ -106,19 +116,19 @@ def count_rows(path: Path, encoding: str = UTF_8) -> int:
         DataError: See `read_table`.
     """
     files = _table_files(path)
-    if not files:
+    if isinstance(path, Path) and not files:
         return len(image_files(path))
     return sum(_count_rows(file, encoding) for file in files)
 
 
-def _count_rows(path: Path, encoding: str) -> int:
+def _count_rows(path: File, encoding: str) -> int:
     if path.suffix.lower() != PARQUET:
         return len(_read_file(path, encoding))
     with _reading(path) as file:
         return int(pq.read_metadata(file).num_rows)
 
 
-def _file_chunks(path: Path, encoding: str, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+def _file_chunks(path: File, encoding: str, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
     if path.suffix.lower() != PARQUET:
         yield _read_file(path, encoding)
         return
@@ -189,8 +199,10 @@ def _listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names))
 
 
-def _table_files(path: Path) -> Sequence[Path]:
+def _table_files(path: Source) -> Sequence[File]:
     """Return the files of a table, sorted by name; empty for a folder without tables."""
+    if isinstance(path, str):
+        return [one for one in remote_files(path) if _format(one) in READERS] or remote_files(path)
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -208,18 +220,19 @@ def _table_files(path: Path) -> Sequence[Path]:
     return found
 
 
-def _format(path: Path) -> str:
+def _format(path: File) -> str:
     """Return the suffix of a file's format: `.csv` for `A.CSV` and `a.csv.gz`."""
     name = Path(path.name.lower())
     return Path(name.stem).suffix if name.suffix == GZIP else name.suffix
 
 
-def _open(path: Path) -> Opened:
+def _open(path: File) -> Opened:
     """Open a file; one that ends in `.gz` is decompressed."""
-    return gzip.open(path) if path.suffix.lower() == GZIP else path.open("rb")
+    file: Opened = path.open("rb")
+    return gzip.open(file) if path.suffix.lower() == GZIP else file
 
 
-def _read_file(path: Path, encoding: str) -> pd.DataFrame:
+def _read_file(path: File, encoding: str) -> pd.DataFrame:
     reader = READERS.get(_format(path))
     if reader is None:
         raise DataError(f"{path} must end in {', '.join(READERS)}, or in one of these and {GZIP}.")
@@ -228,7 +241,7 @@ def _read_file(path: Path, encoding: str) -> pd.DataFrame:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Opened]:
+def _reading(path: File) -> Iterator[Opened]:
     """Yield an open file; an error in the block is a `DataError` that names the file."""
     try:
         with _open(path) as file:
@@ -243,7 +256,7 @@ def _reading(path: Path) -> Iterator[Opened]:
         ) from error
 
 
-def _require_content(start: bytes, path: Path) -> None:
+def _require_content(start: bytes, path: File) -> None:
     if not start:
         raise DataError(f"{path} is empty: expected a table.")
     for magic, what in ARCHIVES.items():
@@ -253,7 +266,7 @@ def _require_content(start: bytes, path: Path) -> None:
         raise DataError(f"{path} is a Git LFS pointer, not the data: run `git lfs pull`.")
 
 
-def _decoded(file: Opened, path: Path, encoding: str, hint: str = ENCODING_HINT) -> str:
+def _decoded(file: Opened, path: File, encoding: str, hint: str = ENCODING_HINT) -> str:
     """Return the text of a file without a byte-order mark.
 
     Raises:
@@ -278,11 +291,13 @@ def _lines(text: str) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def _read_parquet(file: Opened, path: Path, encoding: str) -> pd.DataFrame:  # noqa: ARG001
-    return pd.read_parquet(io.BytesIO(file.read()) if path.suffix.lower() == GZIP else path)
+def _read_parquet(file: Opened, path: File, encoding: str) -> pd.DataFrame:  # noqa: ARG001
+    return pd.read_parquet(
+        path if isinstance(path, Path) and path.suffix.lower() != GZIP else io.BytesIO(file.read())
+    )
 
 
-def _read_cells(file: Opened, path: Path, encoding: str) -> pd.DataFrame:
+def _read_cells(file: Opened, path: File, encoding: str) -> pd.DataFrame:
     """Read every cell of a CSV or TSV file as text; an empty cell is missing."""
     text = _decoded(file, path, encoding)
     header = text.partition("\n")[0]
@@ -299,7 +314,7 @@ def _read_cells(file: Opened, path: Path, encoding: str) -> pd.DataFrame:
     return frame.where(frame != "")
 
 
-def _read_json_lines(file: Opened, path: Path, encoding: str) -> pd.DataFrame:
+def _read_json_lines(file: Opened, path: File, encoding: str) -> pd.DataFrame:
     rows = []
     for number, line in enumerate(_lines(_decoded(file, path, encoding)), 1):
         if not line.strip():
@@ -315,11 +330,11 @@ def _read_json_lines(file: Opened, path: Path, encoding: str) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object)
 
 
-def _read_text(file: Opened, path: Path, encoding: str) -> pd.DataFrame:
+def _read_text(file: Opened, path: File, encoding: str) -> pd.DataFrame:
     return pd.DataFrame({"text": _lines(_decoded(file, path, encoding))}, dtype=object)
 
 
-READERS: dict[str, Callable[[Opened, Path, str], pd.DataFrame]] = {
+READERS: dict[str, Callable[[Opened, File, str], pd.DataFrame]] = {
     PARQUET: _read_parquet,
     ".csv": _read_cells,
     ".tsv": _read_cells,

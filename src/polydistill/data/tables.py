@@ -10,7 +10,14 @@ import pandas as pd
 
 from polydistill.config.data import CorpusParams, TaskParams
 from polydistill.contracts import Example, Modality
-from polydistill.data.files import count_rows, read_chunks, read_lines, read_table, require_column
+from polydistill.data.files import (
+    count_rows,
+    located,
+    read_chunks,
+    read_lines,
+    read_table,
+    require_column,
+)
 from polydistill.data.groups import groups_of, split_of
 from polydistill.errors import DataError, short
 
@@ -74,7 +81,7 @@ def read_corpus(root: Path, params: CorpusParams, modality: Modality) -> pd.Data
     Raises:
         DataError: A column is missing, or there are fewer than `params.rows` usable rows.
     """
-    table = read_table(root / params.path, params.encoding)
+    table = read_table(located(root, params.path), params.encoding)
     frame, _ = corpus_table(table, params, modality)
     require_rows(len(frame), params)
     return frame.head(params.rows or len(frame))
@@ -88,7 +95,7 @@ def sample_corpus(
     Raises:
         DataError: See `read_corpus`.
     """
-    path = root / params.path
+    path = located(root, params.path)
     total = count_rows(path, params.encoding)
     total = min(total, params.rows or total)
     step, reader = max(total // n_rows, 1), CorpusReader(params, modality)
