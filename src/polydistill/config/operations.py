@@ -22,6 +22,7 @@ COMMERCIAL_LICENCES = (
     *("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "ISC", "MIT"),
     *("MPL-2.0", "ODC-By-1.0", "PDDL-1.0", "Unlicense"),
 )
+STAGE_HOURS = 4.0
 RetrainPolicy = Literal["always", "on-new-data", "on-drift"]
 NoticeEvent = Literal["refused", "promoted", "failed", "diverged"]
 

@@ -19,6 +19,7 @@ from polydistill.config.nodes import (
     Threads,
 )
 from polydistill.config.operations import (
+    STAGE_HOURS,
     EmbedParams,
     GateParams,
     NotifyParams,
@@ -80,6 +81,10 @@ class Params(BaseModel):
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Processes of training, one per GPU; each computes a share of every batch, on `threads` threads."""
     embed: EmbedParams = EmbedParams()
+    stage_hours: Annotated[float, Field(gt=0, le=10_000, json_schema_extra={"unit": "h"})] = (
+        STAGE_HOURS
+    )
+    """Maximum duration of a stage in a run; one that takes longer is stopped, and keeps its finished work."""
     modalities: Annotated[Several[str], Field(min_length=1)]
     """Enabled modalities; if left out: every block of params.yaml."""
     notify: Several[NotifyParams] = ()

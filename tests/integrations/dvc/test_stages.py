@@ -157,6 +157,14 @@ def test_a_timeout_kills_grandchildren_too(slow_project: Path) -> None:
     wait_until(lambda: not is_running(grandchild))
 
 
+def test_the_settings_limit_the_duration_of_a_stage(slow_project: Path) -> None:
+    file = slow_project / "params.yaml"
+    file.write_text(file.read_text().replace("stage_hours: 4.0", "stage_hours: 0.002"))
+
+    with pytest.raises(StageError, match=r"was stopped after its limit of 7\.?\d* s"):
+        dvc.reproduce(slow_project, "endless")
+
+
 def test_stopping_all_kills_grandchildren_that_ignore_being_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

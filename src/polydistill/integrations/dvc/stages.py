@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
+from polydistill.config.operations import STAGE_HOURS
 from polydistill.config.params import Params, load_params, read_mapping, write_resolved
 from polydistill.errors import (
     InfrastructureError,
@@ -28,7 +30,6 @@ DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 DATA_FILE = Path("data.dvc")
 PARAMS_STAGE = "params"
 """The stage that writes `params.resolved.yaml` for all modalities."""
-STAGE_TIMEOUT_S = 4 * 3600.0
 PULL_TIMEOUT_S = 3600.0
 QUERY_TIMEOUT_S = 300.0
 SHOWN_LINES = 24
@@ -115,14 +116,19 @@ def stage_graph(root: Path, keys: Container[str]) -> TopologicalSorter[str]:
     return graph
 
 
-def reproduce(root: Path, stage: str, timeout_s: float = STAGE_TIMEOUT_S) -> StageState:
+def reproduce(root: Path, stage: str, timeout_s: float | None = None) -> StageState:
     """Bring one stage up to date in a process group that ends with this process.
+
+    Args:
+        root: The project folder.
+        stage: DVC's name of the stage.
+        timeout_s: The maximum duration. None: `stage_hours` of the settings.
 
     Raises:
         InfrastructureError: Another process holds a lock, or a signal from outside ended the stage.
         StageError: The stage failed, or exceeded `timeout_s`; the message contains the last lines of its output.
     """
-    return _repro(root, [stage], timeout_s, hidden=CHATTER)
+    return _repro(root, [stage], timeout_s or _limit_s(root), hidden=CHATTER)
 
 
 def sync_data(root: Path) -> DataState:
@@ -184,7 +190,7 @@ def rerun(root: Path, stage: str, environment: Mapping[str, str], *, reuse: bool
         StageError: See `reproduce`.
     """
     force = () if reuse else ("--force", "--no-run-cache")
-    return _repro(root, ["--no-commit", *force, stage], STAGE_TIMEOUT_S, environment=environment)
+    return _repro(root, ["--no-commit", *force, stage], _limit_s(root), environment=environment)
 
 
 def status(root: Path) -> list[str]:
@@ -288,6 +294,13 @@ def _run(root: Path, *arguments: str) -> Finished:
     """Run a command that may take a long time, such as a data transfer."""
     recover(root)
     return run_command([*DVC, *arguments], root, timeout_s=PULL_TIMEOUT_S, hidden=None)
+
+
+def _limit_s(root: Path) -> float:
+    """Return the maximum duration of a stage: that of the settings, or the default for settings of another release."""
+    with suppress(ParamsError):
+        return load_params(root).stage_hours * 3600
+    return STAGE_HOURS * 3600
 
 
 def _repro(
