@@ -42,29 +42,38 @@ class Stage:
         stage: The command.
         seconds: Time of the undisturbed run.
         peak_mib: Largest resident set of the undisturbed run, with the pages of mapped files.
+        tenth_seconds: Time of a run on a tenth of the rows.
+        tenth_peak_mib: Its largest resident set.
         killed_after_s: Time after which the other run was killed.
     """
 
     stage: str
     seconds: float
     peak_mib: float
+    tenth_seconds: float
+    tenth_peak_mib: float
     killed_after_s: float
 
 
 def main(rows: int, folder: Path) -> None:
-    """Measure every stage on two projects with the same corpus, one of which is killed once in each stage."""
-    whole, killed = folder / "whole", folder / "killed"
-    for project in (whole, killed):
+    """Measure every stage on two projects with the same corpus, one of which is killed once in each stage, and on a third
+    with a tenth of the rows.
+    """
+    whole, killed, tenth = (folder / name for name in ("whole", "killed", "tenth"))
+    for project in (whole, killed, tenth):
         write_project(project)
     write_corpus(whole / "data" / "large", rows)
+    write_corpus(tenth / "data" / "large", rows // 10)
     (killed / "data" / "large").symlink_to(whole / "data" / "large")
     stages = []
     for command in STAGES:
+        tenth_seconds, tenth_peak = run(tenth, command)
         seconds, peak = run(whole, command)
         after = 0.6 * seconds
         run(killed, command, kill_after=after)
         run(killed, command)
-        stages.append(Stage(" ".join(command), round(seconds), round(peak), round(after)))
+        figures = (seconds, peak, tenth_seconds, tenth_peak, after)
+        stages.append(Stage(" ".join(command), *(round(one, 1) for one in figures)))
         sys.stderr.write(f"{stages[-1]}\n")
     digests = [digest(project) for project in (whole, killed)]
     report = {
