@@ -98,6 +98,26 @@ def test_a_damaged_note_is_not_used(
     assert read == [file]
 
 
+def test_processes_that_write_one_note_at_once_do_not_disturb_each_other(
+    tmp_path: Path, file: Path
+) -> None:
+    note, sha256 = tmp_path / "one.json", sha256_of(file)
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            for _ in range(200):
+                checksums = Checksums(note, verify=True)
+                checksums.add(file, sha256)
+                checksums.save()
+            os._exit(0)
+        children.append(child)
+
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert Checksums(note).match(file, sha256)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
 def test_removed_files_leave_the_note(tmp_path: Path, file: Path) -> None:
     note, other = tmp_path / "one.json", tmp_path / "other"
     other.write_bytes(b"other")

@@ -1,11 +1,12 @@
 """Checksums of large files, each computed once for a size and a time of change."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from polydistill.project.files import sha256_of, write_atomic
+from polydistill.project.files import sha256_of
 
 KNOWN = TypeAdapter(dict[str, tuple[int, int, str]])
 """By path: the size in bytes, the time of the last change in nanoseconds, and the sha256."""
@@ -45,5 +46,9 @@ class Checksums:
         """Write the note, if there is one; files that no longer exist are left out."""
         if self._note is not None and self._changed:
             kept = {path: one for path, one in self._known.items() if Path(path).exists()}
-            write_atomic(self._note, KNOWN.dump_json(kept))
+            self._note.parent.mkdir(parents=True, exist_ok=True)
+            # Stages that run side by side write the same note; the last one wins.
+            unfinished = self._note.with_name(f".{self._note.name}.{os.getpid()}")
+            unfinished.write_bytes(KNOWN.dump_json(kept))
+            unfinished.replace(self._note)
             self._changed = False
