@@ -118,7 +118,7 @@ class RayEngine:
         except (OSError, RuntimeError, ValueError) as error:
             raise InfrastructureError(
                 f"No Ray cluster at {address!r}: {error}. Start one with `ray start --head`, or set "
-                "`embed.ray_address`."
+                "`embed.ray_address`; a cluster with tokens needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here too."
             ) from error
         try:
             pool = _Pool(ray, self._row, computation, self._settings.workers)
@@ -242,6 +242,6 @@ def _explained(error: Exception) -> Exception:
         return cause
     reason = str(error).strip().splitlines()
     return InfrastructureError(
-        f"The Ray cluster could not finish the embeddings: {reason[-1] if reason else type(error).__name__}. Run the "
+        f"The Ray cluster could not finish the embeddings: {reason[-1].rstrip('.') if reason else type(error).__name__}. Run the "
         "stage again: finished shards are kept."
     )
