@@ -16,10 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from bench.measure import Row
 from polydistill.config.params import Params, load_params, parse_params
 from polydistill.contracts import Embeddings, Example
-from polydistill.data.corpora import prepare_corpus
 from polydistill.data.files import read_table
 from polydistill.data.ids import unpack_ids
 from polydistill.data.modalities.text import TextModality
+from polydistill.data.preparation import prepare_corpus
 from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill

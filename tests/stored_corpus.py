@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from polydistill.config.params import Params
-from polydistill.data.corpora import StoredCorpus, open_corpus, prepare_corpus
+from polydistill.data.corpora import StoredCorpus, open_corpus
 from polydistill.data.modalities import MODALITIES
+from polydistill.data.preparation import prepare_corpus
 from polydistill.project.layout import Layout
 
 

@@ -59,7 +59,7 @@ import yaml
 from safetensors.numpy import save_file
 
 from polydistill.config.params import load_params
-from polydistill.data.corpora import prepare_corpus
+from polydistill.data.preparation import prepare_corpus
 from polydistill.data.modalities.text import TextModality
 
 SCALE = 1.0

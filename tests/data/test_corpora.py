@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polydistill.config.data import CorpusParams
-from polydistill.data import corpora, files, groups
+from polydistill.data import files, groups, preparation
 from polydistill.data.columns import Column, TableWriter, map_table
-from polydistill.data.corpora import StoredCorpus, open_corpus, prepare_corpus
+from polydistill.data.corpora import StoredCorpus, open_corpus
 from polydistill.data.groups import groups_of
 from polydistill.data.ids import unpack_ids
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.modalities.vision import VisionModality
+from polydistill.data.preparation import prepare_corpus
 from polydistill.data.tables import corpus_table
 from polydistill.errors import DataError, StageError
 from polydistill.project.checksums import Checksums
@@ -43,8 +44,8 @@ def prepare(
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read and write a few rows at a time."""
     monkeypatch.setattr(files, "CHUNK_ROWS", 3)
-    monkeypatch.setattr(corpora, "WRITTEN_ROWS", 2)
-    monkeypatch.setattr(corpora, "CHECKED_ROWS", 4)
+    monkeypatch.setattr(preparation, "WRITTEN_ROWS", 2)
+    monkeypatch.setattr(preparation, "CHECKED_ROWS", 4)
 
 
 @settings(max_examples=40, deadline=None)
@@ -64,7 +65,7 @@ def test_the_corpus_is_that_of_the_table_in_memory(
     expected, expected_dropped = corpus_table(frame, params, TEXT)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "CHUNK_ROWS", 3)
-        patch.setattr(corpora, "WRITTEN_ROWS", 2)
+        patch.setattr(preparation, "WRITTEN_ROWS", 2)
         root = Path(folder)
         (root / "data").mkdir()
         for number, part in enumerate(np.array_split(np.arange(len(texts)), parts)):

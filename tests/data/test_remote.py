@@ -11,9 +11,10 @@ import pytest
 
 from polydistill.config.data import CorpusParams
 from polydistill.config.params import parse_params
-from polydistill.data.corpora import open_corpus, prepare_corpus
+from polydistill.data.corpora import open_corpus
 from polydistill.data.files import count_rows, located, read_chunks, read_table
 from polydistill.data.modalities.text import TextModality
+from polydistill.data.preparation import prepare_corpus
 from polydistill.errors import DataError, MissingDataError, ParamsError
 from tests.our_params import text_params
 

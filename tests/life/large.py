@@ -133,7 +133,7 @@ def run(
         os.killpg(process.pid, signal.SIGKILL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if kill_after is None and process.returncode:
+    if process.returncode != (0 if kill_after is None else -signal.SIGKILL):
         sys.exit(f"polydistill {' '.join(command)} ended with {process.returncode}.")
     return time.monotonic() - started, usage.ru_maxrss / 1024
 

@@ -95,3 +95,23 @@ def test_a_copy_that_fails_raises_the_systems_error_with_its_file(tmp_path: Path
         files.copy_folder(source, tmp_path / "target", fail)
 
     assert (caught.value.errno, Path(caught.value.filename).name) == (errno.EMFILE, "file.txt")
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_a_folder_replaces_whatever_has_its_name(tmp_path: Path, kind: str) -> None:
+    made, target, other = tmp_path / "made", tmp_path / "target", tmp_path / "other"
+    for folder in (made, other):
+        folder.mkdir()
+        (folder / "file").write_text(folder.name)
+    if kind == "file":
+        target.write_text("in the way")
+    elif kind == "link":
+        target.symlink_to(other, target_is_directory=True)
+    else:
+        target.mkdir()
+
+    put_in_place(made, target)
+
+    assert (target / "file").read_text() == "made"
+    assert not target.is_symlink()
+    assert (other / "file").read_text() == "other"

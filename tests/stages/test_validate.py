@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from polydistill.data import corpora
+from polydistill.data import preparation
 from polydistill.errors import DataError, MissingDataError, ValidationFailedError
 from polydistill.stages.validate import ValidationReport, validate
 from tests.small_data import TEXT, PandasChecker, make_frames, write_project
@@ -257,7 +257,7 @@ def test_an_implausible_label_is_refused(tmp_path: Path) -> None:
 def test_a_corpus_is_checked_in_parts_with_the_rows_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpora, "CHECKED_ROWS", 4)
+    monkeypatch.setattr(preparation, "CHECKED_ROWS", 4)
     frames = make_frames()
     for row in (1, 5, 6, 9):
         put_text("corpus", row, "?" * (row % 3))(frames)

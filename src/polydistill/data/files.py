@@ -202,7 +202,8 @@ def _listed(names: Iterable[object]) -> str:
 def _table_files(path: Source) -> Sequence[File]:
     """Return the files of a table, sorted by name; empty for a folder without tables."""
     if isinstance(path, str):
-        return [one for one in remote_files(path) if _format(one) in READERS] or remote_files(path)
+        files = remote_files(path)
+        return [one for one in files if _format(one) in READERS] or files
     if path.is_file():
         return [path]
     if path.is_dir():

@@ -57,7 +57,7 @@ def corpus_rules(frame: pd.DataFrame, path: str, kind: Modality) -> Checked:
     """Return a part of the corpus with the columns that its rules need, and the rules.
 
     Args:
-        frame: The part, with a column `n_same_example`; see `corpora.Preparation`.
+        frame: The part, with a column `n_same_example`; see `preparation.Preparation`.
         path: The path of the corpus, for messages.
         kind: The modality of the examples.
 

@@ -76,7 +76,7 @@ def _read_each(
 def read_corpus(root: Path, params: CorpusParams, modality: Modality) -> pd.DataFrame:
     """Return the first `params.rows` rows of the corpus, in memory, with columns `id` and the example.
 
-    `corpus_table` completes a corpus without content ids. `corpora.prepare_corpus` reads larger corpora.
+    `corpus_table` completes a corpus without content ids. `preparation.prepare_corpus` reads larger corpora.
 
     Raises:
         DataError: A column is missing, or there are fewer than `params.rows` usable rows.

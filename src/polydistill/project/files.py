@@ -93,7 +93,7 @@ def put_in_place(made: Path, target: Path) -> None:
             remove(beside)
             raise
     if made.is_dir():
-        shutil.rmtree(target, ignore_errors=True)
+        remove(target)  # also a file or a link, which a folder cannot replace
     made.replace(target)
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 
 from polydistill.config.params import Params
 from polydistill.contracts import Rule
-from polydistill.data.corpora import prepare_corpus
 from polydistill.data.files import read_table
 from polydistill.data.modalities import MODALITIES
+from polydistill.data.preparation import prepare_corpus
 from polydistill.data.rules import (
     SHOWN_COLUMNS,
     SPLIT_KEY,
