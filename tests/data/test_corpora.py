@@ -20,6 +20,7 @@ from polydistill.data.groups import groups_of
 from polydistill.data.ids import unpack_ids
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.modalities.vision import VisionModality
+from polydistill.data.near_duplicates import KeySearch
 from polydistill.data.preparation import prepare_corpus
 from polydistill.data.tables import corpus_table
 from polydistill.errors import DataError, StageError
@@ -218,6 +219,15 @@ def test_groups_of_many_rows_are_those_of_few(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(groups, "EXACT_ROWS", 100)
 
     assert groups_of(texts, TEXT) == exact
+
+
+def test_rows_that_are_nearly_all_alike_are_one_group_in_bounded_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(KeySearch, "pairs", lambda _: pytest.fail("all pairs were compared"))
+    texts = [f"order {row} was sent to the customer in time, thank you" for row in range(20_000)]
+
+    assert len(set(groups_of([*texts, "something else entirely"], TEXT))) == 2
 
 
 def test_a_chain_of_near_duplicates_in_one_bucket_is_one_group(

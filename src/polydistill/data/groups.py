@@ -7,15 +7,12 @@ import numpy as np
 
 from polydistill.contracts import Example, Modality
 from polydistill.data.minhash import links_within
-from polydistill.data.near_duplicates import (
-    Ints,
-    connected_groups,
-    links_of_equal,
-    near_duplicate_pairs,
-)
+from polydistill.data.near_duplicates import Ints, KeySearch, connected_groups, links_of_equal
 
 EXACT_ROWS = 150_000
 """The maximum number of examples that are compared exactly; memory and time of that search grow faster than the rows."""
+EXACT_CANDIDATES = 30_000_000
+"""The maximum number of pairs that the exact search compares: a corpus of rows like `order 17 was sent` has more."""
 TEST_SHARE = 0.2
 
 
@@ -40,24 +37,28 @@ def first_of_group(examples: Sequence[Example], modality: Modality) -> Ints:
 
     Two examples are in one group if they have equal near keys or equal split keys (such as scaffolds), or, for a
     modality with a `near_similarity`, if their near keys are at least that similar. Of more than `EXACT_ROWS` examples,
-    0.2 % of the pairs that are just as similar are not found; see `minhash.similar_links`.
+    or of examples that are nearly all alike, 0.2 % of the pairs that are just as similar are not found; see
+    `minhash.similar_links`.
     """
-    if len(examples) > EXACT_ROWS:
+    components = _exact_groups(examples, modality) if len(examples) <= EXACT_ROWS else None
+    if components is None:
         components = connected_groups(len(examples), *links_within(examples, modality))
-    else:
-        components = _exact_groups(examples, modality)
     _, first, group = np.unique(components, return_index=True, return_inverse=True)
     return np.asarray(first[group], dtype=np.int64)
 
 
-def _exact_groups(examples: Sequence[Example], modality: Modality) -> Ints:
+def _exact_groups(examples: Sequence[Example], modality: Modality) -> Ints | None:
+    """Return the group of each example, `(n_examples,)`; None if the search would compare too many pairs."""
     keys = [modality.near_key(example) for example in examples]
     split_keys = (modality.split_key(example) for example in examples)
     own = [f"row {row}" if key is None else key for row, key in enumerate(split_keys)]
     links = [links_of_equal(keys), links_of_equal(own)]
     if modality.near_similarity is not None:
         first = {key: row for row, key in reversed(list(enumerate(keys)))}
-        pairs = near_duplicate_pairs(list(first), modality.near_similarity)
+        search = KeySearch(list(first), modality.near_similarity)
+        if search.n_candidates > EXACT_CANDIDATES:
+            return None
+        pairs = search.pairs()
         links.append(np.array(list(first.values()), dtype=np.int64)[pairs])
     return connected_groups(len(keys), *links)
 

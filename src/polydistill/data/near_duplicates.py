@@ -37,31 +37,51 @@ def near_duplicate_pairs(keys: Sequence[str], threshold: float = THRESHOLD) -> I
         >>> near_duplicate_pairs(["a python library for maps", "a python library for map", "a cat"])
         array([[0, 1]])
     """
-    from sklearn.feature_extraction.text import CountVectorizer
+    return KeySearch(keys, threshold).pairs()
 
-    found = [np.empty((0, 2), dtype=np.int64)]
-    if not keys:
-        return found[0]
-    counted = CountVectorizer(analyzer=grams, binary=True, dtype=np.int32).fit_transform(keys)
-    matrix = _rarest_first(csr_array(counted))
-    sizes = np.diff(matrix.indptr).astype(np.int64)
-    rows = np.repeat(np.arange(len(keys)), sizes)
-    n_rarest = sizes - np.ceil(threshold * sizes - ROUNDING).astype(np.int64) + 1
-    is_rarest = np.arange(matrix.nnz) - matrix.indptr[rows] < n_rarest[rows]
-    rarest = csr_array(
-        (matrix.data[is_rarest], (rows[is_rarest], matrix.indices[is_rarest])), shape=matrix.shape
-    )
-    for start in range(0, len(keys), CHUNK):
-        sharing = (rarest[start : start + CHUNK] @ rarest.T).tocoo()
-        one, other = sharing.row + start, sharing.col
-        least, greatest = np.sort([sizes[one], sizes[other]], axis=0)
-        fits = (one < other) & (least >= threshold * greatest - ROUNDING)
-        one, other = one[fits], other[fits]
-        shared = np.asarray(matrix[one].multiply(matrix[other]).sum(axis=1)).ravel()
-        near = shared >= threshold * (sizes[one] + sizes[other] - shared) - ROUNDING
-        found.append(np.stack([one[near], other[near]], axis=1))
-    pairs = np.concatenate(found)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+class KeySearch:
+    """The search of `near_duplicate_pairs`, with its cost known before it starts.
+
+    Args:
+        keys: See `near_duplicate_pairs`.
+        threshold: See `near_duplicate_pairs`.
+    """
+
+    def __init__(self, keys: Sequence[str], threshold: float) -> None:
+        self._n_keys, self._threshold = len(keys), threshold
+        self.n_candidates = 0
+        """The number of pairs of keys that share one of their rarest grams, both orders and repeats counted."""
+        if not keys:
+            return
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        counted = CountVectorizer(analyzer=grams, binary=True, dtype=np.int32).fit_transform(keys)
+        matrix = _rarest_first(csr_array(counted))
+        self._sizes = np.diff(matrix.indptr).astype(np.int64)
+        rows = np.repeat(np.arange(len(keys)), self._sizes)
+        n_rarest = self._sizes - np.ceil(threshold * self._sizes - ROUNDING).astype(np.int64) + 1
+        is_rarest = np.arange(matrix.nnz) - matrix.indptr[rows] < n_rarest[rows]
+        places = rows[is_rarest], matrix.indices[is_rarest]
+        self._matrix = matrix
+        self._rarest = csr_array((matrix.data[is_rarest], places), shape=matrix.shape)
+        self.n_candidates = int((np.bincount(places[1]).astype(np.int64) ** 2).sum())
+
+    def pairs(self) -> Ints:
+        """Return the pairs; see `near_duplicate_pairs`."""
+        found = [np.empty((0, 2), dtype=np.int64)]
+        for start in range(0, self._n_keys, CHUNK):
+            sharing = (self._rarest[start : start + CHUNK] @ self._rarest.T).tocoo()
+            one, other = sharing.row + start, sharing.col
+            least, greatest = np.sort([self._sizes[one], self._sizes[other]], axis=0)
+            fits = (one < other) & (least >= self._threshold * greatest - ROUNDING)
+            one, other = one[fits], other[fits]
+            shared = np.asarray(self._matrix[one].multiply(self._matrix[other]).sum(axis=1)).ravel()
+            total = self._sizes[one] + self._sizes[other]
+            near = shared >= self._threshold * (total - shared) - ROUNDING
+            found.append(np.stack([one[near], other[near]], axis=1))
+        pairs = np.concatenate(found)
+        return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def connected_groups(n: int, *links: Ints) -> Ints:

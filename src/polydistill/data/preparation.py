@@ -108,8 +108,9 @@ def prepare_corpus(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        rows = _read_rows(root, params, modality, work / "rows.arrow", watch)
-        yield _prepare(rows, params, modality, work)
+        yield _prepare(
+            _read_rows(root, params, modality, work / "rows.arrow", watch), params, modality, work
+        )
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
