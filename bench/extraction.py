@@ -76,6 +76,7 @@ def _long_texts() -> list[Row]:
 
 
 def _minilm(texts: list[str]) -> Row:
+    import torch
     from sentence_transformers import SentenceTransformer
 
     teacher = SentenceTransformersTeacher("minilm-l6", THREADS, model=MODEL, dim=384)
@@ -89,7 +90,8 @@ def _minilm(texts: list[str]) -> Row:
                 Path(name) / "final", Path(name) / "work", pack_ids(ids), texts, teacher
             )
 
-    teacher.embed(texts[:2])  # loads the weights, and sets torch's threads for both
+    torch.set_num_threads(THREADS)
+    teacher.embed(texts[:2])  # loads the weights
     peer.encode(texts[:2])
     seconds = best_seconds(
         through_the_store, lambda: peer.encode(texts, batch_size=32), repetitions=3

@@ -152,6 +152,17 @@ def test_texts_of_similar_length_share_a_batch_and_padding_is_counted(checkpoint
 
 
 @pytest.mark.parametrize("family", [TransformersTeacher, SentenceTransformersTeacher])
+def test_embeddings_do_not_depend_on_the_number_of_threads(checkpoint: Path, family: Any) -> None:
+    texts = [f"{text} the cat" for text in TEXTS] * 40
+    before = torch.get_num_threads()
+
+    one, three = (family("tiny", n, model=str(checkpoint), batch_tokens=64) for n in (1, 3))
+
+    assert one.embed(texts).values.tobytes() == three.embed(texts).values.tobytes()
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("family", [TransformersTeacher, SentenceTransformersTeacher])
 def test_lack_of_memory_halves_the_batch_and_goes_on(
     checkpoint: Path, family: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -159,11 +170,12 @@ def test_lack_of_memory_halves_the_batch_and_goes_on(
     teacher = family("tiny", 1, model=str(checkpoint))
     run, sizes = teacher._run, list[int]()
 
-    def limited(texts: list[str]) -> Any:
-        sizes.append(len(texts))
-        if len(texts) > 4:
+    def limited(batch: Any) -> Any:
+        ids = batch[0] if isinstance(batch, tuple) else batch["input_ids"]
+        sizes.append(len(ids))
+        if len(ids) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return run(texts)
+        return run(batch)
 
     monkeypatch.setattr(teacher, "_run", limited)
 

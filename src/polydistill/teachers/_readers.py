@@ -27,9 +27,11 @@ Graph = dict[str, NDArray[Any]]
 BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
 """The bond types of the one-hot codes; all other types share one further code."""
 
-
 AHEAD = 2
 """The number of groups of `batch_rows` examples that are read before the model needs them, including the next."""
+Ints = NDArray[np.int64]
+Prepared = tuple[Ints, list[Any], Any]
+"""The rows of a batch, its examples as they were read, and the input of `_run` made of them."""
 OUT_OF_MEMORY = re.compile(
     r"out of memory|failed to allocate memory|can't allocate memory|bad_alloc", re.IGNORECASE
 )
@@ -100,18 +102,28 @@ class ReadsExamples(NamedTeacher, ABC):
         """
         values = np.zeros((len(examples), self.dim), dtype=np.float32)
         present = np.zeros(len(examples), dtype=np.bool_)
-        for start, read in self._read_all(examples):
-            batch = {row: one for row, one in enumerate(read, start) if one is not None}
-            rows, items = np.array(list(batch), dtype=np.int64), list(batch.values())
-            for part in self._batches(items) if items else ():
-                given = self._run_within_memory([items[index] for index in part])
-                if given.shape != (len(part), self.dim):
-                    raise ShapeError(
-                        f"Teacher {self.name!r} must give shape {(len(part), self.dim)}, got {given.shape}."
-                    )
-                values[rows[part]] = given
-                present[rows[part]] = True
+        for rows, given in self._run_all(self._prepare_all(examples)):
+            if given.shape != (len(rows), self.dim):
+                raise ShapeError(
+                    f"Teacher {self.name!r} must give shape {(len(rows), self.dim)}, got {given.shape}."
+                )
+            values[rows] = given
+            present[rows] = True
         return Embeddings(values, present)
+
+    def _run_all(self, prepared: Iterator[Prepared]) -> Iterator[tuple[Ints, FloatArray]]:
+        """Yield the rows and the embeddings of each batch."""
+        for rows, batch, ready in prepared:
+            yield rows, self._run_within_memory(batch, ready)
+
+    def _prepare_all(self, examples: Sequence[Example]) -> Iterator[Prepared]:
+        """Yield each batch of the examples."""
+        for start, read in self._read_all(examples):
+            found = {row: one for row, one in enumerate(read, start) if one is not None}
+            rows, items = np.array(list(found), dtype=np.int64), list(found.values())
+            for part in self._batches(items) if items else ():
+                batch = [items[index] for index in part]
+                yield rows[part], batch, self._prepare(batch)
 
     def _read_all(self, examples: Sequence[Example]) -> Iterator[tuple[int, Iterable[Any]]]:
         """Yield the examples that were read, `batch_rows` at a time, and the index of the first of them."""
@@ -136,10 +148,14 @@ class ReadsExamples(NamedTeacher, ABC):
             yield range(start, end)
             start = end
 
-    def _run_within_memory(self, batch: list[Any]) -> FloatArray:
+    def _prepare(self, batch: list[Any]) -> Any:
+        """Return the input of `_run` for examples that were read; by default, the examples."""
+        return batch
+
+    def _run_within_memory(self, batch: list[Any], ready: Any) -> FloatArray:
         """Run the model; if memory is lacking, run it on halves of the batch, and use smaller batches from then on."""
         try:
-            return self._run(batch)
+            return self._run(ready)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -149,21 +165,25 @@ class ReadsExamples(NamedTeacher, ABC):
                     "`max_tokens` or `size`, or use a device with more memory."
                 ) from error
         half = (len(batch) + 1) // 2
-        self._use_less_memory(half)
+        self._use_less_memory(batch[:half])
         parts = (batch[:half], batch[half:])
-        return np.concatenate([self._run_within_memory(part) for part in parts])
+        return np.concatenate(
+            [self._run_within_memory(part, self._prepare(part)) for part in parts]
+        )
 
-    def _use_less_memory(self, n_rows: int) -> None:
-        """Use batches of at most `n_rows` examples from now on."""
-        self.batch_rows = n_rows
-        _log.warning(f"{self.name}: memory is lacking, batches have {n_rows} rows from now on.")
+    def _use_less_memory(self, batch: list[Any]) -> None:
+        """Use batches that need no more memory than this one from now on."""
+        self.batch_rows = min(self.batch_rows, len(batch))
+        _log.warning(
+            f"{self.name}: memory is lacking, batches have {self.batch_rows} rows from now on."
+        )
 
     @abstractmethod
     def _read(self, example: Example) -> Any | None:
-        """Return one example in the form that `_run` expects, or None if the example cannot be read."""
+        """Return one example in the form that `_prepare` expects, or None if the example cannot be read."""
 
     @abstractmethod
-    def _run(self, batch: list[Any]) -> FloatArray:
+    def _run(self, batch: Any) -> FloatArray:
         """Return the embeddings of a non-empty batch, `(batch, dim)`."""
 
 

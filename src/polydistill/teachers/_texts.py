@@ -2,15 +2,16 @@
 
 import json
 import logging
-import sys
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polydistill.config.nodes import Count, Device, Precision, Width
 from polydistill.contracts import Example, FloatArray
@@ -18,18 +19,19 @@ from polydistill.data.texts import canonical_text
 from polydistill.data.weights import locate
 from polydistill.errors import DataError, MissingDataError, ParamsError, UnknownNameError
 from polydistill.teachers._devices import FIDELITY, Kernel, RunsReduced, Similarity
-from polydistill.teachers._readers import ReadsTexts, reading, require_safetensors
+from polydistill.teachers._readers import Ints, Prepared, ReadsTexts, reading, require_safetensors
 
 OWN = "own"
 RUN = ("Transformer", "Pooling", "Normalize")
 """The modules of sentence-transformers that the poolings other than `own` replace."""
 WIDTHS = ("out_features", "embedding_dimension", "word_embedding_dimension", "hidden_size", "dim")
 """Keys of a module's settings that state its width: for Dense, Pooling (two spellings) and Transformer."""
-BATCH_TOKENS = {"cpu": 1_024, "mps": 16_384, "cuda": 65_536}
+BATCH_TOKENS = {"cpu": 2_048, "mps": 16_384, "cuda": 65_536}
 """Tokens per batch by the kind of device. On a CPU, small batches stay in its cache (`bench/extraction.py`)."""
+WINDOW = 4_096
+"""The number of texts that are divided into batches at once."""
 LEAST_FILLED = 0.9
 """The shortest text of a batch has at least this share of the tokens of the longest."""
-Ints = NDArray[np.int64]
 _log = logging.getLogger(__name__)
 
 
@@ -104,7 +106,8 @@ class TransformerFolder(ReadsTexts, RunsReduced):
         self.truncate_dim, self.attention, self.compiled = truncate_dim, attention, compiled
         self.batch_tokens = batch_tokens
         if batch_tokens is not None:
-            self.batch_rows = sys.maxsize  # `_batches` divides them
+            self.batch_rows = WINDOW
+        self._tokenizing = RLock()
         self.tokens, self.positions = 0, 0
         """Number of tokens of all batches, without and with padding."""
 
@@ -142,7 +145,7 @@ class TransformerFolder(ReadsTexts, RunsReduced):
         stated = self._dim or stated_width(self.folder, every_module=self.pooling == OWN)
         if stated and self.truncate_dim:
             return min(stated, self.truncate_dim)
-        return stated or self._run([""]).shape[1]
+        return stated or self._run(self._prepare([""])).shape[1]
 
     @cached_property
     def _prompt(self) -> str:
@@ -155,14 +158,48 @@ class TransformerFolder(ReadsTexts, RunsReduced):
             raise UnknownNameError(f"prompt of teacher {self.name!r}", self.prompt_name, known)
         return str(known[self.prompt_name])
 
+    @property
+    def _compiling(self) -> dict[str, Any]:
+        """Options of `torch.compile`; on a CPU, the weights are constants, laid out for its matrix products."""
+        return {"dynamic": True, "options": {"freezing": self.runs_on == "cpu"}}
+
     def _read(self, example: Example) -> str:
         return self._prompt + canonical_text(example)
+
+    @property
+    def _workers(self) -> int:
+        """The number of batches that run at once. On a CPU, each has one thread: threads need not wait for each other."""
+        return self.threads if self.batch_tokens is not None and self.runs_on == "cpu" else 1
+
+    def _run_all(self, prepared: Iterator[Prepared]) -> Iterator[tuple[Ints, FloatArray]]:
+        """Run batches in other threads, while this one makes the next."""
+        import torch
+
+        running = deque[tuple[Ints, Future[FloatArray]]]()
+        n_threads = torch.get_num_threads()
+        with ThreadPoolExecutor(self._workers) as pool:
+            for rows, batch, ready in prepared:
+                for name in self.weights_held:
+                    getattr(self, name)  # loads the model before several threads need it
+                running.append((rows, pool.submit(self._run_within_memory, batch, ready)))
+                if len(running) > self._workers:
+                    done, found = running.popleft()
+                    yield done, found.result()
+            yield from ((rows, found.result()) for rows, found in running)
+        torch.set_num_threads(n_threads)  # MKL has one number for all threads
+
+    def _set_threads(self) -> None:
+        """Set the number of torch's threads for a batch."""
+        import torch
+
+        torch.set_num_threads(self.threads // self._workers)
 
     def _batches(self, read: Sequence[Any]) -> Iterator[Sequence[int]]:
         if self.batch_tokens is None:
             yield range(len(read))
             return
-        lengths = self._lengths(list(read))
+        with self._tokenizing:
+            lengths = self._lengths(list(read))
         order, start = np.argsort(-lengths, kind="stable"), 0
         while start < len(order):
             longest = max(int(lengths[order[start]]), 1)
@@ -179,14 +216,24 @@ class TransformerFolder(ReadsTexts, RunsReduced):
             return self.batch_tokens
         return BATCH_TOKENS[self.runs_on.partition(":")[0]]
 
-    def _use_less_memory(self, n_rows: int) -> None:
+    def _prepare(self, batch: list[str]) -> Any:
+        with self._tokenizing:
+            return self._tokenized(batch)
+
+    def _use_less_memory(self, batch: list[str]) -> None:
         if self.batch_tokens is None:
-            super()._use_less_memory(n_rows)
+            super()._use_less_memory(batch)
             return
-        self.batch_tokens = max(self._most_tokens // 2, 1)
+        with self._tokenizing:
+            positions = int(self._lengths(batch).max()) * len(batch)
+        self.batch_tokens = min(self._most_tokens, max(positions, 1))
         _log.warning(
             f"{self.name}: memory is lacking, batches have {self.batch_tokens} tokens from now on."
         )
+
+    @abstractmethod
+    def _tokenized(self, batch: list[str]) -> Any:
+        """Return the input of `_run` for a batch of texts."""
 
     @abstractmethod
     def _lengths(self, texts: list[str]) -> Ints:

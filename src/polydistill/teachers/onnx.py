@@ -15,8 +15,8 @@ from polydistill.errors import DataError, MissingDataError, ShapeError, UnknownN
 from polydistill.teachers import TEACHERS
 from polydistill.teachers._devices import FIDELITY, RunsReduced, Similarity
 from polydistill.teachers._onnx import RunsOnnx
-from polydistill.teachers._readers import ReadsTexts
-from polydistill.teachers._texts import Ints, Tokens, mean_over_tokens, unit_length
+from polydistill.teachers._readers import Ints, ReadsTexts
+from polydistill.teachers._texts import Tokens, mean_over_tokens, unit_length
 
 POOLINGS: dict[str, Callable[[FloatArray, Ints], FloatArray]] = {
     "none": lambda vectors, _mask: vectors,

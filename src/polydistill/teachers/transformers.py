@@ -1,6 +1,5 @@
 """Any encoder or decoder that transformers can load, with mean, first-token or last-token pooling."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -8,8 +7,8 @@ import numpy as np
 
 from polydistill.contracts import FloatArray
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import reading
-from polydistill.teachers._texts import Ints, Tokens, TransformerFolder
+from polydistill.teachers._readers import Ints, reading
+from polydistill.teachers._texts import Tokens, TransformerFolder
 
 
 @TEACHERS.register("transformers")
@@ -47,17 +46,20 @@ class TransformersTeacher(TransformerFolder):
         if model.config.is_encoder_decoder:
             model = model.get_encoder()
         if self.compiled:
-            model.compile(dynamic=True)
+            model.compile(**self._compiling)
         return model.to(torch.device(self.runs_on))
 
     def _lengths(self, texts: list[str]) -> Ints:
         return self._tokens.lengths(texts)
 
-    def _run(self, texts: Sequence[str]) -> FloatArray:
+    def _tokenized(self, batch: list[str]) -> tuple[Ints, Ints]:
+        return self._tokens(batch)
+
+    def _run(self, batch: tuple[Ints, Ints]) -> FloatArray:
         import torch
 
-        torch.set_num_threads(self.threads)
-        ids, mask = (torch.from_numpy(one).to(self.runs_on) for one in self._tokens(texts))
+        self._set_threads()
+        ids, mask = (torch.from_numpy(one).to(self.runs_on) for one in batch)
         with torch.inference_mode():
             hidden = self._encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
         if self.pooling == "cls":

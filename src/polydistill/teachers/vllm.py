@@ -10,8 +10,8 @@ from polydistill.config.nodes import Count, Precision, Share, Width
 from polydistill.contracts import FloatArray
 from polydistill.errors import ParamsError
 from polydistill.teachers import TEACHERS
-from polydistill.teachers._readers import reading
-from polydistill.teachers._texts import OWN, Ints, TransformerFolder, unit_length
+from polydistill.teachers._readers import Ints, reading
+from polydistill.teachers._texts import OWN, TransformerFolder, unit_length
 
 
 @TEACHERS.register("vllm")
@@ -41,6 +41,11 @@ class VllmTeacher(TransformerFolder):
     family = "vllm"
     poolings = (OWN, *TransformerFolder.poolings)
     packages: ClassVar = {"vllm": "vllm"}
+    weights_held = ("_engine",)
+
+    @property
+    def _workers(self) -> int:
+        return 1
 
     def __init__(  # noqa: PLR0913  options of params.yaml
         self,
@@ -118,13 +123,15 @@ class VllmTeacher(TransformerFolder):
     def _lengths(self, texts: list[str]) -> Ints:
         return np.array([len(ids) for ids in self._tokens(texts)], dtype=np.int64)
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        tokens = self._tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
+    def _tokens(self, texts: list[str]) -> list[list[int]]:
+        tokens = self._tokenizer(texts, truncation=True, max_length=self.max_tokens)
         return [list(ids) for ids in tokens["input_ids"]]
 
-    def _run(self, texts: Sequence[str]) -> FloatArray:
-        prompts = [{"prompt_token_ids": ids} for ids in self._tokens(texts)]
-        found = self._engine.embed(prompts, use_tqdm=False)
+    def _tokenized(self, batch: list[str]) -> list[dict[str, list[int]]]:
+        return [{"prompt_token_ids": ids} for ids in self._tokens(batch)]
+
+    def _run(self, batch: list[dict[str, list[int]]]) -> FloatArray:
+        found = self._engine.embed(batch, use_tqdm=False)
         values = np.array([one.outputs.embedding for one in found], dtype=np.float32)
         if self.truncate_dim is not None:
             return self._shortened(values)
