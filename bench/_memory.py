@@ -6,18 +6,24 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench._project import TRANSFORMER, open_student, read_project, teacher_dims
+from bench._project import (
+    TRANSFORMER,
+    open_embeddings_of,
+    open_stored_corpus,
+    open_student,
+    read_project,
+    teacher_dims,
+    train_briefly,
+)
 from polydistill.config.params import Params
 from polydistill.contracts import Student
-from polydistill.data.corpora import StoredCorpus, open_corpus
-from polydistill.data.modalities.text import TextModality
+from polydistill.data.corpora import StoredCorpus
 from polydistill.embeddings.store import open_corpus_embeddings
 from polydistill.project.layout import Layout
 from polydistill.training.standardise import fit_standardiser
@@ -28,13 +34,12 @@ STEPS = 2
 def main(which: str, kind: str) -> None:
     """Read the corpus and all its teacher embeddings, and train for a few steps."""
     params = read_project()
-    settings = params.modality("text").corpus
-    corpus = open_corpus(Layout(Path(), "text").corpus, settings, TextModality())
+    corpus = open_stored_corpus(params)
     student = open_student(
         params, TRANSFORMER if kind == "transformer" else params.modality("text").student
     )
     if which == "all":
-        _train_with_all(params, student, corpus)
+        train_briefly(params, student, corpus, open_embeddings_of(params, corpus), STEPS)
     else:
         _train_alone(params, student, corpus)
     sys.stdout.write(f"{peak_mib():.0f}\n")
@@ -49,34 +54,6 @@ def peak_mib() -> float:
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
     return float(line.split()[1]) / 1024
-
-
-def _train_with_all(params: Params, student: Student, corpus: StoredCorpus) -> None:
-    """Train as the distill stage does: all teachers, heads, geometry and Trainer."""
-    from bench._project import build_model
-    from polydistill.training.dataset import Batches
-    from polydistill.training.distillation import standardised_targets
-    from polydistill.training.trainer import TrainingPlan, train
-
-    stored = open_corpus_embeddings(
-        Layout(Path(), "text").corpus_embeddings(params.enabled_teachers("text")), corpus.ids
-    )
-    model = build_model(params, student, {name: one.dim for name, one in stored.items()})
-    trained = np.ones(len(corpus), dtype=np.bool_)
-    targets = standardised_targets(stored, trained, model.weighting, {})
-    present = {name: torch.from_numpy(one.present.copy()) for name, one in stored.items()}
-    size = params.modality("text").training.batch_size
-    training = params.modality("text").training.model_copy(update={"epochs": 1})
-    with tempfile.TemporaryDirectory() as folder:
-        plan = TrainingPlan(
-            training, params.seed, params.precision, tuple(stored), Path(folder) / "checkpoints"
-        )
-        train(
-            model,
-            Batches(corpus.examples, student.collate, targets, present),
-            (np.arange(STEPS * size), np.arange(STEPS * size, (STEPS + 1) * size)),
-            plan,
-        )
 
 
 def _train_alone(params: Params, student: Student, corpus: StoredCorpus) -> None:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from polydistill.config.nodes import Plugin
 from polydistill.config.params import Params, load_params
 from polydistill.contracts import Student
+from polydistill.data.corpora import StoredCorpus, open_corpus
 from polydistill.data.files import read_table
+from polydistill.data.modalities.text import TextModality
+from polydistill.embeddings.store import StoredEmbeddings, open_corpus_embeddings
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
 from polydistill.losses.relational import build_geometry
 from polydistill.project.layout import Layout
 from polydistill.students import STUDENTS, load_student
+from polydistill.training.dataset import Batches
+from polydistill.training.distillation import standardised_targets
 from polydistill.training.model import DistillationModel
+from polydistill.training.trainer import TrainingPlan, train
 from polydistill.training.weighting import WEIGHTINGS
 
 TRANSFORMER = Plugin.model_validate(
@@ -68,3 +77,41 @@ def build_model(params: Params, student: Student, dims: dict[str, int]) -> Disti
     loss = partial(LOSSES.get(block.loss.name), **block.loss.options)
     weighting = WEIGHTINGS.get(block.weighting.name)(len(dims), **block.weighting.options)
     return DistillationModel(student, heads, loss, geometry, block.geometry_weight, weighting)
+
+
+def open_stored_corpus(params: Params) -> StoredCorpus:
+    """Return the corpus that the validate stage wrote."""
+    settings = params.modality("text").corpus
+    return open_corpus(Layout(Path(), "text").corpus, settings, TextModality())
+
+
+def open_embeddings_of(params: Params, corpus: StoredCorpus) -> Mapping[str, StoredEmbeddings]:
+    """Return the stored embeddings of all enabled teachers."""
+    folders = Layout(Path(), "text").corpus_embeddings(params.enabled_teachers("text"))
+    return open_corpus_embeddings(folders, corpus.ids)
+
+
+def train_briefly(
+    params: Params,
+    student: Student,
+    corpus: StoredCorpus,
+    stored: Mapping[str, StoredEmbeddings],
+    steps: int,
+) -> None:
+    """Train for a few steps as the distill stage does: all teachers, heads, geometry and Trainer."""
+    model = build_model(params, student, {name: one.dim for name, one in stored.items()})
+    trained = np.ones(len(corpus), dtype=np.bool_)
+    targets = standardised_targets(stored, trained, model.weighting, {})
+    present = {name: torch.from_numpy(one.present.copy()) for name, one in stored.items()}
+    size = params.modality("text").training.batch_size
+    training = params.modality("text").training.model_copy(update={"epochs": 1})
+    with tempfile.TemporaryDirectory() as folder:
+        plan = TrainingPlan(
+            training, params.seed, params.precision, tuple(stored), Path(folder) / "checkpoints"
+        )
+        train(
+            model,
+            Batches(corpus.examples, student.collate, targets, present),
+            (np.arange(steps * size), np.arange(steps * size, (steps + 1) * size)),
+            plan,
+        )

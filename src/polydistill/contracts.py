@@ -113,6 +113,27 @@ class ReducedPrecision(Protocol):
         """Return the same teacher in float32; None if it computes in float32 already."""
 
 
+@runtime_checkable
+class HasGraph(Protocol):
+    """What a student has that can be written as ONNX.
+
+    Attributes:
+        dim: Width of the embeddings.
+        max_tokens: The number of tokens after which a text is truncated; None: no limit, or no tokens.
+        special_tokens: Whether its tokenizer adds special tokens.
+    """
+
+    dim: int
+    max_tokens: int | None
+    special_tokens: bool
+
+    def graph(self) -> nn.Module:
+        """Return a module from padded inputs to embeddings of length one, `(batch, dim)`."""
+
+    def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Return the inputs of the module by the names of its arguments; the second axis of tokens is padded."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """One expectation about a table, in the vocabulary of Great Expectations.

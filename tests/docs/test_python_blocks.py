@@ -29,7 +29,7 @@ PYTHON = blocks("python")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the pages name: a corpus, tasks, a student with its heads, a table of embeddings."""
+    """A folder with what the pages name: a corpus, tasks, a student with its heads, also as ONNX, and embeddings."""
     folder = tmp_path_factory.mktemp("pages")
     pd.DataFrame({"text": TEXTS}).to_csv(folder / "texts.csv", index=False)
     labels = ["new" if "red" in text or "small" in text else "used" for text in TEXTS]
@@ -45,6 +45,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         progress=False,
     )
     student.save(folder / "artifacts" / "text")
+    student.save_onnx(folder / "student-onnx", TEXTS, int8=True)
     return folder
 
 

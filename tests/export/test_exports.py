@@ -257,3 +257,27 @@ def test_the_command_writes_an_export_that_encode_reads(
     bad = run.invoke(app, ["export", "text", "--as", "plain", "-o", target, "--option", "a"])  # fmt: skip
     assert bad.exit_code == 2
     assert "--option must be name=value" in bad.output
+
+
+def test_the_command_writes_onnx_files(
+    project: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+    target, run = str(tmp_path / "onnx"), CliRunner()
+
+    made = run.invoke(
+        app, ["export", "text", "--as", "onnx", "-o", target, "--option", "int8=true", "--json"]
+    )
+    bad = run.invoke(
+        app, ["export", "text", "--as", "onnx", "-o", f"{target}2", "--option", "int8=1"]
+    )
+
+    report = json.loads(made.output)
+    assert report["difference"] < 1e-5
+    assert report["checked"] > 0
+    assert {path.name for path in (tmp_path / "onnx").iterdir()} == {
+        "model.onnx", "model_quantized.onnx", "onnx.json", "tokenizer.json"
+    }  # fmt: skip
+    assert bad.exit_code == 2
+    assert "--as onnx has one option" in bad.output
+    assert not Path(f"{target}2").exists()

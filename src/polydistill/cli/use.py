@@ -12,6 +12,7 @@ from polydistill.cli.console import plain, show
 from polydistill.cli.options import ROOT, AsJson, Examples, Modality, Version, project_params
 
 commands = typer.Typer()
+ONNX = "onnx"
 
 
 @commands.command(
@@ -62,7 +63,7 @@ def encode(
 def export(
     modality: Modality,
     name: Annotated[
-        str, typer.Option("--as", help="An export: plain, whitened, predicted-consensus.")
+        str, typer.Option("--as", help="plain, whitened, predicted-consensus or onnx.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
     *,
@@ -71,12 +72,12 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the student to a folder, plain or whitened."""
+    """Write the student to a folder: plain, whitened or as ONNX."""
     import yaml
 
     from polydistill.config.nodes import Plugin
     from polydistill.errors import ParamsError
-    from polydistill.stages.exports import export_student
+    from polydistill.stages.exports import export_onnx, export_student
 
     options = {}
     for one in option or []:
@@ -84,9 +85,15 @@ def export(
         if not (key and equals and value):
             raise ParamsError(f"--option must be name=value, as in shrinkage=0.5, got {one!r}.")
         options[key] = yaml.safe_load(value)
+    if name == ONNX:
+        int8 = options.pop("int8", False)
+        if options or not isinstance(int8, bool):
+            raise ParamsError("--as onnx has one option: int8=true or int8=false.")
+        report = export_onnx(ROOT, project_params(), modality, output, int8=int8)
+        show({**plain(report), "folder": str(output)}, as_json=as_json)
+        return
     plugin = Plugin.model_validate({**options, "name": name})
-    report = export_student(ROOT, project_params(), modality, plugin, output)
-    show(report, as_json=as_json)
+    show(export_student(ROOT, project_params(), modality, plugin, output), as_json=as_json)
 
 
 @commands.command(

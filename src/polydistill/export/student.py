@@ -18,6 +18,7 @@ from polydistill.contracts import FloatArray, Modality
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import as_examples
 from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError, short
+from polydistill.export.onnx import OnnxReport, save_onnx
 from polydistill.export.predicted_embeddings import PredictedEmbedding, TeacherPredictor
 from polydistill.project.files import copy_folder, put_in_place, write_atomic, written_to
 from polydistill.students import CARD, encode, load_student, read_student_card
@@ -199,6 +200,26 @@ class Student:
                 write_atomic(made / CARD, text + "\n")
                 put_in_place(made, target)
         return target
+
+    def save_onnx(
+        self, folder: str | Path, examples: Iterable[object], *, int8: bool = False
+    ) -> OnnxReport:
+        """Write the student as an ONNX file, which ONNX Runtime runs without PyTorch.
+
+        The folder gets `model.onnx`, whose output `sentence_embedding` has length one; with `int8`, also
+        `model_quantized.onnx` with 8-bit weights; and `onnx.json`, which states how to prepare the inputs.
+
+        Args:
+            folder: The folder to write.
+            examples: Some real examples, with which the files are compared with the student.
+            int8: Whether to write the int8 file too.
+
+        Raises:
+            ParamsError: The student has no form in ONNX, or the folder cannot be written.
+            DataError: An example cannot be read, the folder holds something else, or the file gives other embeddings.
+            MissingExtraError: `pip install "polydistill[onnx]"` was not run.
+        """
+        return save_onnx(self._student, folder, as_examples(examples, self._kind), int8=int8)
 
     @property
     def _has_heads(self) -> bool:

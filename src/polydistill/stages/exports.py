@@ -1,4 +1,4 @@
-"""Exports the student together with a map that improves cosine similarities.
+"""Exports the student together with a map that improves cosine similarities, or as ONNX.
 
 This is not a DVC stage: it reads the outputs of the stages.
 """
@@ -18,6 +18,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.errors import DataError
 from polydistill.export.bundle import Export, heads_for, load_export, save_export
 from polydistill.export.kinds import EXPORTS
+from polydistill.export.onnx import CHECKED, OnnxReport, save_onnx
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student
@@ -77,6 +78,18 @@ def export_student(
     return ExportReport(
         plugin.name, made.dim, len(embeddings), made.card.student_sha256, str(folder)
     )
+
+
+def export_onnx(
+    root: Path, params: Params, modality: str, folder: Path, *, int8: bool = False
+) -> OnnxReport:
+    """Write the student as ONNX; held-out rows of the corpus are embedded by both. See `export.onnx.save_onnx`."""
+    layout, block = Layout(root, modality), params.modality(modality)
+    use_threads(params.threads)
+    corpus = open_corpus(layout.corpus, block.corpus, MODALITIES.get(modality)())
+    rows = np.flatnonzero(held_out_mask(corpus.groups, block.corpus.held_out))[:CHECKED]
+    examples = [corpus.examples[row] for row in rows.tolist()]
+    return save_onnx(load_student(layout.student), folder, examples, int8=int8)
 
 
 def fit_export(layout: Layout, plugin: Plugin, embeddings: FloatArray) -> Export:

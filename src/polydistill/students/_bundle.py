@@ -90,6 +90,12 @@ class BagStudent(SavedStudent):
     """
 
     module: nn.EmbeddingBag
+    max_tokens: int | None = None
+    special_tokens = False
+
+    @abstractmethod
+    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `contracts.Student.collate`."""
 
     def __init__(self, weights: Tensor) -> None:
         n_tokens, self.dim = weights.shape
@@ -100,9 +106,46 @@ class BagStudent(SavedStudent):
         embeddings: Tensor = self.module(features["input_ids"], features["offsets"])
         return embeddings
 
+    def graph(self) -> nn.Module:
+        """See `contracts.HasGraph.graph`."""
+
+        def mean(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            mask = attention_mask.unsqueeze(-1).to(self.module.weight.dtype)
+            return (self.module.weight[input_ids] * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+        return TokenGraph(self.module, mean)
+
+    def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `contracts.HasGraph.graph_inputs`."""
+        bag = self.collate(examples)
+        rows = bag["input_ids"].tensor_split(bag["offsets"][1:].cpu())
+        padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+        masks = [torch.ones_like(row) for row in rows]
+        mask = nn.utils.rnn.pad_sequence(masks, batch_first=True)
+        if not padded.shape[1]:  # only empty texts
+            padded = mask = padded.new_zeros((len(rows), 1))
+        return {"input_ids": padded, "attention_mask": mask}
+
     def _write(self, folder: Path) -> None:
         write_weights(folder, {"embedding.weight": self.module.weight})
         write_modules(folder, [("StaticEmbedding", "")])
+
+
+class TokenGraph(nn.Module):
+    """From padded tokens to embeddings of length one, for ONNX.
+
+    Args:
+        module: The student's module, whose weights are used.
+        forward: A function from `input_ids` and `attention_mask`, both `(batch, tokens)`, to embeddings.
+    """
+
+    def __init__(self, module: nn.Module, forward: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.module, self._embed = module, forward
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return embeddings, `(batch, dim)`."""
+        return nn.functional.normalize(self._embed(input_ids, attention_mask), dim=-1)
 
 
 def bag_features(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:

@@ -120,6 +120,8 @@ class ImageEncoderStudent(NetworkStudent):
     """See `contracts.Student`."""
 
     name, settings_file, network = "image-encoder", "image_encoder.json", PooledEncoder
+    max_tokens: int | None = None
+    special_tokens = False
 
     @classmethod
     def build(
@@ -161,6 +163,26 @@ class ImageEncoderStudent(NetworkStudent):
         for row, example in enumerate(examples):
             pixels[row] = square(read_image(example), side)
         return {"pixels": torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255}
+
+    def graph(self) -> nn.Module:
+        """See `contracts.HasGraph.graph`."""
+        return _PixelGraph(self.module)
+
+    def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `contracts.HasGraph.graph_inputs`."""
+        return self.collate(examples)
+
+
+class _PixelGraph(nn.Module):
+    """From pixels to embeddings of length one, for ONNX."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return embeddings, `(batch, dim)`, of pixels `(batch, 3, side, side)` in [0, 1]."""
+        return nn.functional.normalize(self.module(pixels), dim=-1)
 
 
 def _around_zero(rows: int, columns: int) -> Tensor:

@@ -37,6 +37,7 @@ class StaticStudent(BagStudent):
     def __init__(self, tokenizer: Tokenizer, weights: Tensor) -> None:
         super().__init__(weights)
         self.tokenizer = tokenizer
+        self.max_tokens = (tokenizer.truncation or {}).get("max_length")
 
     @classmethod
     def build(  # noqa: PLR0913 - its keywords are the options in params.yaml

@@ -1,5 +1,6 @@
 """A small transformer: a checkpoint, some of its layers, or the same architecture with random weights."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -30,6 +31,7 @@ class TransformerStudent(_bundle.SavedStudent):
     reader: ClassVar[str] = "Transformer"
     """The class of the bundle's first module in sentence-transformers."""
     module: Any
+    special_tokens = True
 
     def __init__(self, module: Any, tokenizer: Any, pooling: str, max_tokens: int) -> None:
         if pooling not in ("mean", "cls"):
@@ -37,7 +39,7 @@ class TransformerStudent(_bundle.SavedStudent):
         if getattr(module, "pooler", None) is not None:
             module.pooler = None  # the pooler is not used, and its weights are random if the checkpoint lacks them
         self.module, self.dim = module, int(module.config.hidden_size)
-        self._tokenizer, self._pooling, self._max_tokens = tokenizer, pooling, max_tokens
+        self._tokenizer, self._pooling, self.max_tokens = tokenizer, pooling, max_tokens
 
     @classmethod
     def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -102,7 +104,7 @@ class TransformerStudent(_bundle.SavedStudent):
             _bundle.as_texts(examples),
             padding=True,
             truncation=True,
-            max_length=self._max_tokens,
+            max_length=self.max_tokens,
             return_tensors="pt",
             return_token_type_ids=False,
         )
@@ -115,6 +117,21 @@ class TransformerStudent(_bundle.SavedStudent):
             return tokens[:, 0]
         mask = features["attention_mask"].unsqueeze(-1).to(tokens.dtype)
         return (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+    def graph(self) -> nn.Module:
+        """See `contracts.HasGraph.graph`. ONNX Runtime is fastest with attention as plain matrix products."""
+        module = copy.deepcopy(self.module)
+        module.set_attn_implementation("eager")
+        plain = TransformerStudent(module, self._tokenizer, self._pooling, self.max_tokens)
+
+        def pooled(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            return plain.forward({"input_ids": input_ids, "attention_mask": attention_mask})
+
+        return _bundle.TokenGraph(module, pooled)
+
+    def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `contracts.HasGraph.graph_inputs`."""
+        return self.collate(examples)
 
     def _write(self, folder: Path) -> None:
         self.module.save_pretrained(folder)
@@ -131,7 +148,7 @@ class TransformerStudent(_bundle.SavedStudent):
             "pooling_mode_mean_tokens": self._pooling == "mean",
         }
         _bundle.write_json(folder / "1_Pooling/config.json", pooling)
-        settings = {"do_lower_case": False, "max_seq_length": self._max_tokens}
+        settings = {"do_lower_case": False, "max_seq_length": self.max_tokens}
         _bundle.write_json(folder / "sentence_bert_config.json", settings)
         _bundle.write_modules(folder, [(self.reader, ""), ("Pooling", "1_Pooling")])
 

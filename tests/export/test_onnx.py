@@ -1,0 +1,115 @@
+"""Students as ONNX files: the same embeddings without PyTorch, an int8 twin, clear errors, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+import polydistill
+from polydistill.contracts import Student
+from polydistill.errors import DataError, ParamsError
+from polydistill.export.onnx import INT8, MODEL, OnnxReport, save_onnx
+from polydistill.students import STUDENTS, encode
+from tests.made_images import png
+from tests.teachers.test_architectures import save
+
+TEXTS = ["the cat sat", "a dog ran", "the dog ran the cat ran the dog", "a", ""]
+MOLECULES = ["CCO", "c1ccccc1", "CC(=O)Oc1ccccc1C(=O)O", "C"]
+
+
+def build(name: str, tmp_path: Path) -> tuple[Student, list[Any]]:
+    """Return a small student with random weights, and examples for it."""
+    draw = torch.Generator().manual_seed(0)
+    checkpoint = str(save(tmp_path / "bert", "bert"))
+    if name == "transformer":
+        return STUDENTS.get(name).build((), draw, model=checkpoint, max_tokens=8), TEXTS
+    if name == "static":
+        options = {"tokenizer": f"{checkpoint}/tokenizer.json", "dim": 16}
+        return STUDENTS.get(name).build(TEXTS, draw, **options), TEXTS
+    if name == "smiles-transformer":
+        options = {"dim": 32, "layers": 2, "heads": 2, "min_count": 1}
+        return STUDENTS.get(name).build(MOLECULES, draw, **options), MOLECULES
+    encoder = {"model_type": "resnet", "hidden_sizes": [8], "depths": [1], "embedding_size": 8}
+    student = STUDENTS.get("image-encoder").build((), draw, encoder=encoder, size=16, dim=8)
+    return student, [png(seed) for seed in range(3)]
+
+
+def unit(values: Any) -> Any:
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+
+
+@pytest.mark.parametrize("name", ["static", "transformer", "smiles-transformer", "image-encoder"])
+def test_the_file_gives_the_embeddings_of_the_student(name: str, tmp_path: Path) -> None:
+    student, examples = build(name, tmp_path)
+
+    report = save_onnx(student, tmp_path / "onnx", examples)
+
+    assert report.difference < 1e-5
+    assert report.dim == student.dim
+    assert report.checked == len(examples)
+    written = json.loads((tmp_path / "onnx/onnx.json").read_text())
+    assert OnnxReport(**{**written, "inputs": tuple(written["inputs"])}) == report
+    assert not list(tmp_path.glob(".polydistill-*"))
+
+
+@pytest.mark.parametrize("name", ["static", "transformer"])
+def test_tokenizers_and_onnx_runtime_alone_give_the_embeddings(name: str, tmp_path: Path) -> None:
+    student, examples = build(name, tmp_path)
+    report = save_onnx(student, tmp_path / "onnx", examples)
+
+    tokenizer = Tokenizer.from_file(str(tmp_path / "onnx/tokenizer.json"))
+    tokenizer.enable_padding()
+    tokenizer.enable_truncation(report.max_tokens or 512)
+    read = tokenizer.encode_batch(examples, add_special_tokens=bool(report.add_special_tokens))
+    feed = {
+        "input_ids": np.array([one.ids for one in read]),
+        "attention_mask": np.array([one.attention_mask for one in read]),
+    }
+    [found] = ort.InferenceSession(tmp_path / "onnx" / MODEL).run(["sentence_embedding"], feed)
+
+    np.testing.assert_allclose(found, unit(encode(student, examples)), atol=1e-5)
+
+
+def test_the_int8_file_is_smaller_and_similar(tmp_path: Path) -> None:
+    student, examples = build("transformer", tmp_path)
+
+    report = save_onnx(student, tmp_path / "onnx", examples, int8=True)
+
+    assert report.cosine_int8 is not None
+    lowest, mean = report.cosine_int8
+    assert 0.9 < lowest <= mean <= 1
+    sizes = [(tmp_path / "onnx" / name).stat().st_size for name in (MODEL, INT8)]
+    assert sizes[1] < sizes[0]
+
+
+def test_a_student_without_a_graph_and_a_foreign_folder_are_refused(tmp_path: Path) -> None:
+    draw = torch.Generator().manual_seed(0)
+    gine = STUDENTS.get("gine").build(MOLECULES, draw, dim=16, layers=1, hidden=16)
+    with pytest.raises(ParamsError, match="'gine' cannot be written as ONNX"):
+        save_onnx(gine, tmp_path / "onnx", MOLECULES)
+    student, examples = build("static", tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="is not empty"):
+        save_onnx(student, tmp_path / "mine", examples)
+    with pytest.raises(DataError, match="at least one example"):
+        save_onnx(student, tmp_path / "onnx", [])
+    assert (tmp_path / "mine/notes.txt").read_text() == "mine"
+    assert not (tmp_path / "onnx").exists()
+
+
+def test_the_api_writes_a_student_as_onnx(tmp_path: Path) -> None:
+    student, examples = build("static", tmp_path)
+    student.save(tmp_path / "student")
+
+    loaded = polydistill.load(tmp_path / "student", modality="text")
+    first = loaded.save_onnx(tmp_path / "onnx", examples)
+
+    assert loaded.save_onnx(tmp_path / "onnx", examples) == first
