@@ -18,8 +18,8 @@ from bench._project import (
     open_stored_corpus,
     open_student,
     read_project,
+    short_training,
     teacher_dims,
-    train_briefly,
 )
 from polydistill.config.params import Params
 from polydistill.contracts import Student
@@ -39,7 +39,7 @@ def main(which: str, kind: str) -> None:
         params, TRANSFORMER if kind == "transformer" else params.modality("text").student
     )
     if which == "all":
-        train_briefly(params, student, corpus, open_embeddings_of(params, corpus), STEPS)
+        short_training(params, student, corpus, open_embeddings_of(params, corpus), STEPS)()
     else:
         _train_alone(params, student, corpus)
     sys.stdout.write(f"{peak_mib():.0f}\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -91,27 +91,28 @@ def open_embeddings_of(params: Params, corpus: StoredCorpus) -> Mapping[str, Sto
     return open_corpus_embeddings(folders, corpus.ids)
 
 
-def train_briefly(
+def short_training(
     params: Params,
     student: Student,
     corpus: StoredCorpus,
     stored: Mapping[str, StoredEmbeddings],
     steps: int,
-) -> None:
-    """Train for a few steps as the distill stage does: all teachers, heads, geometry and Trainer."""
+) -> Callable[[], object]:
+    """Return a function that trains for a few steps as the distill stage does: all teachers, heads, geometry, Trainer."""
     model = build_model(params, student, {name: one.dim for name, one in stored.items()})
     trained = np.ones(len(corpus), dtype=np.bool_)
     targets = standardised_targets(stored, trained, model.weighting, {})
     present = {name: torch.from_numpy(one.present.copy()) for name, one in stored.items()}
-    size = params.modality("text").training.batch_size
+    batches = Batches(corpus.examples, student.collate, targets, present)
     training = params.modality("text").training.model_copy(update={"epochs": 1})
-    with tempfile.TemporaryDirectory() as folder:
-        plan = TrainingPlan(
-            training, params.seed, params.precision, tuple(stored), Path(folder) / "checkpoints"
-        )
-        train(
-            model,
-            Batches(corpus.examples, student.collate, targets, present),
-            (np.arange(steps * size), np.arange(steps * size, (steps + 1) * size)),
-            plan,
-        )
+    size = training.batch_size
+    rows = (np.arange(steps * size), np.arange(steps * size, (steps + 1) * size))
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            plan = TrainingPlan(
+                training, params.seed, params.precision, tuple(stored), Path(folder) / "checkpoints"
+            )
+            train(model, batches, rows, plan)
+
+    return run

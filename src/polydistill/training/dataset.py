@@ -3,8 +3,11 @@
 import hashlib
 import math
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +23,9 @@ WINDOW, BLOCK = 2**20, 4_096
 """The numbers of examples of a window and of a block of `EpochsSampler`."""
 DRAWN = 65_536
 """The number of indices that become Python numbers at once."""
+AHEAD = 2
+"""The number of batches that are made before the model needs them."""
+T = TypeVar("T")
 Targets = Tensor | StandardisedRows
 """Standardised embeddings of one teacher, `(n_rows, teacher_dim)`, in memory or on disk."""
 
@@ -100,6 +106,20 @@ class EpochsSampler(Sampler[int]):
             first = blocks[start : start + WINDOW // BLOCK, None] * BLOCK
             rows = (first + np.arange(BLOCK)).ravel()
             yield generator.permutation(rows[rows < self._n_examples])
+
+
+def computed_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield the items in order; a thread computes the next ones meanwhile, at most `AHEAD`.
+
+    Examples:
+        >>> list(computed_ahead(iter("abc")))
+        ['a', 'b', 'c']
+    """
+    with ThreadPoolExecutor(1) as pool:
+        ahead = deque(pool.submit(list, islice(items, 1)) for _ in range(AHEAD))
+        while found := ahead.popleft().result():
+            ahead.append(pool.submit(list, islice(items, 1)))
+            yield found[0]
 
 
 class Batches:

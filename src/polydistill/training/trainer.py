@@ -25,7 +25,7 @@ from polydistill.errors import DivergedError, ParamsError
 from polydistill.project.files import remove
 from polydistill.training import guard
 from polydistill.training.checkpoints import CompleteCheckpoints, newest_checkpoint, step_of
-from polydistill.training.dataset import Batches, EpochsSampler, RowNumbers
+from polydistill.training.dataset import Batches, EpochsSampler, RowNumbers, computed_ahead
 from polydistill.training.guard import Restart
 from polydistill.training.processes import Shares, agreed, count, from_first, rank
 
@@ -226,6 +226,8 @@ class _DistillationTrainer(transformers.Trainer):
             self.add_callback(plan.callback)
         self._plan, self._restarts = plan, tuple(restarts)
         self._trained = self._no_losses()
+        self._source: Iterator[Any] | None = None
+        self._batches: Iterator[Any] = iter(())
 
     def run(self, newest: Path | None) -> TrainingResult:
         """Train from the newest checkpoint or from the start, or only evaluate if the plan has no epochs."""
@@ -268,6 +270,12 @@ class _DistillationTrainer(transformers.Trainer):
             return DataLoader(rows, params.batch_size, sampler=order, collate_fn=collate)
         shares = Shares(order, params.batch_size, (rank(), count()))
         return DataLoader(rows, batch_sampler=shares, collate_fn=collate)
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], *rest: Any) -> Any:
+        """Return the next batches, which a thread made while the model ran."""
+        if epoch_iterator is not self._source:
+            self._source, self._batches = epoch_iterator, computed_ahead(epoch_iterator)
+        return super().get_batch_samples(self._batches, *rest)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         outputs = model(**inputs)
