@@ -160,7 +160,19 @@ def _export(student: HasGraph, file: Path, examples: list[Example]) -> None:
             verbose=False,
         )
         assert program is not None  # noqa: S101 - with `dynamo`
+        _keep_norms(program.model.graph)
         program.save(file)
+
+
+def _keep_norms(graph: Any) -> None:
+    """Write the sums before layer normalisation as `Sum`, the same as `Add`.
+
+    ONNX Runtime joins `Add` and `LayerNormalization` to one operator that takes several times as long as the two.
+    """
+    for node in graph:
+        before = node.inputs[0].producer() if node.op_type == "LayerNormalization" else None
+        if before is not None and before.op_type == "Add":
+            before.op_type = "Sum"
 
 
 def _quantize(folder: Path) -> None:
