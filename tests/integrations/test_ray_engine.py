@@ -17,6 +17,7 @@ from polydistill.config.params import Params, parse_params
 from polydistill.contracts import Progress, silent
 from polydistill.data.ids import pack_ids
 from polydistill.embeddings.compute import LOCAL, Engine
+from polydistill.embeddings.exchange import Exchange
 from polydistill.embeddings.store import WriteReport, open_embeddings, write_embeddings
 from polydistill.errors import InfrastructureError, ParamsError, StoreError
 from polydistill.integrations.ray_engine import RayEngine
@@ -29,10 +30,16 @@ TEXTS = [f"text number {row}" for row in range(N_ROWS)]
 OPTIONS = {"dim": 8}
 
 
-def params(address: str | None = None, workers: int | None = 2, **options: object) -> Params:
+def params(
+    address: str | None = None,
+    workers: int | None = 2,
+    exchange: str | None = None,
+    **options: object,
+) -> Params:
     tree = text_params()
     tree["threads"] = 1
     tree["embed"] = {"engine": "ray", "ray_address": address, "workers": workers}
+    tree["embed"]["exchange"] = exchange
     tree["text"]["tasks"] = {}
     tree["text"]["teachers"] = {"hash": {"family": "hashing", **OPTIONS, **options}}
     return parse_params(tree)
@@ -101,6 +108,20 @@ def test_the_bytes_are_those_of_the_local_engine_although_a_machine_is_lost(
     assert not ray.is_initialized()
     again = write(tmp_path, RayEngine(params("127.0.0.1:1"), "text", "hash"))
     assert (again.computed, again.reused) == (0, N_ROWS // SHARD_ROWS)  # without a cluster
+
+
+def test_machines_without_a_common_folder_exchange_shards_at_a_url(
+    tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    url = f"file://{tmp_path}/bucket/shards"
+
+    write(tmp_path / "one", RayEngine(params(exchange=url), "text", "hash"))
+
+    assert contents(tmp_path / "one") == expected
+    assert len(Exchange(url).keys()) == N_ROWS // SHARD_ROWS
+    without_a_cluster = RayEngine(params("127.0.0.1:1", exchange=url), "text", "hash")
+    write(tmp_path / "two", without_a_cluster)
+    assert contents(tmp_path / "two") == expected
 
 
 def test_another_teacher_on_a_worker_is_refused(tmp_path: Path) -> None:

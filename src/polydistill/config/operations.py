@@ -36,6 +36,8 @@ class EmbedParams(Node):
     """Address of the Ray cluster, such as `auto` or `ray-head:6379`; null: a cluster on this machine alone."""
     workers: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Maximum number of Ray workers; null: one per GPU, or as many as the CPUs allow."""
+    exchange: str | None = None
+    """URL of a folder, such as `s3://bucket/shards`, to which Ray workers write shards; null: the project's folder."""
 
 
 class GateParams(Node):

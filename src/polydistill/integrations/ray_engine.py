@@ -1,21 +1,25 @@
 """Computes shards of embeddings on a Ray cluster: one actor per GPU, which loads the teacher once.
 
-One task is one shard. An actor writes it to the folder of unfinished work, which all machines share, and returns its
-entry. Nothing is stored in Ray: a run that is interrupted, also by the end of the cluster, resumes with the shards that
+One task is one shard. An actor writes it to the folder of unfinished work, which all machines share, or to an object
+store, from which the driver copies it; and it returns the shard's entry. Nothing is stored in Ray: a run that is interrupted, also by the end of the cluster, resumes with the shards that
 are missing. The bytes are those of the local engine.
 """
 
 import socket
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from polydistill.config.environment import use_threads
+from polydistill.config.operations import EmbedParams
 from polydistill.config.params import Params
 from polydistill.contracts import Example
 from polydistill.embeddings.compute import Computation, Job, Step
+from polydistill.embeddings.exchange import Exchange
 from polydistill.errors import InfrastructureError, MissingExtraError, PolydistillError, StoreError
 from polydistill.teachers import build_teacher
 
@@ -47,12 +51,19 @@ class ShardWorker:
         identity: The identity that the teacher must have on this machine too.
         work: The folder of finished shards.
         settings: The dtype and the batch size.
+        exchange: The URL to which shards are written in place of `work`.
     """
 
     def __init__(
-        self, row: TeacherRow, identity: Mapping[str, object], work: str, settings: tuple[str, int]
+        self,
+        row: TeacherRow,
+        identity: Mapping[str, object],
+        work: str,
+        settings: tuple[str, int],
+        exchange: str | None = None,
     ) -> None:
         self._row, self._identity, self._work, self._settings = row, identity, work, settings
+        self._exchange = exchange
 
     def start(self) -> None:
         """Build the teacher. Ray reports an error of this method as it is, but not one of the constructor.
@@ -76,8 +87,19 @@ class ShardWorker:
 
     def compute(self, job: Job) -> Step:
         """Compute and write a shard."""
-        steps = [*self._computation.steps(job)]
-        return replace(steps[-1], rows=sum(step.rows for step in steps))
+        if self._exchange is None:
+            return _whole(self._computation, job)
+        with TemporaryDirectory() as folder:
+            step = _whole(replace(self._computation, work=Path(folder)), job)
+            if step.entry is not None:
+                Exchange(self._exchange).put(Path(folder), step.entry)
+        return step
+
+
+def _whole(computation: Computation, job: Job) -> Step:
+    """Compute and write a shard in one step."""
+    steps = [*computation.steps(job)]
+    return replace(steps[-1], rows=sum(step.rows for step in steps))
 
 
 class RayEngine:
@@ -104,8 +126,13 @@ class RayEngine:
             InfrastructureError: The cluster cannot be reached or ended, or a shard ended its actor several times.
             StoreError: A worker has another teacher, or writes to a folder that this machine does not see.
         """
-        waiting = iter(jobs)
-        if (first := next(waiting, None)) is None:
+        waiting, fetched = iter(jobs), deque[Step]()
+        if self._settings.exchange is not None:
+            exchange = Exchange(self._settings.exchange)
+            waiting = _not_known(waiting, exchange, computation.work, fetched)
+        first = next(waiting, None)
+        yield from _emptied(fetched)
+        if first is None:
             return
         try:
             import ray
@@ -121,8 +148,11 @@ class RayEngine:
                 "`embed.ray_address`; a cluster with tokens needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here too."
             ) from error
         try:
-            pool = _Pool(ray, self._row, computation, self._settings.workers)
-            yield from pool.run(some, chain([first], waiting))
+            pool = _Pool(ray, self._row, computation, self._settings)
+            for step in pool.run(some, chain([first], waiting)):
+                yield step
+                yield from _emptied(fetched)
+            yield from _emptied(fetched)
         except ray.exceptions.RayError as error:
             raise _explained(error) from error
         finally:
@@ -133,9 +163,10 @@ class _Pool:
     """The actors of one run, and the jobs that each has."""
 
     def __init__(
-        self, ray: Any, row: TeacherRow, computation: Computation, most: int | None
+        self, ray: Any, row: TeacherRow, computation: Computation, embed: EmbedParams
     ) -> None:
-        self._ray, self._computation = ray, computation
+        self._ray, self._computation, self._url = ray, computation, embed.exchange
+        self._exchange = Exchange(self._url) if self._url else None
         device = row.options.get("device", row.device)
         resources = ray.cluster_resources()
         n_gpus, n_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
@@ -148,7 +179,7 @@ class _Pool:
             self._needs, size, device = {"num_cpus": cpus}, max((n_cpus - 1) // cpus, 1), "cpu"
         own = {key: value for key, value in row.options.items() if key != "device"}
         self._row = replace(row, options=own, device=device)
-        self._size = min(size, most or size)
+        self._size = min(size, embed.workers or size)
         self._starting: dict[Any, Any] = {}
         """Actors that are not ready, by the reference to the end of their start."""
         self._ready: dict[Any, list[Any]] = {}
@@ -176,16 +207,17 @@ class _Pool:
                     self._ray.get(actor.check.remote(some))
                     checked = True
                 self._ready[actor] = []
-            elif (step := self._result(done)) is not None:
-                self._require_visible(step)
-                yield step
+                continue
+            _, job, _ = self._jobs[done]
+            if (step := self._result(done)) is not None:
+                yield self._fetched(step, job)
 
     def _start(self) -> None:
         identity = dict(self._computation.teacher.identity)
         settings = (self._computation.dtype, self._computation.batch_size)
         work = str(self._computation.work.resolve())
         kind = self._ray.remote(**self._needs)(ShardWorker)
-        actor = kind.remote(self._row, identity, work, settings)
+        actor = kind.remote(self._row, identity, work, settings, self._url)
         self._starting[actor.start.remote()] = actor
 
     def _submit(self, jobs: Iterator[Job]) -> None:
@@ -219,13 +251,34 @@ class _Pool:
         self._ready[actor].remove(done)
         return step
 
-    def _require_visible(self, step: Step) -> None:
+    def _fetched(self, step: Step, job: Job) -> Step:
+        """Return the step of a shard that is in the folder of unfinished work."""
         entry, work = step.entry, self._computation.work
+        if self._exchange is not None:
+            return replace(step, entry=self._exchange.fetch(job.shard, work))
         if entry is not None and not (work / entry.file).exists():
             raise StoreError(
                 f"A Ray worker wrote {entry.file} to {work.resolve()}, but this machine does not see it: put the "
-                "project on a file system that all machines share."
+                "project on a file system that all machines share, or set `embed.exchange` to a URL that all can use."
             )
+        return step
+
+
+def _not_known(
+    jobs: Iterable[Job], exchange: Exchange, work: Path, fetched: deque[Step]
+) -> Iterator[Job]:
+    """Yield the jobs whose shards must be computed; copy the shards of the others, and add their steps to `fetched`."""
+    known = exchange.keys()
+    for job in jobs:
+        if job.shard.key in known:
+            fetched.append(Step(len(job.inputs), exchange.fetch(job.shard, work)))
+        else:
+            yield job
+
+
+def _emptied(steps: deque[Step]) -> Iterator[Step]:
+    while steps:
+        yield steps.popleft()
 
 
 def _require_reachable(address: str | None) -> None:
