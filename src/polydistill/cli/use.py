@@ -76,7 +76,8 @@ def export(
     import yaml
 
     from polydistill.config.nodes import Plugin
-    from polydistill.errors import ParamsError
+    from polydistill.errors import ParamsError, UnknownNameError
+    from polydistill.export.kinds import EXPORTS
     from polydistill.stages.exports import export_onnx, export_student
 
     options = {}
@@ -92,6 +93,8 @@ def export(
         report = export_onnx(ROOT, project_params(), modality, output, int8=int8)
         show({**plain(report), "folder": str(output)}, as_json=as_json)
         return
+    if name not in EXPORTS.names():
+        raise UnknownNameError("export", name, [*EXPORTS.names(), ONNX])
     plugin = Plugin.model_validate({**options, "name": name})
     show(export_student(ROOT, project_params(), modality, plugin, output), as_json=as_json)
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from polydistill.contracts import Example, FloatArray, HasGraph, Student
+from polydistill.embeddings.fidelity import cosines
 from polydistill.errors import DataError, ParamsError, needs_extra
 from polydistill.project.files import put_in_place, write_atomic, written_to
 from polydistill.students import encode
@@ -64,8 +65,8 @@ def save_onnx(
     """Write a student to a folder as `model.onnx`, and with `int8` also as `model_quantized.onnx`.
 
     The graph contains pooling and scaling to length one. Beside it are `tokenizer.json`, for a student that reads
-    tokens, and `onnx.json`, see `OnnxReport`. Matrix products of the int8 file have 8-bit weights, with one scale per
-    output; their inputs are rounded to 8 bits when it runs.
+    tokens, and `onnx.json`, see `OnnxReport`. The int8 file has 8-bit tables of embeddings and matrices; inputs of matrix
+    products are rounded to 8 bits when it runs.
 
     Args:
         student: The student.
@@ -75,7 +76,8 @@ def save_onnx(
 
     Raises:
         ParamsError: The student has no form in ONNX, or the folder cannot be written.
-        DataError: The folder holds something else, there is no example, or the file gives other embeddings.
+        DataError: The folder holds something else, there is no example, the file gives other embeddings, or the student
+            has no weights for the int8 file.
         MissingExtraError: The packages onnx, onnxscript or onnxruntime are missing.
     """
     name = getattr(student, "name", type(student).__name__)
@@ -116,11 +118,11 @@ def _write(
             f"{MODEL} gives other embeddings than the student: they differ by {difference:.2g}, at most {TOLERANCE:g} "
             "was expected. Please report this student."
         )
-    cosines = None
+    similar = None
     if int8:
         _quantize(folder)
-        found = (_run(student, folder / INT8, examples) * own).sum(axis=1)
-        cosines = (round(float(found.min()), 4), round(float(found.mean()), 4))
+        found = cosines(_run(student, folder / INT8, examples), own)
+        similar = (round(float(found.min()), 4), round(float(found.mean()), 4))
     with tempfile.TemporaryDirectory() as place:
         bundle = Path(place)
         student.save(bundle)
@@ -136,7 +138,7 @@ def _write(
         add_special_tokens=student.special_tokens if has_tokens else None,
         checked=len(examples),
         difference=round(difference, 8),
-        cosine_int8=cosines,
+        cosine_int8=similar,
     )
     write_atomic(folder / CARD, json.dumps(asdict(report), indent=2) + "\n")
     return report
@@ -176,11 +178,19 @@ def _keep_norms(graph: Any) -> None:
 
 
 def _quantize(folder: Path) -> None:
+    """Write the int8 file: the weights of tables and matrix products."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _silent():
         quantize_dynamic(
             folder / MODEL, folder / INT8, weight_type=QuantType.QInt8, per_channel=True
+        )
+    weights = onnx.load(folder / INT8).graph.initializer
+    bytes_types = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+    if not any(one.data_type in bytes_types and len(one.dims) > 1 for one in weights):
+        raise DataError(
+            "This student has no weights that ONNX Runtime can store in 8 bits: omit `int8`."
         )
 
 

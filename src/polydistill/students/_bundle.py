@@ -111,7 +111,8 @@ class BagStudent(SavedStudent):
 
         def mean(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
             mask = attention_mask.unsqueeze(-1).to(self.module.weight.dtype)
-            return (self.module.weight[input_ids] * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+            rows = nn.functional.embedding(input_ids, self.module.weight)
+            return (rows * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
         return TokenGraph(self.module, mean)
 
