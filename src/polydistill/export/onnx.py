@@ -28,6 +28,8 @@ MODEL, INT8, CARD, OUTPUT = "model.onnx", "model_quantized.onnx", "onnx.json", "
 TOKENIZER = "tokenizer.json"
 TOLERANCE = 1e-4
 """Largest difference between an embedding of PyTorch and of the file, both of length one."""
+LEAST_COSINE = 0.98
+"""Minimum mean cosine similarity of the int8 file's embeddings to the student's."""
 CHECKED = 256
 """Maximum number of examples that are compared."""
 BATCH = 32
@@ -76,8 +78,7 @@ def save_onnx(
 
     Raises:
         ParamsError: The student has no form in ONNX, or the folder cannot be written.
-        DataError: The folder holds something else, there is no example, the file gives other embeddings, or the student
-            has no weights for the int8 file.
+        DataError: The folder holds something else, there is no example, or a file gives other embeddings.
         MissingExtraError: The packages onnx, onnxscript or onnxruntime are missing.
     """
     name = getattr(student, "name", type(student).__name__)
@@ -123,6 +124,11 @@ def _write(
         _quantize(folder)
         found = cosines(_run(student, folder / INT8, examples), own)
         similar = (round(float(found.min()), 4), round(float(found.mean()), 4))
+        if not similar[1] >= LEAST_COSINE:
+            raise DataError(
+                f"With 8-bit weights, the student gives other embeddings: their mean cosine similarity is {similar[1]}, "
+                f"at least {LEAST_COSINE} was expected. Omit `int8`."
+            )
     with tempfile.TemporaryDirectory() as place:
         bundle = Path(place)
         student.save(bundle)
