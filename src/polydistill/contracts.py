@@ -130,6 +130,9 @@ class HasGraph(Protocol):
     def graph(self) -> nn.Module:
         """Return a module from padded inputs to embeddings of length one, `(batch, dim)`."""
 
+    def int8_graph(self) -> nn.Module | None:
+        """Return the same module with 8-bit weights; None: ONNX Runtime rounds the weights of `graph`."""
+
     def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Return the inputs of the module by the names of its arguments; the second axis of tokens is padded."""
 

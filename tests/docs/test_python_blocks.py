@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +45,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         progress=False,
     )
     student.save(folder / "artifacts" / "text")
-    student.save_onnx(folder / "student-onnx", TEXTS)
-    shutil.copyfile(
-        folder / "student-onnx/model.onnx", folder / "student-onnx/model_quantized.onnx"
-    )
+    student.save_onnx(folder / "student-onnx", TEXTS, int8=True)
     return folder
 
 

@@ -67,8 +67,8 @@ def save_onnx(
     """Write a student to a folder as `model.onnx`, and with `int8` also as `model_quantized.onnx`.
 
     The graph contains pooling and scaling to length one. Beside it are `tokenizer.json`, for a student that reads
-    tokens, and `onnx.json`, see `OnnxReport`. The int8 file has 8-bit tables of embeddings and matrices; inputs of matrix
-    products are rounded to 8 bits when it runs.
+    tokens, and `onnx.json`, see `OnnxReport`. The int8 file has 8-bit weights; inputs of matrix products are rounded to 8
+    bits when it runs.
 
     Args:
         student: The student.
@@ -111,7 +111,7 @@ def _write(
     student: Any, folder: Path, examples: list[Example], name: str, *, int8: bool
 ) -> OnnxReport:
     """Write all files to an empty folder, and compare them with the student."""
-    _export(student, folder / MODEL, examples)
+    _export(student, student.graph(), folder / MODEL, examples)
     own = _unit(encode(student, examples, BATCH))
     difference = float(np.abs(_run(student, folder / MODEL, examples) - own).max())
     if not difference <= TOLERANCE:
@@ -121,7 +121,10 @@ def _write(
         )
     similar = None
     if int8:
-        _quantize(folder)
+        if (rounded := student.int8_graph()) is None:
+            _quantize(folder)
+        else:
+            _export(student, rounded, folder / INT8, examples)
         found = cosines(_run(student, folder / INT8, examples), own)
         similar = (round(float(found.min()), 4), round(float(found.mean()), 4))
         if not similar[1] >= LEAST_COSINE:
@@ -150,15 +153,15 @@ def _write(
     return report
 
 
-def _export(student: HasGraph, file: Path, examples: list[Example]) -> None:
+def _export(student: HasGraph, graph: torch.nn.Module, file: Path, examples: list[Example]) -> None:
     inputs = student.graph_inputs(examples[:2] if len(examples) > 1 else examples * 2)
     axes = {
         name: {0: "batch", **({1: "tokens"} if tensor.ndim == 2 else {})}
         for name, tensor in inputs.items()
     }
     with _silent():
-        program = torch.onnx.export(
-            student.graph().eval(),
+        program: Any = torch.onnx.export(
+            graph.eval(),
             kwargs=dict(inputs),
             dynamo=True,
             input_names=list(inputs),
@@ -167,7 +170,6 @@ def _export(student: HasGraph, file: Path, examples: list[Example]) -> None:
             external_data=False,
             verbose=False,
         )
-        assert program is not None  # noqa: S101 - with `dynamo`
         _keep_norms(program.model.graph)
         program.save(file)
 
@@ -184,19 +186,11 @@ def _keep_norms(graph: Any) -> None:
 
 
 def _quantize(folder: Path) -> None:
-    """Write the int8 file: the weights of tables and matrix products."""
-    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _silent():
         quantize_dynamic(
             folder / MODEL, folder / INT8, weight_type=QuantType.QInt8, per_channel=True
-        )
-    weights = onnx.load(folder / INT8).graph.initializer
-    bytes_types = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
-    if not any(one.data_type in bytes_types and len(one.dims) > 1 for one in weights):
-        raise DataError(
-            "This student has no weights that ONNX Runtime can store in 8 bits: omit `int8`."
         )
 
 

@@ -20,6 +20,7 @@ from polydistill.project.card import write_card
 from polydistill.project.files import write_atomic
 from polydistill.students import CARD, WEIGHTS
 
+INT8_MAX = 127
 WHITE_SPACE_AT_ENDS = r"\A[\s\x1c-\x1f]+|[\s\x1c-\x1f]+\z"
 """What `str.strip` removes, as a regular expression of the tokenizers library."""
 
@@ -108,13 +109,15 @@ class BagStudent(SavedStudent):
 
     def graph(self) -> nn.Module:
         """See `contracts.HasGraph.graph`."""
+        weight = self.module.weight
+        return TokenGraph(
+            self.module, lambda ids, mask: _mean(nn.functional.embedding(ids, weight), mask)
+        )
 
-        def mean(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-            mask = attention_mask.unsqueeze(-1).to(self.module.weight.dtype)
-            rows = nn.functional.embedding(input_ids, self.module.weight)
-            return (rows * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-
-        return TokenGraph(self.module, mean)
+    def int8_graph(self) -> nn.Module:
+        """See `contracts.HasGraph.int8_graph`. Each token has a scale: the numbers of rare tokens are far larger."""
+        table = _RoundedTable(self.module.weight)
+        return TokenGraph(table, lambda ids, mask: _mean(table(ids), mask))
 
     def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.HasGraph.graph_inputs`."""
@@ -132,6 +135,25 @@ class BagStudent(SavedStudent):
         write_modules(folder, [("StaticEmbedding", "")])
 
 
+class _RoundedTable(nn.Module):
+    """A table of embeddings in 8 bits, with one scale per row.
+
+    Args:
+        weight: The table, `(n_tokens, dim)`.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        scale = weight.detach().abs().amax(dim=1, keepdim=True) / INT8_MAX
+        rounded = (weight.detach() / scale.clamp(min=1e-30)).round().to(torch.int8)
+        self.rounded, self.scale = nn.Buffer(rounded), nn.Buffer(scale)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the rows `ids`, `(batch, tokens)`: `(batch, tokens, dim)`."""
+        rows = nn.functional.embedding(ids, self.rounded)
+        return rows.to(self.scale.dtype) * nn.functional.embedding(ids, self.scale)
+
+
 class TokenGraph(nn.Module):
     """From padded tokens to embeddings of length one, for ONNX.
 
@@ -147,6 +169,12 @@ class TokenGraph(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return embeddings, `(batch, dim)`."""
         return nn.functional.normalize(self._embed(input_ids, attention_mask), dim=-1)
+
+
+def _mean(rows: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of `rows`, `(batch, tokens, dim)`, over the tokens where `mask`, `(batch, tokens)`, is one."""
+    weights = mask.unsqueeze(-1).to(rows.dtype)
+    return (rows * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 def bag_features(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:

@@ -168,6 +168,9 @@ class ImageEncoderStudent(NetworkStudent):
         """See `contracts.HasGraph.graph`."""
         return _PixelGraph(self.module)
 
+    def int8_graph(self) -> None:
+        """See `contracts.HasGraph.int8_graph`."""
+
     def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.HasGraph.graph_inputs`."""
         return self.collate(examples)

@@ -129,6 +129,9 @@ class TransformerStudent(_bundle.SavedStudent):
 
         return _bundle.TokenGraph(module, pooled)
 
+    def int8_graph(self) -> None:
+        """See `contracts.HasGraph.int8_graph`."""
+
     def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.HasGraph.graph_inputs`."""
         return self.collate(examples)
