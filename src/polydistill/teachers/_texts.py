@@ -177,16 +177,18 @@ class TransformerFolder(ReadsTexts, RunsReduced):
 
         running = deque[tuple[Ints, Future[FloatArray]]]()
         n_threads = torch.get_num_threads()
-        with ThreadPoolExecutor(self._workers) as pool:
-            for rows, batch, ready in prepared:
-                for name in self.weights_held:
-                    getattr(self, name)  # loads the model before several threads need it
-                running.append((rows, pool.submit(self._run_within_memory, batch, ready)))
-                if len(running) > self._workers:
-                    done, found = running.popleft()
-                    yield done, found.result()
-            yield from ((rows, found.result()) for rows, found in running)
-        torch.set_num_threads(n_threads)  # MKL has one number for all threads
+        try:
+            with ThreadPoolExecutor(self._workers) as pool:
+                for rows, batch, ready in prepared:
+                    for name in self.weights_held:
+                        getattr(self, name)  # loads the model before several threads need it
+                    running.append((rows, pool.submit(self._run_within_memory, batch, ready)))
+                    if len(running) > self._workers:
+                        done, found = running.popleft()
+                        yield done, found.result()
+                yield from ((rows, found.result()) for rows, found in running)
+        finally:
+            torch.set_num_threads(n_threads)  # MKL has one number for all threads
 
     def _set_threads(self) -> None:
         """Set the number of torch's threads for a batch."""
