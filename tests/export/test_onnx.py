@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
+import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -117,6 +118,8 @@ def test_a_student_without_a_graph_and_a_foreign_folder_are_refused(tmp_path: Pa
         save_onnx(student, tmp_path / "mine", examples)
     with pytest.raises(DataError, match="at least one example"):
         save_onnx(student, tmp_path / "onnx", [])
+    with pytest.raises(DataError, match="not zero"):
+        save_onnx(student, tmp_path / "onnx", ["", " "])
     assert (tmp_path / "mine/notes.txt").read_text() == "mine"
     assert not (tmp_path / "onnx").exists()
 
@@ -129,3 +132,8 @@ def test_the_api_writes_a_student_as_onnx(tmp_path: Path) -> None:
     first = loaded.save_onnx(tmp_path / "onnx", examples)
 
     assert loaded.save_onnx(tmp_path / "onnx", examples) == first
+    assert loaded.save_onnx(tmp_path / "onnx", "a single text").checked == 1
+    with pytest.raises(DataError, match="got a table"):
+        loaded.save_onnx(tmp_path / "onnx", pd.DataFrame({"text": examples}))
+    with pytest.raises(DataError, match="must be a list of examples"):
+        loaded.save_onnx(tmp_path / "onnx", None)  # type: ignore[arg-type]

@@ -136,7 +136,19 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
         write(tmp_path, RayEngine(params("127.0.0.1:1"), "text", "hash"))
 
 
-@pytest.mark.parametrize("block", [{"engine": "rai"}, {"workers": 0}, {"adress": "auto"}, ["text"]])
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"engine": "rai"},
+        {"workers": 0},
+        {"adress": "auto"},
+        ["text"],
+        {"exchange": "s3://bucket/shards"},  # without Ray
+        {"engine": "ray", "exchange": "shards"},
+        {"engine": "ray", "exchange": "s3://"},
+        {"engine": "ray", "exchange": "s3://key:secret@bucket/shards"},
+    ],
+)
 def test_wrong_settings_of_the_engine_are_named(block: object) -> None:
     tree = text_params()
     tree["embed"] = block

@@ -1,13 +1,12 @@
 """Settings of corpora, benchmark tasks, teachers and stored embeddings."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from polydistill.config.nodes import STRICT, Node, Rows, Several, Share, Text
+from polydistill.config.nodes import STRICT, Node, Rows, Several, Share, Text, without_credentials
 from polydistill.errors import ParamsError, short
 
 TaskKind = Literal[
@@ -29,20 +28,6 @@ def checked_encoding(name: str) -> str:
             f"`encoding` must name an encoding such as utf-8, latin-1 or cp1252, got {short(name)}."
         ) from None
     return name
-
-
-def without_credentials(path: str) -> str:
-    """Return a path or URL, which is shown in messages and logged with a run.
-
-    Raises:
-        ParamsError: The URL holds a user name or a password.
-    """
-    if re.search("://[^/]*@", path):
-        raise ParamsError(
-            "the URL must not hold credentials, because settings are logged: give them by the environment or by a "
-            "configuration file of the store."
-        )
-    return path
 
 
 Encoding = Annotated[str, AfterValidator(checked_encoding)]

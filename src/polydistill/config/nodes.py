@@ -94,6 +94,34 @@ def safe_name(text: str) -> str:
 Item = TypeVar("Item")
 Several = Annotated[tuple[Item, ...], Field(strict=False)]
 """A list in YAML."""
+
+
+def without_credentials(path: str) -> str:
+    """Return a path or URL, which is shown in messages and logged with a run.
+
+    Raises:
+        ParamsError: The URL holds a user name or a password.
+    """
+    if re.search("://[^/]*@", path):
+        raise ParamsError(
+            "the URL must not hold credentials, because settings are logged: give them by the environment or by a "
+            "configuration file of the store."
+        )
+    return path
+
+
+def checked_url(url: str) -> str:
+    """Return a URL.
+
+    Raises:
+        ParamsError: It is no URL, or it holds a user name or a password.
+    """
+    if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S+", url):
+        raise ParamsError(f"must be a URL, such as s3://bucket/folder, got {short(url)}.")
+    return without_credentials(url)
+
+
+Url = Annotated[str, AfterValidator(checked_url)]
 Name = Annotated[str, AfterValidator(checked_name)]
 TeacherName = Annotated[str, AfterValidator(teacher_name)]
 Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]

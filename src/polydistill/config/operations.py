@@ -15,6 +15,7 @@ from polydistill.config.nodes import (
     ScoreMargin,
     Several,
     Share,
+    Url,
 )
 from polydistill.errors import ParamsError
 
@@ -36,8 +37,14 @@ class EmbedParams(Node):
     """Address of the Ray cluster, such as `auto` or `ray-head:6379`; null: a cluster on this machine alone."""
     workers: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Maximum number of Ray workers; null: one per GPU, or as many as the CPUs allow."""
-    exchange: str | None = None
+    exchange: Url | None = None
     """URL of a folder, such as `s3://bucket/shards`, to which Ray workers write shards; null: the project's folder."""
+
+    @model_validator(mode="after")
+    def _exchange_between_workers(self) -> EmbedParams:
+        if self.exchange is not None and self.engine != "ray":
+            raise ParamsError("`exchange` is for Ray's workers: set `engine: ray`, or omit it.")
+        return self
 
 
 class GateParams(Node):

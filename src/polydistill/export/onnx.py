@@ -78,7 +78,7 @@ def save_onnx(
 
     Raises:
         ParamsError: The student has no form in ONNX, or the folder cannot be written.
-        DataError: The folder holds something else, there is no example, or a file gives other embeddings.
+        DataError: The folder holds something else, no example has an embedding, or a file gives other embeddings.
         MissingExtraError: The packages onnx, onnxscript or onnxruntime are missing.
     """
     name = getattr(student, "name", type(student).__name__)
@@ -113,6 +113,11 @@ def _write(
     """Write all files to an empty folder, and compare them with the student."""
     _export(student, student.graph(), folder / MODEL, examples)
     own = _unit(encode(student, examples, BATCH))
+    if not own.any():
+        raise DataError(
+            "`examples` must hold an example whose embedding is not zero, to compare the file with; got only examples "
+            "without tokens."
+        )
     difference = float(np.abs(_run(student, folder / MODEL, examples) - own).max())
     if not difference <= TOLERANCE:
         raise DataError(

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from polydistill import contracts
 from polydistill.config.device import device_for
-from polydistill.contracts import FloatArray, Modality
+from polydistill.contracts import Example, FloatArray, Modality
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import as_examples
 from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError, short
@@ -130,15 +130,7 @@ class Student:
             raise ParamsError(f"`batch_size` must be at least 1, got {batch_size}.")
         if truncate_dim is not None and not 1 <= truncate_dim <= self.dim:
             raise ParamsError(f"`truncate_dim` must be in 1 … {self.dim}, got {truncate_dim}.")
-        is_table = hasattr(examples, "columns") or hasattr(examples, "column_names")
-        if is_table or isinstance(examples, Mapping):
-            raise DataError(
-                "`examples` must be a list or one column, got a table: choose a column."
-            )
-        given = [examples] if isinstance(examples, str | bytes | Path) else examples
-        if not isinstance(given, Iterable):
-            raise DataError(f"`examples` must be a list of examples, got {short(examples)}.")
-        rows = as_examples(given, self._kind)
+        rows, is_single = self._read(examples)
         starts: Iterable[int] = range(0, len(rows), batch_size)
         if progress:
             starts = track(starts, "encode", total=-(-len(rows) // batch_size))
@@ -146,7 +138,7 @@ class Student:
         parts += [encode(self._student, rows[at : at + batch_size], batch_size) for at in starts]
         values = np.concatenate(parts)[:, :truncate_dim]
         values = _unit(values) if normalize else values
-        return values if given is examples else values[0]
+        return values[0] if is_single else values
 
     def similarity(self, one: FloatArray, other: FloatArray) -> FloatArray:
         """Return the cosine similarities of two sets of embeddings, `(n_one, n_other)`.
@@ -202,7 +194,7 @@ class Student:
         return target
 
     def save_onnx(
-        self, folder: str | Path, examples: Iterable[object], *, int8: bool = False
+        self, folder: str | Path, examples: Iterable[object] | Path, *, int8: bool = False
     ) -> OnnxReport:
         """Write the student as an ONNX file, which ONNX Runtime runs without PyTorch.
 
@@ -219,7 +211,24 @@ class Student:
             DataError: An example cannot be read, the folder holds something else, or the file gives other embeddings.
             MissingExtraError: `pip install "polydistill[onnx]"` was not run.
         """
-        return save_onnx(self._student, folder, as_examples(examples, self._kind), int8=int8)
+        return save_onnx(self._student, folder, self._read(examples)[0], int8=int8)
+
+    def _read(self, examples: object) -> tuple[list[Example], bool]:
+        """Return the examples of a list or column, and whether a single example was given.
+
+        Raises:
+            DataError: An example cannot be read, or a table was given.
+        """
+        is_table = hasattr(examples, "columns") or hasattr(examples, "column_names")
+        if is_table or isinstance(examples, Mapping):
+            raise DataError(
+                "`examples` must be a list or one column, got a table: choose a column."
+            )
+        is_single = isinstance(examples, str | bytes | Path)
+        given = [examples] if is_single else examples
+        if not isinstance(given, Iterable):
+            raise DataError(f"`examples` must be a list of examples, got {short(examples)}.")
+        return as_examples(given, self._kind), is_single
 
     @property
     def _has_heads(self) -> bool:
