@@ -34,7 +34,7 @@ def run() -> list[Row]:
 
         def ours(size: int = size) -> None:
             for start in range(0, len(texts), size):
-                inputs = student.graph_inputs(texts[start : start + size])  # type: ignore[attr-defined]
+                inputs = student.onnx_inputs(texts[start : start + size])  # type: ignore[attr-defined]
                 session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
 
         def peer(size: int = size) -> None:

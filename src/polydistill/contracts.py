@@ -114,27 +114,24 @@ class ReducedPrecision(Protocol):
 
 
 @runtime_checkable
-class HasGraph(Protocol):
-    """What a student has that can be written as ONNX.
+class OnnxExportable(Protocol):
+    """What a student has that can be exported to ONNX."""
 
-    Attributes:
-        dim: Width of the embeddings.
-        max_tokens: The number of tokens after which a text is truncated; None: no limit, or no tokens.
-        special_tokens: Whether its tokenizer adds special tokens.
-    """
+    @property
+    def onnx_preprocessing(self) -> Mapping[str, object]:
+        """How an example becomes the inputs of `onnx_module`, in words and numbers for `onnx.json`."""
 
-    dim: int
-    max_tokens: int | None
-    special_tokens: bool
-
-    def graph(self) -> nn.Module:
+    def onnx_module(self) -> nn.Module:
         """Return a module from padded inputs to embeddings of length one, `(batch, dim)`."""
 
-    def int8_graph(self) -> nn.Module | None:
-        """Return the same module with 8-bit weights; None: ONNX Runtime rounds the weights of `graph`."""
+    def int8_onnx_module(self) -> nn.Module | None:
+        """Return the same module with 8-bit weights; None: ONNX Runtime quantises the weights of `onnx_module`."""
 
-    def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+    def onnx_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Return the inputs of the module by the names of its arguments; the second axis of tokens is padded."""
+
+    def onnx_tokenizer(self) -> str | None:
+        """Return the content of `tokenizer.json`; None for a student that reads no tokens."""
 
 
 @dataclass(frozen=True)

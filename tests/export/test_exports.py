@@ -279,5 +279,5 @@ def test_the_command_writes_onnx_files(
         "model.onnx", "model_quantized.onnx", "onnx.json", "tokenizer.json"
     }  # fmt: skip
     assert bad.exit_code == 2
-    assert "--as onnx has one option" in bad.output
+    assert "The export onnx has one option" in bad.output
     assert not Path(f"{target}2").exists()

@@ -23,7 +23,7 @@ from polydistill.students import STUDENTS, encode
 from tests.made_images import png
 from tests.teachers.test_architectures import save
 
-TEXTS = ["the cat sat", "a dog ran", "the dog ran the cat ran the dog", "a", ""]
+TEXTS = ["", " ", "the cat sat", "a dog ran", "the dog ran the cat ran the dog", "a"]
 MOLECULES = ["CCO", "c1ccccc1", "CC(=O)Oc1ccccc1C(=O)O", "C"]
 
 
@@ -36,6 +36,8 @@ def build(name: str, tmp_path: Path) -> tuple[Student, Sequence[Any]]:
     if name == "static":
         options = {"tokenizer": f"{checkpoint}/tokenizer.json", "dim": 16}
         return STUDENTS.get(name).build(TEXTS, draw, **options), TEXTS
+    if name == "bag-of-bytes":
+        return STUDENTS.get(name).build((), draw, dim=16), TEXTS
     if name == "smiles-transformer":
         options = {"dim": 32, "layers": 2, "heads": 2, "min_count": 1}
         return STUDENTS.get(name).build(MOLECULES, draw, **options), MOLECULES
@@ -48,7 +50,16 @@ def unit(values: Any) -> Any:
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
 
 
-@pytest.mark.parametrize("name", ["static", "transformer", "smiles-transformer", "image-encoder"])
+STATIC = ("static", "bag-of-bytes")
+ALL = (*STATIC, "transformer", "smiles-transformer", "image-encoder")
+NOT_EXPORTABLE = {"gine"}
+
+
+def test_the_students_of_this_file_are_all_that_can_be_exported() -> None:
+    assert {*ALL} | NOT_EXPORTABLE == {*STUDENTS.names()}
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_the_file_gives_the_embeddings_of_the_student(name: str, tmp_path: Path) -> None:
     student, examples = build(name, tmp_path)
 
@@ -62,18 +73,22 @@ def test_the_file_gives_the_embeddings_of_the_student(name: str, tmp_path: Path)
     assert not list(tmp_path.glob(".polydistill-*"))
 
 
-@pytest.mark.parametrize("name", ["static", "transformer"])
+@pytest.mark.parametrize("name", [*STATIC, "transformer"])
 def test_tokenizers_and_onnx_runtime_alone_give_the_embeddings(name: str, tmp_path: Path) -> None:
     student, examples = build(name, tmp_path)
     report = save_onnx(student, tmp_path / "onnx", examples)
 
     tokenizer = Tokenizer.from_file(str(tmp_path / "onnx/tokenizer.json"))
     tokenizer.enable_padding()
-    tokenizer.enable_truncation(report.max_tokens or 512)
-    read = tokenizer.encode_batch(examples, add_special_tokens=bool(report.add_special_tokens))
+    limit = report.preprocessing["max_tokens"]
+    if isinstance(limit, int):
+        tokenizer.enable_truncation(limit)
+    read = tokenizer.encode_batch(
+        examples, add_special_tokens=bool(report.preprocessing["add_special_tokens"])
+    )
     feed = {
-        "input_ids": np.array([one.ids for one in read]),
-        "attention_mask": np.array([one.attention_mask for one in read]),
+        "input_ids": np.array([one.ids for one in read], dtype=np.int64),
+        "attention_mask": np.array([one.attention_mask for one in read], dtype=np.int64),
     }
     [found] = ort.InferenceSession(tmp_path / "onnx" / MODEL).run(["sentence_embedding"], feed)
 
@@ -94,11 +109,34 @@ def test_the_int8_file_is_similar(name: str, tmp_path: Path) -> None:
     assert [one for one in weights if one.data_type in bytes_types and len(one.dims) > 1]
 
 
+def test_the_mode_of_the_student_is_kept_and_an_error_of_the_exporter_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student, examples = build("image-encoder", tmp_path)
+    student.module.train()
+
+    save_onnx(student, tmp_path / "onnx", examples)
+
+    assert student.module.training
+
+    def unsupported(*_: Any, **__: Any) -> None:
+        raise ValueError("no operator for aten::strange")
+
+    monkeypatch.setattr(torch.onnx, "export", unsupported)
+    with pytest.raises(
+        ParamsError, match=r"'image-encoder' cannot be exported to ONNX: no operator"
+    ):
+        save_onnx(student, tmp_path / "other", examples)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bert", "onnx"]
+
+
 def test_an_int8_file_that_loses_too_much_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student, examples = build("static", tmp_path)
-    monkeypatch.setattr(type(student), "int8_graph", lambda _: None)  # one scale for all tokens
+    monkeypatch.setattr(
+        type(student), "int8_onnx_module", lambda _: None
+    )  # one scale for all tokens
 
     with pytest.raises(DataError, match="With 8-bit weights, the student gives other embeddings"):
         save_onnx(student, tmp_path / "onnx", examples, int8=True)
@@ -109,16 +147,16 @@ def test_an_int8_file_that_loses_too_much_is_not_written(
 def test_a_student_without_a_graph_and_a_foreign_folder_are_refused(tmp_path: Path) -> None:
     draw = torch.Generator().manual_seed(0)
     gine = STUDENTS.get("gine").build(MOLECULES, draw, dim=16, layers=1, hidden=16)
-    with pytest.raises(ParamsError, match="'gine' cannot be written as ONNX"):
+    with pytest.raises(ParamsError, match="'gine' cannot be exported to ONNX"):
         save_onnx(gine, tmp_path / "onnx", MOLECULES)
     student, examples = build("static", tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("mine")
     with pytest.raises(DataError, match="is not empty"):
         save_onnx(student, tmp_path / "mine", examples)
-    with pytest.raises(DataError, match="at least one example"):
+    with pytest.raises(DataError, match="at least one example whose embedding is not zero"):
         save_onnx(student, tmp_path / "onnx", [])
-    with pytest.raises(DataError, match="not zero"):
+    with pytest.raises(DataError, match="got 2 without"):
         save_onnx(student, tmp_path / "onnx", ["", " "])
     assert (tmp_path / "mine/notes.txt").read_text() == "mine"
     assert not (tmp_path / "onnx").exists()

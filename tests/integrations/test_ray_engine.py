@@ -120,7 +120,8 @@ def test_machines_without_a_common_folder_exchange_shards_at_a_url(
     assert contents(tmp_path / "one") == expected
     assert len(Exchange(url).keys()) == N_ROWS // SHARD_ROWS
     without_a_cluster = RayEngine(params("127.0.0.1:1", exchange=url), "text", "hash")
-    write(tmp_path / "two", without_a_cluster)
+    report = write(tmp_path / "two", without_a_cluster)
+    assert (report.computed, report.reused) == (0, N_ROWS // SHARD_ROWS)
     assert contents(tmp_path / "two") == expected
 
 

@@ -105,6 +105,17 @@ def test_a_folder_gives_what_its_own_library_gives(
     np.testing.assert_allclose(teacher.embed(TEXTS).values, expected, atol=1e-5)
 
 
+def test_the_width_that_a_folder_keeps_is_kept(saved: Path, tmp_path: Path) -> None:
+    model = SentenceTransformer(str(saved), device="cpu", truncate_dim=8)
+    model.save(str(tmp_path), create_model_card=False)
+    expected = SentenceTransformer(str(tmp_path), device="cpu").encode(TEXTS)
+
+    teacher = SentenceTransformersTeacher("tiny", 1, model=str(tmp_path))
+
+    assert teacher.dim == expected.shape[1] == 8
+    np.testing.assert_allclose(teacher.embed(TEXTS).values, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("pooling", "mode"), [("mean", "mean"), ("cls", "cls"), ("last", "lasttoken")]
 )
@@ -158,6 +169,8 @@ def test_embeddings_do_not_depend_on_the_number_of_threads(checkpoint: Path, fam
 
     one, three = (family("tiny", n, model=str(checkpoint), batch_tokens=64) for n in (1, 3))
 
+    assert one.dim == three.dim
+    assert torch.get_num_threads() == before
     assert one.embed(texts).values.tobytes() == three.embed(texts).values.tobytes()
     assert torch.get_num_threads() == before
 

@@ -12,7 +12,6 @@ from polydistill.cli.console import plain, show
 from polydistill.cli.options import ROOT, AsJson, Examples, Modality, Version, project_params
 
 commands = typer.Typer()
-ONNX = "onnx"
 
 
 @commands.command(
@@ -76,9 +75,8 @@ def export(
     import yaml
 
     from polydistill.config.nodes import Plugin
-    from polydistill.errors import ParamsError, UnknownNameError
-    from polydistill.export.kinds import EXPORTS
-    from polydistill.stages.exports import export_onnx, export_student
+    from polydistill.errors import ParamsError
+    from polydistill.stages.exports import export_student
 
     options = {}
     for one in option or []:
@@ -86,15 +84,6 @@ def export(
         if not (key and equals and value):
             raise ParamsError(f"--option must be name=value, as in shrinkage=0.5, got {one!r}.")
         options[key] = yaml.safe_load(value)
-    if name == ONNX:
-        int8 = options.pop("int8", False)
-        if options or not isinstance(int8, bool):
-            raise ParamsError("--as onnx has one option: int8=true or int8=false.")
-        report = export_onnx(ROOT, project_params(), modality, output, int8=int8)
-        show({**plain(report), "folder": str(output)}, as_json=as_json)
-        return
-    if name not in EXPORTS.names():
-        raise UnknownNameError("export", name, [*EXPORTS.names(), ONNX])
     plugin = Plugin.model_validate({**options, "name": name})
     show(export_student(ROOT, project_params(), modality, plugin, output), as_json=as_json)
 

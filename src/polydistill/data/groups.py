@@ -12,7 +12,7 @@ from polydistill.data.near_duplicates import Ints, KeySearch, connected_groups, 
 EXACT_ROWS = 150_000
 """The maximum number of examples that are compared exactly; memory and time of that search grow faster than the rows."""
 EXACT_CANDIDATES = 30_000_000
-"""The maximum number of pairs that the exact search compares: a corpus of rows like `order 17 was sent` has more."""
+"""The maximum of `KeySearch.n_candidates` for the exact search: a corpus of rows like `order 17 was sent` has more."""
 TEST_SHARE = 0.2
 
 

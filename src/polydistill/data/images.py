@@ -77,7 +77,7 @@ def without_warnings() -> Iterator[None]:
         yield
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
         yield
 
 

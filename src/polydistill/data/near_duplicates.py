@@ -50,14 +50,7 @@ class KeySearch:
 
     def __init__(self, keys: Sequence[str], threshold: float) -> None:
         self._n_keys, self._threshold = len(keys), threshold
-        self.n_candidates = 0
-        """The number of pairs of keys that share one of their rarest grams, both orders and repeats counted."""
-        if not keys:
-            return
-        from sklearn.feature_extraction.text import CountVectorizer
-
-        counted = CountVectorizer(analyzer=grams, binary=True, dtype=np.int32).fit_transform(keys)
-        matrix = _rarest_first(csr_array(counted))
+        matrix = _rarest_first(_counted(keys))
         self._sizes = np.diff(matrix.indptr).astype(np.int64)
         rows = np.repeat(np.arange(len(keys)), self._sizes)
         n_rarest = self._sizes - np.ceil(threshold * self._sizes - ROUNDING).astype(np.int64) + 1
@@ -66,6 +59,7 @@ class KeySearch:
         self._matrix = matrix
         self._rarest = csr_array((matrix.data[is_rarest], places), shape=matrix.shape)
         self.n_candidates = int((np.bincount(places[1]).astype(np.int64) ** 2).sum())
+        """The number of pairs that share one of their rarest grams: for each gram, both orders, and keys with themselves."""
 
     def pairs(self) -> Ints:
         """Return the pairs; see `near_duplicate_pairs`."""
@@ -82,6 +76,16 @@ class KeySearch:
             found.append(np.stack([one[near], other[near]], axis=1))
         pairs = np.concatenate(found)
         return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def _counted(keys: Sequence[str]) -> csr_array:
+    """Return the grams of each key, `(n_keys, n_grams)`, 0 or 1."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    if not keys:  # scikit-learn refuses an empty vocabulary
+        return csr_array((0, 0), dtype=np.int32)
+    counts = CountVectorizer(analyzer=grams, binary=True, dtype=np.int32).fit_transform(keys)
+    return csr_array(counts)
 
 
 def connected_groups(n: int, *links: Ints) -> Ints:

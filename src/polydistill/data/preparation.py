@@ -108,7 +108,7 @@ def prepare_corpus(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        yield _prepare(
+        yield _prepare(  # no variable holds the rows, whose file is mapped, while the caller works
             _read_rows(root, params, modality, work / "rows.arrow", watch), params, modality, work
         )
     finally:

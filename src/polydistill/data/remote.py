@@ -57,7 +57,7 @@ def remote_files(url: str) -> list[RemoteFile]:
         MissingDataError: There is no such file.
         DataError: The store cannot be reached, refuses the access, or needs a package that is not installed.
     """
-    with _explained(url):
+    with explained(url):
         from fsspec.core import url_to_fs
 
         files, path = url_to_fs(url)
@@ -75,12 +75,14 @@ def remote_files(url: str) -> list[RemoteFile]:
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
-    """Raise `DataError` instead of the errors of file systems, which have no common base class."""
+def explained(
+    what: str, kind: type[PolydistillError] = DataError, verb: str = "read"
+) -> Iterator[None]:
+    """Raise `kind` instead of the errors of file systems, which have no common base class."""
     try:
         yield
     except PolydistillError:
         raise
     except Exception as error:
-        reason = str(error).strip() or type(error).__name__
-        raise DataError(f"{url} cannot be read: {reason[:300].rstrip('.')}.") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise kind(f"{what} cannot be {verb}: {reason[:300].rstrip('.')}.") from error

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, Example, Teacher
 from polydistill.data.ids import Ids, unpack_ids
+from polydistill.embeddings.exchange import Exchange
 from polydistill.embeddings.fidelity import require_fidelity
 from polydistill.embeddings.shards import Entry, Shard, write_shard
 from polydistill.errors import ShapeError, StoreError
@@ -88,7 +89,13 @@ class Computation:
 
 
 class Engine(Protocol):
-    """Computes the missing shards of a teacher's embeddings."""
+    """Computes the missing shards of a teacher's embeddings.
+
+    Attributes:
+        exchange: Where finished shards of other machines may be; None: nowhere.
+    """
+
+    exchange: Exchange | None
 
     def run(
         self, computation: Computation, some: Sequence[Example], jobs: Iterable[Job]
@@ -98,6 +105,8 @@ class Engine(Protocol):
 
 class LocalEngine:
     """Computes one shard after the other in this process."""
+
+    exchange: Exchange | None = None
 
     def run(
         self, computation: Computation, some: Sequence[Example], jobs: Iterable[Job]

@@ -8,7 +8,7 @@ computes only missing shards, and an interrupted run that is resumed writes the 
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from polydistill.data.columns import map_table
 from polydistill.data.ids import ID, IdRows, Ids, unpack_ids
 from polydistill.embeddings import shards
 from polydistill.embeddings.compute import LOCAL, NAMED, Computation, Engine, Job
+from polydistill.embeddings.exchange import Exchange
 from polydistill.errors import DataError, ShapeError, StoreError
 from polydistill.project.checksums import Checksums
 
@@ -42,7 +43,7 @@ class WriteReport:
 
     Attributes:
         computed: The number of shards that this call computed, including those in `rebuilt`.
-        reused: The number of intact shards from the folder or from an unfinished run.
+        reused: The number of intact shards from the folder, from an unfinished run or from an exchange.
         rebuilt: The names of damaged files.
         rows_computed: The number of rows that this call embedded.
     """
@@ -102,14 +103,21 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
     checksums = checksums or Checksums()
     plan = shards.Plan(ids, _identity(teacher, ids, examples, dtype), shard_rows)
     found = shards.find_shards(plan, [folder, work, shards.next_folder(folder)], checksums)
-    missing = [number for number, entry in enumerate(found.entries) if entry is None]
-    rows_computed = sum(len(plan[number].ids) for number in missing)
-    shards.require_space(work, needed_bytes(rows_computed, teacher.dim, dtype))
+    absent = [number for number, entry in enumerate(found.entries) if entry is None]
+    absent_rows = sum(len(plan[number].ids) for number in absent)
+    shards.require_space(work, needed_bytes(absent_rows, teacher.dim, dtype))
     computation = Computation(teacher, work, dtype, batch_size)
-    jobs = (Job(plan[number], examples[plan[number].rows]) for number in missing)
-    done = len(ids) - rows_computed
+    done = len(ids) - absent_rows
     with shards.full_disk_as_error(work):
         work.mkdir(parents=True, exist_ok=True)
+        for number, copied in _fetched(engine.exchange, plan, absent, work):
+            done += copied.rows
+            progress(teacher.name, done, len(ids))
+            checksums.add(work / copied.file, copied.sha256)
+            found.entries[number], found.folders[number] = copied, work
+        missing = [number for number in absent if found.entries[number] is None]
+        rows_computed = len(ids) - done
+        jobs = (Job(plan[number], examples[plan[number].rows]) for number in missing)
         numbers = {shards.shard_file(number): number for number in missing}
         some = examples[:: max(len(examples) // SHOWN_ROWS, 1)][:SHOWN_ROWS] if missing else []
         for step in engine.run(computation, some, jobs):
@@ -133,6 +141,19 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
         shutil.rmtree(finished, ignore_errors=True)
     checksums.save()
     return WriteReport(len(missing), len(plan) - len(missing), tuple(found.damaged), rows_computed)
+
+
+def _fetched(
+    exchange: Exchange | None, plan: shards.Plan, numbers: Sequence[int], work: Path
+) -> Iterator[tuple[int, shards.Entry]]:
+    """Copy the shards that an exchange has to `work`; yield the number and the entry of each."""
+    if exchange is None or not numbers:
+        return
+    known = exchange.keys()
+    for number in numbers:
+        shard = plan[number]
+        if shard.key in known and (entry := exchange.fetch(shard, work)) is not None:
+            yield number, entry
 
 
 class StoredEmbeddings:

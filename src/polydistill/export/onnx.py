@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
-from polydistill.contracts import Example, FloatArray, HasGraph, Student
+from polydistill.contracts import Example, FloatArray, OnnxExportable, Student
 from polydistill.embeddings.fidelity import cosines
 from polydistill.errors import DataError, ParamsError, needs_extra
 from polydistill.project.files import put_in_place, write_atomic, written_to
-from polydistill.students import encode
+from polydistill.students import encode, unit_length
 
 MODEL, INT8, CARD, OUTPUT = "model.onnx", "model_quantized.onnx", "onnx.json", "sentence_embedding"
 """Names of the files, as in transformers.js and sentence-transformers, and of the graph's output."""
@@ -42,9 +41,8 @@ class OnnxReport:
     Attributes:
         student: The plug-in name of the student.
         dim: Width of the embeddings, which have length one.
-        inputs: Names of the graph's inputs. Tokens are padded on the right.
-        max_tokens: The number of tokens after which a text must be truncated; None: no limit, or no tokens.
-        add_special_tokens: Whether the tokenizer must add special tokens; None: no tokens.
+        inputs: Names of the graph's inputs; tokens are padded on the right.
+        preprocessing: How an example becomes these inputs.
         checked: The number of examples that were embedded by PyTorch and by the file.
         difference: The largest difference between their embeddings.
         cosine_int8: The lowest and the mean cosine similarity of embeddings of the int8 file to those of PyTorch; None
@@ -54,8 +52,7 @@ class OnnxReport:
     student: str
     dim: int
     inputs: tuple[str, ...]
-    max_tokens: int | None
-    add_special_tokens: bool | None
+    preprocessing: Mapping[str, object]
     checked: int
     difference: float
     cosine_int8: tuple[float, float] | None
@@ -67,30 +64,31 @@ def save_onnx(
     """Write a student to a folder as `model.onnx`, and with `int8` also as `model_quantized.onnx`.
 
     The graph contains pooling and scaling to length one. Beside it are `tokenizer.json`, for a student that reads
-    tokens, and `onnx.json`, see `OnnxReport`. The int8 file has 8-bit weights; inputs of matrix products are rounded to 8
-    bits when it runs.
+    tokens, and `onnx.json`, see `OnnxReport`. The int8 file is quantised dynamically: its weights have 8 bits, and the
+    inputs of matrix products are quantised when it runs.
 
     Args:
-        student: The student.
-        folder: The folder to write; files of an earlier call are replaced.
+        student: The student, on the CPU.
+        folder: The folder to write; a folder of an earlier call is replaced.
         examples: Some real examples, with which the files are compared with the student.
         int8: Whether to write the int8 file too.
 
     Raises:
-        ParamsError: The student has no form in ONNX, or the folder cannot be written.
+        ParamsError: The student cannot be exported to ONNX, or the folder cannot be written.
         DataError: The folder holds something else, no example has an embedding, or a file gives other embeddings.
         MissingExtraError: The packages onnx, onnxscript or onnxruntime are missing.
     """
     name = getattr(student, "name", type(student).__name__)
-    if not isinstance(student, HasGraph):
+    if not isinstance(student, OnnxExportable):
         raise ParamsError(
-            f"The student {name!r} cannot be written as ONNX: choose static or transformer for texts, image-encoder for "
-            "images, smiles-transformer for molecules."
+            f"The student {name!r} cannot be exported to ONNX: choose one whose class has `onnx_module`."
         )
     some = list(examples[:CHECKED])
-    if not some:
+    own = unit_length(encode(student, some, BATCH))
+    if not own.any():
         raise DataError(
-            "`examples` must hold at least one example to compare the file with, got none."
+            "`examples` must hold at least one example whose embedding is not zero, to compare the file with, got "
+            f"{len(some)} without."
         )
     with needs_extra("A student as ONNX", "onnx"):
         import onnxruntime  # noqa: F401
@@ -99,25 +97,22 @@ def save_onnx(
         if target.exists() and not (target / CARD).is_file() and any(target.iterdir()):
             raise DataError(f"{target} is not empty and holds no {CARD}: choose another folder.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".polydistill-", dir=target.parent) as place:
-            made = Path(place) / "onnx"
-            made.mkdir()
-            report = _write(student, made, some, name, int8=int8)
+        place = tempfile.TemporaryDirectory(prefix=".polydistill-", dir=target.parent)
+    with place:
+        made = Path(place.name) / "onnx"
+        made.mkdir()
+        with _kept_mode(student.module), _exporting(name):
+            report = _write(student, made, some, own, name=name, int8=int8)
+        with written_to(folder):
             put_in_place(made, target)
     return report
 
 
 def _write(
-    student: Any, folder: Path, examples: list[Example], name: str, *, int8: bool
+    student: Any, folder: Path, examples: list[Example], own: FloatArray, *, name: str, int8: bool
 ) -> OnnxReport:
-    """Write all files to an empty folder, and compare them with the student."""
-    _export(student, student.graph(), folder / MODEL, examples)
-    own = _unit(encode(student, examples, BATCH))
-    if not own.any():
-        raise DataError(
-            "`examples` must hold an example whose embedding is not zero, to compare the file with; got only examples "
-            "without tokens."
-        )
+    """Write all files to an empty folder, and compare them with the student's own embeddings."""
+    _export(student, student.onnx_module(), folder / MODEL, examples)
     difference = float(np.abs(_run(student, folder / MODEL, examples) - own).max())
     if not difference <= TOLERANCE:
         raise DataError(
@@ -126,10 +121,10 @@ def _write(
         )
     similar = None
     if int8:
-        if (rounded := student.int8_graph()) is None:
+        if (quantized := student.int8_onnx_module()) is None:
             _quantize(folder)
         else:
-            _export(student, rounded, folder / INT8, examples)
+            _export(student, quantized, folder / INT8, examples)
         found = cosines(_run(student, folder / INT8, examples), own)
         similar = (round(float(found.min()), 4), round(float(found.mean()), 4))
         if not similar[1] >= LEAST_COSINE:
@@ -137,19 +132,13 @@ def _write(
                 f"With 8-bit weights, the student gives other embeddings: their mean cosine similarity is {similar[1]}, "
                 f"at least {LEAST_COSINE} was expected. Omit `int8`."
             )
-    with tempfile.TemporaryDirectory() as place:
-        bundle = Path(place)
-        student.save(bundle)
-        has_tokens = (bundle / TOKENIZER).is_file()
-        if has_tokens:
-            shutil.copyfile(bundle / TOKENIZER, folder / TOKENIZER)
-    inputs = tuple(student.graph_inputs(examples[:1]))
+    if (tokenizer := student.onnx_tokenizer()) is not None:
+        write_atomic(folder / TOKENIZER, tokenizer)
     report = OnnxReport(
         student=name,
         dim=student.dim,
-        inputs=inputs,
-        max_tokens=student.max_tokens,
-        add_special_tokens=student.special_tokens if has_tokens else None,
+        inputs=tuple(student.onnx_inputs(examples[:1])),
+        preprocessing=student.onnx_preprocessing,
         checked=len(examples),
         difference=round(difference, 8),
         cosine_int8=similar,
@@ -158,15 +147,17 @@ def _write(
     return report
 
 
-def _export(student: HasGraph, graph: torch.nn.Module, file: Path, examples: list[Example]) -> None:
-    inputs = student.graph_inputs(examples[:2] if len(examples) > 1 else examples * 2)
+def _export(
+    student: OnnxExportable, module: nn.Module, file: Path, examples: list[Example]
+) -> None:
+    inputs = student.onnx_inputs([*examples, *examples][:2])  # an axis of length one would be fixed
     axes = {
         name: {0: "batch", **({1: "tokens"} if tensor.ndim == 2 else {})}
         for name, tensor in inputs.items()
     }
     with _silent():
         program: Any = torch.onnx.export(
-            graph.eval(),
+            module.eval(),
             kwargs=dict(inputs),
             dynamo=True,
             input_names=list(inputs),
@@ -199,21 +190,40 @@ def _quantize(folder: Path) -> None:
         )
 
 
-def _run(student: HasGraph, file: Path, examples: list[Example]) -> FloatArray:
+def _run(student: OnnxExportable, file: Path, examples: list[Example]) -> FloatArray:
     import onnxruntime as ort
 
-    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     parts = []
     for start in range(0, len(examples), BATCH):
-        inputs: dict[str, Tensor] = student.graph_inputs(examples[start : start + BATCH])
-        feed = {name: tensor.cpu().numpy() for name, tensor in inputs.items()}
+        inputs = student.onnx_inputs(examples[start : start + BATCH])
+        feed = {name: tensor.numpy() for name, tensor in inputs.items()}
         parts.append(session.run([OUTPUT], feed)[0])
     return np.concatenate(parts)
 
 
-def _unit(values: FloatArray) -> FloatArray:
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.asarray(values / np.maximum(lengths, 1e-12), dtype=np.float32)
+@contextmanager
+def _kept_mode(module: nn.Module) -> Iterator[None]:
+    """Restore whether the module trains."""
+    training = module.training
+    try:
+        yield
+    finally:
+        module.train(training)
+
+
+@contextmanager
+def _exporting(name: str) -> Iterator[None]:
+    """Raise `ParamsError` with the name of the student instead of an error of the exporter or of ONNX Runtime."""
+    try:
+        yield
+    except (DataError, OSError, MemoryError):
+        raise
+    except Exception as error:  # they raise many types
+        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        raise ParamsError(f"The student {name!r} cannot be exported to ONNX: {reason}.") from error
 
 
 @contextmanager

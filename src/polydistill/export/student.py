@@ -21,7 +21,7 @@ from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeEr
 from polydistill.export.onnx import OnnxReport, save_onnx
 from polydistill.export.predicted_embeddings import PredictedEmbedding, TeacherPredictor
 from polydistill.project.files import copy_folder, put_in_place, write_atomic, written_to
-from polydistill.students import CARD, encode, load_student, read_student_card
+from polydistill.students import CARD, encode, load_student, read_student_card, unit_length
 
 STUDENT, HEADS, MODALITY = "student", "heads", "modality"
 
@@ -137,7 +137,7 @@ class Student:
         parts = [np.empty((0, self.dim), dtype=np.float32)]
         parts += [encode(self._student, rows[at : at + batch_size], batch_size) for at in starts]
         values = np.concatenate(parts)[:, :truncate_dim]
-        values = _unit(values) if normalize else values
+        values = unit_length(values) if normalize else values
         return values[0] if is_single else values
 
     def similarity(self, one: FloatArray, other: FloatArray) -> FloatArray:
@@ -151,7 +151,7 @@ class Student:
             raise ShapeError(
                 f"`one` and `other` must be (n, dim) of one width, got {one.shape} and {other.shape}."
             )
-        return _unit(one) @ _unit(other).T
+        return unit_length(one) @ unit_length(other).T
 
     def teacher(self, name: str) -> PredictedTeacher:
         """Return an object that predicts one teacher's embeddings with the heads.
@@ -199,19 +199,21 @@ class Student:
         """Write the student as an ONNX file, which ONNX Runtime runs without PyTorch.
 
         The folder gets `model.onnx`, whose output `sentence_embedding` has length one; with `int8`, also
-        `model_quantized.onnx` with 8-bit weights; and `onnx.json`, which states how to prepare the inputs.
+        `model_quantized.onnx` with 8-bit weights; `tokenizer.json` for texts; and `onnx.json`, which states how an
+        example becomes the inputs.
 
         Args:
-            folder: The folder to write.
+            folder: The folder to write; a folder of an earlier call is replaced.
             examples: Some real examples, with which the files are compared with the student.
             int8: Whether to write the int8 file too.
 
         Raises:
-            ParamsError: The student has no form in ONNX, or the folder cannot be written.
-            DataError: An example cannot be read, the folder holds something else, or the file gives other embeddings.
+            ParamsError: The student cannot be exported to ONNX, or the folder cannot be written.
+            DataError: An example cannot be read, the folder holds something else, or a file gives other embeddings.
             MissingExtraError: `pip install "polydistill[onnx]"` was not run.
         """
-        return save_onnx(self._student, folder, self._read(examples)[0], int8=int8)
+        on_cpu = load_student(self._folder)
+        return save_onnx(on_cpu, folder, self._read(examples)[0], int8=int8)
 
     def _read(self, examples: object) -> tuple[list[Example], bool]:
         """Return the examples of a list or column, and whether a single example was given.
@@ -268,9 +270,3 @@ def load(folder: str | Path, *, modality: str | None = None, device: str = "auto
             f"{', '.join(MODALITIES.names())}: its {CARD} does not record it."
         )
     return Student(path, str(found), heads, device)
-
-
-def _unit(values: FloatArray) -> FloatArray:
-    """Divide each row by its length; rows of zeros are unchanged."""
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.asarray(values / np.maximum(lengths, 1e-12), dtype=np.float32)

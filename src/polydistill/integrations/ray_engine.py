@@ -1,12 +1,12 @@
 """Computes shards of embeddings on a Ray cluster: one actor per GPU, which loads the teacher once.
 
 One task is one shard. An actor writes it to the folder of unfinished work, which all machines share, or to an object
-store, from which the driver copies it; and it returns the shard's entry. Nothing is stored in Ray: a run that is interrupted, also by the end of the cluster, resumes with the shards that
-are missing. The bytes are those of the local engine.
+store, from which the driver copies it; and it returns the shard's entry. Nothing is stored in Ray: a run that is
+interrupted, also by the end of the cluster, resumes with the shards that are missing. The bytes are those of the local
+engine.
 """
 
 import socket
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from polydistill.config.environment import use_threads
-from polydistill.config.operations import EmbedParams
 from polydistill.config.params import Params
 from polydistill.contracts import Example
 from polydistill.embeddings.compute import Computation, Job, Step
@@ -63,14 +62,20 @@ class ShardWorker:
         exchange: str | None = None,
     ) -> None:
         self._row, self._identity, self._work, self._settings = row, identity, work, settings
-        self._exchange = exchange
+        self._url = exchange
+        self._exchange: Exchange | None = None
 
     def start(self) -> None:
         """Build the teacher. Ray reports an error of this method as it is, but not one of the constructor.
 
         Raises:
             StoreError: The teacher has another identity on this machine.
+            ParamsError: This machine lacks the package of the exchange's protocol.
+            InfrastructureError: The exchange cannot be reached.
         """
+        if self._url is not None:
+            self._exchange = Exchange(self._url)
+            self._exchange.keys()  # before a shard is computed in vain
         row = self._row
         use_threads(row.threads)
         teacher = build_teacher(row.name, row.family, row.options, row.threads, row.device)
@@ -92,7 +97,7 @@ class ShardWorker:
         with TemporaryDirectory() as folder:
             step = _whole(replace(self._computation, work=Path(folder)), job)
             if step.entry is not None:
-                Exchange(self._exchange).put(Path(folder), step.entry)
+                self._exchange.put(Path(folder), step.entry)
         return step
 
 
@@ -115,6 +120,8 @@ class RayEngine:
         row = params.enabled_teachers(modality)[teacher]
         self._row = TeacherRow(teacher, row.family, row.options, params.threads, params.device)
         self._settings = params.embed
+        url = params.embed.exchange
+        self.exchange = None if url is None else Exchange(url)
 
     def run(
         self, computation: Computation, some: Sequence[Example], jobs: Iterable[Job]
@@ -123,16 +130,12 @@ class RayEngine:
 
         Raises:
             MissingExtraError: Ray is not installed.
-            InfrastructureError: The cluster cannot be reached or ended, or a shard ended its actor several times.
+            InfrastructureError: The cluster or the exchange cannot be reached or ended, or a shard ended its actor
+                several times.
             StoreError: A worker has another teacher, or writes to a folder that this machine does not see.
         """
-        waiting, fetched = iter(jobs), deque[Step]()
-        if self._settings.exchange is not None:
-            exchange = Exchange(self._settings.exchange)
-            waiting = _not_known(waiting, exchange, computation.work, fetched)
-        first = next(waiting, None)
-        yield from _emptied(fetched)
-        if first is None:
+        waiting = iter(jobs)
+        if (first := next(waiting, None)) is None:
             return
         try:
             import ray
@@ -148,11 +151,8 @@ class RayEngine:
                 "`embed.ray_address`; a cluster with tokens needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here too."
             ) from error
         try:
-            pool = _Pool(ray, self._row, computation, self._settings)
-            for step in pool.run(some, chain([first], waiting)):
-                yield step
-                yield from _emptied(fetched)
-            yield from _emptied(fetched)
+            pool = _Pool(ray, self._row, computation, self._settings.workers, self.exchange)
+            yield from pool.run(some, chain([first], waiting))
         except ray.exceptions.RayError as error:
             raise _explained(error) from error
         finally:
@@ -163,10 +163,14 @@ class _Pool:
     """The actors of one run, and the jobs that each has."""
 
     def __init__(
-        self, ray: Any, row: TeacherRow, computation: Computation, embed: EmbedParams
+        self,
+        ray: Any,
+        row: TeacherRow,
+        computation: Computation,
+        most: int | None,
+        exchange: Exchange | None,
     ) -> None:
-        self._ray, self._computation, self._url = ray, computation, embed.exchange
-        self._exchange = Exchange(self._url) if self._url else None
+        self._ray, self._computation, self._exchange = ray, computation, exchange
         device = row.options.get("device", row.device)
         resources = ray.cluster_resources()
         n_gpus, n_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
@@ -179,7 +183,7 @@ class _Pool:
             self._needs, size, device = {"num_cpus": cpus}, max((n_cpus - 1) // cpus, 1), "cpu"
         own = {key: value for key, value in row.options.items() if key != "device"}
         self._row = replace(row, options=own, device=device)
-        self._size = min(size, embed.workers or size)
+        self._size = min(size, most or size)
         self._starting: dict[Any, Any] = {}
         """Actors that are not ready, by the reference to the end of their start."""
         self._ready: dict[Any, list[Any]] = {}
@@ -217,7 +221,8 @@ class _Pool:
         settings = (self._computation.dtype, self._computation.batch_size)
         work = str(self._computation.work.resolve())
         kind = self._ray.remote(**self._needs)(ShardWorker)
-        actor = kind.remote(self._row, identity, work, settings, self._url)
+        url = self._exchange and self._exchange.url
+        actor = kind.remote(self._row, identity, work, settings, url)
         self._starting[actor.start.remote()] = actor
 
     def _submit(self, jobs: Iterator[Job]) -> None:
@@ -255,30 +260,18 @@ class _Pool:
         """Return the step of a shard that is in the folder of unfinished work."""
         entry, work = step.entry, self._computation.work
         if self._exchange is not None:
-            return replace(step, entry=self._exchange.fetch(job.shard, work))
+            if (copied := self._exchange.fetch(job.shard, work)) is None:
+                raise StoreError(
+                    f"A Ray worker wrote {job.shard.key}.json to {self._exchange.url}, but it is not there or damaged: "
+                    "run the stage again."
+                )
+            return replace(step, entry=copied)
         if entry is not None and not (work / entry.file).exists():
             raise StoreError(
                 f"A Ray worker wrote {entry.file} to {work.resolve()}, but this machine does not see it: put the "
                 "project on a file system that all machines share, or set `embed.exchange` to a URL that all can use."
             )
         return step
-
-
-def _not_known(
-    jobs: Iterable[Job], exchange: Exchange, work: Path, fetched: deque[Step]
-) -> Iterator[Job]:
-    """Yield the jobs whose shards must be computed; copy the shards of the others, and add their steps to `fetched`."""
-    known = exchange.keys()
-    for job in jobs:
-        if job.shard.key in known:
-            fetched.append(Step(len(job.inputs), exchange.fetch(job.shard, work)))
-        else:
-            yield job
-
-
-def _emptied(steps: deque[Step]) -> Iterator[Step]:
-    while steps:
-        yield steps.popleft()
 
 
 def _require_reachable(address: str | None) -> None:

@@ -4,6 +4,7 @@ This is not a DVC stage: it reads the outputs of the stages.
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from polydistill.config.params import Params
 from polydistill.contracts import FloatArray
 from polydistill.data.corpora import open_corpus
 from polydistill.data.modalities import MODALITIES
-from polydistill.errors import DataError
+from polydistill.errors import DataError, ParamsError, UnknownNameError
 from polydistill.export.bundle import Export, heads_for, load_export, save_export
 from polydistill.export.kinds import EXPORTS
 from polydistill.export.onnx import CHECKED, OnnxReport, save_onnx
@@ -24,6 +25,7 @@ from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student
 from polydistill.training.dataset import held_out_mask, seeded
 
+ONNX = "onnx"
 ROWS = 20_000
 """Maximum number of rows for fitting an export; enough for a covariance of a few hundred dimensions."""
 
@@ -49,14 +51,14 @@ class ExportReport:
 
 def export_student(
     root: Path, params: Params, modality: str, plugin: Plugin, folder: Path
-) -> ExportReport:
-    """Fit an export to the student's embeddings of its training rows and write it with the student.
+) -> ExportReport | OnnxReport:
+    """Fit an export to the student's embeddings of its training rows and write it with the student; or write ONNX files.
 
     Args:
         root: The project folder.
         params: Parameters of the run that trained the student.
         modality: The student's modality.
-        plugin: Name and options of the export.
+        plugin: Name and options of the export; `onnx` has the option `int8`.
         folder: The folder to write; an existing export in it is replaced.
 
     Raises:
@@ -64,6 +66,10 @@ def export_student(
         DataError: `folder` holds something other than an export, or there are no training rows.
         PolydistillError: See `export.bundle`.
     """
+    if plugin.name == ONNX:
+        return _export_onnx(root, params, modality, plugin.options, folder)
+    if plugin.name not in EXPORTS.names():
+        raise UnknownNameError("export", plugin.name, [*EXPORTS.names(), ONNX])
     EXPORTS.check(plugin.name, plugin.options)
     if folder.exists() and not (folder / "export.json").exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty and holds no export: give another --output.")
@@ -78,18 +84,6 @@ def export_student(
     return ExportReport(
         plugin.name, made.dim, len(embeddings), made.card.student_sha256, str(folder)
     )
-
-
-def export_onnx(
-    root: Path, params: Params, modality: str, folder: Path, *, int8: bool = False
-) -> OnnxReport:
-    """Write the student as ONNX; held-out rows of the corpus are embedded by both. See `export.onnx.save_onnx`."""
-    layout, block = Layout(root, modality), params.modality(modality)
-    use_threads(params.threads)
-    corpus = open_corpus(layout.corpus, block.corpus, MODALITIES.get(modality)())
-    rows = np.flatnonzero(held_out_mask(corpus.groups, block.corpus.held_out))[:CHECKED]
-    examples = [corpus.examples[row] for row in rows.tolist()]
-    return save_onnx(load_student(layout.student), folder, examples, int8=int8)
 
 
 def fit_export(layout: Layout, plugin: Plugin, embeddings: FloatArray) -> Export:
@@ -111,3 +105,21 @@ def trained_embeddings(root: Path, params: Params, modality: str) -> FloatArray:
     trained = np.flatnonzero(~held_out)
     chosen = np.sort(seeded(params.seed, "rows of exports").permutation(trained)[:ROWS])
     return encode(student, [corpus.examples[row] for row in chosen.tolist()])
+
+
+def _export_onnx(
+    root: Path, params: Params, modality: str, options: Mapping[str, object], folder: Path
+) -> OnnxReport:
+    """Write the student as ONNX; held-out rows of the corpus are embedded by both. See `export.onnx.save_onnx`."""
+    int8 = options.get("int8", False)
+    if set(options) - {"int8"} or not isinstance(int8, bool):
+        raise ParamsError(
+            f"The export onnx has one option, int8=true or int8=false, got {dict(options)}."
+        )
+    layout, block = Layout(root, modality), params.modality(modality)
+    use_threads(params.threads)
+    student = load_student(layout.student)
+    corpus = open_corpus(layout.corpus, block.corpus, MODALITIES.get(modality)())
+    rows = np.flatnonzero(held_out_mask(corpus.groups, block.corpus.held_out))[:CHECKED]
+    examples = [corpus.examples[row] for row in rows.tolist()]
+    return save_onnx(student, folder, examples, int8=int8)

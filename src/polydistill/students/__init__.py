@@ -104,3 +104,14 @@ def encode(student: Student, examples: Sequence[Example], batch_size: int = 256)
             parts.append(student.forward(features).float().cpu().numpy())
     student.module.train(training)
     return np.concatenate(parts)
+
+
+def unit_length(embeddings: FloatArray) -> FloatArray:
+    """Divide each row of `(n, dim)` by its length; rows of zeros are unchanged.
+
+    Examples:
+        >>> unit_length(np.array([[3.0, 4.0], [0.0, 0.0]], dtype=np.float32)).tolist()
+        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return np.asarray(embeddings / np.maximum(lengths, 1e-12), dtype=np.float32)

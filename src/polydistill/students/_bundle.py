@@ -91,8 +91,6 @@ class BagStudent(SavedStudent):
     """
 
     module: nn.EmbeddingBag
-    max_tokens: int | None = None
-    special_tokens = False
 
     @abstractmethod
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
@@ -107,35 +105,37 @@ class BagStudent(SavedStudent):
         embeddings: Tensor = self.module(features["input_ids"], features["offsets"])
         return embeddings
 
-    def graph(self) -> nn.Module:
-        """See `contracts.HasGraph.graph`."""
+    def onnx_module(self) -> nn.Module:
+        """See `contracts.OnnxExportable`."""
         weight = self.module.weight
-        return TokenGraph(
-            self.module, lambda ids, mask: _mean(nn.functional.embedding(ids, weight), mask)
+        return TokenModule(
+            self.module,
+            lambda ids, mask: mean_over_tokens(nn.functional.embedding(ids, weight), mask),
         )
 
-    def int8_graph(self) -> nn.Module:
-        """See `contracts.HasGraph.int8_graph`. Each token has a scale: the numbers of rare tokens are far larger."""
-        table = _RoundedTable(self.module.weight)
-        return TokenGraph(table, lambda ids, mask: _mean(table(ids), mask))
+    def int8_onnx_module(self) -> nn.Module:
+        """See `contracts.OnnxExportable`. Each row has a scale: the numbers of rare tokens are far larger."""
+        table = QuantizedTable(self.module.weight)
+        return TokenModule(table, lambda ids, mask: mean_over_tokens(table(ids), mask))
 
-    def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """See `contracts.HasGraph.graph_inputs`."""
+    def onnx_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `contracts.OnnxExportable`; a batch without tokens has one padded position."""
         bag = self.collate(examples)
-        rows = bag["input_ids"].tensor_split(bag["offsets"][1:].cpu())
-        padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+        rows = list(bag["input_ids"].tensor_split(bag["offsets"][1:].cpu()))
+        width = max(1, *map(len, rows))
         masks = [torch.ones_like(row) for row in rows]
-        mask = nn.utils.rnn.pad_sequence(masks, batch_first=True)
-        if not padded.shape[1]:  # only empty texts
-            padded = mask = padded.new_zeros((len(rows), 1))
-        return {"input_ids": padded, "attention_mask": mask}
+        padded = (
+            torch.stack([nn.functional.pad(row, (0, width - len(row))) for row in given])
+            for given in (rows, masks)
+        )
+        return dict(zip(("input_ids", "attention_mask"), padded, strict=True))
 
     def _write(self, folder: Path) -> None:
         write_weights(folder, {"embedding.weight": self.module.weight})
         write_modules(folder, [("StaticEmbedding", "")])
 
 
-class _RoundedTable(nn.Module):
+class QuantizedTable(nn.Module):
     """A table of embeddings in 8 bits, with one scale per row.
 
     Args:
@@ -145,36 +145,36 @@ class _RoundedTable(nn.Module):
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         scale = weight.detach().abs().amax(dim=1, keepdim=True) / INT8_MAX
-        rounded = (weight.detach() / scale.clamp(min=1e-30)).round().to(torch.int8)
-        self.rounded, self.scale = nn.Buffer(rounded), nn.Buffer(scale)
+        quantized = (weight.detach() / scale.clamp(min=1e-30)).round().to(torch.int8)
+        self.quantized, self.scale = nn.Buffer(quantized), nn.Buffer(scale)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the rows `ids`, `(batch, tokens)`: `(batch, tokens, dim)`."""
-        rows = nn.functional.embedding(ids, self.rounded)
+        rows = nn.functional.embedding(ids, self.quantized)
         return rows.to(self.scale.dtype) * nn.functional.embedding(ids, self.scale)
 
 
-class TokenGraph(nn.Module):
+class TokenModule(nn.Module):
     """From padded tokens to embeddings of length one, for ONNX.
 
     Args:
-        module: The student's module, whose weights are used.
-        forward: A function from `input_ids` and `attention_mask`, both `(batch, tokens)`, to embeddings.
+        module: The module with the weights.
+        embed: A function from `input_ids` and `attention_mask`, both `(batch, tokens)`, to embeddings.
     """
 
-    def __init__(self, module: nn.Module, forward: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, module: nn.Module, embed: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
-        self.module, self._embed = module, forward
+        self.module, self._embed = module, embed
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return embeddings, `(batch, dim)`."""
         return nn.functional.normalize(self._embed(input_ids, attention_mask), dim=-1)
 
 
-def _mean(rows: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of `rows`, `(batch, tokens, dim)`, over the tokens where `mask`, `(batch, tokens)`, is one."""
-    weights = mask.unsqueeze(-1).to(rows.dtype)
-    return (rows * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+def mean_over_tokens(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of `tokens`, `(batch, tokens, dim)`, where `mask`, `(batch, tokens)`, is one."""
+    weights = mask.unsqueeze(-1).to(tokens.dtype)
+    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 def bag_features(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:

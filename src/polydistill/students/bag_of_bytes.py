@@ -1,7 +1,7 @@
 """A student without dependencies that averages one embedding per byte, for tests and first steps."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -48,6 +48,15 @@ class BagOfBytesStudent(BagStudent):
             one if isinstance(one, bytes) else canonical_text(one).encode() for one in examples
         )
         return bag_features(list(texts))
+
+    @property
+    def onnx_preprocessing(self) -> Mapping[str, object]:
+        """See `contracts.OnnxExportable`."""
+        return {"add_special_tokens": False, "max_tokens": None}
+
+    def onnx_tokenizer(self) -> str:
+        """See `contracts.OnnxExportable`."""
+        return TOKENIZER.read_text(encoding="utf-8")
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)

@@ -120,8 +120,6 @@ class ImageEncoderStudent(NetworkStudent):
     """See `contracts.Student`."""
 
     name, settings_file, network = "image-encoder", "image_encoder.json", PooledEncoder
-    max_tokens: int | None = None
-    special_tokens = False
 
     @classmethod
     def build(
@@ -164,19 +162,32 @@ class ImageEncoderStudent(NetworkStudent):
             pixels[row] = square(read_image(example), side)
         return {"pixels": torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255}
 
-    def graph(self) -> nn.Module:
-        """See `contracts.HasGraph.graph`."""
-        return _PixelGraph(self.module)
+    @property
+    def onnx_preprocessing(self) -> Mapping[str, object]:
+        """See `contracts.OnnxExportable`."""
+        return {
+            "mode": "RGB",
+            "size": self.settings["size"],
+            "steps": "pad to a white square, resize bicubically to (size, size), divide by 255",
+            "shape": "(batch, 3, size, size)",
+        }
 
-    def int8_graph(self) -> None:
-        """See `contracts.HasGraph.int8_graph`."""
+    def onnx_module(self) -> nn.Module:
+        """See `contracts.OnnxExportable`."""
+        return _PixelModule(self.module)
 
-    def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """See `contracts.HasGraph.graph_inputs`."""
+    def int8_onnx_module(self) -> None:
+        """See `contracts.OnnxExportable`."""
+
+    def onnx_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `contracts.OnnxExportable`."""
         return self.collate(examples)
 
+    def onnx_tokenizer(self) -> None:
+        """See `contracts.OnnxExportable`."""
 
-class _PixelGraph(nn.Module):
+
+class _PixelModule(nn.Module):
     """From pixels to embeddings of length one, for ONNX."""
 
     def __init__(self, module: nn.Module) -> None:

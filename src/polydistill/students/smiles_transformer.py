@@ -1,6 +1,6 @@
 """A transformer whose tokens are the atoms and marks of a SMILES; the tokenizer is built from the corpus."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -78,6 +78,12 @@ class SmilesTransformerStudent(TransformerStudent):
             DataError: An example is not a valid SMILES.
         """
         return super().collate([require_smiles(example) for example in examples])
+
+    @property
+    def onnx_preprocessing(self) -> Mapping[str, object]:
+        """See `contracts.OnnxExportable`."""
+        first = "bring the SMILES to RDKit's canonical form: Chem.MolToSmiles(Chem.MolFromSmiles(smiles))"
+        return {"steps": first, **super().onnx_preprocessing}
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)

@@ -1,6 +1,6 @@
 """A table of token embeddings; the embedding of a text is the mean over its tokens. This is the fastest student."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -37,7 +37,6 @@ class StaticStudent(BagStudent):
     def __init__(self, tokenizer: Tokenizer, weights: Tensor) -> None:
         super().__init__(weights)
         self.tokenizer = tokenizer
-        self.max_tokens = (tokenizer.truncation or {}).get("max_length")
 
     @classmethod
     def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -96,6 +95,16 @@ class StaticStudent(BagStudent):
         """See `contracts.Student.collate`."""
         encodings = self.tokenizer.encode_batch(as_texts(examples), add_special_tokens=False)
         return bag_features([encoding.ids for encoding in encodings])
+
+    @property
+    def onnx_preprocessing(self) -> Mapping[str, object]:
+        """See `contracts.OnnxExportable`."""
+        limit = (self.tokenizer.truncation or {}).get("max_length")
+        return {"add_special_tokens": False, "max_tokens": limit}
+
+    def onnx_tokenizer(self) -> str:
+        """See `contracts.OnnxExportable`."""
+        return str(self.tokenizer.to_str(pretty=True))
 
     def _write(self, folder: Path) -> None:
         super()._write(folder)

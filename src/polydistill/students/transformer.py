@@ -31,7 +31,6 @@ class TransformerStudent(_bundle.SavedStudent):
     reader: ClassVar[str] = "Transformer"
     """The class of the bundle's first module in sentence-transformers."""
     module: Any
-    special_tokens = True
 
     def __init__(self, module: Any, tokenizer: Any, pooling: str, max_tokens: int) -> None:
         if pooling not in ("mean", "cls"):
@@ -39,7 +38,7 @@ class TransformerStudent(_bundle.SavedStudent):
         if getattr(module, "pooler", None) is not None:
             module.pooler = None  # the pooler is not used, and its weights are random if the checkpoint lacks them
         self.module, self.dim = module, int(module.config.hidden_size)
-        self._tokenizer, self._pooling, self.max_tokens = tokenizer, pooling, max_tokens
+        self._tokenizer, self._pooling, self._max_tokens = tokenizer, pooling, max_tokens
 
     @classmethod
     def build(  # noqa: PLR0913 - its keywords are the options in params.yaml
@@ -104,7 +103,7 @@ class TransformerStudent(_bundle.SavedStudent):
             _bundle.as_texts(examples),
             padding=True,
             truncation=True,
-            max_length=self.max_tokens,
+            max_length=self._max_tokens,
             return_tensors="pt",
             return_token_type_ids=False,
         )
@@ -115,26 +114,34 @@ class TransformerStudent(_bundle.SavedStudent):
         tokens: Tensor = self.module(**features).last_hidden_state  # (batch, tokens, dim)
         if self._pooling == "cls":
             return tokens[:, 0]
-        mask = features["attention_mask"].unsqueeze(-1).to(tokens.dtype)
-        return (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        return _bundle.mean_over_tokens(tokens, features["attention_mask"])
 
-    def graph(self) -> nn.Module:
-        """See `contracts.HasGraph.graph`. ONNX Runtime is fastest with attention as plain matrix products."""
+    @property
+    def onnx_preprocessing(self) -> Mapping[str, object]:
+        """See `contracts.OnnxExportable`."""
+        return {"add_special_tokens": True, "max_tokens": self._max_tokens}
+
+    def onnx_module(self) -> nn.Module:
+        """See `contracts.OnnxExportable`. ONNX Runtime is fastest with attention as plain matrix products."""
         module = copy.deepcopy(self.module)
         module.set_attn_implementation("eager")
-        plain = TransformerStudent(module, self._tokenizer, self._pooling, self.max_tokens)
+        plain = TransformerStudent(module, self._tokenizer, self._pooling, self._max_tokens)
 
-        def pooled(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        def embed(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
             return plain.forward({"input_ids": input_ids, "attention_mask": attention_mask})
 
-        return _bundle.TokenGraph(module, pooled)
+        return _bundle.TokenModule(module, embed)
 
-    def int8_graph(self) -> None:
-        """See `contracts.HasGraph.int8_graph`."""
+    def int8_onnx_module(self) -> None:
+        """See `contracts.OnnxExportable`."""
 
-    def graph_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """See `contracts.HasGraph.graph_inputs`."""
+    def onnx_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `contracts.OnnxExportable`."""
         return self.collate(examples)
+
+    def onnx_tokenizer(self) -> str:
+        """See `contracts.OnnxExportable`."""
+        return str(self._tokenizer.backend_tokenizer.to_str(pretty=True))
 
     def _write(self, folder: Path) -> None:
         self.module.save_pretrained(folder)
@@ -151,7 +158,7 @@ class TransformerStudent(_bundle.SavedStudent):
             "pooling_mode_mean_tokens": self._pooling == "mean",
         }
         _bundle.write_json(folder / "1_Pooling/config.json", pooling)
-        settings = {"do_lower_case": False, "max_seq_length": self.max_tokens}
+        settings = {"do_lower_case": False, "max_seq_length": self._max_tokens}
         _bundle.write_json(folder / "sentence_bert_config.json", settings)
         _bundle.write_modules(folder, [(self.reader, ""), ("Pooling", "1_Pooling")])
 

@@ -22,6 +22,7 @@ from polydistill.teachers._devices import FIDELITY, Kernel, RunsReduced, Similar
 from polydistill.teachers._readers import Ints, Prepared, ReadsTexts, reading, require_safetensors
 
 OWN = "own"
+SETTINGS = "config_sentence_transformers.json"
 RUN = ("Transformer", "Pooling", "Normalize")
 """The modules of sentence-transformers that the poolings other than `own` replace."""
 WIDTHS = ("out_features", "embedding_dimension", "word_embedding_dimension", "hidden_size", "dim")
@@ -40,7 +41,7 @@ class TransformerFolder(ReadsTexts, RunsReduced):
 
     Args:
         name: The teacher's name.
-        threads: Number of threads that torch uses.
+        threads: Number of threads. On a CPU, as many batches run at once, each with one thread.
         model: A model name on the hub (with `revision`), a folder, or `package:<folder>/<path>`.
         dim: Width of the embeddings. Default: read from the folder's settings, or measured on one text.
         revision: The full commit of a model on the hub.
@@ -68,6 +69,8 @@ class TransformerFolder(ReadsTexts, RunsReduced):
     identified_if_set = ("prompt_name", "truncate_dim", "attention")
     files: ClassVar = {"weights": "model"}
     poolings: ClassVar[tuple[str, ...]] = ("mean", "cls", "last")
+    in_threads: ClassVar[bool] = True
+    """Whether the model runs in other threads, while the main thread tokenises."""
 
     def __init__(  # noqa: PLR0913  options of params.yaml
         self,
@@ -122,7 +125,7 @@ class TransformerFolder(ReadsTexts, RunsReduced):
         require_safetensors(folder)
         if self.pooling == OWN:
             return folder
-        prompt = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
+        prompt = read_json(folder / SETTINGS).get("default_prompt_name")
         chosen = self.prompt or self.prompt_name
         unused = [] if chosen or prompt is None else [f"the default prompt {prompt!r}"]
         modules = _modules(folder)
@@ -143,9 +146,19 @@ class TransformerFolder(ReadsTexts, RunsReduced):
     def dim(self) -> int:  # type: ignore[override]
         """Width of the embeddings: the option, the width in the folder's settings, or that measured on one text."""
         stated = self._dim or stated_width(self.folder, every_module=self.pooling == OWN)
-        if stated and self.truncate_dim:
-            return min(stated, self.truncate_dim)
-        return stated or self._run(self._prepare([""])).shape[1]
+        if stated:
+            return min(stated, self._shortest or stated)
+        one = (np.zeros(1, dtype=np.int64), [""], self._prepare([""]))
+        [(_, values)] = self._run_all(iter([one]))
+        return int(values.shape[1])
+
+    @cached_property
+    def _shortest(self) -> int | None:
+        """The number of first dimensions that are kept: the option, or with the pooling `own`, the folder's setting."""
+        if self.truncate_dim is not None or self.pooling != OWN:
+            return self.truncate_dim
+        kept = read_json(self.folder / SETTINGS).get("truncate_dim")
+        return kept if isinstance(kept, int) else None
 
     @cached_property
     def _prompt(self) -> str:
@@ -153,7 +166,7 @@ class TransformerFolder(ReadsTexts, RunsReduced):
         if self.prompt_name is None:
             return self.prompt
         folder = locate(self.model, revision=self.revision)
-        known = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
+        known = read_json(folder / SETTINGS).get("prompts") or {}
         if self.prompt_name not in known:
             raise UnknownNameError(f"prompt of teacher {self.name!r}", self.prompt_name, known)
         return str(known[self.prompt_name])
@@ -173,6 +186,9 @@ class TransformerFolder(ReadsTexts, RunsReduced):
 
     def _run_all(self, prepared: Iterator[Prepared]) -> Iterator[tuple[Ints, FloatArray]]:
         """Run batches in other threads, while this one makes the next."""
+        if not self.in_threads:
+            yield from super()._run_all(prepared)
+            return
         import torch
 
         running = deque[tuple[Ints, Future[FloatArray]]]()
@@ -180,8 +196,7 @@ class TransformerFolder(ReadsTexts, RunsReduced):
         try:
             with ThreadPoolExecutor(self._workers) as pool:
                 for rows, batch, ready in prepared:
-                    for name in self.weights_held:
-                        getattr(self, name)  # loads the model before several threads need it
+                    self._load()
                     running.append((rows, pool.submit(self._run_within_memory, batch, ready)))
                     if len(running) > self._workers:
                         done, found = running.popleft()
@@ -189,6 +204,11 @@ class TransformerFolder(ReadsTexts, RunsReduced):
                 yield from ((rows, found.result()) for rows, found in running)
         finally:
             torch.set_num_threads(n_threads)  # MKL has one number for all threads
+
+    def _load(self) -> None:
+        """Load the model before several threads need it."""
+        for name in self.weights_held:
+            getattr(self, name)
 
     def _set_threads(self) -> None:
         """Set the number of torch's threads for a batch."""
@@ -243,7 +263,7 @@ class TransformerFolder(ReadsTexts, RunsReduced):
 
     def _shortened(self, values: FloatArray) -> FloatArray:
         """Return the first `truncate_dim` dimensions, scaled to length one if `normalize` says so."""
-        kept = values[:, : self.truncate_dim]
+        kept = values[:, : self._shortest]
         return unit_length(kept) if self.normalize else kept
 
 

@@ -101,4 +101,4 @@ class SentenceTransformersTeacher(TransformerFolder):
         values = np.asarray(given["sentence_embedding"].float().cpu())
         if self.precision != "float32" and type(self._encoder[-1]).__name__ == "Normalize":
             values = unit_length(values)  # in half precision, lengths differ from one by 0.003
-        return values if self.truncate_dim is None else self._shortened(values)
+        return values if self._shortest is None else self._shortened(values)

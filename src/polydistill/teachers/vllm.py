@@ -41,11 +41,7 @@ class VllmTeacher(TransformerFolder):
     family = "vllm"
     poolings = (OWN, *TransformerFolder.poolings)
     packages: ClassVar = {"vllm": "vllm"}
-    weights_held = ("_engine",)
-
-    @property
-    def _workers(self) -> int:
-        return 1
+    in_threads = False
 
     def __init__(  # noqa: PLR0913  options of params.yaml
         self,

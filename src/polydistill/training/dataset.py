@@ -4,7 +4,7 @@ import hashlib
 import math
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
@@ -108,18 +108,21 @@ class EpochsSampler(Sampler[int]):
             yield generator.permutation(rows[rows < self._n_examples])
 
 
-def computed_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield the items in order; a thread computes the next ones meanwhile, at most `AHEAD`.
+def prefetched(items: Iterator[T]) -> Generator[T]:
+    """Yield the items in order; a thread computes the next ones meanwhile, at most `AHEAD`. `close` ends the thread.
 
     Examples:
-        >>> list(computed_ahead(iter("abc")))
+        >>> list(prefetched(iter("abc")))
         ['a', 'b', 'c']
     """
-    with ThreadPoolExecutor(1) as pool:
+    pool = ThreadPoolExecutor(1)
+    try:
         ahead = deque(pool.submit(list, islice(items, 1)) for _ in range(AHEAD))
         while found := ahead.popleft().result():
             ahead.append(pool.submit(list, islice(items, 1)))
             yield found[0]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class Batches:

@@ -21,11 +21,12 @@ from torch.utils.data import DataLoader
 
 from polydistill.config.training import TrainingParams
 from polydistill.contracts import Progress, Tracker, silent
+from polydistill.data.images import without_warnings
 from polydistill.errors import DivergedError, ParamsError
 from polydistill.project.files import remove
 from polydistill.training import guard
 from polydistill.training.checkpoints import CompleteCheckpoints, newest_checkpoint, step_of
-from polydistill.training.dataset import Batches, EpochsSampler, RowNumbers, computed_ahead
+from polydistill.training.dataset import Batches, EpochsSampler, RowNumbers, prefetched
 from polydistill.training.guard import Restart
 from polydistill.training.processes import Shares, agreed, count, from_first, rank
 
@@ -227,7 +228,7 @@ class _DistillationTrainer(transformers.Trainer):
         self._plan, self._restarts = plan, tuple(restarts)
         self._trained = self._no_losses()
         self._source: Iterator[Any] | None = None
-        self._batches: Iterator[Any] = iter(())
+        self._batches = prefetched(iter(()))
 
     def run(self, newest: Path | None) -> TrainingResult:
         """Train from the newest checkpoint or from the start, or only evaluate if the plan has no epochs."""
@@ -236,7 +237,11 @@ class _DistillationTrainer(transformers.Trainer):
             self.evaluate()
         else:
             splits = ["train", "held_out"]
-            self.train(resume_from_checkpoint=str(newest) if newest else None)
+            try:
+                with without_warnings():  # of images that a thread reads
+                    self.train(resume_from_checkpoint=str(newest) if newest else None)
+            finally:
+                self._batches.close()
             best_step = step_of(Path(str(self.state.best_model_checkpoint)))
         history = [
             {
@@ -274,7 +279,8 @@ class _DistillationTrainer(transformers.Trainer):
     def get_batch_samples(self, epoch_iterator: Iterator[Any], *rest: Any) -> Any:
         """Return the next batches, which a thread made while the model ran."""
         if epoch_iterator is not self._source:
-            self._source, self._batches = epoch_iterator, computed_ahead(epoch_iterator)
+            self._batches.close()
+            self._source, self._batches = epoch_iterator, prefetched(epoch_iterator)
         return super().get_batch_samples(self._batches, *rest)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
