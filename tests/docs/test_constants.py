@@ -18,7 +18,7 @@ from flows.notification import MAX_CHARACTERS
 from polydistill.cli.registry import gc
 from polydistill.config.data import CorpusParams, StoreParams
 from polydistill.config.operations import DriftParams, GateParams
-from polydistill.data.groups import TEST_SHARE
+from polydistill.data.groups import EXACT_ROWS, TEST_SHARE
 from polydistill.data.images import MAX_PIXELS
 from polydistill.data.modalities import vision
 from polydistill.data.smiles import MAX_ATOMS
@@ -26,11 +26,13 @@ from polydistill.errors import PolydistillError
 from polydistill.evaluation import latency
 from polydistill.evaluation.attribution import WIDTH
 from polydistill.evaluation.statistics.bootstrap import RESAMPLES
+from polydistill.export import onnx
 from polydistill.integrations.mlflow.ledger import LOCK_TIMEOUT_S
 from polydistill.registry import publication
 from polydistill.registry.ledger import Action
 from polydistill.stages.validate import EXAMPLES
 from polydistill.teachers import TEACHERS
+from polydistill.teachers._texts import BATCH_TOKENS
 from polydistill.training.calibration import COVERAGE
 from tests.docs.blocks import ROOT
 
@@ -56,6 +58,10 @@ CONSTANTS = [
     ("docs/guides/gate.md", r"timed within (\d+) s per batch size", latency.BUDGET_S),
     ("docs/guides/gate.md", r"Publishing stores (\w+) examples", publication.N_EXAMPLES),
     ("docs/guides/gate.md", r"by more than (\S+) times the largest", publication.TOLERANCE),
+    ("docs/guides/production.md", r"must be at least ([\d.]+), or nothing", onnx.LEAST_COSINE),
+    ("docs/guides/teachers.md", r"default: ([\d,]+) on a CPU", BATCH_TOKENS["cpu"]),
+    ("docs/guides/teachers.md", r"on a CPU, ([\d,]+) on a GPU", BATCH_TOKENS["cuda"]),
+    ("docs/guides/your-own-data.md", r"Up to ([\d,]+) rows, the search", EXACT_ROWS),
     ("docs/guides/schedules.md", r"discrepancy: ([\d,]+) rows each", DriftParams().rows),
     ("docs/guides/schedules.md", r"`level: ([\d.]+)`", DriftParams().level),
     ("docs/guides/images.md", r"at (\d+) x \d+ pixels", vision.HASH_SIDE),
