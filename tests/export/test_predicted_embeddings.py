@@ -11,13 +11,16 @@ import yaml
 from typer.testing import CliRunner
 
 from polydistill.cli.app import app
-from polydistill.embeddings.store import open_embeddings
+from polydistill.data.ids import pack_ids
+from polydistill.embeddings.pca import corpus_basis
+from polydistill.embeddings.store import open_embeddings, write_embeddings
 from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError, StoreError
 from polydistill.export.predicted_embeddings import TeacherPredictor, predict_teacher
 from polydistill.project.card import write_card
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.students import encode, load_student
+from polydistill.teachers.hashing import HashingTeacher
 from polydistill.training.dataset import group_mask, held_out_mask
 from tests.distill_project import TEACHERS, make_distill_project, small_params
 
@@ -229,3 +232,26 @@ def test_a_teacher_without_calibration_is_refused_before_any_prediction(
             refused()
     for other in others:
         predictor.require(other)
+
+
+def test_predictions_of_a_reduced_teacher_are_in_the_space_of_the_teacher(tmp_path: Path) -> None:
+    layout, params = make_distill_project(tmp_path), small_params()
+    corpus, kept = held_out(layout)
+    source = HashingTeacher("first", 1, dim=TEACHERS["first"])
+    texts = corpus["text"].tolist()
+    final, work = layout.embeddings("corpus", "first"), layout.embedding_work("corpus", "first")
+    ids = pack_ids(corpus["id"].tolist())
+    basis = corpus_basis(final, work, ids, texts, source, 0.95)
+    write_embeddings(final, work, ids, texts, source, basis=basis)
+    distill(tmp_path, params, "text")
+    predictor = TeacherPredictor(layout.heads, layout.student)
+    student = encode(load_student(layout.student), texts)
+
+    mean, std = predictor.predict(student, "first")
+
+    own = source.embed(texts).values
+    share = (np.abs(own - mean) <= HALF_WIDTH * std)[kept].mean()
+    assert basis.dim < source.dim
+    assert mean.shape == std.shape == own.shape
+    assert share == pytest.approx(0.9, abs=0.05)
+    np.testing.assert_allclose(basis.restore(basis.reduce(mean)), mean, atol=1e-4)

@@ -16,6 +16,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polydistill.config.overrides import changed
 from polydistill.config.params import Params, parse_params
 from polydistill.data.ids import unpack_ids
 from polydistill.embeddings.store import open_embeddings
@@ -102,6 +103,24 @@ def test_appended_rows_recompute_the_last_shard_only(tmp_path: Path) -> None:
     report = run(tmp_path, rows=12)
 
     assert (report.shards_computed, report.shards_reused) == (1, 8)
+
+
+def test_corpus_and_benchmark_share_a_basis_of_fewer_dimensions(tmp_path: Path) -> None:
+    params = project(tmp_path)
+    whole = embed(tmp_path, params, "text", TEACHER)
+    params = changed(params, {"text.store.kept_variance": 0.99})
+
+    report = embed(tmp_path, params, "text", TEACHER)
+
+    layout = Layout(tmp_path, "text")
+    stored = [open_embeddings(layout.embeddings(p, TEACHER)) for p in ("corpus", "benchmark")]
+    assert whole.dim == 8
+    assert (whole.kept_variance, whole.cosine_error) == (None, None)
+    assert 1 < report.dim < 8
+    assert [one.dim for one in stored] == [report.dim] * 2
+    assert stored[0].basis.sha256 == stored[1].basis.sha256  # type: ignore[union-attr]
+    assert report.kept_variance == pytest.approx(0.99, abs=0.02)
+    assert embed(tmp_path, params, "text", TEACHER).shards_computed == 0
 
 
 def test_another_option_of_the_teacher_recomputes_everything(tmp_path: Path) -> None:

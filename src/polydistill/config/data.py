@@ -140,3 +140,5 @@ class StoreParams(Node):
 
     dtype: Literal["float16", "float32"] = "float16"
     shard_rows: Annotated[Rows, Field(le=10**6)] = 4096
+    kept_variance: Annotated[Share, Field(gt=0)] | None = None
+    """Store each teacher's embeddings in the principal dimensions that keep this share; null: in all dimensions."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, Example, Teacher
 from polydistill.data.ids import Ids, unpack_ids
+from polydistill.embeddings.basis import Basis
 from polydistill.embeddings.exchange import Exchange
 from polydistill.embeddings.fidelity import require_fidelity
 from polydistill.embeddings.shards import Entry, Shard, write_shard
@@ -50,12 +51,19 @@ class Computation:
         work: The folder of finished shards.
         dtype: The type of the stored numbers.
         batch_size: The number of rows per call of the teacher.
+        basis: The basis in which embeddings are stored; None: the teacher's own.
     """
 
     teacher: Teacher
     work: Path
     dtype: str
     batch_size: int
+    basis: Basis | None = None
+
+    @property
+    def dim(self) -> int:
+        """The width of stored embeddings."""
+        return self.teacher.dim if self.basis is None else self.basis.dim
 
     def check(self, examples: Sequence[Example]) -> None:
         """Check the teacher's order of rows, and its precision; see `fidelity.require_fidelity`.
@@ -75,17 +83,34 @@ class Computation:
             StoreError: The teacher returns NaN, infinity, or a number that `dtype` cannot represent.
         """
         inputs = job.inputs
-        values = np.zeros((len(inputs), self.teacher.dim), dtype=self.dtype)
+        values = np.zeros((len(inputs), self.dim), dtype=self.dtype)
         present = np.zeros(len(inputs), dtype=np.bool_)
         first = _first_rows(inputs)
         for rows in _batches(inputs, np.unique(first), self.batch_size):
             batch = [inputs[row] for row in rows]
-            values[rows], present[rows] = _embed(
-                self.teacher, job.shard.ids[rows], batch, self.dtype
-            )
+            values[rows], present[rows] = self._embed(job.shard.ids[rows], batch)
             yield Step(len(rows))
         n_repeated = int((first != np.arange(len(first))).sum())
         yield Step(n_repeated, write_shard(self.work, job.shard, values[first], present[first]))
+
+    def _embed(
+        self, ids: Ids, examples: Sequence[Example]
+    ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+        """Embed examples and check the result; return the stored values, `(n, dim)`, and the presence mask, `(n,)`."""
+        result = _checked(self.teacher, examples)
+        values = result.values if self.basis is None else self.basis.reduce(result.values)
+        with np.errstate(over="ignore"):
+            stored: NDArray[np.floating] = values.astype(self.dtype)
+        bad = ~np.isfinite(stored).all(axis=1) & result.present
+        if bad.any():
+            is_finite = np.isfinite(result.values[bad]).all()
+            what = f"a number that {self.dtype} cannot hold" if is_finite else "NaN or infinity"
+            remedy = ": set store.dtype to float32" if is_finite else ""
+            named = ", ".join(unpack_ids(ids[np.flatnonzero(bad)[:NAMED]]))
+            raise StoreError(
+                f"Teacher {self.teacher.name!r} returned {what} for {bad.sum()} rows ({named}){remedy}."
+            )
+        return stored, result.present
 
 
 class Engine(Protocol):
@@ -133,25 +158,6 @@ def _first_rows(examples: Sequence[Example]) -> Ints:
     first: dict[Example, int] = {}
     found = [first.setdefault(example, row) for row, example in enumerate(examples)]
     return np.array(found, dtype=np.int64)
-
-
-def _embed(
-    teacher: Teacher, ids: Ids, examples: Sequence[Example], dtype: str
-) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Embed examples and check the result; return the values as `dtype`, `(n, dim)`, and the presence mask, `(n,)`."""
-    result = _checked(teacher, examples)
-    with np.errstate(over="ignore"):
-        stored: NDArray[np.floating] = result.values.astype(dtype)
-    bad = ~np.isfinite(stored).all(axis=1) & result.present
-    if bad.any():
-        is_finite = np.isfinite(result.values[bad]).all()
-        what = f"a number that {dtype} cannot hold" if is_finite else "NaN or infinity"
-        remedy = ": set store.dtype to float32" if is_finite else ""
-        named = ", ".join(unpack_ids(ids[np.flatnonzero(bad)[:NAMED]]))
-        raise StoreError(
-            f"Teacher {teacher.name!r} returned {what} for {bad.sum()} rows ({named}){remedy}."
-        )
-    return stored, result.present
 
 
 def _checked(teacher: Teacher, examples: Sequence[Example]) -> Embeddings:

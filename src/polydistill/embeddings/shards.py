@@ -247,9 +247,13 @@ def require_intact(folder: Path, entry: Entry, checksums: Checksums) -> None:
 
 
 def swap_in(
-    folder: Path, entries: Sequence[Entry], folders: Sequence[Path], index: Mapping[str, Any]
+    folder: Path,
+    entries: Sequence[Entry],
+    folders: Sequence[Path],
+    index: Mapping[str, Any],
+    others: Mapping[str, bytes],
 ) -> None:
-    """Replace `folder` with a new folder that contains only these shards, their manifests and the index.
+    """Replace `folder` with a new folder that contains only these shards, their manifests, the index and other files.
 
     `next_folder` is complete before `folder` is replaced. Therefore a run that is killed during the replacement loses
     no shards.
@@ -259,6 +263,7 @@ def swap_in(
         entries: The shards, in order.
         folders: The folder in which each shard is now.
         index: The index without the manifests.
+        others: The content of the other files by name; `index` depends on it.
     """
     manifests = {}
     for start in range(0, len(entries), IN_MANIFEST):
@@ -270,9 +275,10 @@ def swap_in(
         for name, text in manifests.items()
     ]
     sealed = seal({**index, "manifests": listed})
-    wanted = {INDEX, *manifests, *(entry.file for entry in entries)}
+    wanted = {INDEX, *manifests, *others, *(entry.file for entry in entries)}
     in_place = all(one == folder for one in folders) and _files(folder) == wanted
-    if in_place and (folder / INDEX).read_text(encoding="utf-8") == sealed:
+    exact = {INDEX: sealed.encode(), **others}
+    if in_place and all((folder / name).read_bytes() == exact[name] for name in exact):
         return
     made = folder.with_name(f".{folder.name}.made")
     shutil.rmtree(made, ignore_errors=True)
@@ -281,6 +287,8 @@ def swap_in(
             (made / name).parent.mkdir(parents=True)
             (made / name).write_text(text, encoding="utf-8")
         made.mkdir(parents=True, exist_ok=True)
+        for name, content in others.items():
+            (made / name).write_bytes(content)
         for entry, there in zip(entries, folders, strict=True):
             _link(there / entry.file, made / entry.file)
         (made / INDEX).write_text(sealed, encoding="utf-8")

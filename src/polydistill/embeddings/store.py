@@ -22,6 +22,7 @@ from polydistill.contracts import Embeddings, Example, FloatArray, Progress, Tea
 from polydistill.data.columns import map_table
 from polydistill.data.ids import ID, IdRows, Ids, unpack_ids
 from polydistill.embeddings import shards
+from polydistill.embeddings.basis import BASIS, Basis
 from polydistill.embeddings.compute import LOCAL, NAMED, Computation, Engine, Job
 from polydistill.embeddings.exchange import Exchange
 from polydistill.errors import DataError, ShapeError, StoreError
@@ -69,6 +70,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
     dtype: str = "float16",
     shard_rows: int = 4096,
     batch_size: int = 1024,
+    basis: Basis | None = None,
     checksums: Checksums | None = None,
     engine: Engine = LOCAL,
     progress: Progress = silent,
@@ -85,6 +87,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
         shard_rows: The number of rows per shard; all rows of a batch are in the same shard.
         batch_size: The number of rows per call of the teacher, which divides them further; examples in a call have
             similar lengths. Equal examples in a shard are embedded once.
+        basis: The basis in which embeddings are stored, see `pca.corpus_basis`; None: the teacher's own.
         checksums: The checksums that are already known; None: the files of all shards are read.
         engine: Where missing shards are computed.
         progress: A function that is called after each batch.
@@ -101,12 +104,12 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
             f"`ids` must have length {len(examples)}, one per example, got {len(ids)}."
         )
     checksums = checksums or Checksums()
-    plan = shards.Plan(ids, _identity(teacher, ids, examples, dtype), shard_rows)
+    plan = shards.Plan(ids, _identity(teacher, ids, examples, dtype, basis), shard_rows)
     found = shards.find_shards(plan, [folder, work, shards.next_folder(folder)], checksums)
     absent = [number for number, entry in enumerate(found.entries) if entry is None]
     absent_rows = sum(len(plan[number].ids) for number in absent)
-    shards.require_space(work, needed_bytes(absent_rows, teacher.dim, dtype))
-    computation = Computation(teacher, work, dtype, batch_size)
+    computation = Computation(teacher, work, dtype, batch_size, basis)
+    shards.require_space(work, needed_bytes(absent_rows, computation.dim, dtype))
     done = len(ids) - absent_rows
     with shards.full_disk_as_error(work):
         work.mkdir(parents=True, exist_ok=True)
@@ -119,7 +122,7 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
         rows_computed = len(ids) - done
         jobs = (Job(plan[number], examples[plan[number].rows]) for number in missing)
         numbers = {shards.shard_file(number): number for number in missing}
-        some = examples[:: max(len(examples) // SHOWN_ROWS, 1)][:SHOWN_ROWS] if missing else []
+        some = [examples[row] for row in spread(len(ids))] if missing else []
         for step in engine.run(computation, some, jobs):
             done += step.rows
             progress(teacher.name, done, len(ids))
@@ -127,20 +130,29 @@ def write_embeddings(  # noqa: PLR0913  the only function that fills the store
                 checksums.add(work / entry.file, entry.sha256)
                 found.entries[numbers[entry.file]], found.folders[numbers[entry.file]] = entry, work
         entries = [entry for entry in found.entries if entry is not None]
-        index = {
-            "dim": teacher.dim,
+        index: dict[str, Any] = {
+            "dim": computation.dim,
             "dtype": dtype,
-            "identity": dict(teacher.identity),
+            "identity": _reduced_identity(teacher, basis),
             "n_rows": len(ids),
             "teacher": teacher.name,
         }
-        shards.swap_in(folder, entries, found.folders, index)
+        others = {}
+        if basis is not None:
+            others[BASIS] = basis.to_bytes()
+            index["basis"] = hashlib.sha256(others[BASIS]).hexdigest()
+        shards.swap_in(folder, entries, found.folders, index, others)
         for entry in entries:
             checksums.add(folder / entry.file, entry.sha256)
     for finished in (work, shards.next_folder(folder)):
         shutil.rmtree(finished, ignore_errors=True)
     checksums.save()
     return WriteReport(len(missing), len(plan) - len(missing), tuple(found.damaged), rows_computed)
+
+
+def spread(n_rows: int) -> range:
+    """Return about a thousand of the numbers below `n_rows`, at regular intervals."""
+    return range(0, n_rows, max(n_rows // SHOWN_ROWS, 1))[:SHOWN_ROWS]
 
 
 def _fetched(
@@ -162,15 +174,21 @@ class StoredEmbeddings:
     Attributes:
         dim: The width of the embeddings.
         teacher: The name of the teacher.
-        identity: The identity of the teacher; see `contracts.Teacher.identity`.
+        identity: The identity of the teacher, see `contracts.Teacher.identity`, and of the basis.
+        basis: The basis in which the embeddings are stored; None: the teacher's own.
     """
 
     def __init__(
-        self, folder: Path, index: Mapping[str, Any], entries: Sequence[shards.Entry]
+        self,
+        folder: Path,
+        index: Mapping[str, Any],
+        entries: Sequence[shards.Entry],
+        basis: Basis | None = None,
     ) -> None:
         self.dim: int = index["dim"]
         self.teacher: str = index["teacher"]
         self.identity: dict[str, object] = index["identity"]
+        self.basis = basis
         self._folder, self._dtype = folder, np.dtype(index["dtype"])
         rows = np.array([entry.rows for entry in entries], dtype=np.int64)
         self._ends = np.cumsum(rows)
@@ -280,7 +298,19 @@ def open_embeddings(folder: Path, checksums: Checksums | None = None) -> StoredE
     for entry in entries:
         shards.require_intact(folder, entry, checksums)
     checksums.save()
-    return StoredEmbeddings(folder, index, entries)
+    return StoredEmbeddings(folder, index, entries, _read_basis(folder, index))
+
+
+def _read_basis(folder: Path, index: Mapping[str, Any]) -> Basis | None:
+    """Return the basis of a folder, if its index has one."""
+    if (expected := index.get("basis")) is None:
+        return None
+    path = folder / BASIS
+    is_intact = path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == expected
+    if not is_intact or (basis := Basis.read(path)) is None:
+        state = "damaged" if path.exists() else "missing"
+        raise StoreError(f"{path} is {state}: rerun embed to rebuild it.")
+    return basis
 
 
 def open_corpus_embeddings(
@@ -337,15 +367,19 @@ def _first_ids(stored: StoredEmbeddings, rows: NDArray[np.bool_]) -> list[str]:
     return unpack_ids(ids[np.flatnonzero(rows)[:NAMED]])
 
 
+def _reduced_identity(teacher: Teacher, basis: Basis | None) -> dict[str, object]:
+    """Return the identity of the teacher, and of the basis in which its embeddings are stored."""
+    return {**teacher.identity, **({} if basis is None else {"basis": basis.sha256})}
+
+
 def _identity(
-    teacher: Teacher, ids: IdRows, examples: Sequence[Example], dtype: str
+    teacher: Teacher, ids: IdRows, examples: Sequence[Example], dtype: str, basis: Basis | None
 ) -> dict[str, object]:
     """Return what the keys of the shards depend on, besides the ids."""
-    identity: dict[str, object] = {**teacher.identity, "dim": teacher.dim, "dtype": dtype}
-    if teacher.by_id and (
-        own := _own_names(ids, examples)
-    ):  # another id may have another embedding
-        identity["examples"] = own
+    own = _reduced_identity(teacher, basis)
+    identity = {**own, "dim": teacher.dim if basis is None else basis.dim, "dtype": dtype}
+    if teacher.by_id and (names := _own_names(ids, examples)):
+        identity["examples"] = names  # another id may have another embedding
     return identity
 
 

@@ -99,8 +99,10 @@ class TeacherPredictor:
             scale = np.broadcast_to(self._bundle.residual[teacher], mean.shape)
         scale = scale * np.float32(self._bundle.card.factors[teacher])
         standardiser = self._bundle.standardisers[teacher]
-        std = np.sqrt(standardiser.invert_variance(scale**2))
-        return PredictedEmbedding(standardiser.invert(mean), std)
+        mean, variance = standardiser.invert(mean), standardiser.invert_variance(scale**2)
+        if (components := self._bundle.components.get(teacher)) is not None:
+            mean, variance = mean @ components, variance @ components**2
+        return PredictedEmbedding(mean, np.sqrt(variance))
 
     def novelty(self, embeddings: FloatArray) -> NDArray[np.float64]:
         """Return out-of-distribution scores, `(n,)`. A higher score means that an input resembles the corpus less.

@@ -17,6 +17,7 @@ from typing import Any
 from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import Example
+from polydistill.embeddings.basis import Basis
 from polydistill.embeddings.compute import Computation, Job, Step
 from polydistill.embeddings.exchange import Exchange
 from polydistill.errors import InfrastructureError, MissingExtraError, PolydistillError, StoreError
@@ -49,7 +50,7 @@ class ShardWorker:
         row: The teacher.
         identity: The identity that the teacher must have on this machine too.
         work: The folder of finished shards.
-        settings: The dtype and the batch size.
+        settings: The dtype, the batch size and the basis.
         exchange: The URL to which shards are written in place of `work`.
     """
 
@@ -58,7 +59,7 @@ class ShardWorker:
         row: TeacherRow,
         identity: Mapping[str, object],
         work: str,
-        settings: tuple[str, int],
+        settings: tuple[str, int, Basis | None],
         exchange: str | None = None,
     ) -> None:
         self._row, self._identity, self._work, self._settings = row, identity, work, settings
@@ -218,7 +219,8 @@ class _Pool:
 
     def _start(self) -> None:
         identity = dict(self._computation.teacher.identity)
-        settings = (self._computation.dtype, self._computation.batch_size)
+        how = self._computation
+        settings = (how.dtype, how.batch_size, how.basis)
         work = str(self._computation.work.resolve())
         kind = self._ray.remote(**self._needs)(ShardWorker)
         url = self._exchange and self._exchange.url

@@ -17,6 +17,7 @@ from polydistill.data.ids import IdRows, pack_ids, unpack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.compute import LOCAL, NAMED, Engine
+from polydistill.embeddings.pca import corpus_basis
 from polydistill.embeddings.shards import free_bytes
 from polydistill.embeddings.store import (
     CHECKED_ROWS,
@@ -47,13 +48,16 @@ class EmbedReport:
         n_benchmark: Number of distinct inputs of all tasks.
         missing_corpus: Number of examples in the corpus without an embedding.
         missing_benchmark: Number of distinct inputs without an embedding.
-        disk_bytes: Estimated size of the embeddings on disk.
+        disk_bytes: Estimated size of the embeddings on disk, before dimensions are left out.
         shards_computed: Number of shards embedded in this run.
         shards_reused: Number of shards that existed already.
         rebuilt: Damaged files that were recomputed.
         device: The device of the model; empty for a teacher that does not run on one.
         precision: The precision of the model.
         padding: Share of the tokens in batches that were padding; None for a teacher without batches by tokens.
+        dim: The number of stored dimensions.
+        kept_variance: See `basis.Basis.kept`; None if all dimensions are stored.
+        cosine_error: See `basis.Basis`.
     """
 
     teacher: str
@@ -68,6 +72,9 @@ class EmbedReport:
     device: str
     precision: str
     padding: float | None
+    dim: int
+    kept_variance: float | None
+    cosine_error: float | None
 
 
 def embed(  # noqa: PLR0913 - keywords are options of the command
@@ -102,15 +109,7 @@ def embed(  # noqa: PLR0913 - keywords are options of the command
     active = params.enabled_teachers(modality)
     if teacher not in active:
         raise UnknownNameError("enabled teacher", teacher, active)
-    path = layout.validation
-    if not path.exists():
-        raise StageError(f"No {path}: run `polydistill validate {modality}` first.")
-    try:
-        valid = json.loads(path.read_text(encoding="utf-8"))["success"]
-    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        raise StageError(f"{path} is damaged: run `polydistill validate {modality}`.") from error
-    if valid is not True:
-        raise StageError(f"{path} says that the data is not valid: fix it and validate again.")
+    _require_valid(layout)
     kind = MODALITIES.get(modality)()
     row = active[teacher]
     source = build_teacher(teacher, row.family, row.options, params.threads, params.device)
@@ -129,6 +128,17 @@ def embed(  # noqa: PLR0913 - keywords are options of the command
     free = free_bytes(layout.artifacts)
     progress(f"{teacher} on disk", n_rows, n_rows, MiB=disk_bytes / 2**20, free_MiB=free / 2**20)
     started, reports, missing = time.monotonic(), [], {}
+    basis = None
+    if (variance := block.store.kept_variance) is not None:
+        basis = corpus_basis(
+            layout.embeddings("corpus", teacher),
+            layout.embedding_work("corpus", teacher),
+            *parts["corpus"],
+            source,
+            variance,
+            engine=engine,
+            progress=partial(_report_part, progress, "sample"),
+        )
     for part, (row_ids, examples) in parts.items():
         checksums = layout.checksums(f"{part}-{teacher}", verify=verify)
         report = write_embeddings(
@@ -139,6 +149,7 @@ def embed(  # noqa: PLR0913 - keywords are options of the command
             source,
             dtype=block.store.dtype,
             shard_rows=block.store.shard_rows,
+            basis=basis,
             checksums=checksums,
             engine=engine,
             progress=partial(_report_part, progress, part),
@@ -165,7 +176,25 @@ def embed(  # noqa: PLR0913 - keywords are options of the command
         device=str(getattr(source, "runs_on", "")),
         precision=str(source.identity.get("precision", "")),
         padding=_padding(source),
+        dim=source.dim if basis is None else basis.dim,
+        kept_variance=None if basis is None else basis.kept,
+        cosine_error=None if basis is None else basis.cosine_error,
     )
+
+
+def _require_valid(layout: Layout) -> None:
+    """Raise `StageError` if the data has not passed validation."""
+    path = layout.validation
+    if not path.exists():
+        raise StageError(f"No {path}: run `polydistill validate {layout.modality}` first.")
+    try:
+        valid = json.loads(path.read_text(encoding="utf-8"))["success"]
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise StageError(
+            f"{path} is damaged: run `polydistill validate {layout.modality}`."
+        ) from error
+    if valid is not True:
+        raise StageError(f"{path} says that the data is not valid: fix it and validate again.")
 
 
 def _padding(teacher: Teacher) -> float | None:

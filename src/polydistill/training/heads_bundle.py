@@ -1,7 +1,7 @@
 """The files of the heads: weights, the teachers' statistics, and a card. No pickle."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +67,7 @@ class HeadsBundle:
         standardisers: The statistics that map each teacher's embeddings to the targets of its head.
         residual: Each teacher's constant scale, `(teacher_dim,)`. Empty if the loss trained the heads' scales.
         weighting: The weighting's state at the end of training, written as a record. None after loading.
+        components: Of each teacher whose embeddings are stored in fewer dimensions, see `basis.Basis`.
     """
 
     card: HeadsCard
@@ -74,6 +75,7 @@ class HeadsBundle:
     standardisers: Mapping[str, Standardiser]
     residual: Mapping[str, FloatArray]
     weighting: nn.Module | None = None
+    components: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 def save_heads(bundle: HeadsBundle, folder: Path) -> None:
@@ -85,7 +87,11 @@ def save_heads(bundle: HeadsBundle, folder: Path) -> None:
         tensors |= {f"weighting/{name}": value for name, value in state.items()}
     arrays = {name: value.cpu().numpy() for name, value in tensors.items()}
     for teacher, standardiser in bundle.standardisers.items():
-        own = {**vars(standardiser), "residual": bundle.residual.get(teacher)}
+        own = {
+            **vars(standardiser),
+            "residual": bundle.residual.get(teacher),
+            "components": bundle.components.get(teacher),
+        }
         arrays |= {f"{teacher}/{name}": value for name, value in own.items() if value is not None}
     arrays = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in arrays.items()}  # 0-d too
     write_atomic(folder / WEIGHTS, save(arrays))
@@ -143,7 +149,10 @@ def _assemble(card: HeadsCard, arrays: Mapping[str, FloatArray]) -> HeadsBundle:
     }
     constant = card.factors if card.scale == "residual" else ()
     residual = {name: arrays[f"{name}/residual"] for name in constant}
-    return HeadsBundle(card, module.eval(), standardisers, residual)
+    components = {
+        n: arrays[f"{n}/components"] for n in standardisers if f"{n}/components" in arrays
+    }
+    return HeadsBundle(card, module.eval(), standardisers, residual, components=components)
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
