@@ -17,7 +17,7 @@ from bench.measure import Row, quartiles, seconds_in_turn
 from polydistill.data.files import read_table
 from polydistill.data.ids import pack_ids
 from polydistill.data.modalities.text import TextModality
-from polydistill.embeddings.store import write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.teachers.sentence_transformers import SentenceTransformersTeacher
 
 N_ROWS, ADDED, SHARD_ROWS, PAIRS = 8_000, 80, 328, 5

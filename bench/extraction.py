@@ -14,8 +14,8 @@ from polydistill.data.files import read_table
 from polydistill.data.ids import pack_ids
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.weights import locate
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.embeddings.fidelity import cosines
-from polydistill.embeddings.store import write_embeddings
 from polydistill.teachers.sentence_transformers import SentenceTransformersTeacher
 from polydistill.teachers.universal_sentence_encoder import UniversalSentenceEncoderTeacher
 

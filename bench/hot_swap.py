@@ -20,7 +20,8 @@ from polydistill.data.files import read_table
 from polydistill.data.ids import unpack_ids
 from polydistill.data.modalities.text import TextModality
 from polydistill.data.preparation import prepare_corpus
-from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
+from polydistill.embeddings.store import StoredEmbeddings, open_embeddings
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.stages.import_version import import_version

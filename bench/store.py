@@ -12,8 +12,9 @@ import numpy as np
 from bench.measure import Row, best_seconds, compare_seconds
 from polydistill.contracts import Embeddings, Example
 from polydistill.data.ids import pack_ids
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.embeddings.shards import Plan, write_shard
-from polydistill.embeddings.store import open_embeddings, write_embeddings
+from polydistill.embeddings.store import open_embeddings
 from polydistill.project.checksums import Checksums
 
 N_ROWS, DIM, BATCH, SHARD_ROWS = 20_000, 384, 1024, 4096

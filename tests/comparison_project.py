@@ -11,7 +11,7 @@ import yaml
 from polydistill.config.params import Params, parse_params
 from polydistill.data.ids import pack_ids
 from polydistill.data.modalities.text import TextModality
-from polydistill.embeddings.store import write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.project.layout import Layout
 from polydistill.teachers.hashing import HashingTeacher
 from tests.our_params import text_params

@@ -17,7 +17,7 @@ from polydistill.config.params import Params, parse_params
 from polydistill.contracts import Embeddings, Example
 from polydistill.data.ids import pack_ids
 from polydistill.data.modalities.text import TextModality
-from polydistill.embeddings.store import write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.project.layout import Layout
 from polydistill.stages.distill import distill
 from polydistill.teachers.hashing import HashingTeacher

@@ -31,8 +31,9 @@ from polydistill.data.inputs import guess_modality, open_source, read_inputs
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.rules import require_scorable
 from polydistill.data.tables import as_examples, benchmark_inputs, complete_task, groups_by_id
+from polydistill.embeddings.extraction import Extraction, compute_together, shared_groups
 from polydistill.embeddings.specification import Precomputed, TeacherSpec, build_teachers
-from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
+from polydistill.embeddings.store import StoredEmbeddings, open_embeddings
 from polydistill.errors import DataError, ParamsError, short
 from polydistill.evaluation import benchmark
 from polydistill.evaluation.encoder import LookupEncoder
@@ -399,7 +400,7 @@ class _Cache:
         self, sources: Mapping[str, Teacher], corpus: _Rows
     ) -> dict[str, StoredEmbeddings]:
         """Return every teacher's embeddings of the corpus."""
-        stored = {}
+        extractions, folders = [], {}
         for name, teacher in sources.items():
             source = teacher
             if isinstance(teacher, Precomputed):
@@ -409,11 +410,20 @@ class _Cache:
             target = self.folder / "embeddings" / f"{readable[:60]}-{key}"
             work = self.folder / "work" / target.name
             examples = corpus.ids if source.by_id else corpus.examples
-            write_embeddings(
-                target, work, pack_ids(corpus.ids), examples, source, progress=self.progress
+            extractions.append(
+                Extraction(
+                    target, work, pack_ids(corpus.ids), examples, source, progress=self.progress
+                )
             )
-            stored[name] = open_embeddings(target)
-        return stored
+            folders[name] = target
+        for group in shared_groups(extractions):
+            for extraction in group:
+                extraction.begin()
+            for error in compute_together(group).values():
+                raise error
+            for extraction in group:
+                extraction.finish()
+        return {name: open_embeddings(folder) for name, folder in folders.items()}
 
     def student(
         self,

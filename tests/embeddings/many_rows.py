@@ -10,7 +10,8 @@ import numpy as np
 
 from polydistill.contracts import Embeddings, Example
 from polydistill.data.ids import ID, Ids
-from polydistill.embeddings.store import open_embeddings, write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
+from polydistill.embeddings.store import open_embeddings
 
 SHARD_ROWS, TAKEN = 5_000, 4_096
 

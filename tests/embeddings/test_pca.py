@@ -11,9 +11,10 @@ from polydistill.contracts import FloatArray
 from polydistill.data.ids import pack_ids
 from polydistill.embeddings import pca
 from polydistill.embeddings.basis import BASIS, Basis, measured_loss, principal_directions
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.embeddings.pca import corpus_basis
 from polydistill.embeddings.specification import Precomputed
-from polydistill.embeddings.store import StoredEmbeddings, open_embeddings, write_embeddings
+from polydistill.embeddings.store import StoredEmbeddings, open_embeddings
 from polydistill.errors import DataError, StoreError
 
 ROWS, RANK, DIM = 300, 3, 12

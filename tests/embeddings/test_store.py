@@ -16,12 +16,8 @@ from hypothesis import strategies as st
 
 from polydistill.data.ids import pack_ids, unpack_ids
 from polydistill.embeddings import shards, store
-from polydistill.embeddings.store import (
-    StoredEmbeddings,
-    WriteReport,
-    open_embeddings,
-    write_embeddings,
-)
+from polydistill.embeddings.extraction import WriteReport, write_embeddings
+from polydistill.embeddings.store import StoredEmbeddings, open_embeddings
 from polydistill.errors import DiskSpaceError, ShapeError, StoreError
 from polydistill.project import checksums
 from polydistill.project.checksums import Checksums

@@ -14,7 +14,7 @@ from polydistill.config.data import TaskParams
 from polydistill.config.params import Params, load_params, parse_params
 from polydistill.data.ids import pack_ids
 from polydistill.data.modalities import MODALITIES
-from polydistill.embeddings.store import write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.errors import DivergedError, MissingDataError
 from polydistill.project.layout import Layout
 from polydistill.teachers import TEACHERS

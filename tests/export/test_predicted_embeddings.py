@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from polydistill.cli.app import app
 from polydistill.data.ids import pack_ids
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.embeddings.pca import corpus_basis
-from polydistill.embeddings.store import open_embeddings, write_embeddings
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, MissingDataError, ParamsError, ShapeError, StoreError
 from polydistill.export.predicted_embeddings import TeacherPredictor, predict_teacher
 from polydistill.project.card import write_card

@@ -18,7 +18,8 @@ from polydistill.contracts import Progress, silent
 from polydistill.data.ids import pack_ids
 from polydistill.embeddings.compute import LOCAL, Engine
 from polydistill.embeddings.exchange import Exchange
-from polydistill.embeddings.store import WriteReport, open_embeddings, write_embeddings
+from polydistill.embeddings.extraction import WriteReport, write_embeddings
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import InfrastructureError, ParamsError, StoreError
 from polydistill.integrations.ray_engine import RayEngine
 from polydistill.teachers import build_teacher

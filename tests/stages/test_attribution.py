@@ -16,7 +16,7 @@ from polydistill.contracts import Embeddings, Example
 from polydistill.data.ids import pack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
-from polydistill.embeddings.store import write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.errors import MissingDataError, ParamsError, StoreError
 from polydistill.project.layout import Layout
 from polydistill.stages.attribution import adds_per_minute, attribute_scores

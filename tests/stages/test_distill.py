@@ -19,8 +19,9 @@ from safetensors.numpy import load_file
 
 from polydistill.config.overrides import changed, only_teachers
 from polydistill.data.ids import unpack_ids
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.embeddings.specification import Precomputed
-from polydistill.embeddings.store import open_embeddings, write_embeddings
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, StoreError
 from polydistill.export.predicted_embeddings import TeacherPredictor
 from polydistill.project.layout import Layout

@@ -8,7 +8,7 @@ import yaml
 from typer.testing import CliRunner
 
 from polydistill.cli.app import app
-from polydistill.embeddings.store import needed_bytes
+from polydistill.embeddings.extraction import needed_bytes
 from polydistill.errors import DataError
 from polydistill.stages.estimate import Hardware, StageCost, estimate, summed
 from tests.distill_project import TEACHERS, make_distill_project, small_params

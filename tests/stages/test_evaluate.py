@@ -14,7 +14,7 @@ from polydistill.config.params import Params, parse_params
 from polydistill.data.ids import pack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
-from polydistill.embeddings.store import write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError, UnknownNameError
 from polydistill.project.layout import Layout
 from polydistill.project.reports import read_report

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from polydistill.cli.app import app
 from polydistill.config.params import Params
 from polydistill.data.ids import pack_ids
-from polydistill.embeddings.store import write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.evaluation.information.sufficiency import Sufficiency
 from polydistill.stages.distill import distill

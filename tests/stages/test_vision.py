@@ -17,11 +17,12 @@ from polydistill.config.params import Params, parse_params
 from polydistill.data.ids import unpack_ids
 from polydistill.data.modalities.vision import VisionModality
 from polydistill.embeddings.store import open_embeddings
-from polydistill.errors import ValidationFailedError
+from polydistill.errors import PolydistillError, ValidationFailedError
 from polydistill.integrations.great_expectations import GreatExpectationsChecker
 from polydistill.project.layout import Layout
+from polydistill.stages import embed as embed_stage
 from polydistill.stages.distill import distill
-from polydistill.stages.embed import embed
+from polydistill.stages.embed import embed, embed_together
 from polydistill.stages.evaluate import evaluate
 from polydistill.stages.validate import validate
 from polydistill.teachers.hog_colour import HogColourTeacher
@@ -209,3 +210,40 @@ def test_an_image_that_a_teacher_cannot_read_is_only_missing(tmp_path: Path) -> 
     found = evaluate(tmp_path, parse_params(tree), "vision")
     assert found.missing == {"hog-colour": len(bad)}
     assert found.scores["hog-colour"]["classification"]["shape"] < 1.0
+
+
+def test_all_teachers_are_embedded_together_and_their_stages_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embed_stage, "TIMED_ROWS", 100)
+    params = write(tmp_path, corpus(), shapes())
+    tree = params.model_dump(mode="json")
+    tree["vision"]["teachers"]["second"] = {"family": "hog-colour", "dim": 640}
+    params = parse_params(tree)
+    check(tmp_path, params)
+
+    lacked = embed_together(tmp_path, params, "vision")
+    reports = [embed(tmp_path, params, "vision", name) for name in ("hog-colour", "second")]
+
+    assert lacked == ("hog-colour", "second")
+    assert [one.shards_computed for one in reports] == [0, 0]
+    assert [one.shards_reused for one in reports] == [2, 2]
+    assert embed_together(tmp_path, params, "vision") == ()
+    layout = Layout(tmp_path, "vision")
+    speeds = [json.loads(layout.timing(name).read_text())["rows_per_s"] for name in lacked]
+    assert min(speeds) > 0
+    assert not layout.embedding_work("corpus", "second").exists()
+
+
+def test_the_error_of_one_teacher_is_raised_after_the_others(tmp_path: Path) -> None:
+    params = write(tmp_path, corpus(), shapes())
+    tree = params.model_dump(mode="json")
+    lost = {"family": "transformers-image", "model": "nowhere", "dim": 8}
+    tree["vision"]["teachers"] = {"lost": lost, **tree["vision"]["teachers"]}
+    params = parse_params(tree)
+    check(tmp_path, params)
+
+    with pytest.raises(PolydistillError, match="nowhere"):
+        embed_together(tmp_path, params, "vision")
+
+    assert embed(tmp_path, params, "vision", "hog-colour").shards_computed == 0

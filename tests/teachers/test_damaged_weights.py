@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from polydistill.data.ids import pack_ids
-from polydistill.embeddings.store import open_embeddings, write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import StoreError
 from polydistill.teachers._readers import ReadsExamples
 from polydistill.teachers.sentence_transformers import SentenceTransformersTeacher

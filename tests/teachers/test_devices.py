@@ -12,7 +12,8 @@ import torch
 from polydistill.config import device
 from polydistill.config.device import device_for
 from polydistill.data.ids import pack_ids
-from polydistill.embeddings.store import open_embeddings, write_embeddings
+from polydistill.embeddings.extraction import write_embeddings
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, ParamsError
 from polydistill.teachers import TEACHERS, build_teacher
 from polydistill.teachers._onnx import providers

@@ -9,8 +9,9 @@ from tokenizers import Tokenizer
 
 from polydistill.data.ids import pack_ids
 from polydistill.data.weights import locate
+from polydistill.embeddings.extraction import write_embeddings
 from polydistill.embeddings.fidelity import cosines
-from polydistill.embeddings.store import open_embeddings, write_embeddings
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError, MissingDataError, ShapeError, UnknownNameError
 from polydistill.teachers import build_teacher
 from polydistill.teachers.onnx import OnnxTeacher

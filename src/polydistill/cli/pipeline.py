@@ -137,19 +137,30 @@ def validate(modality: Modality, *, as_json: AsJson = False) -> None:
 @commands.command(epilog="Example: polydistill embed text minilm-l6")
 def embed(
     modality: Modality,
-    teacher: Annotated[str, typer.Argument(help="An enabled teacher.")],
+    teacher: Annotated[
+        str | None,
+        typer.Argument(
+            help="An enabled teacher. Default: compute what all enabled teachers lack in one process, which decodes each "
+            "image once; the stages of the teachers then use it."
+        ),
+    ] = None,
     *,
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
-    """Embed the corpus and the benchmark inputs with one teacher."""
+    """Embed the corpus and the benchmark inputs with one teacher, or with all."""
     from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
 
     with steady_inputs(ROOT):
         from polydistill.stages.embed import embed as run_embedding
+        from polydistill.stages.embed import embed_together
 
         progress = ProgressLines("embed")
         params, engine = stage_params(ROOT), {}
+        if teacher is None:
+            lacking = embed_together(ROOT, params, modality, verify=verify, progress=progress)
+            show({"computed": lacking}, as_json=as_json)
+            return
         if params.embed.engine == "ray":
             from polydistill.integrations.ray_engine import RayEngine
 

@@ -5,9 +5,9 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote
 
 import numpy as np
@@ -150,10 +150,42 @@ def to_rgb(image: Any) -> Any:
 
 def read_or_none(example: Example) -> Any | None:
     """Return an RGB Pillow image as `read_image` does, or None if it cannot be read."""
+    if isinstance(example, SharedImage):
+        return example.read()
     try:
         return read_image(example)
     except UnreadableImageError:
         return None
+
+
+class SharedImage(bytes):
+    """An image that several readers decode once; the pixels are kept until the last of them has read it."""
+
+    readers: int
+    _reads = 0
+    _pixels: Any | None = None
+
+    def __new__(cls, content: bytes, readers: int) -> Self:
+        """Return the image for a number of readers."""
+        image = super().__new__(cls, content)
+        image.readers = readers
+        return image
+
+    def read(self) -> Any | None:
+        """See `read_or_none`."""
+        if self._reads == 0:
+            self._pixels = read_or_none(bytes(self))
+        pixels, self._reads = self._pixels, (self._reads + 1) % self.readers
+        if self._reads == 0:
+            self._pixels = None
+        return pixels
+
+
+def share_images(examples: Sequence[Example], readers: int) -> Sequence[Example]:
+    """Return the examples so that images are decoded once for this number of readers; others are unchanged."""
+    if readers == 1:
+        return examples
+    return [SharedImage(one, readers) if isinstance(one, bytes) else one for one in examples]
 
 
 def _without_texts(content: bytes, kept: tuple[bytes, ...] = ()) -> bytes:

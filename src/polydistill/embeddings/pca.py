@@ -13,8 +13,9 @@ from polydistill.contracts import Example, Progress, Teacher, silent
 from polydistill.data.ids import IdRows
 from polydistill.embeddings.basis import BASIS, Basis, measured_loss, principal_directions
 from polydistill.embeddings.compute import LOCAL, Engine
+from polydistill.embeddings.extraction import spread, write_embeddings
 from polydistill.embeddings.shards import next_folder
-from polydistill.embeddings.store import open_embeddings, spread, write_embeddings
+from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import DataError
 from polydistill.project.files import write_atomic
 

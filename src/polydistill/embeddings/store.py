@@ -7,9 +7,7 @@ computes only missing shards, and an interrupted run that is resumed writes the 
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,154 +16,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from polydistill.contracts import Embeddings, Example, FloatArray, Progress, Teacher, silent
+from polydistill.contracts import Embeddings, FloatArray
 from polydistill.data.columns import map_table
 from polydistill.data.ids import ID, IdRows, Ids, unpack_ids
 from polydistill.embeddings import shards
 from polydistill.embeddings.basis import BASIS, Basis
-from polydistill.embeddings.compute import LOCAL, NAMED, Computation, Engine, Job
-from polydistill.embeddings.exchange import Exchange
-from polydistill.errors import DataError, ShapeError, StoreError
+from polydistill.embeddings.compute import NAMED
+from polydistill.errors import DataError, StoreError
 from polydistill.project.checksums import Checksums
 
-ROW_OVERHEAD_BYTES = 17  # an id, and the overhead of Arrow
-HEADROOM = 1.1
 CHECKED_ROWS = 4096
-SHOWN_ROWS = 1_000
-"""The number of examples, at regular intervals, from which those are chosen that show the order of a teacher's rows."""
 MAPPED = 8_192
 """The number of shards that are mapped into memory at once; Linux allows a process about 65,000 mappings."""
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class WriteReport:
-    """Counts of computed and reused shards.
-
-    Attributes:
-        computed: The number of shards that this call computed, including those in `rebuilt`.
-        reused: The number of intact shards from the folder, from an unfinished run or from an exchange.
-        rebuilt: The names of damaged files.
-        rows_computed: The number of rows that this call embedded.
-    """
-
-    computed: int
-    reused: int
-    rebuilt: tuple[str, ...]
-    rows_computed: int
-
-
-def needed_bytes(n_examples: int, dim: int, dtype: str) -> int:
-    """Estimate the size of embeddings on disk, in bytes."""
-    return int(n_examples * (dim * np.dtype(dtype).itemsize + ROW_OVERHEAD_BYTES) * HEADROOM)
-
-
-def write_embeddings(  # noqa: PLR0913  the only function that fills the store
-    folder: Path,
-    work: Path,
-    ids: IdRows,
-    examples: Sequence[Example],
-    teacher: Teacher,
-    *,
-    dtype: str = "float16",
-    shard_rows: int = 4096,
-    batch_size: int = 1024,
-    basis: Basis | None = None,
-    checksums: Checksums | None = None,
-    engine: Engine = LOCAL,
-    progress: Progress = silent,
-) -> WriteReport:
-    """Write a teacher's embeddings of `examples` to `folder`, in order, and compute only the missing shards.
-
-    Args:
-        folder: The folder of the result; it is replaced with one rename after all shards are complete.
-        work: The folder that keeps the finished shards while a run is incomplete; it is removed at the end.
-        ids: One id per example; the keys of the shards are computed from the ids and the teacher's identity.
-        examples: The examples to embed.
-        teacher: The teacher that embeds the examples of missing shards.
-        dtype: `float16` or `float32`.
-        shard_rows: The number of rows per shard; all rows of a batch are in the same shard.
-        batch_size: The number of rows per call of the teacher, which divides them further; examples in a call have
-            similar lengths. Equal examples in a shard are embedded once.
-        basis: The basis in which embeddings are stored, see `pca.corpus_basis`; None: the teacher's own.
-        checksums: The checksums that are already known; None: the files of all shards are read.
-        engine: Where missing shards are computed.
-        progress: A function that is called after each batch.
-
-    Raises:
-        ShapeError: `ids` and `examples` have different lengths, or the teacher returns a shape other than `(n, dim)`.
-        DataError: A teacher in a lower precision gives other embeddings than in float32; see `require_fidelity`.
-        StoreError: The teacher returns NaN, infinity, a number that `dtype` cannot represent, or rows in a
-            wrong order.
-        DiskSpaceError: There is not enough disk space; partial files are removed.
-    """
-    if len(ids) != len(examples):
-        raise ShapeError(
-            f"`ids` must have length {len(examples)}, one per example, got {len(ids)}."
-        )
-    checksums = checksums or Checksums()
-    plan = shards.Plan(ids, _identity(teacher, ids, examples, dtype, basis), shard_rows)
-    found = shards.find_shards(plan, [folder, work, shards.next_folder(folder)], checksums)
-    absent = [number for number, entry in enumerate(found.entries) if entry is None]
-    absent_rows = sum(len(plan[number].ids) for number in absent)
-    computation = Computation(teacher, work, dtype, batch_size, basis)
-    shards.require_space(work, needed_bytes(absent_rows, computation.dim, dtype))
-    done = len(ids) - absent_rows
-    with shards.full_disk_as_error(work):
-        work.mkdir(parents=True, exist_ok=True)
-        for number, copied in _fetched(engine.exchange, plan, absent, work):
-            done += copied.rows
-            progress(teacher.name, done, len(ids))
-            checksums.add(work / copied.file, copied.sha256)
-            found.entries[number], found.folders[number] = copied, work
-        missing = [number for number in absent if found.entries[number] is None]
-        rows_computed = len(ids) - done
-        jobs = (Job(plan[number], examples[plan[number].rows]) for number in missing)
-        numbers = {shards.shard_file(number): number for number in missing}
-        some = [examples[row] for row in spread(len(ids))] if missing else []
-        for step in engine.run(computation, some, jobs):
-            done += step.rows
-            progress(teacher.name, done, len(ids))
-            if (entry := step.entry) is not None:
-                checksums.add(work / entry.file, entry.sha256)
-                found.entries[numbers[entry.file]], found.folders[numbers[entry.file]] = entry, work
-        entries = [entry for entry in found.entries if entry is not None]
-        index: dict[str, Any] = {
-            "dim": computation.dim,
-            "dtype": dtype,
-            "identity": _reduced_identity(teacher, basis),
-            "n_rows": len(ids),
-            "teacher": teacher.name,
-        }
-        others = {}
-        if basis is not None:
-            others[BASIS] = basis.to_bytes()
-            index["basis"] = hashlib.sha256(others[BASIS]).hexdigest()
-        shards.swap_in(folder, entries, found.folders, index, others)
-        for entry in entries:
-            checksums.add(folder / entry.file, entry.sha256)
-    for finished in (work, shards.next_folder(folder)):
-        shutil.rmtree(finished, ignore_errors=True)
-    checksums.save()
-    return WriteReport(len(missing), len(plan) - len(missing), tuple(found.damaged), rows_computed)
-
-
-def spread(n_rows: int) -> range:
-    """Return about a thousand of the numbers below `n_rows`, at regular intervals."""
-    return range(0, n_rows, max(n_rows // SHOWN_ROWS, 1))[:SHOWN_ROWS]
-
-
-def _fetched(
-    exchange: Exchange | None, plan: shards.Plan, numbers: Sequence[int], work: Path
-) -> Iterator[tuple[int, shards.Entry]]:
-    """Copy the shards that an exchange has to `work`; yield the number and the entry of each."""
-    if exchange is None or not numbers:
-        return
-    known = exchange.keys()
-    for number in numbers:
-        shard = plan[number]
-        if shard.key in known and (entry := exchange.fetch(shard, work)) is not None:
-            yield number, entry
 
 
 class StoredEmbeddings:
@@ -365,29 +228,3 @@ def require_usable(stored: StoredEmbeddings, rows: NDArray[np.bool_], which: str
 def _first_ids(stored: StoredEmbeddings, rows: NDArray[np.bool_]) -> list[str]:
     ids = stored.ids
     return unpack_ids(ids[np.flatnonzero(rows)[:NAMED]])
-
-
-def _reduced_identity(teacher: Teacher, basis: Basis | None) -> dict[str, object]:
-    """Return the identity of the teacher, and of the basis in which its embeddings are stored."""
-    return {**teacher.identity, **({} if basis is None else {"basis": basis.sha256})}
-
-
-def _identity(
-    teacher: Teacher, ids: IdRows, examples: Sequence[Example], dtype: str, basis: Basis | None
-) -> dict[str, object]:
-    """Return what the keys of the shards depend on, besides the ids."""
-    own = _reduced_identity(teacher, basis)
-    identity = {**own, "dim": teacher.dim if basis is None else basis.dim, "dtype": dtype}
-    if teacher.by_id and (names := _own_names(ids, examples)):
-        identity["examples"] = names  # another id may have another embedding
-    return identity
-
-
-def _own_names(ids: IdRows, examples: Sequence[Example]) -> str | None:
-    """Return the hash of the examples if they are other names of the rows than their ids, else None."""
-    names, same = hashlib.sha256(), True
-    for start in range(0, len(ids), CHECKED_ROWS):
-        part = list(examples[start : start + CHECKED_ROWS])
-        same = same and part == unpack_ids(ids[start : start + CHECKED_ROWS])
-        names.update(json.dumps(part).encode())
-    return None if same else names.hexdigest()

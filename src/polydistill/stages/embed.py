@@ -2,9 +2,12 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +19,18 @@ from polydistill.data.corpora import StoredCorpus, open_corpus
 from polydistill.data.ids import IdRows, pack_ids, unpack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
+from polydistill.embeddings.basis import Basis
 from polydistill.embeddings.compute import LOCAL, NAMED, Engine
+from polydistill.embeddings.extraction import (
+    Extraction,
+    compute_together,
+    needed_bytes,
+    shared_groups,
+)
 from polydistill.embeddings.pca import corpus_basis
 from polydistill.embeddings.shards import free_bytes
-from polydistill.embeddings.store import (
-    CHECKED_ROWS,
-    needed_bytes,
-    open_embeddings,
-    require_usable,
-    write_embeddings,
-)
-from polydistill.errors import DataError, StageError, UnknownNameError, short
+from polydistill.embeddings.store import CHECKED_ROWS, open_embeddings, require_usable
+from polydistill.errors import DataError, PolydistillError, StageError, UnknownNameError, short
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.teachers import build_teacher
@@ -101,72 +105,34 @@ def embed(  # noqa: PLR0913 - keywords are options of the command
     Raises:
         UnknownNameError: The teacher is not enabled.
         StageError: The data has not passed validation.
-        StoreError: See `store.write_embeddings`.
+        StoreError: See `extraction.write_embeddings`.
         DataError: The teacher has no embedding of the corpus, or the same one for all rows; or the corpus's own ids
             are ambiguous.
     """
-    layout, block = Layout(root, modality), params.modality(modality)
-    active = params.enabled_teachers(modality)
-    if teacher not in active:
-        raise UnknownNameError("enabled teacher", teacher, active)
-    _require_valid(layout)
-    kind = MODALITIES.get(modality)()
-    row = active[teacher]
-    source = build_teacher(teacher, row.family, row.options, params.threads, params.device)
-    tasks = read_tasks(root, block.tasks, kind)
-    checksums = layout.checksums("corpus", verify=verify)
-    corpus = open_corpus(layout.corpus, block.corpus, kind, checksums)
-    inputs = benchmark_inputs(tasks, block.tasks, kind)
-    ids = inputs["id"].tolist()
-    names = ids if source.by_id else inputs[kind.column].tolist()
-    parts: dict[str, tuple[IdRows, Sequence[Example]]] = {
-        "corpus": (corpus.ids, _known_ids(source, corpus) if source.by_id else corpus.examples),
-        "benchmark": (pack_ids(ids), names),
-    }
-    n_rows = len(corpus) + len(ids)
-    disk_bytes = needed_bytes(n_rows, source.dim, block.store.dtype)
+    run = _Run(root, params, modality, teacher, verify=verify, engine=engine, progress=progress)
+    layout, source = run.layout, run.source
+    n_rows = len(run)
+    disk_bytes = needed_bytes(n_rows, source.dim, run.block.store.dtype)
     free = free_bytes(layout.artifacts)
     progress(f"{teacher} on disk", n_rows, n_rows, MiB=disk_bytes / 2**20, free_MiB=free / 2**20)
     started, reports, missing = time.monotonic(), [], {}
-    basis = None
-    if (variance := block.store.kept_variance) is not None:
-        basis = corpus_basis(
-            layout.embeddings("corpus", teacher),
-            layout.embedding_work("corpus", teacher),
-            *parts["corpus"],
-            source,
-            variance,
-            engine=engine,
-            progress=partial(_report_part, progress, "sample"),
-        )
-    for part, (row_ids, examples) in parts.items():
-        checksums = layout.checksums(f"{part}-{teacher}", verify=verify)
-        report = write_embeddings(
-            layout.embeddings(part, teacher),
-            layout.embedding_work(part, teacher),
-            row_ids,
-            examples,
-            source,
-            dtype=block.store.dtype,
-            shard_rows=block.store.shard_rows,
-            basis=basis,
-            checksums=checksums,
-            engine=engine,
-            progress=partial(_report_part, progress, part),
-        )
-        reports.append(report)
-        stored = open_embeddings(layout.embeddings(part, teacher), checksums)
+    for part in run.parts:
+        extraction = run.extraction(part)
+        extraction.begin(engine.exchange)
+        extraction.compute(engine)
+        reports.append(extraction.finish())
+        stored = open_embeddings(layout.embeddings(part, teacher), run.checksums[part])
         missing[part] = int((~stored.present).sum())
         if part == "corpus":
             require_usable(stored, np.ones(len(stored), dtype=np.bool_), "rows of the corpus")
     rows_computed = sum(report.rows_computed for report in reports)
-    if rows_computed >= min(n_rows, TIMED_ROWS):
-        speed = round(rows_computed / (time.monotonic() - started), 1)
-        write_atomic(layout.timing(teacher), json.dumps({"rows_per_s": speed}) + "\n")
+    seconds, least = time.monotonic() - started, min(n_rows, TIMED_ROWS)
+    _note_speed(layout, teacher, rows_computed, seconds, least)
+    basis = run.basis
     return EmbedReport(
         teacher=teacher,
-        n_corpus=len(corpus),
-        n_benchmark=len(ids),
+        n_corpus=len(run.parts["corpus"][0]),
+        n_benchmark=len(run.parts["benchmark"][0]),
         missing_corpus=missing["corpus"],
         missing_benchmark=missing["benchmark"],
         disk_bytes=disk_bytes,
@@ -180,6 +146,154 @@ def embed(  # noqa: PLR0913 - keywords are options of the command
         kept_variance=None if basis is None else basis.kept,
         cosine_error=None if basis is None else basis.cosine_error,
     )
+
+
+def embed_together(
+    root: Path, params: Params, modality: str, *, verify: bool = False, progress: Progress = silent
+) -> tuple[str, ...]:
+    """Compute what the stored embeddings of all enabled teachers lack; an image is decoded once for all of them.
+
+    The results are kept in each teacher's folder of unfinished work, where `embed` finds them.
+
+    Args:
+        root: The project folder.
+        params: The project's parameters.
+        modality: A block of the parameters.
+        verify: See `embed`.
+        progress: See `embed`.
+
+    Returns:
+        The teachers that lacked embeddings.
+
+    Raises:
+        PolydistillError: The error of the first teacher that failed, after the others have ended.
+    """
+    failed: dict[str, PolydistillError] = {}
+    needed = defaultdict[str, list[Extraction]](list)
+    for teacher in params.enabled_teachers(modality):
+        with _kept(failed, teacher):
+            run = _Run(root, params, modality, teacher, verify=verify, progress=progress)
+            for part, extraction in run.lacking().items():
+                needed[part].append(extraction)
+    rows, seconds = Counter[str](), defaultdict[str, float](float)
+    for extractions in needed.values():
+        rows.update({one.computation.teacher.name: one.rows_missing for one in extractions})
+        for group in shared_groups(extractions):
+            failed |= compute_together(group)
+    for failure in failed.values():
+        raise failure
+    for one in chain(*needed.values()):
+        seconds[one.computation.teacher.name] += one.seconds
+    for name in rows:
+        _note_speed(Layout(root, modality), name, rows[name], seconds[name])
+    return tuple(rows)
+
+
+@contextmanager
+def _kept(failed: dict[str, PolydistillError], teacher: str) -> Iterator[None]:
+    """Keep an error of a teacher."""
+    try:
+        yield
+    except PolydistillError as error:
+        failed[teacher] = error
+
+
+def _note_speed(
+    layout: Layout, teacher: str, rows: int, seconds: float, least: int | None = None
+) -> None:
+    """Write the speed of a teacher, unless it embedded too few rows to measure it."""
+    if rows >= (TIMED_ROWS if least is None else least):
+        speed = round(rows / seconds, 1)
+        write_atomic(layout.timing(teacher), json.dumps({"rows_per_s": speed}) + "\n")
+
+
+class _Run:
+    """A teacher and what it embeds.
+
+    Attributes:
+        source: The teacher.
+        parts: The ids and the examples of the corpus and of the benchmark.
+        checksums: The known checksums of the stored embeddings of each part.
+        basis: The basis in which its embeddings are stored; None: its own.
+    """
+
+    def __init__(  # noqa: PLR0913 - the arguments of `embed`
+        self,
+        root: Path,
+        params: Params,
+        modality: str,
+        teacher: str,
+        *,
+        verify: bool,
+        engine: Engine = LOCAL,
+        progress: Progress,
+    ) -> None:
+        self.layout, self.block = Layout(root, modality), params.modality(modality)
+        active = params.enabled_teachers(modality)
+        if teacher not in active:
+            raise UnknownNameError("enabled teacher", teacher, active)
+        _require_valid(self.layout)
+        kind, row = MODALITIES.get(modality)(), active[teacher]
+        self.source = build_teacher(teacher, row.family, row.options, params.threads, params.device)
+        tasks = read_tasks(root, self.block.tasks, kind)
+        checksums = self.layout.checksums("corpus", verify=verify)
+        corpus = open_corpus(self.layout.corpus, self.block.corpus, kind, checksums)
+        inputs = benchmark_inputs(tasks, self.block.tasks, kind)
+        ids, by_id = inputs["id"].tolist(), self.source.by_id
+        self.parts: dict[str, tuple[IdRows, Sequence[Example]]] = {
+            "corpus": (corpus.ids, _known_ids(self.source, corpus) if by_id else corpus.examples),
+            "benchmark": (pack_ids(ids), ids if by_id else inputs[kind.column].tolist()),
+        }
+        self.checksums = {
+            part: self.layout.checksums(f"{part}-{teacher}", verify=verify) for part in self.parts
+        }
+        self._progress = progress
+        self.basis = self._basis(engine)
+
+    def __len__(self) -> int:
+        return sum(len(ids) for ids, _ in self.parts.values())
+
+    def extraction(self, part: str) -> Extraction:
+        """Return the extraction of the corpus or of the benchmark."""
+        ids, examples = self.parts[part]
+        return Extraction(
+            *self._places(part),
+            ids,
+            examples,
+            self.source,
+            dtype=self.block.store.dtype,
+            shard_rows=self.block.store.shard_rows,
+            basis=self.basis,
+            checksums=self.checksums[part],
+            progress=partial(_report_part, self._progress, part),
+        )
+
+    def lacking(self) -> dict[str, Extraction]:
+        """Return the extractions, by part, of what is missing and is not found by id."""
+        parts = () if self.source.by_id else self.parts
+        found = {part: self.extraction(part) for part in parts}
+        found = {part: one for part, one in found.items() if one.missing}
+        for one in found.values():
+            one.begin()
+        return found
+
+    def _places(self, part: str) -> tuple[Path, Path]:
+        name = self.source.name
+        return self.layout.embeddings(part, name), self.layout.embedding_work(part, name)
+
+    def _basis(self, engine: Engine) -> Basis | None:
+        if (variance := self.block.store.kept_variance) is None:
+            return None
+        ids, examples = self.parts["corpus"]
+        return corpus_basis(
+            *self._places("corpus"),
+            ids,
+            examples,
+            self.source,
+            variance,
+            engine=engine,
+            progress=partial(_report_part, self._progress, "sample"),
+        )
 
 
 def _require_valid(layout: Layout) -> None:

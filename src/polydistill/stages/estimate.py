@@ -18,13 +18,9 @@ from polydistill.data.ids import ID_BYTES, pack_ids
 from polydistill.data.minhash import links_within
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import sample_corpus
+from polydistill.embeddings.extraction import needed_bytes, write_embeddings
 from polydistill.embeddings.specification import Precomputed
-from polydistill.embeddings.store import (
-    StoredEmbeddings,
-    needed_bytes,
-    open_embeddings,
-    write_embeddings,
-)
+from polydistill.embeddings.store import StoredEmbeddings, open_embeddings
 from polydistill.errors import DataError
 from polydistill.teachers import build_teacher
 from polydistill.training.distillation import Corpus, RunSettings, distill_student
