@@ -13,6 +13,7 @@ import onnxruntime as ort
 import pandas as pd
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer
 
 import polydistill
@@ -21,7 +22,7 @@ from polydistill.errors import DataError, ParamsError
 from polydistill.export.onnx import INT8, MODEL, OnnxReport, save_onnx
 from polydistill.students import STUDENTS, encode
 from tests.made_images import png
-from tests.teachers.test_architectures import save
+from tests.teachers.test_architectures import ARCHITECTURES, DIM, SIZES, save
 
 TEXTS = ["", " ", "the cat sat", "a dog ran", "the dog ran the cat ran the dog", "a"]
 MOLECULES = ["CCO", "c1ccccc1", "CC(=O)Oc1ccccc1C(=O)O", "C"]
@@ -93,6 +94,54 @@ def test_tokenizers_and_onnx_runtime_alone_give_the_embeddings(name: str, tmp_pa
     [found] = ort.InferenceSession(tmp_path / "onnx" / MODEL).run(["sentence_embedding"], feed)
 
     np.testing.assert_allclose(found, unit(encode(student, examples)), atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "xlm-roberta", "modernbert"])
+@pytest.mark.parametrize("file", [MODEL, INT8])
+def test_layer_normalisation_computes_no_padded_tokens(
+    architecture: str, file: str, tmp_path: Path
+) -> None:
+    checkpoint = str(save(tmp_path / "checkpoint", architecture))
+    draw = torch.Generator().manual_seed(0)
+    student = STUDENTS.get("transformer").build((), draw, model=checkpoint, max_tokens=8)
+    save_onnx(student, tmp_path / "onnx", TEXTS, int8=True)
+    model = onnx.load(tmp_path / "onnx" / file)
+    norms = [node for node in model.graph.node if node.op_type == "LayerNormalization"]
+    model.graph.output.append(onnx.ValueInfoProto(name=norms[-1].output[0]))
+
+    feed = {name: values.numpy() for name, values in student.onnx_inputs(TEXTS).items()}
+    embeddings, tokens = ort.InferenceSession(model.SerializeToString()).run(None, feed)
+
+    assert tokens.shape == (feed["attention_mask"].sum(), DIM)
+    atol = 1e-5 if file == MODEL else 0.05
+    np.testing.assert_allclose(embeddings, unit(encode(student, TEXTS)), atol=atol)
+
+
+def test_a_batch_of_empty_masks_gives_zeros(tmp_path: Path) -> None:
+    student, examples = build("transformer", tmp_path)
+    save_onnx(student, tmp_path / "onnx", examples, int8=True)
+    feed = {name: np.zeros((2, 3), np.int64) for name in ("input_ids", "attention_mask")}
+
+    for file in (MODEL, INT8):
+        [found] = ort.InferenceSession(tmp_path / "onnx" / file).run(None, feed)
+
+        np.testing.assert_array_equal(found, np.zeros((2, student.dim)))
+
+
+def test_an_architecture_whose_embeddings_depend_on_padded_tokens_computes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = transformers.ConvBertConfig(**SIZES, embedding_size=DIM)
+    monkeypatch.setitem(ARCHITECTURES, "convbert", lambda: transformers.ConvBertModel(config))
+    checkpoint = str(save(tmp_path / "checkpoint", "convbert"))
+    draw = torch.Generator().manual_seed(0)
+    student = STUDENTS.get("transformer").build((), draw, model=checkpoint, max_tokens=8)
+
+    report = save_onnx(student, tmp_path / "onnx", TEXTS)
+
+    assert report.difference < 1e-5
+    operators = {node.op_type for node in onnx.load(tmp_path / "onnx" / MODEL).graph.node}
+    assert "NonZero" not in operators
 
 
 @pytest.mark.parametrize("name", ["static", "transformer", "image-encoder"])
