@@ -168,7 +168,8 @@ def embed(
         report = run_embedding(
             ROOT, params, modality, teacher, verify=verify, progress=progress, **engine
         )
-        show(report, as_json=as_json)
+        known = {name: value for name, value in plain(report).items() if value is not None}
+        show(report, as_json=as_json, human=known)
 
 
 @commands.command(epilog="Example: polydistill distill text")
