@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from polydistill.config.data import CorpusParams
 from polydistill.data import files, groups, preparation
-from polydistill.data.columns import Column, TableWriter, map_table
+from polydistill.data.columns import Column, MappedTable, TableWriter
 from polydistill.data.corpora import StoredCorpus, open_corpus
 from polydistill.data.groups import groups_of
 from polydistill.data.ids import unpack_ids
@@ -196,7 +196,7 @@ def test_a_column_reads_like_a_list(lengths: list[int], data: st.DataObject) -> 
             for length in lengths:
                 writer.write({"n": pa.array(values[start : start + length], pa.int64())})
                 start += length
-        column = Column(map_table(Path(folder) / "t.arrow")["n"])
+        column = Column(MappedTable(Path(folder) / "t.arrow"), "n")
 
         rows = data.draw(st.slices(len(values))) if values else slice(None)
         assert column[rows] == values[rows]

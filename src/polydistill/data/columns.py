@@ -1,10 +1,15 @@
 """Columns of Arrow files, memory-mapped; their values become Python objects when they are read."""
 
+import ctypes
+import mmap
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self, overload
+from weakref import WeakSet
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +17,10 @@ import pyarrow as pa
 from polydistill.data.ids import ID, ID_BYTES, Ids
 
 READ_ROWS = 1_024
+FAULT_BYTES = 2**21
+"""The maximum number of bytes that Linux maps around a byte that is read: those of a huge page."""
+RESIDENT_BYTES = 2**25
+"""The estimated number of bytes of all mapped tables in the resident set of the process above which they are dropped."""
 
 
 class TableWriter:
@@ -40,16 +49,94 @@ class TableWriter:
             self._writer.close()
 
 
+class MappedTable:
+    """The columns of an Arrow file, memory-mapped.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        schema: The names and types of the columns.
+
+    Raises:
+        OSError: The file cannot be read, or is no Arrow file.
+        ValueError: The file is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with pa.memory_map(str(path)) as source:
+            self._file = source.read_buffer()
+        self._columns = pa.ipc.open_file(self._file).read_all()
+        self._resident = 0
+        self.schema: pa.Schema = self._columns.schema
+        self.note_read(FAULT_BYTES)
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        return self._columns[name]
+
+    def note_read(self, n_bytes: int) -> None:
+        """Note that `n_bytes` are read, which maps at most `FAULT_BYTES` more. Later calls may drop their pages."""
+        added = min(n_bytes + FAULT_BYTES, self._file.size - self._resident)
+        if added > 0:
+            self._resident += added
+            _PAGES.add(self, added)
+
+    def drop_pages(self) -> None:
+        """Drop the file's pages from the resident set, which is safe while it is read; the next read maps them again."""
+        self._resident = 0
+        if (advise := _madvise()) is not None:
+            advise(self._file.address, self._file.size, mmap.MADV_DONTNEED)
+
+
+class _ResidentPages:
+    """Keeps the pages of mapped tables in the resident set of the process to about `RESIDENT_BYTES`.
+
+    Without it they would stay there while the machine has free memory. Dropped pages remain in the system's file cache.
+    """
+
+    def __init__(self) -> None:
+        self._tables: WeakSet[MappedTable] = WeakSet()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def add(self, table: MappedTable, n_bytes: int) -> None:
+        """Note pages of a table; drop all noted ones if they are too many."""
+        with self._lock:
+            self._tables.add(table)
+            self._bytes += n_bytes
+            if self._bytes > RESIDENT_BYTES:
+                for one in self._tables:
+                    one.drop_pages()
+                self._tables.clear()
+                self._bytes = 0
+
+
+_PAGES = _ResidentPages()
+
+
+@cache
+def _madvise() -> Any:
+    """Return the system's function; None on a system without it."""
+    # `mmap.madvise` would keep an open file per mapping, of which a process may have 1,024
+    if not hasattr(mmap, "MADV_DONTNEED"):
+        return None
+    function = ctypes.CDLL(None).madvise
+    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return function
+
+
 class Column(Sequence[Any]):
     """The values of a column.
 
     Args:
-        column: The column of a memory-mapped file.
+        table: The table.
+        name: The name of the column.
     """
 
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        self._chunks = column.chunks
+    def __init__(self, table: MappedTable, name: str) -> None:
+        self._table, self._chunks = table, table[name].chunks
         self._ends = list(accumulate(map(len, self._chunks)))
+        self._row_bytes = sum(chunk.nbytes for chunk in self._chunks) // max(len(self), 1)
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -82,6 +169,7 @@ class Column(Sequence[Any]):
             chunk = self._chunks[number]
             first = self._ends[number] - len(chunk)
             end = min(stop, self._ends[number])
+            self._table.note_read((end - start) * self._row_bytes)
             yield chunk.slice(start - first, end - start)
             start = end
 
@@ -103,14 +191,3 @@ def id_array(ids: Ids) -> pa.Array:
     """Return ids as an Arrow array."""
     buffers = [None, pa.py_buffer(ids.tobytes())]
     return pa.Array.from_buffers(pa.binary(ID_BYTES), len(ids), buffers)
-
-
-def map_table(path: Path) -> pa.Table:
-    """Return the table in an Arrow file, memory-mapped.
-
-    Raises:
-        OSError: The file cannot be read, or is no Arrow file.
-        ValueError: The file is damaged.
-    """
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()

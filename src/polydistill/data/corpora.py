@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from polydistill.config.data import CorpusParams
 from polydistill.contracts import Modality
-from polydistill.data.columns import Column, IdColumn, map_table
+from polydistill.data.columns import Column, IdColumn, MappedTable
 from polydistill.errors import StageError
 from polydistill.project.checksums import Checksums
 
@@ -69,14 +67,14 @@ def open_corpus(
     if not checksums.match(file, str(sha256)):
         raise StageError(f"{file} is damaged: {remedy}.")
     checksums.save()
-    return stored_corpus(map_table(file), modality)
+    return stored_corpus(MappedTable(file), modality)
 
 
-def stored_corpus(table: pa.Table, modality: Modality) -> StoredCorpus:
+def stored_corpus(table: MappedTable, modality: Modality) -> StoredCorpus:
     """Return the corpus in a table."""
-    own = Column(table["own_ids"]) if "own_ids" in table.column_names else None
-    ids, examples = IdColumn(table["id"]), Column(table[modality.column])
-    return StoredCorpus(ids, examples, Column(table["group"]), own)
+    own = Column(table, "own_ids") if "own_ids" in table.schema.names else None
+    ids, examples = IdColumn(table, "id"), Column(table, modality.column)
+    return StoredCorpus(ids, examples, Column(table, "group"), own)
 
 
 def corpus_settings(params: CorpusParams) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from polydistill.config.data import CorpusParams
 from polydistill.contracts import Example, Modality
-from polydistill.data.columns import Column, TableWriter, id_array, map_table
+from polydistill.data.columns import Column, MappedTable, TableWriter, id_array
 from polydistill.data.corpora import CARD, FILE, StoredCorpus, corpus_settings, stored_corpus
 from polydistill.data.files import located, read_chunks
 from polydistill.data.groups import first_of_group
@@ -127,7 +127,7 @@ class _Rows:
     """
 
     ids: Ids
-    table: pa.Table
+    table: MappedTable
     are_content_ids: bool
     n_empty: int
 
@@ -159,7 +159,9 @@ def _read_rows(
                     strings = as_strings(rows, column, params.path).astype(object)
                     columns[name] = pa.array(strings.where(strings.notna(), None), STRINGS)
             writer.write(columns)
-    return _Rows(np.concatenate(ids), map_table(file), bool(reader.has_content_ids), reader.n_empty)
+    return _Rows(
+        np.concatenate(ids), MappedTable(file), bool(reader.has_content_ids), reader.n_empty
+    )
 
 
 def _prepare(rows: _Rows, params: CorpusParams, modality: Modality, work: Path) -> Preparation:
@@ -173,10 +175,10 @@ def _prepare(rows: _Rows, params: CorpusParams, modality: Modality, work: Path) 
         dropped = {"empty": rows.n_empty, "repeated": repeated, "contradictory": 0}
     require_rows(len(usable), params)
     kept = usable[: params.rows]
-    names = Column(rows.table["name"]) if "name" in rows.table.column_names else None
-    given = Column(rows.table["group"]) if "group" in rows.table.column_names else None
+    names = Column(rows.table, "name") if "name" in rows.table.schema.names else None
+    given = Column(rows.table, "group") if "group" in rows.table.schema.names else None
     kind = rows.table.schema.field("example").type
-    examples = Column(rows.table["example"])
+    examples = Column(rows.table, "example")
     if given is None:
         filled = _Taken(examples, kept, missing="" if kind == STRINGS else b"")
         starts = kept[first_of_group(filled, modality)]
@@ -196,7 +198,7 @@ def _prepare(rows: _Rows, params: CorpusParams, modality: Modality, work: Path) 
             if own is not None:
                 columns["own_ids"] = pa.array(map(own.of, at), pa.list_(STRINGS))
             writer.write(columns)
-    stored = stored_corpus(map_table(work / FILE), modality)
+    stored = stored_corpus(MappedTable(work / FILE), modality)
     _, which_kept, n_kept = np.unique(which[kept], return_inverse=True, return_counts=True)
     named = _Taken(names, kept) if names and rows.are_content_ids else None
     return Preparation(work, stored, dropped, named, n_kept[which_kept])

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, FloatArray
-from polydistill.data.columns import map_table
+from polydistill.data.columns import FAULT_BYTES, MappedTable
 from polydistill.data.ids import ID, IdRows, Ids, unpack_ids
 from polydistill.embeddings import shards
 from polydistill.embeddings.basis import BASIS, Basis
@@ -60,8 +59,8 @@ class StoredEmbeddings:
         self._table = lru_cache(MAPPED)(self._open_table)
         self._matrix = lru_cache(MAPPED)(self._open_matrix)
 
-    def _open_table(self, shard: int) -> pa.Table:
-        return map_table(self._folder / shards.shard_file(shard))
+    def _open_table(self, shard: int) -> MappedTable:
+        return MappedTable(self._folder / shards.shard_file(shard))
 
     def _open_matrix(self, shard: int) -> NDArray[np.floating]:
         column = self._table(shard)["embedding"].chunk(0)  # combining chunks would copy
@@ -81,7 +80,10 @@ class StoredEmbeddings:
         return np.concatenate([np.empty(0, ID), *map(self._ids, range(len(self._ends)))])
 
     def _ids(self, shard: int) -> Ids:
-        return np.frombuffer(self._table(shard)["id"].chunk(0).buffers()[1], dtype=ID)
+        table = self._table(shard)
+        ids = np.frombuffer(table["id"].chunk(0).buffers()[1], dtype=ID)
+        table.note_read(ids.nbytes)
+        return ids
 
     def ids_sha256(self) -> str:
         """Return the sha256 of the ids."""
@@ -141,7 +143,9 @@ class StoredEmbeddings:
         ends = [*starts[1:], len(order)][: len(starts)]
         for shard, start, end in zip(hit.tolist(), starts, ends, strict=True):
             where = order[start:end]
-            out[where] = self._matrix(shard)[indices[where] - self._starts[shard]]
+            matrix = self._matrix(shard)
+            self._table(shard).note_read(min(len(where) * FAULT_BYTES, matrix.nbytes))
+            out[where] = matrix[indices[where] - self._starts[shard]]
         return Embeddings(out, self.present[indices])
 
 

@@ -53,8 +53,8 @@ def held_out_mask(groups: Sequence[str], share: float) -> NDArray[np.bool_]:
 def group_mask(groups: Sequence[str], share: float, purpose: str) -> NDArray[np.bool_]:
     """Return a mask, `(n_rows,)`, of the rows in a share of the groups, chosen separately for each purpose."""
     limit = int(share * 2**64)
-    hashes = [hashlib.sha256(f"{purpose} {group}".encode()).digest()[:8] for group in groups]
-    return np.array([int.from_bytes(one, "big") < limit for one in hashes], dtype=np.bool_)
+    hashes = (hashlib.sha256(f"{purpose} {group}".encode()).digest()[:8] for group in groups)
+    return np.fromiter((int.from_bytes(one, "big") < limit for one in hashes), dtype=np.bool_)
 
 
 class RowNumbers:
@@ -147,7 +147,9 @@ class Batches:
 
     def __call__(self, rows: Sequence[int]) -> dict[str, Any]:
         """Return the arguments of `DistillationModel.forward`; the number `~row` stands for no row and is not `real`."""
-        features = self._collate([self._examples[max(row, ~row)] for row in rows])
+        at = [max(row, ~row) for row in rows]
+        read = {row: self._examples[row] for row in sorted(at)}  # in the order of the file
+        features = self._collate([read[row] for row in at])
         return {"features": features, "real": torch.tensor(rows) >= 0, **self.targets_of(rows)}
 
     def targets_of(self, rows: Sequence[int]) -> dict[str, dict[str, Tensor]]:
