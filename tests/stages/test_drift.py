@@ -9,10 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
+from polydistill.config.overrides import changed
 from polydistill.config.params import Params
 from polydistill.contracts import Rule
+from polydistill.data.modalities.text import TextModality
+from polydistill.data.tables import corpus_share
 from polydistill.errors import DataError, MissingDataError, ShapeError
 from polydistill.project.layout import Layout
+from polydistill.stages import drift
 from polydistill.stages.drift import (
     DriftReport,
     Reference,
@@ -85,6 +89,28 @@ def test_another_sample_of_the_same_corpus_has_not_drifted(
     assert report.p > 0.01
     assert report.rows == (100, 100)
     assert json.loads(Layout(project, "text").drift.read_text())["p"] == report.p
+
+
+def test_a_share_of_a_large_corpus_represents_it(
+    project: Path, params: Params, student: BagOfBytesStudent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = project / "data/corpus.parquet"
+    rows = pd.read_parquet(file)
+    pd.concat([rows, rows[:60]]).to_parquet(file)  # a fifth of the rows is repeated
+    whole = changed(params, {"text.corpus.rows": 300})
+    all_rows = make_reference(project, whole, "text", student)
+    monkeypatch.setattr(drift, "MOST_ROWS", 120)
+
+    share = make_reference(project, whole, "text", student)
+
+    read = corpus_share(project, whole.modality("text").corpus, TextModality(), 120)
+    assert 60 < len(read) < 140
+    assert len(share.embeddings) < len(all_rows.embeddings) + 1
+    assert share.columns["is_repeated"] == pytest.approx(all_rows.columns["is_repeated"], abs=0.1)
+    assert share.columns["is_repeated"] > 0.1
+    assert share.columns["n_characters"] == pytest.approx(all_rows.columns["n_characters"], rel=0.1)
+    report = measure_drift(project, whole, "text", all_rows, student, MeansChecker(), champion=1)
+    assert report.drifted == ()
 
 
 def test_texts_of_another_source_have_drifted(

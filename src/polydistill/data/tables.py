@@ -1,6 +1,7 @@
 """Tables of the corpus, of the benchmark tasks, and of the distinct inputs of all tasks."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,34 @@ def read_corpus(root: Path, params: CorpusParams, modality: Modality) -> pd.Data
     frame, _ = corpus_table(table, params, modality)
     require_rows(len(frame), params)
     return frame.head(params.rows or len(frame))
+
+
+def corpus_share(
+    root: Path, params: CorpusParams, modality: Modality, most_rows: int
+) -> pd.DataFrame:
+    """Return the rows of `read_corpus`; of more than `most_rows`, a share that depends on the content of each row.
+
+    The share is drawn by content ids, so that all rows with equal examples are in it, or none.
+
+    Raises:
+        DataError: See `read_corpus`.
+    """
+    path = located(root, params.path)
+    total = count_rows(path, params.encoding)
+    total = min(total, params.rows or total)
+    if (step := math.ceil(total / most_rows)) <= 1:
+        return read_corpus(root, params, modality)
+    reader, parts = CorpusReader(params, modality), []
+    for part in read_chunks(path, params.encoding):
+        rows = reader.read(part[part.index < total])
+        drawn = [int(_hash_of(one), 16) % step == 0 for one in rows["id"]]
+        parts.append(rows[drawn])
+    frame = pd.concat(parts, ignore_index=True)
+    return frame if reader.has_content_ids else frame.drop_duplicates("id", ignore_index=True)
+
+
+def _hash_of(content_id: object) -> str:
+    return hashlib.sha256(str(content_id).encode()).hexdigest()[:16]
 
 
 def sample_corpus(

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save
 from polydistill.config.params import Params
 from polydistill.contracts import Example, FloatArray, Modality, Student
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import read_corpus
+from polydistill.data.tables import corpus_share
 from polydistill.errors import DataError, MissingDataError
 from polydistill.evaluation import drift
 from polydistill.project.card import damaged
@@ -25,6 +25,8 @@ from polydistill.students import encode
 from polydistill.training.dataset import seeded
 
 EMBEDDINGS, COLUMNS = "embeddings.safetensors", "columns.json"
+MOST_ROWS = 200_000
+"""The number of rows above which a share of a corpus is read, so that any corpus fits in memory."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def make_reference(root: Path, params: Params, modality: str, student: Student) 
         DataError: The corpus cannot be read.
     """
     block, kind = params.modality(modality), MODALITIES.get(modality)()
-    corpus = read_corpus(root, block.corpus, kind)
+    corpus = corpus_share(root, block.corpus, kind, MOST_ROWS)
     rows = block.retrain.drift.rows
     examples = draw(corpus, kind, rows, params.seed, "drift: reference")
     table = drift.derive(corpus, kind, drift.choose_columns(corpus, kind))
@@ -142,7 +144,7 @@ def measure_drift(  # noqa: PLR0913 - two corpora with their settings
     """
     layout, block = Layout(root, modality), params.modality(modality)
     kind, policy = MODALITIES.get(modality)(), block.retrain.drift
-    corpus = read_corpus(root, block.corpus, kind)
+    corpus = corpus_share(root, block.corpus, kind, MOST_ROWS)
     examples = draw(corpus, kind, policy.rows, params.seed, "drift: incoming")
     test = drift.mmd_test(
         reference.embeddings,
