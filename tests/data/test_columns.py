@@ -56,3 +56,11 @@ def test_a_table_is_read_where_pages_cannot_be_dropped(
 
     column = Column(MappedTable(table), "text")
     assert [int(one) for one in column] == [*range(ROWS * BATCHES)]
+
+
+def test_rows_are_taken_in_their_order(table: Path) -> None:
+    column = Column(MappedTable(table), "text")
+    rows = [5, ROWS * BATCHES - 1, 5, ROWS, ROWS - 1, 0]
+
+    assert [int(one) for one in column.take(rows)] == rows
+    assert column.take([]) == []

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -65,6 +65,19 @@ def flip_a_byte(path: Path, at: int = 700) -> None:
 
 def shard_file(number: int) -> str:
     return f"0000/shard-{number:05d}.arrow"
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the positions at which files are read from now on."""
+    positions: list[int] = []
+    preadv = os.preadv
+
+    def counting(file: int, places: list[Any], position: int) -> int:
+        positions.append(position)
+        return preadv(file, places, position)
+
+    monkeypatch.setattr(os, "preadv", counting)
+    return positions
 
 
 @pytest.fixture
@@ -342,6 +355,50 @@ class TestManyShards:
         np.testing.assert_array_equal(values, CountingTeacher().embed(TEXTS[::-1]).values)
         maps = Path("/proc/self/maps").read_text()
         assert len({line.split()[-1] for line in maps.splitlines() if str(tmp_path) in line}) <= 4
+
+    @pytest.mark.parametrize("dtype", ["float16", "float32"])
+    def test_scattered_rows_of_a_large_store_are_read_from_its_files(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+    ) -> None:
+        texts = [f"text {row}" for row in range(300)]
+        teacher = CountingTeacher(absent=frozenset(texts[7:9]))
+        write(tmp_path, texts, teacher, shard_rows=100, dtype=dtype)
+        rows = np.random.default_rng(0).permutation(300)[:12]
+        rows[:2] = 7, 299
+        mapped = open_embeddings(tmp_path / "final").take(rows)
+        monkeypatch.setattr(store, "LARGE", 0)
+        monkeypatch.setattr(store, "OPEN_FILES", 2)
+        read = counted(monkeypatch)
+
+        found = open_embeddings(tmp_path / "final").take(rows)
+
+        np.testing.assert_array_equal(found.values, mapped.values)
+        np.testing.assert_array_equal(found.present, mapped.present)
+        assert len(read) == len(rows)
+
+    def test_many_rows_of_a_large_store_are_mapped(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(tmp_path)
+        monkeypatch.setattr(store, "LARGE", 0)
+        read = counted(monkeypatch)
+
+        open_embeddings(tmp_path / "final").take(np.arange(len(TEXTS)))
+
+        assert read == []
+
+    def test_a_file_that_has_become_shorter_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        texts = [f"text {row}" for row in range(100)]
+        write(tmp_path, texts, shard_rows=100)
+        monkeypatch.setattr(store, "LARGE", 0)
+        stored = open_embeddings(tmp_path / "final")
+        stored.take(np.array([0]))
+        os.truncate(tmp_path / "final" / shard_file(0), 1_000)
+
+        with pytest.raises(StoreError, match=r"shard-00000\.arrow has become shorter: rerun embed"):
+            stored.take(np.array([99]))
 
     def test_embeddings_of_an_earlier_release_are_named(self, tmp_path: Path) -> None:
         write(tmp_path)

@@ -297,3 +297,16 @@ def test_every_option_has_its_effect(tmp_path: Path, change: dict[str, float]) -
     _, changed = run(tmp_path / "changed", PARAMS.model_copy(update=change))
 
     assert weights(model) != weights(changed)
+
+
+@pytest.mark.parametrize("limit", [1e-3, 0.05, 1.0, 100.0])
+def test_gradients_are_clipped_as_transformers_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float
+) -> None:
+    params = PARAMS.model_copy(update={"max_grad_norm": limit})
+    _, ours = run(tmp_path / "ours", params=params)
+    monkeypatch.delattr(_DistillationTrainer, "_clip_grad_norm")
+
+    _, theirs = run(tmp_path / "theirs", params=params)
+
+    assert weights(ours) == weights(theirs)

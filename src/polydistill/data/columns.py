@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from polydistill.data.ids import ID, ID_BYTES, Ids
 
@@ -73,6 +74,10 @@ class MappedTable:
 
     def __getitem__(self, name: str) -> pa.ChunkedArray:
         return self._columns[name]
+
+    def offset_of(self, values: NDArray[Any]) -> int:
+        """Return where the values, a view of the mapped file, begin in the file, in bytes."""
+        return int(values.ctypes.data) - int(self._file.address)
 
     def note_read(self, n_bytes: int) -> None:
         """Note that `n_bytes` are read, which maps at most `FAULT_BYTES` more. Later calls may drop their pages."""
@@ -157,6 +162,21 @@ class Column(Sequence[Any]):
             raise IndexError(f"A row must be in 0 … {len(self) - 1}, got {rows}.")
         (part,) = self._parts(row, row + 1)
         return part[0].as_py()
+
+    def take(self, rows: Sequence[int]) -> list[Any]:
+        """Return the values of some rows, in their order."""
+        at = np.asarray(rows, dtype=np.int64)
+        chunks = np.searchsorted(self._ends, at, side="right")
+        values: list[Any] = [None] * len(at)
+        for number in np.unique(chunks).tolist():
+            where = np.flatnonzero(chunks == number)
+            chunk = self._chunks[number]
+            first = self._ends[number] - len(chunk)
+            self._table.note_read(len(where) * (self._row_bytes + FAULT_BYTES))
+            found = chunk.take(pa.array(at[where] - first)).to_pylist()
+            for place, value in zip(where.tolist(), found, strict=True):
+                values[place] = value
+        return values
 
     def __iter__(self) -> Iterator[Any]:
         for start in range(0, len(self), READ_ROWS):

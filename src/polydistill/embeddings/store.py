@@ -7,8 +7,10 @@ computes only missing shards, and an interrupted run that is resumed writes the 
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.contracts import Embeddings, FloatArray
-from polydistill.data.columns import FAULT_BYTES, MappedTable
+from polydistill.data.columns import FAULT_BYTES, RESIDENT_BYTES, MappedTable
 from polydistill.data.ids import ID, IdRows, Ids, unpack_ids
 from polydistill.embeddings import shards
 from polydistill.embeddings.basis import BASIS, Basis
@@ -27,6 +29,12 @@ from polydistill.project.checksums import Checksums
 CHECKED_ROWS = 4096
 MAPPED = 8_192
 """The number of shards that are mapped into memory at once; Linux allows a process about 65,000 mappings."""
+OPEN_FILES = 64
+"""The number of files of a store that are open at once; systems allow a process 256 or 1,024 by default."""
+LARGE = RESIDENT_BYTES // 2
+"""The number of bytes of a store above which few rows are read from a file: mapping a page takes longer than reading."""
+SCATTERED = 16
+"""Rows of a shard are few if they are less than one in this number."""
 Ints = NDArray[np.int64]
 
 
@@ -56,8 +64,17 @@ class StoredEmbeddings:
         self._ends = np.cumsum(rows)
         self._starts = self._ends - rows
         self._missing = np.array([entry.missing for entry in entries], dtype=np.int64)
+        self._is_large = len(self) * self.dim * self._dtype.itemsize > LARGE and hasattr(
+            os, "preadv"
+        )
         self._table = lru_cache(MAPPED)(self._open_table)
         self._matrix = lru_cache(MAPPED)(self._open_matrix)
+        self._file = lru_cache(OPEN_FILES)(self._open_file)
+
+    def _open_file(self, shard: int) -> tuple[FileIO, int]:
+        """Open a shard; return the file, and where the embeddings begin in it."""
+        start = self._table(shard).offset_of(self._matrix(shard))
+        return FileIO(self._folder / shards.shard_file(shard)), start
 
     def _open_table(self, shard: int) -> MappedTable:
         return MappedTable(self._folder / shards.shard_file(shard))
@@ -143,10 +160,28 @@ class StoredEmbeddings:
         ends = [*starts[1:], len(order)][: len(starts)]
         for shard, start, end in zip(hit.tolist(), starts, ends, strict=True):
             where = order[start:end]
-            matrix = self._matrix(shard)
-            self._table(shard).note_read(min(len(where) * FAULT_BYTES, matrix.nbytes))
-            out[where] = matrix[indices[where] - self._starts[shard]]
+            out[where] = self._rows(shard, indices[where] - self._starts[shard])
         return Embeddings(out, self.present[indices])
+
+    def _rows(self, shard: int, rows: Ints) -> NDArray[np.floating]:
+        """Return some rows of a shard; few rows of a large store are read from the file without mapping its pages."""
+        if self._is_large and len(rows) * SCATTERED < self._ends[shard] - self._starts[shard]:
+            return self._read(shard, rows)
+        matrix = self._matrix(shard)
+        self._table(shard).note_read(min(len(rows) * FAULT_BYTES, matrix.nbytes))
+        return matrix[rows]
+
+    def _read(self, shard: int, rows: Ints) -> NDArray[np.floating]:
+        file, start = self._file(shard)
+        found = np.empty((len(rows), self.dim), dtype=self._dtype)
+        size = self.dim * self._dtype.itemsize
+        n_read = sum(
+            os.preadv(file.fileno(), [place], start + row * size)
+            for place, row in zip(found, rows.tolist(), strict=True)
+        )
+        if n_read != found.nbytes:
+            raise StoreError(f"{file.name} has become shorter: rerun embed to rebuild it.")
+        return found
 
 
 def open_embeddings(folder: Path, checksums: Checksums | None = None) -> StoredEmbeddings:

@@ -93,7 +93,7 @@ class StaticStudent(BagStudent):
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.Student.collate`."""
-        encodings = self.tokenizer.encode_batch(as_texts(examples), add_special_tokens=False)
+        encodings = self.tokenizer.encode_batch_fast(as_texts(examples), add_special_tokens=False)
         return bag_features([encoding.ids for encoding in encodings])
 
     @property

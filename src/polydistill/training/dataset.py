@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from polydistill.contracts import Example
+from polydistill.data.columns import Column
 from polydistill.errors import DataError
 from polydistill.training.standardise import StandardisedRows
 
@@ -148,8 +149,9 @@ class Batches:
     def __call__(self, rows: Sequence[int]) -> dict[str, Any]:
         """Return the arguments of `DistillationModel.forward`; the number `~row` stands for no row and is not `real`."""
         at = [max(row, ~row) for row in rows]
-        read = {row: self._examples[row] for row in sorted(at)}  # in the order of the file
-        features = self._collate([read[row] for row in at])
+        given = self._examples
+        examples = given.take(at) if isinstance(given, Column) else [given[row] for row in at]
+        features = self._collate(examples)
         return {"features": features, "real": torch.tensor(rows) >= 0, **self.targets_of(rows)}
 
     def targets_of(self, rows: Sequence[int]) -> dict[str, dict[str, Tensor]]:

@@ -33,6 +33,8 @@ from polydistill.training.processes import Shares, agreed, count, from_first, ra
 HELD_OUT_BATCH = 512
 Ints = NDArray[np.int64]
 FIRST = "first.safetensors"
+NEAR = 0.99
+"""The share of the largest norm of gradients below which they are certainly not scaled."""
 DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
 
 
@@ -292,6 +294,21 @@ class _DistillationTrainer(transformers.Trainer):
         )
         self._trained += _losses(outputs)
         return loss
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        """Scale the gradients if their norm is too large, and return the norm.
+
+        On a CPU, gradients of a smaller norm are not multiplied by one, which would take as long as computing the norm.
+        """
+        limit = self.args.max_grad_norm
+        if self._plan.device != "cpu":
+            total: Tensor = self.accelerator.clip_grad_norm_(model.parameters(), limit)
+            return total
+        parameters = list(model.parameters())
+        norm = nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
+        if not norm < NEAR * limit:  # NaN too
+            nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        return norm
 
     @torch.no_grad()
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
