@@ -419,8 +419,7 @@ class _Cache:
         for group in shared_groups(extractions):
             for extraction in group:
                 extraction.begin()
-            for error in compute_together(group).values():
-                raise error
+            compute_together(group)
             for extraction in group:
                 extraction.finish()
         return {name: open_embeddings(folder) for name, folder in folders.items()}

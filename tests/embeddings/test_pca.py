@@ -99,8 +99,11 @@ def test_embeddings_are_stored_in_few_dimensions_and_restored(tmp_path: Path) ->
 
     assert stored.shape == (ROWS, RANK)
     assert stored.basis is not None
-    restored = stored.basis.restore(stored.take(np.arange(ROWS)).values)
+    restored = stored.take(np.arange(ROWS)).values @ stored.basis.components
     np.testing.assert_allclose(restored, values, atol=0.1)
+    np.testing.assert_allclose(
+        stored.basis.lost, np.square(values - restored).mean(axis=0), rtol=0.05
+    )
     assert 0.99 <= stored.basis.kept < 1
     assert 0 < stored.basis.cosine_error < 0.01
     assert not (tmp_path / "work").exists()
@@ -119,6 +122,8 @@ def test_appended_rows_keep_the_basis_and_its_shards(
     assert after.basis is not None
     assert after.basis.sha256 == before.sha256
     assert len(after) == ROWS + 50
+    store(tmp_path / "fresh", low_rank(ROWS + 50))
+    assert contents(tmp_path / "final") == contents(tmp_path / "fresh" / "final")
     assert teacher.count < 100  # the rows of the new shard, and some to check their order
 
 
@@ -172,8 +177,8 @@ def test_first_rows_unlike_the_others_are_reported(
     stored = store(tmp_path, values)
 
     assert stored.basis is not None
-    assert stored.basis.kept < 0.9
-    assert "the first 50 rows are unlike the others" in caplog.text
+    assert stored.basis.kept > 0.99
+    assert "of the variance of all rows, 99.0% was requested: the first 50 rows" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -202,3 +207,12 @@ def test_a_basis_of_another_teacher_is_not_used(
     assert isinstance(stored.basis, Basis)
     assert fresh.basis is not None
     assert stored.basis.sha256 == fresh.basis.sha256
+
+
+def test_a_number_too_large_for_float16_is_named_also_in_a_basis(tmp_path: Path) -> None:
+    values = np.full((20, 16), 30_000, dtype=np.float32)  # 120,000 in its one direction
+    final, work, ids = tmp_path / "final", tmp_path / "work", names(20)
+    basis = corpus_basis(final, work, pack_ids(ids), ids, teacher_of(values), 0.9)
+
+    with pytest.raises(StoreError, match="float16 cannot hold .* set store.dtype to float32"):
+        write_embeddings(final, work, pack_ids(ids), ids, teacher_of(values), basis=basis)

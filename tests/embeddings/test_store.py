@@ -400,6 +400,21 @@ class TestManyShards:
         with pytest.raises(StoreError, match=r"shard-00000\.arrow has become shorter: rerun embed"):
             stored.take(np.array([99]))
 
+    def test_a_file_that_was_replaced_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        texts = [f"text {row}" for row in range(100)]
+        write(tmp_path, texts, shard_rows=100)
+        monkeypatch.setattr(store, "LARGE", 0)
+        stored = open_embeddings(tmp_path / "final")
+        stored.ids_sha256()  # maps the file
+        file = tmp_path / "final" / shard_file(0)
+        shutil.copy(file, tmp_path / "copy")
+        (tmp_path / "copy").replace(file)
+
+        with pytest.raises(StoreError, match=r"shard-00000\.arrow was replaced"):
+            stored.take(np.array([0]))
+
     def test_embeddings_of_an_earlier_release_are_named(self, tmp_path: Path) -> None:
         write(tmp_path)
         index = {"dim": 8, "dtype": "float16", "n_rows": 0, "shards": [], "teacher": "fake"}

@@ -251,8 +251,9 @@ def test_predictions_of_a_reduced_teacher_are_in_the_space_of_the_teacher(tmp_pa
     mean, std = predictor.predict(student, "first")
 
     own = source.embed(texts).values
-    share = (np.abs(own - mean) <= HALF_WIDTH * std)[kept].mean()
+    share = (np.abs(own - mean) <= HALF_WIDTH * std)[kept].mean(axis=0)
     assert basis.dim < source.dim
     assert mean.shape == std.shape == own.shape
-    assert share == pytest.approx(0.9, abs=0.05)
-    np.testing.assert_allclose(basis.restore(basis.reduce(mean)), mean, atol=1e-4)
+    assert share.mean() == pytest.approx(0.9, abs=0.05)
+    assert share.min() > 0.75
+    np.testing.assert_allclose(basis.reduce(mean) @ basis.components, mean, atol=1e-4)

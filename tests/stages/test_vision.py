@@ -20,7 +20,6 @@ from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import PolydistillError, ValidationFailedError
 from polydistill.integrations.great_expectations import GreatExpectationsChecker
 from polydistill.project.layout import Layout
-from polydistill.stages import embed as embed_stage
 from polydistill.stages.distill import distill
 from polydistill.stages.embed import embed, embed_together
 from polydistill.stages.evaluate import evaluate
@@ -212,10 +211,7 @@ def test_an_image_that_a_teacher_cannot_read_is_only_missing(tmp_path: Path) -> 
     assert found.scores["hog-colour"]["classification"]["shape"] < 1.0
 
 
-def test_all_teachers_are_embedded_together_and_their_stages_finish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(embed_stage, "TIMED_ROWS", 100)
+def test_all_teachers_are_embedded_together_and_their_stages_finish(tmp_path: Path) -> None:
     params = write(tmp_path, corpus(), shapes())
     tree = params.model_dump(mode="json")
     tree["vision"]["teachers"]["second"] = {"family": "hog-colour", "dim": 640}
@@ -230,8 +226,6 @@ def test_all_teachers_are_embedded_together_and_their_stages_finish(
     assert [one.shards_reused for one in reports] == [2, 2]
     assert embed_together(tmp_path, params, "vision") == ()
     layout = Layout(tmp_path, "vision")
-    speeds = [json.loads(layout.timing(name).read_text())["rows_per_s"] for name in lacked]
-    assert min(speeds) > 0
     assert not layout.embedding_work("corpus", "second").exists()
 
 

@@ -158,6 +158,12 @@ def embed(
         progress = ProgressLines("embed")
         params, engine = stage_params(ROOT), {}
         if teacher is None:
+            from polydistill.errors import ParamsError
+
+            if params.embed.engine == "ray":
+                raise ParamsError(
+                    "All teachers together are embedded on this machine alone, but `embed.engine` is ray: name a teacher."
+                )
             lacking = embed_together(ROOT, params, modality, verify=verify, progress=progress)
             show({"computed": lacking}, as_json=as_json)
             return

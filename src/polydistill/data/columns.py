@@ -58,6 +58,7 @@ class MappedTable:
 
     Attributes:
         schema: The names and types of the columns.
+        inode: The number of the file in its file system.
 
     Raises:
         OSError: The file cannot be read, or is no Arrow file.
@@ -65,6 +66,7 @@ class MappedTable:
     """
 
     def __init__(self, path: Path) -> None:
+        self.inode = path.stat().st_ino
         with pa.memory_map(str(path)) as source:
             self._file = source.read_buffer()
         self._columns = pa.ipc.open_file(self._file).read_all()
@@ -83,8 +85,8 @@ class MappedTable:
         """Note that `n_bytes` are read, which maps at most `FAULT_BYTES` more. Later calls may drop their pages."""
         added = min(n_bytes + FAULT_BYTES, self._file.size - self._resident)
         if added > 0:
-            self._resident += added
             _PAGES.add(self, added)
+            self._resident += added
 
     def drop_pages(self) -> None:
         """Drop the file's pages from the resident set, which is safe while it is read; the next read maps them again."""
@@ -105,15 +107,15 @@ class _ResidentPages:
         self._lock = Lock()
 
     def add(self, table: MappedTable, n_bytes: int) -> None:
-        """Note pages of a table; drop all noted ones if they are too many."""
+        """Note pages of a table that will be read; before, drop those that were read, if they are too many."""
         with self._lock:
-            self._tables.add(table)
-            self._bytes += n_bytes
-            if self._bytes > RESIDENT_BYTES:
+            if self._bytes + n_bytes > RESIDENT_BYTES:
                 for one in self._tables:
                     one.drop_pages()
                 self._tables.clear()
                 self._bytes = 0
+            self._tables.add(table)
+            self._bytes += n_bytes
 
 
 _PAGES = _ResidentPages()

@@ -18,6 +18,8 @@ from polydistill.errors import DataError, MissingExtraError, needs_extra, short
 
 MAX_PIXELS = 2**25
 """The maximum number of pixels. It is checked before decoding, because a tiny file can decode to gigabytes."""
+SHARED_BYTES, PIXEL_BYTES = 2**29, 4
+"""The memory for decoded images that wait for their next reader, and that of a pixel: Pillow keeps RGB in four bytes."""
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "AVIF")
 DATA_URI = re.compile(r"\s*data:[^,]*;base64\s*,", re.IGNORECASE)
 URL_SAFE = str.maketrans("-_", "+/")
@@ -158,26 +160,52 @@ def read_or_none(example: Example) -> Any | None:
         return None
 
 
+class _Pixels:
+    """The memory for pixels that wait for their next reader.
+
+    Args:
+        free: The number of bytes.
+    """
+
+    def __init__(self, free: int) -> None:
+        self._free, self._lock = free, threading.Lock()
+
+    def take(self, n_bytes: int) -> bool:
+        """Return whether so many bytes were free; a negative number gives bytes back."""
+        with self._lock:
+            if n_bytes > self._free:
+                return False
+            self._free -= n_bytes
+            return True
+
+
 class SharedImage(bytes):
-    """An image that several readers decode once; the pixels are kept until the last of them has read it."""
+    """An image that several readers decode once, if there is memory to keep the pixels until the last has read it."""
 
     readers: int
+    memory: _Pixels
     _reads = 0
-    _pixels: Any | None = None
+    _kept: tuple[Any, int] | None = None
 
-    def __new__(cls, content: bytes, readers: int) -> Self:
+    def __new__(cls, content: bytes, readers: int, memory: _Pixels) -> Self:
         """Return the image for a number of readers."""
         image = super().__new__(cls, content)
-        image.readers = readers
+        image.readers, image.memory = readers, memory
         return image
 
     def read(self) -> Any | None:
         """See `read_or_none`."""
-        if self._reads == 0:
-            self._pixels = read_or_none(bytes(self))
-        pixels, self._reads = self._pixels, (self._reads + 1) % self.readers
-        if self._reads == 0:
-            self._pixels = None
+        self._reads += 1
+        if self._kept is None:
+            pixels = read_or_none(bytes(self))
+            size = 0 if pixels is None else PIXEL_BYTES * pixels.width * pixels.height
+            if self._reads < self.readers and self.memory.take(size):
+                self._kept = pixels, size
+            return pixels
+        pixels, size = self._kept
+        if self._reads >= self.readers:
+            self._kept = None
+            self.memory.take(-size)
         return pixels
 
 
@@ -185,7 +213,10 @@ def share_images(examples: Sequence[Example], readers: int) -> Sequence[Example]
     """Return the examples so that images are decoded once for this number of readers; others are unchanged."""
     if readers == 1:
         return examples
-    return [SharedImage(one, readers) if isinstance(one, bytes) else one for one in examples]
+    memory = _Pixels(SHARED_BYTES)
+    return [
+        SharedImage(one, readers, memory) if isinstance(one, bytes) else one for one in examples
+    ]
 
 
 def _without_texts(content: bytes, kept: tuple[bytes, ...] = ()) -> bytes:

@@ -91,12 +91,13 @@ def read_corpus(root: Path, params: CorpusParams, modality: Modality) -> pd.Data
 def corpus_share(
     root: Path, params: CorpusParams, modality: Modality, most_rows: int
 ) -> pd.DataFrame:
-    """Return the rows of `read_corpus`; of more than `most_rows`, a share that depends on the content of each row.
+    """Return the rows of `read_corpus`; of more than `most_rows`, a share of the first `params.rows` rows of the files.
 
-    The share is drawn by content ids, so that all rows with equal examples are in it, or none.
+    The share is drawn by content ids, so that all rows with equal examples are in it, or none. Parquet files are read
+    in parts, other files one at a time.
 
     Raises:
-        DataError: See `read_corpus`.
+        DataError: A column is missing, or there is no usable row.
     """
     path = located(root, params.path)
     total = count_rows(path, params.encoding)
@@ -109,6 +110,7 @@ def corpus_share(
         drawn = [int(_hash_of(one), 16) % step == 0 for one in rows["id"]]
         parts.append(rows[drawn])
     frame = pd.concat(parts, ignore_index=True)
+    require_rows(len(frame), params.model_copy(update={"rows": None}))
     return frame if reader.has_content_ids else frame.drop_duplicates("id", ignore_index=True)
 
 

@@ -16,6 +16,7 @@ from polydistill.contracts import FloatArray
 from polydistill.embeddings.fidelity import cosines
 
 BASIS, FACTS = "basis.safetensors", "facts"
+ARRAYS = ("components", "lost")
 TINY = 1e-9
 """A share of the variance that is no more than rounding."""
 
@@ -26,12 +27,14 @@ class Basis:
 
     Attributes:
         components: The directions, `(dim, teacher_dim)`, float32; rows are orthonormal.
+        lost: The mean square of what is left out in each of the teacher's dimensions, `(teacher_dim,)`.
         key: The hash of the rows, the teacher and the variance that the basis was fitted to.
-        kept: The share of the sum of squares that is kept, on a sample of all rows.
-        cosine_error: The mean absolute change of the cosine similarity of two embeddings, on the same sample.
+        kept: The share of the sum of squares that is kept of the rows that the basis was fitted to.
+        cosine_error: The mean absolute change of the cosine similarity of two of these rows.
     """
 
     components: FloatArray
+    lost: FloatArray
     key: str
     kept: float
     cosine_error: float
@@ -43,21 +46,18 @@ class Basis:
 
     @property
     def sha256(self) -> str:
-        """The sha256 of the directions, on which stored embeddings depend."""
-        return hashlib.sha256(self.components.tobytes()).hexdigest()
+        """The sha256 of the arrays; stored embeddings depend on the directions."""
+        return hashlib.sha256(self.components.tobytes() + self.lost.tobytes()).hexdigest()
 
     def reduce(self, values: FloatArray) -> FloatArray:
         """Return embeddings in the basis: `(n, teacher_dim)` to `(n, dim)`."""
-        return values @ self.components.T
-
-    def restore(self, reduced: FloatArray) -> FloatArray:
-        """Return the embeddings in the teacher's own space: `(n, dim)` to `(n, teacher_dim)`."""
-        return reduced @ self.components
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for them
+            return values @ self.components.T
 
     def to_bytes(self) -> bytes:
         """Return the content of `basis.safetensors`."""
         facts = {**vars(self), "sha256": self.sha256}
-        arrays = {"components": np.ascontiguousarray(facts.pop("components"))}
+        arrays = {name: np.ascontiguousarray(facts.pop(name)) for name in ARRAYS}
         return bytes(
             save(arrays, {FACTS: json.dumps(facts)})
         )  # several entries would change places
@@ -68,8 +68,9 @@ class Basis:
         with suppress(OSError, SafetensorError, KeyError, ValueError, TypeError):
             with safe_open(path, "np") as file:
                 facts = json.loads(file.metadata()[FACTS])
-                sha256, components = facts.pop("sha256"), file.get_tensor("components")
-            if (found := cls(components, **facts)).sha256 == sha256:
+                sha256, arrays = facts.pop("sha256"), map(file.get_tensor, ARRAYS)
+                found = cls(*arrays, **facts)
+            if found.sha256 == sha256:
                 return found
         return None
 
@@ -96,6 +97,12 @@ def principal_directions(values: FloatArray, variance: float) -> FloatArray:
     largest = np.abs(components).argmax(axis=1)
     signs = np.sign(components[np.arange(len(components)), largest])
     return np.asarray(components * signs[:, None], dtype=np.float32)
+
+
+def left_out(values: FloatArray, components: FloatArray) -> FloatArray:
+    """Return the mean square of what a basis leaves out of embeddings `(n, teacher_dim)`: see `Basis.lost`."""
+    rest = values.astype(np.float64) - values @ components.T @ components
+    return np.asarray(np.square(rest).mean(axis=0), dtype=np.float32)
 
 
 def measured_loss(values: FloatArray, components: FloatArray) -> tuple[float, float]:

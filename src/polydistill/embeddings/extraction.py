@@ -3,8 +3,8 @@
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,6 @@ class Extraction:
 
     Attributes:
         computation: How missing shards are computed.
-        seconds: The duration of what `compute_together` has computed.
 
     Raises:
         ShapeError: `ids` and `examples` have different lengths.
@@ -107,8 +106,11 @@ class Extraction:
         self._done = len(ids) - sum(len(self._plan[number].ids) for number in self.missing)
         self._numbers = {shards.shard_file(number): number for number in self.missing}
         self._n_missing = self._rows_missing = 0
-        self._is_checked = False
-        self.seconds = 0.0
+
+    @property
+    def name(self) -> str:
+        """The teacher's name."""
+        return self.computation.teacher.name
 
     @property
     def has_images(self) -> bool:
@@ -152,24 +154,29 @@ class Extraction:
                 self.add(step)
 
     def check(self) -> None:
-        """Check the teacher on some examples, once."""
-        if not self._is_checked:
+        """Check the teacher on some examples if a shard is missing; see `Computation.check`."""
+        if self.missing:
             self.computation.check(self._some())
-            self._is_checked = True
+
+    def steps(self, job: Job) -> Iterator[Step]:
+        """Compute a shard in steps, and note the progress."""
+        for step in self.computation.steps(job):
+            self.add(step)
+            yield step
 
     def _some(self) -> list[Example]:
         """Return examples at regular intervals."""
         return [self._examples[row] for row in spread(self._n_rows)]
 
-    def job(self, number: int) -> Job:
-        """Return the computation of a missing shard."""
+    def job(self, number: int, inputs: Sequence[Example] | None = None) -> Job:
+        """Return the computation of a missing shard; its examples are read, unless they are given."""
         shard = self._plan[number]
-        return Job(shard, self._examples[shard.rows])
+        return Job(shard, self._examples[shard.rows] if inputs is None else inputs)
 
     def add(self, step: Step) -> None:
         """Note the progress of a computation."""
         self._done += step.rows
-        self._progress(self.computation.teacher.name, self._done, self._n_rows)
+        self._progress(self.name, self._done, self._n_rows)
         if (entry := step.entry) is not None:
             self._checksums.add(self._work / entry.file, entry.sha256)
             number = self._numbers[entry.file]
@@ -187,7 +194,7 @@ class Extraction:
             "dtype": self.computation.dtype,
             "identity": self._identity,
             "n_rows": self._n_rows,
-            "teacher": self.computation.teacher.name,
+            "teacher": self.name,
         }
         if (basis := self.computation.basis) is not None:
             others[BASIS] = basis.to_bytes()
@@ -261,65 +268,62 @@ def shared_groups(extractions: Sequence[Extraction]) -> list[list[Extraction]]:
     return [*([images] if images else []), *([one] for one in extractions if not one.has_images)]
 
 
-def compute_together(extractions: Sequence[Extraction]) -> dict[str, PolydistillError]:
+def compute_together(
+    extractions: Sequence[Extraction], failed: dict[str, PolydistillError] | None = None
+) -> None:
     """Compute the missing shards of several teachers; an image is decoded once for all of them.
 
-    The shards are kept in each teacher's folder of work, where its own extraction finds them. If a teacher fails, the
-    others go on.
+    The shards are kept in each teacher's folder of work, where its own extraction finds them.
 
     Args:
         extractions: Extractions of the same examples in shards of the same size, by different teachers.
+        failed: To which the error of each teacher that fails is added, while the others go on; teachers that it has
+            are left out. None: an error is raised.
 
-    Returns:
-        The error of each teacher that failed.
+    Raises:
+        PolydistillError: See `write_embeddings`.
     """
-    failed: dict[str, PolydistillError] = {}
-    missing = {one: set(one.missing) for one in extractions}
+    missing = {one: set(one.missing) for one in extractions if one.name not in (failed or ())}
+    for one in missing:
+        with _kept(failed, one):
+            one.check()
     for number in sorted(set[int]().union(*missing.values())):
-        lacking = [one for one in extractions if number in missing[one]]
-        for one, error in _compute_shard(number, lacking):
-            failed[one.computation.teacher.name], missing[one] = error, set()
-    return failed
+        lacking = [one for one in missing if number in missing[one]]
+        lacking = [one for one in lacking if one.name not in (failed or ())]
+        if lacking:
+            _compute_shard(number, lacking, failed)
 
 
 def _compute_shard(
-    number: int, extractions: Sequence[Extraction]
-) -> Iterator[tuple[Extraction, PolydistillError]]:
-    """Compute a shard of several teachers, one batch of each in turn; yield the error of each that fails."""
-    if not extractions:
-        return
-    jobs = [one.job(number) for one in extractions]
-    inputs = share_images(jobs[0].inputs, len(jobs))
-    running = [
-        (one, _steps(one, Job(job.shard, inputs)))
-        for one, job in zip(extractions, jobs, strict=True)
-    ]
+    number: int, extractions: Sequence[Extraction], failed: dict[str, PolydistillError] | None
+) -> None:
+    """Compute a shard of several teachers, one batch of each in turn."""
+    inputs = share_images(extractions[0].job(number).inputs, len(extractions))
+    running = [(one, one.steps(one.job(number, inputs))) for one in extractions]
     while running:
         going = []
         for one, steps in running:
-            try:
-                with shards.full_disk_as_error(one.computation.work):
-                    if next(steps, None) is not None:
-                        going.append((one, steps))
-            except PolydistillError as error:
-                yield one, error
+            with _kept(failed, one):
+                if next(steps, None) is not None:
+                    going.append((one, steps))
         running = going
 
 
-def _steps(extraction: Extraction, job: Job) -> Iterator[Step]:
-    """Compute a shard in steps; check the teacher before its first shard."""
-    extraction.check()
-    started = time.monotonic()
-    for step in extraction.computation.steps(job):
-        extraction.seconds += time.monotonic() - started
-        extraction.add(step)
-        yield step
-        started = time.monotonic()
+@contextmanager
+def _kept(failed: dict[str, PolydistillError] | None, extraction: Extraction) -> Iterator[None]:
+    """Add an error of a teacher to `failed`, or raise it."""
+    try:
+        with shards.full_disk_as_error(extraction.computation.work):
+            yield
+    except PolydistillError as error:
+        if failed is None:
+            raise
+        failed[extraction.name] = error
 
 
 def spread(n_rows: int) -> range:
     """Return about a thousand of the numbers below `n_rows`, at regular intervals."""
-    return range(0, n_rows, max(n_rows // SHOWN_ROWS, 1))[:SHOWN_ROWS]
+    return range(0, n_rows, max(-(-n_rows // SHOWN_ROWS), 1))
 
 
 def _own_names(ids: IdRows, examples: Sequence[Example]) -> str | None:

@@ -6,12 +6,13 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from polydistill.contracts import Example, Progress, Teacher, silent
 from polydistill.data.ids import IdRows
-from polydistill.embeddings.basis import BASIS, Basis, measured_loss, principal_directions
+from polydistill.embeddings.basis import BASIS, Basis, left_out, measured_loss, principal_directions
 from polydistill.embeddings.compute import LOCAL, Engine
 from polydistill.embeddings.extraction import spread, write_embeddings
 from polydistill.embeddings.shards import next_folder
@@ -22,8 +23,23 @@ from polydistill.project.files import write_atomic
 FITTED_ROWS = 8_192
 """The number of rows to which a basis is fitted: the first ones, so that it stays when rows are appended."""
 TOLERATED = 0.02
-"""Largest difference of the kept variance, on a sample of all rows, to the requested one, without a warning."""
+"""Largest difference of the variance that is kept of a sample of all rows to the requested one, without a warning."""
 _log = logging.getLogger(__name__)
+
+
+class _Sample(Sequence[Any]):
+    """Some rows of the examples, which are read when they are needed."""
+
+    def __init__(self, examples: Sequence[Example], rows: Sequence[int]) -> None:
+        self._examples, self._rows = examples, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, at: int | slice) -> Any:
+        if isinstance(at, slice):
+            return [self._examples[row] for row in self._rows[at]]
+        return self._examples[self._rows[at]]
 
 
 def corpus_basis(  # noqa: PLR0913  those of write_embeddings
@@ -66,7 +82,7 @@ def corpus_basis(  # noqa: PLR0913  those of write_embeddings
         sample,
         work / "sample-work",
         np.concatenate([first, *(ids[row : row + 1] for row in others)]),
-        [*examples[:FITTED_ROWS], *(examples[row] for row in others)],
+        _Sample(examples, [*range(len(first)), *others]),
         teacher,
         dtype="float32",
         engine=engine,
@@ -83,11 +99,11 @@ def corpus_basis(  # noqa: PLR0913  those of write_embeddings
         )
     components = principal_directions(fitted, variance)
     seen = found.values[len(first) :][found.present[len(first) :]]
-    basis = Basis(components, key, *measured_loss(seen, components))
-    if basis.kept < variance - TOLERATED:
+    basis = Basis(components, left_out(fitted, components), key, *measured_loss(fitted, components))
+    if (kept := measured_loss(seen, components)[0]) < variance - TOLERATED:
         _log.warning(
-            f"{teacher.name}: {basis.dim} dimensions keep {basis.kept:.1%} of the variance, {variance:.1%} was requested: "
-            f"the first {len(first):,} rows are unlike the others. Shuffle the corpus."
+            f"{teacher.name}: {basis.dim} dimensions keep {kept:.1%} of the variance of all rows, {variance:.1%} was "
+            f"requested: the first {len(first):,} rows are unlike the others. Shuffle the corpus."
         )
     write_atomic(work / BASIS, basis.to_bytes())
     shutil.rmtree(sample)

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,24 @@ LARGE = RESIDENT_BYTES // 2
 SCATTERED = 16
 """Rows of a shard are few if they are less than one in this number."""
 Ints = NDArray[np.int64]
+
+
+class _OpenFile:
+    """A shard that is open for reading, until nothing refers to it.
+
+    Args:
+        path: The file.
+        start: Where the embeddings begin in it, in bytes.
+    """
+
+    def __init__(self, path: Path, start: int) -> None:
+        self.path, self.start = path, start
+        self.number = os.open(path, os.O_RDONLY)
+        self.inode = os.fstat(self.number).st_ino
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
 
 
 class StoredEmbeddings:
@@ -71,10 +88,14 @@ class StoredEmbeddings:
         self._matrix = lru_cache(MAPPED)(self._open_matrix)
         self._file = lru_cache(OPEN_FILES)(self._open_file)
 
-    def _open_file(self, shard: int) -> tuple[FileIO, int]:
-        """Open a shard; return the file, and where the embeddings begin in it."""
-        start = self._table(shard).offset_of(self._matrix(shard))
-        return FileIO(self._folder / shards.shard_file(shard)), start
+    def _open_file(self, shard: int) -> _OpenFile:
+        table = self._table(shard)
+        file = _OpenFile(
+            self._folder / shards.shard_file(shard), table.offset_of(self._matrix(shard))
+        )
+        if file.inode != table.inode:
+            raise StoreError(f"{file.path} was replaced while it was read: run again.")
+        return file
 
     def _open_table(self, shard: int) -> MappedTable:
         return MappedTable(self._folder / shards.shard_file(shard))
@@ -172,15 +193,15 @@ class StoredEmbeddings:
         return matrix[rows]
 
     def _read(self, shard: int, rows: Ints) -> NDArray[np.floating]:
-        file, start = self._file(shard)
+        file = self._file(shard)
         found = np.empty((len(rows), self.dim), dtype=self._dtype)
         size = self.dim * self._dtype.itemsize
         n_read = sum(
-            os.preadv(file.fileno(), [place], start + row * size)
+            os.preadv(file.number, [place], file.start + row * size)
             for place, row in zip(found, rows.tolist(), strict=True)
         )
         if n_read != found.nbytes:
-            raise StoreError(f"{file.name} has become shorter: rerun embed to rebuild it.")
+            raise StoreError(f"{file.path} has become shorter: rerun embed to rebuild it.")
         return found
 
 

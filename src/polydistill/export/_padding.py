@@ -93,7 +93,9 @@ def _insert(following: Any, kind: str, inputs: list[Any], **attributes: Any) -> 
 def _is_per_token(node: Any, mask: Any) -> bool:
     """Whether an operator is a linear map or a normalisation of each token."""
     if node.op_type == "MatMul":
-        return _has_tokens(node.inputs[0], mask) and node.inputs[1].const_value is not None
+        weight = node.inputs[1]
+        is_matrix = weight.const_value is not None and len(weight.const_value.shape) == 2
+        return is_matrix and _has_tokens(node.inputs[0], mask)
     if node.op_type == "LayerNormalization":
         return _has_tokens(node.inputs[0], mask) and node.attributes["axis"].value == -1
     return False

@@ -100,8 +100,9 @@ class TeacherPredictor:
         scale = scale * np.float32(self._bundle.card.factors[teacher])
         standardiser = self._bundle.standardisers[teacher]
         mean, variance = standardiser.invert(mean), standardiser.invert_variance(scale**2)
-        if (components := self._bundle.components.get(teacher)) is not None:
-            mean, variance = mean @ components, variance @ components**2
+        if (basis := self._bundle.bases.get(teacher)) is not None:
+            components, lost = basis
+            mean, variance = mean @ components, variance @ components**2 + lost
         return PredictedEmbedding(mean, np.sqrt(variance))
 
     def novelty(self, embeddings: FloatArray) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ from polydistill.training.dataset import seeded
 
 EMBEDDINGS, COLUMNS = "embeddings.safetensors", "columns.json"
 MOST_ROWS = 200_000
-"""The number of rows above which a share of a corpus is read, so that any corpus fits in memory."""
+"""The number of rows above which a share of a corpus is read, to limit memory."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,8 +126,9 @@ def embed(  # noqa: PLR0913 - keywords are options of the command
         if part == "corpus":
             require_usable(stored, np.ones(len(stored), dtype=np.bool_), "rows of the corpus")
     rows_computed = sum(report.rows_computed for report in reports)
-    seconds, least = time.monotonic() - started, min(n_rows, TIMED_ROWS)
-    _note_speed(layout, teacher, rows_computed, seconds, least)
+    if rows_computed >= min(n_rows, TIMED_ROWS):
+        speed = round(rows_computed / (time.monotonic() - started), 1)
+        write_atomic(layout.timing(teacher), json.dumps({"rows_per_s": speed}) + "\n")
     basis = run.basis
     return EmbedReport(
         teacher=teacher,
@@ -153,7 +154,7 @@ def embed_together(
 ) -> tuple[str, ...]:
     """Compute what the stored embeddings of all enabled teachers lack; an image is decoded once for all of them.
 
-    The results are kept in each teacher's folder of unfinished work, where `embed` finds them.
+    The results are kept in each teacher's folder of unfinished work, where `embed` finds them. Speeds are not measured.
 
     Args:
         root: The project folder.
@@ -175,18 +176,12 @@ def embed_together(
             run = _Run(root, params, modality, teacher, verify=verify, progress=progress)
             for part, extraction in run.lacking().items():
                 needed[part].append(extraction)
-    rows, seconds = Counter[str](), defaultdict[str, float](float)
     for extractions in needed.values():
-        rows.update({one.computation.teacher.name: one.rows_missing for one in extractions})
         for group in shared_groups(extractions):
-            failed |= compute_together(group)
+            compute_together(group, failed)
     for failure in failed.values():
         raise failure
-    for one in chain(*needed.values()):
-        seconds[one.computation.teacher.name] += one.seconds
-    for name in rows:
-        _note_speed(Layout(root, modality), name, rows[name], seconds[name])
-    return tuple(rows)
+    return tuple(dict.fromkeys(one.name for one in chain(*needed.values())))
 
 
 @contextmanager
@@ -196,15 +191,6 @@ def _kept(failed: dict[str, PolydistillError], teacher: str) -> Iterator[None]:
         yield
     except PolydistillError as error:
         failed[teacher] = error
-
-
-def _note_speed(
-    layout: Layout, teacher: str, rows: int, seconds: float, least: int | None = None
-) -> None:
-    """Write the speed of a teacher, unless it embedded too few rows to measure it."""
-    if rows >= (TIMED_ROWS if least is None else least):
-        speed = round(rows / seconds, 1)
-        write_atomic(layout.timing(teacher), json.dumps({"rows_per_s": speed}) + "\n")
 
 
 class _Run:

@@ -203,10 +203,10 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         name: model.weighting.settled(teacher_index, rows.standardiser)
         for teacher_index, (name, rows) in enumerate(targets.items())
     }
-    components = {name: one.basis.components for name, one in stored.items() if one.basis}
-    bundle = HeadsBundle(
-        card, model.heads, settled, calibration.residual, model.weighting, components
-    )
+    bases = {
+        name: (one.basis.components, one.basis.lost) for name, one in stored.items() if one.basis
+    }
+    bundle = HeadsBundle(card, model.heads, settled, calibration.residual, model.weighting, bases)
     save_heads(bundle, outputs / HEADS_FOLDER)
     best = {
         entry["teacher"]: round(entry["nats"], 6)

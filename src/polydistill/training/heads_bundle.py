@@ -14,6 +14,7 @@ from torch import nn
 
 from polydistill.config.nodes import Plugin
 from polydistill.contracts import FloatArray
+from polydistill.embeddings.basis import ARRAYS
 from polydistill.errors import DataError, MissingDataError, StoreError
 from polydistill.heads import HEADS
 from polydistill.project.card import damaged, read_card, write_card
@@ -67,7 +68,8 @@ class HeadsBundle:
         standardisers: The statistics that map each teacher's embeddings to the targets of its head.
         residual: Each teacher's constant scale, `(teacher_dim,)`. Empty if the loss trained the heads' scales.
         weighting: The weighting's state at the end of training, written as a record. None after loading.
-        components: Of each teacher whose embeddings are stored in fewer dimensions, see `basis.Basis`.
+        bases: The `components` and what they have `lost`, see `basis.Basis`, of each teacher whose embeddings are
+            stored in fewer dimensions.
     """
 
     card: HeadsCard
@@ -75,7 +77,7 @@ class HeadsBundle:
     standardisers: Mapping[str, Standardiser]
     residual: Mapping[str, FloatArray]
     weighting: nn.Module | None = None
-    components: Mapping[str, FloatArray] = field(default_factory=dict)
+    bases: Mapping[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
 
 
 def save_heads(bundle: HeadsBundle, folder: Path) -> None:
@@ -90,7 +92,7 @@ def save_heads(bundle: HeadsBundle, folder: Path) -> None:
         own = {
             **vars(standardiser),
             "residual": bundle.residual.get(teacher),
-            "components": bundle.components.get(teacher),
+            **dict(zip(ARRAYS, bundle.bases.get(teacher, ()), strict=False)),
         }
         arrays |= {f"{teacher}/{name}": value for name, value in own.items() if value is not None}
     arrays = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in arrays.items()}  # 0-d too
@@ -149,10 +151,12 @@ def _assemble(card: HeadsCard, arrays: Mapping[str, FloatArray]) -> HeadsBundle:
     }
     constant = card.factors if card.scale == "residual" else ()
     residual = {name: arrays[f"{name}/residual"] for name in constant}
-    components = {
-        n: arrays[f"{n}/components"] for n in standardisers if f"{n}/components" in arrays
+    bases = {
+        name: (arrays[f"{name}/components"], arrays[f"{name}/lost"])
+        for name in standardisers
+        if f"{name}/components" in arrays
     }
-    return HeadsBundle(card, module.eval(), standardisers, residual, components=components)
+    return HeadsBundle(card, module.eval(), standardisers, residual, bases=bases)
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

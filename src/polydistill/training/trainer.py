@@ -33,8 +33,8 @@ from polydistill.training.processes import Shares, agreed, count, from_first, ra
 HELD_OUT_BATCH = 512
 Ints = NDArray[np.int64]
 FIRST = "first.safetensors"
-NEAR = 0.99
-"""The share of the largest norm of gradients below which they are certainly not scaled."""
+MARGIN = 1e-5
+"""A norm of gradients is certainly small enough if it is this much below the largest; PyTorch adds 1e-6 to it."""
 DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
 
 
@@ -306,7 +306,7 @@ class _DistillationTrainer(transformers.Trainer):
             return total
         parameters = list(model.parameters())
         norm = nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
-        if not norm < NEAR * limit:  # NaN too
+        if not norm + MARGIN < limit:  # NaN too
             nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         return norm
 
