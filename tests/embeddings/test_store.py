@@ -80,6 +80,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return positions
 
 
+def large_store(root: Path, monkeypatch: pytest.MonkeyPatch) -> StoredEmbeddings:
+    """Return a store of one shard, of which single rows are read from the file."""
+    monkeypatch.setattr(store, "LARGE", 0)
+    write(root, [f"text {row}" for row in range(100)], shard_rows=100)
+    return open_embeddings(root / "final")
+
+
 @pytest.fixture
 def undisturbed(tmp_path: Path) -> dict[str, bytes]:
     write(tmp_path / "undisturbed")
@@ -390,10 +397,7 @@ class TestManyShards:
     def test_a_file_that_has_become_shorter_is_named(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        texts = [f"text {row}" for row in range(100)]
-        write(tmp_path, texts, shard_rows=100)
-        monkeypatch.setattr(store, "LARGE", 0)
-        stored = open_embeddings(tmp_path / "final")
+        stored = large_store(tmp_path, monkeypatch)
         stored.take(np.array([0]))
         os.truncate(tmp_path / "final" / shard_file(0), 1_000)
 
@@ -403,10 +407,7 @@ class TestManyShards:
     def test_a_file_that_was_replaced_is_named(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        texts = [f"text {row}" for row in range(100)]
-        write(tmp_path, texts, shard_rows=100)
-        monkeypatch.setattr(store, "LARGE", 0)
-        stored = open_embeddings(tmp_path / "final")
+        stored = large_store(tmp_path, monkeypatch)
         stored.ids_sha256()  # maps the file
         file = tmp_path / "final" / shard_file(0)
         shutil.copy(file, tmp_path / "copy")

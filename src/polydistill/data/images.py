@@ -170,13 +170,18 @@ class _Pixels:
     def __init__(self, free: int) -> None:
         self._free, self._lock = free, threading.Lock()
 
-    def take(self, n_bytes: int) -> bool:
-        """Return whether so many bytes were free; a negative number gives bytes back."""
+    def reserve(self, n_bytes: int) -> bool:
+        """Reserve `n_bytes`, and return true, if they are free; else return false."""
         with self._lock:
             if n_bytes > self._free:
                 return False
             self._free -= n_bytes
             return True
+
+    def release(self, n_bytes: int) -> None:
+        """Release reserved bytes."""
+        with self._lock:
+            self._free += n_bytes
 
 
 class SharedImage(bytes):
@@ -199,13 +204,13 @@ class SharedImage(bytes):
         if self._kept is None:
             pixels = read_or_none(bytes(self))
             size = 0 if pixels is None else PIXEL_BYTES * pixels.width * pixels.height
-            if self._reads < self.readers and self.memory.take(size):
+            if self._reads < self.readers and self.memory.reserve(size):
                 self._kept = pixels, size
             return pixels
         pixels, size = self._kept
         if self._reads >= self.readers:
             self._kept = None
-            self.memory.take(-size)
+            self.memory.release(size)
         return pixels
 
 
