@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,9 +12,8 @@ import pandas as pd
 from polydistill.contracts import Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.modalities.vision import LEAST_CONTRAST
-from polydistill.errors import DataError, StageError
 from recipes.contracts import BuiltData, Origin, ThirdPartyTask
-from recipes.downloads import Package, fetch
+from recipes.downloads import DebianPackage, Package, fetch, fetch_debian, unpack_debian
 from recipes.modalities import RECIPES
 from recipes.sources import images
 from recipes.sources.order import order_of
@@ -34,15 +30,6 @@ TWITTER = Package(
     "npm", "emoji-datasource-twitter", "16.0.0", "emoji-datasource-twitter-16.0.0.tgz",
     "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877", "CC-BY-4.0",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class DebianPackage:
-    """A package of the Debian archive, pinned by version and sha256."""
-
-    name: str
-    version: str
-    sha256: str
 
 
 CLIPART = DebianPackage(
@@ -145,7 +132,7 @@ class VisionRecipe:
 
 def _collected(downloads: Path, scratch: Path, progress: Progress) -> pd.DataFrame:
     opened = [
-        _unpacked(_fetched(one, downloads), scratch / one.name)
+        unpack_debian(fetch_debian(one, downloads), scratch / one.name)
         for one in (CLIPART, NOTO_CORE, NOTO_EXTRA)
     ]
     readers = (
@@ -217,31 +204,3 @@ def _corpus(pictures: pd.DataFrame) -> pd.DataFrame:
     corpus = pd.concat(parts)
     mixed = corpus.assign(order=corpus["id"].map(lambda one: order_of(f"corpus {one}")))
     return mixed.sort_values("order")[["id", "image", "source", "group"]]
-
-
-def _fetched(package: DebianPackage, downloads: Path) -> Path:
-    """Return the file of a package; apt downloads it if it is missing."""
-    file = f"{package.name}_{package.version.replace(':', '%3a')}_all.deb"
-    target = downloads / file
-    if not target.exists():
-        downloads.mkdir(parents=True, exist_ok=True)
-        _run(["apt-get", "-qq", "download", f"{package.name}={package.version}"], downloads)
-    with target.open("rb") as content:
-        got = hashlib.file_digest(content, "sha256").hexdigest()
-    if got != package.sha256:
-        raise DataError(f"{file} must have sha256 {package.sha256}, got {got}: remove it.")
-    return target
-
-
-def _unpacked(archive: Path, folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    _run(["dpkg-deb", "-x", str(archive.resolve()), str(folder.resolve())], folder)
-    return folder
-
-
-def _run(command: list[str], folder: Path) -> None:
-    try:
-        subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        output = getattr(error, "stderr", "") or error
-        raise StageError(f"{' '.join(command[:3])} failed: {output}") from error

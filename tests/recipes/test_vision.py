@@ -21,9 +21,9 @@ from polydistill.errors import DataError, StageError
 from polydistill.stages.validate import validate
 from recipes.build import build_data
 from recipes.contracts import BuiltData
-from recipes.downloads import Package
+from recipes.downloads import DebianPackage, Package, fetch_debian
 from recipes.modalities import vision as recipe
-from recipes.modalities.vision import DebianPackage, VisionRecipe
+from recipes.modalities.vision import VisionRecipe
 from recipes.sources import images
 from tests.archives import make_tar
 from tests.made_images import png, truncated, written
@@ -115,8 +115,8 @@ def patched(sources: Path) -> Iterator[Path]:
     scanned = images.scanned
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipe, "fetch", brought)
-        patch.setattr(recipe, "_fetched", fetched)
-        patch.setattr(recipe, "_unpacked", opened)
+        patch.setattr(recipe, "fetch_debian", fetched)
+        patch.setattr(recipe, "unpack_debian", opened)
         patch.setattr(images, "scanned", lambda: islice(scanned(), 120))
         patch.setattr(images, "GLYPHS_PER_FONT", 40)
         patch.setattr(recipe, "TASKS", TASKS)
@@ -243,7 +243,7 @@ def test_a_debian_package_with_another_hash_is_refused(tmp_path: Path) -> None:
     (tmp_path / "drawings_1%3a2.0_all.deb").write_bytes(b"others")
 
     with pytest.raises(DataError, match=r"drawings_1%3a2.0_all.deb must have sha256 0000"):
-        _real_fetched(package, tmp_path)
+        fetch_debian(package, tmp_path)
 
 
 def test_without_apt_the_error_names_the_failed_command(
@@ -252,8 +252,4 @@ def test_without_apt_the_error_names_the_failed_command(
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(StageError, match="apt-get -qq download failed"):
-        _real_fetched(DebianPackage("drawings", "1.0", "0" * 64), tmp_path / "downloads")
-
-
-_real_fetched = recipe._fetched
-"""The original, before a fixture replaces it."""
+        fetch_debian(DebianPackage("drawings", "1.0", "0" * 64), tmp_path / "downloads")
