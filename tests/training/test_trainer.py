@@ -16,7 +16,7 @@ from polydistill.config.training import GuardParams
 from polydistill.errors import DivergedError
 from polydistill.training.guard import LossWatch, Restart, UnhealthyError, check_embeddings
 from polydistill.training.trainer import _DistillationTrainer, _schedule, make_optimizer
-from tests.training.tiny_run import DIMS, PARAMS, PLAIN, VARIANTS, make_model, run, weights
+from tests.training.tiny_run import AVERAGE, DIMS, PARAMS, PLAIN, VARIANTS, make_model, run, weights
 
 STEPS_AN_EPOCH = 4
 
@@ -86,7 +86,7 @@ def test_training_stops_early_when_the_held_out_loss_does_not_fall(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("step", "variant"),
-    [(2, PLAIN), (7, "ema-norm")]
+    [(2, PLAIN), (7, "ema-norm"), (7, AVERAGE)]
     + [pytest.param(7, one, marks=pytest.mark.slow) for one in VARIANTS if one != "ema-norm"],
 )
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, step: int, variant: str) -> None:
@@ -289,6 +289,7 @@ def test_the_student_waits_until_the_heads_are_warm() -> None:
         {"max_grad_norm": 0.05},
         {"batch_size": 16},
         {"epochs": 2},
+        {"average_decay": 0.9},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -26,6 +26,8 @@ N_EXAMPLES = 160
 DIMS = {"one": 5, "two": 3}
 PLAIN = "per-dimension"
 QUEUE = "queue"
+AVERAGE = "average"
+"""With an exponential moving average of the weights."""
 VARIANTS = (PLAIN, "ema-norm", "running", "teacher-dropping", "uncertainty", QUEUE)
 """Each but the first has a state besides weights, optimiser and schedule: a weighting, a generator or a queue."""
 PARAMS = TrainingParams(
@@ -59,7 +61,7 @@ def make_model(
     heads = LowRankHeads(student.dim, DIMS, draw, hidden=8)
     if variant == QUEUE:
         geometry = SimilarityDistribution(student.dim, tuple(DIMS.values()), queue=48)
-    weighting = WEIGHTINGS.get(PLAIN if variant == QUEUE else variant)(len(DIMS))
+    weighting = WEIGHTINGS.get(PLAIN if variant in {QUEUE, AVERAGE} else variant)(len(DIMS))
     model = DistillationModel(student, heads, gaussian_nll, geometry, weight, weighting)
     return model, student, Batches(texts, student.collate, targets, masks)
 
@@ -77,6 +79,8 @@ def run(  # noqa: PLR0913
     """Train; the last fifth of the rows is held out."""
     torch.set_num_threads(1)
     model, _, batches = make_model(variant=variant)
+    if variant == AVERAGE:
+        params = params.model_copy(update={"average_decay": 0.9})
     rows = np.arange(N_EXAMPLES)
     cut = N_EXAMPLES * 4 // 5
     plan = TrainingPlan(

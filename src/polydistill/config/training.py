@@ -69,6 +69,8 @@ class TrainingParams(Node):
     evals_per_epoch: Count = 1
     patience: Count = 3
     """Evaluations without a lower held-out loss after which training stops."""
+    average_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per step of the exponential moving average of the weights, which is evaluated and kept; null: no average."""
     guard: GuardParams = GuardParams()
 
     def student_start(self, n_steps: int) -> int:

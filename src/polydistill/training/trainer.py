@@ -24,7 +24,7 @@ from polydistill.contracts import Progress, Tracker, silent
 from polydistill.data.images import without_warnings
 from polydistill.errors import DivergedError, ParamsError
 from polydistill.project.files import remove
-from polydistill.training import guard
+from polydistill.training import averaging, guard
 from polydistill.training.checkpoints import CompleteCheckpoints, newest_checkpoint, step_of
 from polydistill.training.dataset import Batches, EpochsSampler, RowNumbers, prefetched
 from polydistill.training.guard import Restart
@@ -102,6 +102,7 @@ def train(
     """
     if plan.precision == "float16" and plan.device == "cpu":
         raise ParamsError("precision: float16 trains on a GPU only: set it to bfloat16 or float32.")
+    averaging.attach(model, plan.params.average_decay)
     first = plan.folder / FIRST
     if rank() == 0:
         _prepare(model, plan.folder)
@@ -111,7 +112,7 @@ def train(
         with _accelerate_uses(plan.device):
             trainer = _DistillationTrainer(model, batches, rows, plan, restarts)
         try:
-            return trainer.run(newest)
+            result = trainer.run(newest)
         except guard.UnhealthyError as trouble:
             if plan.params.epochs == 0:
                 raise DivergedError(
@@ -124,6 +125,9 @@ def train(
                 raise DivergedError(_advice(restarts)) from trouble
             plan.tracker.log_metrics({"guard/restarts": len(restarts)}, step)
             load_model(model, first)  # used if there is no checkpoint yet
+        else:
+            averaging.settle(model)
+            return result
 
 
 def _newest(folder: Path) -> Path | None:
@@ -221,6 +225,7 @@ class _DistillationTrainer(transformers.Trainer):
                 transformers.EarlyStoppingCallback(params.patience),
                 guard.LossWatch(params.guard.spike),
                 guard.RatesOfTheSchedule(),
+                averaging.UpdateAverage(),
                 CompleteCheckpoints(restarts),
             ],
         )
@@ -268,11 +273,8 @@ class _DistillationTrainer(transformers.Trainer):
         return torch.zeros(2, len(self._plan.teachers), dtype=torch.float64)
 
     def get_train_dataloader(self) -> DataLoader[int]:
-        rows, params = self.train_dataset, self._plan.params
-        order, collate = (
-            EpochsSampler(len(rows), params.epochs, self._plan.seed),
-            self.data_collator,
-        )
+        rows, params, collate = self.train_dataset, self._plan.params, self.data_collator
+        order = EpochsSampler(len(rows), params.epochs, self._plan.seed)
         if count() == 1:
             return DataLoader(rows, params.batch_size, sampler=order, collate_fn=collate)
         shares = Shares(order, params.batch_size, (rank(), count()))
@@ -314,18 +316,12 @@ class _DistillationTrainer(transformers.Trainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Compute each teacher's held-out loss, log it with the training loss, and report it to the tracker."""
         self.model.eval()
-        held_out, geometry, n_batches = self._no_losses(), 0.0, 0
-        for batch in DataLoader(self.eval_dataset, HELD_OUT_BATCH, collate_fn=self.data_collator):
-            outputs = self.model(**self._prepare_inputs(batch))
-            if n_batches == 0:
-                guard.check_embeddings(outputs["embedded"], self._plan.params.guard)
-            held_out += _losses(outputs)
-            geometry, n_batches = geometry + float(outputs["geometry"]), n_batches + 1
         metrics, teachers = dict[str, float](), self._plan.teachers
+        with averaging.applied(self.model):
+            held_out, geometry = self._held_out()
         for split, (sums, counts) in (("held_out", held_out), ("train", self._trained)):
             means = zip(teachers, (sums / counts).tolist(), counts.tolist(), strict=True)
             metrics |= {f"{split}/{name}": mean for name, mean, count in means if count}
-        geometry /= max(n_batches, 1)
         known = [metrics[f"held_out/{n}"] for n in teachers if f"held_out/{n}" in metrics]
         mean = sum(known) / len(known)  # without the teachers that have no held-out rows
         loss = geometry if self._plan.by_geometry else mean
@@ -344,6 +340,17 @@ class _DistillationTrainer(transformers.Trainer):
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def _held_out(self) -> tuple[Tensor, float]:
+        """Return the teachers' held-out losses as `_losses` does, and the mean of the relational term."""
+        held_out, geometry, n_batches = self._no_losses(), 0.0, 0
+        for batch in DataLoader(self.eval_dataset, HELD_OUT_BATCH, collate_fn=self.data_collator):
+            outputs = self.model(**self._prepare_inputs(batch))
+            if n_batches == 0:
+                guard.check_embeddings(outputs["embedded"], self._plan.params.guard)
+            held_out += _losses(outputs)
+            geometry, n_batches = geometry + float(outputs["geometry"]), n_batches + 1
+        return held_out, geometry / max(n_batches, 1)
 
 
 def _losses(outputs: dict[str, Any]) -> Tensor:
