@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import roc_auc_score, v_measure_score
+from sklearn.metrics import average_precision_score, roc_auc_score, v_measure_score
 
 from polydistill.evaluation.statistics.influence import (
     auroc_scores,
+    average_precision_scores,
     pearson_scores,
     spearman_scores,
     v_measure_scores,
@@ -111,3 +112,31 @@ def test_resampled_means_spread_as_the_resampled_area_does() -> None:
     areas = [roc_auc_score(truth[row], decisions[row]) for row in rows]
 
     assert scores[rows].mean(axis=1).std() == pytest.approx(np.std(areas), rel=0.1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=60).filter(
+        lambda pairs: len({label for label, _ in pairs}) == 2
+    )
+)
+def test_the_mean_is_scikit_learns_average_precision_ties_included(
+    pairs: list[tuple[bool, int]],
+) -> None:
+    truth, decisions = [pair[0] for pair in pairs], [pair[1] / 7 for pair in pairs]
+
+    found = average_precision_scores(truth, decisions).mean()
+
+    assert found == pytest.approx(average_precision_score(truth, decisions), abs=1e-12)
+
+
+def test_resampled_means_spread_as_the_resampled_average_precision_does() -> None:
+    generator = np.random.default_rng(5)
+    truth = generator.random(600) < 0.3
+    decisions = np.round(generator.normal(size=600) + truth, 1)
+    scores = average_precision_scores(truth, decisions)
+
+    rows = generator.integers(0, 600, (1000, 600))
+    precisions = [average_precision_score(truth[row], decisions[row]) for row in rows]
+
+    assert scores[rows].mean(axis=1).std() == pytest.approx(np.std(precisions), rel=0.1)

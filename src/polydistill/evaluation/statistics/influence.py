@@ -3,7 +3,7 @@ r"""Scores per example whose mean is the task's main score.
 A statistic :math:`T` of a whole sample is converted to one number per example by its empirical influence:
 :math:`s_i = T + \mathrm{IF}_i` with :math:`\sum_i \mathrm{IF}_i = 0`. Their mean is :math:`T` exactly, and the mean
 over resampled examples is, to first order, :math:`T` of the resampled sample. Therefore the same paired
-bootstrap is used for accuracies, correlations and clusterings.
+bootstrap is used for accuracies, correlations, rankings and clusterings.
 
 References:
     Hampel 1974, "The influence curve and its role in robust estimation"; Efron 1982, "The jackknife,
@@ -78,6 +78,40 @@ def auroc_scores(positive: ArrayLike, decisions: ArrayLike) -> Floats:
     area = float(placements[truth].mean())
     scores: Floats = area + (placements - area) / np.where(truth, truth.mean(), 1 - truth.mean())
     return scores
+
+
+def average_precision_scores(positive: ArrayLike, decisions: ArrayLike) -> Floats:
+    r"""Return scores, `(n,)`, whose mean is the average precision.
+
+    Let :math:`A(t)` and :math:`B(t)` be the fractions of examples with a decision value of at least :math:`t` that
+    are positive and that are of any class, so :math:`A/B` is the precision at the threshold :math:`t`. With the
+    fraction :math:`p` of positives, the average precision is :math:`T = \operatorname{E}[y A(s)/B(s)] / p`, as
+    scikit-learn computes it, and the scores are
+
+    .. math:: s_i = T + \tfrac{1}{p} \Bigl( y_i \bigl(\tfrac{A(t_i)}{B(t_i)} - T\bigr)
+        + \operatorname{E}\bigl[y 1_{t \le t_i} \tfrac{y_i B(t) - A(t)}{B(t)^2}\bigr] \Bigr).
+
+    The second term is the change of the precision at lower thresholds. Equal decision values share one threshold.
+
+    Args:
+        positive: `(n,)`, bool; both classes must occur.
+        decisions: Decision values, `(n,)`; higher means more likely positive.
+
+    Examples:
+        >>> average_precision_scores([0, 1, 0, 1], [0.1, 0.9, 0.8, 0.8]).mean().round(3)
+        np.float64(0.833)
+    """
+    truth = np.asarray(positive, dtype=np.float64)
+    values, place = np.unique(np.asarray(decisions, dtype=np.float64), return_inverse=True)
+    n_positive = np.bincount(place, truth, minlength=len(values)) / len(truth)
+    n_any = np.bincount(place, minlength=len(values)) / len(truth)
+    above, above_any = (shares[::-1].cumsum()[::-1] for shares in (n_positive, n_any))  # A and B
+    precision, share = above / above_any, truth.mean()
+    area = float((n_positive * precision).sum() / share)
+    gained = (n_positive / above_any).cumsum()[place]
+    lost = (n_positive * precision / above_any).cumsum()[place]
+    own = truth * (precision[place] - area)
+    return np.asarray(area + (own + truth * gained - lost) / share)
 
 
 def v_measure_scores(labels: Sequence[object], clusters: Sequence[object]) -> Floats:
