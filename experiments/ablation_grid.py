@@ -27,6 +27,7 @@ from polydistill.config.tree import NOT_AFFECTING_SCORES
 from polydistill.contracts import Progress, silent
 from polydistill.embeddings.shards import read_entries, read_index, write_entry
 from polydistill.errors import InfrastructureError, MissingDataError, StageError
+from polydistill.evaluation.predictions import read_predictions
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
@@ -227,7 +228,7 @@ def summarise(ablation: Ablation, failed: Sequence[str] = ()) -> AblationReport:
     for level, seed in ablation.trials:
         path = ablation.predictions(level, seed)
         if path.exists():
-            table = pd.read_parquet(path)
+            table = read_predictions(path)
             students = table[table["model"] == "student"]
             tables.setdefault(seed, []).append(students.assign(model=level.name))
     by_seed = {seed: pd.concat(some, ignore_index=True) for seed, some in tables.items()}

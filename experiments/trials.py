@@ -19,6 +19,7 @@ from polydistill.config.tree import NOT_AFFECTING_SCORES
 from polydistill.contracts import Progress
 from polydistill.embeddings.shards import read_index
 from polydistill.errors import DivergedError
+from polydistill.evaluation.predictions import read_predictions
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
 from polydistill.stages.code import stage_code
@@ -120,7 +121,7 @@ class TrialStore:
     def predictions(self, trial: Trial) -> pd.DataFrame | None:
         """Return the predictions of a finished trial; None if it diverged."""
         path = self.folder(trial) / PREDICTIONS
-        return pd.read_parquet(path) if path.exists() else None
+        return read_predictions(path) if path.exists() else None
 
     def score(self, trial: Trial) -> float:
         """Return the student's mean score over task kinds; NaN if the trial diverged."""

@@ -574,6 +574,7 @@ class TestEvaluation:
             ({"kind": "classify", "frame": TEXTS}, ParamsError, "kind"),
             ({"kind": "sts", "frame": pd.DataFrame({"text": TEXTS})}, DataError, "'text1'"),
             ({"kind": "clustering", "frame": pd.DataFrame({"text": TEXTS, "a": 1})}, DataError, "'label'"),
+            ({"kind": "clustering", "perturb": ["case"], "frame": None}, ParamsError, "works in a project only"),
         ],
     )  # fmt: skip
     def test_what_is_no_task_is_refused(

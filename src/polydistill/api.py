@@ -332,6 +332,10 @@ class _Benchmark:
             if not isinstance(own, Mapping) or ("path" in own) == ("frame" in own):
                 raise ParamsError(f"Task {name!r} must have either `path` or `frame`.")
             rows[name] = task_params(name, {key: own[key] for key in own if key != "frame"})
+            if rows[name].perturb:
+                raise ParamsError(
+                    f"Task {name!r}: `perturb` works in a project only; leave it out here."
+                )
             if "path" in own:
                 frame: object = read_table(root / rows[name].path, rows[name].encoding)
             else:

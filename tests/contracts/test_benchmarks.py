@@ -19,6 +19,7 @@ pytest.importorskip("mteb")
 
 N, TOPICS, DIM = 240, 4, 12
 KINDS = BENCHMARKS.names()
+RANKINGS = ("reranking", "retrieval")
 Vectors = NDArray[np.float64]
 
 
@@ -32,14 +33,19 @@ def rows(kind: str) -> pd.DataFrame:
         cosines = (one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
         texts = {"text1": [f"text {n}" for n in numbers], "text2": [f"text {n}" for n in (numbers * 7 + 3) % N]}  # fmt: skip
         return frame.drop(columns=["group", "split"]).assign(**texts, label=cosines)
+    if kind == "pair-classification":
+        other = np.where(numbers < N // 2, (numbers + TOPICS) % N, (numbers + 1) % N)
+        texts = {"text1": [f"text {n}" for n in numbers], "text2": [f"text {n}" for n in other]}
+        return frame.drop(columns=["group", "split"]).assign(**texts, label=np.where(numbers < N // 2, "1", "0"))  # fmt: skip
     frame["text"] = [f"text {n}" for n in numbers]
     if kind == "regression":
         directions = perfect() / np.linalg.norm(perfect(), axis=1, keepdims=True)
         return frame.assign(label=directions @ np.linspace(-1, 1, DIM))
     if kind == "binary-classification":
         return frame.assign(label=[f"{n % 2}" for n in numbers])
-    if kind == "retrieval":
+    if kind in RANKINGS:
         frame = frame.assign(role=np.where(numbers % 3 == 0, "query", "corpus"))
+        frame["pool"] = numbers // 24
     return frame.assign(label=[f"topic {n % TOPICS}" for n in numbers])
 
 
@@ -70,7 +76,9 @@ def test_embeddings_that_contain_the_labels_score_near_one(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_embeddings_score_near_chance(kind: str) -> None:
-    chances = {"classification": 1 / TOPICS, "retrieval": 1 / TOPICS, "binary-classification": 0.5}
+    chances = {"binary-classification": 0.5, "pair-classification": 0.5}
+    chances |= {"classification": 1 / TOPICS, "retrieval": 1 / TOPICS}
+    chances["reranking"] = 0.37  # four relevant candidates among 16 in random order
     chance = chances.get(kind, 0.0)
 
     assert run(kind, random()).score == pytest.approx(chance, abs=0.15)
@@ -94,8 +102,9 @@ def test_every_test_example_has_one_prediction_per_seed(kind: str) -> None:
     predictions = run(kind, perfect(), seeds=(3, 4)).predictions
 
     frame = rows(kind)
-    tested = frame if kind in {"clustering", "sts"} else frame[frame["split"] == "test"]
-    if kind == "retrieval":
+    whole = {"clustering", "pair-classification", "sts"}
+    tested = frame if kind in whole else frame[frame["split"] == "test"]
+    if kind in RANKINGS:
         tested = frame[frame["role"] == "query"]
     for _, of_seed in predictions.groupby("seed"):
         assert of_seed["example"].tolist() == tested["id"].tolist()

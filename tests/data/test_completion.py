@@ -152,3 +152,50 @@ def test_a_complete_task_is_unchanged(tmp_path: Path) -> None:
     found = read_tasks(tmp_path, {"topics": task(path="data/task.parquet")}, TEXT)["topics"]
 
     pd.testing.assert_frame_equal(found, frame)
+
+
+@pytest.mark.parametrize(
+    "labels", [["0", "1", "1"], [0, 1, 1], [0.0, 1.0, 1.0], [False, True, True], ["False", " true", "TRUE"]]
+)  # fmt: skip
+def test_labels_of_pairs_are_0_and_1(labels: list[object]) -> None:
+    frame = pd.DataFrame({"text1": ["a", "b", "c"], "text2": ["d", "e", "f"], "label": labels})
+
+    found, dropped = complete_task(frame, task("pair-classification"), TEXT)
+
+    assert found["label"].tolist() == ["0", "1", "1"]
+    assert not any(dropped.values())
+
+
+def test_another_label_of_a_pair_is_named() -> None:
+    labels = ["0", "1", "maybe"]
+    frame = pd.DataFrame({"text1": ["a", "b", "c"], "text2": ["d", "e", "f"], "label": labels})
+
+    with pytest.raises(
+        DataError, match=r"data/task.csv, column 'label', row 3: .* got 'maybe' \(1 such"
+    ):
+        complete_task(frame, task("pair-classification"), TEXT)
+
+
+def candidates() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "text": ["which one", "this one", "not this", "which other", "this one", "that one"],
+            "role": ["query", "corpus", "corpus"] * 2,
+            "pool": [1, 1, 1, 2, 2, 2],
+            "label": ["yes", "yes", None, "yes", None, "yes"],
+        }
+    )
+
+
+def test_pools_may_share_candidates_and_are_the_groups() -> None:
+    found, dropped = complete_task(candidates(), task("reranking"), TEXT)
+
+    assert len(found) == found["id"].nunique() == 6
+    assert not any(dropped.values())
+    assert found["group"].tolist() == found["pool"].tolist() == ["1", "1", "1", "2", "2", "2"]
+    assert found["label"].isna().tolist() == [False, False, True, False, True, False]
+
+
+def test_a_reranking_task_without_pools_is_refused() -> None:
+    with pytest.raises(DataError, match="'pool'.*A query ranks the corpus rows of its pool"):
+        complete_task(candidates().drop(columns="pool"), task("reranking"), TEXT)

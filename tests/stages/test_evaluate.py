@@ -16,6 +16,8 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.extraction import write_embeddings
 from polydistill.errors import DataError, MissingDataError, StoreError, UnknownNameError
+from polydistill.evaluation.mteb_results import read_metric
+from polydistill.evaluation.predictions import read_predictions
 from polydistill.project.layout import Layout
 from polydistill.project.reports import read_report
 from polydistill.stages.evaluate import evaluate
@@ -102,7 +104,7 @@ def project(tmp_path: Path) -> Path:
 
 def outputs(root: Path) -> dict[str, bytes]:
     layout = Layout(root, "text")
-    files = [layout.predictions, layout.scores, *sorted(layout.mteb.rglob("*.json"))]
+    files = [layout.predictions, layout.scores, layout.slices, *sorted(layout.mteb.rglob("*.json"))]
     return {str(file.relative_to(root)): file.read_bytes() for file in files}
 
 
@@ -144,7 +146,9 @@ def test_a_second_run_writes_the_same_bytes(project: Path) -> None:
     evaluate(project, make_params(), "text")
 
     assert outputs(project) == before
-    assert len(before) == 2 + 4 * len(MODELS)
+    assert len(before) == 3 + 5 * len(
+        MODELS
+    )  # of each model its metadata and the results of four tasks
 
 
 def test_scores_are_the_means_of_the_predictions(project: Path) -> None:
@@ -152,7 +156,16 @@ def test_scores_are_the_means_of_the_predictions(project: Path) -> None:
 
     table = pd.read_parquet(Layout(project, "text").predictions)
     means = table.groupby(["model", "task"])["score"].mean()
-    assert list(table) == ["task", "example", "seed", "model", "prediction", "target", "score"]
+    assert list(table) == [
+        "task",
+        "variant",
+        "example",
+        "seed",
+        "model",
+        "prediction",
+        "target",
+        "score",
+    ]
     assert len(table) == report.n_predictions
     for model, kinds in report.scores.items():
         for tasks in kinds.values():
@@ -223,8 +236,12 @@ def test_a_result_contains_the_digest_of_the_weights(project: Path) -> None:
     evaluate(project, make_params(), "text")
 
     layout = Layout(project, "text")
-    result = json.loads((layout.mteb / "student" / "topics.json").read_text("utf-8"))
-    teacher = json.loads((layout.mteb / "one" / "topics.json").read_text("utf-8"))
+    result, teacher = (
+        json.loads(
+            next(layout.mteb.glob(f"results/polydistill__{name}/*/topics.json")).read_bytes()
+        )
+        for name in ("student", "one")
+    )
     from polydistill.students import weights_digest
 
     assert result["model_revision"] == weights_digest(layout.student)
@@ -238,7 +255,8 @@ def test_no_unfinished_file_is_left(project: Path) -> None:
     evaluate(project, make_params(), "text")
 
     assert not layout.work("evaluate", "text").exists()
-    assert sorted(path.name for path in layout.mteb.iterdir()) == sorted(MODELS)
+    names = [path.name.removeprefix("polydistill__") for path in layout.mteb.glob("*/*")]
+    assert sorted(names) == sorted(MODELS)
 
 
 def test_progress_ends_at_its_total(project: Path) -> None:
@@ -251,3 +269,97 @@ def test_progress_ends_at_its_total(project: Path) -> None:
 
     assert len(reported) == 4
     assert all(steps == [(n, 4) for n in range(1, 5)] for steps in reported.values())
+
+
+def with_slices(seeds: tuple[int, ...] = (0,)) -> Params:
+    tasks = {name: dict(task) for name, task in TASKS.items()}
+    for name in ("topics", "pairs"):
+        tasks[name]["perturb"] = ["typos", "case"]
+    tree = text_params()
+    tree["text"].update(
+        tasks=tasks,
+        teachers={"one": {"family": "hashing", "dim": 16}},
+        student={"name": "bag-of-bytes", "dim": 8},
+        evaluation={"seeds": [*seeds], "models": ["student", "undistilled"]},
+    )
+    return parse_params(tree)
+
+
+def test_perturbed_texts_are_scored_as_slices_and_change_no_score(project: Path) -> None:
+    plain = evaluate(project, make_params(), "text", models=("student", "undistilled"))
+    layout = Layout(project, "text")
+    assert json.loads(layout.slices.read_bytes()) == {}
+
+    report = evaluate(project, with_slices(), "text")
+
+    slices = read_slices(layout)
+    for model in ("student", "undistilled"):
+        assert {task: list(scores) for task, scores in slices[model].items()} == {
+            "topics": ["typos", "case"],
+            "pairs": ["typos", "case"],
+        }
+        same = ("classification", "regression", "sts")
+        assert {kind: report.scores[model][kind] for kind in same} == {
+            kind: plain.scores[model][kind] for kind in same
+        }
+    assert (
+        slices["student"]["topics"]["case"] < report.scores["student"]["classification"]["topics"]
+    )
+
+
+def test_predictions_of_slices_are_read_only_on_request(project: Path) -> None:
+    evaluate(project, with_slices(), "text")
+
+    path = Layout(project, "text").predictions
+    table, typos = read_predictions(path), read_predictions(path, "typos")
+    assert set(table["task"]) == {"topics", "topic-clusters", "lengths", "pairs"}
+    assert set(typos["task"]) == {"topics", "pairs"}
+    for frame in (table, typos):
+        assert "variant" not in frame
+        assert not frame.duplicated(["task", "example", "seed", "model"]).any()
+    means = typos.groupby(["model", "task"])["score"].mean()
+    for (model, task), mean in means.items():
+        assert read_slices(Layout(project, "text"))[model][task]["typos"] == pytest.approx(
+            mean, abs=5.1e-5
+        )
+    assert set(typos["example"]) < set(table["example"])
+
+
+def read_slices(layout: Layout) -> dict[str, dict[str, dict[str, float]]]:
+    return dict(json.loads(layout.slices.read_bytes()))
+
+
+def test_tasks_with_few_test_examples_are_listed(project: Path) -> None:
+    report = evaluate(project, make_params(), "text", models=("student",))
+
+    assert report.n_test == {"topics": 23, "topic-clusters": 90, "lengths": 23, "pairs": 30}
+    assert report.too_few_rows == ("topics", "topic-clusters", "lengths", "pairs")
+
+
+def test_mteb_reads_the_results_and_makes_its_table(project: Path) -> None:
+    import mteb
+
+    report = evaluate(project, make_params(), "text")
+
+    layout = Layout(project, "text")
+    before = outputs(project)
+    table = mteb.ResultCache(layout.mteb).load_results().to_dataframe().set_index("task_name")
+    assert {f"polydistill/{model}" for model in MODELS} == set(table) - {"is_public"}
+    for model in MODELS:
+        scores = {
+            task: score for tasks in report.scores[model].values() for task, score in tasks.items()
+        }
+        assert table[f"polydistill/{model}"].to_dict() == pytest.approx(scores, abs=5.1e-5)
+    assert outputs(project) == before
+
+
+def test_a_metric_is_read_by_model_and_task(project: Path) -> None:
+    report = evaluate(project, make_params(), "text")
+
+    found = read_metric(Layout(project, "text").mteb, "cosine_spearman")
+
+    assert list(found) == sorted(MODELS)
+    assert found["one"] == {
+        "pairs": pytest.approx(report.scores["one"]["sts"]["pairs"], abs=5.1e-5)
+    }
+    assert not read_metric(Layout(project, "text").mteb, "recall_at_10")

@@ -222,7 +222,8 @@ def evaluate(modality: Modality, *, verify: Verify = False, as_json: AsJson = Fa
         params = stage_params(ROOT)
         report = plain(run_evaluation(ROOT, params, modality, verify=verify, progress=progress))
         if not as_json:
-            report.pop("scores")  # the HTML report shows all scores; here the summary is enough
+            for details in ("scores", "n_test"):  # here the summary is enough
+                report.pop(details)
         show(report, as_json=as_json)
 
 

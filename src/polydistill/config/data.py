@@ -7,11 +7,15 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from polydistill.config.nodes import STRICT, Node, Rows, Several, Share, Text, without_credentials
-from polydistill.errors import ParamsError, short
+from polydistill.errors import ParamsError, UnknownNameError, short
+from polydistill.plugins import names_in
 
 TaskKind = Literal[
-    "binary-classification", "classification", "clustering", "regression", "retrieval", "sts"
-]
+    "binary-classification", "classification", "clustering", "pair-classification", "regression", "reranking",
+    "retrieval", "sts",
+]  # fmt: skip
+PERTURBATIONS = "polydistill.data.perturbations"
+"""The package whose file names are the names of perturbations. It is in a higher layer: never import it here."""
 UTF_8 = "utf-8"
 
 
@@ -98,8 +102,9 @@ class CorpusParams(Node):
 class TaskParams(Node):
     """One benchmark task: a table of examples with labels.
 
-    A table for `sts` has two columns of examples, `text1` and `text2`, and no split. A table for `retrieval` has
-    a column `role`, whose values are `query` and `corpus`, instead of the split.
+    A table for `sts` or `pair-classification` has two columns of examples, `text1` and `text2`, and no split. A table
+    for `retrieval` or `reranking` has a column `role`, whose values are `query` and `corpus`, instead of the split;
+    for `reranking` also a column `pool`.
     """
 
     kind: TaskKind
@@ -114,7 +119,7 @@ class TaskParams(Node):
     max_rows: Rows | None = None
     """Use the first N rows, ordered by id; null: all rows."""
     column: Text | None = None
-    """Column of the examples; for `sts` the prefix of both columns; null: as for the corpus."""
+    """Column of the examples; for pairs the prefix of both columns; null: as for the corpus."""
     encoding: Encoding = UTF_8
     """Encoding of the task's files, as for the corpus."""
     label: Text = "label"
@@ -125,12 +130,34 @@ class TaskParams(Node):
     """Column of groups that are not split across train and test; default: near-duplicates."""
     probe: Literal["linear", "mlp"] = "linear"
     """Model that is fitted to the frozen embeddings, in kinds of task that fit one."""
+    shots: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    """Fit the probe of `classification` to this number of training rows per label, once per seed; null: to all rows."""
+    perturb: Several[str] = ()
+    """Perturbations, case and typos, with which texts are scored again; these scores do not count in means."""
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Self:
         if self.label_range and self.label_range[0] >= self.label_range[1]:
             raise ParamsError(
                 f"label_range must be [smallest, greatest], got {[*self.label_range]}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _perturbations_are_known(self) -> Self:
+        known = names_in(PERTURBATIONS)
+        for name in self.perturb:
+            if name not in known:
+                raise UnknownNameError("perturbation", name, known)
+        if len(set(self.perturb)) < len(self.perturb):
+            raise ParamsError(f"perturb must name each perturbation once, got {[*self.perturb]}.")
+        return self
+
+    @model_validator(mode="after")
+    def _shots_fit_the_kind(self) -> Self:
+        if self.shots is not None and (self.kind != "classification" or self.probe != "linear"):
+            raise ParamsError(
+                f"shots needs a task of kind classification with the probe linear, got {self.kind} with {self.probe}."
             )
         return self
 

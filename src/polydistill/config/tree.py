@@ -111,6 +111,16 @@ class Params(BaseModel):
         return tree
 
     @model_validator(mode="after")
+    def _only_texts_are_perturbed(self) -> Params:
+        for name in self.modalities:
+            for task, row in self.modality(name).tasks.items():
+                if row.perturb and name != "text":
+                    raise ParamsError(
+                        f"{name}.tasks.{task}.perturb must be empty, got {[*row.perturb]}: only texts are perturbed."
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _each_modality_has_teachers(self) -> Params:
         for name in self.modalities:
             if not self.enabled_teachers(name):

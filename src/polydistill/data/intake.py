@@ -12,7 +12,7 @@ from polydistill.contracts import Modality, Rule
 from polydistill.data.files import require_column
 from polydistill.data.groups import draw, groups_of
 from polydistill.data.inputs import guess_column, guess_kind, guess_label
-from polydistill.data.tables import complete_task, corpus_table, sides
+from polydistill.data.tables import PAIR_KINDS, complete_task, corpus_table, sides
 from polydistill.errors import DataError
 
 MOST_TASK_ROWS = 2_000
@@ -125,7 +125,7 @@ class _Reading:
 
     def columns(self, corpus: pd.DataFrame, task: pd.DataFrame | None) -> tuple[str, str]:
         """Return the corpus's and the task's column of examples; the user's choice may be a column of either table."""
-        named, is_pairs = self.named.column, self.named.kind == "sts"
+        named, is_pairs = self.named.column, self.named.kind in PAIR_KINDS
         in_task = is_pairs or named in (corpus if task is None else task)
         own = None if in_task and named not in corpus else named
         column = self._column(corpus, own, "corpus")

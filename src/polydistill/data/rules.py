@@ -10,13 +10,19 @@ import pandas as pd
 from polydistill.config.data import TaskParams
 from polydistill.contracts import Example, Modality, Rule
 from polydistill.data.modalities import between, in_set, rule
-from polydistill.data.tables import CLASS_KINDS, NUMBER_KINDS, sides
+from polydistill.data.tables import (
+    CLASS_KINDS,
+    NUMBER_KINDS,
+    PAIR_KINDS,
+    POOLED,
+    RANKING_KINDS,
+    sides,
+)
 from polydistill.errors import DataError, short
 
 SPLIT_KEY = "split_key"
 ROLES = ("query", "corpus")
 LARGEST_CLASS = 0.8
-RETRIEVAL = "retrieval"
 ALONE = "id"
 """The group column of a task in which every row is its own group."""
 SHOWN_COLUMNS = "examples"
@@ -90,15 +96,17 @@ def task_rules(
         corpus_keys: The `near_key` of the examples of the corpus; see `TaskKeys`.
 
     Raises:
-        DataError: There is no row, a value is not an example, or the column `role` of a retrieval task is missing.
+        DataError: There is no row, a value is not an example, or a column of a ranking task is missing.
     """
     columns = sides(task, kind)
     if frame.empty:
         raise DataError(f"{task.path} must have rows with an example and a label, got none.")
     frame = _with_derived(frame, task.path, columns, kind)
-    frame["n_same_example"] = frame["content_id"].map(frame["content_id"].value_counts())
-    labels = frame.groupby("content_id")["label"]
-    frame["n_labels_of_example"] = labels.transform("nunique", dropna=False)
+    # The pools of a reranking task may share examples.
+    keys = ["pool", "content_id"] if task.kind == POOLED else ["content_id"]
+    same = frame.groupby(keys, dropna=False)
+    frame["n_same_example"] = same["content_id"].transform("size")
+    frame["n_labels_of_example"] = same["label"].transform("nunique", dropna=False)
     frame["in_corpus"] = [  # for a pair, both sides must be in the corpus
         all(not pd.isna(side) and kind.near_key(side) in corpus_keys for side in row)
         for row in frame[columns].itertuples(index=False)
@@ -106,7 +114,7 @@ def task_rules(
     rules = [
         _not_null("id", "an id is missing"),
         rule("values_to_be_unique", "id", "an id occurs twice"),
-        _not_null("label", "a label is missing"),
+        *([] if task.kind in RANKING_KINDS else [_not_null("label", "a label is missing")]),
         *kind.task_rules(columns),
         in_set("n_labels_of_example", [1], "the same input has contradictory labels"),
         in_set("n_same_example", [1], "an example occurs twice"),
@@ -117,9 +125,9 @@ def task_rules(
         low, high = task.label_range
         because = f"a label is outside [{low:g}, {high:g}]"
         rules.append(between("label", because, min_value=low, max_value=high))
-    if "split" in frame and task.kind != "sts":
+    if "split" in frame and task.kind not in PAIR_KINDS:
         rules += _add_splits(frame, task, kind)
-    if task.kind == RETRIEVAL:
+    if task.kind in RANKING_KINDS:
         rules += _add_answers(frame, task)
     return frame, rules + _add_labels(frame, task)
 
@@ -174,18 +182,27 @@ def _add_splits(frame: pd.DataFrame, task: TaskParams, kind: Modality) -> list[R
 
 
 def _add_answers(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
-    """Add the number of roles, and whether each query of a retrieval task has an answer; return their rules."""
+    """Add the number of roles, and whether each query has a label and an answer; return their rules."""
     if "role" not in frame:
         raise DataError(f"{task.path} must have a column 'role': {' or '.join(ROLES)}.")
     roles, labels = frame["role"], frame["label"]
-    answered = labels.isin(labels[roles == "corpus"])
+    keys = labels
+    if task.kind == POOLED:
+        keys = pd.Series([*zip(frame["pool"], labels, strict=True)], frame.index)
+    answered = keys.isin(keys[(roles == "corpus") & labels.notna()])
     frame["n_roles"] = roles[roles.isin(ROLES)].nunique()
     frame["has_answer"] = (roles != "query") | answered | labels.isna()
+    frame["is_labelled"] = (roles != "query") | labels.notna()
+    pools = [_not_null("pool", "a pool is missing")] if task.kind == POOLED else []
+    where = " in its pool" if pools else ""
+    because = f"a query has no corpus row with its label{where}"
     return [
+        *pools,
+        in_set("is_labelled", [True], "a label is missing"),
         _not_null("role", "a role is missing"),
         in_set("role", list(ROLES), "a role is neither query nor corpus"),
         in_set("n_roles", [2], "there are no query rows or no corpus rows"),
-        in_set("has_answer", [True], "a query has no corpus row with its label"),
+        in_set("has_answer", [True], because),
     ]
 
 
@@ -200,11 +217,16 @@ def _add_labels(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
             in_set("label_is_finite", [True], "a label is not a finite number"),
             between("n_scored_labels", "the labels of the scored rows are all equal", min_value=2),
         ]
+    if task.kind == POOLED:
+        return []  # nearly all candidates may be irrelevant
     if task.kind in CLASS_KINDS:
         learnt = labels[frame["split"] == "train"]
         frame["label_is_in_train"] = labels.isin(learnt) | labels.isna()
         because = "a label does not occur in the training split"
         rules.append(in_set("label_is_in_train", [True], because))
+    if task.kind == "pair-classification":
+        frame["n_labels"] = labels.nunique()
+        return [*rules, in_set("n_labels", [2], "there are no pairs with the label 0 or with 1")]
     if task.kind == "binary-classification":
         frame["n_scored_labels"] = labels[_is_scored(frame)].nunique()
         frame["n_labels"] = labels.nunique()
@@ -229,7 +251,7 @@ def require_scorable(name: str, frame: pd.DataFrame, task: TaskParams) -> None:
         wrong = labels[~pd.to_numeric(labels, errors="coerce").map(math.isfinite)]
         if len(wrong):
             because = f"a label must be a finite number, got {short(wrong.tolist()[0])} in row {wrong.index[0] + 1}"
-    elif task.kind != "retrieval":
+    elif task.kind not in RANKING_KINDS:
         learnt = labels[frame["split"] == "train"] if task.kind in CLASS_KINDS else labels
         if learnt.nunique() == 1:
             where = " in its train rows" if task.kind in CLASS_KINDS else ""

@@ -20,12 +20,21 @@ from polydistill.data.files import (
     require_column,
 )
 from polydistill.data.groups import groups_of, split_of
+from polydistill.data.perturbations import perturb
 from polydistill.errors import DataError, short
 
 CLASS_KINDS = frozenset({"binary-classification", "classification"})
 NUMBER_KINDS = frozenset({"regression", "sts"})
 SPLIT_KINDS = CLASS_KINDS | {"regression"}
 """Kinds of tasks whose probe is fitted on the `train` rows and scored on the `test` rows."""
+PAIR_KINDS = frozenset({"pair-classification", "sts"})
+"""Kinds of tasks whose rows have two examples, and which are scored on all rows."""
+RANKING_KINDS = frozenset({"reranking", "retrieval"})
+"""Kinds of tasks whose rows are queries or the corpus, by the column `role`; only labels of queries are required."""
+POOLED = "reranking"
+"""The kind of task whose queries rank the corpus rows with the same value in the column `pool`."""
+TRUTH = {"0": "0", "0.0": "0", "false": "0", "1": "1", "1.0": "1", "true": "1"}
+"""The labels that `pair-classification` accepts, in lower case, and what they mean."""
 
 
 ROWS_TO_CHECK = 100
@@ -242,21 +251,28 @@ def complete_task(
     shown = sides(task, modality)
     frame = _with_examples(frame.reset_index(drop=True), task.path, task.column, shown)
     frame = _with_labels(frame, task)
+    if task.kind == POOLED:
+        require_column(frame, "pool", task.path, "A query ranks the corpus rows of its pool.")
+        frame = frame.assign(pool=as_strings(frame, "pool", task.path))
     dropped: Dropped = {}
     if "id" in frame:
         frame = frame.assign(id=as_strings(frame, "id", task.path))
         frame = _with_canonical(frame, shown, modality, task.path)
     else:
-        labels = [] if task.kind == "retrieval" else ["label"]
+        labels = [] if task.kind in RANKING_KINDS else ["label"]
         kept = _coerced(frame, shown, modality, task.path, labels)
+        if task.kind == POOLED:
+            kept["id"] = [_joined(pair) for pair in zip(kept["pool"], kept["id"], strict=True)]
         frame, dropped = _without_repeats(kept, len(frame) - len(kept), labels)
     frame = _with_roles(frame, task)
     if task.max_rows is not None:
         frame = frame.sort_values("id").head(task.max_rows)
-    if task.kind == "sts":
+    if task.kind in PAIR_KINDS:
         return frame, dropped
     if "group" not in frame:
-        frame = frame.assign(group=groups_of(frame[shown[0]].tolist(), modality))
+        pooled = task.kind == POOLED
+        groups = frame["pool"] if pooled else groups_of(frame[shown[0]].tolist(), modality)
+        frame = frame.assign(group=groups)
     if "split" not in frame and task.kind in SPLIT_KINDS:
         classes = frame["label"].tolist() if task.kind in CLASS_KINDS else None
         frame = frame.assign(split=split_of(frame["group"].tolist(), classes))
@@ -266,9 +282,17 @@ def complete_task(
 def benchmark_inputs(
     tasks: Mapping[str, pd.DataFrame], params: Mapping[str, TaskParams], modality: Modality
 ) -> pd.DataFrame:
-    """Return the distinct inputs of all tasks, with columns `id` and the example, in the order of first use."""
+    """Return the distinct inputs of all tasks, with columns `id` and the example, in the order of first use.
+
+    They include the perturbed texts of tasks with `perturb`.
+    """
     columns = [
         frame[side] for name, frame in tasks.items() for side in sides(params[name], modality)
+    ]
+    columns += [
+        perturbed_examples(frame, params[name], modality, perturbation)
+        for name, frame in tasks.items()
+        for perturbation in params[name].perturb
     ]
     if not columns:
         return pd.DataFrame({"id": pd.Series(dtype=str), modality.column: pd.Series(dtype=str)})
@@ -278,6 +302,22 @@ def benchmark_inputs(
     return inputs.drop_duplicates("id", ignore_index=True)
 
 
+def perturbed_examples(
+    frame: pd.DataFrame, task: TaskParams, modality: Modality, perturbation: str
+) -> pd.Series:
+    """Return the changed examples of a task's scored rows, of pairs the first ones, with the index of these rows.
+
+    Scored are the rows with the split `test`, the queries, or, of kinds without split and roles, all rows.
+    """
+    scored = np.ones(len(frame), dtype=np.bool_)
+    if task.kind in SPLIT_KINDS:
+        scored = (frame["split"] == "test").to_numpy()
+    elif task.kind in RANKING_KINDS:
+        scored = (frame["role"] == "query").to_numpy()
+    examples = frame.loc[scored, sides(task, modality)[0]]
+    return examples.map(lambda one: perturb(perturbation, one, modality.content_id(one)))
+
+
 def groups_by_id(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series]:
     """Return, for each task with groups, the group of each example by its id."""
     return {name: one.set_index("id")["group"] for name, one in frames.items() if "group" in one}
@@ -285,7 +325,7 @@ def groups_by_id(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series]:
 
 def sides(task: TaskParams, modality: Modality) -> list[str]:
     """Return the columns that hold a task's examples."""
-    ends = ("1", "2") if task.kind == "sts" else ("",)
+    ends = ("1", "2") if task.kind in PAIR_KINDS else ("",)
     return [f"{modality.column}{end}" for end in ends]
 
 
@@ -385,8 +425,12 @@ def _content_ids(frame: pd.DataFrame, columns: Sequence[str], modality: Modality
     names = [[modality.content_id(one) for one in frame[column]] for column in columns]
     if len(names) == 1:
         return names[0]
-    pairs = (" ".join(pair) for pair in zip(*names, strict=True))
-    return [hashlib.sha256(pair.encode()).hexdigest()[:32] for pair in pairs]
+    return [_joined(pair) for pair in zip(*names, strict=True)]
+
+
+def _joined(names: Iterable[object]) -> str:
+    """Return an id of several names, with 32 hexadecimal digits."""
+    return hashlib.sha256(" ".join(map(str, names)).encode()).hexdigest()[:32]
 
 
 def _with_examples(
@@ -416,7 +460,7 @@ def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
     """Copy the labels to the column `label`, as numbers if the kind of task needs numbers, and else as strings.
 
     Raises:
-        DataError: The table has no such column.
+        DataError: The table has no such column, or a label of `pair-classification` is neither 0 nor 1.
     """
     hint = "Name the column of the labels with `label`."
     require_column(frame, task.label, task.path, hint)
@@ -426,6 +470,15 @@ def _with_labels(frame: pd.DataFrame, task: TaskParams) -> pd.DataFrame:
     elif not pd.api.types.is_numeric_dtype(labels):
         numbers = pd.to_numeric(labels, errors="coerce")
         labels = numbers if numbers.notna().sum() == labels.notna().sum() else labels
+    if task.kind == "pair-classification":
+        truth = labels.str.strip().str.lower().map(TRUTH)
+        wrong = labels[truth.isna() & labels.notna()]
+        if len(wrong):
+            raise DataError(
+                f"{task.path}, column {task.label!r}, row {wrong.index[0] + 1}: a label of pair-classification must be "
+                f"0 or 1, false or true, got {short(wrong.iloc[0])} ({len(wrong)} such rows)."
+            )
+        labels = truth
     return frame.assign(label=labels)
 
 

@@ -1,14 +1,13 @@
 """Runs models on benchmark tasks and computes scores with intervals."""
 
-import json
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import pandas as pd
@@ -16,6 +15,7 @@ import pandas as pd
 from polydistill.config.data import TaskParams
 from polydistill.config.training import EvaluationParams
 from polydistill.contracts import Modality, Progress, silent
+from polydistill.data.tables import perturbed_examples, sides
 from polydistill.errors import DataError, MissingExtraError, StageError
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.statistics.bootstrap import Groups, interval, resampled_columns
@@ -38,12 +38,14 @@ class TaskRun:
         score: The main score.
         result: mteb's `TaskResult` with the model's name and revision, without times.
         predictions: Table with the columns `example, seed, prediction, target, score`.
+        variant: The perturbation of the scored texts; empty for the task as it is.
     """
 
     task: str
     score: float
     result: dict[str, Any]
     predictions: pd.DataFrame
+    variant: str = ""
 
 
 def build_tasks(
@@ -68,12 +70,38 @@ def build_tasks(
         raise MissingExtraError("The benchmark", "text")
     if not frames:
         raise DataError("At least one task must be available, got none: name one under `tasks`.")
+    return [_build(name, frame, tasks[name], evaluation, kind) for name, frame in frames.items()]
+
+
+def build_variants(
+    frames: Mapping[str, pd.DataFrame],
+    tasks: Mapping[str, TaskParams],
+    evaluation: EvaluationParams,
+    kind: Modality,
+) -> list[BenchmarkTask]:
+    """Return each task with `perturb` once per perturbation, on perturbed test rows, queries or first examples of pairs.
+
+    Probes are fitted on the unchanged training rows. See `build_tasks` for the arguments.
+    """
     built = []
     for name, frame in frames.items():
-        seeds, probe = evaluation.seeds, tasks[name].probe
-        source = TaskSource(name, frame, kind.column, kind.content_id, seeds, probe)
-        built.append(BENCHMARKS.get(tasks[name].kind)(source))
+        column = sides(tasks[name], kind)[0]
+        for variant in tasks[name].perturb:
+            changed = perturbed_examples(frame, tasks[name], kind, variant)
+            examples = frame[column].astype(object)
+            examples.loc[changed.index] = changed
+            task = _build(name, frame.assign(**{column: examples}), tasks[name], evaluation, kind)
+            built.append(replace(task, variant=variant))
     return built
+
+
+def _build(
+    name: str, frame: pd.DataFrame, task: TaskParams, evaluation: EvaluationParams, kind: Modality
+) -> BenchmarkTask:
+    source = TaskSource(
+        name, frame, kind.column, kind.content_id, evaluation.seeds, task.probe, task.shots
+    )
+    return BENCHMARKS.get(task.kind)(source)
 
 
 def run_tasks(
@@ -96,7 +124,7 @@ def run_task(encoder: LookupEncoder, task: BenchmarkTask) -> TaskRun:
     import mteb
     from mteb.models import EncoderProtocol
 
-    with quiet_libraries(), TemporaryDirectory() as folder:
+    with quiet_libraries():
         outcome = mteb.evaluate(
             cast(EncoderProtocol, encoder),
             task.mteb,
@@ -104,11 +132,10 @@ def run_task(encoder: LookupEncoder, task: BenchmarkTask) -> TaskRun:
             co2_tracker=False,
             show_progress_bar=False,
             encode_kwargs={"batch_size": LOOKUP_BATCH, "show_progress_bar": False},
-            prediction_folder=folder,
+            prediction_folder=Path(os.devnull),  # not written to; see `local_task`
         )
-        saved = json.loads((Path(folder) / task.mteb.prediction_file_name).read_text("utf-8"))
     result = outcome.task_results[0]
-    predictions = task.predictions(saved["default"]["test"])
+    predictions = task.predictions(task.mteb.saved_predictions)
     score = float(result.scores["test"][0]["main_score"])
     mean = float(predictions["score"].mean())
     if abs(score - mean) > 1e-6:
@@ -116,7 +143,7 @@ def run_task(encoder: LookupEncoder, task: BenchmarkTask) -> TaskRun:
             f"Task {task.name!r}: mteb says {task.mteb.metadata.main_score} {score:.6f}, its predictions {mean:.6f}."
             " Another version of mteb? Install requirements.lock."
         )
-    return TaskRun(task.name, score, _without_times(result, encoder), predictions)
+    return TaskRun(task.name, score, _without_times(result, encoder), predictions, task.variant)
 
 
 @contextmanager
@@ -159,15 +186,19 @@ class BenchmarkRun:
 
     Attributes:
         scores: Main scores by model, task kind and task, to four decimals.
-        predictions: Table with one row per task, model, seed and example.
-        results: mteb's results by model and task, without times.
+        predictions: Table with one row per task, variant, model, seed and example.
+        results: mteb's results by model and task, without times and without variants.
         missing: By model, the number of inputs without an embedding. Their embeddings are zero vectors.
+        slices: Main scores by model, task and variant, to four decimals. They are not in `scores`.
+        models: mteb's metadata of each model.
     """
 
     scores: Scores
     predictions: pd.DataFrame
     results: dict[str, dict[str, dict[str, Any]]]
     missing: dict[str, int]
+    slices: dict[str, dict[str, dict[str, float]]]
+    models: dict[str, Any]
 
 
 def run_benchmark(
@@ -181,24 +212,32 @@ def run_benchmark(
 
     Args:
         encoders: The models. A generator creates each model only after the previous one is scored.
-        built: The tasks, from `build_tasks`.
+        built: The tasks, from `build_tasks` and `build_variants`.
         tasks: The settings of each task, with its kind.
         n_threads: Number of BLAS threads.
         progress: Called after each task of each model.
     """
     scores: Scores = {}
     results: dict[str, dict[str, dict[str, Any]]] = {}
-    missing, predictions = {}, []
+    slices: dict[str, dict[str, dict[str, float]]] = {}
+    missing, predictions, models = {}, [], {}
     for encoder in encoders:
         name = encoder.name
-        scores[name], results[name], missing[name] = {}, {}, encoder.n_missing
+        scores[name], results[name], slices[name] = {}, {}, {}
+        missing[name], models[name] = encoder.n_missing, encoder.mteb_model_meta
         for done, run in enumerate(run_tasks(encoder, built, n_threads), 1):
-            by_task = scores[name].setdefault(tasks[run.task].kind, {})
-            by_task[run.task] = round(run.score, 4)
-            results[name][run.task] = run.result
-            predictions.append(run.predictions.assign(task=run.task, model=name))
+            score = round(run.score, 4)
+            if run.variant:
+                slices[name].setdefault(run.task, {})[run.variant] = score
+            else:
+                scores[name].setdefault(tasks[run.task].kind, {})[run.task] = score
+                results[name][run.task] = run.result
+            own = {"task": run.task, "variant": run.variant, "model": name}
+            predictions.append(run.predictions.assign(**own))
             progress(f"evaluate {name}", done, len(built), score=run.score)
-    return BenchmarkRun(scores, pd.concat(predictions, ignore_index=True), results, missing)
+    table = pd.concat(predictions, ignore_index=True)
+    slices = {name: by_task for name, by_task in slices.items() if by_task}
+    return BenchmarkRun(scores, table, results, missing, slices, models)
 
 
 def score_table(
@@ -207,7 +246,7 @@ def score_table(
     """Return each model's score on each task, with a bootstrap interval over the task's groups.
 
     Args:
-        predictions: Table with one row per `task`, `model`, `example` and seed, and the column `score`.
+        predictions: Table with one row per `task`, `model`, `example` and seed, and the column `score`; no variants.
         tasks: The settings of each task, with its kind.
         groups: See `statistics.bootstrap.Groups`.
 

@@ -11,9 +11,12 @@ import numpy as np
 from polydistill.contracts import Embeddings, FloatArray
 from polydistill.errors import DataError, ShapeError
 
+QUERIES_AT_A_TIME = 256
+"""Number of queries whose cosines with the whole corpus are in memory: 20 MB for a corpus of 20,000."""
+
 
 class LookupEncoder:
-    """Implements mteb's `EncoderProtocol` with stored embeddings, which are scaled to unit length.
+    """Implements mteb's `EncoderProtocol` and `SearchProtocol` with stored embeddings, scaled to unit length.
 
     A missing embedding is replaced by the zero vector, whose cosine with every vector is zero. `n_missing` counts the
     missing embeddings.
@@ -45,6 +48,8 @@ class LookupEncoder:
         self._values: FloatArray = np.asarray(scaled, dtype=np.float32)
         self._values[~embeddings.present] = 0.0
         self._rows = {content: row for row, content in enumerate(ids)}
+        self._corpus_ids: list[str] = []
+        self._corpus = self._values[:0]
 
     @property
     def mteb_model_meta(self) -> Any:
@@ -79,3 +84,51 @@ class LookupEncoder:
     def similarity_pairwise(self, embeddings1: FloatArray, embeddings2: FloatArray) -> FloatArray:
         """Return the cosines of corresponding rows, `(n,)`."""
         return np.asarray((embeddings1 * embeddings2).sum(axis=1))
+
+    def index(self, corpus: Mapping[str, Sequence[str]], **_: object) -> None:
+        """Implement mteb's `SearchProtocol.index`: keep the embeddings of the corpus for `search`."""
+        # A slice of a column of `datasets` is decoded at once, an iteration row by row.
+        self._corpus_ids, self._corpus = [*corpus["id"][:]], self.look_up(corpus["text"][:])
+
+    def search(
+        self,
+        queries: Mapping[str, Sequence[str]],
+        *,
+        top_k: int,
+        top_ranked: Mapping[str, Sequence[str]] | None = None,
+        **_: object,
+    ) -> dict[str, dict[str, float]]:
+        """Implement mteb's `SearchProtocol.search` without mteb's copies of the corpus and its cosines.
+
+        Args:
+            queries: The columns `id` and `text`, which holds content ids.
+            top_k: The number of nearest corpus rows to return for each query.
+            top_ranked: The ids of the corpus rows that each query ranks; None: all of them.
+
+        Returns:
+            Cosines by query and by id in the corpus.
+        """
+        names, vectors = [*queries["id"][:]], self.look_up(queries["text"][:])
+        if top_ranked is None:
+            return self._search_corpus(names, vectors, top_k)
+        places = {one: row for row, one in enumerate(self._corpus_ids)}
+        found = {}
+        for name, vector in zip(names, vectors, strict=True):
+            candidates = self._corpus[[places[one] for one in top_ranked[name]]]
+            cosines = (candidates @ vector).tolist()
+            found[name] = dict(zip(top_ranked[name], cosines, strict=True))
+        return found
+
+    def _search_corpus(
+        self, names: Sequence[str], vectors: FloatArray, top_k: int
+    ) -> dict[str, dict[str, float]]:
+        found, top_k = {}, min(top_k, len(self._corpus_ids))
+        for start in range(0, len(names), QUERIES_AT_A_TIME):
+            part = slice(start, start + QUERIES_AT_A_TIME)
+            cosines = vectors[part] @ self._corpus.T
+            nearest = np.argpartition(cosines, -top_k)[:, -top_k:]
+            kept = np.take_along_axis(cosines, nearest, axis=1)
+            for name, rows, values in zip(names[part], nearest, kept, strict=True):
+                ids = (self._corpus_ids[row] for row in rows)
+                found[name] = dict(zip(ids, values.tolist(), strict=True))
+        return found

@@ -37,8 +37,9 @@ class TaskSource:
         frame: The task's rows, with the columns `id` and `label`, those of the examples and, for probes, `split`.
         column: The column with the example; pairs use the columns `<column>1` and `<column>2`.
         content_id: The modality's method `contracts.Modality.content_id`; mteb sees only these ids.
-        seeds: Seeds of clusterings. Fits of other task kinds do not depend on them.
+        seeds: Seeds of clusterings and of the rows of few-shot probes. Fits of other task kinds do not depend on them.
         probe: The probe for classification and regression: `linear`, or `mlp`, a small neural network.
+        shots: For classification, the number of training rows per label that a probe is fitted on; None: all.
     """
 
     name: str
@@ -47,6 +48,7 @@ class TaskSource:
     content_id: Callable[[Any], str]
     seeds: Sequence[int] = (0,)
     probe: Probe = "linear"
+    shots: int | None = None
 
     @property
     def revision(self) -> str:
@@ -104,13 +106,15 @@ class BenchmarkTask:
     Attributes:
         name: The task's name in `params.yaml`.
         mteb: An instance of one of mteb's AbsTask classes, with its data loaded.
-        predictions: Converts mteb's saved predictions to a table with the columns `example, seed, prediction, target,
+        predictions: Converts the predictions that mteb saves to a table with the columns `example, seed, prediction, target,
             score`. The mean of `score` is the main score (see `statistics.influence`).
+        variant: The perturbation of the scored texts; empty for the task as it is.
     """
 
     name: str
     mteb: Any
     predictions: Callable[[Any], pd.DataFrame]
+    variant: str = ""
 
 
 def local_task(
@@ -140,7 +144,13 @@ def local_task(
     described = TaskMetadata.model_validate(
         {**metadata, "name": source.name, "dataset": pinned, "eval_langs": ["eng-Latn"]}
     )
-    task = type(task_class.__name__, (task_class,), {"metadata": described})()
+
+    def keep(self: Any, predictions: Any, *_: Any, **__: Any) -> None:
+        self.saved_predictions = predictions
+
+    # mteb would write the predictions to a JSON file, which takes as long as the search in a retrieval task.
+    members = {"metadata": described, "_save_task_predictions": keep}
+    task = type(task_class.__name__, (task_class,), members)()
     task.dataset, task.data_loaded = dataset, True
     if model is not None:
         task.evaluator_model = model

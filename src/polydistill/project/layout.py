@@ -39,9 +39,9 @@ class Layout:
         self.undistilled = self.artifacts / "undistilled"  # the bundle of the untrained student
         self.heads = self.artifacts / "heads"  # the bundle of the student's heads
         self.history = self.artifacts / "history.parquet"  # losses: step, teacher, split, nats
-        # Predictions: task, example, seed, model, prediction, target, score.
+        # Predictions: task, variant, example, seed, model, prediction, target, score.
         self.predictions = self.artifacts / "predictions.parquet"
-        self.mteb = self.artifacts / "mteb"  # results of mteb, as `<model>/<task>.json`
+        self.mteb = self.artifacts / "mteb"  # results for mteb's `ResultCache`
         # Third-party tasks, which are fetched on each machine and not redistributed. `status.json` lists the fetched
         # tasks, and the missing tasks with the reasons.
         self.local = self.artifacts / "local"
@@ -53,6 +53,9 @@ class Layout:
         self.data_docs = self.reports / "data_docs"  # the same results as HTML pages
         self.distillation = self.reports / "distill.json"  # metrics of the distill stage
         self.scores = self.reports / "scores.json"  # main scores by model, type of task, and task
+        self.slices = (
+            self.reports / "slices.json"
+        )  # scores on perturbed texts by model, task and variant
         self.page = self.reports / "index.html"  # the report page
         self.results = root / "docs" / "results" / modality  # committed comparisons and estimates
         # Drift of the incoming corpus from the champion's corpus, and the column rules as HTML pages. These files are

@@ -22,14 +22,21 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import StoreError, UnknownNameError
-from polydistill.evaluation.benchmark import BenchmarkRun, build_tasks, run_benchmark
+from polydistill.evaluation.benchmark import (
+    BenchmarkRun,
+    build_tasks,
+    build_variants,
+    run_benchmark,
+)
 from polydistill.evaluation.encoder import LookupEncoder
+from polydistill.evaluation.mteb_results import result_files
+from polydistill.evaluation.predictions import MIN_TEST_EXAMPLES, count_test_examples
 from polydistill.evaluation.statistics.kinds import Scores, kind_means
 from polydistill.project.files import put_in_place, write_atomic
 from polydistill.project.layout import Layout
 from polydistill.students import encode, load_student, weights_digest
 
-COLUMNS = ("task", "example", "seed", "model", "prediction", "target", "score")
+COLUMNS = ("task", "variant", "example", "seed", "model", "prediction", "target", "score")
 NUMBERS = {"seed": pa.int64(), "score": pa.float64()}
 PREDICTIONS = pa.schema([(name, NUMBERS.get(name, pa.string())) for name in COLUMNS])
 STUDENTS = ("student", "undistilled")
@@ -49,6 +56,8 @@ class EvaluateReport:
         missing: By model, the number of inputs without an embedding; they count as zero vectors.
         n_inputs: Number of distinct inputs of all tasks.
         n_predictions: Number of rows of `predictions.parquet`.
+        n_test: By task, the number of scored examples.
+        too_few_rows: Tasks with fewer than `MIN_TEST_EXAMPLES` scored examples, whose scores are uncertain.
     """
 
     models: tuple[str, ...]
@@ -59,6 +68,8 @@ class EvaluateReport:
     missing: dict[str, int]
     n_inputs: int
     n_predictions: int
+    n_test: dict[str, int]
+    too_few_rows: tuple[str, ...]
 
 
 def evaluate(
@@ -97,11 +108,13 @@ def evaluate(
         put_in_place(folder, target)  # the embed stage can reuse them from there
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
-    tasks = build_tasks(frames, block.tasks, block.evaluation, kind)
+    built = (frames, block.tasks, block.evaluation, kind)
+    tasks = [*build_tasks(*built), *build_variants(*built)]
     inputs = benchmark_inputs(frames, block.tasks, kind)
     encoders = _encoders(layout, params, wanted, kind, inputs, verify=verify)
     run = run_benchmark(encoders, tasks, block.tasks, params.threads, progress)
     _publish_outputs(layout, run)
+    n_test = count_test_examples(run.predictions)
     fetched = layout.local_status.exists()
     reason = "fetch-data could not fetch it" if fetched else "the fetch-data stage has not run"
     return EvaluateReport(
@@ -113,6 +126,8 @@ def evaluate(
         missing=run.missing,
         n_inputs=len(inputs),
         n_predictions=len(run.predictions),
+        n_test=n_test,
+        too_few_rows=tuple(task for task, n in n_test.items() if n < MIN_TEST_EXAMPLES),
     )
 
 
@@ -170,15 +185,14 @@ def _publish_outputs(layout: Layout, run: BenchmarkRun) -> None:
     """Move all outputs to their final paths, the scores last."""
     work = layout.work("evaluate", layout.modality)
     shutil.rmtree(work, ignore_errors=True)
-    (work / "mteb").mkdir(parents=True)
-    for model, results in run.results.items():
-        for task, result in results.items():
-            _write_json(work / "mteb" / model / f"{task}.json", result)
+    for path, tree in result_files(run.models, run.results).items():
+        _write_json(work / "mteb" / path, tree)
     table = pa.Table.from_pandas(run.predictions, schema=PREDICTIONS, preserve_index=False)
     table = table.replace_schema_metadata(None)
     pq.write_table(table, work / "predictions.parquet", compression="zstd")
     _write_json(work / "scores.json", run.scores, sort_keys=False)  # students first, then teachers
-    for final in (layout.mteb, layout.predictions, layout.scores):
+    _write_json(work / "slices.json", run.slices, sort_keys=False)
+    for final in (layout.mteb, layout.predictions, layout.slices, layout.scores):
         put_in_place(work / final.name, final)
     shutil.rmtree(work)
 

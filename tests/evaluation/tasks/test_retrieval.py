@@ -59,3 +59,42 @@ def test_a_table_without_queries_is_refused() -> None:
         BENCHMARKS.get("retrieval")(
             TaskSource("toy", frame().assign(role="corpus"), "image", bytes.decode)
         )
+
+
+@pytest.mark.parametrize("label", [None, "unlike any other"])
+def test_distractors_are_ranked_and_never_relevant(label: str | None) -> None:
+    rows = frame()
+    rows.loc[40:, "label"] = label
+    vectors = np.random.default_rng(0).normal(size=(len(rows), 6)).astype(np.float32)
+    ids = [image.decode() for image in rows["image"]]
+    encoder = LookupEncoder("m", "r", ids, Embeddings(vectors, np.ones(len(rows), np.bool_)))
+
+    run = run_task(
+        encoder, BENCHMARKS.get("retrieval")(TaskSource("toy", rows, "image", bytes.decode))
+    )
+
+    query, corpus = (rows[rows["role"] == role] for role in ("query", "corpus"))
+    sides = (encoder.look_up(map(bytes.decode, side["image"])) for side in (query, corpus))
+    cosines = np.matmul(next(sides), next(sides).T)
+    relevant = query["label"].to_numpy()[:, None] == corpus["label"].fillna("").to_numpy()[None]
+    nearest = np.argsort(-cosines, axis=1)[:, :10]
+    found = np.take_along_axis(relevant, nearest, axis=1).sum(axis=1)
+    assert run.score == pytest.approx(ndcg_score(relevant, cosines, k=10), abs=1e-6)
+    recall = run.result["scores"]["test"][0]["recall_at_10"]
+    assert recall == pytest.approx((found / relevant.sum(axis=1)).mean(), abs=1e-5)
+    assert 0 < recall < 1
+
+
+def test_only_the_nearest_rows_are_kept() -> None:
+    ids = [f"{number}" for number in range(600)]
+    vectors = np.random.default_rng(0).normal(size=(600, 4)).astype(np.float32)
+    encoder = LookupEncoder("m", "r", ids, Embeddings(vectors, np.ones(600, np.bool_)))
+    queries, corpus = ({"id": some, "text": some} for some in (ids[:300], ids[300:]))
+
+    encoder.index(corpus)
+    found = encoder.search(queries, top_k=3)
+
+    cosines = encoder.look_up(ids[:300]) @ encoder.look_up(ids[300:]).T
+    expected = np.argsort(-cosines, axis=1)[:, :3] + 300
+    assert [sorted(map(int, found[one])) for one in ids[:300]] == np.sort(expected).tolist()
+    assert found["7"][str(expected[7, 0])] == pytest.approx(cosines[7].max(), abs=1e-6)

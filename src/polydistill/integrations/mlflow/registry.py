@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
 from polydistill.errors import MissingDataError
 from polydistill.evaluation.latency import latencies, size_mb
+from polydistill.evaluation.predictions import read_predictions
 from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.bundle import ARTIFACT
 from polydistill.integrations.mlflow.stamp import REPRODUCIBLE, verified
@@ -117,7 +117,7 @@ class MlflowRegistry:
             )
             groups = found.published(folder).get(publication.GROUPS)
             examples = task_examples(
-                pd.read_parquet(found.download("predictions.parquet", folder)),
+                read_predictions(found.download("predictions.parquet", folder)),
                 {task: kind for kind, tasks in scores["student"].items() for task in tasks},
                 None if groups is None else publication.read_groups(groups),
             )
