@@ -20,7 +20,7 @@ from polydistill.errors import DataError, MissingExtraError, StageError
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.statistics.bootstrap import Groups, interval, resampled_columns
 from polydistill.evaluation.statistics.kinds import OVERALL, Scores, over_kinds
-from polydistill.evaluation.task import BenchmarkTask, TaskSource
+from polydistill.evaluation.task import BenchmarkTask, TaskSource, share_probe
 from polydistill.evaluation.tasks import BENCHMARKS
 
 TIMES = {"date", "evaluation_phases", "kg_co2_emissions"}
@@ -53,6 +53,8 @@ def build_tasks(
     tasks: Mapping[str, TaskParams],
     evaluation: EvaluationParams,
     kind: Modality,
+    *,
+    variants: bool = False,
 ) -> list[BenchmarkTask]:
     """Return benchmark tasks built from tables.
 
@@ -61,6 +63,8 @@ def build_tasks(
         tasks: The settings of each task, with its kind and probe.
         evaluation: The evaluation settings, with the seeds.
         kind: The modality of the examples.
+        variants: Whether a task with `perturb` is followed by one variant per perturbation. A variant has perturbed test
+            rows, queries or first examples of pairs; its probe is the one that the task has fitted.
 
     Raises:
         MissingExtraError: mteb is not installed.
@@ -70,28 +74,19 @@ def build_tasks(
         raise MissingExtraError("The benchmark", "text")
     if not frames:
         raise DataError("At least one task must be available, got none: name one under `tasks`.")
-    return [_build(name, frame, tasks[name], evaluation, kind) for name, frame in frames.items()]
-
-
-def build_variants(
-    frames: Mapping[str, pd.DataFrame],
-    tasks: Mapping[str, TaskParams],
-    evaluation: EvaluationParams,
-    kind: Modality,
-) -> list[BenchmarkTask]:
-    """Return each task with `perturb` once per perturbation, on perturbed test rows, queries or first examples of pairs.
-
-    Probes are fitted on the unchanged training rows. See `build_tasks` for the arguments.
-    """
     built = []
     for name, frame in frames.items():
-        column = sides(tasks[name], kind)[0]
-        for variant in tasks[name].perturb:
-            changed = perturbed_examples(frame, tasks[name], kind, variant)
+        row = tasks[name]
+        built.append(task := _build(name, frame, row, evaluation, kind))
+        for variant in row.perturb if variants else ():
+            changed = perturbed_examples(frame, row, kind, variant)
+            column = sides(row, kind)[0]
             examples = frame[column].astype(object)
             examples.loc[changed.index] = changed
-            task = _build(name, frame.assign(**{column: examples}), tasks[name], evaluation, kind)
-            built.append(replace(task, variant=variant))
+            perturbed = frame.assign(**{column: examples})
+            other = replace(_build(name, perturbed, row, evaluation, kind), variant=variant)
+            share_probe(task, other)
+            built.append(other)
     return built
 
 
@@ -212,7 +207,7 @@ def run_benchmark(
 
     Args:
         encoders: The models. A generator creates each model only after the previous one is scored.
-        built: The tasks, from `build_tasks` and `build_variants`.
+        built: The tasks, from `build_tasks`.
         tasks: The settings of each task, with its kind.
         n_threads: Number of BLAS threads.
         progress: Called after each task of each model.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from polydistill.errors import DataError
@@ -155,6 +156,39 @@ def local_task(
     if model is not None:
         task.evaluator_model = model
     return BenchmarkTask(source.name, task, predictions)
+
+
+class ProbeFittedOnce:
+    """A probe that keeps its fit while it is given the same training rows, so that variants of a task need no fit."""
+
+    def __init__(self, probe: Any) -> None:
+        self.probe = probe
+        self._fitted_on = ""
+
+    def fit(self, X: Any, y: Any) -> None:  # noqa: N803  scikit-learn's name
+        """Fit the probe, unless the embeddings `X`, `(n_rows, dim)`, and labels `y` are those of the last fit."""
+        digest = hashlib.sha256(np.ascontiguousarray(X).tobytes())
+        labels = np.asarray(y[:])  # a column of `datasets` is read row by row without the slice
+        digest.update(labels.tobytes())
+        if digest.hexdigest() != self._fitted_on:
+            self.probe.fit(X, labels)
+            self._fitted_on = digest.hexdigest()
+
+    def predict(self, X: Any) -> Any:  # noqa: N803  scikit-learn's name
+        """Return the probe's predictions, `(n_rows,)`."""
+        return self.probe.predict(X)
+
+    def get_params(self, *, deep: bool = True) -> dict[str, Any]:
+        """Return the probe's parameters, which mteb reads."""
+        return dict(self.probe.get_params(deep=deep))
+
+
+def share_probe(task: BenchmarkTask, variant: BenchmarkTask) -> None:
+    """Let a variant of a task use the task's fitted probe; kinds without a probe are left unchanged."""
+    probe = vars(task.mteb).get("evaluator_model")
+    if probe is not None:
+        shared = probe if isinstance(probe, ProbeFittedOnce) else ProbeFittedOnce(probe)
+        task.mteb.evaluator_model = variant.mteb.evaluator_model = shared
 
 
 def prediction_frame(

@@ -22,12 +22,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import StoreError, UnknownNameError
-from polydistill.evaluation.benchmark import (
-    BenchmarkRun,
-    build_tasks,
-    build_variants,
-    run_benchmark,
-)
+from polydistill.evaluation.benchmark import BenchmarkRun, build_tasks, run_benchmark
 from polydistill.evaluation.encoder import LookupEncoder
 from polydistill.evaluation.mteb_results import result_files
 from polydistill.evaluation.predictions import MIN_TEST_EXAMPLES, count_test_examples
@@ -108,8 +103,7 @@ def evaluate(
         put_in_place(folder, target)  # the embed stage can reuse them from there
     kind = MODALITIES.get(modality)()
     frames = read_tasks(root, block.tasks, kind)
-    built = (frames, block.tasks, block.evaluation, kind)
-    tasks = [*build_tasks(*built), *build_variants(*built)]
+    tasks = build_tasks(frames, block.tasks, block.evaluation, kind, variants=True)
     inputs = benchmark_inputs(frames, block.tasks, kind)
     encoders = _encoders(layout, params, wanted, kind, inputs, verify=verify)
     run = run_benchmark(encoders, tasks, block.tasks, params.threads, progress)
