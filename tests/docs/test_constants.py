@@ -21,10 +21,12 @@ from polydistill.config.operations import DriftParams, GateParams
 from polydistill.data.groups import EXACT_ROWS, TEST_SHARE
 from polydistill.data.images import MAX_PIXELS
 from polydistill.data.modalities import vision
+from polydistill.data.perturbations.typos import CHARACTERS_PER_TYPO
 from polydistill.data.smiles import MAX_ATOMS
 from polydistill.errors import PolydistillError
 from polydistill.evaluation import latency
 from polydistill.evaluation.attribution import WIDTH
+from polydistill.evaluation.predictions import MIN_TEST_EXAMPLES
 from polydistill.evaluation.statistics.bootstrap import RESAMPLES
 from polydistill.export import onnx
 from polydistill.integrations.mlflow.ledger import LOCK_TIMEOUT_S
@@ -74,6 +76,8 @@ CONSTANTS = [
     ("docs/guides/reproduce.md", r"`--keep-versions (\d+)`", defaults(gc)["keep_versions"]),
     ("docs/guides/notifications.md", r"has at most ([\d,]+) characters", MAX_CHARACTERS),
     ("docs/guides/your-own-data.md", r"shows up to (\w+) rows", EXAMPLES),
+    ("docs/guides/your-own-data.md", r"fewer than (\d+) test examples", MIN_TEST_EXAMPLES),
+    ("docs/guides/your-own-data.md", r"one typo per (\d+) characters", CHARACTERS_PER_TYPO),
     ("docs/guides/your-own-data.md", r"without it, (a fifth) of the groups", TEST_SHARE),
     ("docs/guides/your-own-data.md", r"held_out: ([\d.]+)", CorpusParams.model_fields["held_out"].default),
     ("docs/guides/predicting-teachers.md", r"should contain (\d+) %", COVERAGE * 100),
