@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
+from polydistill.config.params import load_params
 from polydistill.data import preparation
 from polydistill.errors import DataError, MissingDataError, ValidationFailedError
 from polydistill.stages.validate import ValidationReport, validate
@@ -284,3 +286,17 @@ def test_a_failure_keeps_the_corpus_of_the_last_success(tmp_path: Path) -> None:
 
     assert file.read_bytes() == before
     assert not (tmp_path / ".polydistill/work/validate/text").exists()
+
+
+def test_a_label_with_fewer_training_rows_than_shots_is_named(tmp_path: Path) -> None:
+    write_project(tmp_path, make_frames())
+    tree = yaml.safe_load((tmp_path / "params.yaml").read_text("utf-8"))
+
+    def run_with(shots: int) -> ValidationReport:
+        tree["text"]["tasks"]["topics"]["shots"] = shots
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree), "utf-8")
+        return validate(tmp_path, load_params(tmp_path), "text", PandasChecker())
+
+    assert run_with(2).tables == 4
+    with pytest.raises(ValidationFailedError, match="a label has fewer than 3 training rows"):
+        run_with(3)

@@ -224,6 +224,10 @@ def _add_labels(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
         frame["label_is_in_train"] = labels.isin(learnt) | labels.isna()
         because = "a label does not occur in the training split"
         rules.append(in_set("label_is_in_train", [True], because))
+        frame["n_train_of_label"] = labels.map(learnt.value_counts())
+        because = f"a label has fewer than {task.shots} training rows, the task's `shots`"
+        shots = [] if task.shots is None else [task.shots]
+        rules += [between("n_train_of_label", because, min_value=one) for one in shots]
     if task.kind == "pair-classification":
         frame["n_labels"] = labels.nunique()
         return [*rules, in_set("n_labels", [2], "there are no pairs with the label 0 or with 1")]
