@@ -17,7 +17,7 @@ pytest.importorskip("mteb")
 
 def candidates(n_pools: int = 12, in_pool: int = 7) -> pd.DataFrame:
     """One query per pool, with two relevant candidates; the other candidates have no label."""
-    rows = []
+    rows: list[dict[str, str | None]] = []
     for pool in range(n_pools):
         rows.append({"role": "query", "pool": f"p{pool}", "label": "right"})
         labels = ["right", "right", *[None] * (in_pool - 2)]
