@@ -306,3 +306,11 @@ class GeometryTerm(Protocol):
 
         `student` is `(batch, dim)`. Each teacher has a target, `(batch, teacher_dim)`, and a mask, `(batch,)`.
         """
+
+
+@runtime_checkable
+class FittedGeometry(Protocol):
+    """What a relational term has that is fitted to examples before training."""
+
+    def fit(self, student: Tensor, targets: Sequence[Tensor], masks: Sequence[Tensor]) -> None:
+        """Fit the term to the untrained student's embeddings and the teachers'; see `GeometryTerm`."""

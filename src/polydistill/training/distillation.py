@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from polydistill.config.device import device_for
 from polydistill.config.environment import use_threads
 from polydistill.config.training import MethodParams
-from polydistill.contracts import Example, Progress, Student, Tracker, silent
+from polydistill.contracts import Example, FittedGeometry, Progress, Student, Tracker, silent
 from polydistill.embeddings.store import StoredEmbeddings, require_usable
 from polydistill.errors import DataError
 from polydistill.heads import HEADS
@@ -35,6 +35,8 @@ from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 STUDENT, UNDISTILLED, HEADS_FOLDER = "student", "undistilled", "heads"
 CALIBRATED = 20_000
+FITTED_ROWS = 16_384
+"""The maximum number of training rows to which a relational term is fitted."""
 """The maximum number of held-out rows for the calibration, whose predictions are all in memory."""
 HISTORY, CURVE, REPORT = "history.parquet", "history.csv", "distill.json"
 
@@ -180,6 +182,7 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
     )
     batches = Batches(corpus.examples, student.collate, targets, present)
     rows = np.flatnonzero(~corpus.held_out), np.flatnonzero(corpus.held_out)
+    _fit_geometry(model, student, corpus, batches, run.seed)
     result = train(model, batches, rows, plan)
     model.to("cpu")
     student.save(outputs / STUDENT)
@@ -284,6 +287,31 @@ def _build(
     )
 
 
+def _fit_geometry(
+    model: DistillationModel, student: Student, corpus: Corpus, batches: Batches, seed: int
+) -> None:
+    """Fit the relational term, if it is of a kind that is fitted, to some training rows."""
+    term: object = model.geometry
+    if not isinstance(term, FittedGeometry):
+        return
+    trained = np.flatnonzero(~corpus.held_out)
+    drawn = seeded(seed, "rows of the relational term").permutation(trained)[:FITTED_ROWS]
+    rows = np.sort(drawn).tolist()
+    embeddings = encode(student, [corpus.examples[row] for row in rows])
+    targets, masks = _known(model, batches, rows)
+    term.fit(torch.from_numpy(embeddings), [*targets.values()], [*masks.values()])
+
+
+def _known(
+    model: DistillationModel, batches: Batches, rows: Sequence[int]
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Return the embeddings that the heads should predict, and the masks, by teacher."""
+    known = batches.targets_of(rows)
+    model.weighting.eval()
+    with torch.no_grad():
+        return model.rescaled(**known), known["masks"]
+
+
 def _calibrate(
     corpus: Corpus,
     student: Student,
@@ -298,14 +326,11 @@ def _calibrate(
         held_out = np.sort(seeded(seed, "rows of calibration").permutation(held_out)[:CALIBRATED])
     rows = held_out.tolist()
     embeddings = encode(student, [corpus.examples[row] for row in rows])
-    known = batches.targets_of(rows)
-    model.weighting.eval()
-    with torch.no_grad():
-        targets = model.rescaled(**known)
+    targets, masks = _known(model, batches, rows)
     return calibrate(
         predicted_moments(model.heads, embeddings),
         {name: values.numpy() for name, values in targets.items()},
-        {name: mask.numpy() for name, mask in known["masks"].items()},
+        {name: mask.numpy() for name, mask in masks.items()},
         [corpus.groups[row] for row in rows],
         scale_is_trained=scale_is_trained,
     )

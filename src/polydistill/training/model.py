@@ -43,7 +43,7 @@ class DistillationModel(nn.Module):
         self.student, self.heads = student.module, heads
         self._embed: Callable[[Mapping[str, Tensor]], Tensor] = student.forward
         self.weighting = weighting or Weighting(0)
-        self.loss, self._geometry, self._weight = loss, geometry, geometry_weight
+        self.loss, self.geometry, self._weight = loss, geometry, geometry_weight
         self._loss_weight = loss_weight
         self._by_batch = cast("contracts.Heads", heads).by_batch
 
@@ -98,14 +98,14 @@ class DistillationModel(nn.Module):
             count = torch.stack([all_masks[name].sum() for name in targets])
             nats = total / count.clamp(min=1)
             geometry = nats.new_zeros(())
-            if self._geometry is not None and self._weight > 0:
+            if self.geometry is not None and self._weight > 0:
                 rows = everyone(embedded) if in_shares else embedded
                 compared, known = list(targets.values()), torch.stack(list(all_masks.values()))
                 if real is not None and processes.count() > 1:
                     kept = everyone(real)
                     rows, known = rows[kept], known[:, kept]
                     compared = [target[kept] for target in compared]
-                of_rows = self._geometry(rows, compared, list(known))
+                of_rows = self.geometry(rows, compared, list(known))
                 known = known.any(dim=0).sum()  # rows of any teacher
                 geometry = of_rows.sum() / known.clamp(min=1)
             loss = self._loss_weight * self.weighting(nats, count > 0) + self._weight * geometry
