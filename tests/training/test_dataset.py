@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polydistill.contracts import Example
 from polydistill.training import dataset
 from polydistill.training.dataset import Batches, EpochsSampler, held_out_mask, seeded
 
@@ -68,6 +71,30 @@ def test_a_batch_holds_the_rows_asked_for() -> None:
     assert batch["features"]["codes"].tolist() == [ord("c"), ord("b")]
     assert batch["targets"]["teacher"].tolist() == [[3.0], [2.0]]
     assert batch["masks"]["teacher"].tolist() == [True, False]
+
+
+def test_a_share_of_the_texts_is_perturbed_in_training_only_and_always_the_same_ones() -> None:
+    texts = [f"the {n} parts of a flower" for n in range(400)]
+    table = {"teacher": torch.zeros(400, 1)}
+    present = {"teacher": torch.ones(400, dtype=torch.bool)}
+    collated: list[Sequence[Example]] = []
+
+    def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+        collated.append(examples)
+        return {}
+
+    batches = Batches(texts, collate, table, present, {"typos": 0.2, "case": 0.1})
+
+    batches([*range(400)])
+    batches.perturbed([*range(400)])
+    batches.perturbed([*range(399, -1, -1)])
+
+    plain, changed, again = collated
+    assert plain == texts
+    assert [*reversed(again)] == changed
+    cases = sum(str(one).lower() == text for one, text in zip(changed, texts, strict=True))
+    assert 80 < 400 - sum(one == text for one, text in zip(changed, texts, strict=True)) < 160
+    assert 280 < cases < 350  # all but those with typos
 
 
 @pytest.mark.parametrize("n_examples", [1, 16, 17, 40, 41, 100])

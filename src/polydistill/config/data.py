@@ -1,6 +1,6 @@
 """Settings of corpora, benchmark tasks, teachers and stored embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,6 +17,18 @@ TaskKind = Literal[
 PERTURBATIONS = "polydistill.data.perturbations"
 """The package whose file names are the names of perturbations. It is in a higher layer: never import it here."""
 UTF_8 = "utf-8"
+
+
+def require_perturbations(names: Iterable[str]) -> None:
+    """Check that the perturbations exist.
+
+    Raises:
+        UnknownNameError: No perturbation has one of the names.
+    """
+    known = names_in(PERTURBATIONS)
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("perturbation", name, known)
 
 
 def checked_encoding(name: str) -> str:
@@ -145,10 +157,7 @@ class TaskParams(Node):
 
     @model_validator(mode="after")
     def _perturbations_are_known(self) -> Self:
-        known = names_in(PERTURBATIONS)
-        for name in self.perturb:
-            if name not in known:
-                raise UnknownNameError("perturbation", name, known)
+        require_perturbations(self.perturb)
         if len(set(self.perturb)) < len(self.perturb):
             raise ParamsError(f"perturb must name each perturbation once, got {[*self.perturb]}.")
         return self

@@ -1,9 +1,11 @@
 """Settings of the distillation method, its training and warm starts, and of the evaluation."""
 
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from polydistill.config.data import require_perturbations
 from polydistill.config.nodes import (
     Count,
     Device,
@@ -71,7 +73,18 @@ class TrainingParams(Node):
     """Evaluations without a lower held-out loss after which training stops."""
     average_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay per step of the exponential moving average of the weights, which is evaluated and kept; null: no average."""
+    perturb: Mapping[str, Share] = {}
+    """Share of the texts that the student reads with a perturbation, such as `{typos: 0.15}`; targets are of the original."""
     guard: GuardParams = GuardParams()
+
+    @model_validator(mode="after")
+    def _perturbations_are_known(self) -> Self:
+        require_perturbations(self.perturb)
+        if sum(self.perturb.values()) > 1:
+            raise ParamsError(
+                f"The shares of training.perturb must be at most 1 in sum, got {dict(self.perturb)}."
+            )
+        return self
 
     def student_start(self, n_steps: int) -> int:
         """Return the index of the first step that trains the student, in a run of `n_steps` steps."""

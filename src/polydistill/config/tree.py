@@ -113,7 +113,12 @@ class Params(BaseModel):
     @model_validator(mode="after")
     def _only_texts_are_perturbed(self) -> Params:
         for name in self.modalities:
-            for task, row in self.modality(name).tasks.items():
+            block = self.modality(name)
+            if block.training.perturb and name != "text":
+                raise ParamsError(
+                    f"{name}.training.perturb must be empty, got {dict(block.training.perturb)}: only texts are perturbed."
+                )
+            for task, row in block.tasks.items():
                 if row.perturb and name != "text":
                     raise ParamsError(
                         f"{name}.tasks.{task}.perturb must be empty, got {[*row.perturb]}: only texts are perturbed."

@@ -17,6 +17,7 @@ from torch.utils.data import Sampler
 
 from polydistill.contracts import Example
 from polydistill.data.columns import Column
+from polydistill.data.perturbations import perturb_share
 from polydistill.errors import DataError
 from polydistill.training.standardise import StandardisedRows
 
@@ -134,6 +135,7 @@ class Batches:
         collate: The student's method `collate`.
         targets: Standardised embeddings of all rows, by teacher.
         present: By teacher, `(n_rows,)`, bool: false where the teacher has no embedding.
+        perturb: See `config.training.TrainingParams`.
     """
 
     def __init__(
@@ -142,15 +144,29 @@ class Batches:
         collate: Callable[[Sequence[Example]], dict[str, Tensor]],
         targets: Mapping[str, Targets],
         present: Mapping[str, Tensor],
+        perturb: Mapping[str, float] | None = None,
     ) -> None:
         self._examples, self._collate = examples, collate
         self._targets, self._present = targets, present
+        self._perturb = dict(perturb or {})
 
     def __call__(self, rows: Sequence[int]) -> dict[str, Any]:
         """Return the arguments of `DistillationModel.forward`; the number `~row` stands for no row and is not `real`."""
+        return self._collated(rows, self._of(rows))
+
+    def perturbed(self, rows: Sequence[int]) -> dict[str, Any]:
+        """Return the same for training, in which a share of the texts is perturbed; their targets are not."""
+        examples = self._of(rows)
+        if self._perturb:
+            examples = [perturb_share(self._perturb, one) for one in examples]
+        return self._collated(rows, examples)
+
+    def _of(self, rows: Sequence[int]) -> Sequence[Example]:
         at = [max(row, ~row) for row in rows]
         given = self._examples
-        examples = given.take(at) if isinstance(given, Column) else [given[row] for row in at]
+        return given.take(at) if isinstance(given, Column) else [given[row] for row in at]
+
+    def _collated(self, rows: Sequence[int], examples: Sequence[Example]) -> dict[str, Any]:
         features = self._collate(examples)
         return {"features": features, "real": torch.tensor(rows) >= 0, **self.targets_of(rows)}
 

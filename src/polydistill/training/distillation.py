@@ -180,7 +180,7 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         device=device,
         by_geometry=method.loss_weight == 0,
     )
-    batches = Batches(corpus.examples, student.collate, targets, present)
+    batches = Batches(corpus.examples, student.collate, targets, present, method.training.perturb)
     rows = np.flatnonzero(~corpus.held_out), np.flatnonzero(corpus.held_out)
     _fit_geometry(model, student, corpus, batches, run.seed)
     result = train(model, batches, rows, plan)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -273,7 +273,8 @@ class _DistillationTrainer(transformers.Trainer):
         return torch.zeros(2, len(self._plan.teachers), dtype=torch.float64)
 
     def get_train_dataloader(self) -> DataLoader[int]:
-        rows, params, collate = self.train_dataset, self._plan.params, self.data_collator
+        rows, params = self.train_dataset, self._plan.params
+        collate = cast("Batches", self.data_collator).perturbed
         order = EpochsSampler(len(rows), params.epochs, self._plan.seed)
         if count() == 1:
             return DataLoader(rows, params.batch_size, sampler=order, collate_fn=collate)

@@ -1,6 +1,7 @@
-"""Plug-in package of the perturbations of texts, one file per plug-in; they show how robust a model is."""
+"""Plug-in package of the perturbations of texts, one file per plug-in: a benchmark and training use them."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from zlib import crc32
 
 import numpy as np
@@ -26,3 +27,26 @@ def perturb(name: str, text: Example, content_id: str) -> str:
     """
     generator = np.random.default_rng([crc32(name.encode()), int(content_id, 16)])
     return canonical_text(PERTURBATIONS.get(name)(canonical_text(text), generator))
+
+
+def perturb_share(shares: Mapping[str, float], text: Example) -> Example:
+    """Return the text, changed by at most one perturbation. What happens to a text depends only on its content.
+
+    Args:
+        shares: The share of all texts that each perturbation changes, in [0, 1].
+        text: The text.
+
+    Raises:
+        UnknownNameError: No perturbation has this name.
+
+    Examples:
+        >>> perturb_share({"case": 1.0}, "the parts of a flower")
+        'the parts of a flower'
+    """
+    digest = hashlib.sha256(canonical_text(text).encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    for name, share in shares.items():
+        if place < share:
+            return perturb(name, text, digest[8:24].hex())
+        place -= share
+    return text
