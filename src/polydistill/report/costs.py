@@ -196,13 +196,13 @@ def model_sizes(root: Path, params: Params, modality: str) -> dict[str, Size]:
 def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:
     """Return the size of a teacher's weights, which are named by an option or by the teacher's attribute `weights`.
 
-    The size is unknown for a teacher without local weights (for example, precomputed or not installed). A teacher that
+    The size is unknown for a teacher without local weights (for example, precomputed, remote or not installed). A teacher that
     uses only a part of a file may state its number of parameters in an attribute `n_parameters`.
     """
     options = row.options
     named = [options[key] for key in WEIGHT_OPTIONS if options.get(key)]
     source = named[0] if named else getattr(teacher, "weights", None)
-    if source is None:
+    if source is None or getattr(teacher, "remote", False):
         return Size()
     revision = options.get("revision")
     pinned = None if revision is None else str(revision)
