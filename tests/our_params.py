@@ -27,8 +27,13 @@ ONLY_GAIN: dict[str, Any] = {
 
 
 def our_params() -> dict[str, Any]:
-    """Return the complete settings: our `params.yaml` with all defaults."""
-    return load_params(ROOT).model_dump(mode="json")
+    """Return the complete settings: our `params.yaml` with all defaults, but without rivals."""
+    tree = load_params(ROOT).model_dump(mode="json")
+    for name in tree["modalities"]:
+        tree[name]["rivals"], tree[name]["evaluation"]["rivals"] = {}, []
+        for key in [key for key in (tree[name]["quick"] or {})["put"] if key.startswith("rivals.")]:
+            del tree[name]["quick"]["put"][key]
+    return tree
 
 
 def text_params() -> dict[str, Any]:

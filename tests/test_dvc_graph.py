@@ -28,10 +28,11 @@ PLUG_INS = {
     "fetch-data": {"data.modalities"},
     "validate": {"data.modalities"},
     "embed": {"data.modalities", "teachers"},
+    "embed-rival": {"data.modalities", "teachers"},
     "distill": {
         "data.modalities", "heads", "losses", "losses.relational", "students", "training.weighting",
     },
-    "evaluate": {"data.modalities", "evaluation.tasks", "students"},
+    "evaluate": {"data.modalities", "evaluation.rivals", "evaluation.tasks", "students"},
 }  # fmt: skip
 """The plug-in packages that a stage resolves names in. No import statement shows them."""
 
@@ -57,7 +58,8 @@ def is_covered(module: str, deps: list[Path]) -> bool:
 
 
 def entry_of(stage: str) -> str:
-    return "recipes.fetch" if stage == "fetch-data" else f"polydistill.stages.{stage}"
+    module = stage.replace("-", "_")
+    return "recipes.fetch" if stage == "fetch-data" else f"polydistill.stages.{module}"
 
 
 def needed_modules(graph: grimp.ImportGraph, entry: str) -> set[str]:
@@ -147,7 +149,8 @@ def test_no_stage_imports_an_outer_layer(graph: grimp.ImportGraph, stage: str) -
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_one_command_and_depends_on_its_own_file(stage: str) -> None:
-    command = "python -m recipes fetch " if stage == "fetch-data" else f"polydistill {stage} "
+    others = {"fetch-data": "python -m recipes fetch ", "embed-rival": "polydistill embed "}
+    command = others.get(stage, f"polydistill {stage} ")
 
     assert STAGES[stage]["do"]["cmd"].startswith(command)
     assert is_covered(entry_of(stage), code_deps(stage))
@@ -163,8 +166,12 @@ def test_the_effective_settings_depend_on_params_yaml_and_the_defaults() -> None
 def test_every_parameter_of_a_stage_is_an_effective_setting(stage: str, modality: str) -> None:
     params = load_params(REPOSITORY)
     tree = yaml.safe_load(resolved_text(params))
-    items: dict[str, dict[str, str]] = tree["enabled"]["embed"]
-    item = next(row for row in items.values() if row["modality"] == modality)
+    key = "rivals" if stage == "embed-rival" else "embed"
+    items: dict[str, dict[str, str]] = tree["enabled"][key]
+    item = next((row for row in items.values() if row["modality"] == modality), None)
+    if item is None:
+        assert stage == "embed-rival"  # not every modality has a rival
+        return
     [files] = STAGES[stage]["do"]["params"]
     keys = [
         key.replace("${item.modality}", modality)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from polydistill.stages.evaluate import evaluate
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
 from tests.our_params import text_params
+from tests.stored_corpus import store_corpus
 
 pytest.importorskip("mteb")
 
@@ -49,8 +51,7 @@ def make_params(**changes: Any) -> Params:
         tasks=TASKS,
         teachers={name: {"family": "hashing", "dim": 16} for name in ("one", "two")},
         student={"name": "bag-of-bytes", "dim": 8},
-        evaluation={"seeds": [0, 1]},
-        **changes,
+        **{"evaluation": {"seeds": [0, 1], "rivals": []}, **changes},
     )
     return parse_params(tree)
 
@@ -363,3 +364,83 @@ def test_a_metric_is_read_by_model_and_task(project: Path) -> None:
         "pairs": pytest.approx(report.scores["one"]["sts"]["pairs"], abs=5.1e-5)
     }
     assert not read_metric(Layout(project, "text").mteb, "recall_at_10")
+RIVALS = {"seeds": [0], "rivals": ["tfidf-svd", "bm25", "teachers-pca"]}
+
+
+def write_corpus(root: Path, params: Params) -> None:
+    """Store a corpus and the teachers' embeddings of it."""
+    frame = pd.DataFrame({"text": [f"text {n} of the corpus" for n in range(30)]})
+    path = root / params.modality("text").corpus.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = MODALITIES.get("text")()
+    frame.insert(0, "id", [kind.content_id(text) for text in frame["text"]])
+    frame.to_parquet(path)
+    store_corpus(root, params)
+    for name in ("one", "two"):
+        write_embeddings(
+            Layout(root, "text").embeddings("corpus", name),
+            root / "work",
+            pack_ids(frame["id"].tolist()),
+            frame["text"].tolist(),
+            TEACHERS.get("hashing")(name=name, threads=1, dim=16),
+        )
+
+
+def rival_params(**changes: Any) -> Params:
+    corpus = {"path": "data/corpus.parquet", "held_out": 0.1}
+    return make_params(corpus=corpus, evaluation=RIVALS, **changes)
+
+
+def test_rivals_are_scored_on_the_same_rows(project: Path) -> None:
+    params = rival_params(rivals={"other": {"family": "hashing", "dim": 16}})
+    write_corpus(project, params)
+    layout = Layout(project, "text")
+    shutil.copytree(layout.embeddings("benchmark", "one"), layout.embeddings("benchmark", "other"))
+
+    report = evaluate(project, params, "text")
+
+    assert report.models == (*MODELS, "other", "tfidf-svd", "teachers-pca")  # no task for bm25
+    assert report.scores["other"] == report.scores["one"]
+    assert report.scores["tfidf-svd"]["classification"]["topics"] > 0.9
+    assert report.scores["teachers-pca"]["classification"]["topics"] > 0.5  # in eight dimensions
+    table = pd.read_parquet(layout.predictions)
+    for _, rows in table.groupby("task"):
+        scored = rows.groupby("model")["example"].agg(lambda ids: " ".join(sorted(ids)))
+        assert scored.nunique() == 1
+
+
+def test_rivals_are_fitted_to_the_same_numbers_again(project: Path) -> None:
+    params = rival_params()
+    write_corpus(project, params)
+    evaluate(project, params, "text")
+    before = outputs(project)
+
+    evaluate(project, params, "text")
+
+    assert outputs(project) == before
+
+
+def test_a_rival_without_embeddings_is_left_out_and_reported(project: Path) -> None:
+    params = make_params(rivals={"other": {"family": "hashing", "dim": 16}})
+    note = Layout(project, "text").unavailable("other")
+    note.parent.mkdir(parents=True)
+    note.write_text('{"reason": "no network"}')
+
+    report = evaluate(project, params, "text")
+
+    assert report.models == tuple(MODELS)
+    assert report.unavailable == {"other": "no network"}
+    assert note.exists()
+
+
+def test_a_rival_whose_stage_has_not_run_is_an_error(project: Path) -> None:
+    params = make_params(rivals={"other": {"family": "hashing", "dim": 16}})
+
+    with pytest.raises(StoreError, match="other"):
+        evaluate(project, params, "text")
+
+
+def test_a_rivals_labels_seen_do_not_count(project: Path) -> None:
+    row = {"family": "hashing", "dim": 16, "saw_labels_of": ["topics"]}
+
+    assert make_params(rivals={"other": row}).labels_seen("text") == {}

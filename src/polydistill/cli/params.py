@@ -88,9 +88,11 @@ def _show(effective: Params, modality: str | None, *, every: bool, as_json: bool
 
 
 def _is_row(setting: Setting) -> bool:
-    """Return whether only `--all` shows the setting: one of a task, a teacher or quick runs, but not `enabled`."""
+    """Return whether only `--all` shows the setting: one of a task, teacher, rival or quick runs, but not `enabled`."""
     block = setting.key.split(".")[1:2]
-    return block in (["tasks"], ["teachers"], ["quick"]) and not setting.key.endswith(".enabled")
+    return block in (["tasks"], ["teachers"], ["rivals"], ["quick"]) and not setting.key.endswith(
+        ".enabled"
+    )
 
 
 def _table(modality: str, rows: Sequence[Setting], hidden: int) -> Table:
@@ -116,7 +118,9 @@ def _table(modality: str, rows: Sequence[Setting], hidden: int) -> Table:
             one.unit,
             one.description,
         )
-    more = f" --all shows {hidden} more, of tasks, teachers and quick runs." if hidden else ""
+    more = (
+        f" --all shows {hidden} more, of tasks, teachers, rivals and quick runs." if hidden else ""
+    )
     table.caption = f"Bold: set in params.yaml. =: the same as the value.{more}"
     return table
 

@@ -140,15 +140,15 @@ def embed(
     teacher: Annotated[
         str | None,
         typer.Argument(
-            help="An enabled teacher. Default: compute what all enabled teachers lack in one process, which decodes each "
-            "image once; the stages of the teachers then use it."
+            help="An enabled teacher or rival. Default: compute what all enabled teachers lack in one process, which "
+            "decodes each image once; the stages of the teachers then use it."
         ),
     ] = None,
     *,
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
-    """Embed the corpus and the benchmark inputs with one teacher, or with all."""
+    """Embed the corpus and the benchmark inputs with one teacher, or with all; with a rival, only the inputs."""
     from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
 
     with steady_inputs(ROOT):
@@ -166,6 +166,12 @@ def embed(
                 )
             lacking = embed_together(ROOT, params, modality, verify=verify, progress=progress)
             show({"computed": lacking}, as_json=as_json)
+            return
+        if teacher in params.modality(modality).enabled_rivals:
+            from polydistill.stages.embed_rival import embed_rival
+
+            rival = embed_rival(ROOT, params, modality, teacher, verify=verify, progress=progress)
+            show(rival, as_json=as_json)
             return
         if params.embed.engine == "ray":
             from polydistill.integrations.ray_engine import RayEngine

@@ -58,13 +58,15 @@ def describe(
     """
     block = params.modality(modality).model_dump(mode="json")
     tree = params.model_dump(mode="json", include={*Params.model_fields}) | {modality: block}
+    known = known_teachers(modality)
     defaults = {
         "modalities": [key for key in own if key not in Params.model_fields],
-        modality: {**modality_defaults(modality), "teachers": known_teachers(modality)},
+        modality: {**modality_defaults(modality), "teachers": known, "rivals": known},
     }
     options: dict[Path, Mapping[str, object]] = {}
     nodes: dict[Path, Any] = {(key,): node for key, node in block.items()}
-    nodes |= {("teachers", name): row for name, row in block["teachers"].items()}
+    for key in ("teachers", "rivals"):
+        nodes |= {(key, name): row for name, row in block[key].items()}
     for path, node in nodes.items():
         if isinstance(node, dict) and (name := node.get("name") or node.get("family")):
             options[(modality, *path)] = found = option_defaults(path[0], name)

@@ -141,22 +141,22 @@ def known_teachers(modality: str) -> dict[str, Any]:
 
 def _composed_block(modality: str, block: Mapping[str, Any]) -> dict[str, Any]:
     composed = merged(ModalityParams, modality_defaults(modality), block)
-    rows = block.get("teachers")
-    if isinstance(rows, Mapping):
-        composed["teachers"] = {
-            name: _composed_teacher(modality, str(name), row) for name, row in rows.items()
-        }
+    for key in ("teachers", "rivals"):
+        if isinstance(rows := block.get(key), Mapping):
+            composed[key] = {
+                name: _composed_row(modality, key, str(name), row) for name, row in rows.items()
+            }
     return composed
 
 
-def _composed_teacher(modality: str, name: str, row: object) -> object:
+def _composed_row(modality: str, key: str, name: str, row: object) -> object:
     own: object = {} if row is None else row
     if not isinstance(own, Mapping) or "family" in own:
         return own
     known = known_teachers(modality)
     if name not in known:
         raise UnknownNameError(
-            f"teacher in params.yaml, {modality}.teachers (a row without `family`)", name, known
+            f"{key[:-1]} in params.yaml, {modality}.{key} (a row without `family`)", name, known
         )
     return {**known[name], **own}
 
@@ -191,22 +191,16 @@ def resolved_text(params: Params) -> str:
     """Return the content of `params.resolved.yaml`: every effective value, and the block `enabled`.
 
     `enabled` lists the enabled modalities, each modality's enabled teachers in the order of `params.yaml`, and the
-    pairs of both under `embed`, with the files that the embed stage depends on. `dvc.yaml` defines one stage per modality or pair, and `distill` depends on its
-    modality's list of teachers. The rows of the teachers do not repeat the key `enabled`.
+    pairs of both under `embed`, with the files that the embed stage depends on; `rivals` has the pairs of modalities and
+    rivals. `dvc.yaml` defines one stage per modality or pair, and `distill` depends on its modality's list of teachers.
+    The rows of the teachers do not repeat the key `enabled`.
     """
+    blocks = {name: params.modality(name) for name in params.modalities}
     enabled = {
         "modalities": list(params.modalities),
         "teachers": {name: list(params.enabled_teachers(name)) for name in params.modalities},
-        "embed": {
-            f"{name}-{teacher}": {
-                "modality": name,
-                "teacher": teacher,
-                "module": row.module,
-                "files": _dependencies(name, teacher, row),
-            }
-            for name in params.modalities
-            for teacher, row in params.enabled_teachers(name).items()
-        },
+        "embed": _embedded({name: block.enabled_teachers for name, block in blocks.items()}),
+        "rivals": _embedded({name: block.enabled_rivals for name, block in blocks.items()}),
     }
     tree = params.model_dump(mode="json", include={*Params.model_fields, *params.modalities})
     del tree["modalities"]
@@ -215,6 +209,20 @@ def resolved_text(params: Params) -> str:
             del row["enabled"]
     text: str = yaml.safe_dump({"enabled": enabled, **tree}, sort_keys=False, allow_unicode=True)
     return HEADER + text
+
+
+def _embedded(rows: Mapping[str, Mapping[str, TeacherParams]]) -> dict[str, dict[str, object]]:
+    """Return what `dvc.yaml` needs for each stage that embeds; `rows` holds the teachers or rivals by modality."""
+    return {
+        f"{modality}-{name}": {
+            "modality": modality,
+            "teacher": name,
+            "module": row.module,
+            "files": _dependencies(modality, name, row),
+        }
+        for modality, by_name in rows.items()
+        for name, row in by_name.items()
+    }
 
 
 def _dependencies(modality: str, name: str, teacher: TeacherParams) -> list[str]:
@@ -235,7 +243,7 @@ def _dependencies(modality: str, name: str, teacher: TeacherParams) -> list[str]
 
 
 def write_resolved(root: Path, params: Params) -> list[str]:
-    """Bring `params.resolved.yaml` up to date, and return the keys of its new `embed@…` stages."""
+    """Bring `params.resolved.yaml` up to date, and return the keys of its new stages `embed@…` and `embed-rival@…`."""
     if is_resolved(root, params):
         return []
     path = root / RESOLVED_FILE
@@ -248,10 +256,14 @@ def write_resolved(root: Path, params: Params) -> list[str]:
 
 
 def _embed_keys(path: Path) -> set[str]:
-    """Return the keys of `embed@…` stages in a resolved file; none if it is missing or damaged."""
+    """Return the keys of the stages that embed in a resolved file; none if it is missing or damaged."""
     try:
-        return set(yaml.safe_load(path.read_text(encoding="utf-8"))["enabled"]["embed"])
-    except (FileNotFoundError, yaml.YAMLError, TypeError, KeyError):
+        enabled = yaml.safe_load(path.read_text(encoding="utf-8"))["enabled"]
+        return {
+            *enabled["embed"],
+            *enabled.get("rivals", ()),
+        }  # a file of an earlier release has none
+    except (FileNotFoundError, yaml.YAMLError, TypeError, KeyError, AttributeError):
         return set()
 
 

@@ -118,7 +118,9 @@ class EvaluationParams(Node):
     seeds: Annotated[Several[Seed], Field(min_length=1, max_length=1000)] = (0,)
     """Seeds of the probes."""
     models: Annotated[Several[str], Field(min_length=1)] | None = None
-    """Scored models: student, undistilled, names of teachers; null: all of them."""
+    """Scored models: student, undistilled, names of teachers and rivals; null: all of them."""
+    rivals: Several[str] = ()
+    """Computed rivals, which are fitted in the evaluation: tfidf-svd, bm25, teachers-pca."""
 
 
 class CallParams(Node):

@@ -42,6 +42,7 @@ class ModalityParams(MethodParams):
     corpus: CorpusParams
     tasks: dict[Name, TaskParams] = Field(default_factory=dict)
     teachers: dict[TeacherName, TeacherParams]
+    rivals: dict[TeacherName, TeacherParams] = Field(default_factory=dict)
     store: StoreParams = StoreParams()
     evaluation: EvaluationParams = EvaluationParams()
     gate: GateParams = GateParams()
@@ -54,14 +55,36 @@ class ModalityParams(MethodParams):
         """The teachers that the student learns from, in the order of `params.yaml`."""
         return {name: row for name, row in self.teachers.items() if row.enabled}
 
+    @property
+    def enabled_rivals(self) -> dict[str, TeacherParams]:
+        """The models that are only measured beside the student, in the order of `params.yaml`."""
+        return {name: row for name, row in self.rivals.items() if row.enabled}
+
+    @model_validator(mode="after")
+    def _models_have_different_names(self) -> ModalityParams:
+        groups = {
+            "a teacher": self.enabled_teachers,
+            "an entry of `rivals`": self.enabled_rivals,
+            "an entry of `evaluation.rivals`": self.evaluation.rivals,
+        }
+        known: dict[str, str] = {}
+        for group, names in groups.items():
+            for name in names:
+                if (earlier := known.setdefault(name, group)) != group:
+                    raise ParamsError(
+                        f"A rival cannot have the name {name!r}, which is also {earlier}: each model is measured once, "
+                        "so remove it from the rivals or give it another name."
+                    )
+        return self
+
     @model_validator(mode="after")
     def _labels_seen_belong_to_tasks(self) -> ModalityParams:
-        for name, teacher in self.teachers.items():
-            for task in teacher.saw_labels_of:
+        rows = {f"teachers.{name}": row for name, row in self.teachers.items()}
+        rows |= {f"rivals.{name}": row for name, row in self.rivals.items()}
+        for name, row in rows.items():
+            for task in row.saw_labels_of:
                 if task not in self.tasks:
-                    raise UnknownNameError(
-                        f"task in teachers.{name}.saw_labels_of", task, self.tasks
-                    )
+                    raise UnknownNameError(f"task in {name}.saw_labels_of", task, self.tasks)
         return self
 
 
@@ -151,8 +174,9 @@ class Params(BaseModel):
         return self.modality(modality).enabled_teachers
 
     def embed_keys(self, modality: str) -> list[str]:
-        """Return the keys of DVC's `embed@…` stages, such as `text-minilm-l6`."""
-        return [f"{modality}-{teacher}" for teacher in self.enabled_teachers(modality)]
+        """Return the keys of DVC's stages `embed@…` and then `embed-rival@…`, such as `text-minilm-l6`."""
+        names = [*self.enabled_teachers(modality), *self.modality(modality).enabled_rivals]
+        return [f"{modality}-{name}" for name in names]
 
     def labels_seen(self, modality: str) -> dict[str, tuple[str, ...]]:
         """Return, per task, the teachers whose weights were trained on the task's labels.

@@ -17,7 +17,7 @@ from polydistill.config.training import EvaluationParams
 from polydistill.contracts import Modality, Progress, silent
 from polydistill.data.tables import perturbed_examples, sides
 from polydistill.errors import DataError, MissingExtraError, StageError
-from polydistill.evaluation.encoder import LookupEncoder
+from polydistill.evaluation.encoder import Model
 from polydistill.evaluation.statistics.bootstrap import Groups, interval, resampled_columns
 from polydistill.evaluation.statistics.kinds import OVERALL, Scores, over_kinds
 from polydistill.evaluation.task import BenchmarkTask, TaskSource, share_probe
@@ -99,19 +99,25 @@ def _build(
     return BENCHMARKS.get(task.kind)(source)
 
 
-def run_tasks(
-    encoder: LookupEncoder, tasks: Sequence[BenchmarkTask], n_threads: int
-) -> Iterator[TaskRun]:
-    """Yield a model's result on each task. BLAS and OpenMP threads are limited, so that results are reproducible."""
+def run_tasks(model: Model, tasks: Sequence[BenchmarkTask], n_threads: int) -> Iterator[TaskRun]:
+    """Yield a model's result on each task that it can do.
+
+    BLAS and OpenMP threads are limited, so that results are reproducible.
+    """
     from threadpoolctl import threadpool_limits
 
     for task in tasks:
         with threadpool_limits(n_threads, "blas"), threadpool_limits(1, "openmp"):
-            yield run_task(encoder, task)
+            if (encoder := model.for_task(task)) is not None:
+                yield run_task(encoder, task)
 
 
-def run_task(encoder: LookupEncoder, task: BenchmarkTask) -> TaskRun:
+def run_task(encoder: Any, task: BenchmarkTask) -> TaskRun:
     """Evaluate one model on one task.
+
+    Args:
+        encoder: The model's encoder, from `Model.for_task`.
+        task: The task.
 
     Raises:
         StageError: mteb's main score differs from the mean of the scores per prediction.
@@ -165,7 +171,7 @@ def quiet_libraries() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _without_times(result: Any, encoder: LookupEncoder) -> dict[str, Any]:
+def _without_times(result: Any, encoder: Any) -> dict[str, Any]:
     """Return the result without values that depend on the time or the machine."""
     tree: dict[str, Any] = result.model_dump(mode="json", exclude=TIMES)
     for subsets in tree["scores"].values():
@@ -180,7 +186,7 @@ class BenchmarkRun:
     """The results of several models on the same tasks.
 
     Attributes:
-        scores: Main scores by model, task kind and task, to four decimals.
+        scores: Main scores by model, task kind and task, to four decimals; no model that can do none of the tasks.
         predictions: Table with one row per task, variant, model, seed and example.
         results: mteb's results by model and task, without times and without variants.
         missing: By model, the number of inputs without an embedding. Their embeddings are zero vectors.
@@ -197,7 +203,7 @@ class BenchmarkRun:
 
 
 def run_benchmark(
-    encoders: Iterable[LookupEncoder],
+    encoders: Iterable[Model],
     built: Sequence[BenchmarkTask],
     tasks: Mapping[str, TaskParams],
     n_threads: int,
@@ -219,7 +225,7 @@ def run_benchmark(
     for encoder in encoders:
         name = encoder.name
         scores[name], results[name], slices[name] = {}, {}, {}
-        missing[name], models[name] = encoder.n_missing, encoder.mteb_model_meta
+        done = 0
         for done, run in enumerate(run_tasks(encoder, built, n_threads), 1):
             score = round(run.score, 4)
             if run.variant:
@@ -230,6 +236,12 @@ def run_benchmark(
             own = {"task": run.task, "variant": run.variant, "model": name}
             predictions.append(run.predictions.assign(**own))
             progress(f"evaluate {name}", done, len(built), score=run.score)
+        if done < len(built):
+            progress(f"evaluate {name}", len(built), len(built))  # a rival cannot do all tasks
+        missing[name] = encoder.n_missing
+        if done:
+            models[name] = encoder.mteb_model_meta
+    scores = {name: kinds for name, kinds in scores.items() if kinds}
     table = pd.concat(predictions, ignore_index=True)
     slices = {name: by_task for name, by_task in slices.items() if by_task}
     return BenchmarkRun(scores, table, results, missing, slices, models)

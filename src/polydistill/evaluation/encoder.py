@@ -1,15 +1,45 @@
-"""An encoder for mteb that looks up embeddings computed elsewhere.
+"""Encoders for mteb that look up embeddings, or scores of pairs, computed elsewhere.
 
 In every modality, mteb sees only the content ids of examples; see docs/decisions/0006.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from polydistill.contracts import Embeddings, FloatArray
 from polydistill.errors import DataError, ShapeError
+from polydistill.evaluation.task import BenchmarkTask
+
+
+class Model(Protocol):
+    """A model that the benchmark scores, with one encoder for all tasks or one for each.
+
+    Attributes:
+        name: The model's name.
+        revision: The revision that identifies the model's version.
+        n_missing: Number of inputs without an embedding, of the encoders that were returned so far.
+    """
+
+    name: str
+    revision: str
+    n_missing: int
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """The model as mteb's model metadata."""
+
+    def for_task(self, task: BenchmarkTask) -> Any | None:
+        """Return the encoder for a task, an `EncoderProtocol` of mteb; None if the model cannot do such tasks."""
+
+
+def model_meta(name: str, revision: str, dim: int | None = None) -> Any:
+    """Return mteb's model metadata of a model of a run."""
+    from mteb.models.model_meta import ModelMeta
+
+    known = {"name": f"polydistill/{name}", "revision": revision, "embed_dim": dim}
+    return ModelMeta.create_empty({key: one for key, one in known.items() if one is not None})
 
 QUERIES_AT_A_TIME = 256
 """Number of queries whose cosines with the whole corpus are in memory: 20 MB for a corpus of 20,000."""
@@ -54,10 +84,11 @@ class LookupEncoder:
     @property
     def mteb_model_meta(self) -> Any:
         """The name, revision and width as mteb's model metadata."""
-        from mteb.models.model_meta import ModelMeta
+        return model_meta(self.name, self.revision, self._values.shape[1])
 
-        name, dim = f"polydistill/{self.name}", self._values.shape[1]
-        return ModelMeta.create_empty({"name": name, "revision": self.revision, "embed_dim": dim})
+    def for_task(self, _task: BenchmarkTask) -> "LookupEncoder":
+        """Return this encoder: the embeddings are the same for all tasks."""
+        return self
 
     def look_up(self, ids: Iterable[str]) -> FloatArray:
         """Return the embeddings of the examples with these content ids, `(n_examples, dim)`.
@@ -132,3 +163,51 @@ class LookupEncoder:
                 ids = (self._corpus_ids[row] for row in rows)
                 found[name] = dict(zip(ids, values.tolist(), strict=True))
         return found
+
+class ScoreEncoder:
+    """Implements mteb's `EncoderProtocol` for a model that scores pairs of examples instead of embedding them.
+
+    The "embedding" of an example is its row, and `similarity` returns the scores of the pairs of rows.
+
+    Args:
+        name: The model's name.
+        revision: The revision that identifies the model's version.
+        ids: The content ids of the examples, `(n_examples,)`.
+        queries: The examples as queries, a sparse matrix `(n_examples, n_terms)`.
+        passages: The examples as passages, with the same shape; a score is the product of two rows.
+    """
+
+    n_missing = 0
+
+    def __init__(
+        self, name: str, revision: str, ids: Sequence[str], queries: Any, passages: Any
+    ) -> None:
+        self.name, self.revision = name, revision
+        self._queries, self._passages = queries, passages
+        self._rows = {content: row for row, content in enumerate(ids)}
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """The name and revision as mteb's model metadata."""
+        return model_meta(self.name, self.revision)
+
+    def encode(self, inputs: Iterable[Mapping[str, Sequence[str]]], **_: object) -> FloatArray:
+        """Return the rows of the examples, `(n_examples, 1)`: the column `text` of a batch holds content ids."""
+        rows = [self._rows[content] for batch in inputs for content in batch["text"]]
+        return np.array(rows, dtype=np.float32)[:, None]  # exact up to 16 million rows
+
+    def similarity(self, embeddings1: FloatArray, embeddings2: FloatArray) -> FloatArray:
+        """Return the scores of all pairs, `(n1, n2)`; the first examples are the queries."""
+        queries, passages = (
+            np.asarray(one).astype(int)[:, 0] for one in (embeddings1, embeddings2)
+        )
+        scores = self._queries[queries] @ self._passages[passages].T
+        return np.asarray(scores.toarray(), dtype=np.float32)
+
+    def similarity_pairwise(self, embeddings1: FloatArray, embeddings2: FloatArray) -> FloatArray:
+        """Return the scores of corresponding rows, `(n,)`."""
+        queries, passages = (
+            np.asarray(one).astype(int)[:, 0] for one in (embeddings1, embeddings2)
+        )
+        products = self._queries[queries].multiply(self._passages[passages])
+        return np.asarray(products.sum(axis=1), dtype=np.float32).ravel()

@@ -109,12 +109,14 @@ class BenchmarkTask:
         mteb: An instance of one of mteb's AbsTask classes, with its data loaded.
         predictions: Converts the predictions that mteb saves to a table with the columns `example, seed, prediction, target,
             score`. The mean of `score` is the main score (see `statistics.influence`).
+        source: The rows that the task was built from.
         variant: The perturbation of the scored texts; empty for the task as it is.
     """
 
     name: str
     mteb: Any
     predictions: Callable[[Any], pd.DataFrame]
+    source: TaskSource
     variant: str = ""
 
 
@@ -155,7 +157,7 @@ def local_task(
     task.dataset, task.data_loaded = dataset, True
     if model is not None:
         task.evaluator_model = model
-    return BenchmarkTask(source.name, task, predictions)
+    return BenchmarkTask(source.name, task, predictions, source)
 
 
 class ProbeFittedOnce:

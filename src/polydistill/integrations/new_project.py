@@ -32,6 +32,8 @@ NOT_OF_A_PROJECT = (
 )
 """Dependencies of stages in this repository only: its own code, and the data that its recipes fetch."""
 SLOW_TEACHERS = frozenset({"e5-small"})
+RIVALS = frozenset({"wordllama"})
+"""Known models that a student may be compared with, but should not learn from."""
 LEAST_BATCH, BATCHES = 32, 16
 """The minimum batch size, and the target number of batches per epoch for a small corpus."""
 PATIENCE = 4
@@ -198,7 +200,8 @@ def settings(
         held_out=round(max(0.05, min(MOST_HELD_OUT, HELD_OUT_ROWS / n_corpus)), 2),
         task=task,
         n_test=n_test,
-        teachers=known_teachers(modality),
+        teachers=[name for name in known_teachers(modality) if name not in RIVALS],
+        rivals=[name for name in known_teachers(modality) if name in RIVALS],
         slow_teachers=SLOW_TEACHERS,
         training=scaled_training(modality, n_corpus),
         noise=round(1 / max(n_test, 1) ** 0.5, 3),

@@ -91,6 +91,10 @@ class Layout:
             if folder.is_dir() and folder.name not in active and not folder.name.startswith(".")
         ]
 
+    def unavailable(self, rival: str) -> Path:
+        """Return the file that holds the reason why a rival could not embed the benchmark inputs."""
+        return self.embeddings("benchmark", rival) / "unavailable.json"
+
     def warm_start(self, sha256: str) -> Path:
         """Return the folder of an imported version, with `student` and `heads`; its name is the start of `sha256`."""
         return self.root / "adopted" / self.modality / sha256[:16]

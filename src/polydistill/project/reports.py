@@ -77,6 +77,12 @@ class Judged(Report):
     student_sha256: str = ""
 
 
+class Unavailable(Report):
+    """The keys of `unavailable.json`."""
+
+    reason: str
+
+
 class LocalStatus(Report):
     """The keys of `status.json`."""
 
@@ -85,6 +91,7 @@ class LocalStatus(Report):
 
 SHAPES: dict[str, TypeAdapter[Any]] = {
     "distill": TypeAdapter(Distillation),
+    "embed-rival": TypeAdapter(Unavailable),
     "evaluate": TypeAdapter(dict[str, dict[str, dict[str, float]]], config=CONFIG),
     "fetch-data": TypeAdapter(LocalStatus),
     "promote": TypeAdapter(Judged),

@@ -103,8 +103,8 @@ def _link_own_files(root: Path, folder: Path, params: Params) -> None:
     for block in blocks:
         named += [task.path for task in block.tasks.values()]
         named += block.student.options.values()
-        for teacher in block.teachers.values():
-            named += teacher.options.values()
+        for row in (*block.teachers.values(), *block.rivals.values()):
+            named += row.options.values()
     for first in {Path(one).parts[0] for one in named if isinstance(one, str) and Path(one).parts}:
         source, link = root / first, folder / first
         is_own = first in OF_WORKSPACE or first.startswith(".") or os.path.lexists(link)

@@ -218,7 +218,7 @@ class _Run:
         active = params.enabled_teachers(modality)
         if teacher not in active:
             raise UnknownNameError("enabled teacher", teacher, active)
-        _require_valid(self.layout)
+        require_valid(self.layout)
         kind, row = MODALITIES.get(modality)(), active[teacher]
         self.source = build_teacher(teacher, row.family, row.options, params.threads, params.device)
         tasks = read_tasks(root, self.block.tasks, kind)
@@ -251,7 +251,7 @@ class _Run:
             shard_rows=self.block.store.shard_rows,
             basis=self.basis,
             checksums=self.checksums[part],
-            progress=partial(_report_part, self._progress, part),
+            progress=partial(report_part, self._progress, part),
         )
 
     def lacking(self) -> dict[str, Extraction]:
@@ -278,12 +278,16 @@ class _Run:
             self.source,
             variance,
             engine=engine,
-            progress=partial(_report_part, self._progress, "sample"),
+            progress=partial(report_part, self._progress, "sample"),
         )
 
 
-def _require_valid(layout: Layout) -> None:
-    """Raise `StageError` if the data has not passed validation."""
+def require_valid(layout: Layout) -> None:
+    """Check that the data has passed validation.
+
+    Raises:
+        StageError: It has not, or its report is damaged.
+    """
     path = layout.validation
     if not path.exists():
         raise StageError(f"No {path}: run `polydistill validate {layout.modality}` first.")
@@ -338,7 +342,7 @@ def _known_ids(teacher: Teacher, corpus: StoredCorpus) -> list[str]:
     return list(first.reindex(table.index).fillna(table["id"]))
 
 
-def _report_part(
+def report_part(
     progress: Progress, part: str, what: str, done: int, total: int, **figures: float
 ) -> None:
     """Report progress under the name of the part: corpus or benchmark."""

@@ -1,4 +1,4 @@
-"""The evaluate stage: scores the student, the undistilled student and the teachers on the benchmark tasks."""
+"""The evaluate stage: scores the student, the undistilled student, the teachers and the rivals on benchmark tasks."""
 
 import hashlib
 import json
@@ -15,26 +15,31 @@ import pyarrow.parquet as pq
 
 from polydistill.config.device import device_for
 from polydistill.config.environment import use_threads
-from polydistill.config.params import Params
-from polydistill.contracts import Embeddings, Modality, Progress, silent
+from polydistill.config.params import ModalityParams, Params
+from polydistill.contracts import Embeddings, Example, Modality, Progress, silent
+from polydistill.data.corpora import open_corpus
 from polydistill.data.ids import unpack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import benchmark_inputs, read_tasks
-from polydistill.embeddings.store import open_embeddings
+from polydistill.embeddings.store import open_corpus_embeddings, open_embeddings
 from polydistill.errors import StoreError, UnknownNameError
 from polydistill.evaluation.benchmark import BenchmarkRun, build_tasks, run_benchmark
-from polydistill.evaluation.encoder import LookupEncoder
+from polydistill.evaluation.encoder import LookupEncoder, Model
 from polydistill.evaluation.mteb_results import result_files
 from polydistill.evaluation.predictions import MIN_TEST_EXAMPLES, count_test_examples
+from polydistill.evaluation.rivals import RIVALS, RivalData, TeacherTables
 from polydistill.evaluation.statistics.kinds import Scores, kind_means
 from polydistill.project.files import put_in_place, write_atomic
 from polydistill.project.layout import Layout
-from polydistill.students import encode, load_student, weights_digest
+from polydistill.project.reports import read_report
+from polydistill.students import encode, load_student, read_student_card, weights_digest
 
 COLUMNS = ("task", "variant", "example", "seed", "model", "prediction", "target", "score")
 NUMBERS = {"seed": pa.int64(), "score": pa.float64()}
 PREDICTIONS = pa.schema([(name, NUMBERS.get(name, pa.string())) for name in COLUMNS])
 STUDENTS = ("student", "undistilled")
+FITTED_ROWS = 10_000
+"""Maximum number of rows of the corpus, at regular intervals, that computed rivals are fitted to."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,13 @@ class EvaluateReport:
     """The result of the evaluate stage.
 
     Attributes:
-        models: `student`, `undistilled` and the enabled teachers, in that order.
+        models: `student`, `undistilled`, the enabled teachers and the rivals, in that order.
         scores: Main scores by model, task kind and task, to four decimals.
         means: Mean scores by model and task kind.
         skipped: Third-party tasks that are missing, with the reason.
         labels_seen: By task, the teachers whose weights were trained on its labels. For students distilled from
             these teachers, the gate ignores the score on that task.
+        unavailable: Rivals without embeddings, with the reason.
         missing: By model, the number of inputs without an embedding; they count as zero vectors.
         n_inputs: Number of distinct inputs of all tasks.
         n_predictions: Number of rows of `predictions.parquet`.
@@ -60,6 +66,7 @@ class EvaluateReport:
     means: dict[str, dict[str, float]]
     skipped: dict[str, str]
     labels_seen: dict[str, tuple[str, ...]]
+    unavailable: dict[str, str]
     missing: dict[str, int]
     n_inputs: int
     n_predictions: int
@@ -84,8 +91,8 @@ def evaluate(
         root: The project folder.
         params: The project's parameters.
         modality: A block of the parameters.
-        models: The models to score, from `student`, `undistilled` and the enabled teachers. If None, the models in
-            `evaluation.models` are scored.
+        models: The models to score, from `student`, `undistilled`, the enabled teachers and the rivals. If None, the
+            models in `evaluation.models` are scored.
         verify: Whether to read all files again to compare their checksums, also those that have not changed since.
         progress: Called after each task of each model.
 
@@ -94,11 +101,13 @@ def evaluate(
         MissingExtraError: mteb is not installed.
         MissingDataError: The student, or a task's file that is not third-party data, is missing.
         DataError: No task is available, or a task's rows cannot be probed.
-        StoreError: A teacher's embeddings are damaged or lack an input.
+        StoreError: A teacher's or rival's embeddings are damaged or lack an input.
     """
     layout, block = Layout(root, modality), params.modality(modality)
     wanted = _wanted(params, modality, models or block.evaluation.models)
-    active = params.enabled_teachers(modality)
+    unavailable = unavailable_rivals(layout, block)
+    wanted = [name for name in wanted if name not in unavailable]
+    active = {*block.enabled_teachers, *block.enabled_rivals}
     for folder, target in layout.disabled_embeddings("benchmark", active):
         put_in_place(folder, target)  # the embed stage can reuse them from there
     kind = MODALITIES.get(modality)()
@@ -117,6 +126,7 @@ def evaluate(
         means=kind_means(run.scores),
         skipped={name: reason for name in block.tasks if name not in frames},
         labels_seen=params.labels_seen(modality),
+        unavailable=unavailable,
         missing=run.missing,
         n_inputs=len(inputs),
         n_predictions=len(run.predictions),
@@ -126,12 +136,23 @@ def evaluate(
 
 
 def _wanted(params: Params, modality: str, models: Collection[str] | None) -> list[str]:
-    """Return the names of the requested models, students first."""
-    known = [*STUDENTS, *params.enabled_teachers(modality)]
+    """Return the names of the requested models: students, teachers, rivals."""
+    block = params.modality(modality)
+    known = [*STUDENTS, *block.enabled_teachers, *block.enabled_rivals, *block.evaluation.rivals]
     for name in models or ():
         if name not in known:
             raise UnknownNameError("model", name, known)
     return [name for name in known if models is None or name in models]
+
+
+def unavailable_rivals(layout: Layout, block: ModalityParams) -> dict[str, str]:
+    """Return the enabled rivals that have no embeddings, with the reason that their stage has noted."""
+    notes = {name: layout.unavailable(name) for name in block.enabled_rivals}
+    return {
+        name: read_report(note, "embed-rival")["reason"]
+        for name, note in notes.items()
+        if note.exists()
+    }
 
 
 def _encoders(
@@ -142,12 +163,19 @@ def _encoders(
     inputs: pd.DataFrame,
     *,
     verify: bool,
-) -> Iterator[LookupEncoder]:
-    """Yield the models one at a time; student embeddings are computed, teacher embeddings are read from the store."""
+) -> Iterator[Model]:
+    """Yield the models one at a time.
+
+    Student embeddings are computed, those of teachers and rivals are read from the store, computed rivals are fitted.
+    """
     use_threads(params.threads)
     ids, examples = inputs["id"].tolist(), inputs[kind.column].tolist()
     students = {"student": layout.student, "undistilled": layout.undistilled}
+    computed = params.modality(layout.modality).evaluation.rivals
     for name in wanted:
+        if name in computed:
+            yield RIVALS.get(name)(_rival_data(layout, params, kind, ids, examples, verify=verify))
+            continue
         if name in students:
             values = encode(load_student(students[name], device_for(params.device)), examples)
             embeddings = Embeddings(values, np.ones(len(ids), dtype=np.bool_))
@@ -157,6 +185,37 @@ def _encoders(
             text = json.dumps(dict(identity), sort_keys=True)
             revision = hashlib.sha256(text.encode()).hexdigest()
         yield LookupEncoder(name, revision, ids, embeddings)
+
+
+def _rival_data(
+    layout: Layout,
+    params: Params,
+    kind: Modality,
+    ids: Sequence[str],
+    examples: Sequence[Example],
+    *,
+    verify: bool,
+) -> RivalData:
+    """Return what computed rivals read; the embeddings of teachers are read only by a rival that needs them."""
+    teachers = list(params.enabled_teachers(layout.modality))
+
+    def tables() -> dict[str, TeacherTables]:
+        sums = layout.checksums("corpus", verify=verify)
+        block = params.modality(layout.modality)
+        corpus = open_corpus(layout.corpus, block.corpus, kind, sums)
+        stored = open_corpus_embeddings(
+            layout.corpus_embeddings(teachers),
+            corpus.ids,
+            {name: layout.checksums(f"corpus-{name}", verify=verify) for name in teachers},
+        )
+        rows = np.arange(0, len(corpus.ids), -(-len(corpus.ids) // FITTED_ROWS))
+        found = {}
+        for name, one in stored.items():
+            benchmark, identity = stored_embeddings(layout, name, ids, verify=verify)
+            found[name] = TeacherTables(identity, one.take(rows), benchmark)
+        return found
+
+    return RivalData(ids, examples, read_student_card(layout.student).dim, tables)
 
 
 def stored_embeddings(

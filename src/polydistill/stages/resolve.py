@@ -6,6 +6,7 @@ from polydistill.config.params import Params
 from polydistill.data.modalities import MODALITIES
 from polydistill.data.weights import PACKAGE, WHEEL, locate
 from polydistill.errors import MissingDataError, UnknownNameError, located
+from polydistill.evaluation.rivals import RIVALS
 from polydistill.evaluation.tasks import BENCHMARKS
 from polydistill.teachers import TEACHERS, build_teacher
 from polydistill.training.plug_ins import PLUGINS, check_method
@@ -23,9 +24,15 @@ def resolve(params: Params, modality: str) -> None:
     """
     block = params.modality(modality)
     MODALITIES.get(modality)
-    for name, teacher in block.teachers.items():
-        with located(f"{modality}.teachers.{name}"):
-            TEACHERS.check(teacher.family, teacher.options)
+    for key, rows in (("teachers", block.teachers), ("rivals", block.rivals)):
+        for name, row in rows.items():
+            with located(f"{modality}.{key}.{name}"):
+                TEACHERS.check(row.family, row.options)
+    for name in block.evaluation.rivals:
+        if name not in RIVALS.names():
+            raise UnknownNameError(
+                f"computed rival in {modality}.evaluation.rivals", name, RIVALS.names()
+            )
     check_method(block, modality)
     for task in block.tasks.values():
         if task.kind not in BENCHMARKS.names():
@@ -33,7 +40,7 @@ def resolve(params: Params, modality: str) -> None:
 
 
 def check_files(params: Params, modality: str) -> None:
-    """Check `data.dvc` and the files of the student and the enabled teachers, relative to the working directory.
+    """Check `data.dvc` and the files of the student and of enabled teachers and rivals, relative to the working directory.
 
     Precomputed tables are read, and the identities of the other teachers are computed. Files of packages and wheels are
     not checked: embeddings of such a teacher can be in DVC's cache.
@@ -45,17 +52,20 @@ def check_files(params: Params, modality: str) -> None:
         raise MissingDataError(
             f"No data.dvc in {Path.cwd()}, which identifies the data of a version: run `dvc add data`."
         )
-    for name, row in params.enabled_teachers(modality).items():
+    block = params.modality(modality)
+    rows = {f"teachers.{name}": (name, row) for name, row in block.enabled_teachers.items()}
+    rows |= {f"rivals.{name}": (name, row) for name, row in block.enabled_rivals.items()}
+    for key, (name, row) in rows.items():
         if not row.files:
             continue
-        with located(f"{modality}.teachers.{name}"):
+        with located(f"{modality}.{key}"):
             teacher = build_teacher(name, row.family, row.options, params.threads, params.device)
             dict(teacher.identity)
             if check := getattr(teacher, "check", None):
                 check()
             if teacher.by_id:
                 teacher.embed([])
-    options = params.modality(modality).student.options
+    options = block.student.options
     for key in STUDENT_FILES:
         source = options.get(key)
         is_on_hub = key != "tokenizer" and options.get("revision") is not None
@@ -71,4 +81,4 @@ def option_defaults(key: str, name: str) -> dict[str, object]:
         >>> option_defaults("loss", "beta-nll")
         {'beta': 0.5}
     """
-    return (TEACHERS if key == "teachers" else PLUGINS[key]).option_defaults(name)
+    return (TEACHERS if key in {"teachers", "rivals"} else PLUGINS[key]).option_defaults(name)

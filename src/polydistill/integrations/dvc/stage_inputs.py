@@ -66,7 +66,8 @@ def _named(root: Path, stage: str) -> tuple[list[str], list[str]]:
     name, _, key = stage.partition("@")
     graph = yaml.safe_load((root / "dvc.yaml").read_bytes())["stages"]
     entry: Mapping[str, Any] = graph[name].get("do", graph[name])
-    item: Any = _params(root)["enabled"]["embed"][key] if name == "embed" else key
+    pairs = {"embed": "embed", "embed-rival": "rivals"}.get(name)
+    item: Any = _params(root)["enabled"][pairs][key] if pairs else key
 
     def filled(template: str) -> str:
         return ITEM.sub(lambda match: item if match[1] is None else item[match[1]], template)

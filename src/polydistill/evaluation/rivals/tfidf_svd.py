@@ -1,0 +1,80 @@
+"""Term weights with latent semantic analysis, fitted to each task: what a classical pipeline without any model reaches."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polydistill.contracts import Embeddings
+from polydistill.errors import DataError
+from polydistill.evaluation.encoder import LookupEncoder, model_meta
+from polydistill.evaluation.rivals import RIVALS, RivalData, revision_of
+from polydistill.evaluation.rivals._texts import WORD, require_texts, texts_of
+from polydistill.evaluation.task import BenchmarkTask
+
+COMPONENTS = 256
+NGRAMS = (1, 2)
+
+
+@RIVALS.register("tfidf-svd")
+class TfidfSvd:
+    """TF-IDF of words and pairs of words, reduced by a truncated singular value decomposition.
+
+    It is fitted to the training split of a task with a probe; to the corpus of a retrieval task; and to all texts of any
+    other task, without labels. A text without known words counts as missing.
+
+    References:
+        Deerwester et al. 1990, "Indexing by latent semantic analysis".
+    """
+
+    name = "tfidf-svd"
+
+    def __init__(self, data: RivalData) -> None:
+        require_texts(self.name, data)
+        self.revision = revision_of(
+            rival=self.name, components=COMPONENTS, ngrams=NGRAMS, version=1
+        )
+        self.n_missing = 0
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """See `encoder.Model.mteb_model_meta`."""
+        return model_meta(self.name, self.revision)
+
+    def for_task(self, task: BenchmarkTask) -> LookupEncoder:
+        """Fit the rival to a task and return its embeddings of the task's texts.
+
+        Raises:
+            DataError: No text of the task has a word.
+        """
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        texts = texts_of(task.source, task.source.frame)
+        weights = TfidfVectorizer(
+            ngram_range=NGRAMS, token_pattern=WORD, sublinear_tf=True, dtype=np.float32
+        )
+        try:
+            fitted = weights.fit_transform(texts_of(task.source, fitted_rows(task)).values())
+        except ValueError as error:  # an empty vocabulary
+            raise DataError(f"{self.name} on task {task.name!r}: {error}.") from error
+        terms = weights.transform(texts.values())
+        if (width := min(COMPONENTS, *fitted.shape)) < fitted.shape[1]:
+            svd = TruncatedSVD(width, random_state=0).fit(fitted)
+            values = svd.transform(terms)
+        else:
+            values = terms.toarray()
+        present = np.diff(terms.indptr) > 0
+        embeddings = Embeddings(np.asarray(values, dtype=np.float32), present)
+        encoder = LookupEncoder(self.name, self.revision, list(texts), embeddings)
+        self.n_missing += encoder.n_missing
+        return encoder
+
+
+def fitted_rows(task: BenchmarkTask) -> pd.DataFrame:
+    """Return the rows that a rival may be fitted to: those with the split `train` or the role `corpus`, or all."""
+    if "train" in task.mteb.dataset:
+        return task.source.rows("split", "train")
+    if "role" in task.source.frame:
+        return task.source.rows("role", "corpus")
+    return task.source.frame
