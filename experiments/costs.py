@@ -63,10 +63,11 @@ def costs(root: Path, params: Params, modality: str) -> CostsReport:
         MissingDataError: The student, the corpus or `scores.json` is missing.
         DataError: The scores do not belong to these parameters.
     """
-    layout, tasks = Layout(root, modality), params.modality(modality).tasks
+    layout, block = Layout(root, modality), params.modality(modality)
+    tasks, teachers = block.tasks, list(block.enabled_teachers)
     scores = read_report(layout.scores, "evaluate")
     require_known(scores, tasks)
-    shares = shares_of_best_teacher(mean_scores(scores, tasks, []))
+    shares = shares_of_best_teacher(mean_scores(scores, tasks, teachers), teachers)
     by_model = {str(model): known(row) for model, row in shares.iterrows()}
     sizes = model_sizes(root, params, modality)
     models = tuple(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pandas as pd
 
@@ -138,7 +139,8 @@ class TrialStore:
     def _key_content(self, trial: Trial) -> dict[str, object]:
         params, block = trial.params, trial.params.modality(self._modality)
         # the digests of the embeddings already cover the settings of teachers and store
-        excluded = {*NOT_AFFECTING_SCORES, "store", "teachers"}
+        excluded: dict[str, Any] = dict.fromkeys((*NOT_AFFECTING_SCORES, "store", "teachers"), True)
+        excluded |= {"rivals": True, "evaluation": {"rivals": True}}  # a trial does not score them
         parts = PARTS if set(trial.models) - set(STUDENTS) else PARTS[:1]
         return {
             "code": trial_code([params], self._modality),

@@ -16,10 +16,11 @@ def test_the_summary_has_a_row_a_model_and_a_column_a_kind(tmp_path: Path) -> No
     summary = summarise(tmp_path, example_params(), "text")
 
     kinds = ("classification", "clustering", "regression", "sts")
-    assert summary.columns == ("model", *kinds, "mean", "parameters", "MB", "examples/s")
+    assert summary.columns == ("model", "role", *kinds, "mean", "parameters", "MB", "examples/s")
     assert [row[0] for row in summary.rows] == list(MODELS)
     assert all(len(row) == len(summary.columns) for row in summary.rows)
-    assert summary.rows[0][6] == 480
+    assert [row[1] for row in summary.rows[:3]] == ["student", "undistilled", "teacher"]
+    assert summary.rows[0][7] == 480
     assert summary.rows[0][-1] is None
     assert summary.verdict == "Promoted: the student is champion."
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from polydistill.errors import MissingDataError
 from polydistill.project.card import damaged
+from polydistill.project.layout import Layout
 
 Json = dict[str, Any]
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
@@ -120,6 +122,20 @@ def read_report(path: Path, stage: str) -> Json:
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, error, f"run the {stage} stage again") from error
     return content
+
+
+def unavailable_rivals(layout: Layout, rivals: Iterable[str]) -> dict[str, str]:
+    """Return the rivals that have no embeddings, with the reason that the embed-rival stage has noted.
+
+    Raises:
+        DataError: A note is damaged.
+    """
+    notes = {name: layout.unavailable(name) for name in rivals}
+    return {
+        name: read_report(note, "embed-rival")["reason"]
+        for name, note in notes.items()
+        if note.exists()
+    }
 
 
 def _finite(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Sizes of the student and its teachers, read from files, and their speeds, measured on this machine."""
+"""Sizes of the student, its teachers and its rivals, read from files, and their speeds, measured on this machine."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Measured:
     """The measured speed of one model.
 
     Attributes:
-        model: `student`, or a teacher's name.
+        model: `student`, or the name of a teacher or rival.
         examples_per_s: The best speed of two repetitions, or of one for a slow model; None if not measured.
         n_examples: Number of examples per repetition; smaller for a slow model.
         problem: The reason why the speed was not measured; empty if it was.
@@ -83,7 +83,7 @@ CACHED = TypeAdapter(list[Measured])
 
 
 def measure(root: Path, params: Params, modality: str) -> list[Measured]:
-    """Measure the speeds of the student and every enabled teacher, or return stored measurements.
+    """Measure the speeds of the student and of every enabled teacher and rival, or return stored measurements.
 
     Measurements are stored in `.polydistill/`. They are valid for the same weights, parameters and machine.
 
@@ -122,7 +122,7 @@ def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
     chosen = np.random.default_rng(params.seed).permutation(len(corpus))[:N_EXAMPLES]
     use_threads(params.threads)
     student = load_student(layout.student, device_for(params.device))
-    teachers = enabled_teachers(params, modality)
+    teachers = enabled_teachers(params, modality) | enabled_rivals(params, modality)
     models: dict[str, Answer] = {STUDENT: lambda batch: encode(student, batch)}
     models |= {name: one.embed for name, one in teachers.items() if not one.by_id}
     looked_up = [Measured(name, None, 0, BY_ID) for name, one in teachers.items() if one.by_id]
@@ -131,9 +131,18 @@ def _measure_all(root: Path, params: Params, modality: str) -> list[Measured]:
 
 def enabled_teachers(params: Params, modality: str) -> dict[str, Teacher]:
     """Return the enabled teachers by name, without loading their weights."""
+    return _built(params, params.enabled_teachers(modality))
+
+
+def enabled_rivals(params: Params, modality: str) -> dict[str, Teacher]:
+    """Return the enabled rivals by name, without loading their weights."""
+    return _built(params, params.modality(modality).enabled_rivals)
+
+
+def _built(params: Params, rows: Mapping[str, TeacherParams]) -> dict[str, Teacher]:
     return {
         name: build_teacher(name, row.family, row.options, params.threads, params.device)
-        for name, row in params.enabled_teachers(modality).items()
+        for name, row in rows.items()
     }
 
 
@@ -165,13 +174,14 @@ def _measure_in_turn(models: dict[str, Answer], examples: Sequence[Example]) -> 
 
 def _key(layout: Layout, params: Params) -> str:
     """Return a hash of everything that the measurements depend on."""
-    teachers = params.enabled_teachers(layout.modality)
+    block = params.modality(layout.modality)
+    teachers = block.enabled_teachers | block.enabled_rivals
     known = {
         "format": FORMAT,
         "student": weights_digest(layout.student) if (layout.student / CARD).exists() else None,
         "teachers": {name: row.model_dump(mode="json") for name, row in teachers.items()},
         "threads": params.threads,
-        "corpus": params.modality(layout.modality).corpus.model_dump(mode="json"),
+        "corpus": block.corpus.model_dump(mode="json"),
         "machine": [platform.machine(), _processor(), os.cpu_count()],
     }
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
@@ -186,11 +196,13 @@ def _processor() -> str:
 
 
 def model_sizes(root: Path, params: Params, modality: str) -> dict[str, Size]:
-    """Return the size of the student, of the undistilled student, and of each enabled teacher."""
-    layout, rows = Layout(root, modality), params.enabled_teachers(modality)
+    """Return the size of the student, of the undistilled student, and of each enabled teacher and rival."""
+    layout, block = Layout(root, modality), params.modality(modality)
+    rows = block.enabled_teachers | block.enabled_rivals
     sizes = {STUDENT: weights_size(layout.student), UNDISTILLED: weights_size(layout.undistilled)}
-    teachers = enabled_teachers(params, modality)
-    return sizes | {name: teacher_size(rows[name], one) for name, one in teachers.items()}
+    return sizes | {
+        name: teacher_size(rows[name], one) for name, one in _built(params, rows).items()
+    }
 
 
 def teacher_size(row: TeacherParams, teacher: Teacher) -> Size:

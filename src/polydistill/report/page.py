@@ -9,10 +9,12 @@ from polydistill.config.describe import flatten
 from polydistill.config.params import ModalityParams, Params
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
+from polydistill.project.reports import unavailable_rivals
 from polydistill.report import tables
 from polydistill.report.costs import measure, model_sizes
 from polydistill.report.figures import Picture, quality_scatter, score_bars, training_curves
 from polydistill.report.gate import NAMES, gate_tables
+from polydistill.report.published import published_figures
 from polydistill.report.results import TEMPLATES, Inputs, read_inputs
 from polydistill.report.summary import usable_version, verdict_line
 
@@ -61,7 +63,11 @@ def write_report(root: Path, params: Params, modality: str, *, speed: bool = Tru
         gate=gate_tables((inputs.verdict or {}).get("rules", ())),
         rule_names=NAMES,
         overall=overall,
-        best_teacher=tables.best_teacher(means),
+        best_teacher=tables.best_teacher(means, teachers),
+        role_of=tables.role_of,
+        teachers=teachers,
+        unavailable_rivals=unavailable_rivals(layout, block.enabled_rivals),
+        published=published_figures(modality),
         n_parameters=sizes[tables.STUDENT].n_parameters,
         megabytes=megabytes,
         rates=rates,
@@ -73,7 +79,11 @@ def write_report(root: Path, params: Params, modality: str, *, speed: bool = Tru
         bars=_bars(means),
         curves=_curves(inputs, block),
         scatters=_scatters(overall, megabytes, rates),
-        unknown_sizes=[name for name in (tables.STUDENT, *teachers) if name not in megabytes],
+        unknown_sizes=[
+            name
+            for name in (tables.STUDENT, *teachers, *block.enabled_rivals)
+            if name not in megabytes
+        ],
         speeds=speeds,
         threads=params.threads,
         has_data_docs=(layout.data_docs / "index.html").exists(),

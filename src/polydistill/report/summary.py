@@ -14,7 +14,7 @@ from polydistill.project.layout import Layout
 from polydistill.report.costs import Size, known_speeds, model_sizes
 from polydistill.report.gate import DASH
 from polydistill.report.results import Inputs, read_inputs
-from polydistill.report.tables import STUDENT, mean_scores, require_known
+from polydistill.report.tables import STUDENT, mean_scores, require_known, role_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +33,7 @@ class Summary:
 
     Attributes:
         modality: The modality, which is a block of `params.yaml`.
-        columns: Names of the columns: `model`, each task kind, `mean`, `parameters`, `MB`, `examples/s`.
+        columns: Names of the columns: `model`, `role`, each task kind, `mean`, `parameters`, `MB`, `examples/s`.
         rows: One list per model, in the order of the columns; None for an unknown number.
         best: Whether each cell of `rows` is the best score of its column.
         verdict: The verdict of the gate, in one line.
@@ -57,7 +57,8 @@ def summarise(root: Path, params: Params, modality: str) -> Summary:
     layout, block = Layout(root, modality), params.modality(modality)
     inputs = read_inputs(layout)
     require_known(inputs.scores, block.tasks)
-    means = mean_scores(inputs.scores, block.tasks, list(block.enabled_teachers))
+    teachers = list(block.enabled_teachers)
+    means = mean_scores(inputs.scores, block.tasks, teachers)
     speeds = {one.model: one.examples_per_s for one in known_speeds(root, params, modality)}
     sizes = model_sizes(root, params, modality)
     rows, best = [], []
@@ -67,9 +68,9 @@ def summarise(root: Path, params: Params, modality: str) -> Summary:
         shown = [None if pd.isna(score) else round(score, 4) for score in scores]
         megabytes = size.megabytes and round(size.megabytes, 1)
         costs = (size.n_parameters, megabytes, speeds.get(str(model)))
-        rows.append((str(model), *shown, *costs))
-        best.append((False, *mark.tolist(), False, False, False))
-    columns = ("model", *means.columns, *FORMATS)
+        rows.append((str(model), role_of(str(model), teachers), *shown, *costs))
+        best.append((False, False, *mark.tolist(), False, False, False))
+    columns = ("model", "role", *means.columns, *FORMATS)
     return Summary(
         modality,
         columns,
@@ -115,10 +116,10 @@ def render(summary: Summary) -> Table:
 
     table = Table(
         *(
-            Column(name, justify="left" if name == "model" else "right", no_wrap=True)
+            Column(name, justify="left" if name in {"model", "role"} else "right", no_wrap=True)
             for name in summary.columns
         ),
-        title=f"Student and teachers: {summary.modality}",
+        title=f"Student, teachers and rivals: {summary.modality}",
         caption=summary.verdict,
     )
     for row, best in zip(summary.rows, summary.best, strict=True):

@@ -1,6 +1,6 @@
 """Tables of scores, in which a missing score is NaN."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 
 import pandas as pd
@@ -33,9 +33,21 @@ def require_known(scores: Scores, tasks: Mapping[str, TaskParams]) -> None:
 
 
 def model_order(scores: Scores, teachers: Sequence[str]) -> list[str]:
-    """Return the models of `scores` in order: student, undistilled, teachers as in `params.yaml`, then others."""
+    """Return the models of `scores` in order: student, undistilled, teachers as in `params.yaml`, then the rivals."""
     known = [name for name in (STUDENT, UNDISTILLED, *teachers) if name in scores]
-    return [*known, *sorted(set(scores) - set(known))]
+    return [*known, *(name for name in scores if name not in known)]
+
+
+def role_of(model: str, teachers: Collection[str]) -> str:
+    """Return `student`, `undistilled`, `teacher` or, for any other model, `rival`.
+
+    Examples:
+        >>> [role_of(name, ["minilm-l6"]) for name in ("student", "minilm-l6", "bm25")]
+        ['student', 'teacher', 'rival']
+    """
+    if model in {STUDENT, UNDISTILLED}:
+        return model
+    return "teacher" if model in teachers else "rival"
 
 
 def task_scores(
@@ -74,16 +86,16 @@ def mean_scores(
     return by_kind.T
 
 
-def best_teacher(means: pd.DataFrame) -> str | None:
+def best_teacher(means: pd.DataFrame, teachers: Collection[str]) -> str | None:
     """Return the teacher with the highest mean, or None if no teacher has a mean."""
-    teachers = means.drop(index=[STUDENT, UNDISTILLED], errors="ignore")
-    scored = teachers[MEAN].dropna() if MEAN in teachers else teachers
+    rows = means[means.index.isin(teachers)]
+    scored = rows[MEAN].dropna() if MEAN in rows else rows
     return None if scored.empty else str(scored.idxmax())
 
 
-def shares_of_best_teacher(means: pd.DataFrame) -> pd.DataFrame:
+def shares_of_best_teacher(means: pd.DataFrame, teachers: Collection[str]) -> pd.DataFrame:
     """Return the means divided by the highest teacher's mean in each column; NaN if that is not above 0."""
-    best = means.drop(index=[STUDENT, UNDISTILLED], errors="ignore").max()
+    best = means[means.index.isin(teachers)].max()
     return means / best.where(best > 0)
 
 

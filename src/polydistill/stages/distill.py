@@ -97,7 +97,7 @@ def _work_folder(
     block = params.modality(layout.modality)
     inputs = {name: [one.identity, one.ids_sha256()] for name, one in stored.items()}
     settings = block.model_dump(
-        mode="json", exclude={*NOT_AFFECTING_SCORES, "tasks", "evaluation", "teachers"}
+        mode="json", exclude={*NOT_AFFECTING_SCORES, "tasks", "evaluation", "rivals", "teachers"}
     )
     split = hashlib.sha256(held_out.tobytes()).hexdigest()
     code = stage_code(["distill"], [params], layout.modality)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from polydistill.config.device import device_for
 from polydistill.config.environment import use_threads
-from polydistill.config.params import ModalityParams, Params
+from polydistill.config.params import Params
 from polydistill.contracts import Embeddings, Example, Modality, Progress, silent
 from polydistill.data.corpora import open_corpus
 from polydistill.data.ids import unpack_ids
@@ -31,7 +31,7 @@ from polydistill.evaluation.rivals import RIVALS, RivalData, TeacherTables
 from polydistill.evaluation.statistics.kinds import Scores, kind_means
 from polydistill.project.files import put_in_place, write_atomic
 from polydistill.project.layout import Layout
-from polydistill.project.reports import read_report
+from polydistill.project.reports import unavailable_rivals
 from polydistill.students import encode, load_student, read_student_card, weights_digest
 
 COLUMNS = ("task", "variant", "example", "seed", "model", "prediction", "target", "score")
@@ -105,7 +105,7 @@ def evaluate(
     """
     layout, block = Layout(root, modality), params.modality(modality)
     wanted = _wanted(params, modality, models or block.evaluation.models)
-    unavailable = unavailable_rivals(layout, block)
+    unavailable = unavailable_rivals(layout, block.enabled_rivals)
     wanted = [name for name in wanted if name not in unavailable]
     active = {*block.enabled_teachers, *block.enabled_rivals}
     for folder, target in layout.disabled_embeddings("benchmark", active):
@@ -143,16 +143,6 @@ def _wanted(params: Params, modality: str, models: Collection[str] | None) -> li
         if name not in known:
             raise UnknownNameError("model", name, known)
     return [name for name in known if models is None or name in models]
-
-
-def unavailable_rivals(layout: Layout, block: ModalityParams) -> dict[str, str]:
-    """Return the enabled rivals that have no embeddings, with the reason that their stage has noted."""
-    notes = {name: layout.unavailable(name) for name in block.enabled_rivals}
-    return {
-        name: read_report(note, "embed-rival")["reason"]
-        for name, note in notes.items()
-        if note.exists()
-    }
 
 
 def _encoders(
