@@ -148,7 +148,10 @@ def embed(
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
-    """Embed the corpus and the benchmark inputs with one teacher, or with all; with a rival, only the inputs."""
+    """Embed the corpus and the benchmark inputs with one teacher, or with all.
+
+    A rival embeds only the benchmark inputs.
+    """
     from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
 
     with steady_inputs(ROOT):
@@ -216,11 +219,34 @@ def distill(
             show(report, as_json=as_json)
 
 
-@commands.command(epilog="Example: polydistill evaluate text")
-def evaluate(modality: Modality, *, verify: Verify = False, as_json: AsJson = False) -> None:
-    """Score student and teachers on every task."""
+@commands.command(epilog='Example: polydistill evaluate text --tasks "MTEB(eng, v2)"')
+def evaluate(
+    modality: Modality,
+    *,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A benchmark or task of mteb, from the Hugging Face hub, instead of the project's tasks; repeatable."
+        ),
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(help="With --tasks: student, or a teacher's name; repeatable [student]."),
+    ] = None,
+    verify: Verify = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score student, teachers and rivals on every task."""
+    from polydistill.errors import ParamsError
     from polydistill.integrations.dvc.stage_inputs import stage_params, steady_inputs
 
+    if tasks:
+        _evaluate_on_hub(modality, tasks, models or ["student"], as_json=as_json)
+        return
+    if models:
+        raise ParamsError(
+            "--models needs --tasks; `evaluation.models` in params.yaml selects models."
+        )
     with steady_inputs(ROOT):
         from polydistill.stages.evaluate import evaluate as run_evaluation
 
@@ -231,6 +257,26 @@ def evaluate(modality: Modality, *, verify: Verify = False, as_json: AsJson = Fa
             for details in ("scores", "n_test"):  # here the summary is enough
                 report.pop(details)
         show(report, as_json=as_json)
+
+
+def _evaluate_on_hub(modality: str, tasks: list[str], models: list[str], *, as_json: bool) -> None:
+    """Run mteb's benchmarks, print mteb's tables, and exit with an error if a task failed."""
+    from polydistill.errors import StageError
+    from polydistill.stages.hub_benchmarks import evaluate_on_hub
+
+    progress = ProgressLines("evaluate")
+    params = project_params(modality=modality)
+    found = evaluate_on_hub(ROOT, params, modality, tasks, models, progress=progress)
+    if as_json:
+        show({"scores": found.scores, "failed": found.failed}, as_json=True)
+    else:
+        for name, table in found.tables.items():
+            typer.echo(f"{name}\n{table.to_string(index=False, float_format='{:.4f}'.format)}\n")
+        for model, by_task in found.failed.items():
+            for task, reason in by_task.items():
+                typer.echo(f"{model}: no score on {task}: {reason}", err=True)
+    if any(found.failed.values()):
+        raise typer.Exit(StageError.exit_code)
 
 
 @commands.command(epilog="Example: polydistill plan text")

@@ -42,6 +42,7 @@ class Layout:
         # Predictions: task, variant, example, seed, model, prediction, target, score.
         self.predictions = self.artifacts / "predictions.parquet"
         self.mteb = self.artifacts / "mteb"  # results for mteb's `ResultCache`
+        self.mteb_benchmarks = self.artifacts / "mteb-benchmarks"  # of mteb's own benchmarks
         # Third-party tasks, which are fetched on each machine and not redistributed. `status.json` lists the fetched
         # tasks, and the missing tasks with the reasons.
         self.local = self.artifacts / "local"
