@@ -6,7 +6,6 @@ import pytest
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from polydistill.errors import DataError
 from polydistill.evaluation.benchmark import run_task
 from polydistill.evaluation.rivals.tfidf_svd import COMPONENTS, TfidfSvd, fitted_rows
 from tests.evaluation.rivals.rival_tasks import passage_frame, rival_data, task, topic_frame
@@ -40,6 +39,7 @@ def test_embeddings_are_those_of_scikit_learns_pipeline() -> None:
 
     encoder = TfidfSvd(rival_data([])).for_task(built)
 
+    assert encoder is not None
     weights = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)  # fmt: skip  # noqa: S106
     svd = TruncatedSVD(COMPONENTS, random_state=0)
     svd.fit(weights.fit_transform(frame.loc[frame["split"] == "train", "text"]))
@@ -62,12 +62,13 @@ def test_a_text_without_known_words_is_counted_as_missing() -> None:
 
     encoder = rival.for_task(task("classification", frame))
 
+    assert encoder is not None
     assert not encoder.look_up(["unheard"]).any()
     assert rival.n_missing == 1
 
 
-def test_texts_without_words_are_an_error_with_the_name_of_the_task() -> None:
+def test_a_task_without_words_has_no_score_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
     frame = topic_frame().assign(text=[f"{'!' * n}?" for n in range(60)])
 
-    with pytest.raises(DataError, match="'toy': empty vocabulary"):
-        TfidfSvd(rival_data([])).for_task(task("classification", frame))
+    assert TfidfSvd(rival_data([])).for_task(task("classification", frame)) is None
+    assert "no score on task toy: empty vocabulary" in caplog.text

@@ -1,17 +1,18 @@
 """Term weights with latent semantic analysis, fitted to each task: what a classical pipeline without any model reaches."""
 
+import logging
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Embeddings
-from polydistill.errors import DataError
 from polydistill.evaluation.encoder import LookupEncoder, model_meta
 from polydistill.evaluation.rivals import RIVALS, RivalData, revision_of
 from polydistill.evaluation.rivals._texts import WORD, require_texts, texts_of
 from polydistill.evaluation.task import BenchmarkTask
 
+LOG = logging.getLogger(__name__)
 COMPONENTS = 256
 NGRAMS = (1, 2)
 
@@ -41,12 +42,8 @@ class TfidfSvd:
         """See `encoder.Model.mteb_model_meta`."""
         return model_meta(self.name, self.revision)
 
-    def for_task(self, task: BenchmarkTask) -> LookupEncoder:
-        """Fit the rival to a task and return its embeddings of the task's texts.
-
-        Raises:
-            DataError: No text of the task has a word.
-        """
+    def for_task(self, task: BenchmarkTask) -> LookupEncoder | None:
+        """Fit the rival to a task and return its embeddings of the task's texts; None if no text has a word."""
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -57,7 +54,8 @@ class TfidfSvd:
         try:
             fitted = weights.fit_transform(texts_of(task.source, fitted_rows(task)).values())
         except ValueError as error:  # an empty vocabulary
-            raise DataError(f"{self.name} on task {task.name!r}: {error}.") from error
+            LOG.warning("%s has no score on task %s: %s.", self.name, task.name, error)
+            return None
         terms = weights.transform(texts.values())
         if (width := min(COMPONENTS, *fitted.shape)) < fitted.shape[1]:
             svd = TruncatedSVD(width, random_state=0).fit(fitted)
