@@ -364,6 +364,8 @@ def test_a_metric_is_read_by_model_and_task(project: Path) -> None:
         "pairs": pytest.approx(report.scores["one"]["sts"]["pairs"], abs=5.1e-5)
     }
     assert not read_metric(Layout(project, "text").mteb, "recall_at_10")
+
+
 RIVALS = {"seeds": [0], "rivals": ["tfidf-svd", "bm25", "teachers-pca"]}
 
 

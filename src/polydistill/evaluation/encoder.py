@@ -41,6 +41,7 @@ def model_meta(name: str, revision: str, dim: int | None = None) -> Any:
     known = {"name": f"polydistill/{name}", "revision": revision, "embed_dim": dim}
     return ModelMeta.create_empty({key: one for key, one in known.items() if one is not None})
 
+
 QUERIES_AT_A_TIME = 256
 """Number of queries whose cosines with the whole corpus are in memory: 20 MB for a corpus of 20,000."""
 
@@ -163,6 +164,7 @@ class LookupEncoder:
                 ids = (self._corpus_ids[row] for row in rows)
                 found[name] = dict(zip(ids, values.tolist(), strict=True))
         return found
+
 
 class ScoreEncoder:
     """Implements mteb's `EncoderProtocol` for a model that scores pairs of examples instead of embedding them.

@@ -52,6 +52,17 @@ def test_mteb_ranks_with_these_scores() -> None:
     assert run.result["model_name"] == "bm25"
 
 
+def test_mteb_reranks_with_these_scores() -> None:
+    frame = passage_frame().assign(pool=["one", "two", "one", "two", "one"])
+    frame.loc[3, "label"] = "two"
+    built = task("reranking", frame)
+
+    run = run_task(Bm25(rival_data([])).for_task(built), built)
+
+    assert run.predictions["prediction"].tolist() == ["one", "two"]
+    assert run.score == 1.0
+
+
 def test_other_tasks_have_no_encoder() -> None:
     assert Bm25(rival_data([])).for_task(task("classification", topic_frame())) is None
 
