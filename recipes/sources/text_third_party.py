@@ -48,29 +48,24 @@ GENRES = {
     "r": "humor",
 }
 """The genre of a document in the Brown corpus, by the second letter of its name."""
-SENTENCES_PER_DOCUMENT, PASSAGES_PER_DOCUMENT = 6, 6
+TRAIN_PARTS, TEST_PARTS = 3, 6
+"""The numbers of sentences or passages of a document of the training and the test split."""
 PASSAGE_WORDS = 100
 """The number of words that a passage of a document has at least; it ends with a sentence."""
-RATED_ROWS = 3_400
+RATED_ROWS, RATED_TEST_SHARE = 2_200, 0.5
 
 
 def _brown(archive: Path) -> pd.DataFrame:
     """Return the first sentences of suitable length of each document. The label is the document's genre."""
-    return _of_documents(
-        archive,
-        lambda lines: [one for one in lines if 40 <= len(one) <= 300],
-        SENTENCES_PER_DOCUMENT,
-    )
+    return _of_documents(archive, lambda lines: [one for one in lines if 40 <= len(one) <= 300])
 
 
 def _brown_long(archive: Path) -> pd.DataFrame:
     """Return the first passages of each document, as `_brown` does with sentences."""
-    return _of_documents(archive, _passages, PASSAGES_PER_DOCUMENT)
+    return _of_documents(archive, _passages)
 
 
-def _of_documents(
-    archive: Path, parts: Callable[[list[str]], list[str]], most: int
-) -> pd.DataFrame:
+def _of_documents(archive: Path, parts: Callable[[list[str]], list[str]]) -> pd.DataFrame:
     found = []
     with tarfile.open(archive) as package:
         for member in sorted(package.getmembers(), key=lambda one: one.name):
@@ -79,8 +74,9 @@ def _of_documents(
             if content is None:
                 continue
             lines = content.read().decode("utf-8").splitlines()
-            texts = parts([_untagged(line) for line in lines if line.strip()])[:most]
+            texts = parts([_untagged(line) for line in lines if line.strip()])
             split = "test" if int(document[2:]) % 3 == 0 else "train"
+            texts = texts[: TEST_PARTS if split == "test" else TRAIN_PARTS]
             found += [(one, GENRES[document[1]], document, split) for one in texts]
     return pd.DataFrame(found, columns=["text", "label", "group", "split"])
 
@@ -120,7 +116,9 @@ def _vader(archive: Path, *, part: str) -> pd.DataFrame:
             "group": [f"{part}-{row[0].split('_')[0]}" for row in rows],
         }
     )
-    frame["split"] = ["test" if _share(group) < 0.3 else "train" for group in frame["group"]]
+    frame["split"] = [
+        "test" if _share(group) < RATED_TEST_SHARE else "train" for group in frame["group"]
+    ]
     order = [_share(f"{part} {text}") for text in frame["text"]]
     return frame.iloc[sorted(range(len(frame)), key=order.__getitem__)[:RATED_ROWS]]
 

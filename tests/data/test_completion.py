@@ -199,3 +199,26 @@ def test_pools_may_share_candidates_and_are_the_groups() -> None:
 def test_a_reranking_task_without_pools_is_refused() -> None:
     with pytest.raises(DataError, match="'pool'.*A query ranks the corpus rows of its pool"):
         complete_task(candidates().drop(columns="pool"), task("reranking"), TEXT)
+
+
+def test_the_first_rows_of_a_ranking_are_whole_queries_with_their_answers(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"the {role} {n}", "label": str(n), "role": role, "pool": str(n % 3)}
+        for n in range(9)
+        for role in ("query", "corpus")
+    ]
+    rows += [
+        {"text": f"other {n}", "label": f"none {n}", "role": "corpus", "pool": "x"}
+        for n in range(9)
+    ]
+    frame = pd.DataFrame(rows)
+
+    few, _ = complete_task(frame, task("retrieval", max_rows=7), TEXT)
+    many, _ = complete_task(frame, task("retrieval", max_rows=20), TEXT)
+    pools, _ = complete_task(frame, task("reranking", max_rows=13), TEXT)
+
+    assert few.groupby("label")["role"].nunique().value_counts().to_dict() == {2: 3, 1: 1}
+    assert len(few) == 7
+    assert len(many) == 20
+    assert many["label"].str.startswith("none").sum() == 2
+    assert pools["pool"].value_counts().loc[lambda sizes: sizes == 6].size == 2

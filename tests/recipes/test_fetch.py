@@ -17,6 +17,7 @@ from recipes.contracts import ThirdPartyTask
 from recipes.downloads import Package
 from recipes.fetch import fetch_data
 from recipes.modalities.text import TextRecipe
+from recipes.sources import text_third_party
 from tests.archives import make_tar, make_zip, pin
 from tests.small_data import PandasChecker, make_frames, write_project
 
@@ -85,6 +86,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name, task in TASKS.items()
     }
     monkeypatch.setattr(TextRecipe, "third_party_tasks", small)
+    monkeypatch.setattr(text_third_party, "PASSAGE_WORDS", 12)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -101,7 +103,8 @@ def set_tasks(root: Path, tasks: Mapping[str, Mapping[str, object]]) -> Params:
 
 
 def all_tasks(root: Path) -> Params:
-    kinds = {"brown-genre": "classification", "lee": "sts", "simlex": "sts", "wordsim": "sts"}
+    kinds = dict.fromkeys(("brown-genre", "brown-genre-long"), "classification")
+    kinds |= dict.fromkeys(("lee", "simlex", "wordsim"), "sts")
     return set_tasks(root, {name: one_task(name, kinds.get(name, "regression")) for name in NAMES})
 
 
@@ -204,7 +207,7 @@ def test_without_a_network_the_run_continues_and_reports_the_missing_tasks(
 
     report = fetch_data(root, params, "text")
 
-    missing = {name for name in NAMES if name == "brown-genre" or name.startswith("vader-")}
+    missing = {name for name in NAMES if name.startswith(("brown-", "vader-"))}
     assert set(report.unavailable) == missing
     assert set(report.rows) == set(NAMES) - missing
     assert "cannot be downloaded by npm" in report.unavailable["brown-genre"]

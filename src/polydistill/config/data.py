@@ -129,7 +129,7 @@ class TaskParams(Node):
     label_range: Annotated[tuple[float, float], Field(strict=False)] | None = None
     """The smallest and greatest valid label; a label out of range is an error."""
     max_rows: Rows | None = None
-    """Use the first N rows, ordered by id; null: all rows."""
+    """Use the first N rows, ordered by id, of retrieval and reranking whole queries with their answers; null: all rows."""
     column: Text | None = None
     """Column of the examples; for pairs the prefix of both columns; null: as for the corpus."""
     encoding: Encoding = UTF_8

@@ -266,7 +266,7 @@ def complete_task(
         frame, dropped = _without_repeats(kept, len(frame) - len(kept), labels)
     frame = _with_roles(frame, task)
     if task.max_rows is not None:
-        frame = frame.sort_values("id").head(task.max_rows)
+        frame = _first_rows(frame.sort_values("id"), task, task.max_rows)
     if task.kind in PAIR_KINDS:
         return frame, dropped
     if "group" not in frame:
@@ -277,6 +277,19 @@ def complete_task(
         classes = frame["label"].tolist() if task.kind in CLASS_KINDS else None
         frame = frame.assign(split=split_of(frame["group"].tolist(), classes))
     return frame, dropped
+
+
+def _first_rows(frame: pd.DataFrame, task: TaskParams, most: int) -> pd.DataFrame:
+    """Return at most `most` rows; of a ranking, whole queries with all their answers come first, then other rows."""
+    if task.kind not in RANKING_KINDS or "role" not in frame:
+        return frame.head(most)
+    key = frame["pool" if task.kind == POOLED else "label"]
+    asked = key[frame["role"] == "query"].drop_duplicates()
+    order = key.map({name: number for number, name in enumerate(asked)})
+    sizes = order.value_counts().sort_index().cumsum()
+    complete = order.isin(sizes.index[sizes <= most])
+    others = frame[order.isna()]
+    return pd.concat([frame[complete], others.head(most - int(complete.sum()))])
 
 
 def benchmark_inputs(
