@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from polydistill.report.figures import quality_scatter, score_bars, training_curves
+from polydistill.report.figures import quality_scatter, training_curves
 from tests.report.example_run import MODELS, example_history
 
-POINTS = {model: (10.0 * 2**place, 0.5 + 0.02 * place) for place, model in enumerate(MODELS)}
+POINTS = {model: (10.0 * 2**place, 50 + 2.0 * place) for place, model in enumerate(MODELS)}
 
 
 def test_each_teacher_has_a_training_curve_with_its_name_as_caption() -> None:
@@ -19,10 +19,19 @@ def test_each_teacher_has_a_training_curve_with_its_name_as_caption() -> None:
     assert "held-out from 1.950" in pictures[0].svg
 
 
+def test_restarts_by_the_guard_are_marked_in_each_curve() -> None:
+    plain, marked = (
+        training_curves(example_history(), "nats", 630, restarts)[0].svg for restarts in ((), (100, 200))
+    )
+
+    assert plain.count("var(--bad)") == 0
+    assert marked.count("var(--bad)") == 2
+
+
 def test_a_figure_has_no_date_no_fixed_colour_and_an_accessible_name() -> None:
     svg = quality_scatter("size", POINTS, "MB", "Size.").svg
 
-    assert 'role="img" aria-label="Mean score against MB: student 10 and 0.500' in svg
+    assert 'role="img" aria-label="Mean score against MB: student 10 and 50.0' in svg
     assert "<metadata" not in svg
     assert "dc:date" not in svg
     assert set(re.findall(r"(?:fill|stroke): (#\w+)", svg)) <= {"#ffffff", "#000000"}
@@ -40,7 +49,7 @@ def test_ids_of_two_figures_never_meet() -> None:
 
 def test_a_hostile_name_is_text_and_not_markup() -> None:
     name = '<script>"$x_1$"'
-    svg = score_bars("bars", {name: 0.4, "student": 0.3}, "sts").svg
+    svg = quality_scatter("size", {name: (1.0, 40.0), "student": (2.0, 30.0)}, "MB", "").svg
 
     assert "<script" not in svg
     assert "&lt;script&gt;" in svg
@@ -56,9 +65,3 @@ def test_labels_of_crowded_points_do_not_lie_on_one_another(seed: int) -> None:
     heights = [float(y) for y in re.findall(r'y="([-\d.]+)"[^>]*>model-\d', svg)]
     assert len(heights) == len(points)
     assert min(np.diff(sorted(heights))) > 6
-
-
-def test_scores_below_zero_have_bars_too() -> None:
-    svg = score_bars("bars", {"student": -0.2, "use-m3": 0.1}, "sts").svg
-
-    assert "-0.200" in svg.replace("\u2212", "-")

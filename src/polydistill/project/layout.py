@@ -58,6 +58,8 @@ class Layout:
             self.reports / "slices.json"
         )  # scores on perturbed texts by model, task and variant
         self.page = self.reports / "index.html"  # the report page
+        self.facts = self.reports / "report.json"  # all facts of the page
+        self.digest = self.reports / "report.md"  # the page in at most 40 lines, for a pull request
         self.results = root / "docs" / "results" / modality  # committed comparisons and estimates
         # Drift of the incoming corpus from the champion's corpus, and the column rules as HTML pages. These files are
         # local to this machine and not outputs of DVC.
@@ -67,6 +69,14 @@ class Layout:
         # Times, run ids and unfinished work, local to this machine; no rerun needs them.
         self.scratch = root / ".polydistill"
         self.verdict = self.scratch / "gate" / f"{modality}.json"  # the gate's last verdict
+        # Files of the version that the gate compared the challenger with: its predictions, metrics and settings.
+        self.champion = self.scratch / "gate" / f"{modality}-champion"
+        self.judged = (
+            self.scratch / "reports" / f"{modality}.json"
+        )  # the headline of each reported version
+        self.overlap = (
+            self.scratch / "reports" / f"{modality}-overlap.json"
+        )  # tasks' examples in the corpus
         self.watched = self.scratch / "watch" / f"{modality}.json"  # the last report of flows.watch
         self.run_lock = self.scratch / "run.lock"  # the project lock, held by the current run
         self.downloads = self.scratch / "downloads"  # files of package registries

@@ -22,6 +22,14 @@ class Report(BaseModel):
     model_config = CONFIG
 
 
+class Restart(Report):
+    """What is read of a restart by the divergence guard; see `training.guard.Restart`."""
+
+    step: int
+    resumed_from: int
+    reason: str
+
+
 class Distillation(Report):
     """The keys of `distill.json` that are read; see `training.distillation.DistillReport`."""
 
@@ -34,6 +42,7 @@ class Distillation(Report):
     held_out_mean: float
     diverged: bool = False
     coverage_90: dict[str, float] = {}
+    restarts: list[Restart] = []
 
 
 class Expectation(Report):

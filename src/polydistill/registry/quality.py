@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydistill.config.operations import GateParams
-from polydistill.evaluation.statistics.bootstrap import Floats, Interval, interval, resampled_means
+from polydistill.evaluation.statistics.bootstrap import (
+    Floats,
+    Interval,
+    holm,
+    interval,
+    resampled_means,
+)
 from polydistill.evaluation.statistics.kinds import OVERALL, over_kinds
 from polydistill.registry.evidence import Candidate, RuleOutcome
 
@@ -115,9 +121,6 @@ def compare(
 
     Raises:
         ShapeError: `before` and `after` of a task differ in length, or hold no finite numbers.
-
-    References:
-        Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
     kinds = {task: pair.kind for task, pair in pairs.items()}
     gains = {task: np.asarray(one.after - one.before, np.float64) for task, one in pairs.items()}
@@ -143,20 +146,6 @@ def compare(
     }
     change = interval(mean, over_kinds(draws, kinds)[OVERALL], confidence=confidence)
     return Comparison(change, mean_before, mean_after, tasks)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for multiple tests by the Holm method. The order is kept.
-
-    Examples:
-        >>> holm([0.01, 0.5, 0.03])
-        [0.03, 0.5, 0.06]
-    """
-    values = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(values, kind="stable")
-    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    adjusted: list[float] = np.minimum(stepped, 1.0)[np.argsort(order)].tolist()
-    return adjusted
 
 
 def _negative(margin: float | None) -> float | None:

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,10 @@ from matplotlib.transforms import Bbox
 from polydistill.report.tables import STUDENT, UNDISTILLED
 
 # Placeholders for CSS variables, so that a dark page has light text. No other colour in a figure may equal one.
-INK, FAINT, GRID, ACCENT, SECOND, OTHER = (f"#0102{number:02x}" for number in range(1, 7))
-NAMES = ("--ink", "--muted", "--line", "--accent", "--second", "--other")
-VARIABLES = dict(zip((INK, FAINT, GRID, ACCENT, SECOND, OTHER), NAMES, strict=True))
+COLOURS = [f"#0102{number:02x}" for number in range(1, 8)]
+INK, FAINT, GRID, ACCENT, SECOND, OTHER, ALARM = COLOURS
+NAMES = ("--ink", "--muted", "--line", "--accent", "--second", "--other", "--bad")
+VARIABLES = dict(zip(COLOURS, NAMES, strict=True))
 SETTINGS = mpl.rc_params_from_file(
     Path(__file__).with_name("figures.mplstyle"), use_default_template=False
 )
@@ -49,16 +50,31 @@ class Picture(NamedTuple):
     caption: str
 
 
-def training_curves(history: pd.DataFrame, unit: str, best_step: int | None) -> list[Picture]:
-    """Return one panel per teacher: its loss on training and held-out rows, by step."""
+def training_curves(
+    history: pd.DataFrame, unit: str, best_step: int | None, restarts: Sequence[int] = ()
+) -> list[Picture]:
+    """Return one panel per teacher: its loss on training and held-out rows, by step.
+
+    Args:
+        history: Columns `step`, `teacher`, `split` and `nats`.
+        unit: The unit of the loss.
+        best_step: The step whose weights were kept, marked by a dotted line.
+        restarts: The steps of restarts by the divergence guard, marked by dashed lines.
+    """
+    marked = [(best_step, FAINT, (2, 2))] if best_step is not None else []
+    marked += [(step, ALARM, (5, 3)) for step in restarts]
     return [
-        _training_curve(f"curve-{number}", str(teacher), rows.sort_values("step"), unit, best_step)
+        _training_curve(f"curve-{number}", str(teacher), rows.sort_values("step"), unit, marked)
         for number, (teacher, rows) in enumerate(history.groupby("teacher", sort=False))
     ]
 
 
 def _training_curve(
-    name: str, teacher: str, rows: pd.DataFrame, unit: str, best_step: int | None
+    name: str,
+    teacher: str,
+    rows: pd.DataFrame,
+    unit: str,
+    marked: Sequence[tuple[int, str, tuple[int, int]]],
 ) -> Picture:
     described = []
     with draw_axes(name, (2.6, 1.95)) as (axes, done):
@@ -73,25 +89,10 @@ def _training_curve(
                 axes.plot(line["step"], line["nats"], color=colour, lw=width, marker=marker, ms=3.5)
                 first, last = line["nats"].iloc[[0, -1]]
                 described.append(f"{split} from {first:.3f} to {last:.3f}")
-        if best_step is not None:
-            axes.axvline(best_step, color=FAINT, lw=0.8, ls=(0, (2, 2)))
+        for step, colour, dashes in marked:
+            axes.axvline(step, color=colour, lw=0.8, ls=(0, dashes))
     label = f"Training curve of {teacher}: {'; '.join(described) or 'no numbers'}."
     return Picture(done(label), teacher)
-
-
-def score_bars(name: str, scores: Mapping[str, float], kind: str) -> Picture:
-    """Return one bar per model with its mean score on a task kind."""
-    with draw_axes(name, (2.6, 0.15 + 0.235 * len(scores))) as (axes, done):
-        names, colours = [*map(_short, scores)], [*map(_colour, scores)]
-        bars = axes.barh(names, [*scores.values()], color=colours, height=0.66)
-        axes.bar_label(bars, fmt="%.3f", padding=4, fontsize=8.5, color=INK)
-        axes.invert_yaxis()
-        axes.set_xlim(min(0.0, *scores.values()), max(0.01, *scores.values()) * 1.16)
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.xaxis.set_visible(False)
-        axes.spines["bottom"].set_visible(False)
-    described = ", ".join(f"{model} {score:.3f}" for model, score in scores.items())
-    return Picture(done(f"Mean scores on {kind}: {described}."), kind)
 
 
 def quality_scatter(
@@ -101,12 +102,12 @@ def quality_scatter(
 
     Args:
         name: The figure's name, which is the prefix of its element ids.
-        points: The cost (above zero) and the mean score of each model.
+        points: The cost (above zero) and the mean score of each model, in percent.
         axis: The label of the cost axis.
         caption: The text below the figure.
     """
     with draw_axes(name, (4.2, 3.0)) as (axes, done):
-        axes.set(xscale="log", xlabel=axis, ylabel="mean score")
+        axes.set(xscale="log", xlabel=axis, ylabel="mean score, %")
         axes.grid()
         axes.yaxis.set_major_locator(MaxNLocator(5))
         costs = [cost for cost, _ in points.values()]
@@ -116,7 +117,7 @@ def quality_scatter(
             area, shape = (75, "D") if model == STUDENT else (48, "o")
             axes.scatter([cost], [score], s=area, marker=shape, color=_colour(model), zorder=3)
         _label_points(axes, points)
-    described = ", ".join(f"{m} {cost:,.4g} and {score:.3f}" for m, (cost, score) in points.items())
+    described = ", ".join(f"{m} {cost:,.4g} and {score:.1f}" for m, (cost, score) in points.items())
     return Picture(done(f"Mean score against {axis}: {described}."), caption)
 
 

@@ -1,32 +1,45 @@
-"""The report: one self-contained HTML file, which loads nothing from the network."""
+"""The report: one self-contained HTML file that loads nothing from the network, beside it its facts and a digest."""
 
+import base64
+import hashlib
+import json
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
-from polydistill.config.describe import flatten
-from polydistill.config.params import ModalityParams, Params
+from polydistill.config.params import Params
+from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
-from polydistill.project.reports import unavailable_rivals
-from polydistill.report import tables
-from polydistill.report.costs import measure, model_sizes
-from polydistill.report.figures import Picture, quality_scatter, score_bars, training_curves
-from polydistill.report.gate import NAMES, gate_tables
-from polydistill.report.published import published_figures
-from polydistill.report.results import TEMPLATES, Inputs, read_inputs
-from polydistill.report.summary import usable_version, verdict_line
+from polydistill.report.facts import DOMAINS, Facts, collect
+from polydistill.report.figures import Picture, quality_scatter, training_curves
+from polydistill.report.gate import NAMES
+from polydistill.report.headline import count_verdicts, money, points, signed, span
+from polydistill.report.history import write_index
+from polydistill.report.models import PRICE_PER_HOUR, usd_per_million
+from polydistill.report.results import TEMPLATES
+from polydistill.report.tables import STUDENT
 
-DOMAINS = {
-    None: "All tasks",
-    "in": "In-domain: tasks from the corpus's own sources",
-    "out": "Out-of-domain: tasks from elsewhere",
+ALL = "All tasks"
+TITLES = {
+    DOMAINS["in"]: "In-domain: tasks from the corpus's own sources",
+    DOMAINS["out"]: "Out-of-domain: tasks from elsewhere",
 }
 
 
-def write_report(root: Path, params: Params, modality: str, *, speed: bool = True) -> Path:
-    """Write the HTML report of a finished run.
+def write_report(
+    root: Path,
+    params: Params,
+    modality: str,
+    *,
+    speed: bool = True,
+    usd_per_hour: float = PRICE_PER_HOUR,
+) -> Path:
+    """Write the HTML report of a finished run, its facts as JSON, a digest in Markdown, and the index of all reports.
 
     Args:
         root: The project folder.
@@ -34,102 +47,191 @@ def write_report(root: Path, params: Params, modality: str, *, speed: bool = Tru
         modality: The modality, which is a block of `params.yaml`.
         speed: Whether to measure the speeds of student and teachers on this machine. If false, the page depends only
             on the run's files.
+        usd_per_hour: Price of the machine that computes embeddings, in US dollars; the page lets readers change it.
 
     Returns:
-        The path of the page. An earlier page is replaced atomically.
+        The path of the page. Earlier files are replaced atomically.
 
     Raises:
         MissingDataError: There is no `scores.json`; with `speed`, no student or no corpus.
         DataError: A file is damaged, or does not belong to these parameters.
+        StageError: The corpus is damaged, or was made with other settings.
     """
-    layout, block = Layout(root, modality), params.modality(modality)
-    inputs, teachers = read_inputs(layout), list(block.enabled_teachers)
-    tables.require_known(inputs.scores, block.tasks)
-    speeds = measure(root, params, modality) if speed else None
-    sizes = model_sizes(root, params, modality)
-    sections = {
-        title: tables.mean_scores(inputs.scores, block.tasks, teachers, domain)
-        for domain, title in DOMAINS.items()
-    }
-    means = sections[DOMAINS[None]]
-    overall = tables.known(means[tables.MEAN]) if tables.MEAN in means else {}
-    megabytes = {name: size.megabytes for name, size in sizes.items() if size.megabytes}
-    rates = {one.model: one.examples_per_s for one in speeds or () if one.examples_per_s}
-    html = TEMPLATES.get_template("page.html.jinja").render(
-        modality=modality,
-        block=block,
-        inputs=inputs,
-        verdict_line=verdict_line(inputs),
-        gate=gate_tables((inputs.verdict or {}).get("rules", ())),
-        rule_names=NAMES,
-        overall=overall,
-        best_teacher=tables.best_teacher(means, teachers),
-        role_of=tables.role_of,
-        teachers=teachers,
-        unavailable_rivals=unavailable_rivals(layout, block.enabled_rivals),
-        published=published_figures(modality),
-        n_parameters=sizes[tables.STUDENT].n_parameters,
-        megabytes=megabytes,
-        rates=rates,
-        sections=sections,
-        shares_of_best_teacher=tables.shares_of_best_teacher,
-        task_scores=tables.task_scores(inputs.scores, block.tasks, teachers),
-        labels_seen=params.labels_seen(modality),
-        absent=[name for name in teachers if name not in inputs.scores],
-        bars=_bars(means),
-        curves=_curves(inputs, block),
-        scatters=_scatters(overall, megabytes, rates),
-        unknown_sizes=[
-            name
-            for name in (tables.STUDENT, *teachers, *block.enabled_rivals)
-            if name not in megabytes
-        ],
-        speeds=speeds,
-        threads=params.threads,
-        has_data_docs=(layout.data_docs / "index.html").exists(),
-        is_sentence_transformer=_needs_no_code_of_ours(layout.student / "modules.json"),
-        settings=_settings(params, modality),
-        model=usable_version(modality, inputs.verdict),
-    )
-    write_atomic(layout.page, html)
+    layout = Layout(root, modality)
+    facts = collect(root, params, modality, speed=speed, usd_per_hour=usd_per_hour)
+    text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(layout.facts, text + "\n")
+    facts = json.loads(text)  # the page shows what the file says
+    write_atomic(layout.digest, render_digest(facts))
+    write_atomic(layout.page, render_page(facts))
+    write_index(layout, facts)
     return layout.page
 
 
-def _needs_no_code_of_ours(modules: Path) -> bool:
-    """Return whether a bundle has modules of sentence-transformers, and only these."""
-    return modules.exists() and "polydistill." not in modules.read_text(encoding="utf-8")
+def render_page(facts: Facts) -> str:
+    """Return the page that shows the facts of `facts.collect`."""
+    script = _asset("page.js")
+    digest = hashlib.sha256(script.encode()).digest()
+    kinds: dict[str, list[Facts]] = {}
+    for task in facts["scores"]["tasks"]:
+        kinds.setdefault(task["kind"], []).append(task)
+    references = facts["scores"]["references"]
+    costs = {one["name"]: one for one in facts["models"]}
+    return TEMPLATES.get_template("page.html.jinja").render(
+        facts=facts,
+        style=Markup(_asset("page.css")),  # noqa: S704 - a file of this package
+        script=Markup(script),  # noqa: S704 - a file of this package
+        script_sha256=base64.b64encode(digest).decode("ascii"),
+        points=points,
+        signed=signed,
+        span=span,
+        usd_per_million=usd_per_million,
+        money=money,
+        marks=_marks,
+        rule_names=NAMES,
+        roles={name: one["role"] for name, one in costs.items()},
+        tasks_by_kind=dict(sorted(kinds.items())),
+        verdict_counts={
+            kind: {name: _counted(tasks, name) for name in references}
+            for kind, tasks in kinds.items()
+        },
+        model_tables=_model_tables(facts),
+        scatters=_scatters(costs),
+        unknown_sizes=[
+            one["name"]
+            for one in facts["models"]
+            if one["megabytes"] is None and one["role"] in {"student", "teacher"}
+        ],
+        curves=_curves(facts["training"]),
+        **_information(facts["information"]),
+    )
 
 
-def _bars(means: pd.DataFrame) -> list[Picture]:
-    return [
-        score_bars(f"bars-{number}", tables.known(means[kind]), str(kind))
-        for number, kind in enumerate(means.columns.drop(tables.MEAN, errors="ignore"))
+def render_digest(facts: Facts) -> str:
+    """Return the facts in at most 40 lines of Markdown, for a pull request."""
+    references = facts["scores"]["references"]
+    counts = {name: count_verdicts(facts, name) for name in references}
+    template = TEMPLATES.get_template("report.md.jinja")
+    return template.render(
+        facts=facts, counts=counts, points=points, signed=signed, span=span, overall=OVERALL
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("polydistill.report") / name).read_text(encoding="utf-8").rstrip()
+
+
+def _marks(task: Facts) -> list[str]:
+    """Return the marks of a task: labels that a teacher has seen, overlap with the corpus, few examples."""
+    found = []
+    if task["labels_seen"]:
+        found.append(f"labels seen by {', '.join(task['labels_seen'])}")
+    overlap = task["overlap"]
+    if overlap and overlap["exact"]:
+        found.append(f"{overlap['exact']:,} of {overlap['n']:,} in the corpus")
+    if overlap and overlap["near"]:
+        found.append(f"{overlap['near']:,} of {overlap['n']:,} nearly in the corpus")
+    if task["is_small"]:
+        found.append("few examples")
+    return found
+
+
+def _counted(tasks: list[Facts], reference: str) -> str:
+    rows = [task["row"]["differences"].get(reference) for task in tasks if task["row"]]
+    verdicts = [one["verdict"] for one in rows if one]
+    parts = [
+        f"{verdicts.count(word)} {word}"
+        for word in ("better", "level", "worse")
+        if word in verdicts
     ]
+    return ", ".join(parts) or "not compared"
 
 
-def _curves(inputs: Inputs, block: ModalityParams) -> list[Picture]:
-    if inputs.history is None:
-        return []
-    unit = "nats per dimension" if block.loss.name.endswith("-nll") else f"{block.loss.name} loss"
-    return training_curves(inputs.history, unit, (inputs.distillation or {}).get("best_step"))
+def _model_tables(facts: Facts) -> dict[str, dict[str, Any]]:
+    """Return the mean scores of all models, over all tasks and by domain, each with the best and the student's share."""
+    rows = {
+        one["name"]: one["kinds"] | ({} if one["mean"] is None else {OVERALL: one["mean"]})
+        for one in facts["models"]
+    }
+    found = {ALL: rows} | {
+        TITLES[name]: table for name, table in facts["scores"]["domains"].items()
+    }
+    teachers = {one["name"] for one in facts["models"] if one["role"] == "teacher"}
+    return {
+        title: _model_table(rows, teachers) for title, rows in found.items() if any(rows.values())
+    }
 
 
-def _scatters(
-    overall: Mapping[str, float], megabytes: Mapping[str, float], rates: Mapping[str, float]
-) -> list[Picture]:
+def _model_table(
+    rows: Mapping[str, Mapping[str, float | None]], teachers: set[str]
+) -> dict[str, Any]:
+    columns = [*sorted({name for row in rows.values() for name in row} - {OVERALL}), OVERALL]
+
+    def best(among: set[str], column: str) -> float | None:
+        known = [
+            score
+            for name, row in rows.items()
+            if name in among and (score := row.get(column)) is not None
+        ]
+        return max(known, default=None)
+
+    shares = {}
+    for column in columns:
+        own, most = rows[STUDENT].get(column), best(teachers, column)
+        shares[column] = own / most if own is not None and most is not None and most > 0 else None
+    return {
+        "columns": columns,
+        "rows": rows,
+        "best": {column: best(set(rows), column) for column in columns},
+        "shares": shares,
+    }
+
+
+def _scatters(costs: Mapping[str, Facts]) -> list[Picture]:
     figures = (
-        ("size", megabytes, "weights on disk, MB", "Size against quality: better is up and left."),
-        ("speed", rates, "examples per second", "Speed against quality: better is up and right."),
+        (
+            "size",
+            "megabytes",
+            "weights on disk, MB",
+            "Size against quality: better is up and left.",
+        ),
+        (
+            "speed",
+            "examples_per_s",
+            "examples per second",
+            "Speed against quality: better is up and right.",
+        ),
     )
     return [
-        quality_scatter(name, points, axis, caption)
-        for name, costs, axis, caption in figures
-        if (points := {m: (costs[m], score) for m, score in overall.items() if m in costs})
+        quality_scatter(name, shown, axis, caption)
+        for name, key, axis, caption in figures
+        if (
+            shown := {
+                model: (one[key], 100 * one["mean"])
+                for model, one in costs.items()
+                if one[key] and one["mean"] is not None
+            }
+        )
     ]
 
 
-def _settings(params: Params, modality: str) -> dict[str, object]:
-    """Return the general parameters and those of the modality, by dotted key."""
-    tree = params.model_dump(mode="json", exclude={*params.modalities, "modalities"})
-    tree["enabled teachers"] = ", ".join(params.enabled_teachers(modality))
-    return flatten(tree | {modality: params.modality(modality).model_dump(mode="json")})
+def _curves(training: Facts) -> list[Picture]:
+    rows = [
+        (step, teacher, split, loss)
+        for teacher, splits in training["curves"].items()
+        for split, points_ in splits.items()
+        for step, loss in points_
+    ]
+    if not rows:
+        return []
+    history = pd.DataFrame(rows, columns=["step", "teacher", "split", "nats"])
+    restarts = [one["step"] for one in training["restarts"]]
+    return training_curves(history, training["unit"], training["best_step"], restarts)
+
+
+def _information(report: Facts | None) -> dict[str, Any]:
+    """Return the columns and the largest number of the table of information."""
+    told = report["sufficiency"] if report else {}
+    columns = list(dict.fromkeys(name for row in told.values() for name in row))
+    most = max((one["nats"] for row in told.values() for one in row.values()), default=1.0)
+    return {"information_columns": columns, "information_most": max(most, 1e-9)}

@@ -76,6 +76,21 @@ def read_inputs(layout: Layout) -> Inputs:
     )
 
 
+def optional_json(path: Path) -> Json | None:
+    """Return the content of a JSON file of results; None if it is missing.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        content: Json = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: {error}. Make it again, or remove it.") from error
+    return content
+
+
 def _optional(path: Path, stage: str) -> Json | None:
     return read_report(path, stage) if path.exists() else None
 

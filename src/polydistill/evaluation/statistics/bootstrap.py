@@ -1,6 +1,6 @@
 """Bootstrap: resampled means of scores, and their intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -118,3 +118,32 @@ def interval(mean: float, resampled: ArrayLike, *, confidence: float = CONFIDENC
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.asarray(resampled, dtype=np.float64), (tail, 1 - tail))
     return Interval(float(mean), float(low), float(high))
+
+
+def two_sided_p(resampled: ArrayLike) -> float:
+    """Return the two-sided bootstrap p-value, in (0, 1], of resampled differences against a difference of zero.
+
+    Examples:
+        >>> two_sided_p([0.1] * 99), two_sided_p([-0.1, 0.1] * 50)
+        (0.02, 1.0)
+    """
+    values = np.asarray(resampled, dtype=np.float64)
+    tail = min(int((values <= 0).sum()), int((values >= 0).sum()))
+    return min(1.0, 2 * (1 + tail) / (1 + len(values)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for multiple tests by the Holm method. The order is kept.
+
+    References:
+        Holm 1979, "A simple sequentially rejective multiple test procedure".
+
+    Examples:
+        >>> holm([0.01, 0.5, 0.03])
+        [0.03, 0.5, 0.06]
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted: list[float] = np.minimum(stepped, 1.0)[np.argsort(order)].tolist()
+    return adjusted

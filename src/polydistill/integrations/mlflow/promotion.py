@@ -16,7 +16,8 @@ from polydistill.errors import DataError, MissingDataError
 from polydistill.integrations.mlflow import store
 from polydistill.integrations.mlflow.ledger import recorded
 from polydistill.integrations.mlflow.registry import GATE_FOLDER, Version, gather
-from polydistill.project.files import write_atomic
+from polydistill.integrations.mlflow.stamp import ATTACHED
+from polydistill.project.files import put_in_place, remove, write_atomic
 from polydistill.project.layout import Layout
 from polydistill.registry import gate, ledger
 from polydistill.registry import promotion as moves
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PROMOTION_TAG = "promotion"
+CHAMPION_FILES = ("distill.json", "scores.json", "predictions.parquet")
+"""Artifacts of the champion's run that the report compares the student with."""
 EXPORTED_TAGS = ("modality", store.STUDENT_TAG, store.LOCK_TAG, store.COMMIT_TAG)
 
 
@@ -69,9 +72,38 @@ def promote(
         verdict = moves.promote(
             registry, policy, hooks, dry_run=dry_run, force=force, expect=expect
         )
+        if not dry_run:
+            _keep_champion(client, registry, verdict, Layout(root, modality))
     if not dry_run:
         write_atomic(Layout(root, modality).verdict, gate.promotion_json(verdict, policy))
     return verdict
+
+
+def _keep_champion(
+    client: MlflowClient, registry: RecordedRegistry, verdict: gate.Verdict, layout: Layout
+) -> None:
+    """Keep the files that the report shows of the version that the challenger was compared with.
+
+    If the challenger is the champion already, this is the previous champion. Without such a version, kept files of an
+    earlier verdict are removed.
+    """
+    number = verdict.champion
+    if number == verdict.challenger:
+        number = registry.aliases.get(ledger.PREVIOUS)
+    if number is None:
+        remove(layout.champion)
+        return
+    version = Version(client, registry.name, number)
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "champion"
+        folder.mkdir()
+        for name in CHAMPION_FILES:
+            version.download(name, folder)
+        if client.list_artifacts(str(version.info.run_id), ATTACHED):
+            version.download(ATTACHED, folder)
+        content = {"version": number, "git_commit": registry.registry.ids(number).git_commit}
+        write_atomic(folder / "version.json", json.dumps(content, indent=1) + "\n")
+        put_in_place(folder, layout.champion)
 
 
 def reject(root: Path, params: Params, modality: str, *, by: str, reason: str) -> gate.Verdict:
