@@ -16,8 +16,10 @@ from polydistill.integrations.mlflow.store import connected, folder
 from polydistill.project.card import write_card
 from polydistill.project.layout import Layout
 from polydistill.registry.gate import read_promotion
+from polydistill.report.champion import read_champion
+from polydistill.report.facts import collect
 from tests.our_params import our_params
-from tests.published_project import retrain
+from tests.published_project import DATA_MD5, retrain
 
 NO_PROCESS = {"smoke_test": False, "max_memory_mb": None}
 """Leaves the fresh process out: it takes ten seconds to import MLflow and torch."""
@@ -151,3 +153,28 @@ def test_a_version_whose_smoke_test_has_its_former_name_is_judged(evaluated: Pat
     verdict = promote(evaluated, params, "text")
 
     assert verdict.promoted, verdict.reason
+
+
+def test_the_files_of_the_champion_are_kept_for_the_report(evaluated: Path) -> None:
+    params = whole_gate(evaluated, **NO_PROCESS)
+    layout = Layout(evaluated, "text")
+    publish(evaluated, params, "text")
+    promote(evaluated, params, "text")
+    assert not layout.champion.exists()  # the first version was compared with none
+    retrain(evaluated, seed=1, score=0.9)
+    publish(evaluated, params, "text")
+
+    promote(evaluated, params, "text", dry_run=True)
+    assert not layout.champion.exists()
+    promote(evaluated, params, "text")
+    promote(evaluated, params, "text")  # again: the challenger is champion, and was compared with version 1
+
+    champion = read_champion(layout)
+    assert champion is not None
+    assert champion.version == 1
+    assert champion.data_md5 == DATA_MD5
+    facts = collect(evaluated, params, "text", speed=False)
+    (mean,) = [row for row in facts["scores"]["kinds"] if row["name"] == "mean"]
+    assert mean["differences"]["champion"]["mean"] == pytest.approx(0.4)
+    assert facts["headline"]["numbers"][0]["name"] == "Mean score against champion 1"
+    assert facts["changes"]["rows"] == []

@@ -201,3 +201,76 @@ def write_measurable_run(root: Path) -> Params:
     )
     store_corpus(root, params)
     return params
+
+
+def example_predictions(scores: Json, n: int = 150) -> pd.DataFrame:
+    """Return scores per example of which the means are `scores`; models differ on the same examples."""
+    generator = np.random.default_rng(0)
+    parts = []
+    shared = {
+        task: generator.normal(size=n)
+        for kinds in scores.values()
+        for by in kinds.values()
+        for task in by
+    }
+    for model, kinds in scores.items():
+        for tasks in kinds.values():
+            for task, score in tasks.items():
+                noise = 0.2 * shared[task] + 0.02 * generator.normal(size=n)
+                columns = {
+                    "task": task,
+                    "example": [f"{task} {number}" for number in range(n)],
+                    "seed": 0,
+                    "model": model,
+                    "prediction": "",
+                    "target": "",
+                    "score": score + noise - noise.mean(),
+                }
+                parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def write_predicted_run(root: Path) -> Layout:
+    """Write a run with predictions; the student is better than the undistilled one on every task but simlex."""
+    scores = example_scores()
+    for kind, tasks in scores["student"].items():
+        for task in tasks:
+            scores["undistilled"][kind][task] = round(tasks[task] - 0.05, 4)
+    scores["undistilled"]["sts"]["simlex"] = round(scores["student"]["sts"]["simlex"] - 0.01, 4)
+    scores["undistilled"]["sts"]["simlex"] += 0.02
+    layout = write_run(root, scores=scores)
+    example_predictions(scores).to_parquet(layout.predictions, index=False)
+    return layout
+
+
+def write_large_run(root: Path) -> Params:
+    """Write a run with 50 tasks, 12 teachers and training curves, and return its parameters."""
+    kinds = ("classification", "clustering", "regression", "retrieval", "sts")
+    tasks = {f"a-task-with-a-long-name-{n:02}": kinds[n % len(kinds)] for n in range(50)}
+    teachers = [f"teacher-with-a-long-name-{n:02}" for n in range(12)]
+    generator = np.random.default_rng(1)
+    scores: Json = {model: {} for model in ("student", "undistilled", *teachers)}
+    for model in scores:
+        for task, kind in tasks.items():
+            scores[model].setdefault(kind, {})[task] = round(float(generator.uniform(0.3, 0.9)), 4)
+    layout = write_run(root, scores=scores)
+    example_predictions(scores, n=40).to_parquet(layout.predictions, index=False)
+    example_history(teachers).to_parquet(layout.history, index=False)
+    rows = {
+        name: {"kind": kind, "path": f"data/{name}.parquet", "domain": "out"}
+        for name, kind in tasks.items()
+    }
+    return example_params(
+        tasks=rows, teachers={name: {"family": "hashing", "dim": 8} for name in teachers}
+    )
+
+
+def write_mapped_run(root: Path) -> Params:
+    """Write a run with predictions, a corpus and a student that can embed, so that the page has a map."""
+    write_measurable_run(root)
+    layout, params = write_predicted_run(root), example_params()
+    (layout.student / "model.safetensors").unlink()
+    texts = [f"the text number {number}" for number in range(40)]
+    generator = torch.Generator().manual_seed(0)
+    STUDENTS.get("bag-of-bytes").build(texts, generator, dim=8).save(layout.student)
+    return params

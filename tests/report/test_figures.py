@@ -21,7 +21,8 @@ def test_each_teacher_has_a_training_curve_with_its_name_as_caption() -> None:
 
 def test_restarts_by_the_guard_are_marked_in_each_curve() -> None:
     plain, marked = (
-        training_curves(example_history(), "nats", 630, restarts)[0].svg for restarts in ((), (100, 200))
+        training_curves(example_history(), "nats", 630, restarts)[0].svg
+        for restarts in ((), (100, 200))
     )
 
     assert plain.count("var(--bad)") == 0

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from base64 import b64encode
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from polydistill.errors import DataError, MissingDataError
-from polydistill.report.page import write_report
+from polydistill.report.page import render_page, write_report
 from polydistill.students.smiles_transformer import SmilesTransformerStudent
 from tests.markup import HARMLESS, HOSTILE, Markup
 from tests.report.example_run import (
@@ -18,6 +20,8 @@ from tests.report.example_run import (
     example_params,
     example_scores,
     example_verdict,
+    write_large_run,
+    write_predicted_run,
     write_run,
 )
 
@@ -28,7 +32,7 @@ def draw(root: Path) -> str:
 
 def text_of(html: str) -> str:
     """The page without markup, its spaces made one."""
-    without = re.sub(r"<style>.*?</style>|<[^>]+>", " ", html, flags=re.DOTALL)
+    without = re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", html, flags=re.DOTALL)
     return re.sub(r"\s+", " ", without)
 
 
@@ -67,10 +71,16 @@ def test_the_page_asks_nobody_for_anything(tmp_path: Path) -> None:
     html = draw(tmp_path)
 
     for tag, attributes in Parsed(html).tags:
-        assert tag not in {"script", "img", "iframe", "object", "embed"}
+        assert tag not in {"iframe", "object", "embed", "base"}
         for name in ("src", "href", "srcset", "xlink:href"):
             link = attributes.get(name) or "#"
             assert link.startswith(("#", "data:", "data_docs/")), (tag, link)
+    script = html.split("<script>")[1].split("</script>")[0]
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        in html
+    )
     style = html.split("<style>")[1].split("</style>")[0]
     assert "url(" not in style
     assert "@import" not in style
@@ -171,7 +181,7 @@ def test_a_refusal_shows_its_reason_and_the_broken_rule(tmp_path: Path) -> None:
 
     html = draw(tmp_path)
 
-    assert '<section class="verdict refused"' in html
+    assert '<section class="verdict bad refused"' in html
     assert "Refused: the previous champion stays." in html
     assert "Version 4 is refused: it lost." in html
     assert "broken" in html
@@ -233,7 +243,7 @@ def test_every_figure_and_table_has_names_that_can_be_read_out(tmp_path: Path) -
 
     assert all(attributes.get("aria-label") for tag, attributes in tags if tag == "svg")
     assert all(attributes.get("scope") in {"row", "col"} for tag, attributes in tags if tag == "th")
-    assert html.count("<figure") == html.count("<figcaption") > len(MODELS)
+    assert html.count("<figure") == html.count("<figcaption") == len(MODELS) - 1
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
@@ -261,3 +271,111 @@ def test_a_student_with_modules_of_ours_is_not_shown_as_a_sentence_transformer(
     modules.write_text(json.dumps([{"type": kind}]))
 
     assert ("with sentence-transformers alone" in draw(tmp_path)) is is_plain
+
+
+def test_the_page_is_made_of_the_facts_in_report_json(tmp_path: Path) -> None:
+    layout = write_run(tmp_path)
+    html = draw(tmp_path)
+
+    facts = json.loads(layout.facts.read_text(encoding="utf-8"))
+
+    assert render_page(facts) == html
+    assert facts["headline"]["word"] == "Use it"
+    assert facts["best_teacher"] == "minilm-l6"
+
+
+def test_the_first_lines_say_use_it_how_good_it_is_and_what_it_costs(tmp_path: Path) -> None:
+    write_predicted_run(tmp_path)
+
+    html = draw(tmp_path)
+
+    top = text_of(html.split('id="scores"')[0])
+    assert "Use it Promoted: the student is champion." in top
+    assert re.search(
+        r"Mean score against the undistilled student \+4\.0 points 95 % interval \[\+\S+ \+\S+\]",
+        top,
+    )
+    assert re.search(r"Of the best teacher's mean score 9\d\.\d % 95 % interval", top)
+    assert "Farthest behind minilm-l6 in " in top
+    assert "Worse than the undistilled student on 1 of 7 tasks: simlex." in top
+    assert "0.0 MB" in top
+
+
+def test_without_predictions_there_are_no_intervals_and_the_page_says_so(tmp_path: Path) -> None:
+    write_run(tmp_path)
+
+    text = text_of(draw(tmp_path))
+
+    assert "There is no predictions.parquet, so there are no intervals." in text.replace(
+        " .", "."
+    ).replace(" ,", ",")
+    assert "no interval without predictions" in text
+
+
+def test_the_digest_for_a_pull_request_has_at_most_40_lines_and_the_verdict(tmp_path: Path) -> None:
+    layout = write_predicted_run(tmp_path)
+    draw(tmp_path)
+
+    lines = layout.digest.read_text(encoding="utf-8").splitlines()
+
+    assert len(lines) <= 40
+    assert lines[0] == "## Use it: distilled text student"
+    assert any(line.startswith("| mean |") for line in lines)
+    assert "Tasks against undistilled: 6 better, 0 level, 1 worse." in lines
+
+
+def test_fifty_tasks_and_twelve_teachers_fit(tmp_path: Path) -> None:
+    params = write_large_run(tmp_path)
+
+    page = write_report(tmp_path, params, "text", speed=False)
+
+    html = page.read_text(encoding="utf-8")
+    assert page.stat().st_size < 1_000_000
+    assert html.count('<tr id="task-') == 50
+    assert len((page.parent / "report.md").read_text().splitlines()) <= 40
+
+
+def test_a_model_that_is_neither_student_nor_teacher_is_a_rival(tmp_path: Path) -> None:
+    scores = example_scores()
+    scores["tfidf-svd"] = {"classification": dict(scores["student"]["classification"])}
+    scores["tfidf-svd"]["classification"]["brown-genre"] = 0.99
+    layout = write_run(tmp_path, scores=scores)
+    html = draw(tmp_path)
+
+    facts = json.loads(layout.facts.read_text(encoding="utf-8"))
+
+    (rival,) = [one for one in facts["models"] if one["role"] == "rival"]
+    assert (rival["name"], rival["mean"], list(rival["kinds"])) == (
+        "tfidf-svd",
+        None,
+        ["classification"],
+    )
+    assert facts["best_teacher"] == "minilm-l6"
+    assert '<th scope="row">tfidf-svd<small>rival</small></th>' in html
+
+
+def test_restarts_of_the_guard_are_listed_with_their_reasons(tmp_path: Path) -> None:
+    distillation = json.loads(write_run(tmp_path).distillation.read_text())
+    distillation["restarts"] = [{"step": 300, "resumed_from": 200, "reason": "the loss rose"}]
+    write_run(tmp_path, distillation=distillation)
+
+    text = text_of(draw(tmp_path))
+
+    assert "300 200 the loss rose" in text
+
+
+def test_the_index_lists_the_reported_versions_the_newest_first(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    draw(tmp_path)
+    draw(tmp_path)  # the same version again
+    write_run(
+        tmp_path,
+        verdict=example_verdict() | {"challenger": 5, "outcome": "refused", "refused": True},
+    )
+    draw(tmp_path)
+
+    index = (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
+
+    assert '<a href="text/index.html">text</a>' in index
+    assert re.findall(r'<th scope="row">(\d+)</th>', index) == ["5", "4"]
+    assert index.count("Do not use it") == 1

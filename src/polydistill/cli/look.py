@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from polydistill.cli.console import ProgressLines, plain, relative, show
-from polydistill.cli.options import ROOT, AsJson, Modality, Version, project_params
+from polydistill.cli.options import ROOT, AsJson, Modality, project_params
+from polydistill.cli.use import version_folder
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from rich.table import Table
 
     from polydistill.stages.estimate import Estimate
 
 commands = typer.Typer()
+Compared = Annotated[
+    str, typer.Argument(help="A registered model, the folder of a student, or an enabled teacher.")
+]
 
 
 @commands.command(epilog="Example: polydistill doctor")
@@ -38,6 +44,9 @@ def report(
     modality: Modality,
     *,
     speed: Annotated[bool, typer.Option(help="Measure the speed of student and teachers.")] = True,
+    usd_per_hour: Annotated[
+        float, typer.Option(min=0, max=1e6, help="Price of the machine that embeds.")
+    ] = 0.10,
     as_json: AsJson = False,
 ) -> None:
     """Write the HTML report and print its table."""
@@ -45,7 +54,7 @@ def report(
     from polydistill.report.summary import render, summarise
 
     params = project_params()
-    page = write_report(ROOT, params, modality, speed=speed)
+    page = write_report(ROOT, params, modality, speed=speed, usd_per_hour=usd_per_hour)
     summary = summarise(ROOT, params, modality)
     found = {"page": relative(page), **plain(summary)}
     show(found, as_json=as_json, human=render(summary))
@@ -122,24 +131,56 @@ def _estimate_table(found: Estimate) -> Table:
     epilog="Example: polydistill compare text artifacts/text models:/student-text@champion"
 )
 def compare(
-    modality: Modality, version: Version, baseline: Version, *, as_json: AsJson = False
+    modality: Modality,
+    version: Compared,
+    baseline: Compared,
+    *,
+    page: Annotated[
+        Path | None, typer.Option(help="Also write the comparison to this HTML file.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare two students on every task, with paired intervals."""
-    from polydistill.api import compare as compare_students
-    from polydistill.cli.use import version_folder
-    from polydistill.data.tables import available_tasks
-    from polydistill.export.student import Student
+    """Compare two students or teachers, with paired intervals."""
+    from polydistill.errors import ParamsError
+    from polydistill.project.files import require_writable, write_atomic
+    from polydistill.report.page import render_comparison
+    from polydistill.stages.comparison import compare_models
 
-    tasks = available_tasks(ROOT, project_params().modality(modality).tasks)
-    rows = {name: task.model_dump(exclude_none=True) for name, task in tasks.items()}
-    with version_folder(version) as challenger, version_folder(baseline) as other:
-        students = [
-            Student(folder / "student" if (folder / "student").is_dir() else folder, modality)
-            for folder in (challenger, other)
-        ]
-        table = compare_students(students[0], students[1], rows, progress=not as_json)
-    human = _differences(table, f"{version} minus {baseline}")
-    show({"tasks": table.to_dict("records")}, as_json=as_json, human=human)
+    if version == baseline:
+        raise ParamsError(f"Two different models must be named, got {version!r} twice.")
+    params = project_params(modality=modality)
+    if page is not None:
+        require_writable(page)
+    with ExitStack() as stack:
+        models = {
+            name: _student_folder(stack, name, params.enabled_teachers(modality))
+            for name in (version, baseline)
+        }
+        progress = ProgressLines("compare")
+        found = compare_models(ROOT, params, modality, models, progress=progress)
+    if page is not None:
+        write_atomic(page, render_comparison(found, modality, version, baseline))
+    rows = [
+        {"task": row.name, "kind": row.kind, "n": row.n, "score": row.score}
+        | {"baseline": row.scores[baseline]}
+        | plain(row.differences[baseline])
+        for row in (*found.tasks, *found.kinds)
+    ]
+    for row in rows:
+        row["difference"] = row.pop("mean")
+    n_tasks = len(found.tasks)
+    human = _differences(rows, n_tasks, f"{version} minus {baseline}")
+    show({"tasks": rows[:n_tasks], "kinds": rows[n_tasks:]}, as_json=as_json, human=human)
+    if page is not None and not as_json:
+        typer.echo(f"Page: {page}")
+
+
+def _student_folder(stack: ExitStack, name: str, teachers: Container[str]) -> Path | None:
+    """Return the folder of a student's bundle; None for a teacher. A registered version is downloaded."""
+    if name in teachers:
+        return None
+    folder = stack.enter_context(version_folder(name))
+    return folder / "student" if (folder / "student").is_dir() else folder
 
 
 @commands.command(epilog="Example: polydistill attribution text")
@@ -202,17 +243,23 @@ def drift(modality: Modality, *, as_json: AsJson = False) -> None:
         )
 
 
-def _differences(table: DataFrame, title: str) -> Table:
+def _differences(rows: Sequence[Mapping[str, Any]], n_tasks: int, title: str) -> Table:
     from rich.table import Column, Table
 
-    numbers = ("difference", "95 % interval", "test examples")
+    numbers = ("difference", "95 % interval", "p (Holm)", "verdict", "examples")
     columns = [Column(name, justify="right") for name in numbers]
-    shown = Table(
-        "task", "kind", *columns, title=title, caption="Bold: the 95 % interval excludes zero."
-    )
-    rows: list[list[Any]] = table.to_numpy().tolist()
-    for task, kind, difference, low, high, n in rows:
-        style = "bold" if low > 0 or high < 0 else None
-        interval = f"[{low:+.4f}, {high:+.4f}]"
-        shown.add_row(task, kind, f"{difference:+.4f}", interval, f"{n:,}", style=style)
+    caption = "A verdict needs p of at most 0.05 after Holm's correction over the tasks, or kinds."
+    shown = Table("task", "kind", *columns, title=title, caption=caption)
+    for number, row in enumerate(rows):
+        shown.add_row(
+            row["task"],
+            row["kind"] if number < n_tasks else "",
+            f"{row['difference']:+.4f}",
+            f"[{row['low']:+.4f}, {row['high']:+.4f}]",
+            f"{row['p']:.2g}",
+            row["verdict"],
+            f"{row['n']:,}",
+            style="bold" if row["verdict"] != "level" else None,
+            end_section=number == n_tasks - 1,
+        )
     return shown

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from polydistill.config.params import Params
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
+from polydistill.report.comparison import Comparison
 from polydistill.report.facts import DOMAINS, Facts, collect
 from polydistill.report.figures import Picture, quality_scatter, training_curves
 from polydistill.report.gate import NAMES
@@ -70,8 +72,6 @@ def write_report(
 
 def render_page(facts: Facts) -> str:
     """Return the page that shows the facts of `facts.collect`."""
-    script = _asset("page.js")
-    digest = hashlib.sha256(script.encode()).digest()
     kinds: dict[str, list[Facts]] = {}
     for task in facts["scores"]["tasks"]:
         kinds.setdefault(task["kind"], []).append(task)
@@ -79,9 +79,7 @@ def render_page(facts: Facts) -> str:
     costs = {one["name"]: one for one in facts["models"]}
     return TEMPLATES.get_template("page.html.jinja").render(
         facts=facts,
-        style=Markup(_asset("page.css")),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - a file of this package
-        script_sha256=base64.b64encode(digest).decode("ascii"),
+        **_page_assets(_asset("page.js")),
         points=points,
         signed=signed,
         span=span,
@@ -115,6 +113,30 @@ def render_digest(facts: Facts) -> str:
     return template.render(
         facts=facts, counts=counts, points=points, signed=signed, span=span, overall=OVERALL
     )
+
+
+def render_comparison(found: Comparison, modality: str, one: str, other: str) -> str:
+    """Return a page that shows the paired differences of two models, named `one` and `other`."""
+    return TEMPLATES.get_template("compare.html.jinja").render(
+        found=asdict(found),
+        modality=modality,
+        one=one,
+        other=other,
+        **_page_assets(_asset("page.js")),
+        points=points,
+        signed=signed,
+        span=span,
+    )
+
+
+def _page_assets(script: str) -> dict[str, Any]:
+    """Return style and script of a page, and the hash by which its policy allows the script."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return {
+        "style": Markup(_asset("page.css")),  # noqa: S704 - a file of this package
+        "script": Markup(script),  # noqa: S704 - a file of this package
+        "script_sha256": base64.b64encode(digest).decode("ascii"),
+    }
 
 
 def _asset(name: str) -> str:

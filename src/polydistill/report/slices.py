@@ -113,7 +113,7 @@ def parts_of(
             columns["length"] = _lengths(rows, sides(tasks[name], kind), kind)
         for by, part in columns.items():
             found.append(_long(name, rows, by, part.astype(str)))
-        if space is not None and name in space.tests:
+        if space is not None and name in space.tests and not space.held_out.all():
             near, test = _quarters(space, name), space.tests[name].frame
             found.append(_long(name, test, "distance", pd.Series(near, index=test.index)))
     empty = pd.DataFrame(columns=["task", "example", "by", "part"], dtype=str)

@@ -21,7 +21,7 @@ from polydistill.data.tables import sides
 from polydistill.embeddings.store import open_embeddings
 from polydistill.project.layout import Layout
 from polydistill.students import CARD, encode, load_student, unit_length
-from polydistill.training.dataset import held_out_mask, seeded
+from polydistill.training.dataset import group_mask, seeded
 
 CORPUS_ROWS = 10_000
 """Maximum number of rows of the corpus that are embedded for the report."""
@@ -120,7 +120,7 @@ def read_space(
     return Space(
         examples=examples,
         sources=_sources(layout.root / block.corpus.path, corpus, rows),
-        held_out=held_out_mask(corpus.groups, block.corpus.held_out)[rows],
+        held_out=group_mask(corpus.groups, block.corpus.held_out, "held-out")[rows],
         student=unit_length(encode(student, examples)),
         undistilled=undistilled,
         teachers=_teachers(layout, list(block.enabled_teachers), len(corpus), rows),
