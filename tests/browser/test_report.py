@@ -35,6 +35,7 @@ AXE = Package(
     licence="MPL-2.0",
 )
 PICTURES = Path(__file__).parents[1] / ".screenshots"
+TIMEOUT_MS = 120_000  # a machine of a test run may be busy
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -65,6 +66,7 @@ class Visit:
 
     def __init__(self, browser: Browser, path: Path, *, fragment: str = "", **options: Any) -> None:
         self.context = browser.new_context(**({"viewport": DESKTOP} | options))
+        self.context.set_default_timeout(TIMEOUT_MS)
         self.page: Page = self.context.new_page()
         self.said: list[str] = []
         self.asked: list[str] = []

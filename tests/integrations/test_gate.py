@@ -167,7 +167,9 @@ def test_the_files_of_the_champion_are_kept_for_the_report(evaluated: Path) -> N
     promote(evaluated, params, "text", dry_run=True)
     assert not layout.champion.exists()
     promote(evaluated, params, "text")
-    promote(evaluated, params, "text")  # again: the challenger is champion, and was compared with version 1
+    promote(
+        evaluated, params, "text"
+    )  # again: the challenger is champion, and was compared with version 1
 
     champion = read_champion(layout)
     assert champion is not None
@@ -176,5 +178,5 @@ def test_the_files_of_the_champion_are_kept_for_the_report(evaluated: Path) -> N
     facts = collect(evaluated, params, "text", speed=False)
     (mean,) = [row for row in facts["scores"]["kinds"] if row["name"] == "mean"]
     assert mean["differences"]["champion"]["mean"] == pytest.approx(0.4)
-    assert facts["headline"]["numbers"][0]["name"] == "Mean score against champion 1"
+    assert facts["headline"]["numbers"][0]["name"] == "Mean score against version 1"
     assert facts["changes"]["rows"] == []

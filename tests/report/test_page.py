@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from base64 import b64encode
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -289,10 +290,10 @@ def test_the_first_lines_say_use_it_how_good_it_is_and_what_it_costs(tmp_path: P
 
     html = draw(tmp_path)
 
-    top = text_of(html.split('id="scores"')[0])
+    top = unescape(text_of(html.split('id="scores"')[0]))
     assert "Use it Promoted: the student is champion." in top
     assert re.search(
-        r"Mean score against the undistilled student \+4\.0 points 95 % interval \[\+\S+ \+\S+\]",
+        r"Mean score against the undistilled student \+3\.5 points 95 % interval \[\+\S+ \+\S+\]",
         top,
     )
     assert re.search(r"Of the best teacher's mean score 9\d\.\d % 95 % interval", top)

@@ -26,7 +26,7 @@ def made_space(*, disagreeing: int) -> Space:
 
 
 def test_the_query_whose_neighbours_differ_is_shown_with_both_lists() -> None:
-    teacher = made_space(disagreeing=0).teachers["wise"].values / 3
+    teacher = made_space(disagreeing=0).teachers["wise"].values
     surest = int(nearest_cosine(teacher[:QUERIES], teacher[QUERIES:]).argmax())
     space = made_space(disagreeing=surest)
 

@@ -141,6 +141,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two students or teachers, with paired intervals."""
+    from polydistill.contracts import Progress, silent
     from polydistill.errors import ParamsError
     from polydistill.project.files import require_writable, write_atomic
     from polydistill.report.page import render_comparison
@@ -156,7 +157,7 @@ def compare(
             name: _student_folder(stack, name, params.enabled_teachers(modality))
             for name in (version, baseline)
         }
-        progress = ProgressLines("compare")
+        progress: Progress = silent if as_json else ProgressLines("compare")
         found = compare_models(ROOT, params, modality, models, progress=progress)
     if page is not None:
         write_atomic(page, render_comparison(found, modality, version, baseline))

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -329,7 +330,8 @@ def _training(run: Run) -> Facts:
     curves: dict[str, dict[str, list[list[float]]]] = {}
     if history is not None:
         for (teacher, split), rows in history.groupby(["teacher", "split"], sort=False):
-            thinned = rows.sort_values("step").iloc[:: max(1, -(-len(rows) // MOST_POINTS))]
+            finite = rows[np.isfinite(rows["nats"])].sort_values("step")
+            thinned = finite.iloc[:: max(1, -(-len(finite) // MOST_POINTS))]
             points = [
                 [int(step), round(float(nats), 5)]
                 for step, nats in zip(thinned["step"], thinned["nats"], strict=True)

@@ -102,7 +102,7 @@ def _whole(facts: Facts) -> Facts | None:
 
 def _gain(facts: Facts) -> dict[str, str]:
     whole = _whole(facts)
-    champion = facts["changes"] and f"champion {facts['changes']['version']}"
+    champion = facts["changes"] and f"version {facts['changes']['version']}"
     for name, shown in (("champion", champion), (UNDISTILLED, "the undistilled student")):
         if whole and name in whole["differences"]:
             change = whole["differences"][name]

@@ -1,7 +1,10 @@
 """The index of all reports of a project: the modalities, and the versions that were reported before."""
 
 import json
+from importlib.resources import files
 from typing import Any
+
+from markupsafe import Markup
 
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
@@ -53,10 +56,6 @@ def _versions(layout: Layout) -> list[Facts]:
     return list(content.get("versions", ()))
 
 
-def _style() -> Any:
-    from importlib.resources import files
-
-    from markupsafe import Markup
-
+def _style() -> Markup:
     text = (files("polydistill.report") / "page.css").read_text(encoding="utf-8")
     return Markup(text.rstrip())  # noqa: S704 - a file of this package

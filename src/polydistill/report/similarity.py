@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from polydistill.contracts import FloatArray
 from polydistill.report.space import SIMILARITY_ROWS, Space
@@ -12,7 +13,7 @@ from polydistill.students import unit_length
 FEWEST = 3
 
 
-def linear_cka(first: FloatArray, second: FloatArray) -> float:
+def linear_cka(first: ArrayLike, second: ArrayLike) -> float:
     r"""Return the linear CKA of two tables of embeddings of the same rows, in [0, 1]; 0 if one is constant.
 
     .. math:: \|Y^\top X\|_F^2 / (\|X^\top X\|_F \|Y^\top Y\|_F)
@@ -29,7 +30,8 @@ def linear_cka(first: FloatArray, second: FloatArray) -> float:
         >>> round(linear_cka(x, 2 * x[:, ::-1]), 6)
         1.0
     """
-    x, y = (np.asarray(one, np.float64) - np.mean(one, axis=0) for one in (first, second))
+    x, y = (np.asarray(one, np.float64) for one in (first, second))
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     scale = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
     return float(np.linalg.norm(y.T @ x) ** 2 / scale) if scale > 0 else 0.0
 

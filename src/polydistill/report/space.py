@@ -1,6 +1,6 @@
 """A sample of the corpus and of the test examples, embedded by the student and its teachers, and its map."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class Space:
         n_corpus: Number of rows of the corpus.
     """
 
-    examples: list[Example]
+    examples: Sequence[Example]
     sources: list[str]
     held_out: NDArray[np.bool_]
     student: FloatArray
@@ -104,7 +104,9 @@ def read_space(
     block = params.modality(layout.modality)
     use_threads(params.threads)
     corpus = open_corpus(layout.corpus, block.corpus, kind, layout.checksums("corpus"))
-    rows = seeded(params.seed, "report").permutation(len(corpus))[:CORPUS_ROWS]
+    n_rows = min(len(corpus), CORPUS_ROWS)
+    rows = seeded(params.seed, "report").choice(len(corpus), n_rows, replace=False)
+    groups = [corpus.groups[row] for row in rows.tolist()]
     examples = [corpus.examples[row] for row in rows.tolist()]
     student = load_student(layout.student, device_for(params.device))
     undistilled = None
@@ -120,7 +122,7 @@ def read_space(
     return Space(
         examples=examples,
         sources=_sources(layout.root / block.corpus.path, corpus, rows),
-        held_out=group_mask(corpus.groups, block.corpus.held_out, "held-out")[rows],
+        held_out=group_mask(groups, block.corpus.held_out, "held-out"),
         student=unit_length(encode(student, examples)),
         undistilled=undistilled,
         teachers=_teachers(layout, list(block.enabled_teachers), len(corpus), rows),
