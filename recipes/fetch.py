@@ -18,8 +18,9 @@ from polydistill.config.data import TaskParams
 from polydistill.config.params import Params
 from polydistill.contracts import Example, Modality
 from polydistill.data.files import read_table
+from polydistill.data.minhash import similar_links
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.near_duplicates import near_duplicate_pairs
+from polydistill.data.near_duplicates import connected_groups, links_of_equal
 from polydistill.errors import ParamsError, StageError, UnknownNameError
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
@@ -117,14 +118,19 @@ def _extracted(
 
 def _known(kind: Modality, frames: Iterable[pd.DataFrame], corpus_file: Path) -> set[str]:
     """Return the near keys of task rows that have an equal or a near-duplicate in the corpus; see `Modality`."""
-    corpus = set(read_table(corpus_file)[kind.column].map(kind.near_key))
-    keys = {kind.near_key(one) for frame in frames for row in _examples(kind, frame) for one in row}
-    if kind.near_similarity is None or not keys:
-        return keys & corpus
-    distinct = np.array(sorted(corpus) + sorted(keys - corpus), dtype=object)
-    pairs = near_duplicate_pairs(distinct.tolist(), kind.near_similarity)
-    across = pairs[(pairs[:, 0] < len(corpus)) & (pairs[:, 1] >= len(corpus))]
-    return (keys & corpus) | set(distinct[across[:, 1]])
+    corpus = read_table(corpus_file)[kind.column].tolist()
+    examples = [
+        *corpus,
+        *(one for frame in frames for row in _examples(kind, frame) for one in row),
+    ]
+    keys = [kind.near_key(one) for one in examples]
+    links = [links_of_equal(keys)]
+    if kind.near_similarity is not None:
+        rows = np.unique(links[0][:, 0])
+        links.append(similar_links(examples, kind, kind.near_similarity, rows))
+    group = connected_groups(len(examples), *links)
+    is_known = np.isin(group[len(corpus) :], group[: len(corpus)])
+    return {key for key, known in zip(keys[len(corpus) :], is_known, strict=True) if known}
 
 
 def _examples(kind: Modality, frame: pd.DataFrame) -> list[tuple[Example, ...]]:

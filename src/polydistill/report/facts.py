@@ -18,6 +18,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.data.tables import available_tasks, complete_task, groups_by_id
 from polydistill.errors import DataError
 from polydistill.project.layout import Layout
+from polydistill.project.reports import unavailable_rivals
 from polydistill.report import champion as champions
 from polydistill.report import lineage, overlap, slices, tables
 from polydistill.report.comparison import FEW, Comparison, compare
@@ -26,7 +27,8 @@ from polydistill.report.disagreements import disagreements
 from polydistill.report.gate import gate_tables
 from polydistill.report.headline import headline
 from polydistill.report.map import space_map
-from polydistill.report.models import PRICE_PER_HOUR, PUBLISHED, Model, best_teacher, models
+from polydistill.report.models import PRICE_PER_HOUR, Model, best_teacher, models
+from polydistill.report.published import published_figures
 from polydistill.report.results import Inputs, optional_json, read_inputs
 from polydistill.report.similarity import similarities
 from polydistill.report.space import Space, missing_for_space, read_space
@@ -100,6 +102,7 @@ def collect(
     teacher = best_teacher(run.models)
     compared = _compare(run, teacher)
     scores = _scores(run, compared)
+    published = published_figures(modality)
     facts: Facts = {
         "format": FORMAT,
         "modality": modality,
@@ -110,13 +113,14 @@ def collect(
         "best_teacher": teacher and teacher.name,
         "models": [asdict(one) for one in run.models],
         "absent": [name for name in block.enabled_teachers if name not in inputs.scores],
+        "unavailable_rivals": unavailable_rivals(layout, block.enabled_rivals),
         "scores": scores,
         "cost": {
             "usd_per_hour": usd_per_hour,
             "is_measured": speeds is not None,
             "problems": {one.model: one.problem for one in speeds or () if one.problem},
             "threads": params.threads,
-            "published": PUBLISHED.get(modality),
+            "published": published and published.model_dump(),
         },
         "slices": _slices(run, teacher, space := _space(run)),
         **_of_space(run, space, teacher),

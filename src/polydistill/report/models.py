@@ -2,25 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import pandas as pd
 
 from polydistill.evaluation.statistics.kinds import OVERALL, Scores
 from polydistill.report import tables
 from polydistill.report.costs import Measured, Size
-from polydistill.report.tables import STUDENT, UNDISTILLED, model_order
+from polydistill.report.tables import STUDENT, UNDISTILLED, model_order, role_of
 
-Role = Literal["student", "undistilled", "teacher", "rival"]
 PRICE_PER_HOUR = 0.10
 """Price of the machine in US dollars per hour: about that of two cores in a public cloud."""
-PUBLISHED = {
-    "text": {
-        "benchmark": "MTEB(eng, v2), mean over its 41 tasks",
-        "scores": {"potion-base-8M": 53.3, "all-MiniLM-L6-v2": 59.0, "LEAF": 64.0},
-    }
-}
-"""Published scores of other models, by modality: on other tasks, not measured here, and not comparable with a score."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class Model:
     """
 
     name: str
-    role: Role
+    role: str
     mean: float | None
     kinds: dict[str, float]
     megabytes: float | None = None
@@ -74,7 +65,7 @@ def models(
         found.append(
             Model(
                 name=name,
-                role=_role(name, teachers),
+                role=role_of(name, teachers),
                 mean=known.pop(OVERALL, None),
                 kinds=known,
                 megabytes=size.megabytes,
@@ -100,11 +91,3 @@ def usd_per_million(examples_per_s: float, usd_per_hour: float) -> float:
         0.1
     """
     return usd_per_hour / 3600 * 1e6 / examples_per_s
-
-
-def _role(name: str, teachers: Sequence[str]) -> Role:
-    if name == STUDENT:
-        return "student"
-    if name == UNDISTILLED:
-        return "undistilled"
-    return "teacher" if name in teachers else "rival"
