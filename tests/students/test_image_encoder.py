@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from polydistill.data.images import UnreadableImageError
 from polydistill.errors import ParamsError
-from polydistill.students import encode, load_student
+from polydistill.students import encode, image_encoder, load_student
 from polydistill.students.image_encoder import Augmentation, ImageEncoderStudent
-from tests.made_images import TINY_RESNET, png, truncated
+from tests.made_images import TINY_RESNET, png, truncated, written
 
 VIT = {
     "model_type": "vit",
@@ -74,6 +75,54 @@ def test_the_student_of_the_paper_has_the_published_size() -> None:
     assert 3.3e6 < encoder < 3.8e6  # PVTv2-b0 has 3.7M parameters with its classifier
 
 
+@pytest.mark.parametrize("size", [32, 96, 160])
+def test_images_of_any_size_and_format_are_embedded_at_the_size_of_the_setting(size: int) -> None:
+    photos = [
+        written(Image.effect_mandelbrot((width, height), (-2, -1.5, 1, 1.5), 60 + width), kind)
+        for width, height, kind in ((300, 224, "JPEG"), (180, 410, "PNG"), (16, 16, "PNG"))
+    ]
+    student = ImageEncoderStudent.build(
+        [], torch.Generator().manual_seed(0), encoder=TINY_RESNET, size=size, dim=6
+    )
+
+    pixels = student.collate(photos)["pixels"]
+    values = encode(student, photos)
+
+    assert pixels.shape == (3, 3, size, size)
+    assert pixels.dtype == torch.uint8
+    assert values.shape == (3, 6)
+    assert np.isfinite(values).all()
+
+
+def test_large_images_are_embedded_in_small_batches_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    student = build(TINY_RESNET)
+    student.module.eval()
+    features = student.collate(IMAGES)
+    sizes = list[int]()
+    student.module.register_forward_pre_hook(lambda _, pixels: sizes.append(len(pixels[0])))
+
+    with torch.inference_mode():
+        whole = student.forward(features)
+        monkeypatch.setattr(image_encoder, "PIXELS_AT_ONCE", 2 * 32 * 32)
+        parts = student.forward(features)
+        monkeypatch.setattr(image_encoder, "PIXELS_AT_ONCE", 1)
+        single = student.forward(features)
+
+    assert sizes == [5, 2, 2, 1, 1, 1, 1, 1, 1]
+    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(single, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_an_encoder_with_positions_takes_its_image_size_from_the_student() -> None:
+    without = {name: value for name, value in VIT.items() if name != "image_size"}
+
+    assert encode(build(without), IMAGES).shape == (5, 6)
+    with pytest.raises(ParamsError, match=r"student\.encoder is not .* images of 32 x 32 pixels"):
+        build({**VIT, "image_size": 48})
+
+
 def test_an_unreadable_image_is_refused() -> None:
     with pytest.raises(UnreadableImageError, match="cannot be read"):
         build(TINY_RESNET).collate([png(1), truncated()])
@@ -90,7 +139,7 @@ def test_augmentation_is_applied_in_training_only_and_depends_on_the_seed() -> N
     student = build(
         TINY_RESNET, augmentation={"zoom": 0.2, "shift": 0.1, "flip": 0.5, "colour": 0.3}
     )
-    pixels = student.collate(IMAGES)["pixels"]
+    pixels = student.onnx_inputs(IMAGES)["pixels"]
     module: Any = student.module
     augment = module.augmentation
 

@@ -14,6 +14,9 @@ from polydistill.errors import ParamsError
 from polydistill.students import STUDENTS
 from polydistill.students._bundle import NetworkStudent
 
+PIXELS_AT_ONCE = 512 * 64 * 64
+"""The maximum number of pixels that are embedded at once outside training, which bounds the memory of activations."""
+
 
 class Augmentation(nn.Module):
     """Random zoom, shift, flip and colour change of each image in a batch. In eval mode, images are unchanged.
@@ -92,16 +95,18 @@ class PooledEncoder(nn.Module):
         kind = options.pop("model_type", None)
         try:
             config = AutoConfig.for_model(kind, **options)
+            if "image_size" not in options and hasattr(config, "image_size"):
+                config.image_size = size
             self.encoder: nn.Module = AutoModel.from_config(config, dtype=torch.float32)
+            with torch.inference_mode():
+                blank = torch.zeros(1, 3, size, size)
+                shape = self.encoder.eval()(pixel_values=blank).last_hidden_state.shape
         except (ValueError, TypeError, KeyError) as error:
             raise ParamsError(
-                f"student.encoder is not a configuration of transformers: {error}"
+                f"student.encoder is not a configuration of transformers for images of {size} x {size} pixels: {error}"
             ) from error
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = nn.Identity()  # the pooler is not used
-        blank = torch.zeros(1, 3, size, size)
-        with torch.inference_mode():
-            shape = self.encoder.eval()(pixel_values=blank).last_hidden_state.shape
         self.encoder.train()
         self.projection = nn.Linear(shape[2] if len(shape) == 3 else shape[1], dim)
         self.augmentation = Augmentation(**augmentation)
@@ -138,20 +143,22 @@ class ImageEncoderStudent(NetworkStudent):
             examples: Unused.
             generator: The random generator of the weights.
             encoder: A configuration of the transformers library: `model_type` (`pvt_v2`, `vit`, `resnet`, …) and
-                the options that differ from the defaults of this model type.
-            size: The side of an input image in pixels; images are padded to a square with white.
+                the options that differ from the defaults of this model type. `image_size` is `size` if left out.
+            size: The side of an input image in pixels; images of any size are padded to a square with white and
+                resized.
             dim: The width of the embeddings.
             augmentation: The options of `Augmentation`; None: no augmentation.
 
         Raises:
-            ParamsError: The transformers library has no such model type, or an augmentation option is out of bounds.
+            ParamsError: The transformers library has no such model type, the encoder does not take images of this
+                size, or an augmentation option is out of bounds.
         """
         settings = {"encoder": dict(encoder), "size": size, "dim": dim}
         settings["augmentation"] = dict(augmentation or {})
         return cls.from_settings(settings, generator)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """See `contracts.Student.collate`; `pixels` is `(batch, 3, side, side)` in [0, 1].
+        """See `contracts.Student.collate`; `pixels` is `(batch, 3, side, side)`, uint8.
 
         Raises:
             UnreadableImageError: An example cannot be decoded.
@@ -160,7 +167,15 @@ class ImageEncoderStudent(NetworkStudent):
         pixels = np.empty((len(examples), side, side, 3), dtype=np.uint8)
         for row, example in enumerate(examples):
             pixels[row] = square(read_image(example), side)
-        return {"pixels": torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255}
+        return {"pixels": torch.from_numpy(pixels).permute(0, 3, 1, 2)}
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """See `contracts.Student.forward`. Outside training, large images are embedded in small batches."""
+        pixels = features["pixels"]
+        if self.module.training:
+            return super().forward({"pixels": _scaled(pixels)})
+        rows = max(1, PIXELS_AT_ONCE // self.settings["size"] ** 2)
+        return torch.cat([self.module(_scaled(part)) for part in pixels.split(rows)])
 
     @property
     def onnx_preprocessing(self) -> Mapping[str, object]:
@@ -181,7 +196,7 @@ class ImageEncoderStudent(NetworkStudent):
 
     def onnx_inputs(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `contracts.OnnxExportable`."""
-        return self.collate(examples)
+        return {"pixels": _scaled(self.collate(examples)["pixels"])}
 
     def onnx_tokenizer(self) -> None:
         """See `contracts.OnnxExportable`."""
@@ -197,6 +212,11 @@ class _PixelModule(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return embeddings, `(batch, dim)`, of pixels `(batch, 3, side, side)` in [0, 1]."""
         return nn.functional.normalize(self.module(pixels), dim=-1)
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    """Return pixels of type uint8 as numbers in [0, 1]."""
+    return pixels.float() / 255
 
 
 def _around_zero(rows: int, columns: int) -> Tensor:
