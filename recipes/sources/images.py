@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import re
 import tarfile
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from polydistill.data.images import UnreadableImageError, as_png, read_image, square
+from polydistill.data.images import UnreadableImageError, read_image, square
 from recipes.sources.order import order_of
 
-SIDE = 64
+SIDE, SCANNED_SIDE = 64, 32
 COLOURS, GREYS = 32, 17
-LEAST_GLYPHS, GLYPHS_PER_FONT = 60, 160
-WORDS_PER_FONT = 8
+LEAST_GLYPHS, GLYPHS_PER_FONT = 60, 260
+WORDS_PER_FONT = 13
 LATIN = re.compile(r"Noto(Sans|Serif|SansDisplay|SerifDisplay|SansMono)-\w+\.ttf")
 SKIPPED_FONTS = {"", "Mono", "Display", "Symbols", "Symbols2", "Math"}
 SKIPPED_CLIPART = {"special", "unsorted"}
+GARMENTS = (
+    "T-shirt or top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+    "Ankle boot",
+)  # fmt: skip
+GARMENTS_READ = {"train": 8_000, "test": 1_500}
+"""The number of pictures that are read of each official part of Fashion-MNIST."""
+IDX_HEADERS = {"images-idx3": 16, "labels-idx1": 8}
+"""Bytes before the values in a file of the IDX format."""
 
 
 class Picture(NamedTuple):
-    """An image of a source: PNG bytes, label, source and group."""
+    """An image of a source: WebP bytes, label, source, group, and the part of the source's own split, if it has one."""
 
     image: bytes
     label: str | float
     source: str
     group: str
+    part: str = ""
 
 
 def clipart(folder: Path) -> Iterator[Picture]:
@@ -74,13 +86,27 @@ def handwritten(archive: Path) -> Iterator[Picture]:
                 yield Picture(_grey(1 - ink), str(digit), "mnist", f"mnist-{digit}-{position}")
 
 
+def garments(folder: Path) -> Iterator[Picture]:
+    """Yield pictures of Fashion-MNIST, dark on white; the part is that of the official split."""
+    for part, file in (("train", "train"), ("test", "t10k")):
+        ink, labels = (
+            np.frombuffer(gzip.decompress(found.read_bytes()), np.uint8, offset=n_bytes)
+            for kind, n_bytes in IDX_HEADERS.items()
+            for found in sorted(folder.rglob(f"{file}-{kind}-ubyte.gz"))
+        )
+        pictures = zip(ink.reshape(-1, 28, 28), labels.tolist(), strict=True)
+        for position, (one, label) in enumerate(islice(pictures, GARMENTS_READ[part])):
+            group = f"fashion-{part}-{position}"
+            yield Picture(_grey(1 - one / 255), GARMENTS[label], "fashion", group, part)
+
+
 def scanned() -> Iterator[Picture]:
     """Yield the 8 x 8 digits of scikit-learn, dark on white."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
     for position, (ink, digit) in enumerate(zip(found.images, found.target, strict=True)):
-        yield Picture(_grey(1 - ink / 16), str(digit), "digits", f"digits-{position}")
+        yield Picture(_grey(1 - ink / 16, SCANNED_SIDE), str(digit), "digits", f"digits-{position}")
 
 
 def glyphs(folder: Path) -> Iterator[Picture]:
@@ -147,17 +173,25 @@ def _rendered(font: Path, text: str) -> bytes | None:
 
 
 def _drawn(image: Any) -> bytes:
-    """Return a drawing as a PNG of 64 x 64 pixels and 32 colours."""
+    """Return a drawing as a WebP file of 64 x 64 pixels and 32 colours."""
     from PIL import Image
 
     small = Image.fromarray(square(image, SIDE))
-    return as_png(small.quantize(COLOURS, dither=Image.Dither.NONE))
+    return _as_webp(small.quantize(COLOURS, dither=Image.Dither.NONE))
 
 
-def _grey(light: np.ndarray) -> bytes:
-    """Return values in [0, 1] as a PNG of 64 x 64 pixels and 16 greys."""
+def _grey(light: np.ndarray, side: int | None = None) -> bytes:
+    """Return values in [0, 1] as a WebP file of 16 greys, resized to `side` pixels if it is given."""
     from PIL import Image
 
     pixels = Image.fromarray(np.round(np.clip(light, 0, 1) * 255).astype(np.uint8))
-    small = np.asarray(pixels.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-    return as_png(Image.fromarray(np.round(small / GREYS).astype(np.uint8) * GREYS))
+    if side is not None:
+        pixels = pixels.resize((side, side), Image.Resampling.BICUBIC)
+    return _as_webp(Image.fromarray(np.round(np.asarray(pixels) / GREYS).astype(np.uint8) * GREYS))
+
+
+def _as_webp(image: Any) -> bytes:
+    """Return an image as lossless WebP, which takes three quarters of the bytes of a PNG."""
+    written = io.BytesIO()
+    image.convert("RGB").save(written, "WEBP", lossless=True)
+    return written.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import shutil
@@ -34,8 +35,9 @@ VISION = VisionModality()
 N_EMOJI = 24
 NAMES = "abcdefghijklmnopqrst"
 TASKS = {
-    "mnist": ("mnist", 60), "digits": ("digits", 60), "clipart-class": ("openclipart", 8),
-    "emoji-group": ("emoji-google", 12), "script": ("glyphs", 16), "font-weight": ("words", 6),
+    "mnist": ("mnist", 30, 30), "fashion": ("fashion", 40, 20), "digits": ("digits", 20, 40),
+    "clipart-class": ("openclipart", 4, 4), "emoji-group": ("emoji-google", 6, 6),
+    "script": ("glyphs", 8, 8), "font-weight": ("words", 6, 6),
 }  # fmt: skip
 FACES = {
     "NotoSansGreek-Regular": "DejaVuSans",
@@ -82,6 +84,18 @@ def make_digits(path: Path) -> Path:
     return make_tar(path, members)
 
 
+def make_garments(folder: Path) -> None:
+    """Write 100 pictures of the training part and 40 of the test part, in files of the IDX format."""
+    draw = np.random.default_rng(6)
+    folder.mkdir(parents=True)
+    for part, rows in (("train", 100), ("t10k", 40)):
+        ink = draw.integers(0, 256, (rows, 7, 7), np.uint8).repeat(4, 1).repeat(4, 2)
+        labels = np.arange(rows, dtype=np.uint8) % 10
+        for kind, n_bytes, values in (("images-idx3", 16, ink), ("labels-idx1", 8, labels)):
+            content = bytes(n_bytes) + values.tobytes()
+            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(content))
+
+
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages, unpacked into the folder that apt downloads to."""
@@ -96,6 +110,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_emoji(root / "emoji-datasource-google", "google", 200)
     make_emoji(root / "emoji-datasource-twitter", "twitter", 300)
     make_digits(root / "mnist")
+    make_garments(root / "dataset-fashion-mnist" / "usr/share/datasets/fashion-mnist")
     return root
 
 
@@ -160,7 +175,14 @@ def test_images_are_small_have_content_ids_and_look_different(built: BuiltData) 
     ).drop_duplicates("id")
 
     assert set(corpus["source"]) == set(recipe.ORIGINS)
-    assert {read_image(image).size for image in whole["image"]} == {(64, 64)}
+    sides = {name: {64} for name in recipe.ORIGINS} | {
+        "mnist": {28},
+        "fashion": {28},
+        "digits": {32},
+    }
+    for source, images_of in corpus.groupby("source")["image"]:
+        sizes = [read_image(image).size for image in images_of]
+        assert {side for size in sizes for side in size} == sides[source], source
     assert whole["id"].tolist() == whole["image"].map(VISION.content_id).tolist()
     assert whole["image"].map(VISION.near_key).is_unique
 
@@ -173,6 +195,23 @@ def test_no_group_of_a_task_is_in_the_corpus_or_in_both_parts_of_a_split(built: 
         if "split" in task:
             assert set(task["split"]) == {"train", "test"}, name
             assert task.groupby("group")["split"].nunique().max() == 1, name
+
+
+def test_the_official_split_of_garments_is_kept(built: BuiltData) -> None:
+    task = tasks_of(built)["fashion"]
+
+    assert task["split"].value_counts().to_dict() == {"train": 40, "test": 20}
+    assert [group.split("-")[1] for group in task["group"]] == task["split"].tolist()
+    assert task.groupby("split")["label"].nunique().to_dict() == {"train": 10, "test": 10}
+    corpus = built.frames["corpus.parquet"]
+    garments = corpus.loc[corpus["source"] == "fashion", "group"]
+    assert len(garments) == 60
+    assert garments.str.startswith("fashion-train-").all()
+
+
+def test_a_task_has_as_many_test_rows_as_the_recipe_says(built: BuiltData) -> None:
+    for name in ("mnist", "digits"):
+        assert tasks_of(built)[name]["split"].value_counts()["test"] == TASKS[name][2]
 
 
 def test_copies_blank_and_damaged_images_are_dropped_and_counted(built: BuiltData) -> None:
@@ -201,6 +240,7 @@ def test_labels_are_those_of_the_sources(built: BuiltData) -> None:
     assert set(tasks["clipart-class"]["label"]) == {"animals", "tools"}
     assert set(tasks["emoji-group"]["label"]) == {"Foods", "Travel"}
     assert set(tasks["script"]["label"]) == {"Greek", "Cyrillic"}
+    assert set(tasks["fashion"]["label"]) == set(images.GARMENTS)
     assert set(tasks["font-weight"]["label"]) == {400.0, 700.0}
     digits = tasks["mnist"]
     assert [group.split("-")[1] for group in digits["group"]] == digits["label"].tolist()
@@ -231,7 +271,7 @@ def test_built_data_pass_validation(built: BuiltData, tmp_path: Path) -> None:
 def test_images_have_at_most_16_greys_or_32_colours(built: BuiltData) -> None:
     corpus = built.frames["corpus.parquet"]
 
-    for source, most in (("mnist", 16), ("glyphs", 16), ("openclipart", 32)):
+    for source, most in (("mnist", 16), ("fashion", 16), ("glyphs", 16), ("openclipart", 32)):
         images = corpus.loc[corpus["source"] == source, "image"].head(3)
         for content in images:
             colours = Image.open(io.BytesIO(content)).convert("RGB").getcolors(10_000)
