@@ -92,6 +92,7 @@ class TextRecipe:
         taken = set().union(*(set(task["group"]) for task in tasks.values()))
         progress("tasks", 3, 4)
         left = rows[~rows["group"].isin(taken) & (rows["source"] != "foldoc")]
+        left = left[~left["text"].map(TextModality().near_key).isin(_near_keys(tasks))]
         left = left.drop_duplicates("alike")
         frames = {
             FROZEN: debian,
@@ -105,6 +106,18 @@ class TextRecipe:
             for source, n in found_rows.items()
         }
         return BuiltData(frames, {"LICENSE-WordNet.txt": licence}, left_out)
+
+
+def _near_keys(tasks: Mapping[str, pd.DataFrame]) -> set[str]:
+    """Return the near keys of all texts of the tasks, also of words, terms and halves, which are no rows of a source."""
+    near_key = TextModality().near_key
+    columns = (
+        frame[name]
+        for frame in tasks.values()
+        for name in ("text", "text1", "text2")
+        if name in frame
+    )
+    return {near_key(text) for column in columns for text in column}
 
 
 def with_groups(rows: pd.DataFrame) -> pd.DataFrame:

@@ -199,6 +199,25 @@ def test_no_near_duplicate_of_a_benchmark_row_is_in_the_corpus_or_the_other_spli
         assert names[one] == names[two]
 
 
+def test_words_terms_and_halves_of_tasks_are_not_texts_of_the_corpus(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_data(project, "text")
+    word = read(project, "tasks/wordnet-word").query("role == 'corpus'")["text"].iloc[0]
+    frozen = project / "data" / "text" / "sources" / "debian.parquet"
+    packages = pd.read_parquet(frozen)
+    packages.loc[len(packages)] = ["odd", "odd", "utils", word.upper(), ""]
+    packages.to_parquet(frozen)
+
+    build_data(project, "text")
+
+    corpus = set(read(project, "corpus")["text"].map(TEXT.near_key))
+    for name in text_tasks.TASKS:
+        task = read(project, f"tasks/{name}")
+        for column in {"text", "text1", "text2"} & set(task):
+            assert corpus.isdisjoint(task[column].map(TEXT.near_key)), name
+
+
 def test_a_query_finds_the_description_of_its_own_package(project: Path) -> None:
     build_data(project, "text")
 

@@ -182,7 +182,7 @@ def test_images_are_small_have_content_ids_and_look_different(built: BuiltData) 
     }
     for source, images_of in corpus.groupby("source")["image"]:
         sizes = [read_image(image).size for image in images_of]
-        assert {side for size in sizes for side in size} == sides[source], source
+        assert {side for size in sizes for side in size} == sides[str(source)], source
     assert whole["id"].tolist() == whole["image"].map(VISION.content_id).tolist()
     assert whole["image"].map(VISION.near_key).is_unique
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from polydistill.registry.quality import Comparison, Pair, compare, holm
+from polydistill.evaluation.statistics.bootstrap import holm
+from polydistill.registry.quality import Comparison, Pair, compare
 
 ROW = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=20)
 Row = NDArray[np.float64]

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from polydistill.errors import DataError
 from polydistill.evaluation.statistics.kinds import Scores
-from polydistill.report.tables import MEAN, mean_scores, model_order, require_known, task_scores
+from polydistill.report.tables import (
+    MEAN,
+    mean_scores,
+    model_order,
+    require_known,
+    shares_of_best_teacher,
+    task_scores,
+)
 from tests.report.example_run import MODELS, TASKS, example_params, example_scores
 
 SCORES = example_scores()
@@ -62,6 +70,19 @@ def test_each_task_has_a_row_and_each_model_a_column() -> None:
     assert list(table.index) == list(TASKS)
     assert list(table) == list(MODELS)
     assert table.loc["simlex", "use-m3"] == SCORES["use-m3"]["sts"]["simlex"]
+
+
+def test_shares_are_relative_to_the_best_teacher() -> None:
+    scores = {"student": 0.6, "undistilled": 0.9, "a": 0.5, "b": 0.8, "rival": 0.95}
+    means = pd.DataFrame({MEAN: scores})
+
+    shares = shares_of_best_teacher(means, ["a", "b"])
+    assert shares.loc["student", MEAN] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("scores", [{"student": 0.6, "a": -0.1}, {"student": 0.6}])
+def test_there_is_no_share_of_a_teacher_at_zero_or_of_none(scores: dict[str, float]) -> None:
+    assert shares_of_best_teacher(pd.DataFrame({MEAN: scores}), ["a"]).isna().all(axis=None)
 
 
 def test_scores_of_a_task_that_params_do_not_have_are_refused() -> None:

@@ -86,6 +86,12 @@ def mean_scores(
     return by_kind.T
 
 
+def shares_of_best_teacher(means: pd.DataFrame, teachers: Collection[str]) -> pd.DataFrame:
+    """Return the means divided by the highest teacher's mean in each column; NaN if that is not above 0."""
+    best = means[means.index.isin(teachers)].max()
+    return means / best.where(best > 0)
+
+
 def known(scores: pd.Series) -> dict[str, float]:
     """Return the scores of a row or column by name, and omit missing scores."""
     return {str(name): float(score) for name, score in scores.dropna().items()}
