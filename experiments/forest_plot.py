@@ -10,8 +10,8 @@ from polydistill.evaluation.statistics.bootstrap import Interval
 from polydistill.report.figures import ACCENT, FAINT, INK, OTHER, SETTINGS, VARIABLES, draw_axes
 
 INKS = {
-    "light": ("#1f2328", "#59636e", "#d1d9e0", "#0969da", "#9a6700", "#6e7781"),
-    "dark": ("#f0f6fc", "#9198a1", "#3d444d", "#4493f8", "#d29922", "#9198a1"),
+    "light": ("#1f2328", "#59636e", "#d1d9e0", "#0969da", "#9a6700", "#6e7781", "#cf222e"),
+    "dark": ("#f0f6fc", "#9198a1", "#3d444d", "#4493f8", "#d29922", "#9198a1", "#f85149"),
 }
 """The values of the CSS variables `VARIABLES`, in their order. A standalone file has no access to the report page."""
 FONT = "system-ui, sans-serif"

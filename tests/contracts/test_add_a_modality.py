@@ -82,6 +82,7 @@ def write_params(root: Path) -> Params:
     }
     block["student"] = {"name": "bag-of-bytes", "dim": 16}
     block["heads"] = {"name": "low-rank", "hidden": 16}
+    block |= {"geometry": {"name": "consensus-similarity"}, "geometry_weight": 3.0}
     block["training"] |= {"epochs": 10, "batch_size": 32, "head_warmup_steps": 5}
     tree["modalities"], tree["tones"], tree["threads"] = ["tones"], block, 1
     (root / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from polydistill.contracts import FittedGeometry
 from polydistill.heads import HEADS
 from polydistill.losses import LOSSES
 from polydistill.losses.relational import GEOMETRY, build_geometry
@@ -28,6 +29,8 @@ OTHER: dict[str, Any] = {
     "beta": 0.9,
     "scale": 3.0,
     "width_power": 1.0,
+    "rank_power": 3.0,
+    "whitening": 0.0,
     "queue": 2,
     "temperature": 0.5,
     "decay": 0.5,
@@ -80,6 +83,11 @@ def of_head(name: str, chosen: dict[str, Any]) -> Tensor:
 def of_geometry(name: str, chosen: dict[str, Any]) -> Tensor:
     draw = torch.Generator().manual_seed(0)
     term = build_geometry(name, chosen, 6, tuple(DIMS.values()))
+    if isinstance(term, FittedGeometry):
+        masks = [torch.ones(40, dtype=torch.bool) for _ in DIMS]
+        rows = [torch.randn(40, dim, generator=draw) for dim in (6, *DIMS.values())]
+        rows[1][:, 0] *= 3
+        term.fit(rows[0], rows[1:], masks)
     for _ in range(3):  # fills the queue
         student = torch.randn(5, 6, generator=draw)
         targets = [torch.randn(5, dim, generator=draw) for dim in DIMS.values()]

@@ -23,7 +23,7 @@ def perturb(name: str, text: Example, content_id: str) -> str:
 
     Examples:
         >>> perturb("case", "the parts of a flower", "0" * 32)
-        'The Parts Of A Flower'
+        'THE PARTS OF A FLOWER'
     """
     generator = np.random.default_rng([crc32(name.encode()), int(content_id, 16)])
     return canonical_text(PERTURBATIONS.get(name)(canonical_text(text), generator))
@@ -41,7 +41,7 @@ def perturb_share(shares: Mapping[str, float], text: Example) -> Example:
 
     Examples:
         >>> perturb_share({"case": 1.0}, "the parts of a flower")
-        'the parts of a flower'
+        'The Parts Of A Flower'
     """
     digest = hashlib.sha256(canonical_text(text).encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
