@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import threading
@@ -132,3 +133,14 @@ def test_an_error_of_the_database_is_explained_without_a_traceback(
         lose_a_table()
 
     assert caplog.text == ""
+
+
+def test_a_connection_inside_another_leaves_no_address_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    with connected(tmp_path), connected(tmp_path):
+        assert "MLFLOW_TRACKING_URI" in os.environ
+
+    assert "MLFLOW_TRACKING_URI" not in os.environ

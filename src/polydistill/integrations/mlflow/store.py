@@ -96,6 +96,8 @@ def connected(root: Path) -> Iterator[MlflowClient]:
         finally:
             mlflow.set_tracking_uri(None)
             mlflow.set_registry_uri(None)
+            # after a context inside this one, MLflow takes the URI for removed and leaves the variable
+            os.environ.pop(URI_VARIABLE, None)
             if before is not None:
                 os.environ[URI_VARIABLE] = before
 
