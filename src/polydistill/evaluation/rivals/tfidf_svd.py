@@ -15,6 +15,8 @@ from polydistill.evaluation.task import BenchmarkTask
 LOG = logging.getLogger(__name__)
 COMPONENTS = 256
 NGRAMS = (1, 2)
+MOST_TERMS = 20_000
+"""The number of terms, the most frequent first; nearly all others occur once, and the decomposition would take minutes."""
 
 
 @RIVALS.register("tfidf-svd")
@@ -33,7 +35,7 @@ class TfidfSvd:
     def __init__(self, data: RivalData) -> None:
         require_texts(self.name, data)
         self.revision = revision_of(
-            rival=self.name, components=COMPONENTS, ngrams=NGRAMS, version=1
+            rival=self.name, components=COMPONENTS, ngrams=NGRAMS, terms=MOST_TERMS, version=1
         )
         self.n_missing = 0
 
@@ -49,7 +51,11 @@ class TfidfSvd:
 
         texts = texts_of(task.source, task.source.frame)
         weights = TfidfVectorizer(
-            ngram_range=NGRAMS, token_pattern=WORD, sublinear_tf=True, dtype=np.float32
+            ngram_range=NGRAMS,
+            token_pattern=WORD,
+            sublinear_tf=True,
+            max_features=MOST_TERMS,
+            dtype=np.float32,
         )
         try:
             fitted = weights.fit_transform(texts_of(task.source, fitted_rows(task)).values())
