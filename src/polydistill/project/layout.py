@@ -60,6 +60,7 @@ class Layout:
         self.page = self.reports / "index.html"  # the report page
         self.facts = self.reports / "report.json"  # all facts of the page
         self.digest = self.reports / "report.md"  # the page in at most 40 lines, for a pull request
+        self.model_card = self.reports / "card.md"  # the model card: a README.md for the hub
         self.results = root / "docs" / "results" / modality  # committed comparisons and estimates
         # Drift of the incoming corpus from the champion's corpus, and the column rules as HTML pages. These files are
         # local to this machine and not outputs of DVC.

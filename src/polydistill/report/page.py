@@ -16,6 +16,7 @@ from polydistill.config.params import Params
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
+from polydistill.report.card import render_card
 from polydistill.report.comparison import Comparison
 from polydistill.report.facts import DOMAINS, Facts, collect
 from polydistill.report.figures import Picture, quality_scatter, training_curves
@@ -41,7 +42,7 @@ def write_report(
     speed: bool = True,
     usd_per_hour: float = PRICE_PER_HOUR,
 ) -> Path:
-    """Write the HTML report of a finished run, its facts as JSON, a digest in Markdown, and the index of all reports.
+    """Write the HTML report of a finished run, its facts as JSON, a digest, the model card, and the index of all reports.
 
     Args:
         root: The project folder.
@@ -65,6 +66,7 @@ def write_report(
     write_atomic(layout.facts, text + "\n")
     facts = json.loads(text)  # the page shows what the file says
     write_atomic(layout.digest, render_digest(facts))
+    write_atomic(layout.model_card, render_card(facts))
     write_atomic(layout.page, render_page(facts))
     write_index(layout, facts)
     return layout.page
