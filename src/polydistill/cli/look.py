@@ -50,6 +50,8 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the HTML report and print its table."""
+    from polydistill.errors import PolydistillError
+    from polydistill.integrations.mlflow.card import attach_card
     from polydistill.report.page import write_report
     from polydistill.report.summary import render, summarise
 
@@ -58,8 +60,15 @@ def report(
     summary = summarise(ROOT, params, modality)
     found = {"page": relative(page), **plain(summary)}
     show(found, as_json=as_json, human=render(summary))
+    try:
+        attached = attach_card(ROOT, modality)
+    except PolydistillError as error:  # the report is complete without it
+        attached = None
+        typer.secho(f"The version has no card: {error}", err=True, fg=typer.colors.YELLOW)
     if not as_json:
         typer.echo(f"Report: {relative(page)}")
+        if attached:
+            typer.echo(f"Model card: README.md of {attached}")
         typer.echo(f"Use it: polydistill encode {summary.model} examples.txt -o out.npy")
 
 
