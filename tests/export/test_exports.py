@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,12 +26,14 @@ from polydistill.export.kinds.predicted_consensus import PredictedConsensus
 from polydistill.export.kinds.whitened import Whitened
 from polydistill.integrations.mlflow.bundle import load_model
 from polydistill.project.layout import Layout
+from polydistill.report.page import write_report
 from polydistill.stages.distill import distill
 from polydistill.stages.exports import export_student
-from polydistill.students import encode, load_student
+from polydistill.students import encode, load_student, weights_digest
 from polydistill.training.calibration import predicted_moments
 from polydistill.training.heads_bundle import load_heads
 from tests.distill_project import TEACHERS, make_distill_project, small_params
+from tests.report.example_run import example_params, write_predicted_run
 
 TEXTS = ["red cat runs quickly", "dog", "blue fish eats never 7", "", "green cat"]
 
@@ -82,6 +85,30 @@ def test_every_export_is_reproducible_and_writes_no_pickle(
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert {file.suffix for file in files} == {".json", ".safetensors"}
     assert all((first / file).read_bytes() == (second / file).read_bytes() for file in files)
+
+
+@pytest.mark.parametrize("name", ["whitened", "onnx"])
+def test_an_export_of_a_reported_student_has_its_card(
+    project: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    example = write_predicted_run(tmp_path / "example")
+    write_report(example.root, example_params(), "text", speed=False)
+    facts = json.loads(example.facts.read_text(encoding="utf-8"))
+    facts["student"]["student_sha256"] = weights_digest(project.student)
+    project.facts.write_text(json.dumps(facts), encoding="utf-8")
+
+    folder = export(project, tmp_path / "out", name)
+
+    project.facts.unlink()
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"the export `{name}`" in card
+    monkeypatch.chdir(folder)
+    found: dict[str, Any] = {}
+    exec(card.split("```python\n")[1].split("```")[0], found)  # noqa: S102
+    if name == "onnx":
+        assert found["session"].get_outputs()[0].name == "sentence_embedding"
+    else:
+        np.testing.assert_array_equal(found["embeddings"], load_export(folder).encode(["a text"]))
 
 
 @pytest.mark.parametrize("name", EXPORTS.names())

@@ -20,9 +20,10 @@ from polydistill.errors import DataError, ParamsError, UnknownNameError
 from polydistill.export.bundle import Export, heads_for, load_export, save_export
 from polydistill.export.kinds import EXPORTS
 from polydistill.export.onnx import CHECKED, OnnxReport, save_onnx
-from polydistill.project.files import put_in_place
+from polydistill.project.files import put_in_place, write_atomic
 from polydistill.project.layout import Layout
-from polydistill.students import encode, load_student
+from polydistill.report import card
+from polydistill.students import encode, load_student, weights_digest
 from polydistill.training.dataset import held_out_mask, seeded
 
 ONNX = "onnx"
@@ -54,6 +55,8 @@ def export_student(
 ) -> ExportReport | OnnxReport:
     """Fit an export to the student's embeddings of its training rows and write it with the student; or write ONNX files.
 
+    If there is a report of the student, the folder also gets its model card, `README.md`.
+
     Args:
         root: The project folder.
         params: Parameters of the run that trained the student.
@@ -79,6 +82,7 @@ def export_student(
     beside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     save_export(beside, plugin, export, layout.student, layout.heads)
+    _write_card(layout, plugin.name, beside)
     put_in_place(beside, folder)
     made = load_export(folder)
     return ExportReport(
@@ -122,4 +126,13 @@ def _export_onnx(
     corpus = open_corpus(layout.corpus, block.corpus, MODALITIES.get(modality)())
     rows = np.flatnonzero(held_out_mask(corpus.groups, block.corpus.held_out))[:CHECKED]
     examples = [corpus.examples[row] for row in rows.tolist()]
-    return save_onnx(student, folder, examples, int8=int8)
+    report = save_onnx(student, folder, examples, int8=int8)
+    _write_card(layout, ONNX, folder)
+    return report
+
+
+def _write_card(layout: Layout, export: str, folder: Path) -> None:
+    """Write the model card, if there is a report of this student. It is not among the hashed files of the export."""
+    facts = card.facts_of(layout, weights_digest(layout.student))
+    if facts is not None:
+        write_atomic(folder / card.FILE, card.render_card(facts, export=export))
