@@ -1,7 +1,8 @@
 """Groups of near-duplicates in a corpus of any size, by MinHash and locality-sensitive hashing."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -12,10 +13,17 @@ from polydistill.contracts import Example, Modality
 from polydistill.data.ids import ID, ID_BYTES, Ids
 from polydistill.data.near_duplicates import ROUNDING, Ints, connected_groups, grams
 
+Signatures = NDArray[np.uint32]
 BATCH = 16_384
+SET_ROWS = 1_024
+"""Number of rows whose 5-grams are in memory at once."""
 BANDS, BAND_ROWS = 21, 6
 """Two sets with a Jaccard index of 0.8 share a band with a probability of 0.998, and with one of 0.4 of 0.08."""
 SEED = 0
+MARGIN = 0.15
+"""Largest error of a Jaccard index that is estimated from two signatures: four standard deviations at 0.8."""
+MOST_ROWS = 8
+"""Maximum number of rows of a batch that an example is compared with because of one band. Only rows of one template have more."""
 
 
 def links_within(examples: Sequence[Example], modality: Modality) -> list[Ints]:
@@ -72,31 +80,89 @@ def similar_links(
     return rows[np.concatenate(found)]
 
 
+def similar_rows(
+    examples: Sequence[Example], others: Iterable[Example], modality: Modality, threshold: float
+) -> NDArray[np.bool_]:
+    """Return which examples, `(n_examples,)`, are similar to one of `others`, as in `similar_links`.
+
+    `others` are read in batches. Of the rows of a batch that share a band with an example, the most similar one by its
+    signature is compared exactly.
+
+    Args:
+        examples: The examples, whose signatures are kept in memory: 0.5 KB each.
+        others: The rows to compare them with.
+        modality: The modality, which has the near keys.
+        threshold: The minimum Jaccard index of the character 5-grams.
+    """
+    keys = [modality.near_key(one) for one in examples]
+    own, is_similar = _signatures(keys), np.zeros(len(keys), dtype=np.bool_)
+    left = iter(others)
+    while part := list(islice(left, BATCH)):
+        their_keys = [modality.near_key(one) for one in part]
+        rows = np.flatnonzero(~is_similar)
+        estimates, most_similar = _most_similar(own[rows], _signatures(their_keys))
+        for place in np.flatnonzero(estimates >= threshold - MARGIN).tolist():
+            key, their_key = keys[rows[place]], their_keys[most_similar[place]]
+            is_similar[rows[place]] = _is_similar(key, their_key, threshold)
+    return is_similar
+
+
+def _most_similar(own: Signatures, theirs: Signatures) -> tuple[NDArray[np.float64], Ints]:
+    """Return, for each signature, the most similar one that shares a band: the estimated Jaccard index, and its row."""
+    estimates, rows = np.zeros(len(own)), np.zeros(len(own), dtype=np.int64)
+    for band, their_band in zip(_band_hashes(own).T, _band_hashes(theirs).T, strict=True):
+        order = np.argsort(their_band, kind="stable")
+        first, end = (np.searchsorted(their_band[order], band, side) for side in ("left", "right"))
+        for number in range(MOST_ROWS):
+            sharing = np.flatnonzero(first + number < end)
+            others = order[first[sharing] + number]
+            found = (own[sharing] == theirs[others]).mean(axis=1)
+            is_better = found > estimates[sharing]
+            estimates[sharing[is_better]] = found[is_better]
+            rows[sharing[is_better]] = others[is_better]
+    return estimates, rows
+
+
 def _are_similar(
     pairs: Ints, examples: Sequence[Example], modality: Modality, threshold: float
 ) -> NDArray[np.bool_]:
-    near = []
-    for one, other in pairs.tolist():
-        a, b = (grams(modality.near_key(examples[row])) for row in (one, other))
-        shared = len(a & b)
-        near.append(shared >= threshold * (len(a) + len(b) - shared) - ROUNDING)
+    keys = ([modality.near_key(examples[row]) for row in pair] for pair in pairs.tolist())
+    near = [_is_similar(one, other, threshold) for one, other in keys]
     return np.array(near, dtype=np.bool_)
+
+
+def _is_similar(key: str, other: str, threshold: float) -> bool:
+    one, two = grams(key), grams(other)
+    shared = len(one & two)
+    return shared >= threshold * (len(one) + len(two) - shared) - ROUNDING
+
+
+def _signatures(keys: Sequence[str]) -> Signatures:
+    """Return the MinHash signature of each key, `(n_keys, BANDS * BAND_ROWS)`."""
+    from rensa import RMinHash
+
+    length = BANDS * BAND_ROWS
+    found = [np.empty((0, length), dtype=np.uint32)]
+    for start in range(0, len(keys), SET_ROWS):
+        sets = [list(grams(key)) for key in keys[start : start + SET_ROWS]]
+        found.append(np.array(RMinHash.digests_from_token_sets(sets, length, SEED), np.uint32))
+    return np.concatenate(found)
+
+
+def _band_hashes(signatures: Signatures) -> NDArray[np.uint64]:
+    """Return the hash of each band of each signature, `(n_signatures, BANDS)`."""
+    mixing = np.random.default_rng(SEED).integers(1, 2**63, BAND_ROWS, dtype=np.uint64) * 2 + 1
+    hashes: NDArray[np.uint64] = (signatures.reshape(-1, BANDS, BAND_ROWS) * mixing).sum(axis=2)
+    return hashes
 
 
 def _write_bands(
     file: IO[bytes], examples: Sequence[Example], rows: Ints, modality: Modality
 ) -> None:
     """Write the hash of each band of each row's signature: for each batch of rows, `(BANDS, n_batch)`, uint64."""
-    from rensa import RMinHash
-
-    mixing = np.random.default_rng(SEED).integers(1, 2**63, BAND_ROWS, dtype=np.uint64) * 2 + 1
     for start in range(0, len(rows), BATCH):
         keys = [modality.near_key(examples[row]) for row in rows[start : start + BATCH].tolist()]
-        sets = [sorted(grams(key)) for key in keys]
-        signatures = np.array(
-            RMinHash.digests_from_token_sets(sets, BANDS * BAND_ROWS, SEED), dtype=np.uint64
-        ).reshape(len(sets), BANDS, BAND_ROWS)
-        file.write(np.ascontiguousarray((signatures * mixing).sum(axis=2).T).tobytes())
+        file.write(np.ascontiguousarray(_band_hashes(_signatures(keys)).T).tobytes())
 
 
 def _read_band(file: IO[bytes], band: int, n_rows: int) -> NDArray[np.uint64]:
