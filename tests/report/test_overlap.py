@@ -34,6 +34,17 @@ def test_a_planted_text_is_found_as_it_is_and_with_other_punctuation() -> None:
     assert overlap == Overlap(n=3, exact=1, near=1)
 
 
+def test_a_planted_long_text_is_found_with_one_word_changed() -> None:
+    words = [f"word{number}" for number in range(60)]
+    near, far = list(words), list(words)
+    near[30] = "changed"
+    far[::4] = ["changed"] * 15
+
+    overlap = found("text", ["Something else", " ".join(words)], [" ".join(near), " ".join(far)])
+
+    assert overlap == Overlap(n=2, exact=0, near=1)
+
+
 def test_a_planted_molecule_is_found_as_a_salt_a_stereoisomer_and_a_tautomer() -> None:
     pytest.importorskip("rdkit")
     corpus = ["CC(=O)Oc1ccccc1C(=O)O", "C[C@H](N)C(=O)O", "Oc1ccccn1"]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,20 +15,21 @@ from polydistill.config.data import TaskParams
 from polydistill.contracts import Example, Modality
 from polydistill.data.corpora import StoredCorpus
 from polydistill.data.ids import unpack_ids
+from polydistill.data.minhash import similar_rows
 from polydistill.data.smiles import read_molecule
 from polydistill.data.tables import sides
 from polydistill.project.files import write_atomic
 
 NAMES = {
-    "text": "equal words in any case and punctuation",
+    "text": "at least 0.8 of the character 5-grams of both in common, in any case and punctuation",
     "vision": "equal perceptual hash",
     "molecules": "equal parent compound or InChIKey, without salts, charges and stereochemistry",
 }
 """What counts as nearly the same, by modality."""
 NEAR_ROWS = 300_000
-"""Maximum number of rows of the corpus that are compared by near key."""
+"""Maximum number of rows of the corpus that are searched for examples that are nearly the same."""
 CHUNK = 100_000
-FORMAT = 1
+FORMAT = 2
 """Version of the search, which a kept result depends on."""
 SKELETON = 14
 """Number of characters of an InChIKey that describe the skeleton: tautomers and stereoisomers share them."""
@@ -58,7 +59,7 @@ def overlaps(
     tasks: Mapping[str, TaskParams],
     kind: Modality,
 ) -> dict[str, Overlap]:
-    """Search the corpus for every example of the tasks by content, and its first rows by near key.
+    """Search the corpus for every example of the tasks by content, and its first rows for nearly the same examples.
 
     Args:
         corpus: The corpus that the student was trained on.
@@ -66,26 +67,23 @@ def overlaps(
         tasks: The settings of the tasks.
         kind: The modality.
     """
-    near_keys = _near_keys(kind)
-    rows = {
-        name: [
-            [(kind.content_id(one), near_keys(one)) for one in row]
-            for row in frame[sides(tasks[name], kind)].itertuples(index=False)
-        ]
-        for name, frame in frames.items()
-    }
-    ids = {content for task in rows.values() for row in task for content, _ in row}
-    wanted = {key for task in rows.values() for row in task for _, keys in row for key in keys}
-    same, alike = set[str](), set[str]()
+    examples: dict[str, Example] = {}
+    rows: dict[str, list[list[str]]] = {}
+    for name, frame in frames.items():
+        rows[name] = []
+        for row in frame[sides(tasks[name], kind)].itertuples(index=False):
+            by_id = {kind.content_id(one): one for one in row}
+            rows[name].append(list(by_id))
+            examples |= by_id
+    same = set[str]()
     for start in range(0, len(corpus), CHUNK):
-        same |= ids & set(unpack_ids(corpus.ids[start : start + CHUNK]))
-    for example in islice(corpus.examples, NEAR_ROWS):
-        alike |= wanted & near_keys(example)
+        same |= examples.keys() & set(unpack_ids(corpus.ids[start : start + CHUNK]))
+    others = {content: one for content, one in examples.items() if content not in same}
+    either = same | _near(corpus.examples, others, kind)
     found = {}
     for name, task in rows.items():
-        exact = [all(content in same for content, _ in row) for row in task]
-        either = [all(content in same or keys & alike for content, keys in row) for row in task]
-        found[name] = Overlap(len(task), sum(exact), sum(either) - sum(exact))
+        exact, near = (sum(held.issuperset(row) for row in task) for held in (same, either))
+        found[name] = Overlap(len(task), exact, near - exact)
     return found
 
 
@@ -112,6 +110,20 @@ def overlap_key(card: Path, frames: Mapping[str, pd.DataFrame], kind: Modality) 
         examples = frame[[one for one in frame if str(one).startswith(kind.column)]]
         digest.update(pd.util.hash_pandas_object(examples, index=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def _near(corpus: Iterable[Example], examples: Mapping[str, Example], kind: Modality) -> set[str]:
+    """Return the content ids of the examples that are nearly the same as one of the first rows of the corpus."""
+    first = islice(corpus, NEAR_ROWS)
+    if kind.near_similarity is not None:
+        is_near = similar_rows([*examples.values()], first, kind, kind.near_similarity)
+        return {content for content, near in zip(examples, is_near, strict=True) if near}
+    near_keys = _near_keys(kind)
+    keys = {content: near_keys(one) for content, one in examples.items()}
+    wanted, alike = set[str]().union(*keys.values()), set[str]()
+    for example in first:
+        alike |= wanted & near_keys(example)
+    return {content for content, own in keys.items() if own & alike}
 
 
 def _near_keys(kind: Modality) -> Callable[[Example], set[str]]:
