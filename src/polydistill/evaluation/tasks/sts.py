@@ -3,20 +3,19 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from polydistill.evaluation.statistics.influence import spearman_scores
-from polydistill.evaluation.task import BenchmarkTask, TaskSource, local_task, prediction_frame
+from polydistill.evaluation.task import BenchmarkTask, TaskSource
 from polydistill.evaluation.tasks import BENCHMARKS
+from polydistill.evaluation.tasks._pairs import pair_task
 
 
 @BENCHMARKS.register("sts")
 def sts(source: TaskSource) -> BenchmarkTask:
     """Return a task that measures Spearman's correlation between the cosines and the ratings of all pairs."""
-    from datasets import Dataset, DatasetDict
     from mteb.abstasks import AbsTaskSTS
 
-    frame, labels = source.frame, source.frame["label"].astype(float)
+    labels = source.frame["label"].astype(float)
 
     class LocalSTS(AbsTaskSTS):
         min_score: Any = float(labels.min())
@@ -27,18 +26,11 @@ def sts(source: TaskSource) -> BenchmarkTask:
             # A model with the same similarity for every pair scores 0 instead of NaN.
             return {name: float(np.nan_to_num(score)) for name, score in found.items()}
 
-    def predictions(saved: Any) -> pd.DataFrame:
-        cosines = [float(value) for value in saved["cosine_scores"]]
-        scores = spearman_scores(cosines, labels)
-        return prediction_frame(frame["id"], source.seeds[0], cosines, labels, scores)
-
-    sides = {f"sentence{side}": source.contents(frame, side) for side in "12"}
-    test = Dataset.from_dict({**sides, "score": labels.tolist()})
-    return local_task(
+    return pair_task(
         source,
         LocalSTS,
-        DatasetDict({"test": test}),
-        predictions,
+        ("score", labels.tolist()),
+        lambda cosines: spearman_scores(cosines, labels),
         type="STS",
         main_score="cosine_spearman",
         description="Cosine against ratings.",
