@@ -3,6 +3,8 @@
 In every modality, mteb sees only the content ids of examples; see docs/decisions/0006.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -32,6 +34,12 @@ class Model(Protocol):
 
     def for_task(self, task: BenchmarkTask) -> Any | None:
         """Return the encoder for a task, an `EncoderProtocol` of mteb; None if the model cannot do such tasks."""
+
+
+def revision_of(identity: Mapping[str, object]) -> str:
+    """Return the sha256 of what identifies a model. The data that it is fitted to has a revision of its own in mteb."""
+    text = json.dumps(identity, sort_keys=True, default=dict)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def model_meta(name: str, revision: str, dim: int | None = None) -> Any:

@@ -1,6 +1,5 @@
 """The evaluate stage: scores the student, the undistilled student, the teachers and the rivals on benchmark tasks."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.store import open_corpus_embeddings, open_embeddings
 from polydistill.errors import StoreError, UnknownNameError
 from polydistill.evaluation.benchmark import BenchmarkRun, build_tasks, run_benchmark
-from polydistill.evaluation.encoder import LookupEncoder, Model
+from polydistill.evaluation.encoder import LookupEncoder, Model, revision_of
 from polydistill.evaluation.mteb_results import result_files
 from polydistill.evaluation.predictions import MIN_TEST_EXAMPLES, count_test_examples
 from polydistill.evaluation.rivals import RIVALS, RivalData, TeacherTables
@@ -172,8 +171,7 @@ def _encoders(
             revision = weights_digest(students[name])
         else:
             embeddings, identity = stored_embeddings(layout, name, ids, verify=verify)
-            text = json.dumps(dict(identity), sort_keys=True)
-            revision = hashlib.sha256(text.encode()).hexdigest()
+            revision = revision_of(identity)
         yield LookupEncoder(name, revision, ids, embeddings)
 
 

@@ -1,7 +1,5 @@
 """Runs mteb's own benchmarks with the student and the teachers; no stage of DVC depends on it."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +9,7 @@ from polydistill.config.environment import use_threads
 from polydistill.config.params import Params
 from polydistill.contracts import FloatArray, Progress, Teacher, silent
 from polydistill.errors import ParamsError, UnknownNameError
+from polydistill.evaluation.encoder import revision_of
 from polydistill.evaluation.hub_benchmarks import (
     HubRun,
     TextEncoder,
@@ -81,9 +80,7 @@ def _encoders(layout: Layout, params: Params, models: Sequence[str]) -> Iterator
         teacher = build_teacher(name, row.family, row.options, params.threads, params.device)
         if teacher.by_id:
             raise ParamsError(f"{name!r} is a table of embeddings: it cannot embed other texts.")
-        text = json.dumps(dict(teacher.identity), sort_keys=True)
-        revision = hashlib.sha256(text.encode()).hexdigest()
-        yield TextEncoder(name, revision, partial(_embed, teacher))
+        yield TextEncoder(name, revision_of(teacher.identity), partial(_embed, teacher))
 
 
 def _embed(teacher: Teacher, texts: Sequence[str]) -> FloatArray:

@@ -1,7 +1,5 @@
 """Plug-in package of the computed rivals, one file per plug-in: reference models that are fitted in the evaluation."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,9 +41,3 @@ class RivalData:
 
 
 RIVALS: Plugins[Callable[[RivalData], Model]] = Plugins("computed rival", __name__)
-
-
-def revision_of(**settings: object) -> str:
-    """Return the sha256 of what identifies a computed rival; its data are identified by mteb's data revision."""
-    text = json.dumps(settings, sort_keys=True, default=dict)
-    return hashlib.sha256(text.encode()).hexdigest()

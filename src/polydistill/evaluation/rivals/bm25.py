@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from polydistill.evaluation.encoder import ScoreEncoder, model_meta
-from polydistill.evaluation.rivals import RIVALS, RivalData, revision_of
+from polydistill.evaluation.encoder import ScoreEncoder, model_meta, revision_of
+from polydistill.evaluation.rivals import RIVALS, RivalData
 from polydistill.evaluation.rivals._texts import WORD, require_texts, texts_of
 from polydistill.evaluation.task import BenchmarkTask
 
@@ -29,7 +29,7 @@ class Bm25:
 
     def __init__(self, data: RivalData) -> None:
         require_texts(self.name, data)
-        self.revision = revision_of(rival=self.name, k1=K1, b=B, version=1)
+        self.revision = revision_of({"rival": self.name, "k1": K1, "b": B, "version": 1})
 
     @property
     def mteb_model_meta(self) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from polydistill.contracts import Embeddings, FloatArray
-from polydistill.evaluation.encoder import LookupEncoder
-from polydistill.evaluation.rivals import RIVALS, RivalData, revision_of
+from polydistill.evaluation.encoder import LookupEncoder, revision_of
+from polydistill.evaluation.rivals import RIVALS, RivalData
 from polydistill.evaluation.task import BenchmarkTask
 
 
@@ -35,9 +35,11 @@ class TeachersPca:
         n_components = min(self._data.dim, *corpus[present].shape)
         pca = PCA(n_components, svd_solver="covariance_eigh").fit(corpus[present])
         identities = {name: one.identity for name, one in teachers.items()}
-        revision = revision_of(rival=self.name, dim=n_components, teachers=identities)
+        identity = {"rival": self.name, "dim": n_components, "teachers": identities}
         values = pca.transform(inputs).astype(np.float32)
-        return LookupEncoder(self.name, revision, self._data.ids, Embeddings(values, known))
+        return LookupEncoder(
+            self.name, revision_of(identity), self._data.ids, Embeddings(values, known)
+        )
 
     @property
     def revision(self) -> str:

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from polydistill.contracts import Embeddings
-from polydistill.evaluation.encoder import LookupEncoder, model_meta
-from polydistill.evaluation.rivals import RIVALS, RivalData, revision_of
+from polydistill.evaluation.encoder import LookupEncoder, model_meta, revision_of
+from polydistill.evaluation.rivals import RIVALS, RivalData
 from polydistill.evaluation.rivals._texts import WORD, require_texts, texts_of
 from polydistill.evaluation.task import BenchmarkTask
 
@@ -34,9 +34,8 @@ class TfidfSvd:
 
     def __init__(self, data: RivalData) -> None:
         require_texts(self.name, data)
-        self.revision = revision_of(
-            rival=self.name, components=COMPONENTS, ngrams=NGRAMS, terms=MOST_TERMS, version=1
-        )
+        settings = {"components": COMPONENTS, "ngrams": NGRAMS, "terms": MOST_TERMS}
+        self.revision = revision_of({"rival": self.name, **settings, "version": 1})
         self.n_missing = 0
 
     @property
