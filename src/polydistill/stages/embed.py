@@ -3,7 +3,7 @@
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from polydistill.config.data import TaskParams, TeacherParams
 from polydistill.config.params import Params
-from polydistill.contracts import Example, Progress, Teacher, silent
+from polydistill.contracts import Example, Modality, Progress, Teacher, silent
 from polydistill.data.corpora import StoredCorpus, open_corpus
 from polydistill.data.ids import IdRows, pack_ids, unpack_ids
 from polydistill.data.modalities import MODALITIES
@@ -38,6 +39,8 @@ from polydistill.teachers import build_teacher
 TIMED_ROWS = 1_000
 """Minimum number of rows for measuring speed; with fewer rows, loading the weights takes most of the time."""
 
+Rows = tuple[IdRows, Sequence[Example]]
+"""Ids, and what a teacher embeds for each."""
 SAME = 0.01
 """Largest relative distance between embeddings of equal examples; a paid service does not repeat its numbers exactly."""
 
@@ -218,18 +221,13 @@ class _Run:
         active = params.enabled_teachers(modality)
         if teacher not in active:
             raise UnknownNameError("enabled teacher", teacher, active)
-        require_valid(self.layout)
-        kind, row = MODALITIES.get(modality)(), active[teacher]
-        self.source = build_teacher(teacher, row.family, row.options, params.threads, params.device)
-        tasks = read_tasks(root, self.block.tasks, kind)
+        kind = MODALITIES.get(modality)()
+        self.source = build_source(self.layout, params, teacher, active[teacher])
+        benchmark = benchmark_rows(root, self.block.tasks, kind, self.source)
         checksums = self.layout.checksums("corpus", verify=verify)
         corpus = open_corpus(self.layout.corpus, self.block.corpus, kind, checksums)
-        inputs = benchmark_inputs(tasks, self.block.tasks, kind)
-        ids, by_id = inputs["id"].tolist(), self.source.by_id
-        self.parts: dict[str, tuple[IdRows, Sequence[Example]]] = {
-            "corpus": (corpus.ids, _known_ids(self.source, corpus) if by_id else corpus.examples),
-            "benchmark": (pack_ids(ids), ids if by_id else inputs[kind.column].tolist()),
-        }
+        known = _known_ids(self.source, corpus) if self.source.by_id else corpus.examples
+        self.parts: dict[str, Rows] = {"corpus": (corpus.ids, known), "benchmark": benchmark}
         self.checksums = {
             part: self.layout.checksums(f"{part}-{teacher}", verify=verify) for part in self.parts
         }
@@ -282,12 +280,26 @@ class _Run:
         )
 
 
-def require_valid(layout: Layout) -> None:
-    """Check that the data has passed validation.
+def build_source(layout: Layout, params: Params, name: str, row: TeacherParams) -> Teacher:
+    """Build an enabled teacher or rival, which loads no weights, after checking that the data is valid.
 
     Raises:
-        StageError: It has not, or its report is damaged.
+        StageError: The data has not passed validation, or the report of it is damaged.
     """
+    _require_valid(layout)
+    return build_teacher(name, row.family, row.options, params.threads, params.device)
+
+
+def benchmark_rows(
+    root: Path, tasks: Mapping[str, TaskParams], kind: Modality, source: Teacher
+) -> Rows:
+    """Return the distinct inputs of all tasks, and what a teacher or rival embeds of each: the example, or its id."""
+    inputs = benchmark_inputs(read_tasks(root, tasks, kind), tasks, kind)
+    ids = inputs["id"].tolist()
+    return pack_ids(ids), ids if source.by_id else inputs[kind.column].tolist()
+
+
+def _require_valid(layout: Layout) -> None:
     path = layout.validation
     if not path.exists():
         raise StageError(f"No {path}: run `polydistill validate {layout.modality}` first.")

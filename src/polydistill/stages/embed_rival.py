@@ -8,16 +8,13 @@ from pathlib import Path
 
 from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
-from polydistill.data.ids import pack_ids
 from polydistill.data.modalities import MODALITIES
-from polydistill.data.tables import benchmark_inputs, read_tasks
 from polydistill.embeddings.extraction import write_embeddings
 from polydistill.embeddings.store import open_embeddings
 from polydistill.errors import StageError, UnknownNameError
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
-from polydistill.stages.embed import report_part, require_valid
-from polydistill.teachers import build_teacher
+from polydistill.stages.embed import benchmark_rows, build_source, report_part
 
 LOG = logging.getLogger(__name__)
 REASON = "its weights or its server could not be reached"
@@ -76,18 +73,16 @@ def embed_rival(
     layout, block = Layout(root, modality), params.modality(modality)
     if rival not in block.enabled_rivals:
         raise UnknownNameError("enabled rival", rival, block.enabled_rivals)
-    require_valid(layout)
-    kind, row = MODALITIES.get(modality)(), block.enabled_rivals[rival]
-    source = build_teacher(rival, row.family, row.options, params.threads, params.device)
-    inputs = benchmark_inputs(read_tasks(root, block.tasks, kind), block.tasks, kind)
-    ids, folder = inputs["id"].tolist(), layout.embeddings("benchmark", rival)
+    source = build_source(layout, params, rival, block.enabled_rivals[rival])
+    ids, examples = benchmark_rows(root, block.tasks, MODALITIES.get(modality)(), source)
+    folder = layout.embeddings("benchmark", rival)
     checksums = layout.checksums(f"benchmark-{rival}", verify=verify)
     try:
         written = write_embeddings(
             folder,
             layout.embedding_work("benchmark", rival),
-            pack_ids(ids),
-            ids if source.by_id else inputs[kind.column].tolist(),
+            ids,
+            examples,
             source,
             dtype=block.store.dtype,
             shard_rows=block.store.shard_rows,
