@@ -14,6 +14,7 @@ import pytest
 
 from polydistill.data.weights import DOWNLOADS
 from polydistill.errors import StageError
+from polydistill.report.facts import collect
 from polydistill.report.page import write_report
 from recipes.downloads import Package, fetch
 from tests.report.example_run import write_large_run, write_mapped_run
@@ -52,13 +53,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with predictions and a map."""
     root = tmp_path_factory.mktemp("run")
     params = write_mapped_run(root)
-    return write_report(root, params, "text", speed=False)
+    return write_report(root, collect(root, params, "text", speed=False))
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("large")
-    return write_report(root, write_large_run(root), "text", speed=False)
+    return write_report(root, collect(root, write_large_run(root), "text", speed=False))
 
 
 class Visit:

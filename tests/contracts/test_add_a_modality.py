@@ -18,6 +18,7 @@ from polydistill.data.modalities import MODALITIES
 from polydistill.evaluation.drift import choose_columns
 from polydistill.plugins import Plugins
 from polydistill.project.layout import Layout
+from polydistill.report.facts import collect
 from polydistill.report.page import write_report
 from polydistill.stages.distill import distill
 from polydistill.stages.embed import embed
@@ -102,7 +103,7 @@ def done(packages: None, tmp_path_factory: pytest.TempPathFactory) -> Layout:
         embed(root, params, "tones", teacher)
     distill(root, params, "tones")
     evaluate(root, params, "tones")
-    write_report(root, params, "tones", speed=True)
+    write_report(root, collect(root, params, "tones", speed=True))
     return Layout(root, "tones")
 
 

@@ -13,6 +13,7 @@ from polydistill.errors import ParamsError
 from polydistill.evaluation.contamination import Contamination
 from polydistill.registry.evidence import Evidence
 from polydistill.registry.gate import stamp_rules
+from polydistill.report.facts import collect
 from polydistill.report.page import write_report
 from tests.our_params import ONLY_GAIN, text_params
 from tests.report.example_run import example_params, write_run
@@ -41,7 +42,9 @@ def test_the_report_s_row_says_so(tmp_path: Path) -> None:
     write_run(tmp_path)
     teachers = {"minilm-l6": {"family": "hashing", "dim": 8, "saw_labels_of": ["simlex"]}}
 
-    page = write_report(tmp_path, example_params(teachers=teachers), "text", speed=False)
+    page = write_report(
+        tmp_path, collect(tmp_path, example_params(teachers=teachers), "text", speed=False)
+    )
 
     html = page.read_text(encoding="utf-8")
     assert "simlex<small>sts, out-domain, labels seen by minilm-l6</small>" in html

@@ -26,6 +26,7 @@ from polydistill.export.kinds.predicted_consensus import PredictedConsensus
 from polydistill.export.kinds.whitened import Whitened
 from polydistill.integrations.mlflow.bundle import load_model
 from polydistill.project.layout import Layout
+from polydistill.report.facts import collect
 from polydistill.report.page import write_report
 from polydistill.stages.distill import distill
 from polydistill.stages.exports import export_student
@@ -92,7 +93,7 @@ def test_an_export_of_a_reported_student_has_its_card(
     project: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     example = write_predicted_run(tmp_path / "example")
-    write_report(example.root, example_params(), "text", speed=False)
+    write_report(example.root, collect(example.root, example_params(), "text", speed=False))
     facts = json.loads(example.facts.read_text(encoding="utf-8"))
     facts["student"]["student_sha256"] = weights_digest(project.student)
     project.facts.write_text(json.dumps(facts), encoding="utf-8")

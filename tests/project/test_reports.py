@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from polydistill.errors import DataError, PolydistillError
 from polydistill.project.layout import Layout
 from polydistill.project.reports import SHAPES, read_report
+from polydistill.report.facts import collect
 from polydistill.report.page import write_report
 from polydistill.report.results import read_inputs
 from polydistill.report.summary import render, summarise
@@ -88,7 +89,7 @@ def test_an_odd_value_in_a_report_is_shown_or_named(run: Path, data: st.DataObje
 
     try:
         render(summarise(run, example_params(), "text"))
-        write_report(run, example_params(), "text", speed=False)
+        write_report(run, collect(run, example_params(), "text", speed=False))
     except PolydistillError as error:
         assert_short(error)
     finally:
@@ -112,7 +113,7 @@ def test_a_report_that_lacks_a_key_is_shown_or_named(run: Path, name: str) -> No
         assert all(part in message for part, message in messages)
         path.write_text(json.dumps(kept))
         render(summarise(run, example_params(), "text"))
-        write_report(run, example_params(), "text", speed=False)
+        write_report(run, collect(run, example_params(), "text", speed=False))
     finally:
         path.write_text(before)
 

@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard
 
 from polydistill.project.layout import Layout
 from polydistill.report.card import facts_of, render_card
+from polydistill.report.facts import collect
 from polydistill.report.gate import DASH
 from polydistill.report.page import write_report
 from tests.report.example_run import (
@@ -25,7 +26,7 @@ TEACHERS = ("minilm-l6", "use-m3")
 
 def card_of(layout: Layout, **changes: object) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Write a report; return its model card, the metadata of the card, and `report.json`."""
-    write_report(layout.root, example_params(**changes), "text", speed=False)
+    write_report(layout.root, collect(layout.root, example_params(**changes), "text", speed=False))
     card = layout.model_card.read_text(encoding="utf-8")
     facts = json.loads(layout.facts.read_text(encoding="utf-8"))
     return card, yaml.safe_load(card.split("\n---\n")[0]), facts
@@ -116,7 +117,7 @@ def test_the_licence_of_the_corpus_counts_too(tmp_path: Path) -> None:
 def test_a_card_of_fifty_tasks_and_twelve_teachers_has_about_80_lines(tmp_path: Path) -> None:
     params = write_large_run(tmp_path)
 
-    write_report(tmp_path, params, "text", speed=False)
+    write_report(tmp_path, collect(tmp_path, params, "text", speed=False))
 
     lines = Layout(tmp_path, "text").model_card.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 80
@@ -128,7 +129,7 @@ def test_the_code_that_loads_the_student_runs_in_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_library: bool
 ) -> None:
     params = write_mapped_run(tmp_path)
-    write_report(tmp_path, params, "text", speed=False)
+    write_report(tmp_path, collect(tmp_path, params, "text", speed=False))
     facts = json.loads(Layout(tmp_path, "text").facts.read_text(encoding="utf-8"))
     assert facts["use"]["is_sentence_transformer"]  # a bag of bytes
     facts["use"]["is_sentence_transformer"] = has_library

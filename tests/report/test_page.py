@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from polydistill.errors import DataError, MissingDataError
+from polydistill.report.facts import collect
 from polydistill.report.page import render_page, write_report
 from polydistill.students.smiles_transformer import SmilesTransformerStudent
 from tests.markup import HARMLESS, HOSTILE, Markup
@@ -28,7 +29,8 @@ from tests.report.example_run import (
 
 
 def draw(root: Path) -> str:
-    return write_report(root, example_params(), "text", speed=False).read_text(encoding="utf-8")
+    page = write_report(root, collect(root, example_params(), "text", speed=False))
+    return page.read_text(encoding="utf-8")
 
 
 def text_of(html: str) -> str:
@@ -328,7 +330,7 @@ def test_the_digest_for_a_pull_request_has_at_most_40_lines_and_the_verdict(tmp_
 def test_fifty_tasks_and_twelve_teachers_fit(tmp_path: Path) -> None:
     params = write_large_run(tmp_path)
 
-    page = write_report(tmp_path, params, "text", speed=False)
+    page = write_report(tmp_path, collect(tmp_path, params, "text", speed=False))
 
     html = page.read_text(encoding="utf-8")
     assert page.stat().st_size < 1_000_000

@@ -11,6 +11,7 @@ from polydistill.errors import MissingDataError
 from polydistill.project.layout import Layout
 from polydistill.report import costs
 from polydistill.report.costs import known_speeds, measure
+from polydistill.report.facts import collect
 from polydistill.report.page import write_report
 from polydistill.students import STUDENTS
 from polydistill.teachers import TEACHERS
@@ -86,7 +87,7 @@ def test_a_teacher_that_cannot_be_measured_is_said_and_tried_again(
     with monkeypatch.context() as patched:
         break_teacher(patched, "absent")
         measured = measure(root, params, "text")
-        html = write_report(root, params, "text").read_text(encoding="utf-8")
+        html = write_report(root, collect(root, params, "text")).read_text(encoding="utf-8")
 
     assert measured[2].examples_per_s is None
     assert measured[2].problem == "No file weights.bin."

@@ -52,11 +52,13 @@ def report(
     """Write the HTML report and print its table."""
     from polydistill.errors import PolydistillError
     from polydistill.integrations.mlflow.card import attach_card
+    from polydistill.report.facts import collect
     from polydistill.report.page import write_report
     from polydistill.report.summary import render, summarise
 
     params = project_params()
-    page = write_report(ROOT, params, modality, speed=speed, usd_per_hour=usd_per_hour)
+    facts = collect(ROOT, params, modality, speed=speed, usd_per_hour=usd_per_hour)
+    page = write_report(ROOT, facts)
     summary = summarise(ROOT, params, modality)
     found = {"page": relative(page), **plain(summary)}
     show(found, as_json=as_json, human=render(summary))

@@ -88,8 +88,9 @@ def collect(
         root: The project folder.
         params: The run's parameters.
         modality: The modality, which is a block of `params.yaml`.
-        speed: Whether to measure the speeds of student and teachers on this machine.
-        usd_per_hour: Price of the machine that computes embeddings, in US dollars.
+        speed: Whether to measure the speeds of student and teachers on this machine. If false, the facts depend only on
+            the run's files.
+        usd_per_hour: Price of the machine that computes embeddings, in US dollars; the page lets readers change it.
 
     Raises:
         MissingDataError: There is no `scores.json`; with `speed`, no student or no corpus.

@@ -12,18 +12,17 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from polydistill.config.params import Params
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.report.card import render_card
 from polydistill.report.comparison import Comparison
-from polydistill.report.facts import DOMAINS, Facts, collect
+from polydistill.report.facts import DOMAINS, Facts
 from polydistill.report.figures import Picture, quality_scatter, training_curves
 from polydistill.report.gate import NAMES
 from polydistill.report.headline import count_verdicts, money, points, signed, span
 from polydistill.report.history import write_index
-from polydistill.report.models import PRICE_PER_HOUR, usd_per_million
+from polydistill.report.models import usd_per_million
 from polydistill.report.results import TEMPLATES
 from polydistill.report.tables import STUDENT
 
@@ -34,34 +33,17 @@ TITLES = {
 }
 
 
-def write_report(
-    root: Path,
-    params: Params,
-    modality: str,
-    *,
-    speed: bool = True,
-    usd_per_hour: float = PRICE_PER_HOUR,
-) -> Path:
-    """Write the HTML report of a finished run, its facts as JSON, a digest, the model card, and the index of all reports.
+def write_report(root: Path, facts: Facts) -> Path:
+    """Write the HTML report of a run, its facts as JSON, a digest, the model card, and the index of all reports.
 
     Args:
         root: The project folder.
-        params: The run's parameters.
-        modality: The modality, which is a block of `params.yaml`.
-        speed: Whether to measure the speeds of student and teachers on this machine. If false, the page depends only
-            on the run's files.
-        usd_per_hour: Price of the machine that computes embeddings, in US dollars; the page lets readers change it.
+        facts: See `facts.collect`.
 
     Returns:
         The path of the page. Earlier files are replaced atomically.
-
-    Raises:
-        MissingDataError: There is no `scores.json`; with `speed`, no student or no corpus.
-        DataError: A file is damaged, or does not belong to these parameters.
-        StageError: The corpus is damaged, or was made with other settings.
     """
-    layout = Layout(root, modality)
-    facts = collect(root, params, modality, speed=speed, usd_per_hour=usd_per_hour)
+    layout = Layout(root, facts["modality"])
     text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(layout.facts, text + "\n")
     facts = json.loads(text)  # the page shows what the file says

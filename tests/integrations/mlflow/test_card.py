@@ -13,13 +13,14 @@ from polydistill.integrations.mlflow.promotion import promote
 from polydistill.integrations.mlflow.publish import publish
 from polydistill.integrations.mlflow.store import connected
 from polydistill.project.layout import Layout
+from polydistill.report.facts import collect
 from polydistill.report.page import write_report
 from polydistill.students import encode, load_student
 from tests.published_project import retrain
 
 
 def report(root: Path) -> None:
-    write_report(root, load_params(root), "text", speed=False)
+    write_report(root, collect(root, load_params(root), "text", speed=False))
 
 
 def test_a_published_version_gets_the_card_and_keeps_its_hashes(
