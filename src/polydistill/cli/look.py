@@ -66,7 +66,9 @@ def report(
         attached = attach_card(ROOT, modality)
     except PolydistillError as error:  # the report is complete without it
         attached = None
-        typer.secho(f"The version has no card: {error}", err=True, fg=typer.colors.YELLOW)
+        typer.secho(
+            f"The model card is not in the registry: {error}", err=True, fg=typer.colors.YELLOW
+        )
     if not as_json:
         typer.echo(f"Report: {relative(page)}")
         if attached:

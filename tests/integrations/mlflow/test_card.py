@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from polydistill.cli.app import app
 from polydistill.config.params import load_params
 from polydistill.integrations.mlflow.bundle import version_folder
 from polydistill.integrations.mlflow.card import MOST_CHARACTERS, attach_card, description_of
@@ -63,6 +65,24 @@ def test_a_report_of_another_student_or_an_unpublished_student_gives_no_card(
     assert attached is None
     with connected(evaluated) as client:
         assert not client.get_model_version("student-text", "1").description
+
+
+def test_the_report_command_attaches_the_card_or_says_why_not(
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(evaluated, load_params(evaluated), "text")
+    monkeypatch.chdir(evaluated)
+    words = ["report", "text", "--no-speed"]
+
+    attached = CliRunner().invoke(app, words)
+    (evaluated / "mlruns/mlflow.db").write_bytes(b"not a database")
+    damaged = CliRunner().invoke(app, words)
+
+    assert attached.exit_code == 0, attached.output
+    assert "Model card: README.md of models:/student-text/1" in attached.stdout
+    assert damaged.exit_code == 0, damaged.output
+    assert "The model card is not in the registry: " in damaged.stderr
+    assert "Report: reports/text/index.html" in damaged.stdout
 
 
 def test_a_description_has_as_many_sections_as_mlflow_has_space_for() -> None:
