@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from polydistill.integrations.dvc import stages as dvc
 from polydistill.integrations.mlflow import store
 from polydistill.project.layout import Layout
 from polydistill.project.workspace import LOCK_FILE
@@ -25,8 +24,10 @@ def attach_card(root: Path, modality: str) -> str | None:
     lock, name = root / LOCK_FILE, store.model_name(modality)
     if not lock.exists() or not store.has_store(root):
         return None
-    digest = dvc.lock_digest(dvc.entries_in(lock, modality))
     with store.connected(root) as client:
+        from polydistill.integrations.dvc import stages as dvc  # `connected` has checked its extra
+
+        digest = dvc.lock_digest(dvc.entries_in(lock, modality))
         versions = {
             int(one.version): one
             for one in client.search_model_versions(f"name = '{name}'")
