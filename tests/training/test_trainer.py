@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from polydistill.config.training import GuardParams
+from polydistill.contracts import Tracker
 from polydistill.errors import DivergedError
 from polydistill.training.guard import LossWatch, Restart, UnhealthyError, check_embeddings
 from polydistill.training.trainer import _DistillationTrainer, _schedule, make_optimizer
@@ -56,6 +58,35 @@ def test_history_has_every_teacher_and_split_at_every_evaluation(tmp_path: Path)
         for teacher in DIMS
         for split in ("train", "held-out")
     }
+
+
+class _Kept(Tracker):
+    """Keeps the metrics by step."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[int, Mapping[str, float]] = {}
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self.metrics[step] = metrics
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (1.0, 100.0)])
+def test_the_best_step_has_the_lowest_weighted_sum_of_losses(
+    tmp_path: Path, weights: tuple[float, float]
+) -> None:
+    params = PARAMS.model_copy(update={"head_learning_rate": 5.0, "warmup_share": 1.0})
+    kept, (loss, geometry) = _Kept(), weights
+    result, _ = run(tmp_path, params, tracker=kept, loss_weight=loss, geometry_weight=geometry)
+
+    objective = {
+        step: loss * one["held_out/mean"] + geometry * one["held_out/geometry"]
+        for step, one in kept.metrics.items()
+    }
+    assert result.best_step == min(objective, key=lambda step: objective[step])
+    for step, one in kept.metrics.items():
+        assert one["held_out/objective"] == pytest.approx(objective[step])
+    by_loss = min(kept.metrics, key=lambda step: kept.metrics[step]["held_out/mean"])
+    assert (result.best_step == by_loss) == (geometry == 0)
 
 
 def test_the_best_weights_are_restored_bit_for_bit(tmp_path: Path) -> None:

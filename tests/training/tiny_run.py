@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,17 +76,17 @@ def run(  # noqa: PLR0913
     progress: Progress = silent,
     variant: str = PLAIN,
     device: str = "cpu",
+    **plan_fields: Any,
 ) -> tuple[TrainingResult, DistillationModel]:
-    """Train; the last fifth of the rows is held out."""
+    """Train; the last fifth of the rows is held out. `plan_fields` are other fields of the plan."""
     torch.set_num_threads(1)
     model, _, batches = make_model(variant=variant)
     if variant == AVERAGE:
         params = params.model_copy(update={"average_decay": 0.9})
     rows = np.arange(N_EXAMPLES)
     cut = N_EXAMPLES * 4 // 5
-    plan = TrainingPlan(
-        params, seed, precision, tuple(DIMS), folder, progress=progress, device=device
-    )
+    fields = {"progress": progress, "device": device, **plan_fields}
+    plan = TrainingPlan(params, seed, precision, tuple(DIMS), folder, **fields)
     result = train(model, batches, (rows[:cut], rows[cut:]), plan)
     return result, model
 

@@ -35,9 +35,9 @@ from polydistill.training.weighting import WEIGHTINGS, Weighting
 
 STUDENT, UNDISTILLED, HEADS_FOLDER = "student", "undistilled", "heads"
 CALIBRATED = 20_000
+"""The maximum number of held-out rows for the calibration, whose predictions are all in memory."""
 FITTED_ROWS = 16_384
 """The maximum number of training rows to which a relational term is fitted."""
-"""The maximum number of held-out rows for the calibration, whose predictions are all in memory."""
 HISTORY, CURVE, REPORT = "history.parquet", "history.csv", "distill.json"
 
 
@@ -86,7 +86,7 @@ class DistillReport:
         n_train: Number of training rows.
         n_held_out: Number of held-out rows.
         steps: Number of optimiser steps.
-        best_step: The step with the lowest held-out loss, whose weights were kept.
+        best_step: The step with the lowest held-out objective (the weighted sum of the losses), whose weights were kept.
         held_out: The held-out loss at that step of each teacher that has held-out rows; for the NLL, in nats per
             dimension.
         held_out_mean: The mean of `held_out`.
@@ -178,7 +178,8 @@ def distill_student(  # noqa: PLR0913  the core's single entry point
         progress,
         begin(earlier, student, model.heads, corpus.examples) if earlier else None,
         device=device,
-        by_geometry=method.loss_weight == 0,
+        loss_weight=method.loss_weight,
+        geometry_weight=method.geometry_weight if model.geometry is not None else 0.0,
     )
     batches = Batches(corpus.examples, student.collate, targets, present, method.training.perturb)
     rows = np.flatnonzero(~corpus.held_out), np.flatnonzero(corpus.held_out)

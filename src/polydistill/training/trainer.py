@@ -52,8 +52,8 @@ class TrainingPlan:
         progress: Called after each evaluation.
         callback: An additional callback, such as `warm_start.HoldHeads`.
         device: Where the model is trained, such as `cpu` or `cuda:0`.
-        by_geometry: Whether the best weights are selected by the held-out relational term (see
-            `contracts.GeometryTerm`) and not by the teachers' loss.
+        loss_weight: Weight of the teachers' loss in the objective that selects the best weights.
+        geometry_weight: Weight of the relational term in it; see `contracts.GeometryTerm`.
     """
 
     params: TrainingParams
@@ -65,7 +65,8 @@ class TrainingPlan:
     progress: Progress = silent
     callback: transformers.TrainerCallback | None = None
     device: str = "cpu"
-    by_geometry: bool = False
+    loss_weight: float = 1.0
+    geometry_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class TrainingResult:
 
     Attributes:
         history: The losses: one entry per step, teacher and split.
-        best_step: The step with the lowest held-out loss.
+        best_step: The step with the lowest held-out objective.
         steps: Number of steps made.
         restarts: The restarts by the divergence guard.
     """
@@ -88,13 +89,13 @@ class TrainingResult:
 def train(
     model: nn.Module, batches: Batches, rows: tuple[Ints, Ints], plan: TrainingPlan
 ) -> TrainingResult:
-    """Train `model` and load the weights with the lowest held-out loss into it.
+    """Train `model` and load the weights with the lowest held-out objective into it.
 
     Args:
         model: A `DistillationModel`.
         batches: The collator.
         rows: Row numbers of the training rows and of the held-out rows.
-        plan: See `TrainingPlan`. With zero epochs, only the held-out loss is computed.
+        plan: See `TrainingPlan`. With zero epochs, only the held-out losses are computed.
 
     Raises:
         DivergedError: Training diverged again after `guard.max_restarts` restarts.
@@ -325,8 +326,8 @@ class _DistillationTrainer(transformers.Trainer):
             metrics |= {f"{split}/{name}": mean for name, mean, count in means if count}
         known = [metrics[f"held_out/{n}"] for n in teachers if f"held_out/{n}" in metrics]
         mean = sum(known) / len(known)  # without the teachers that have no held-out rows
-        loss = geometry if self._plan.by_geometry else mean
-        metrics |= {"eval_loss": loss, "geometry": geometry}
+        loss = self._plan.loss_weight * mean + self._plan.geometry_weight * geometry
+        metrics |= {"held_out/mean": mean, "held_out/geometry": geometry, "eval_loss": loss}
         metrics = dict(zip(metrics, agreed(list(metrics.values())), strict=True))
         loss = metrics["eval_loss"]
         if not all(map(math.isfinite, metrics.values())):
@@ -335,7 +336,10 @@ class _DistillationTrainer(transformers.Trainer):
         self.log(dict(metrics))
         step, best = self.state.global_step, min(loss, self.state.best_metric or math.inf)
         self._plan.progress("steps", step, self.state.max_steps, held_out=loss, best=best)
-        named = {("held_out/mean" if key == "eval_loss" else key): v for key, v in metrics.items()}
+        named = {
+            ("held_out/objective" if key == "eval_loss" else key): value
+            for key, value in metrics.items()
+        }
         self._plan.tracker.log_metrics(named, step)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
