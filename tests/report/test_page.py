@@ -20,6 +20,7 @@ from tests.report.example_run import (
     TASKS,
     example_history,
     example_params,
+    example_predictions,
     example_scores,
     example_verdict,
     write_large_run,
@@ -355,6 +356,25 @@ def test_a_model_that_is_neither_student_nor_teacher_is_a_rival(tmp_path: Path) 
     )
     assert facts["best_teacher"] == "minilm-l6"
     assert '<th scope="row">tfidf-svd<small>rival</small></th>' in html
+
+
+def test_the_student_is_compared_with_the_best_rival_that_needs_no_teacher(tmp_path: Path) -> None:
+    scores = example_scores()
+    for name, change in (("wordllama", 0.04), ("tfidf-svd", -0.04), ("teachers-pca", 0.06)):
+        scores[name] = {
+            kind: {task: round(score + change, 4) for task, score in tasks.items()}
+            for kind, tasks in scores["student"].items()
+        }
+    layout = write_run(tmp_path, scores=scores)
+    example_predictions(scores).to_parquet(layout.predictions, index=False)
+    html = text_of(draw(tmp_path))
+
+    facts = json.loads(layout.facts.read_text(encoding="utf-8"))
+    assert facts["best_rival"] == "wordllama"
+    assert facts["scores"]["references"] == ["undistilled", "wordllama", "minilm-l6"]
+    whole = facts["scores"]["kinds"][-1]["differences"]["wordllama"]
+    assert whole["mean"] == pytest.approx(-0.04, abs=0.01)
+    assert "Worse than wordllama on" in html
 
 
 def test_restarts_of_the_guard_are_listed_with_their_reasons(tmp_path: Path) -> None:

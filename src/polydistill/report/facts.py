@@ -1,6 +1,6 @@
 """All facts of a report, as plain data: the content of `report.json`, of which the page and `report.md` are made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from polydistill.report.disagreements import disagreements
 from polydistill.report.gate import gate_tables
 from polydistill.report.headline import headline
 from polydistill.report.map import space_map
-from polydistill.report.models import PRICE_PER_HOUR, Model, best_teacher, models
+from polydistill.report.models import PRICE_PER_HOUR, Model, best_rival, best_teacher, models
 from polydistill.report.published import published_figures
 from polydistill.report.results import Inputs, optional_json, read_inputs
 from polydistill.report.similarity import similarities
@@ -100,8 +100,8 @@ def collect(
     speeds = _speeds(root, params, modality, speed=speed)
     run = _read(Layout(root, modality), params, speeds)
     layout, block, inputs = run.layout, params.modality(modality), run.inputs
-    teacher = best_teacher(run.models)
-    compared = _compare(run, teacher)
+    teacher, rival = best_teacher(run.models), best_rival(run.models)
+    compared = _compare(run, [one.name for one in (rival, teacher) if one])
     scores = _scores(run, compared)
     published = published_figures(modality)
     facts: Facts = {
@@ -112,6 +112,7 @@ def collect(
         "gate": _gate(run),
         "changes": _changes(run),
         "best_teacher": teacher and teacher.name,
+        "best_rival": rival and rival.name,
         "models": [asdict(one) for one in run.models],
         "absent": [name for name in block.enabled_teachers if name not in inputs.scores],
         "unavailable_rivals": unavailable_rivals(layout, block.enabled_rivals),
@@ -179,15 +180,15 @@ def _predictions(path: Path) -> pd.DataFrame | None:
         raise DataError(f"{path} is damaged: {error}. Run the evaluate stage again.") from error
 
 
-def _compare(run: Run, teacher: Model | None) -> Comparison | None:
-    """Compare the student with the undistilled student, the best teacher and the champion."""
+def _compare(run: Run, others: Sequence[str]) -> Comparison | None:
+    """Compare the student with the undistilled student, the other models and the champion."""
     predictions = run.plain
     if predictions is None:
         return None
     kinds = {
         name: task.kind for name, task in run.params.modality(run.layout.modality).tasks.items()
     }
-    references = [UNDISTILLED, *([teacher.name] if teacher else [])]
+    references = [UNDISTILLED, *others]
     rows = predictions[predictions["model"].isin([STUDENT, *references])]
     if run.champion is not None:
         theirs = champions.comparable(run.champion.predictions, predictions)

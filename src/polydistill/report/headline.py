@@ -174,7 +174,12 @@ def _weak_points(facts: Facts) -> list[str]:
     """Return sentences about the tasks, kinds and parts of the data on which the student is weak."""
     found = []
     tasks = [task["row"] for task in facts["scores"]["tasks"] if task["row"]]
-    for name, shown in (("champion", "the champion"), (UNDISTILLED, "the undistilled student")):
+    rival = facts["best_rival"]
+    for name, shown in (
+        ("champion", "the champion"),
+        (UNDISTILLED, "the undistilled student"),
+        (rival, rival),
+    ):
         worse = [row["name"] for row in tasks if _verdict(row, name) == WORSE]
         if worse:
             found.append(f"Worse than {shown} on {_listed(worse, len(tasks))}.")

@@ -1,10 +1,11 @@
 """The models of a report: the student, the undistilled student, teachers and rivals, with sizes, speeds and costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from polydistill.evaluation.rivals.teachers_pca import TeachersPca
 from polydistill.evaluation.statistics.kinds import OVERALL, Scores
 from polydistill.report import tables
 from polydistill.report.costs import Measured, Size
@@ -79,7 +80,16 @@ def models(
 
 def best_teacher(rows: Sequence[Model]) -> Model | None:
     """Return the teacher with the highest mean score, or None."""
-    scored = [(one.mean, one) for one in rows if one.role == "teacher" and one.mean is not None]
+    return _best(one for one in rows if one.role == "teacher")
+
+
+def best_rival(rows: Sequence[Model]) -> Model | None:
+    """Return the rival with the highest mean score that one could use instead of the student, or None."""
+    return _best(one for one in rows if one.role == "rival" and one.name != TeachersPca.name)
+
+
+def _best(rows: Iterable[Model]) -> Model | None:
+    scored = [(one.mean, one) for one in rows if one.mean is not None]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
