@@ -160,15 +160,14 @@ def test_a_text_with_two_labels_gets_none_and_an_unlabelled_copy_keeps_the_label
 
 
 def test_the_first_rows_of_a_corpus_have_one_row_of_each_cluster() -> None:
-    common = [f"the cat number {n} sits on the mat" for n in range(80)]
-    rare = [f"a sonata in minor, opus {n}" for n in range(8)]
-    texts = [*common, *rare]
-    rows = pd.DataFrame({"text": texts, "source": "a", "id": texts})
+    common, rare = "the cat sits on the mat", "a sonata in minor"
+    texts = [common] * 80 + [rare] * 8
+    rows = pd.DataFrame({"text": texts, "source": "a", "id": [f"{n}" for n in range(88)]})
 
     mixed = mixed_by_cluster(rows, n_clusters=2)
 
-    assert mixed["text"].head(8).isin(rare).sum() == 4
-    assert sorted(mixed["text"]) == sorted(texts)
+    assert mixed["text"].head(8).tolist().count(rare) == 4
+    assert sorted(mixed["id"]) == sorted(rows["id"])
 
 
 def test_no_group_is_in_the_corpus_and_a_task_or_in_both_splits(project: Path) -> None:
