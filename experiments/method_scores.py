@@ -48,10 +48,14 @@ class Best:
 def method_scores(
     paired: PairedScores, domain: str, methods: Sequence[str], baseline: str
 ) -> dict[str, dict[str, MethodScore]]:
-    """Return each method's scores in a domain, by task kind; the last kind, `mean`, is the mean over kinds."""
+    """Return each method's scores in a domain, by task kind; the last kind, `mean`, is the mean over kinds.
+
+    Kinds of which a method lacks a task are left out.
+    """
     return {
         method: {
-            kind: _score(paired, (domain, kind), method, baseline) for kind in paired.kinds(domain)
+            kind: _score(paired, (domain, kind), method, baseline)
+            for kind in paired.kinds(domain, method)
         }
         for method in methods
     }

@@ -1,8 +1,10 @@
 """Scores of several models and seeds on the same examples, with bootstrap intervals."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from polydistill.config.data import TaskParams
@@ -26,9 +28,12 @@ class PairedScores:
     and `mean` is the mean of the kinds. Two tasks on the same rows (classification and clustering) are treated as
     independent.
 
+    A model that lacks a task, such as BM25, has no score in the task's kind and no `mean`, because means over different
+    tasks cannot be compared.
+
     Args:
         tables: One table per seed, with columns `task`, `model`, `example` and `score`. A model may be
-            missing for some seeds.
+            missing for some seeds or tasks.
         tasks: Kind and domain of each task.
         groups: See `statistics.bootstrap.Groups`.
         resamples: Number of bootstrap resamples.
@@ -45,13 +50,21 @@ class PairedScores:
         resamples: int = RESAMPLES,
     ) -> None:
         examples = _by_example(tables)
-        columns: Any = next(iter(examples.values())).columns
+        columns: Any = reduce(
+            lambda one, other: one.union(other), (frame.columns for frame in examples.values())
+        )
         self._columns: dict[str, dict[int, int]] = {}
         for index, (model, seed) in enumerate(columns):
             self._columns.setdefault(model, {})[int(seed)] = index
-        points = {task: frame[columns].mean().to_numpy() for task, frame in examples.items()}
+        points = {
+            task: frame.mean().reindex(columns).to_numpy() for task, frame in examples.items()
+        }
         draws = {
-            task: resampled_columns(task, frame[columns], groups, resamples)
+            task: pd.DataFrame(
+                resampled_columns(task, frame, groups, resamples), columns=frame.columns
+            )
+            .reindex(columns=columns)
+            .to_numpy()
             for task, frame in examples.items()
         }
         self.tasks: dict[str, dict[str, list[str]]] = {}
@@ -69,9 +82,14 @@ class PairedScores:
         """The models' names, sorted."""
         return sorted(self._columns)
 
-    def kinds(self, domain: str) -> list[str]:
-        """Return the task kinds of a domain, and `mean`."""
-        return list(self._points[domain])
+    def kinds(self, domain: str, model: str | None = None) -> list[str]:
+        """Return the task kinds of a domain, and `mean`; only those in which `model` has a score, if it is given."""
+        columns = [] if model is None else list(self._columns[model].values())
+        return [
+            kind
+            for kind, points in self._points[domain].items()
+            if np.isfinite(points[columns]).all()
+        ]
 
     def seeds(self, model: str) -> list[int]:
         """Return the seeds of a model, in order."""

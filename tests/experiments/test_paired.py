@@ -69,6 +69,35 @@ def test_a_model_that_lacks_a_seed_is_compared_over_the_common_ones() -> None:
     assert scores.mean("all", "mean", "other") == pytest.approx(0.65)
 
 
+def test_a_model_that_lacks_a_task_has_no_score_in_its_kind_and_no_mean() -> None:
+    table = made_table(0, {"one": 0.5, "other": 0.4})
+    partial = table[(table["model"] == "one") | (table["task"] != "news")]
+
+    scores, whole = (PairedScores({0: some}, TASKS, resamples=100) for some in (partial, table))
+
+    assert scores.kinds("all", "other") == ["classification", "clustering"]
+    assert scores.kinds("all", "one") == scores.kinds("all") == whole.kinds("all", "other")
+    for kind in scores.kinds("all", "other"):
+        assert scores.difference("all", kind, "one", "other") == whole.difference(
+            "all", kind, "one", "other"
+        )
+
+
+def test_examples_of_one_group_are_drawn_together() -> None:
+    groups = dict.fromkeys(TASKS, pd.Series([f"document {number // 20}" for number in range(200)]))
+    table = made_table(0, {"one": 0.5, "other": 0.4})
+    shifted = table["model"].eq("one") & (table["example"] // 20 % 2 == 0)
+    table.loc[shifted, "score"] += 1  # scores differ between documents, and not within one
+
+    apart, together = (
+        PairedScores({0: table}, TASKS, some, 500).difference("all", "mean", "one", "other")
+        for some in (None, groups)
+    )
+
+    assert together.mean == apart.mean
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
 def test_models_with_scores_of_different_examples_are_refused() -> None:
     table = made_table(0, {"one": 0.5, "other": 0.4})
     short = table.drop(index=table.index[(table["model"] == "one") & (table["example"] == 3)])
