@@ -1,1 +1,1 @@
-"""Method comparison, ablation, and quality over seeds. These modules are not part of the wheel."""
+"""Method comparison, ablation, and measurements of a student. These modules are not part of the wheel."""

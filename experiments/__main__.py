@@ -84,16 +84,6 @@ def ablation(
         typer.echo(markdown(report))
 
 
-@experiments.command(epilog="Example: python -m experiments quality text")
-def quality(modality: Modality, *, as_json: AsJson = False) -> None:
-    """Compare the student with the undistilled one over three seeds."""
-    from experiments.quality import quality as measure_quality
-    from polydistill.config.params import load_params
-
-    report = measure_quality(ROOT, load_params(ROOT), modality, progress=ProgressLines("quality"))
-    show(report, as_json=as_json)
-
-
 @experiments.command(
     "compare-exports", epilog="Example: python -m experiments compare-exports text"
 )

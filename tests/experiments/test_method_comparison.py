@@ -7,8 +7,9 @@ import pytest
 
 from experiments.method_comparison import compare_methods
 from experiments.methods import chosen_methods
-from polydistill.errors import UnknownNameError
-from tests.comparison_project import make_comparison_project
+from polydistill.config.params import load_params
+from polydistill.errors import MissingDataError, UnknownNameError
+from tests.comparison_project import REPOSITORY, make_comparison_project
 
 pytest.importorskip("mteb")
 
@@ -69,3 +70,10 @@ def test_an_unknown_method_is_an_error_that_lists_the_known_ones(tmp_path: Path)
 
     with pytest.raises(UnknownNameError, match="'msee'.*mse"):
         chosen_methods(params, "text", ["msee"])
+
+
+def test_a_comparison_needs_the_teachers_embeddings(tmp_path: Path) -> None:
+    params = load_params(REPOSITORY)
+
+    with pytest.raises(MissingDataError, match="dvc repro evaluate@text"):
+        compare_methods(tmp_path, params, "text")

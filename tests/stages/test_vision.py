@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from experiments.exports import compare_exports
-from experiments.quality import quality
+from experiments.method_comparison import compare_methods
+from experiments.methods import chosen_methods
 from polydistill.config.params import Params, parse_params
 from polydistill.data.ids import unpack_ids
 from polydistill.data.modalities.vision import VisionModality
@@ -120,7 +121,7 @@ def refusal(root: Path, corpus: pd.DataFrame, task: pd.DataFrame) -> str:
     return str(refused.value)
 
 
-def test_a_run_from_images_of_every_mode_to_scores_exports_and_quality(tmp_path: Path) -> None:
+def test_a_run_from_images_of_every_mode_to_scores_exports_and_a_comparison(tmp_path: Path) -> None:
     images = pd.concat([corpus(), with_ids([*unusual().values()])], ignore_index=True)
     params = write(tmp_path, images, shapes())
 
@@ -129,7 +130,8 @@ def test_a_run_from_images_of_every_mode_to_scores_exports_and_quality(tmp_path:
     trained = distill(tmp_path, params, "vision")
     found = evaluate(tmp_path, params, "vision")
     exports = compare_exports(tmp_path, params, "vision")
-    over_seeds = quality(tmp_path, params, "vision", seeds=(0,))
+    default = chosen_methods(params, "vision", [])
+    compared = compare_methods(tmp_path, params, "vision", methods=default, seeds=(0,))
 
     assert trained.student_sha256 != trained.undistilled_sha256
     assert found.missing == dict.fromkeys(("student", "undistilled", "hog-colour"), 0)
@@ -140,9 +142,9 @@ def test_a_run_from_images_of_every_mode_to_scores_exports_and_quality(tmp_path:
     assert exports.scores["plain"]["alike"] == pytest.approx(
         found.scores["student"]["retrieval"]["alike"], abs=1e-4
     )
-    assert set(over_seeds.tasks) == {"classification", "clustering", "retrieval"}
+    assert set(compared.domains["all"].tasks) == {"classification", "clustering", "retrieval"}
     results = {path.name for path in (tmp_path / "docs" / "results" / "vision").iterdir()}
-    assert results >= {"exports.json", "exports.md", "quality.json", "quality.md"}
+    assert results >= {"exports.json", "exports.md", "methods.json", "methods.md"}
 
 
 @pytest.mark.parametrize("what", BAD)
