@@ -12,6 +12,8 @@ from polydistill.evaluation.statistics.bootstrap import Interval
 
 TEACHER = "teacher "
 """The prefix of a teacher's name among the models. It keeps teachers and methods apart."""
+RIVAL = "rival "
+"""The prefix of a rival's name among the models."""
 GOAL = 0.9
 """The score that the student should reach in every task kind, as a share of the best teacher's score."""
 
@@ -96,8 +98,8 @@ class MethodComparison:
 def compare_domains(paired: PairedScores, methods: Sequence[Method]) -> dict[str, Domain]:
     """Compare the methods that have scores, in each domain.
 
-    The models of `paired` are methods, `undistilled`, and teachers whose names start with `TEACHER`. The default
-    must be among them.
+    The models of `paired` are methods, `undistilled`, teachers and rivals; see `TEACHER` and `RIVAL`. The default must
+    be among them. Rivals are not compared here: see `experiments.headline`.
     """
     names = [method.name for method in methods if method.name in paired.models]
     return {domain: _compare(paired, domain, names) for domain in paired.tasks}

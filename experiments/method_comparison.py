@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.comparison import TEACHER, Completion, MethodComparison, compare_domains
+from experiments.comparison import RIVAL, TEACHER, Completion, MethodComparison, compare_domains
 from experiments.comparison_page import markdown
 from experiments.forest_plot import forest
 from experiments.methods import DEFAULT, UNDISTILLED, Method, compared_methods
@@ -23,6 +23,7 @@ from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
 from polydistill.errors import MissingDataError
 from polydistill.project.layout import Layout
+from polydistill.project.reports import unavailable_rivals
 from polydistill.report.results import write_results
 from polydistill.stages.evaluate import STUDENTS
 from polydistill.stages.resolve import resolve
@@ -44,7 +45,7 @@ def compare_methods(  # noqa: PLR0913 - methods and seeds are there for smaller 
     """Run the missing trials. When all are finished, write `docs/results/<modality>/methods.{json,md,svg}`.
 
     Args:
-        root: The project folder, whose embeddings are up to date.
+        root: The project folder, whose embeddings of teachers and rivals are up to date.
         params: The parameters of the project, which define the default method.
         modality: A block of `params.yaml`.
         methods: The methods to compare, the default first; None compares all `compared_methods`.
@@ -53,11 +54,11 @@ def compare_methods(  # noqa: PLR0913 - methods and seeds are there for smaller 
         progress: Called during each trial and after it.
 
     Raises:
-        MissingDataError: A teacher's embeddings are missing, or no trial of the default is finished.
+        MissingDataError: The embeddings of a teacher or rival are missing, or no trial of the default is finished.
         PolydistillError: See the distill and evaluate stages.
     """
     methods = methods or compared_methods(params, modality)
-    trials = method_trials(params, modality, methods, seeds)
+    trials = method_trials(root, params, modality, methods, seeds)
     for trial in trials:
         resolve(trial.params, modality)
     require_embeddings(root, params, modality)
@@ -70,14 +71,17 @@ def compare_methods(  # noqa: PLR0913 - methods and seeds are there for smaller 
 
 
 def method_trials(
-    params: Params, modality: str, methods: Sequence[Method], seeds: Sequence[int]
+    root: Path, params: Params, modality: str, methods: Sequence[Method], seeds: Sequence[int]
 ) -> list[Trial]:
     """Return the trials of every method with the first seed, then with the next one, and so on.
 
     The default's trials also evaluate the undistilled student, which does not depend on the method. The default's
-    first trial also evaluates the teachers, which depend on neither the method nor the seed.
+    first trial also evaluates the teachers and the available rivals, which depend on neither the method nor the seed.
     """
-    teachers = tuple(params.enabled_teachers(modality))
+    block = params.modality(modality)
+    unavailable = unavailable_rivals(Layout(root, modality), block.enabled_rivals)
+    rivals = [name for name in block.enabled_rivals if name not in unavailable]
+    references = (*block.enabled_teachers, *rivals, *block.evaluation.rivals)
     return [
         Trial(
             method.name,
@@ -85,7 +89,7 @@ def method_trials(
             (
                 STUDENTS[:1]
                 if method.name != DEFAULT
-                else (*STUDENTS, *(teachers if seed == seeds[0] else ()))
+                else (*STUDENTS, *(references if seed == seeds[0] else ()))
             ),
         )
         for seed in seeds
@@ -118,7 +122,7 @@ def _report(
 ) -> MethodComparison:
     """Compare the finished trials."""
     finished = [trial for trial in trials if store.is_finished(trial)]
-    tables = _tables(finished, store)
+    tables = _tables(modality, finished, store)
     if not any((table["model"] == DEFAULT).any() for table in tables.values()):
         raise MissingDataError("No trial of the default is finished yet: nothing to compare with.")
     records = [(trial, store.record(trial)) for trial in finished]
@@ -144,29 +148,24 @@ def _report(
     )
 
 
-def _tables(finished: Sequence[Trial], store: TrialStore) -> dict[int, pd.DataFrame]:
-    """Return the predictions by seed, with the names of methods, `undistilled` and teachers as models.
+def _tables(modality: str, finished: Sequence[Trial], store: TrialStore) -> dict[int, pd.DataFrame]:
+    """Return the predictions by seed, with the names of methods, `undistilled`, teachers and rivals as models.
 
-    Teachers have no seed: their predictions are computed once and added to every seed.
+    Teachers and rivals have no seed: their predictions are computed once and added to every seed.
     """
     by_seed: dict[int, list[pd.DataFrame]] = {}
-    teachers: list[pd.DataFrame] = []
+    references: list[pd.DataFrame] = []
     for trial in finished:
         table = store.predictions(trial)
         if table is None:
             continue
-        names = {
-            model: trial.name
-            if model == "student"
-            else UNDISTILLED
-            if model == "undistilled"
-            else TEACHER + model
-            for model in trial.models
-        }
+        teachers = trial.params.enabled_teachers(modality)
+        names = {model: (TEACHER if model in teachers else RIVAL) + model for model in trial.models}
+        names |= {"student": trial.name, "undistilled": UNDISTILLED}
         named = table.assign(model=table["model"].map(names))
-        is_teacher = named["model"].str.startswith(TEACHER)
-        by_seed.setdefault(trial.params.seed, []).append(named[~is_teacher])
-        teachers.append(named[is_teacher])
+        is_student = table["model"].isin(STUDENTS)
+        by_seed.setdefault(trial.params.seed, []).append(named[is_student])
+        references.append(named[~is_student])
     for tables in by_seed.values():
-        tables.extend(teachers)
+        tables.extend(references)
     return {seed: pd.concat(tables, ignore_index=True) for seed, tables in by_seed.items()}

@@ -21,9 +21,11 @@ from polydistill.contracts import Progress
 from polydistill.embeddings.shards import read_index
 from polydistill.errors import DivergedError
 from polydistill.evaluation.predictions import read_predictions
+from polydistill.evaluation.rivals import RIVALS
+from polydistill.project.code_version import code_version
 from polydistill.project.files import put_in_place
 from polydistill.project.layout import Layout
-from polydistill.stages.code import stage_code
+from polydistill.stages.code import NOT_FOLLOWED, stage_code
 from polydistill.stages.distill import distill
 from polydistill.stages.evaluate import STUDENTS, evaluate
 
@@ -53,8 +55,8 @@ class Trial:
 class TrialStore:
     """The finished trials of a comparison, stored below `.polydistill/<comparison>/<modality>`.
 
-    The key of a trial is a digest of its parameters, the corpus, the tasks, the teachers' embeddings, the code and
-    the libraries. A trial whose key is in the store is not run again.
+    The key of a trial is a digest of its parameters, the corpus, the tasks, the embeddings of teachers and of the rivals
+    that it scores, the code and the libraries. A trial whose key is in the store is not run again.
     """
 
     def __init__(self, root: Path, modality: str, comparison: str) -> None:
@@ -138,11 +140,13 @@ class TrialStore:
 
     def _key_content(self, trial: Trial) -> dict[str, object]:
         params, block = trial.params, trial.params.modality(self._modality)
-        # the digests of the embeddings already cover the settings of teachers and store
-        excluded: dict[str, Any] = dict.fromkeys((*NOT_AFFECTING_SCORES, "store", "teachers"), True)
-        excluded |= {"rivals": True, "evaluation": {"rivals": True}}  # a trial does not score them
+        # the digests of the embeddings already cover the settings of teachers, rivals and store
+        not_settings = (*NOT_AFFECTING_SCORES, "store", "teachers", "rivals")
+        excluded: dict[str, Any] = dict.fromkeys(not_settings, True)
+        excluded |= {"evaluation": {"rivals": True}}  # `models` names the rivals that it scores
         parts = PARTS if set(trial.models) - set(STUDENTS) else PARTS[:1]
-        return {
+        rivals = [name for name in block.enabled_rivals if name in trial.models]
+        content: dict[str, object] = {
             "code": trial_code([params], self._modality),
             "data": [
                 self._digest(self._root / path)
@@ -152,11 +156,17 @@ class TrialStore:
                 read_index(self._layout.embeddings(part, teacher))
                 for part in parts
                 for teacher in params.enabled_teachers(self._modality)
-            ],
+            ]
+            + [read_index(self._layout.embeddings(PARTS[1], rival)) for rival in rivals],
             "models": sorted(trial.models),
             "params": [params.seed, params.threads, params.precision],
             "settings": block.model_dump(mode="json", exclude=excluded, exclude_unset=True),
         }
+        computed = [name for name in block.evaluation.rivals if name in trial.models]
+        if computed:  # the stage imports their code by name
+            modules = [f"{RIVALS.package}.{name.replace('-', '_')}" for name in computed]
+            content["rivals"] = code_version(modules, NOT_FOLLOWED)
+        return content
 
     def _digest(self, path: Path) -> str | None:
         """Return the sha256 of a file, computed once; None for a third-party task that was not fetched."""

@@ -1,7 +1,8 @@
-"""A project folder with a corpus, two small tasks and two hashing teachers; a trial takes a second or two."""
+"""A project folder with a corpus, small tasks, two hashing teachers and rivals; a trial takes a second or two."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.stored_corpus import store_corpus
 
 REPOSITORY = Path(__file__).parents[1]
 TEACHERS = {"first": 16, "second": 8}
+COMPUTED = ["tfidf-svd", "bm25", "teachers-pca"]
 ROWS = 120
 
 
@@ -62,3 +64,20 @@ def make_comparison_project(root: Path) -> Params:
     params = parse_params(tree)
     store_corpus(root, params)
     return params
+
+
+def add_rivals(root: Path) -> Params:
+    """Add the rival `other`, the computed rivals, and a retrieval task, the only one that BM25 can do."""
+    layout, path = Layout(root, "text"), root / "params.yaml"
+    first, other = (layout.embeddings("benchmark", name) for name in ("first", "other"))
+    shutil.copytree(first, other)
+    rows = pd.read_csv(root / "data/text/starts.csv").drop(columns="split")
+    roles = ["query" if row < ROWS // 4 else "corpus" for row in range(ROWS)]
+    rows.assign(role=roles).to_csv(root / "data/text/search.csv", index=False)
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    task = {"kind": "retrieval", "path": "data/text/search.csv", "domain": "in"}
+    tree["text"]["tasks"]["search"] = task
+    tree["text"]["rivals"] = {"other": {"family": "hashing", "dim": TEACHERS["first"]}}
+    tree["text"]["evaluation"]["rivals"] = COMPUTED
+    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    return parse_params(tree)
