@@ -6,7 +6,7 @@ The comparison is not a DVC stage. Each trial runs in a scratch project, and its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +30,21 @@ from polydistill.stages.resolve import resolve
 
 SEEDS = (0, 1, 2)
 NAME = "methods"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The finished trials.
+
+    Attributes:
+        completion: The numbers of finished and of all trials, and the diverged trials.
+        paired: The scores of methods, `undistilled`, teachers and rivals; see `comparison.TEACHER` and `RIVAL`.
+        students: The sha256 of the student's weights, by method and seed.
+    """
+
+    completion: Completion
+    paired: PairedScores
+    students: dict[str, dict[str, str]]
 
 
 def compare_methods(  # noqa: PLR0913 - methods and seeds are there for smaller comparisons
@@ -59,12 +74,15 @@ def compare_methods(  # noqa: PLR0913 - methods and seeds are there for smaller 
     """
     methods = methods or compared_methods(params, modality)
     trials = method_trials(root, params, modality, methods, seeds)
-    for trial in trials:
-        resolve(trial.params, modality)
-    require_embeddings(root, params, modality)
-    store = TrialStore(root, modality, NAME)
-    run_missing(store, trials, progress, at_most=at_most)
-    report = _report(root, params, modality, methods, trials, store)
+    found = run_trials(root, params, modality, trials, at_most=at_most, progress=progress)
+    report = MethodComparison(
+        modality=modality,
+        seeds=tuple(seeds),
+        completion=found.completion,
+        methods={method.name: method.about for method in methods},
+        domains=compare_domains(found.paired, methods),
+        students=found.students,
+    )
     if report.completion.is_complete:
         write_comparison(report, Layout(root, modality).results)
     return report
@@ -97,6 +115,45 @@ def method_trials(
     ]
 
 
+def run_trials(
+    root: Path,
+    params: Params,
+    modality: str,
+    trials: Sequence[Trial],
+    *,
+    at_most: int | None = None,
+    progress: Progress = silent,
+) -> Outcome:
+    """Run the missing trials and return the scores of the finished ones. See `compare_methods`."""
+    for trial in trials:
+        resolve(trial.params, modality)
+    require_embeddings(root, params, modality)
+    store = TrialStore(root, modality, NAME)
+    run_missing(store, trials, progress, at_most=at_most)
+    finished = [trial for trial in trials if store.is_finished(trial)]
+    tables = _tables(modality, finished, store)
+    if not any((table["model"] == DEFAULT).any() for table in tables.values()):
+        raise MissingDataError(
+            "No student of the default to compare with: its trials are not finished, or have diverged."
+        )
+    records = [(trial, store.record(trial)) for trial in finished]
+    students: dict[str, dict[str, str]] = {}
+    for trial, record in records:
+        if "student_sha256" in record:
+            by_seed = students.setdefault(trial.name, {})
+            by_seed[str(trial.params.seed)] = str(record["student_sha256"])
+    tasks, groups = params.modality(modality).tasks, task_groups(root, params, modality)
+    return Outcome(
+        completion=Completion(
+            finished=len(finished),
+            trials=len(trials),
+            diverged=tuple(trial.label for trial, record in records if "diverged" in record),
+        ),
+        paired=PairedScores(tables, tasks, groups),
+        students=students,
+    )
+
+
 def write_comparison(report: MethodComparison, folder: Path) -> None:
     """Write the results. Equal reports give identical files."""
     scores = report.domains["all"].scores
@@ -110,42 +167,6 @@ def write_comparison(report: MethodComparison, folder: Path) -> None:
     }
     figure = forest(NAME, gains, "main score, minus the default")
     write_results(folder, NAME, asdict(report), markdown(report), figure=figure)
-
-
-def _report(
-    root: Path,
-    params: Params,
-    modality: str,
-    methods: Sequence[Method],
-    trials: Sequence[Trial],
-    store: TrialStore,
-) -> MethodComparison:
-    """Compare the finished trials."""
-    finished = [trial for trial in trials if store.is_finished(trial)]
-    tables = _tables(modality, finished, store)
-    if not any((table["model"] == DEFAULT).any() for table in tables.values()):
-        raise MissingDataError("No trial of the default is finished yet: nothing to compare with.")
-    records = [(trial, store.record(trial)) for trial in finished]
-    paired = PairedScores(
-        tables, params.modality(modality).tasks, task_groups(root, params, modality)
-    )
-    students: dict[str, dict[str, str]] = {}
-    for trial, record in records:
-        if "student_sha256" in record:
-            by_seed = students.setdefault(trial.name, {})
-            by_seed[str(trial.params.seed)] = str(record["student_sha256"])
-    return MethodComparison(
-        modality=modality,
-        seeds=tuple(dict.fromkeys(trial.params.seed for trial in trials)),
-        completion=Completion(
-            finished=len(finished),
-            trials=len(trials),
-            diverged=tuple(trial.label for trial, record in records if "diverged" in record),
-        ),
-        methods={method.name: method.about for method in methods},
-        domains=compare_domains(paired, methods),
-        students=students,
-    )
 
 
 def _tables(modality: str, finished: Sequence[Trial], store: TrialStore) -> dict[int, pd.DataFrame]:
