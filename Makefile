@@ -12,7 +12,7 @@ CUDA := ^(cuda|nvidia|triton)
 export OMP_WAIT_POLICY ?= PASSIVE
 export PYTHON
 
-.PHONY: help run test test-all test-services test-faults services check docs format bench methods ablation attribution information soak large dump lock
+.PHONY: help run test test-all test-services test-faults services check docs format bench headline methods ablation attribution information soak large dump lock
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -63,6 +63,10 @@ format: .venv/.ready  ## Format the code
 
 bench: .venv/.ready  ## Measure speed and memory against peers: bench/results/
 	@$(BIN)/python -m bench
+
+headline: MODALITY := all
+headline: .venv/.ready  ## Compare the default with single teachers, rivals and teachers, three seeds (hours; MODALITY=text: one): docs/results/text/headline.md
+	@$(BIN)/python -m experiments headline $(MODALITY)
 
 methods: .venv/.ready  ## Compare the default with baselines and single teachers, three seeds (hours): docs/results/text/methods.md
 	@$(BIN)/python -m experiments methods $(MODALITY)

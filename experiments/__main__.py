@@ -11,7 +11,7 @@ from polydistill.cli.console import ProgressLines, show
 from polydistill.cli.options import AsJson, CommandGroup, Modality
 from polydistill.config import environment
 
-ROOT = Path()
+ROOT, ALL = Path(), "all"
 ShowOnly = Annotated[
     bool, typer.Option("--show-only", help="Run no trial; report the finished ones.")
 ]
@@ -55,6 +55,30 @@ def methods(
     if as_json:
         show(report, as_json=True)
     else:
+        typer.echo(markdown(report))
+
+
+@experiments.command(epilog="Example: python -m experiments headline text --show-only")
+def headline(
+    modality: Annotated[
+        str, typer.Argument(help="A block of params.yaml, or `all`.", show_default=False)
+    ] = ALL,
+    *,
+    show_only: ShowOnly = False,
+) -> None:
+    """Compare the default with single teachers, rivals and teachers (hours)."""
+    from experiments.headline import headline as measure_headline
+    from experiments.headline_page import markdown
+    from experiments.scratch import require_embeddings
+    from polydistill.config.params import load_params
+
+    params, progress = load_params(ROOT), ProgressLines("headline")
+    chosen = params.modalities if modality == ALL else (modality,)
+    for name in chosen:  # before the hours of the first modality
+        require_embeddings(ROOT, params, name)
+    at_most = 0 if show_only else None
+    for name in chosen:
+        report = measure_headline(ROOT, params, name, at_most=at_most, progress=progress)
         typer.echo(markdown(report))
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from experiments.comparison import GOAL, Domain, MethodComparison, goals
-from experiments.formatting import NOTHING, formatted_gain, plus_minus, row, signed
+from experiments.comparison import GOAL, Completion, Domain, MethodComparison, goals
+from experiments.formatting import NOTHING, formatted_gain, listed, negated, plus_minus, row, signed
 from experiments.methods import DEFAULT
-from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES, Interval
-from polydistill.evaluation.statistics.kinds import OVERALL
-
-OVERALL_NAME = "the mean over kinds"
+from polydistill.evaluation.statistics.bootstrap import CONFIDENCE, RESAMPLES
 
 
 def markdown(report: MethodComparison) -> str:
     """Return the whole page."""
-    lines = [f"# Method comparison: the {report.modality} student", "", *_partial(report)]
+    lines = [f"# Method comparison: the {report.modality} student", "", *partial(report.completion)]
     lines += [
         (
             f"Seeds: {', '.join(map(str, report.seeds))}. All methods share the student, the targets, the steps and the "
@@ -40,9 +37,9 @@ def markdown(report: MethodComparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _partial(report: MethodComparison) -> list[str]:
+def partial(completion: Completion) -> list[str]:
     """Return a line about unfinished trials and a line about diverged trials, if there are any."""
-    completion, lines = report.completion, []
+    lines = []
     if not completion.is_complete:
         lines += [
             f"**PARTIAL: {completion.finished} of {completion.trials} trials are finished.**",
@@ -65,12 +62,12 @@ def _summary(report: MethodComparison) -> list[str]:
         ]
         won = [kind for kind, best in domain.best.items() if best.method == DEFAULT]
         sentence = (
-            f"the default does NOT have the highest score in {_listed(losses)}"
+            f"the default does NOT have the highest score in {listed(losses)}"
             if losses
             else "the default has the highest score in every task kind"
         )
         if losses and won:
-            sentence += f"; it has the highest score in {_listed(won)}"
+            sentence += f"; it has the highest score in {listed(won)}"
         lines.append(f"- {name.capitalize()} tasks: {sentence}.")
     lines += _goal_lines(report.domains["all"])
     return lines
@@ -86,14 +83,14 @@ def _goal_lines(domain: Domain) -> list[str]:
     ]
     if domain.singles:
         worse = [
-            f"{kind} ({single.method.removeprefix('only ')} alone minus all: {signed(_negated(single.gain))})"
+            f"{kind} ({single.method.removeprefix('only ')} alone minus all: {signed(negated(single.gain))})"
             for kind, single in domain.singles.items()
             if single.gain.mean < 0
         ]
         lines.append(
             "- All teachers together score "
             + (
-                f"lower than the best single teacher in {_listed(worse)}."
+                f"lower than the best single teacher in {listed(worse)}."
                 if worse
                 else "at least as high as the best single teacher in every task kind."
             )
@@ -104,7 +101,7 @@ def _goal_lines(domain: Domain) -> list[str]:
         missed = [kind for kind, value in share.items() if value < GOAL]
         lines.append(
             f"- Share of the best teacher's score: {shown}; the goal of {GOAL:.0%} is "
-            + (f"missed in {_listed(missed)}." if missed else "met in every task kind.")
+            + (f"missed in {listed(missed)}." if missed else "met in every task kind.")
         )
     return lines
 
@@ -159,14 +156,6 @@ def _tables(domain: Domain) -> list[str]:
     ]  # fmt: skip
 
 
-def _negated(gain: Interval) -> Interval:
-    return Interval(-gain.mean, -gain.high, -gain.low)
-
-
 def _which(some: Sequence[str], of: Iterable[str]) -> str:
     missing = [kind for kind in of if kind not in some]
-    return f"every task kind except {_listed(missing)}" if missing else "every task kind"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return ", ".join(OVERALL_NAME if word == OVERALL else word for word in words)
+    return f"every task kind except {listed(missing)}" if missing else "every task kind"

@@ -6,13 +6,30 @@ from collections.abc import Sequence
 
 from experiments.method_scores import MethodScore
 from polydistill.evaluation.statistics.bootstrap import Interval
+from polydistill.evaluation.statistics.kinds import OVERALL
 
 NOTHING = "-"
+OVERALL_NAME = "the mean over kinds"
 
 
 def row(name: str, columns: Sequence[str]) -> str:
     """Return a row of a Markdown table."""
     return f"| {name} | {' | '.join(columns)} |"
+
+
+def listed(kinds: Sequence[str]) -> str:
+    """Return task kinds as words of a sentence.
+
+    Examples:
+        >>> listed(["sts", "mean"])
+        'sts, the mean over kinds'
+    """
+    return ", ".join(OVERALL_NAME if kind == OVERALL else kind for kind in kinds)
+
+
+def negated(gain: Interval) -> Interval:
+    """Return the difference the other way round, with its interval."""
+    return Interval(-gain.mean, -gain.high, -gain.low)
 
 
 def signed(gain: Interval) -> str:

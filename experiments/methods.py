@@ -10,6 +10,7 @@ from polydistill.config.params import Params
 from polydistill.errors import UnknownNameError
 
 DEFAULT = "default"
+PAPER = "paper"
 UNDISTILLED = "undistilled"
 SINGLE = "only "
 
@@ -44,7 +45,7 @@ def compared_methods(params: Params, modality: str) -> Sequence[Method]:
     return [
         Method(DEFAULT, f"`{loss}` and the relational term, as in `params.yaml`", {}),
         method(
-            "paper",
+            PAPER,
             "`gaussian-nll` alone (arXiv:2510.18680)",
             loss={"name": "gaussian-nll"},
             geometry_weight=0.0,

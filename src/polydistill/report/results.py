@@ -30,13 +30,18 @@ def write_results(
     folder: Path, name: str, tree: Mapping[str, object], page: str, *, figure: str | None = None
 ) -> None:
     """Write `<name>.json` with numbers to four decimals, `<name>.md` and, with a figure, `<name>.svg`."""
-    text = json.dumps(tree, sort_keys=True, allow_nan=False)
-    rounded = json.loads(text, parse_float=lambda number: round(float(number), DECIMALS))
-    files = {f"{name}.json": json.dumps(rounded, indent=1) + "\n", f"{name}.md": page}
+    files = {f"{name}.json": json.dumps(rounded(tree), indent=1) + "\n", f"{name}.md": page}
     if figure is not None:
         files[f"{name}.svg"] = figure
     for file, content in files.items():
         write_atomic(folder / file, content)
+
+
+def rounded(tree: Mapping[str, object]) -> Json:
+    """Return the content of a JSON file of results: sorted keys, and numbers to four decimals."""
+    text = json.dumps(tree, sort_keys=True, allow_nan=False)
+    content: Json = json.loads(text, parse_float=lambda number: round(float(number), DECIMALS))
+    return content
 
 
 class Inputs(NamedTuple):
