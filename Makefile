@@ -44,7 +44,7 @@ test-services: .venv/.ready  ## Test retraining, promotion and rollback with the
 test-faults: .venv/.ready  ## Kill, starve and damage the tiny pipeline at a thousand points: docs/reliability.md (40 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(ARGS)
 
-check: .venv/.ready  ## Check format, lint, types, import contracts and params.resolved.yaml; build the documentation strictly
+check: .venv/.ready  ## Check format, lint, types, import contracts, params.resolved.yaml and README's table; build the documentation strictly
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
@@ -52,6 +52,7 @@ check: .venv/.ready  ## Check format, lint, types, import contracts and params.r
 	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src flows services
 	@$(BIN)/python scripts/audit.py
 	@$(BIN)/polydistill params --check
+	@$(BIN)/python -m experiments readme --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 docs: .venv/.ready  ## Build the documentation site: site/index.html
@@ -65,8 +66,9 @@ bench: .venv/.ready  ## Measure speed and memory against peers: bench/results/
 	@$(BIN)/python -m bench
 
 headline: MODALITY := all
-headline: .venv/.ready  ## Compare the default with single teachers, rivals and teachers, three seeds (hours; MODALITY=text: one): docs/results/text/headline.md
+headline: .venv/.ready  ## Compare the default with single teachers, rivals and teachers, three seeds (hours): README's table (MODALITY=text: one)
 	@$(BIN)/python -m experiments headline $(MODALITY)
+	@$(BIN)/python -m experiments readme
 
 methods: .venv/.ready  ## Compare the default with baselines and single teachers, three seeds (hours): docs/results/text/methods.md
 	@$(BIN)/python -m experiments methods $(MODALITY)

@@ -18,7 +18,7 @@ ShowOnly = Annotated[
 AtMost = Annotated[int | None, typer.Option(min=1, help="The maximum number of trials to run.")]
 experiments = typer.Typer(
     cls=CommandGroup,
-    help="Compare and measure methods. Each command writes a page to docs/results/<modality>/.",
+    help="Compare and measure methods. Each command except readme writes a page to docs/results/<modality>/.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -80,6 +80,26 @@ def headline(
     for name in chosen:
         report = measure_headline(ROOT, params, name, at_most=at_most, progress=progress)
         typer.echo(markdown(report))
+
+
+@experiments.command(epilog="Example: python -m experiments readme --check")
+def readme(
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail if README.md is out of date.")
+    ] = False,
+) -> None:
+    """Write the table of the stored headlines to README.md."""
+    from experiments.readme import README, updated_readme
+    from polydistill.config.params import load_params
+    from polydistill.errors import DataError
+    from polydistill.project.files import write_atomic
+
+    text = updated_readme(ROOT, load_params(ROOT))
+    if not check:
+        write_atomic(ROOT / README, text)
+    elif text != (ROOT / README).read_text(encoding="utf-8"):
+        raise DataError(f"{README} is out of date: run `python -m experiments readme`.")
 
 
 @experiments.command(epilog="Example: python -m experiments ablation text --show-only")
