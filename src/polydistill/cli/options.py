@@ -55,6 +55,6 @@ class CommandGroup(TyperGroup):
         width = max(map(len, self.commands))
         commands: list[Any] = list(self.commands.values())
         for heading, members in groupby(commands, attrgetter("rich_help_panel")):
-            with formatter.section(heading):
+            with formatter.section(heading if isinstance(heading, str) else "Commands"):
                 lines = ((one.name, one.get_short_help_str(formatter.width)) for one in members)
                 formatter.write_dl([(name.ljust(width), line) for name, line in lines])
