@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -106,9 +107,33 @@ def test_a_slow_model_gets_fewer_examples(monkeypatch: pytest.MonkeyPatch) -> No
 
     measured = costs._measure_in_turn({"slow": slow}, ["a"] * 256)
 
-    assert 16 <= measured[0].n_examples < 256
+    count = measured[0].n_examples
+    assert 32 <= count < 256
     assert measured[0].examples_per_s == 500
-    assert seen[-1] == measured[0].n_examples
+    assert sum(seen) == 2 + 32 + 2 * count
+
+
+def test_a_slow_model_that_pads_its_calls_is_as_fast_as_on_all_examples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(costs, "BUDGET_S", 3.0)
+    spent: list[float] = []
+    monkeypatch.setattr("polydistill.report.costs.time.perf_counter", lambda: sum(spent))
+    examples = ["a" * (1 + 37 * number % 256) for number in range(256)]
+
+    def padding(batch: Sequence[str | bytes]) -> None:
+        ordered = sorted(map(len, batch))  # batches of 32, each padded to its longest text
+        batches = [ordered[start : start + 32] for start in range(0, len(batch), 32)]
+        spent.extend(0.001 * len(one) * max(one) for one in batches)
+
+    padding(examples)
+    every = 256 / sum(spent)
+    spent.clear()
+
+    measured = costs._measure_in_turn({"padding": padding}, examples)
+
+    assert measured[0].n_examples < 256
+    assert measured[0].examples_per_s == pytest.approx(every, rel=0.15)
 
 
 def test_without_a_student_nothing_is_measured(run: tuple[Path, Params]) -> None:

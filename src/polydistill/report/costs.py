@@ -32,11 +32,13 @@ from polydistill.students import CARD, encode, load_student, weights_digest
 from polydistill.teachers import build_teacher
 
 N_EXAMPLES = 256
-FEWEST = 16
+FEWEST = 32
+CALL = 8
+"""Number of examples of similar length in a call of a slow model."""
 REPETITIONS = 2
 BUDGET_S = 12.0
 """Time limit for measuring all models, in seconds, without the time for loading them."""
-FORMAT = 3
+FORMAT = 4
 WEIGHT_OPTIONS = ("model", "vectors", "weights", "checkpoints")
 """Options of a teacher family that name its weights."""
 SUFFIXES = (".safetensors", ".onnx", ".npy", ".npz", ".bin", ".pth", ".pt")
@@ -69,7 +71,7 @@ class Measured:
     Attributes:
         model: `student`, or the name of a teacher or rival.
         examples_per_s: The best speed of two repetitions, or of one for a slow model; None if not measured.
-        n_examples: Number of examples per repetition; smaller for a slow model.
+        n_examples: Number of examples per repetition; smaller for a slow model, and spread over their lengths.
         problem: The reason why the speed was not measured; empty if it was.
     """
 
@@ -153,23 +155,36 @@ def _measure_in_turn(models: dict[str, Answer], examples: Sequence[Example]) -> 
     for name, embed in models.items():
         try:
             embed(examples[:2])  # loads the weights
-            once_s = seconds(embed, examples[:FEWEST], time.perf_counter)
+            once_s = _seconds(embed, examples, FEWEST)
         except (PolydistillError, ImportError, OSError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             measured[name] = Measured(name, None, 0, reason)
             continue
-        affordable = int((share_s - once_s) / REPETITIONS / (once_s / FEWEST))
-        count = max(FEWEST, min(affordable, len(examples)))
+        affordable = int((share_s - once_s) / REPETITIONS / (once_s / FEWEST)) // CALL * CALL
+        count = min(max(FEWEST, affordable), len(examples))
         measured[name] = Measured(name, None, count, "")
     for _ in range(REPETITIONS):
         for name, one in measured.items():
             if one.problem or share_s < best_s[name] < math.inf:
                 continue  # slower than the warm-up: one repetition suffices
-            taken_s = seconds(models[name], examples[: one.n_examples], time.perf_counter)
+            taken_s = _seconds(models[name], examples, one.n_examples)
             best_s[name] = min(best_s[name], taken_s)
             rate = round(one.n_examples / best_s[name], 1)
             measured[name] = replace(one, examples_per_s=rate)
     return list(measured.values())
+
+
+def _seconds(embed: Answer, examples: Sequence[Example], count: int) -> float:
+    """Return the time to embed `count` of the examples: all in one call, or some in calls of similar lengths.
+
+    A model sorts the texts of a call by their length, so that its batches are hardly padded. A call of few texts of
+    mixed lengths would be padded to the longest one, and the model would seem several times slower than it is.
+    """
+    if count >= len(examples):
+        return seconds(embed, examples, time.perf_counter)
+    ordered, n_calls = sorted(examples, key=len), count // CALL
+    starts = ((np.arange(n_calls) + 0.5) / n_calls * (len(ordered) - CALL)).astype(int).tolist()
+    return sum(seconds(embed, ordered[start : start + CALL], time.perf_counter) for start in starts)
 
 
 def _key(layout: Layout, params: Params) -> str:
