@@ -128,13 +128,44 @@ def test_the_key_is_sent_and_appears_nowhere_else(
 ) -> None:
     monkeypatch.setenv("EMBEDDINGS_KEY", SECRET)
     teacher = make(server.url, api_key_env="EMBEDDINGS_KEY", retries=1)
-    server.answers = [fails(503), fails(401, "bad key")]
+    server.answers = [fails(503), fails(401, f"bad key {SECRET}")]
 
     with pytest.raises(StageError, match=r"401.*EMBEDDINGS_KEY") as caught:
         teacher.embed(["a"])
 
     assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
     assert SECRET not in f"{caught.value}{caplog.text}{dict(teacher.identity)}{teacher!r}"
+
+
+def test_a_line_break_after_the_key_is_ignored(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDDINGS_KEY", f"{SECRET}\n")
+
+    make(server.url, api_key_env="EMBEDDINGS_KEY").embed(["a"])
+
+    assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize("wrong", ["\nsecond", "\r\nX-Header: 1", "\N{EURO SIGN}"])
+def test_a_key_that_no_header_can_hold_is_not_shown(
+    server: Server, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setenv("EMBEDDINGS_KEY", f"{SECRET}{wrong}")
+
+    with pytest.raises(ParamsError, match="EMBEDDINGS_KEY must hold") as caught:
+        make(server.url, api_key_env="EMBEDDINGS_KEY").embed(["a"])
+
+    assert SECRET not in str(caught.value)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("end", ["?key=secret", "#part"])
+def test_a_url_with_a_query_is_refused_without_showing_it(server: Server, end: str) -> None:
+    with pytest.raises(ParamsError, match="must end before") as caught:
+        make(f"{server.url}{end}")
+
+    assert "secret" not in str(caught.value)
 
 
 def test_a_key_that_is_not_set_is_named(server: Server) -> None:

@@ -41,7 +41,7 @@ class EmbeddingsServerTeacher(ReadsTexts):
     """A model behind HTTP. Nothing is sent before texts are embedded.
 
     Attributes:
-        url: The base URL of the interface, such as `http://localhost:8000/v1`, without credentials.
+        url: The base URL of the interface, such as `http://localhost:8000/v1`, without credentials and without a query.
         model: The name of the model, as the server knows it.
         revision: A name for the version that the server runs. Stored embeddings are reused as long as it is the same:
             change it when the model behind the URL changes.
@@ -76,6 +76,10 @@ class EmbeddingsServerTeacher(ReadsTexts):
     def __post_init__(self) -> None:
         if not checked_url(self.url).startswith(("http://", "https://")):
             raise ParamsError(f"Teacher {self.name!r}: `url` must begin with http:// or https://.")
+        if {"?", "#"} & set(
+            self.url
+        ):  # "/embeddings" would be appended to it, and it may hold a key
+            raise ParamsError(f"Teacher {self.name!r}: `url` must end before `?` or `#`.")
         self.batch_rows = self.batch_size
 
     def _run(self, texts: list[str]) -> FloatArray:
@@ -92,7 +96,7 @@ class EmbeddingsServerTeacher(ReadsTexts):
             try:
                 return self._post(body)
             except HTTPError as error:
-                reason = f"HTTP {error.code} {error.reason}: {_said(error)}"
+                reason = f"HTTP {error.code} {error.reason}: {self._said(error)}"
                 if error.code in {401, 403}:
                     raise StageError(self._refused(reason)) from None
                 if error.code not in BUSY:
@@ -111,19 +115,37 @@ class EmbeddingsServerTeacher(ReadsTexts):
     def _post(self, body: bytes) -> bytes:
         headers = {"Content-Type": "application/json", "User-Agent": "polydistill"}
         if self.api_key_env is not None:
-            key = os.environ.get(self.api_key_env)
-            if not key:
-                raise ParamsError(
-                    f"Teacher {self.name!r}: the environment variable {self.api_key_env} must hold the API key, "
-                    "but it is not set."
-                )
-            headers["Authorization"] = f"Bearer {key}"
+            headers["Authorization"] = f"Bearer {self._key(self.api_key_env)}"
         address = f"{self.url.rstrip('/')}/embeddings"
         request = urllib.request.Request(address, body, headers)  # noqa: S310 - http or https
         opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=self.timeout_s) as answer:
             content: bytes = answer.read()
         return content
+
+    def _said(self, error: HTTPError) -> str:
+        """Return the beginning of the server's explanation, on one line and without the API key, if it repeats it."""
+        try:
+            text = " ".join(error.read(2_000).decode(errors="replace").split())
+        except OSError:
+            return ""
+        if self.api_key_env is not None:
+            text = text.replace(self._key(self.api_key_env), f"${self.api_key_env}")
+        return text[:300]
+
+    def _key(self, variable: str) -> str:
+        """Return the API key. A key that is no value of a header is refused here: `http.client` would quote it."""
+        key = os.environ.get(variable, "").strip()
+        if not key:
+            raise ParamsError(
+                f"Teacher {self.name!r}: the environment variable {variable} must hold the API key, but it is not set."
+            )
+        if not (key.isascii() and key.isprintable()):
+            raise ParamsError(
+                f"Teacher {self.name!r}: the environment variable {variable} must hold the API key in printable ASCII "
+                "characters, but it has others."
+            )
+        return key
 
     def _read_rows(self, answer: bytes, n_texts: int) -> FloatArray:
         """Return the embeddings in the order of the texts, `(n_texts, dim)`."""
@@ -163,14 +185,6 @@ def _numbers(given: str | list[float]) -> FloatArray:
     if isinstance(given, str):
         return np.frombuffer(base64.b64decode(given, validate=True), dtype="<f4").astype(np.float32)
     return np.asarray(given, dtype=np.float32)
-
-
-def _said(error: HTTPError) -> str:
-    """Return the beginning of the server's explanation, on one line."""
-    try:
-        return " ".join(error.read(2_000).decode(errors="replace").split())[:300]
-    except OSError:
-        return ""
 
 
 def _seconds(headers: Message) -> float:
