@@ -131,6 +131,53 @@ def test_single_tasks_have_a_table_of_their_own(tmp_path: Path) -> None:
     assert run.tables["tasks"].loc[0, task.metadata.name] == run.scores["toy"][task.metadata.name]
 
 
+@pytest.fixture
+def two_languages(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Two benchmarks with the same task, one with its English and one with its French subset, and other scores."""
+    from mteb.benchmarks import _create_table
+    from mteb.benchmarks.benchmark import Benchmark
+    from mteb.mocks.mock_tasks.sts import MockMultilingualSTSTask
+
+    class TwoLanguages(MockMultilingualSTSTask):  # type: ignore[misc,unused-ignore]
+        def load_data(self, **_: Any) -> None:
+            super().load_data()
+            if french := self.dataset.get("fra"):
+                ratings = french["test"]["score"][::-1]
+                rows = french["test"].remove_columns("score").add_column("score", ratings)
+                self.dataset["fra"] = {"test": rows}
+
+    name = TwoLanguages.metadata.name
+    monkeypatch.setitem(vars(_create_table)["_TASKS_REGISTRY"], name, TwoLanguages)
+    return {
+        language: Benchmark(name=language, tasks=[TwoLanguages().filter_languages([language])])
+        for language in ("eng", "fra")
+    }
+
+
+def test_each_of_two_benchmarks_has_its_own_subset_of_a_task(
+    two_languages: dict[str, Any], tmp_path: Path
+) -> None:
+    run = run_hub_benchmarks([TextEncoder("toy", "1", Embedding())], two_languages, tmp_path)
+
+    (english, french), name = run.scores["toy"].values(), "MockMultilingualSTSTask"
+    assert list(run.scores["toy"]) == [name, f"{name} of fra"]
+    assert english == -french != 0
+    means = [run.tables[one].loc[0, "Mean(Task)"] for one in ("eng", "fra")]
+    assert means == pytest.approx([english, french])
+
+
+def test_a_score_is_of_the_subsets_of_the_benchmark_and_not_of_all_stored_ones(
+    two_languages: dict[str, Any], tmp_path: Path
+) -> None:
+    scores = [
+        run_hub_benchmarks([TextEncoder("toy", "1", Embedding())], {"one": one}, tmp_path).scores
+        for one in two_languages.values()
+    ]
+
+    english, french = (next(iter(one["toy"].values())) for one in scores)
+    assert english == -french != 0
+
+
 def test_the_english_benchmark_has_its_41_tasks() -> None:
     assert len(select_tasks(["MTEB(eng, v2)"])["MTEB(eng, v2)"].tasks) == 41
 

@@ -61,7 +61,8 @@ class HubRun:
     """The results of several models on mteb's benchmarks and tasks.
 
     Attributes:
-        scores: Main scores by model and task, of finished tasks.
+        scores: Main scores by model and task, of finished tasks. If two benchmarks have different subsets or splits of a
+            task, the name of the second task ends with that of its benchmark.
         failed: Why a task has no score, by model and task.
         tables: mteb's means over the tasks of each benchmark, and the scores on tasks that were named alone, by name.
     """
@@ -129,7 +130,7 @@ def run_hub_benchmarks(
     from mteb.cache import ResultCache
 
     cache, found, metas = ResultCache(folder), HubRun(), []
-    tasks = {task.metadata.name: task for one in selected.values() for task in _tasks_of(one)}
+    tasks, names = _distinct_tasks(selected)
     for encoder in encoders:
         metas.append(encoder.mteb_model_meta)
         found.scores[encoder.name], found.failed[encoder.name] = {}, {}
@@ -142,7 +143,7 @@ def run_hub_benchmarks(
                 found.scores[encoder.name][name] = score
                 progress(f"evaluate {encoder.name}", done, len(tasks), score=score)
     with quiet_libraries():
-        found.tables.update(_tables(cache, metas, selected, found.scores))
+        found.tables.update(_tables(cache, metas, selected, names, found.scores))
     return found
 
 
@@ -164,11 +165,32 @@ def _run_task(encoder: TextEncoder, task: Any, cache: Any) -> tuple[float | None
             encode_kwargs={"batch_size": BATCH, "show_progress_bar": False},
         )
     if outcome.task_results:
-        return round(float(outcome.task_results[0].get_score()), 6), ""
+        # The stored result may have further subsets and splits, of another benchmark.
+        result = outcome.task_results[0].validate_and_filter_scores(task)
+        return round(float(result.get_score()), 6), ""
     said = " ".join(str(outcome.exceptions[0].exception).split()) if outcome.exceptions else ""
     offline = os.environ.get(OFFLINE, "0") not in {"0", ""}
     hint = f" (downloads are off: set {OFFLINE}=0)" if offline and "hub" in said.lower() else ""
     return None, (said[:300].rstrip(".") or "mteb gave no reason") + hint
+
+
+def _distinct_tasks(selected: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return the tasks by the name of their scores, and these names for each benchmark or single task."""
+    found, names = dict[str, Any](), dict[str, list[str]]()
+    for name, one in sorted(selected.items(), key=lambda pair: _is_benchmark(pair[1])):
+        names[name] = []
+        for task in _tasks_of(one):
+            key = task.metadata.name
+            if _parts(found.setdefault(key, task)) != _parts(task):
+                key = f"{key} of {name}"
+                found[key] = task
+            names[name].append(key)
+    return found, names
+
+
+def _parts(task: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the subsets, such as languages, and the splits that a task is evaluated on."""
+    return frozenset(task.hf_subsets), frozenset(task.eval_splits)
 
 
 def _is_benchmark(one: Any) -> bool:
@@ -185,12 +207,13 @@ def _tables(
     cache: Any,
     metas: Sequence[Any],
     selected: Mapping[str, Any],
+    names: Mapping[str, Sequence[str]],
     scores: Mapping[str, Mapping[str, float]],
 ) -> dict[str, pd.DataFrame]:
     """Return mteb's means of each benchmark that has results, and the scores on tasks that were named alone."""
     tables, alone = {}, [name for name, one in selected.items() if not _is_benchmark(one)]
     for name, one in selected.items():
-        done = {task.metadata.name for task in _tasks_of(one)} & set().union(*scores.values())
+        done = set(names[name]) & set().union(*scores.values())
         if name not in alone and done:
             results = cache.load_results(models=metas, tasks=one)
             means = (
