@@ -295,6 +295,17 @@ def test_a_task_that_cannot_be_scored_is_found_by_validation(
     assert because in " ".join(result.because for result in results if not result.success)
 
 
+def test_the_labels_of_all_pairs_are_scored_if_the_table_has_a_split() -> None:
+    ends = {f"text{side}": [f"{name} {side}" for name in ("sun", "moon", "star")] for side in "12"}
+    frame = pd.DataFrame({**ends, "label": [1.0, 2.0, 3.0], "split": ["train", "train", "dev"]})
+    task = TaskParams(kind="sts", path="task", domain="out")
+
+    table, _ = complete_task(frame, task, TEXT)
+    results = PandasChecker().check([("task", task_rules(table, task, TEXT, ()))])[0]
+
+    assert [result.because for result in results if not result.success] == []
+
+
 @pytest.mark.parametrize(
     "text",
     [

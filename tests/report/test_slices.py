@@ -62,6 +62,15 @@ def test_long_texts_and_sources_are_parts_of_all_tasks_together() -> None:
     assert longest.teacher is None
 
 
+def test_all_rows_of_a_clustering_are_in_parts_if_its_table_has_a_split() -> None:
+    table = frame().assign(split=["train", "test"] * 60)
+    tasks = {"topics": TaskParams(kind="clustering", path="x", domain="in")}
+
+    parts = parts_of({"topics": table}, tasks, TextModality(), None)
+
+    assert (parts["by"] == "class").sum() == len(table)
+
+
 def test_the_loss_on_misspelt_texts_is_paired_with_the_texts_as_they_are() -> None:
     plain, typos = np.ones(100), np.arange(100) % 4 > 0
     both = pd.concat(

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from polydistill.contracts import Embeddings
 from polydistill.report.disagreements import disagreements
-from polydistill.report.map import NONE, OTHER, _coloured
+from polydistill.report.map import NONE, OTHER, _coloured, _distinct
 from polydistill.report.similarity import linear_cka, similarities
-from polydistill.report.space import Space, coordinates, nearest_cosine
+from polydistill.report.space import Space, TestRows, coordinates, nearest_cosine
 from polydistill.students import unit_length
 
 N, QUERIES = 60, 6
@@ -122,3 +123,15 @@ def test_rare_names_share_a_colour() -> None:
     assert numbers[0] == 0
     assert numbers[29] == every.index(OTHER)
     assert numbers[30] == every.index(NONE)
+
+
+def test_an_example_of_two_tasks_is_on_the_map_once() -> None:
+    def rows(*ids: str) -> TestRows:
+        embeddings = np.array([[float(one)] for one in ids], dtype=np.float32)
+        return TestRows(pd.DataFrame({"id": ids}), ["text"], [embeddings])
+
+    shown = _distinct({"topics": rows("1", "2"), "clusters": rows("3", "2"), "again": rows("1")})
+
+    ids = {name: one.frame["id"].tolist() for name, one in shown.items()}
+    assert ids == {"topics": ["1", "2"], "clusters": ["3"]}
+    assert shown["clusters"].student[0].tolist() == [[3.0]]

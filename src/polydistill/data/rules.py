@@ -16,6 +16,7 @@ from polydistill.data.tables import (
     PAIR_KINDS,
     POOLED,
     RANKING_KINDS,
+    is_scored,
     sides,
 )
 from polydistill.errors import DataError, short
@@ -212,7 +213,7 @@ def _add_labels(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
     if task.kind in NUMBER_KINDS:
         numbers = pd.to_numeric(labels, errors="coerce")
         frame["label_is_finite"] = numbers.map(math.isfinite)
-        frame["n_scored_labels"] = numbers[_is_scored(frame)].nunique()
+        frame["n_scored_labels"] = numbers[is_scored(frame, task)].nunique()
         return [
             in_set("label_is_finite", [True], "a label is not a finite number"),
             between("n_scored_labels", "the labels of the scored rows are all equal", min_value=2),
@@ -232,7 +233,7 @@ def _add_labels(frame: pd.DataFrame, task: TaskParams) -> list[Rule]:
         frame["n_labels"] = labels.nunique()
         return [*rules, in_set("n_labels", [2], "there are no pairs with the label 0 or with 1")]
     if task.kind == "binary-classification":
-        frame["n_scored_labels"] = labels[_is_scored(frame)].nunique()
+        frame["n_scored_labels"] = labels[is_scored(frame, task)].nunique()
         frame["n_labels"] = labels.nunique()
         because = "a binary task must have two labels, each of them in both splits"
         rules += [in_set(name, [2], because) for name in ("n_labels", "n_scored_labels")]
@@ -262,10 +263,6 @@ def require_scorable(name: str, frame: pd.DataFrame, task: TaskParams) -> None:
             because = f"it must have at least two labels{where}, got only {short(learnt.iloc[0])}"
     if because:
         raise DataError(f"Task {name!r}: {because}.")
-
-
-def _is_scored(frame: pd.DataFrame) -> pd.Series[bool]:
-    return frame["split"] == "test" if "split" in frame else frame["label"].notna()
 
 
 def _not_null(column: str, because: str) -> Rule:

@@ -318,17 +318,21 @@ def benchmark_inputs(
 def perturbed_examples(
     frame: pd.DataFrame, task: TaskParams, modality: Modality, perturbation: str
 ) -> pd.Series:
-    """Return the changed examples of a task's scored rows, of pairs the first ones, with the index of these rows.
-
-    Scored are the rows with the split `test`, the queries, or, of kinds without split and roles, all rows.
-    """
-    scored = np.ones(len(frame), dtype=np.bool_)
-    if task.kind in SPLIT_KINDS:
-        scored = (frame["split"] == "test").to_numpy()
-    elif task.kind in RANKING_KINDS:
-        scored = (frame["role"] == "query").to_numpy()
-    examples = frame.loc[scored, sides(task, modality)[0]]
+    """Return the changed examples of a task's scored rows, of pairs the first ones, with the index of these rows."""
+    examples: pd.Series = frame.loc[is_scored(frame, task), sides(task, modality)[0]]
     return examples.map(lambda one: perturb(perturbation, one, modality.content_id(one)))
+
+
+def is_scored(frame: pd.DataFrame, task: TaskParams) -> pd.Series:
+    """Return whether each row is scored: those with the split `test`, the queries, or all rows, by the kind of the task.
+
+    A clustering or pairs may have a column `split`, such as that of a classification of the same table: all rows count.
+    """
+    if task.kind in SPLIT_KINDS:
+        return frame["split"] == "test"
+    if task.kind in RANKING_KINDS:
+        return frame["role"] == "query"
+    return pd.Series(data=True, index=frame.index, dtype=np.bool_)
 
 
 def groups_by_id(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series]:

@@ -96,13 +96,15 @@ def space_map(
 
 
 def _distinct(shown: Mapping[str, TestRows]) -> dict[str, TestRows]:
-    """Return one task for each set of test examples: several kinds of tasks may have the same table."""
-    found, seen = {}, set[tuple[str, ...]]()
+    """Return the test examples of each task that no task before has: several kinds of tasks may have the same table."""
+    found, seen = {}, set[str]()
     for name, rows in shown.items():
-        ids = tuple(rows.frame["id"].astype(str))
-        if ids not in seen:
-            seen.add(ids)
-            found[name] = rows
+        ids = rows.frame["id"].astype(str)
+        is_new = ~ids.isin(seen).to_numpy()
+        if is_new.any():
+            embeddings = [values[is_new] for values in rows.student]
+            found[name] = TestRows(rows.frame[is_new], rows.columns, embeddings)
+        seen |= {*ids}
     return found
 
 

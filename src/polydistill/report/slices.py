@@ -11,9 +11,9 @@ import pandas as pd
 
 from polydistill.config.data import TaskParams
 from polydistill.contracts import Modality
-from polydistill.data.tables import CLASS_KINDS, sides
+from polydistill.data.tables import CLASS_KINDS, is_scored, sides
 from polydistill.evaluation.statistics.bootstrap import Interval, interval, resampled_means
-from polydistill.report.space import Space, nearest_cosine, test_rows
+from polydistill.report.space import Space, nearest_cosine
 
 FEWEST = 20
 """A part with fewer examples is left out: its interval says nothing."""
@@ -103,7 +103,7 @@ def parts_of(
     """Return which parts each test example belongs to: columns `task`, `example`, `by` and `part`."""
     found = []
     for name, frame in frames.items():
-        rows = test_rows(frame)
+        rows = frame[is_scored(frame, tasks[name])]
         columns: dict[str, pd.Series] = {}
         if tasks[name].kind in CLASS_KINDS | {"clustering", "retrieval"}:
             columns["class"] = rows["label"]

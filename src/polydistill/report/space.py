@@ -17,7 +17,7 @@ from polydistill.contracts import Embeddings, Example, FloatArray, Modality
 from polydistill.data.corpora import CARD as CORPUS_CARD
 from polydistill.data.corpora import StoredCorpus, open_corpus
 from polydistill.data.ids import unpack_ids
-from polydistill.data.tables import sides
+from polydistill.data.tables import is_scored, sides
 from polydistill.embeddings.store import open_embeddings
 from polydistill.project.layout import Layout
 from polydistill.students import CARD, encode, load_student, unit_length
@@ -115,8 +115,8 @@ def read_space(
         undistilled = encode(initial, examples[:SIMILARITY_ROWS])
     tests = {}
     for name, frame in frames.items():
-        columns = sides(block.tasks[name], kind)
-        chosen = test_rows(frame).head(TEST_ROWS)
+        columns = sides(task := block.tasks[name], kind)
+        chosen = frame[is_scored(frame, task)].head(TEST_ROWS)
         parts = [unit_length(encode(student, chosen[column].tolist())) for column in columns]
         tests[name] = TestRows(chosen, columns, parts)
     return Space(
@@ -129,13 +129,6 @@ def read_space(
         tests=tests,
         n_corpus=len(corpus),
     )
-
-
-def test_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a task on which scores are computed."""
-    if "split" in frame:
-        return frame[frame["split"] == "test"]
-    return frame[frame["role"] == "query"] if "role" in frame else frame
 
 
 def nearest_cosine(queries: FloatArray, rows: FloatArray) -> FloatArray:
