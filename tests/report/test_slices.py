@@ -84,5 +84,41 @@ def test_the_loss_on_misspelt_texts_is_paired_with_the_texts_as_they_are() -> No
     assert found.low < -0.25 < found.high < 0
 
 
+def test_intervals_draw_whole_groups_as_those_of_the_tasks_do() -> None:
+    wrong = np.arange(120) // 6 % 3 == 0  # all six examples of a group are right, or all are wrong
+    table = frame().assign(label="a", source="press", text="word", group=np.arange(120) // 6)
+    alone = table.drop(columns="group")
+    scores = by_example(predictions(~wrong), ["student"])
+
+    widths = []
+    for one in (table, alone):
+        parts = parts_of({"topics": one}, TASKS, TextModality(), None)
+        (found, *_), _ = slices(scores, parts, "student", None)
+        widths.append(found.high - found.low)
+
+    assert widths[0] == pytest.approx(6**0.5 * widths[1], rel=0.15)
+
+
+def test_a_part_of_few_groups_is_left_out() -> None:
+    table = frame().assign(group=np.arange(120) // 40)
+    parts = parts_of({"topics": table}, TASKS, TextModality(), None)
+
+    found = slices(by_example(predictions(np.ones(120)), ["student"]), parts, "student", None)
+
+    assert found == ([], [])
+
+
+def test_the_interval_of_a_variant_draws_whole_groups() -> None:
+    typos = np.arange(120) // 6 % 3 > 0
+    groups = {"topics": pd.Series(np.arange(120) // 6, index=[f"e{n}" for n in range(120)])}
+    both = pd.concat(
+        [predictions(np.ones(120)).assign(variant=""), predictions(typos).assign(variant="typos")]
+    )
+
+    (grouped,), (alone,) = (variants(both, ["student"], one) for one in (groups, None))
+
+    assert grouped.high - grouped.low == pytest.approx(6**0.5 * (alone.high - alone.low), rel=0.15)
+
+
 def test_predictions_without_variants_have_none() -> None:
     assert variants(predictions(np.ones(30)), ["student"]) == []

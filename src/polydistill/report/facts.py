@@ -291,11 +291,11 @@ def _slices(run: Run, teacher: Model | None, space: Space | None) -> Facts:
     scores = slices.by_example(predictions, [STUDENT, *([name] if name else [])])
     parts = slices.parts_of(run.frames, tasks, kind, space)
     whole, single = slices.slices(scores, parts, STUDENT, name)
-    among = [STUDENT, *([name] if name else []), UNDISTILLED]
+    among, groups = [STUDENT, *([name] if name else []), UNDISTILLED], groups_by_id(run.frames)
     return {
         "whole": [asdict(one) for one in whole],
         "single": [asdict(one) for one in single],
-        "variants": [asdict(one) for one in slices.variants(run.predictions, among)],
+        "variants": [asdict(one) for one in slices.variants(run.predictions, among, groups)],
         "is_known": True,
     }
 

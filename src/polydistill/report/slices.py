@@ -12,11 +12,13 @@ import pandas as pd
 from polydistill.config.data import TaskParams
 from polydistill.contracts import Modality
 from polydistill.data.tables import CLASS_KINDS, is_scored, sides
-from polydistill.evaluation.statistics.bootstrap import Interval, interval, resampled_means
+from polydistill.evaluation.statistics.bootstrap import Groups, Interval, interval, resampled_means
 from polydistill.report.space import Space, nearest_cosine
 
 FEWEST = 20
 """A part with fewer examples is left out: its interval says nothing."""
+FEWEST_GROUPS = 10
+"""A part whose examples are of fewer groups is left out too: groups are drawn as a whole."""
 MOST = 60
 """Maximum number of parts of single tasks that are listed, the worst first."""
 RESAMPLES = 1_000
@@ -39,7 +41,7 @@ class Slice:
         n: Number of test examples.
         score: The student's mean score on the part; for all tasks together None.
         gap: The mean of the student's scores minus the main score of their task.
-        low: Lower end of the 95 % interval of `gap`.
+        low: Lower end of the 95 % interval of `gap`, from a bootstrap that draws whole groups of the task.
         high: Upper end of the interval.
         teacher: The student's scores minus the best teacher's on the same examples; None without a teacher.
         teacher_low: Lower end of its 95 % interval.
@@ -100,7 +102,7 @@ def parts_of(
     kind: Modality,
     space: Space | None,
 ) -> pd.DataFrame:
-    """Return which parts each test example belongs to: columns `task`, `example`, `by` and `part`."""
+    """Return which parts each test example belongs to: columns `task`, `example`, `group`, `by`, `part`."""
     found = []
     for name, frame in frames.items():
         rows = frame[is_scored(frame, tasks[name])]
@@ -116,7 +118,7 @@ def parts_of(
         if space is not None and name in space.tests and not space.held_out.all():
             near, test = _quarters(space, name), space.tests[name].frame
             found.append(_long(name, test, "distance", pd.Series(near, index=test.index)))
-    empty = pd.DataFrame(columns=["task", "example", "by", "part"], dtype=str)
+    empty = pd.DataFrame(columns=["task", "example", "group", "by", "part"], dtype=str)
     return pd.concat([empty, *found], ignore_index=True)
 
 
@@ -159,10 +161,17 @@ def slices(
     return whole, single[:MOST]
 
 
-def variants(predictions: pd.DataFrame, models: Sequence[str]) -> list[Variant]:
+def variants(
+    predictions: pd.DataFrame, models: Sequence[str], groups: Groups | None = None
+) -> list[Variant]:
     """Return the scores on disturbed variants of the tasks, which predictions name in the column `variant`.
 
     The largest loss of the first model is first. Without such a column there are none.
+
+    Args:
+        predictions: The predictions on the tasks as they are and on variants.
+        models: The models whose scores are shown.
+        groups: See `statistics.bootstrap.Groups`.
     """
     if "variant" not in predictions:
         return []
@@ -177,7 +186,9 @@ def variants(predictions: pd.DataFrame, models: Sequence[str]) -> list[Variant]:
             continue
         for name in table.columns.drop(""):
             both = table[["", name]].dropna()
-            change = _interval((both[name] - both[""]).to_numpy(), f"{task} {name}")
+            ids = both.index.to_series()
+            of_task = ids.map((groups or {}).get(task, ids)).fillna(ids)
+            change = _interval(both[name] - both[""], of_task, f"{task} {name}")
             plain, disturbed = both.mean()
             found.append(
                 Variant(
@@ -195,13 +206,14 @@ def variants(predictions: pd.DataFrame, models: Sequence[str]) -> list[Variant]:
 
 def _slices(rows: pd.DataFrame, keys: list[str]) -> Iterator[Slice]:
     for names, part in rows.groupby(keys, sort=True):
-        if len(part) < FEWEST:
+        if len(part) < FEWEST or part["group"].nunique() < FEWEST_GROUPS:
             continue
         named = dict(zip(keys, map(str, names), strict=True))
         seed = " ".join(named.values())
-        gap = _interval(part["gap"].to_numpy(), seed)
-        behind = part["behind"].dropna().to_numpy()
-        against = _interval(behind, seed) if len(behind) >= FEWEST else None
+        gap = _interval(part["gap"], part["group"], seed)
+        both = part.dropna(subset="behind")
+        is_enough = len(both) >= FEWEST and both["group"].nunique() >= FEWEST_GROUPS
+        against = _interval(both["behind"], both["group"], seed) if is_enough else None
         yield Slice(
             by=named["by"],
             name=named["part"],
@@ -217,9 +229,10 @@ def _slices(rows: pd.DataFrame, keys: list[str]) -> Iterator[Slice]:
         )
 
 
-def _interval(scores: "np.ndarray[tuple[int], np.dtype[np.float64]]", seed: str) -> Interval:
+def _interval(scores: pd.Series, groups: pd.Series, seed: str) -> Interval:
     generator = np.random.default_rng(crc32(seed.encode()))
-    draws = resampled_means(scores, resamples=RESAMPLES, generator=generator)
+    numbers = pd.factorize(groups)[0]
+    draws = resampled_means(scores, groups=numbers, resamples=RESAMPLES, generator=generator)
     return interval(float(scores.mean()), draws)
 
 
@@ -247,5 +260,7 @@ def _quarters(space: Space, task: str) -> list[str]:
 
 
 def _long(task: str, rows: pd.DataFrame, by: str, part: pd.Series) -> pd.DataFrame:
-    columns = {"task": task, "example": rows["id"].astype(str), "by": by, "part": part}
+    ids = rows["id"].astype(str)
+    groups = f"{task} " + rows.get("group", ids).fillna(ids).astype(str)
+    columns = {"task": task, "example": ids, "group": groups, "by": by, "part": part}
     return pd.DataFrame(columns)
