@@ -83,6 +83,14 @@ def test_the_card_has_the_verdict_the_three_numbers_and_the_weak_points(tmp_path
     assert "\n| minilm-l6 | teacher | 73.7 | 46.9 | 63.7 | 60.6 | 61.2 |\n" in card
 
 
+def with_source(layout: Layout, licence: str) -> dict[str, object]:
+    """Describe the corpus in `data/SOURCES.md`, and return its settings."""
+    sources = layout.root / "data/SOURCES.md"
+    sources.parent.mkdir(exist_ok=True)
+    sources.write_text(f"| text/corpus.parquet | made | {licence} | 40 |\n", encoding="utf-8")
+    return {"path": "data/text/corpus.parquet", "rows": 40, "held_out": 0.1}
+
+
 @pytest.mark.parametrize(
     ("licences", "expected"),
     [
@@ -92,10 +100,13 @@ def test_the_card_has_the_verdict_the_three_numbers_and_the_weak_points(tmp_path
         (("PDDL-1.0 AND Apache-2.0", "PDDL-1.0 AND Apache-2.0"), "other"),
     ],
 )
-def test_a_licence_is_named_if_all_teachers_have_it(
+def test_a_licence_is_named_if_all_teachers_and_the_corpus_have_it(
     tmp_path: Path, licences: tuple[str | None, str | None], expected: str
 ) -> None:
-    _, metadata, _ = card_of(write_predicted_run(tmp_path), **licensed(*licences))
+    layout = write_predicted_run(tmp_path)
+    corpus = with_source(layout, licences[0] or "")
+
+    _, metadata, _ = card_of(layout, corpus=corpus, **licensed(*licences))
 
     assert metadata["license"] == expected
     assert ("license_name" in metadata) is (expected == "other")
@@ -103,15 +114,19 @@ def test_a_licence_is_named_if_all_teachers_have_it(
 
 def test_the_licence_of_the_corpus_counts_too(tmp_path: Path) -> None:
     layout = write_predicted_run(tmp_path)
-    sources = "| text/corpus.parquet | made | CC0-1.0 | 40 |\n"
-    (tmp_path / "data").mkdir(exist_ok=True)
-    (tmp_path / "data/SOURCES.md").write_text(sources)
-    corpus = {"path": "data/text/corpus.parquet", "rows": 40, "held_out": 0.1}
+    corpus = with_source(layout, "CC0-1.0")
 
     card, metadata, _ = card_of(layout, corpus=corpus, **licensed("MIT", "MIT"))
 
     assert metadata["license"] == "other"
     assert "- Corpus: `data/text/corpus.parquet`, made (CC0-1.0)." in card
+
+
+def test_a_corpus_of_unknown_licence_has_not_that_of_the_teachers(tmp_path: Path) -> None:
+    card, metadata, _ = card_of(write_predicted_run(tmp_path), **licensed("MIT", "MIT"))
+
+    assert metadata["license"] == "other"
+    assert "have the same licence" not in card
 
 
 def test_a_card_of_fifty_tasks_and_twelve_teachers_has_about_80_lines(tmp_path: Path) -> None:

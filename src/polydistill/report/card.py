@@ -10,6 +10,7 @@ from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.layout import Layout
 from polydistill.report.facts import FORMAT, Facts
 from polydistill.report.headline import points, signed, span
+from polydistill.report.lineage import UNKNOWN
 from polydistill.report.results import TEMPLATES, optional_json
 
 FILE = "README.md"
@@ -122,8 +123,8 @@ def _corpus(facts: Facts) -> dict[str, str] | None:
 
 
 def _licence(facts: Facts) -> str:
-    """Return the hub's name of the licence that all teachers and the corpus have; empty if they have several."""
+    """Return the hub's name of the licence that all teachers and the corpus have; empty if they differ or one is unknown."""
+    corpus = _corpus(facts)
     found: set[str] = {one["licence"] for one in facts["lineage"]["teachers"]}
-    if corpus := _corpus(facts):
-        found.add(corpus["licence"])
+    found.add(corpus["licence"] if corpus else UNKNOWN)
     return found.pop().lower() if len(found) == 1 and found <= HUB_LICENCES else ""
