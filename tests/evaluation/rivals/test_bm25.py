@@ -63,6 +63,16 @@ def test_mteb_reranks_with_these_scores() -> None:
     assert run.score == 1.0
 
 
+def test_passages_without_words_have_no_score_and_are_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    frame = passage_frame()
+    frame.loc[frame["role"] == "corpus", "text"] = ["!", "?", "..."]
+
+    assert Bm25(rival_data([])).for_task(task("retrieval", frame)) is None
+    assert "bm25 has no score on task toy: empty vocabulary" in caplog.text
+
+
 def test_other_tasks_have_no_encoder() -> None:
     assert Bm25(rival_data([])).for_task(task("classification", topic_frame())) is None
 

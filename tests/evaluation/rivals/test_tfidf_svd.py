@@ -67,6 +67,17 @@ def test_a_text_without_known_words_is_counted_as_missing() -> None:
     assert rival.n_missing == 1
 
 
+def test_a_text_of_several_tasks_is_counted_as_missing_once() -> None:
+    frame = topic_frame()
+    frame.loc[frame.index[frame["split"] == "test"][0], "text"] = "unheard"
+    rival = TfidfSvd(rival_data([]))
+
+    for _ in range(2):  # such as a task and its variant
+        rival.for_task(task("classification", frame))
+
+    assert rival.n_missing == 1
+
+
 def test_a_task_without_words_has_no_score_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
     frame = topic_frame().assign(text=[f"{'!' * n}?" for n in range(60)])
 

@@ -1,5 +1,6 @@
 """Okapi BM25, the classical ranking by shared words, for retrieval and reranking."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from polydistill.evaluation.rivals import RIVALS, RivalData
 from polydistill.evaluation.rivals._texts import WORD, require_texts, texts_of
 from polydistill.evaluation.task import BenchmarkTask
 
+LOG = logging.getLogger(__name__)
 K1, B = 1.2, 0.75
 """Saturation of the frequency of a term, and the weight of a passage's length."""
 KINDS = frozenset({"Retrieval", "Reranking"})
@@ -37,7 +39,7 @@ class Bm25:
         return model_meta(self.name, self.revision)
 
     def for_task(self, task: BenchmarkTask) -> ScoreEncoder | None:
-        """Return the scores of a task's queries and passages; None if the task ranks no passages."""
+        """Return the scores of a task's queries and passages; None if it ranks no passages, or none of them has a word."""
         if task.mteb.metadata.type not in KINDS:
             return None
         from sklearn.feature_extraction.text import CountVectorizer
@@ -45,7 +47,12 @@ class Bm25:
         texts = texts_of(task.source, task.source.frame)
         passages = texts_of(task.source, task.source.rows("role", "corpus"))
         counter = CountVectorizer(token_pattern=WORD, dtype=np.float32)
-        counts = counter.fit_transform(texts.values())
+        try:
+            counter.fit(passages.values())
+        except ValueError as error:  # an empty vocabulary
+            LOG.warning("%s has no score on task %s: %s.", self.name, task.name, error)
+            return None
+        counts = counter.transform(texts.values())  # a word of queries only adds nothing to a score
         weights = passage_weights(counts, counter.transform(passages.values()))
         return ScoreEncoder(self.name, self.revision, list(texts), counts, weights)
 

@@ -36,7 +36,12 @@ class TfidfSvd:
         require_texts(self.name, data)
         settings = {"components": COMPONENTS, "ngrams": NGRAMS, "terms": MOST_TERMS}
         self.revision = revision_of({"rival": self.name, **settings, "version": 1})
-        self.n_missing = 0
+        self._missing = set[str]()
+
+    @property
+    def n_missing(self) -> int:
+        """Number of texts without known words in any of the tasks so far; see `encoder.Model`."""
+        return len(self._missing)
 
     @property
     def mteb_model_meta(self) -> Any:
@@ -69,9 +74,8 @@ class TfidfSvd:
             values = terms.toarray()
         present = np.diff(terms.indptr) > 0
         embeddings = Embeddings(np.asarray(values, dtype=np.float32), present)
-        encoder = LookupEncoder(self.name, self.revision, list(texts), embeddings)
-        self.n_missing += encoder.n_missing
-        return encoder
+        self._missing |= {one for one, known in zip(texts, present, strict=True) if not known}
+        return LookupEncoder(self.name, self.revision, list(texts), embeddings)
 
 
 def fitted_rows(task: BenchmarkTask) -> pd.DataFrame:
