@@ -12,14 +12,14 @@ from transformers import TrainerCallback
 _Tensors = list[Tensor] | tuple[Tensor, ...]
 NAME = "average"
 RAMP = 10
-"""The average's decay begins at 1/11 and reaches .99 after about 900 steps, so that first weights are soon forgotten."""
+"""The average's decay is 2/11 at the second step and reaches .99 after about 900 steps, so that first weights are soon forgotten."""
 
 
 def attach(model: nn.Module, decay: float | None) -> None:
     """Add an average of the student's and the heads' weights and buffers to a `DistillationModel`.
 
     Args:
-        model: The model; the average starts from its present weights.
+        model: The model; the average starts from the weights after the first step, and before it is the present ones.
         decay: Share of the old average that a step keeps, in (0, 1), after the first steps. None: no average is added.
     """
     if decay is None:
