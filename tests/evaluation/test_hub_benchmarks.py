@@ -139,12 +139,13 @@ def two_languages(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     from mteb.mocks.mock_tasks.sts import MockMultilingualSTSTask
 
     class TwoLanguages(MockMultilingualSTSTask):  # type: ignore[misc,unused-ignore]
-        def load_data(self, **_: Any) -> None:
-            super().load_data()
-            if french := self.dataset.get("fra"):
+        def load_data(self, num_proc: int | None = None, **_: Any) -> None:
+            super().load_data(num_proc)
+            data: Any = self.dataset
+            if french := data.get("fra"):
                 ratings = french["test"]["score"][::-1]
                 rows = french["test"].remove_columns("score").add_column("score", ratings)
-                self.dataset["fra"] = {"test": rows}
+                data["fra"] = {"test": rows}
 
     name = TwoLanguages.metadata.name
     monkeypatch.setitem(vars(_create_table)["_TASKS_REGISTRY"], name, TwoLanguages)
