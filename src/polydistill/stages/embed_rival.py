@@ -17,7 +17,7 @@ from polydistill.project.layout import Layout
 from polydistill.stages.embed import benchmark_rows, build_source, report_part
 
 LOG = logging.getLogger(__name__)
-REASON = "its weights or its server could not be reached"
+REASON = "its weights could not be fetched, or its server did not answer or refused"
 """What an output says instead of the message of an error, which may name this machine."""
 
 
@@ -53,8 +53,8 @@ def embed_rival(
 ) -> EmbedRivalReport:
     """Bring a rival's stored embeddings of the benchmark inputs up to date.
 
-    If the rival's weights or its server cannot be reached, the run continues: the output says so, and the evaluate stage
-    leaves the rival out.
+    If the rival's weights cannot be fetched, or its server does not answer or refuses, the run continues: the output says
+    so, and the evaluate stage leaves the rival out.
 
     Args:
         root: The project folder.
