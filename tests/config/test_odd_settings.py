@@ -263,3 +263,13 @@ def test_a_name_is_safe_in_paths_stages_and_parameters_or_refused(name: str) -> 
         assert name in params.modality("text").tasks
         assert not set(name) - set(ascii_letters + digits + "-_")
         assert len(name) <= 64
+
+
+@pytest.mark.parametrize("name", ["student", "undistilled", "champion"])
+@pytest.mark.parametrize("block", ["teachers", "rivals"])
+def test_the_name_of_a_student_is_refused(block: str, name: str) -> None:
+    tree = copy.deepcopy(TREE)
+    tree["text"].setdefault(block, {})[name] = {"family": "hashing"}
+
+    with pytest.raises(ParamsError, match=f"A teacher cannot have the name '{name}'"):
+        parse_params(tree)

@@ -76,7 +76,7 @@ def teacher_name(name: object, also: str = "") -> str:
     Raises:
         ParamsError: The name is not safe, or it is the name of a student in tables of scores.
     """
-    if name in {"student", "undistilled"}:
+    if name in {"student", "undistilled", "champion"}:
         raise ParamsError(f"A teacher cannot have the name {name!r}, which is a student's.")
     return checked_name(name, also)
 
