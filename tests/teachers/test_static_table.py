@@ -61,6 +61,23 @@ def test_a_table_of_another_shape_is_refused(
         make(tmp_path, **tensors).embed(["cat"])
 
 
+def test_a_tokenizer_whose_ids_go_beyond_the_table_is_refused(tmp_path: Path) -> None:
+    teacher = make(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    file.write_text(file.read_text().replace('"cat":1', '"cat":9').replace('"cat": 1', '"cat": 9'))
+
+    with pytest.raises(DataError, match=r"shape \(10, 2\).*largest id is 9, got \(4, 2\)"):
+        teacher.embed(["cat"])
+
+
+def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
+    teacher = make(tmp_path)
+    save_file({}, tmp_path / "table.safetensors")
+
+    with pytest.raises(DataError, match="got none"):
+        teacher.embed(["cat"])
+
+
 def test_the_identity_changes_with_the_tokenizer(tmp_path: Path) -> None:
     teacher = make(tmp_path)
     before = dict(teacher.identity)

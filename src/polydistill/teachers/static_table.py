@@ -52,11 +52,13 @@ class StaticTableTeacher(ReadsExamples):
         path = locate(self.weights)
         with reading(path):
             tensors = list(load_file(path).values())
-        shapes, n_tokens = [tensor.shape for tensor in tensors], self._tokenizer.get_vocab_size()
+        # The largest id: ids may have gaps, and then there are fewer tokens.
+        n_tokens = 1 + max(self._tokenizer.get_vocab().values(), default=-1)
+        shapes = [tensor.shape for tensor in tensors]
         if len(shapes) != 1 or shapes[0][1:] != (self.dim,) or shapes[0][0] < n_tokens:
             raise DataError(
-                f"Teacher {self.name!r}: {path} must hold one tensor of shape {(n_tokens, self.dim)}, as its tokenizer "
-                f"has {n_tokens} tokens, got {', '.join(map(str, shapes))}."
+                f"Teacher {self.name!r}: {path} must hold one tensor of shape {(n_tokens, self.dim)}, as its tokenizer's "
+                f"largest id is {n_tokens - 1}, got {', '.join(map(str, shapes)) or 'none'}."
             )
         return np.asarray(tensors[0], dtype=np.float32)
 
