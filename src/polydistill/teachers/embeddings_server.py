@@ -8,9 +8,10 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 import numpy as np
 from pydantic import Field
@@ -25,6 +26,7 @@ BUSY = frozenset({408, 429, 500, 502, 503, 504})
 """HTTP status codes after which a request is repeated."""
 MAX_WAIT_S = 30.0
 """Maximum waiting time before a repeated request, also if the server names a longer one."""
+PART_BYTES = 65_536
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +43,7 @@ class EmbeddingsServerTeacher(ReadsTexts):
     """A model behind HTTP. Nothing is sent before texts are embedded.
 
     Attributes:
-        url: The base URL of the interface, such as `http://localhost:8000/v1`, without credentials and without a query.
+        url: The base URL of the interface, such as `http://localhost:8000/v1`, without credentials.
         model: The name of the model, as the server knows it.
         revision: A name for the version that the server runs. Stored embeddings are reused as long as it is the same:
             change it when the model behind the URL changes.
@@ -76,10 +78,11 @@ class EmbeddingsServerTeacher(ReadsTexts):
     def __post_init__(self) -> None:
         if not checked_url(self.url).startswith(("http://", "https://")):
             raise ParamsError(f"Teacher {self.name!r}: `url` must begin with http:// or https://.")
-        if {"?", "#"} & set(
-            self.url
-        ):  # "/embeddings" would be appended to it, and it may hold a key
-            raise ParamsError(f"Teacher {self.name!r}: `url` must end before `?` or `#`.")
+        if not _is_base(self.url):
+            raise ParamsError(
+                f"Teacher {self.name!r}: `url` must be a base URL such as http://localhost:8000/v1, with a host and "
+                f"without a query, got {short(self.url.partition('?')[0])}."
+            )
         self.batch_rows = self.batch_size
 
     def _run(self, texts: list[str]) -> FloatArray:
@@ -96,7 +99,7 @@ class EmbeddingsServerTeacher(ReadsTexts):
             try:
                 return self._post(body)
             except HTTPError as error:
-                reason = f"HTTP {error.code} {error.reason}: {self._said(error)}"
+                reason = f"HTTP {error.code} {error.reason}{self._said(error)}"
                 if error.code in {401, 403}:
                     raise StageError(self._refused(reason)) from None
                 if error.code not in BUSY:
@@ -119,48 +122,40 @@ class EmbeddingsServerTeacher(ReadsTexts):
         address = f"{self.url.rstrip('/')}/embeddings"
         request = urllib.request.Request(address, body, headers)  # noqa: S310 - http or https
         opener = urllib.request.build_opener(_NoRedirect)
+        until_s = time.monotonic() + self.timeout_s
         with opener.open(request, timeout=self.timeout_s) as answer:
-            content: bytes = answer.read()
-        return content
-
-    def _said(self, error: HTTPError) -> str:
-        """Return the beginning of the server's explanation, on one line and without the API key, if it repeats it."""
-        try:
-            text = " ".join(error.read(2_000).decode(errors="replace").split())
-        except OSError:
-            return ""
-        if self.api_key_env is not None:
-            text = text.replace(self._key(self.api_key_env), f"${self.api_key_env}")
-        return text[:300]
+            return _content(answer, until_s)
 
     def _key(self, variable: str) -> str:
-        """Return the API key. A key that is no value of a header is refused here: `http.client` would quote it."""
+        """Return the API key, which no message may show."""
         key = os.environ.get(variable, "").strip()
         if not key:
             raise ParamsError(
-                f"Teacher {self.name!r}: the environment variable {variable} must hold the API key, but it is not set."
+                f"Teacher {self.name!r}: the environment variable {variable} must hold the API key, "
+                "but it is not set."
             )
         if not (key.isascii() and key.isprintable()):
             raise ParamsError(
-                f"Teacher {self.name!r}: the environment variable {variable} must hold the API key in printable ASCII "
-                "characters, but it has others."
+                f"Teacher {self.name!r}: the API key in the environment variable {variable} must be one line of ASCII "
+                "characters, got others."
             )
         return key
 
     def _read_rows(self, answer: bytes, n_texts: int) -> FloatArray:
         """Return the embeddings in the order of the texts, `(n_texts, dim)`."""
         try:
-            rows = {int(one["index"]): one["embedding"] for one in json.loads(answer)["data"]}
+            found = [(int(one["index"]), one["embedding"]) for one in json.loads(answer)["data"]]
+            rows = dict(found)
             values = [_numbers(rows[index]) for index in sorted(rows)]
-        except (ValueError, TypeError, LookupError) as error:
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
             raise DataError(
                 f"{self._server} must answer with OpenAI's format, a list `data` of `index` and `embedding`, got "
                 f"{short(answer[:200])} ({type(error).__name__}: {error})."
             ) from error
-        if sorted(rows) != list(range(n_texts)):
+        if (given := sorted(index for index, _ in found)) != list(range(n_texts)):
             raise DataError(
                 f"{self._server} must return one embedding for each of the {n_texts} texts, with the `index` 0 to "
-                f"{n_texts - 1}, got {len(rows)}."
+                f"{n_texts - 1}, got {len(given)} with the `index` {short(given)}."
             )
         if widths := sorted({one.shape for one in values} - {(self.dim,)}):
             raise ShapeError(
@@ -168,6 +163,19 @@ class EmbeddingsServerTeacher(ReadsTexts):
                 "of the model, or `dimensions` if the server can shorten its embeddings."
             )
         return np.stack(values)
+
+    def _said(self, error: HTTPError) -> str:
+        """Return the beginning of the server's explanation, on one line and without the API key."""
+        if 300 <= error.code < 400:
+            address = short(error.headers.get("Location", ""))
+            return f" to {address}: redirects are not followed, so set `url` to the last address"
+        try:
+            said = " ".join(error.read(2_000).decode(errors="replace").split())
+        except OSError:
+            return ""
+        key = os.environ.get(self.api_key_env or "", "").strip()
+        said = said.replace(key, "…") if key else said
+        return f": {said[:300]}" if said else ""
 
     @property
     def _server(self) -> str:
@@ -185,6 +193,34 @@ def _numbers(given: str | list[float]) -> FloatArray:
     if isinstance(given, str):
         return np.frombuffer(base64.b64decode(given, validate=True), dtype="<f4").astype(np.float32)
     return np.asarray(given, dtype=np.float32)
+
+
+def _is_base(url: str) -> bool:
+    """Return whether a URL has a host, a valid port if any, and no query."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment)
+    except ValueError:  # an invalid host or port
+        return False
+
+
+def _content(answer: HTTPResponse, until_s: float) -> bytes:
+    """Return the content of an answer; a socket's own time limit is one of each packet.
+
+    Raises:
+        TimeoutError: The content is not complete at `until_s`, a time of the monotonic clock.
+        IncompleteRead: The server has ended the answer too early.
+    """
+    named = answer.headers.get("Content-Length", "")
+    length = int(named) if named.isdecimal() else None
+    content = bytearray()
+    while (length is None or len(content) < length) and (part := answer.read1(PART_BYTES)):
+        content += part
+        if time.monotonic() > until_s:
+            raise TimeoutError("timed out")
+    if length is not None and len(content) < length:
+        raise IncompleteRead(bytes(content), length - len(content))
+    return bytes(content)
 
 
 def _seconds(headers: Message) -> float:
