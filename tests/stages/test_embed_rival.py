@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import yaml
 
 from polydistill.config.params import Params, parse_params
+from polydistill.contracts import Embeddings, Example
 from polydistill.data.ids import unpack_ids
 from polydistill.data.modalities import MODALITIES
 from polydistill.embeddings.store import open_embeddings
-from polydistill.errors import StageError, UnknownNameError
+from polydistill.errors import DataError, ParamsError, StageError, UnknownNameError
 from polydistill.project.layout import Layout
 from polydistill.project.reports import read_report
 from polydistill.stages.embed_rival import embed_rival
@@ -95,6 +97,35 @@ def test_an_unknown_or_disabled_rival_is_refused(tmp_path: Path) -> None:
     params = project(tmp_path, {**HASHING, "enabled": False})
 
     with pytest.raises(UnknownNameError, match="Unknown enabled rival 'other'"):
+        embed_rival(tmp_path, params, "text", "other")
+
+
+@pytest.mark.parametrize(
+    ("rival", "said"),
+    [
+        ({"family": "hashing", "dim": 0}, "'dim'.*greater than or equal to 1"),
+        ({"family": "hashing", "width": 8}, "'width'"),
+        ({"family": "static-vectors", "vectors": "v.npy", "vocabulary": "v.parquet"}, "'dim'"),
+    ],
+)
+def test_an_option_that_is_not_valid_is_named(
+    tmp_path: Path, rival: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ParamsError, match=rf"text\.rivals\.other: .*{said}"):
+        embed_rival(tmp_path, project(tmp_path, rival), "text", "other")
+
+
+def test_a_rival_with_the_same_embedding_for_all_inputs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def same(self: HashingTeacher, examples: Sequence[Example]) -> Embeddings:
+        rows = np.ones((len(examples), self.dim), dtype=np.float32)
+        return Embeddings(rows, np.ones(len(examples), dtype=np.bool_))
+
+    params = project(tmp_path, HASHING)
+    monkeypatch.setattr(HashingTeacher, "embed", same)
+
+    with pytest.raises(DataError, match="'other' has the same embedding for all"):
         embed_rival(tmp_path, params, "text", "other")
 
 

@@ -199,8 +199,12 @@ def resolved_text(params: Params) -> str:
     enabled = {
         "modalities": list(params.modalities),
         "teachers": {name: list(params.enabled_teachers(name)) for name in params.modalities},
-        "embed": _embedded({name: block.enabled_teachers for name, block in blocks.items()}),
-        "rivals": _embedded({name: block.enabled_rivals for name, block in blocks.items()}),
+        "embed": _embedded(
+            "teachers", {name: block.enabled_teachers for name, block in blocks.items()}
+        ),
+        "rivals": _embedded(
+            "rivals", {name: block.enabled_rivals for name, block in blocks.items()}
+        ),
     }
     tree = params.model_dump(mode="json", include={*Params.model_fields, *params.modalities})
     del tree["modalities"]
@@ -211,21 +215,26 @@ def resolved_text(params: Params) -> str:
     return HEADER + text
 
 
-def _embedded(rows: Mapping[str, Mapping[str, TeacherParams]]) -> dict[str, dict[str, object]]:
-    """Return what `dvc.yaml` needs for each stage that embeds; `rows` holds the teachers or rivals by modality."""
+def _embedded(
+    key: str, rows: Mapping[str, Mapping[str, TeacherParams]]
+) -> dict[str, dict[str, object]]:
+    """Return what `dvc.yaml` needs for each stage that embeds; `rows` holds the teachers or rivals by modality.
+
+    `key` is that of the rows in `params.yaml`.
+    """
     return {
         f"{modality}-{name}": {
             "modality": modality,
             "teacher": name,
             "module": row.module,
-            "files": _dependencies(modality, name, row),
+            "files": _dependencies(f"{modality}.{key}.{name}", modality, row),
         }
         for modality, by_name in rows.items()
         for name, row in by_name.items()
     }
 
 
-def _dependencies(modality: str, name: str, teacher: TeacherParams) -> list[str]:
+def _dependencies(where: str, modality: str, teacher: TeacherParams) -> list[str]:
     """Return the paths of a teacher's files, which DVC hashes; always two, because `dvc.yaml` cannot vary their number.
 
     Raises:
@@ -237,7 +246,7 @@ def _dependencies(modality: str, name: str, teacher: TeacherParams) -> list[str]
             paths = (os.path.commonpath(paths),)
         if len(paths) > 1 or not paths[0]:
             raise ParamsError(
-                f"{modality}.teachers.{name}: keep the teacher's files in one folder, got {', '.join(teacher.files)}."
+                f"{where}: keep its files in one folder, got {', '.join(teacher.files)}."
             )
     return [*paths, *[filler] * (DEPENDENCIES - len(paths))]
 

@@ -31,7 +31,14 @@ from polydistill.embeddings.extraction import (
 from polydistill.embeddings.pca import corpus_basis
 from polydistill.embeddings.shards import free_bytes
 from polydistill.embeddings.store import CHECKED_ROWS, open_embeddings, require_usable
-from polydistill.errors import DataError, PolydistillError, StageError, UnknownNameError, short
+from polydistill.errors import (
+    DataError,
+    PolydistillError,
+    StageError,
+    UnknownNameError,
+    located,
+    short,
+)
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
 from polydistill.teachers import build_teacher
@@ -285,9 +292,12 @@ def build_source(layout: Layout, params: Params, name: str, row: TeacherParams) 
 
     Raises:
         StageError: The data has not passed validation, or the report of it is damaged.
+        ParamsError: The options of the family are not valid.
     """
     _require_valid(layout)
-    return build_teacher(name, row.family, row.options, params.threads, params.device)
+    key = "teachers" if name in params.enabled_teachers(layout.modality) else "rivals"
+    with located(f"{layout.modality}.{key}.{name}"):
+        return build_teacher(name, row.family, row.options, params.threads, params.device)
 
 
 def benchmark_rows(

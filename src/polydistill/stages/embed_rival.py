@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
 from polydistill.data.modalities import MODALITIES
 from polydistill.embeddings.extraction import write_embeddings
-from polydistill.embeddings.store import open_embeddings
+from polydistill.embeddings.store import open_embeddings, require_usable
 from polydistill.errors import StageError, UnknownNameError
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
@@ -67,7 +69,8 @@ def embed_rival(
     Raises:
         UnknownNameError: The rival is not enabled.
         StageError: The data has not passed validation.
-        DataError: A file of the rival is missing or damaged.
+        ParamsError: The options of its family are not valid.
+        DataError: A file of the rival is missing or damaged, or it has the same embedding for all inputs.
         StoreError: See `extraction.write_embeddings`.
     """
     layout, block = Layout(root, modality), params.modality(modality)
@@ -96,5 +99,7 @@ def embed_rival(
         )
         write_atomic(layout.unavailable(rival), json.dumps({"reason": REASON}) + "\n")
         return EmbedRivalReport(rival, len(ids), unavailable=REASON)
-    missing = int((~open_embeddings(folder, checksums).present).sum())
+    stored = open_embeddings(folder, checksums)
+    require_usable(stored, np.ones(len(stored), dtype=np.bool_), "inputs of the tasks")
+    missing = int((~stored.present).sum())
     return EmbedRivalReport(rival, len(ids), missing, written.computed, written.reused)

@@ -22,9 +22,10 @@ def build_teacher(
         device: The device of a family that has the option `device`; see `device.device_for`.
 
     Raises:
-        UnknownNameError: The family does not exist.
-        ParamsError: The options contradict each other.
+        UnknownNameError: The family does not exist, or has no such option.
+        ParamsError: An option is missing or has a wrong type, or the options contradict each other.
     """
+    TEACHERS.check(family, options)
     if TEACHERS.takes(family, "device"):
         options = {"device": device, **options}
     teacher: Teacher = TEACHERS.get(family)(name=name, threads=threads, **options)

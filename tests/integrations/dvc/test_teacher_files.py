@@ -121,10 +121,11 @@ def test_any_number_of_files_in_one_folder_is_a_dependency(n: int) -> None:
 
 
 @pytest.mark.parametrize("last", ["c.pt", "/elsewhere/c.pt"])
-def test_many_files_without_a_common_folder_are_refused(last: str) -> None:
+@pytest.mark.parametrize("key", ["teachers", "rivals"])
+def test_many_files_without_a_common_folder_are_refused(key: str, last: str) -> None:
     tree = text_params()
     row = {"family": "dmpnn", "checkpoints": ["a/a.pt", "b/b.pt", last], "dim": 4}
-    tree["text"]["teachers"] = {"many": row}
+    tree["text"][key] = {"many": row}
 
-    with pytest.raises(ParamsError, match=r"text\.teachers\.many: keep the teacher's files in one"):
+    with pytest.raises(ParamsError, match=rf"text\.{key}\.many: keep its files in one folder"):
         resolved_text(parse_params(tree))
