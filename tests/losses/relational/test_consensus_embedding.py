@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from polydistill.errors import ShapeError
+from polydistill.errors import ParamsError, ShapeError
+from polydistill.losses.relational import GEOMETRY
 from polydistill.losses.relational.consensus_embedding import ConsensusEmbedding, _effective_rank
 
 N = 400
@@ -120,3 +121,8 @@ def test_a_target_with_other_rows_is_refused() -> None:
 
     with pytest.raises(ShapeError, match="must have 400 rows"):
         term.fit(numbers(N, 4), [numbers(N - 1, 3)], all_rows(1))
+
+
+def test_a_power_whose_weights_no_float_can_hold_is_refused() -> None:
+    with pytest.raises(ParamsError, match="'rank_power'.*less than or equal to 4"):
+        GEOMETRY.check("consensus-embedding", {"rank_power": 1e6})

@@ -1,14 +1,19 @@
 """Relational term: the student's embedding points where the teachers' joint embedding does."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from polydistill.config.nodes import Factor, Share, Weight
+from polydistill.config.nodes import Factor, Share
 from polydistill.losses.relational import GEOMETRY
 from polydistill.losses.relational._rows import require_rows
+
+Power = Annotated[float, Field(ge=0, le=4)]
+"""The weights of a greater power would leave the range of float32."""
 
 
 @GEOMETRY.register("consensus-embedding")
@@ -45,7 +50,7 @@ class ConsensusEmbedding(nn.Module):
         teacher_dims: Sequence[int],
         *,
         scale: Factor = 10.0,
-        rank_power: Weight = 1.0,
+        rank_power: Power = 1.0,
         whitening: Share = 0.5,
     ) -> None:
         super().__init__()
