@@ -52,3 +52,24 @@ def test_a_model_is_not_compared_with_itself(
 
     assert answer.exit_code != 0
     assert "Two different models" in answer.output
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("firs", "Unknown folder of a student or enabled teacher 'firs'. Did you mean 'first'?"),
+        ("empty", "No student in empty"),
+    ],
+)
+def test_a_model_that_is_missing_is_named_before_anything_is_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    make_comparison_project(tmp_path)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    answer = CliRunner().invoke(app, ["compare", "text", "first", name])
+
+    assert answer.exit_code != 0
+    assert said in " ".join(answer.output.split())
+    assert "evaluate first" not in answer.output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -189,12 +189,24 @@ def compare(
         typer.echo(f"Page: {page}")
 
 
-def _student_folder(stack: ExitStack, name: str, teachers: Container[str]) -> Path | None:
-    """Return the folder of a student's bundle; None for a teacher. A registered version is downloaded."""
+def _student_folder(stack: ExitStack, name: str, teachers: Collection[str]) -> Path | None:
+    """Return the folder of a student's bundle; None for a teacher. A registered version is downloaded.
+
+    Raises:
+        UnknownNameError: There is neither an enabled teacher nor a folder of this name.
+        DataError: The folder has no student, or its card is damaged.
+    """
+    from polydistill.errors import UnknownNameError
+    from polydistill.students import read_student_card
+
     if name in teachers:
         return None
     folder = stack.enter_context(version_folder(name))
-    return folder / "student" if (folder / "student").is_dir() else folder
+    folder = folder / "student" if (folder / "student").is_dir() else folder
+    if not folder.exists():
+        raise UnknownNameError("folder of a student or enabled teacher", name, teachers)
+    read_student_card(folder)
+    return folder
 
 
 @commands.command(epilog="Example: polydistill attribution text")
