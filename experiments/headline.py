@@ -12,6 +12,7 @@ from pathlib import Path
 from experiments import comparison
 from experiments.headline_page import (
     NAME,
+    REFERENCE,
     RIVAL,
     STORED,
     STUDENT,
@@ -33,6 +34,7 @@ from experiments.methods import (
 from experiments.paired import PairedScores
 from polydistill.config.params import Params
 from polydistill.contracts import Progress, silent
+from polydistill.evaluation.rivals.teachers_pca import TeachersPca
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.layout import Layout
 from polydistill.report import tables
@@ -99,7 +101,10 @@ def compared_models(
     singles = [name for name in paired.models if name.startswith(SINGLE)]
     singles.sort(key=lambda name: -paired.mean("all", OVERALL, name))
     known = {name: (name, STUDENT) for name in (DEFAULT, *singles, PAPER, UNDISTILLED)}
-    known |= {comparison.RIVAL + name: (name, RIVAL) for name in rivals}
+    known |= {
+        comparison.RIVAL + name: (name, REFERENCE if name == TeachersPca.name else RIVAL)
+        for name in rivals
+    }
     known |= {comparison.TEACHER + name: (name, TEACHER) for name in teachers}
     present = [name for name in known if name in paired.models]
     models = []

@@ -19,6 +19,8 @@ from polydistill.report.results import optional_json
 
 NAME = "headline"
 STUDENT, RIVAL, TEACHER = "student", "rival", "teacher"
+REFERENCE = "reference"
+"""A computed rival that needs all teachers for each input: no model that one could use instead of the student."""
 ABOVE, LEVEL, BELOW = "above", "level", "below"
 SPEED = "examples/s"
 
@@ -113,7 +115,7 @@ class Headline:
         others = [
             model
             for model in self.models
-            if model.role == RIVAL or model.name in {PAPER, UNDISTILLED}
+            if model.role in {RIVAL, REFERENCE} or model.name in {PAPER, UNDISTILLED}
         ]
         return [*singles[:1], *others, *self.best_teacher]
 
@@ -195,7 +197,7 @@ def leaders(report: Headline) -> str:
     """Return a sentence that names the kinds in which the default leads students and rivals, and the other leaders."""
     led, lost = [], []
     for kind in report.kinds:
-        models = [model for model in report.models if model.role != TEACHER]
+        models = [model for model in report.models if model.role in {STUDENT, RIVAL}]
         leader = max(models, key=lambda model: model.mean(kind))
         if (lead := leader.lead(kind)) is None:
             led.append(kind)

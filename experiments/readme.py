@@ -65,7 +65,8 @@ def _table(reports: Mapping[str, Headline]) -> list[str]:
         (
             "Mean scores over task kinds and seeds, ± the standard deviation over seeds; brackets contain the "
             f"{CONFIDENCE:.0%} interval of a paired bootstrap. `default` is the student of all teachers, `only X` that of X "
-            "alone, `undistilled` the student before training; no student learns from a rival. Of the teachers, and of the "
+            "alone, `undistilled` the student before training; no student learns from a rival. The reference needs all teachers: it "
+            "is their joint embedding at the student's width. Of the teachers, and of the "
             "students of a single one, the best in the mean is shown. The last column lists the task kinds in which a model "
             "is above the default and the interval excludes zero."
         ),

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from experiments.headline_page import markdown, sentences
+from experiments.comparison import RIVAL
+from experiments.headline import compared_models
+from experiments.headline_page import leaders, markdown, sentences
+from experiments.paired import PairedScores
 from polydistill.evaluation.statistics.kinds import OVERALL
-from tests.made_headline import BM25, made_headline
+from tests.made_headline import BM25, LEVELS, made_headline
+from tests.made_predictions import TASKS, made_table
 
 
 def row(page: str, first: str, table: int = 0) -> list[str]:
@@ -70,6 +76,17 @@ def test_the_default_is_compared_with_the_best_teacher_in_every_kind() -> None:
         "Against big, the best teacher in the mean, the default is level in clustering; below in classification, "
         "regression, the mean over kinds."
     )
+
+
+def test_the_joint_embedding_of_the_teachers_is_a_reference_and_no_rival() -> None:
+    joint = f"{RIVAL}teachers-pca"
+    tables = {seed: made_table(seed, {**LEVELS, joint: 0.9}) for seed in (0, 1)}
+    paired = PairedScores(tables, TASKS, resamples=100)
+    models = compared_models(paired, ["table", "teachers-pca"], ["big"], {}, {})
+    report = replace(made_headline(), models=models)
+
+    assert "reference teachers-pca" in [model.label for model in report.deciding]
+    assert "teachers-pca" not in leaders(report)
 
 
 def test_the_page_has_scores_costs_and_differences() -> None:

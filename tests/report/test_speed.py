@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from polydistill.report.costs import known_speeds, measure
 from polydistill.report.facts import collect
 from polydistill.report.page import write_report
 from polydistill.students import STUDENTS
-from polydistill.teachers import TEACHERS
+from polydistill.teachers import build_teacher
 from tests.report.example_run import write_measurable_run
 
 
@@ -25,22 +26,19 @@ def run(tmp_path: Path) -> tuple[Path, Params]:
 
 
 def break_teacher(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    real = TEACHERS.get
+    real = build_teacher
 
     class Broken:
-        def __init__(self, **_: object) -> None:
+        def __init__(self) -> None:
             self.name, self.dim, self.by_id = name, 4, False
 
         def embed(self, _examples: object) -> None:
             raise MissingDataError("No file weights.bin.")
 
-    def get(family: str) -> object:
-        def build(**options: object) -> object:
-            return (Broken if options["name"] == name else real(family))(**options)
+    def build(given: str, *rest: Any) -> object:
+        return Broken() if given == name else real(given, *rest)
 
-        return build
-
-    monkeypatch.setattr(TEACHERS, "get", get)
+    monkeypatch.setattr(costs, "build_teacher", build)
 
 
 def test_student_and_teachers_are_measured_side_by_side(run: tuple[Path, Params]) -> None:
