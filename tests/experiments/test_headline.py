@@ -45,7 +45,7 @@ def test_the_headline_and_the_method_comparison_share_their_trials(tmp_path: Pat
     assert by_role["student"][0] == "default"
     assert set(by_role["student"][1:3]) == {"only first", "only second"}
     assert by_role["student"][3:] == ["paper", "undistilled"]
-    assert by_role["rival"] == ["other", *COMPUTED]
+    assert by_role["rival"] + by_role["reference"] == ["other", *COMPUTED]
     assert by_role["teacher"] == ["first", "second"]
     scores = {model.label: model.scores for model in report.models}
     assert set(scores["rival bm25"]) == {"retrieval"}
