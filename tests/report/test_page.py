@@ -8,6 +8,7 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from polydistill.errors import DataError, MissingDataError
@@ -175,6 +176,18 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"history\.parquet is damaged"):
         draw(tmp_path)
+
+
+def test_predictions_of_another_form_are_named(tmp_path: Path) -> None:
+    layout = write_predicted_run(tmp_path)
+    table = pd.read_parquet(layout.predictions)
+
+    table.drop(columns="score").to_parquet(layout.predictions)
+    with pytest.raises(DataError, match=r"predictions\.parquet is damaged: .*column 'score', got"):
+        collect(tmp_path, example_params(), "text", speed=False)
+    table.assign(score="high").to_parquet(layout.predictions)
+    with pytest.raises(DataError, match=r"predictions\.parquet is damaged: .*must hold numbers"):
+        collect(tmp_path, example_params(), "text", speed=False)
 
 
 def test_a_refusal_shows_its_reason_and_the_broken_rule(tmp_path: Path) -> None:

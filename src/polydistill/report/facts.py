@@ -40,6 +40,8 @@ FORMAT = 1
 CHAMPION = "champion"
 """Name of the champion among the references of a comparison."""
 DOMAINS = {"in": "from the corpus's own sources", "out": "from elsewhere"}
+PREDICTION_COLUMNS = ("task", "example", "model", "target", "score")
+"""The columns of `predictions.parquet` that the report reads."""
 MOST_POINTS = 200
 """Maximum number of points of a training curve."""
 
@@ -175,9 +177,20 @@ def _predictions(path: Path) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
     except (ValueError, OSError, pa.ArrowException) as error:
         raise DataError(f"{path} is damaged: {error}. Run the evaluate stage again.") from error
+    if missing := [name for name in PREDICTION_COLUMNS if name not in table]:
+        raise DataError(
+            f"{path} is damaged: it must have the column {missing[0]!r}, got {', '.join(table.columns)}. "
+            "Run the evaluate stage again."
+        )
+    if not pd.api.types.is_numeric_dtype(table["score"]):
+        raise DataError(
+            f"{path} is damaged: the column 'score' must hold numbers, got {table['score'].dtype}. "
+            "Run the evaluate stage again."
+        )
+    return table
 
 
 def _compare(run: Run, others: Sequence[str]) -> Comparison | None:
