@@ -8,11 +8,13 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from polydistill.errors import DataError
 from polydistill.project.layout import Layout
 from polydistill.report.card import facts_of, render_card
 from polydistill.report.facts import collect
 from polydistill.report.gate import DASH
-from polydistill.report.page import write_report
+from polydistill.report.headline import headline
+from polydistill.report.page import render_digest, write_report
 from tests.report.example_run import (
     STUDENT_SHA256,
     example_params,
@@ -166,3 +168,31 @@ def test_only_a_report_of_the_same_student_gives_a_card(tmp_path: Path) -> None:
     assert facts_of(layout, "00" * 32) is None
     layout.facts.write_text(json.dumps(facts | {"format": 0}))
     assert facts_of(layout, STUDENT_SHA256) is None
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "nonsense", '{"format": 1}', '{"format": 1, "student": 3}']
+)
+def test_a_damaged_report_is_named(tmp_path: Path, content: str) -> None:
+    layout = write_predicted_run(tmp_path)
+    layout.facts.parent.mkdir(parents=True, exist_ok=True)
+    layout.facts.write_text(content)
+
+    with pytest.raises(DataError, match=r"report\.json is damaged: .*Make it again"):
+        facts_of(layout, STUDENT_SHA256)
+
+
+def test_labels_and_licences_bring_no_markup_into_the_card(tmp_path: Path) -> None:
+    _, _, facts = card_of(write_predicted_run(tmp_path))
+    facts["lineage"]["teachers"][0]["licence"] = "<b>MIT|x</b>\n---\nlicense: evil"
+    part = {"by": "source", "name": f"<script>|{'x' * 4000}", "gap": -0.1, "n": 200}
+    facts["slices"]["whole"] = [{**part, "low": -0.2, "high": -0.05}] * 2
+    facts["headline"] = headline(facts)
+
+    card, digest = render_card(facts), render_digest(facts)
+
+    assert r"(\<b\>MIT\|x\</b\> --- license: evil)" in card
+    assert r"Weak by source: \<script\>\|xxx" in card
+    for page in (card, digest):
+        assert r"Weakest part by source: \<script\>\|xxx" in page
+        assert max(map(len, page.splitlines())) < 1000

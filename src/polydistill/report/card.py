@@ -1,11 +1,13 @@
 """The model card of a student: a `README.md` in the form of the Hugging Face hub, made of the facts of `report.json`."""
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
+from polydistill.errors import DataError, short
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.layout import Layout
 from polydistill.report.facts import FORMAT, Facts
@@ -29,6 +31,8 @@ HUB_LICENCES = frozenset(
     }
 )
 """Licences that the hub knows by their SPDX identifier in lower case."""
+MARKUP = re.compile(r"([\\`*<>|])")
+"""Characters that Markdown and HTML give a meaning within a line."""
 MOST_MODELS = 10
 MOST_SLICES = 3
 
@@ -66,6 +70,7 @@ def render_card(facts: Facts, *, uri: str = "", export: str = "") -> str:
         points=points,
         signed=signed,
         span=span,
+        in_line=in_line,
     )
 
 
@@ -78,7 +83,23 @@ def facts_of(layout: Layout, student_sha256: str) -> Facts | None:
     facts = optional_json(layout.facts)
     if facts is None or facts.get("format") != FORMAT:
         return None
-    return facts if facts["student"].get("student_sha256") == student_sha256 else None
+    if not isinstance(student := facts.get("student"), dict):
+        raise DataError(
+            f"{layout.facts} is damaged: `student` must be an object, got {short(student)}. Make it again, or remove it."
+        )
+    return facts if student.get("student_sha256") == student_sha256 else None
+
+
+def in_line(text: str, most: int = 80) -> str:
+    r"""Return a text of a user, such as a label, as one line of Markdown without markup, of at most `most` characters.
+
+    Examples:
+        >>> in_line("a|b\n<i>")
+        'a\\|b \\<i\\>'
+    """
+    line = " ".join(text.splitlines())
+    cut = line if len(line) <= most else f"{line[: most - 1]}…"
+    return MARKUP.sub(r"\\\1", cut)
 
 
 def _kinds(model: Facts) -> dict[str, float]:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from polydistill.evaluation.statistics.kinds import OVERALL
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
-from polydistill.report.card import render_card
+from polydistill.report.card import in_line, render_card
 from polydistill.report.comparison import Comparison
 from polydistill.report.facts import DOMAINS, Facts
 from polydistill.report.figures import Picture, quality_scatter, training_curves
@@ -47,8 +47,8 @@ def write_report(root: Path, facts: Facts) -> Path:
     text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(layout.facts, text + "\n")
     facts = json.loads(text)  # the page shows what the file says
-    write_atomic(layout.digest, render_digest(facts))
-    write_atomic(layout.model_card, render_card(facts))
+    write_atomic(layout.digest, render_digest(facts) + "\n")
+    write_atomic(layout.model_card, render_card(facts) + "\n")
     write_atomic(layout.page, render_page(facts))
     write_index(layout, facts)
     return layout.page
@@ -95,7 +95,13 @@ def render_digest(facts: Facts) -> str:
     counts = {name: count_verdicts(facts, name) for name in references}
     template = TEMPLATES.get_template("report.md.jinja")
     return template.render(
-        facts=facts, counts=counts, points=points, signed=signed, span=span, overall=OVERALL
+        facts=facts,
+        counts=counts,
+        points=points,
+        signed=signed,
+        span=span,
+        in_line=in_line,
+        overall=OVERALL,
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from polydistill.errors import DataError
+from polydistill.errors import DataError, short
 from polydistill.evaluation.statistics.kinds import Scores
 from polydistill.project.files import write_atomic
 from polydistill.project.layout import Layout
@@ -93,6 +93,10 @@ def optional_json(path: Path) -> Json | None:
         content: Json = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}. Make it again, or remove it.") from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path} is damaged: it must hold a JSON object, got {short(content)}. Make it again, or remove it."
+        )
     return content
 
 
