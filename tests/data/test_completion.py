@@ -213,6 +213,8 @@ def test_the_first_rows_of_a_ranking_are_whole_queries_with_their_answers(tmp_pa
     ]
     frame = pd.DataFrame(rows)
 
+    with pytest.raises(DataError, match=r"`max_rows` must be enough .* 6 rows, got 5"):
+        complete_task(frame, task("reranking", max_rows=5), TEXT)
     few, _ = complete_task(frame, task("retrieval", max_rows=7), TEXT)
     many, _ = complete_task(frame, task("retrieval", max_rows=20), TEXT)
     pools, _ = complete_task(frame, task("reranking", max_rows=13), TEXT)

@@ -246,7 +246,7 @@ def complete_task(
     is the test set.
 
     Raises:
-        DataError: A column is missing, or the modality refuses an example.
+        DataError: A column is missing, the modality refuses an example, or `max_rows` leaves no query.
     """
     shown = sides(task, modality)
     frame = _with_examples(frame.reset_index(drop=True), task.path, task.column, shown)
@@ -280,13 +280,22 @@ def complete_task(
 
 
 def _first_rows(frame: pd.DataFrame, task: TaskParams, most: int) -> pd.DataFrame:
-    """Return at most `most` rows; of a ranking, whole queries with all their answers come first, then other rows."""
+    """Return at most `most` rows; of a ranking, whole queries with all their answers come first, then other rows.
+
+    Raises:
+        DataError: A ranking's first query has more rows.
+    """
     if task.kind not in RANKING_KINDS or "role" not in frame:
         return frame.head(most)
     key = frame["pool" if task.kind == POOLED else "label"]
     asked = key[frame["role"] == "query"].drop_duplicates()
     order = key.map({name: number for number, name in enumerate(asked)})
     sizes = order.value_counts().sort_index().cumsum()
+    if len(sizes) and sizes.iloc[0] > most:
+        raise DataError(
+            f"{task.path}: `max_rows` must be enough for the first query and all rows that it ranks or that answer it, "
+            f"{sizes.iloc[0]:,} rows, got {most:,}."
+        )
     complete = order.isin(sizes.index[sizes <= most])
     others = frame[order.isna()]
     return pd.concat([frame[complete], others.head(most - int(complete.sum()))])
