@@ -12,7 +12,7 @@ import yaml
 from polydistill.config.params import load_params
 from polydistill.data import preparation
 from polydistill.errors import DataError, MissingDataError, ValidationFailedError
-from polydistill.stages.validate import ValidationReport, validate
+from polydistill.stages.validate import ValidationReport, _labels_of, validate
 from tests.small_data import TEXT, PandasChecker, make_frames, write_project
 
 Frames = dict[str, pd.DataFrame]
@@ -116,6 +116,12 @@ def test_valid_data_pass_and_are_counted(tmp_path: Path) -> None:
         "ratings": "numbers from -1.5 to 4",
         "pairs": "numbers from 0.1 to 4",
     }
+
+
+def test_a_distractor_without_a_label_is_no_class() -> None:
+    labels = pd.Series(["q1", None, "q2", "q1"], dtype=object)
+
+    assert _labels_of(pd.DataFrame({"label": labels})) == "2 classes, such as 'q1', 'q2'"
 
 
 @pytest.mark.parametrize("what", SPOILT)

@@ -174,7 +174,7 @@ def _labels_of(frame: pd.DataFrame) -> str:
     labels = frame["label"]
     if pd.api.types.is_numeric_dtype(labels):
         return f"numbers from {labels.min():g} to {labels.max():g}"
-    classes = labels.unique()
+    classes = labels.dropna().unique()
     return f"{len(classes):,} classes, such as {', '.join(short(one, 30) for one in classes[:3])}"
 
 
