@@ -54,6 +54,19 @@ def test_a_model_is_not_compared_with_itself(
     assert "Two different models" in answer.output
 
 
+def test_a_folder_is_not_compared_with_itself_under_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_comparison_project(tmp_path)
+    BagOfBytesStudent.build([], torch.Generator().manual_seed(0), dim=8).save(tmp_path / "bundle")
+    monkeypatch.chdir(tmp_path)
+
+    answer = CliRunner().invoke(app, ["compare", "text", "bundle", "./bundle/"])
+
+    assert answer.exit_code != 0
+    assert "Two different models" in answer.output
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

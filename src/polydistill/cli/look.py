@@ -155,7 +155,7 @@ def compare(
 ) -> None:
     """Compare two students or teachers, with paired intervals."""
     from polydistill.contracts import Progress, silent
-    from polydistill.errors import ParamsError
+    from polydistill.errors import ParamsError, short
     from polydistill.project.files import require_writable, write_atomic
     from polydistill.report.page import render_comparison
     from polydistill.stages.comparison import compare_models
@@ -170,6 +170,11 @@ def compare(
             name: _student_folder(stack, name, params.enabled_teachers(modality))
             for name in (version, baseline)
         }
+        one, other = (folder and folder.resolve() for folder in models.values())
+        if one is not None and one == other:
+            raise ParamsError(
+                f"Two different models must be named, got the folder {short(one)} twice."
+            )
         progress: Progress = silent if as_json else ProgressLines("compare")
         found = compare_models(ROOT, params, modality, models, progress=progress)
     if page is not None:
