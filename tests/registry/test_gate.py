@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
@@ -91,6 +92,8 @@ def test_every_failed_rule_is_named() -> None:
     assert [rule.passed for rule in verdict.rules] == [False, False]
     assert "diverged" in verdict.reason
     assert "0.1000" in verdict.reason
+    assert not re.search(r"\. [a-z]", verdict.reason)  # every sentence begins with a capital
+    assert re.match(r"Version \d+ is refused: [a-z]", verdict.reason)
 
 
 def test_a_champion_is_not_held_against_itself() -> None:

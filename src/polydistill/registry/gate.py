@@ -128,11 +128,19 @@ def judge(
         *budget_rules(policy, found, first=champion is None),
         *stamp_rules(policy, found),
     )
-    broken = [f"{one.task}: " * bool(one.task) + one.because for one in rules if not one.passed]
+    failed = [one for one in rules if not one.passed]
+    broken = [
+        f"{one.task}: " * bool(one.task) + _begun(one, first=one is failed[0]) for one in failed
+    ]
     outcome: Outcome = "refused" if broken else "promoted"
     gain = next(rule.because for rule in rules if rule.name == GAIN)
     reason = f"Version {version} is {outcome}: {' '.join(broken) or gain}"
     return replace(verdict.changed_to(outcome, reason), rules=rules)
+
+
+def _begun(rule: RuleOutcome, *, first: bool) -> str:
+    """Return the sentences of a rule, which begin with a capital unless a colon precedes them."""
+    return rule.because if first or rule.task else rule.because[0].upper() + rule.because[1:]
 
 
 def _finite(challenger: Candidate) -> RuleOutcome:
