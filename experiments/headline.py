@@ -21,7 +21,7 @@ from experiments.headline_page import (
     Model,
     markdown,
 )
-from experiments.method_comparison import SEEDS, method_trials, run_trials
+from experiments.method_comparison import SEEDS, run_trials
 from experiments.method_scores import method_scores
 from experiments.methods import (
     DEFAULT,
@@ -60,8 +60,7 @@ def headline(
     methods = chosen_methods(
         params, modality, [name for name in names if name == PAPER or name.startswith(SINGLE)]
     )
-    trials = method_trials(root, params, modality, methods, seeds)
-    found = run_trials(root, params, modality, trials, at_most=at_most, progress=progress)
+    found = run_trials(root, params, modality, methods, seeds, at_most=at_most, progress=progress)
     report = Headline(
         modality=modality,
         seeds=tuple(seeds),

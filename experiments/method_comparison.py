@@ -73,8 +73,7 @@ def compare_methods(  # noqa: PLR0913 - methods and seeds are there for smaller 
         PolydistillError: See the distill and evaluate stages.
     """
     methods = methods or compared_methods(params, modality)
-    trials = method_trials(root, params, modality, methods, seeds)
-    found = run_trials(root, params, modality, trials, at_most=at_most, progress=progress)
+    found = run_trials(root, params, modality, methods, seeds, at_most=at_most, progress=progress)
     report = MethodComparison(
         modality=modality,
         seeds=tuple(seeds),
@@ -115,16 +114,18 @@ def method_trials(
     ]
 
 
-def run_trials(
+def run_trials(  # noqa: PLR0913 - those of `compare_methods`
     root: Path,
     params: Params,
     modality: str,
-    trials: Sequence[Trial],
+    methods: Sequence[Method],
+    seeds: Sequence[int],
     *,
     at_most: int | None = None,
     progress: Progress = silent,
 ) -> Outcome:
     """Run the missing trials and return the scores of the finished ones. See `compare_methods`."""
+    trials = method_trials(root, params, modality, methods, seeds)
     for trial in trials:
         resolve(trial.params, modality)
     require_embeddings(root, params, modality)
