@@ -70,7 +70,7 @@ class TrainingParams(Node):
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     evals_per_epoch: Count = 1
     patience: Count = 3
-    """Evaluations without a lower held-out loss after which training stops."""
+    """Evaluations without a lower held-out objective after which training stops."""
     average_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay per step of the exponential moving average of the weights, which is evaluated and kept; null: no average."""
     perturb: Mapping[str, Share] = {}

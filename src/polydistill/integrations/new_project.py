@@ -37,7 +37,7 @@ RIVALS = frozenset({"wordllama"})
 LEAST_BATCH, BATCHES = 32, 16
 """The minimum batch size, and the target number of batches per epoch for a small corpus."""
 PATIENCE = 4
-"""Training stops after `epochs // PATIENCE` epochs without a lower held-out loss."""
+"""Training stops after `epochs // PATIENCE` epochs without a lower held-out objective."""
 HELD_OUT_ROWS = 100
 MOST_HELD_OUT = 0.2
 HEADER = """\
